@@ -1,0 +1,25 @@
+/* The macros of Apache and APR that Rust cannot call, one function each and no logic. */
+#include "wrapper.h"
+
+APR_DECLARE_OPTIONAL_FN(int, ssl_is_https, (conn_rec *));
+
+static APR_OPTIONAL_FN_TYPE(ssl_is_https) *https_lookup;
+
+int shim_request_level(const request_rec *r, int module_index) { return ap_get_request_module_loglevel(r, module_index); }
+int shim_server_level(const server_rec *s, int module_index) { return ap_get_server_module_loglevel(s, module_index); }
+apr_bucket *shim_brigade_first(apr_bucket_brigade *bb) { return APR_BRIGADE_FIRST(bb); }
+void shim_brigade_append(apr_bucket_brigade *bb, apr_bucket *b) { APR_BRIGADE_INSERT_TAIL(bb, b); }
+int shim_brigade_empty(const apr_bucket_brigade *bb) { return APR_BRIGADE_EMPTY(bb); }
+int shim_bucket_is_eos(const apr_bucket *b) { return APR_BUCKET_IS_EOS(b); }
+int shim_bucket_is_metadata(const apr_bucket *b) { return APR_BUCKET_IS_METADATA(b); }
+apr_status_t shim_bucket_read(apr_bucket *b, const char **data, apr_size_t *length) { return apr_bucket_read(b, data, length, APR_BLOCK_READ); }
+apr_status_t shim_bucket_split(apr_bucket *b, apr_size_t point) { return apr_bucket_split(b, point); }
+void shim_bucket_delete(apr_bucket *b) { apr_bucket_delete(b); }
+const char *shim_register_https_lookup(void) { https_lookup = APR_RETRIEVE_OPTIONAL_FN(ssl_is_https); return https_lookup ? "mod_ssl" : ""; }
+int shim_request_is_https(request_rec *r) { return https_lookup && https_lookup(r->connection); }
+int shim_status_is_timeup(apr_status_t s) { return APR_STATUS_IS_TIMEUP(s); }
+int shim_status_is_eof(apr_status_t s) { return APR_STATUS_IS_EOF(s); }
+int shim_status_is_reset(apr_status_t s) { return APR_STATUS_IS_ECONNRESET(s) || APR_STATUS_IS_ECONNABORTED(s) || APR_STATUS_IS_EPIPE(s); }
+int shim_status_is_enospc(apr_status_t s) { return APR_STATUS_IS_ENOSPC(s); }
+int shim_status_is_again(apr_status_t s) { return APR_STATUS_IS_EAGAIN(s); }
+int shim_method_is_get(const request_rec *r) { return r->method_number == M_GET; }

@@ -1,0 +1,144 @@
+//! Name-value pairs on their way out, as the records of a PARAMS stream.
+//! It must never know which pairs a request needs.
+
+use crate::WireError;
+use crate::encoder;
+use crate::record::{Header, MAX_CONTENT, RecordType};
+
+/// Writes name-value pairs as PARAMS records (FastCGI 1.0, 5.2), cutting where a record is full.
+#[derive(Debug)]
+pub struct ParamsWriter<'a> {
+    out: &'a mut Vec<u8>,
+    id: u16,
+    /// Where in `out` the open record's header stands.
+    header: usize,
+    too_long: bool,
+}
+
+impl<'a> ParamsWriter<'a> {
+    /// Starts the params of request `id` at the end of `out`.
+    pub fn new(out: &'a mut Vec<u8>, id: u16) -> Self {
+        let mut writer = Self { out, id, header: 0, too_long: false };
+        writer.open();
+        writer
+    }
+
+    /// Adds a pair.
+    pub fn pair(&mut self, name: &[u8], value: &[u8]) {
+        let (Some(name_length), Some(value_length)) = (Length::of(name), Length::of(value)) else {
+            self.too_long = true;
+            return;
+        };
+        for bytes in [name_length.bytes(), value_length.bytes(), name, value] {
+            self.put(bytes);
+        }
+    }
+
+    /// Ends the stream.
+    ///
+    /// # Errors
+    ///
+    /// [`WireError::PairTooLong`] when a name or value given to [`pair`](Self::pair) was of
+    /// 2 GiB or more; it was left out and the request must not be sent.
+    pub fn finish(mut self) -> Result<(), WireError> {
+        if self.content() > 0 {
+            self.close();
+            self.open();
+        }
+        // What is open now is empty, and an empty record is the end of a stream.
+        if self.too_long { Err(WireError::PairTooLong) } else { Ok(()) }
+    }
+
+    fn put(&mut self, mut bytes: &[u8]) {
+        while bytes.len() > MAX_CONTENT - self.content() {
+            let (fits, rest) = bytes.split_at(MAX_CONTENT - self.content());
+            self.out.extend_from_slice(fits);
+            self.close();
+            self.open();
+            bytes = rest;
+        }
+        self.out.extend_from_slice(bytes);
+    }
+
+    fn content(&self) -> usize {
+        self.out.len() - self.header - Header::LENGTH
+    }
+
+    fn open(&mut self) {
+        self.header = self.out.len();
+        self.out.extend_from_slice(&encoder::end_of_stream(RecordType::PARAMS, self.id));
+    }
+
+    fn close(&mut self) {
+        // `put` keeps `content() <= MAX_CONTENT`, so nothing is cut off here.
+        let length = self.content() as u16;
+        let header = Header::new(RecordType::PARAMS, self.id, length).to_bytes();
+        self.out[self.header..self.header + Header::LENGTH].copy_from_slice(&header);
+    }
+}
+
+/// A length as it goes over the wire.
+struct Length {
+    encoded: [u8; 4],
+    short: bool,
+}
+
+impl Length {
+    fn of(bytes: &[u8]) -> Option<Self> {
+        let length = u32::try_from(bytes.len()).ok().filter(|length| length >> 31 == 0)?;
+        let short = length < 0x80;
+        let encoded = if short { length << 24 } else { length | 0x8000_0000 };
+        Some(Self { encoded: encoded.to_be_bytes(), short })
+    }
+
+    fn bytes(&self) -> &[u8] {
+        if self.short { &self.encoded[..1] } else { &self.encoded }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writer_uses_the_fewest_bytes() {
+        let mut out = Vec::new();
+        let mut writer = ParamsWriter::new(&mut out, 1);
+        writer.pair(b"A", b"1");
+        writer.pair(b"D", &[b'x'; 128]);
+        writer.finish().unwrap();
+        let mut expected = b"\x01\x04\0\x01\0\x8a\0\0\x01\x01A1\x01\x80\0\0\x80D".to_vec();
+        expected.extend([b'x'; 128]);
+        expected.extend(b"\x01\x04\0\x01\0\0\0\0");
+        assert_eq!(out, expected);
+    }
+
+    #[test]
+    fn no_params_are_one_empty_record() {
+        let mut out = Vec::new();
+        ParamsWriter::new(&mut out, 3).finish().unwrap();
+        assert_eq!(out, [1, 4, 0, 3, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn writer_cuts_at_a_full_record_and_never_ends_the_stream_there() {
+        // Lengths (1 + 4 bytes), a name of 1: this fills a record to the last byte.
+        for (value, records) in [(65_528, 1), (65_529, 1), (65_530, 2), (200_000, 4)] {
+            let mut out = Vec::new();
+            let mut writer = ParamsWriter::new(&mut out, 1);
+            writer.pair(b"N", &vec![7; value]);
+            writer.finish().unwrap();
+            let mut rest = out.as_slice();
+            let mut lengths = Vec::new();
+            while let Some(header) = rest.first_chunk() {
+                let length = usize::from(Header::parse(*header).unwrap().content_length);
+                rest = &rest[Header::LENGTH + length..];
+                lengths.push(length);
+            }
+            assert_eq!(lengths.pop(), Some(0));
+            assert_eq!(lengths.len(), records);
+            assert!(lengths.iter().all(|length| *length > 0));
+            assert_eq!(lengths.iter().sum::<usize>(), 6 + value);
+        }
+    }
+}

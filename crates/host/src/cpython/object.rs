@@ -1,0 +1,386 @@
+//! One counted reference to a Python object, bound to the attachment it may be used under.
+
+use super::{Attached, Exception, ExceptionKind, Raised, Result};
+use pyo3_ffi as ffi;
+use std::ffi::CStr;
+use std::mem::ManuallyDrop;
+use std::ptr::NonNull;
+
+/// A strong reference. Dropping it decrefs at once: the token inside proves that this is allowed.
+pub(crate) struct Object<'py> {
+    raw: NonNull<ffi::PyObject>,
+    py: Attached<'py>,
+}
+
+impl<'py> Object<'py> {
+    /// Takes over a new reference; null means that an exception is set.
+    ///
+    /// # Safety
+    /// `raw` is null with an error set, or a reference the caller owns.
+    pub(super) unsafe fn from_owned(
+        py: Attached<'py>,
+        raw: *mut ffi::PyObject,
+    ) -> Result<'py, Self> {
+        match NonNull::new(raw) {
+            Some(raw) => Ok(Self { raw, py }),
+            None => Err(Raised::new(py)),
+        }
+    }
+
+    /// Makes a reference of its own from a borrowed one.
+    ///
+    /// # Safety
+    /// `raw` is a live object.
+    pub(super) unsafe fn from_borrowed(py: Attached<'py>, raw: *mut ffi::PyObject) -> Self {
+        // SAFETY: the caller's promise; a live object may be increfed.
+        unsafe {
+            ffi::Py_INCREF(raw);
+            Self { raw: NonNull::new_unchecked(raw), py }
+        }
+    }
+
+    /// The token this reference lives under.
+    pub(crate) const fn py(&self) -> Attached<'py> {
+        self.py
+    }
+
+    pub(super) const fn as_ptr(&self) -> *mut ffi::PyObject {
+        self.raw.as_ptr()
+    }
+
+    /// Gives the reference away, to be counted down by whoever gets the pointer.
+    pub(super) fn into_raw(self) -> *mut ffi::PyObject {
+        ManuallyDrop::new(self).raw.as_ptr()
+    }
+
+    /// `self.name`.
+    pub(crate) fn attribute(&self, name: &CStr) -> Result<'py, Self> {
+        // SAFETY: attached; `name` is NUL-terminated.
+        unsafe {
+            Self::from_owned(self.py, ffi::PyObject_GetAttrString(self.as_ptr(), name.as_ptr()))
+        }
+    }
+
+    /// `self.name`, or `None` where there is no such attribute.
+    pub(crate) fn attribute_if_any(&self, name: &CStr) -> Result<'py, Option<Self>> {
+        match self.attribute(name) {
+            Ok(value) => Ok(Some(value)),
+            Err(raised) if raised.is(ExceptionKind::Attribute) => {
+                raised.clear();
+                Ok(None)
+            }
+            Err(raised) => Err(raised),
+        }
+    }
+
+    /// `self.name = value`.
+    pub(crate) fn set_attribute(&self, name: &CStr, value: &Self) -> Result<'py, ()> {
+        // SAFETY: attached; all live for the call.
+        self.done(unsafe {
+            ffi::PyObject_SetAttrString(self.as_ptr(), name.as_ptr(), value.as_ptr())
+        })
+    }
+
+    /// `self()`.
+    pub(crate) fn call0(&self) -> Result<'py, Self> {
+        // SAFETY: attached.
+        unsafe { Self::from_owned(self.py, ffi::PyObject_CallNoArgs(self.as_ptr())) }
+    }
+
+    /// `self(*arguments)`.
+    pub(crate) fn call<const N: usize>(&self, arguments: [&Self; N]) -> Result<'py, Self> {
+        let raw = arguments.map(Self::as_ptr);
+        // SAFETY: attached; `raw` holds N live references for the call.
+        unsafe {
+            let answer =
+                ffi::PyObject_Vectorcall(self.as_ptr(), raw.as_ptr(), N, std::ptr::null_mut());
+            Self::from_owned(self.py, answer)
+        }
+    }
+
+    /// `self(*arguments, **keywords)`.
+    pub(crate) fn call_keywords(&self, arguments: &Self, keywords: &Self) -> Result<'py, Self> {
+        // SAFETY: attached; CPython checks that they are a tuple and a dict.
+        unsafe {
+            let raw = ffi::PyObject_Call(self.as_ptr(), arguments.as_ptr(), keywords.as_ptr());
+            Self::from_owned(self.py, raw)
+        }
+    }
+
+    /// `self.name(*arguments)`.
+    pub(crate) fn call_method<const N: usize>(
+        &self,
+        name: &CStr,
+        arguments: [&Self; N],
+    ) -> Result<'py, Self> {
+        self.attribute(name)?.call(arguments)
+    }
+
+    /// `iter(self)`.
+    pub(crate) fn iter(&self) -> Result<'py, Self> {
+        // SAFETY: attached.
+        unsafe { Self::from_owned(self.py, ffi::PyObject_GetIter(self.as_ptr())) }
+    }
+
+    /// `next(self)`, `None` at the end. `self` must be an iterator.
+    pub(crate) fn next(&self) -> Result<'py, Option<Self>> {
+        // SAFETY: attached; `iter` returned this object, so it has `tp_iternext`.
+        let raw = unsafe { ffi::PyIter_Next(self.as_ptr()) };
+        match NonNull::new(raw) {
+            Some(raw) => Ok(Some(Self { raw, py: self.py })),
+            None => Raised::if_any(self.py).map_or(Ok(None), Err),
+        }
+    }
+
+    /// `bool(self)`.
+    pub(crate) fn is_true(&self) -> Result<'py, bool> {
+        // SAFETY: attached.
+        match unsafe { ffi::PyObject_IsTrue(self.as_ptr()) } {
+            -1 => Err(Raised::new(self.py)),
+            answer => Ok(answer == 1),
+        }
+    }
+
+    /// `isinstance(self, class)`.
+    pub(crate) fn is_instance(&self, class: &Self) -> bool {
+        // SAFETY: attached; `class` is a live type object, so no Python code runs unless it has a
+        // metaclass of its own; an error counts as no.
+        match unsafe { ffi::PyObject_IsInstance(self.as_ptr(), class.as_ptr()) } {
+            -1 => {
+                Raised::new(self.py).clear();
+                false
+            }
+            answer => answer == 1,
+        }
+    }
+
+    /// `self is other`.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        self.raw == other.raw
+    }
+
+    /// `self is None`.
+    pub(crate) fn is_none(&self) -> bool {
+        // SAFETY: reads the address of the singleton.
+        self.as_ptr() == unsafe { ffi::Py_None() }
+    }
+
+    /// `callable(self)`.
+    pub(crate) fn is_callable(&self) -> bool {
+        // SAFETY: attached.
+        unsafe { ffi::PyCallable_Check(self.as_ptr()) == 1 }
+    }
+
+    /// The value of an `int`.
+    pub(crate) fn as_i64(&self) -> Result<'py, i64> {
+        // SAFETY: attached; -1 may be the value or an error, which `if_any` tells apart.
+        let value = unsafe { ffi::PyLong_AsLongLong(self.as_ptr()) };
+        if value == -1 { Raised::if_any(self.py).map_or(Ok(value), Err) } else { Ok(value) }
+    }
+
+    /// The value of anything that can stand for an integer (`__index__`).
+    pub(crate) fn as_index(&self) -> Result<'py, i64> {
+        // SAFETY: attached; a null exception type asks for clipping instead of OverflowError; -1
+        // may be the value or an error, which `if_any` tells apart.
+        let value = unsafe { ffi::PyNumber_AsSsize_t(self.as_ptr(), std::ptr::null_mut()) };
+        let value = i64::try_from(value).unwrap_or(i64::MAX);
+        if value == -1 { Raised::if_any(self.py).map_or(Ok(value), Err) } else { Ok(value) }
+    }
+
+    /// `len(self)`.
+    pub(crate) fn length(&self) -> Result<'py, usize> {
+        // SAFETY: attached.
+        let length = unsafe { ffi::PyObject_Size(self.as_ptr()) };
+        usize::try_from(length).map_err(|_| Raised::new(self.py))
+    }
+
+    /// Whether it is an `int` (or of a subclass).
+    pub(crate) fn is_int(&self) -> bool {
+        // SAFETY: attached; a flag check on a live object.
+        unsafe { ffi::PyLong_Check(self.as_ptr()) != 0 }
+    }
+
+    /// Whether it is a `str` (or of a subclass).
+    pub(crate) fn is_str(&self) -> bool {
+        // SAFETY: attached; a flag check on a live object.
+        unsafe { ffi::PyUnicode_Check(self.as_ptr()) != 0 }
+    }
+
+    /// Whether it is a `tuple` (or of a subclass).
+    pub(crate) fn is_tuple(&self) -> bool {
+        // SAFETY: attached; a flag check on a live object.
+        unsafe { ffi::PyTuple_Check(self.as_ptr()) != 0 }
+    }
+
+    /// Whether it is a `list` (or of a subclass).
+    pub(crate) fn is_list(&self) -> bool {
+        // SAFETY: attached; a flag check on a live object.
+        unsafe { ffi::PyList_Check(self.as_ptr()) != 0 }
+    }
+
+    /// Whether its type is exactly `list` or `tuple`: nothing an application defined runs when it
+    /// is looked through, and it has no `close()`.
+    pub(crate) fn is_plain_sequence(&self) -> bool {
+        // SAFETY: attached; type checks on a live object.
+        unsafe {
+            ffi::PyList_CheckExact(self.as_ptr()) != 0
+                || ffi::PyTuple_CheckExact(self.as_ptr()) != 0
+        }
+    }
+
+    /// The number of items of a `list` or `tuple`.
+    pub(crate) fn sequence_length(&self) -> usize {
+        debug_assert!(self.is_list() || self.is_tuple());
+        // SAFETY: attached; both macros read the size of a list or tuple, which the callers checked.
+        let length = unsafe {
+            if self.is_list() {
+                ffi::PyList_Size(self.as_ptr())
+            } else {
+                ffi::PyTuple_Size(self.as_ptr())
+            }
+        };
+        usize::try_from(length).unwrap_or(0)
+    }
+
+    /// The item at `index` of a `list` or `tuple`.
+    pub(crate) fn sequence_item(&self, index: usize) -> Result<'py, Self> {
+        // SAFETY: attached; both return a borrowed reference, or null with IndexError set, which
+        // `from_borrowed` is not called with.
+        unsafe {
+            let raw = if self.is_list() {
+                ffi::PyList_GetItem(self.as_ptr(), index as isize)
+            } else {
+                ffi::PyTuple_GetItem(self.as_ptr(), index as isize)
+            };
+            if raw.is_null() {
+                return Err(Raised::new(self.py));
+            }
+            Ok(Self::from_borrowed(self.py, raw))
+        }
+    }
+
+    /// `list.append`.
+    pub(crate) fn append(&self, item: &Self) -> Result<'py, ()> {
+        // SAFETY: attached; CPython checks that it is a list.
+        self.done(unsafe { ffi::PyList_Append(self.as_ptr(), item.as_ptr()) })
+    }
+
+    /// The content of a `bytes`; `None` for anything else, `bytearray` included.
+    pub(crate) fn as_bytes(&self) -> Option<&[u8]> {
+        // SAFETY: attached; the buffer of a bytes object is immutable and lives as long as `self`.
+        unsafe {
+            if ffi::PyBytes_Check(self.as_ptr()) == 0 {
+                return None;
+            }
+            let start = ffi::PyBytes_AsString(self.as_ptr());
+            let length = usize::try_from(ffi::PyBytes_Size(self.as_ptr())).unwrap_or(0);
+            Some(std::slice::from_raw_parts(start.cast(), length))
+        }
+    }
+
+    /// A copy of what a bytes-like object holds.
+    pub(crate) fn buffer_copy(&self) -> Result<'py, Vec<u8>> {
+        if let Some(bytes) = self.as_bytes() {
+            return Ok(bytes.to_vec());
+        }
+        // SAFETY: attached; `bytes(x)` accepts every buffer and raises TypeError otherwise.
+        unsafe {
+            let copy = Self::from_owned(self.py, ffi::PyBytes_FromObject(self.as_ptr()))?;
+            Ok(copy.as_bytes().unwrap_or_default().to_vec())
+        }
+    }
+
+    /// `dict[key] = value`.
+    pub(crate) fn set_item(&self, key: &Self, value: &Self) -> Result<'py, ()> {
+        // SAFETY: attached; CPython checks that it is a dict.
+        self.done(unsafe { ffi::PyDict_SetItem(self.as_ptr(), key.as_ptr(), value.as_ptr()) })
+    }
+
+    /// `dict.get(key)`, quietly `None` for a key that is not there.
+    pub(crate) fn item(&self, key: &Self) -> Result<'py, Option<Self>> {
+        // SAFETY: attached; a borrowed reference, or null with or without an error.
+        unsafe {
+            let raw = ffi::PyDict_GetItemWithError(self.as_ptr(), key.as_ptr());
+            if raw.is_null() {
+                return Raised::if_any(self.py).map_or(Ok(None), Err);
+            }
+            Ok(Some(Self::from_borrowed(self.py, raw)))
+        }
+    }
+
+    /// `del dict[key]`; a key that is not there is no error.
+    pub(crate) fn remove_item(&self, key: &Self) -> Result<'py, ()> {
+        // SAFETY: attached; CPython checks that it is a dict.
+        match self.done(unsafe { ffi::PyDict_DelItem(self.as_ptr(), key.as_ptr()) }) {
+            Err(raised) if raised.is(ExceptionKind::Key) => {
+                raised.clear();
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    /// `dict.copy()`.
+    pub(crate) fn dict_copy(&self) -> Result<'py, Self> {
+        // SAFETY: attached; CPython checks that it is a dict.
+        unsafe { Self::from_owned(self.py, ffi::PyDict_Copy(self.as_ptr())) }
+    }
+
+    /// A module's `__dict__`.
+    pub(crate) fn module_dict(&self) -> Result<'py, Self> {
+        // SAFETY: attached; borrowed, or null with SystemError when it is no module.
+        unsafe {
+            let raw = ffi::PyModule_GetDict(self.as_ptr());
+            if raw.is_null() {
+                return Err(Raised::new(self.py));
+            }
+            Ok(Self::from_borrowed(self.py, raw))
+        }
+    }
+
+    /// `exec(self, globals)` for a code object.
+    pub(crate) fn eval_code(&self, globals: &Self) -> Result<'py, Self> {
+        // SAFETY: attached; CPython checks both.
+        unsafe {
+            let raw = ffi::PyEval_EvalCode(self.as_ptr(), globals.as_ptr(), globals.as_ptr());
+            Self::from_owned(self.py, raw)
+        }
+    }
+
+    /// The name of its type, for error texts.
+    pub(crate) fn type_name(&self) -> String {
+        // SAFETY: attached; Py_TYPE is the live type of a live object.
+        let class = unsafe { Self::from_borrowed(self.py, ffi::Py_TYPE(self.as_ptr()).cast()) };
+        match class.attribute(c"__name__").and_then(|name| name.to_text()) {
+            Ok(name) => name,
+            Err(raised) => {
+                raised.clear();
+                "?".to_owned()
+            }
+        }
+    }
+
+    /// Makes it the current exception; it must be an exception instance.
+    pub(crate) fn raise(self) -> Raised<'py> {
+        Exception::from_value(self).restore()
+    }
+
+    fn done(&self, status: std::ffi::c_int) -> Result<'py, ()> {
+        if status < 0 { Err(Raised::new(self.py)) } else { Ok(()) }
+    }
+}
+
+impl Clone for Object<'_> {
+    fn clone(&self) -> Self {
+        // SAFETY: a live object; the token proves attachment.
+        unsafe { ffi::Py_INCREF(self.as_ptr()) };
+        Self { raw: self.raw, py: self.py }
+    }
+}
+
+impl Drop for Object<'_> {
+    fn drop(&mut self) {
+        // SAFETY: this value owns one reference; the token proves attachment.
+        unsafe { ffi::Py_DECREF(self.as_ptr()) };
+    }
+}

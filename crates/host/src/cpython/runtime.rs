@@ -1,0 +1,163 @@
+//! Starting and finalising CPython in this process (PEP 587).
+
+use super::ThreadState;
+use pyo3_ffi as ffi;
+use std::ffi::{CStr, CString, OsStr, c_ulong};
+use std::fmt;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+/// What CPython is told before it starts.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PythonConfig {
+    /// The program whose installation is used: `<venv>/bin/python`, or the interpreter itself.
+    pub(crate) program_name: Option<PathBuf>,
+    /// `PYTHONHOME`: a prefix with a standard library.
+    pub(crate) home: Option<PathBuf>,
+    /// Whether `.pyc` files are written.
+    pub(crate) write_bytecode: bool,
+    /// `-O` level.
+    pub(crate) optimization_level: u8,
+    /// `-W` options.
+    pub(crate) warnings: Vec<String>,
+    /// A fixed seed for `hash(str)`; `None` leaves Python's own choice.
+    pub(crate) hash_seed: Option<HashSeed>,
+}
+
+/// The seed of `hash(str)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HashSeed {
+    /// Another one in each process, whatever `PYTHONHASHSEED` says.
+    Random,
+    /// This one; 0 switches randomisation off.
+    Fixed(u32),
+}
+
+/// Why CPython did not start, in its own words.
+#[derive(Debug)]
+pub(crate) struct PythonFailure(String);
+
+impl fmt::Display for PythonFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Starts CPython in this thread, which is the main thread of the process from Python's view, and
+/// leaves it detached. What is returned is its seat in the main interpreter.
+pub(crate) fn initialize(config: &PythonConfig) -> Result<ThreadState, PythonFailure> {
+    // SAFETY: `raw` is initialised by PyConfig_InitPythonConfig before anything reads it, cleared on
+    // every way out, and lives on this stack frame throughout. Nothing of CPython has run yet, so
+    // no lock is needed.
+    unsafe {
+        let mut raw = std::mem::zeroed::<ffi::PyConfig>();
+        ffi::PyConfig_InitPythonConfig(&raw mut raw);
+        let started = start(&mut raw, config);
+        ffi::PyConfig_Clear(&raw mut raw);
+        started?;
+        ThreadState::detach_current()
+            .ok_or_else(|| PythonFailure("no thread state after the start".to_owned()))
+    }
+}
+
+/// # Safety
+/// `raw` has been initialised, and CPython has not been started.
+unsafe fn start(raw: &mut ffi::PyConfig, config: &PythonConfig) -> Result<(), PythonFailure> {
+    raw.parse_argv = 0;
+    // Apache's children handle signals themselves; SIGPIPE and SIGXFSZ they already ignore.
+    raw.install_signal_handlers = 0;
+    raw.write_bytecode = config.write_bytecode.into();
+    raw.optimization_level = config.optimization_level.into();
+    match config.hash_seed {
+        None => {}
+        Some(HashSeed::Fixed(seed)) => {
+            raw.use_hash_seed = 1;
+            raw.hash_seed = c_ulong::from(seed);
+        }
+        Some(HashSeed::Random) => raw.use_hash_seed = 0,
+    }
+    // SAFETY: the caller's promise; every string is NUL-terminated and copied by CPython.
+    unsafe {
+        if let Some(name) = &config.program_name {
+            set(raw, |raw| &raw mut raw.program_name, name.as_os_str())?;
+        }
+        if let Some(home) = &config.home {
+            set(raw, |raw| &raw mut raw.home, home.as_os_str())?;
+        }
+        let argv = [c"mod_wsgi".as_ptr().cast_mut()];
+        check(ffi::PyConfig_SetBytesArgv(raw, 1, argv.as_ptr().cast_mut().cast()))?;
+        if !config.warnings.is_empty() {
+            // Through the same door as `-W`: before those of PYTHONWARNINGS are added.
+            for warning in &config.warnings {
+                append(raw, warning)?;
+            }
+        }
+        check(ffi::Py_InitializeFromConfig(raw))
+    }
+}
+
+/// # Safety
+/// As for [`start`].
+unsafe fn set(
+    raw: &mut ffi::PyConfig,
+    field: impl FnOnce(&mut ffi::PyConfig) -> *mut *mut libc::wchar_t,
+    value: &OsStr,
+) -> Result<(), PythonFailure> {
+    let text = CString::new(value.as_bytes())
+        .map_err(|_| PythonFailure("a path with a NUL byte".to_owned()))?;
+    let config: *mut ffi::PyConfig = raw;
+    // SAFETY: `field` points into `raw`; CPython decodes and copies the text.
+    unsafe {
+        check(ffi::PyConfig_SetBytesString(config, field(&mut *config).cast(), text.as_ptr()))
+    }
+}
+
+/// # Safety
+/// As for [`start`].
+unsafe fn append(raw: &mut ffi::PyConfig, warning: &str) -> Result<(), PythonFailure> {
+    let wide: Vec<libc::wchar_t> =
+        warning.chars().map(|c| c as libc::wchar_t).chain(std::iter::once(0)).collect();
+    // SAFETY: a NUL-terminated wide string, copied by CPython.
+    unsafe { check(PyWideStringList_Append(&raw mut raw.warnoptions, wide.as_ptr())) }
+}
+
+unsafe extern "C" {
+    /// In CPython since 3.8 (PEP 587), missing from the bindings.
+    fn PyWideStringList_Append(
+        list: *mut ffi::PyWideStringList,
+        item: *const libc::wchar_t,
+    ) -> ffi::PyStatus;
+}
+
+/// # Safety
+/// `status` has just been returned by CPython.
+unsafe fn check(status: ffi::PyStatus) -> Result<(), PythonFailure> {
+    // SAFETY: the texts of a status are static strings or null.
+    unsafe {
+        if ffi::PyStatus_Exception(status) == 0 {
+            return Ok(());
+        }
+        let text = if status.err_msg.is_null() {
+            "unknown cause".to_owned()
+        } else {
+            CStr::from_ptr(status.err_msg).to_string_lossy().into_owned()
+        };
+        Err(PythonFailure(text))
+    }
+}
+
+/// Ends the sub-interpreter in which `seat` is the only seat; `main` is the calling thread's seat in
+/// the main interpreter.
+pub(crate) fn end_interpreter(seat: ThreadState, main: ThreadState) {
+    seat.end_interpreter(main);
+}
+
+/// Finalises CPython: the main interpreter's `threading` shutdown, `atexit`, then its objects. `main`
+/// is the seat of the thread that called [`initialize`], which is the calling one; no request is being
+/// served and none will be.
+pub(crate) fn finalize(main: ThreadState) {
+    std::mem::forget(main.attach());
+    // SAFETY: attached to the main interpreter; threads that still wait for it never get it, which
+    // is how CPython ends daemon threads. There is no lock to give back afterwards.
+    unsafe { ffi::Py_FinalizeEx() };
+}

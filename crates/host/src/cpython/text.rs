@@ -1,0 +1,111 @@
+//! `str` from bytes and back.
+
+use super::{Attached, Object, Raised, Result};
+use pyo3_ffi as ffi;
+
+impl<'py> Attached<'py> {
+    /// A `str` from UTF-8 text.
+    pub(crate) fn str(self, text: &str) -> Result<'py, Object<'py>> {
+        // SAFETY: attached; CPython copies `len` bytes.
+        unsafe {
+            let raw = ffi::PyUnicode_FromStringAndSize(text.as_ptr().cast(), text.len() as isize);
+            Object::from_owned(self, raw)
+        }
+    }
+
+    /// A `str` in which each byte is one character (PEP 3333, "Unicode Issues").
+    pub(crate) fn latin1(self, bytes: &[u8]) -> Result<'py, Object<'py>> {
+        // SAFETY: attached; CPython copies `len` bytes; a null `errors` means strict, and latin-1
+        // cannot fail.
+        unsafe {
+            let raw = ffi::PyUnicode_DecodeLatin1(
+                bytes.as_ptr().cast(),
+                bytes.len() as isize,
+                std::ptr::null(),
+            );
+            Object::from_owned(self, raw)
+        }
+    }
+
+    /// A `str` of a path: the file system's encoding with surrogate escapes (`os.fsdecode`).
+    pub(crate) fn path(self, bytes: &[u8]) -> Result<'py, Object<'py>> {
+        // SAFETY: attached; CPython copies `len` bytes.
+        unsafe {
+            let raw =
+                ffi::PyUnicode_DecodeFSDefaultAndSize(bytes.as_ptr().cast(), bytes.len() as isize);
+            Object::from_owned(self, raw)
+        }
+    }
+
+    /// An interned `str`, for keys that are looked up again and again.
+    pub(crate) fn interned(self, text: &str) -> Result<'py, Object<'py>> {
+        let mut raw = self.str(text)?.into_raw();
+        // SAFETY: attached; takes the reference over and gives one back, to the same or an equal str.
+        unsafe {
+            ffi::PyUnicode_InternInPlace(&raw mut raw);
+            Object::from_owned(self, raw)
+        }
+    }
+}
+
+impl<'py> Object<'py> {
+    /// The text of a `str`; anything that cannot be written as UTF-8 is replaced.
+    pub(crate) fn to_text(&self) -> Result<'py, String> {
+        Ok(String::from_utf8_lossy(&self.utf8_replacing()?).into_owned())
+    }
+
+    /// `str(self)`, or a remark that there is none.
+    pub(crate) fn text(&self) -> String {
+        // SAFETY: attached.
+        let text = unsafe { Object::from_owned(self.py(), ffi::PyObject_Str(self.as_ptr())) };
+        text.and_then(|text| text.to_text()).unwrap_or_else(|raised| {
+            raised.clear();
+            "(unprintable)".to_owned()
+        })
+    }
+
+    /// The text of a `str` as UTF-8, lone surrogates as `?`.
+    pub(crate) fn utf8_replacing(&self) -> Result<'py, Vec<u8>> {
+        // SAFETY: attached; CPython checks that it is a str.
+        unsafe {
+            let raw = ffi::PyUnicode_AsEncodedString(
+                self.as_ptr(),
+                c"utf-8".as_ptr(),
+                c"replace".as_ptr(),
+            );
+            Object::from_owned(self.py(), raw)?.buffer_copy()
+        }
+    }
+
+    /// Calls `with` with the characters of a `str` as latin-1 bytes.
+    ///
+    /// # Errors
+    /// CPython's own `UnicodeEncodeError` when a character has no such byte.
+    pub(crate) fn with_latin1<R>(&self, with: impl FnOnce(&[u8]) -> R) -> Result<'py, R> {
+        // SAFETY: attached; for an ASCII str the UTF-8 form is the latin-1 form, is part of the
+        // object and lives as long as it.
+        unsafe {
+            if ffi::PyUnicode_IS_ASCII(self.as_ptr()) != 0 {
+                let mut length = 0;
+                let start = ffi::PyUnicode_AsUTF8AndSize(self.as_ptr(), &raw mut length);
+                if start.is_null() {
+                    return Err(Raised::new(self.py()));
+                }
+                let length = usize::try_from(length).unwrap_or(0);
+                return Ok(with(std::slice::from_raw_parts(start.cast(), length)));
+            }
+            let encoded =
+                Object::from_owned(self.py(), ffi::PyUnicode_AsLatin1String(self.as_ptr()))?;
+            Ok(with(encoded.as_bytes().unwrap_or_default()))
+        }
+    }
+
+    /// A path as bytes (`os.fsencode`).
+    pub(crate) fn to_path(&self) -> Result<'py, Vec<u8>> {
+        // SAFETY: attached; CPython checks that it is a str.
+        unsafe {
+            Object::from_owned(self.py(), ffi::PyUnicode_EncodeFSDefault(self.as_ptr()))?
+                .buffer_copy()
+        }
+    }
+}

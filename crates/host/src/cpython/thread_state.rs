@@ -1,0 +1,134 @@
+//! Interpreters and thread states: who they are, and how a thread attaches to one.
+
+use super::Attached;
+use pyo3_ffi as ffi;
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+
+/// One interpreter of this process, until it is ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct InterpreterState(NonNull<ffi::PyInterpreterState>);
+
+// SAFETY: a name for an interpreter; CPython serialises what is done with it.
+unsafe impl Send for InterpreterState {}
+// SAFETY: as above.
+unsafe impl Sync for InterpreterState {}
+
+/// One thread's seat in one interpreter. It is kept for the thread's life, because
+/// `threading.local` data lives in it (design.md section 5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ThreadState(NonNull<ffi::PyThreadState>);
+
+// SAFETY: only the thread it was made for attaches it; others only clear it once that thread is gone.
+unsafe impl Send for ThreadState {}
+// SAFETY: as above.
+unsafe impl Sync for ThreadState {}
+
+/// An attachment: this thread holds the interpreter's lock until it is dropped.
+pub(crate) struct Attachment(PhantomData<*mut ()>);
+
+impl Attachment {
+    /// The token that proves it.
+    pub(crate) const fn py(&self) -> Attached<'_> {
+        // SAFETY: the thread state was attached when `self` was made and stays so while it lives.
+        unsafe { Attached::assume() }
+    }
+}
+
+impl Drop for Attachment {
+    fn drop(&mut self) {
+        // SAFETY: this thread is attached. The saved state is known to its owner already.
+        unsafe { ffi::PyEval_SaveThread() };
+    }
+}
+
+impl InterpreterState {
+    /// A seat for the calling thread.
+    pub(crate) fn new_thread_state(self) -> Option<ThreadState> {
+        // SAFETY: the interpreter has not been ended; CPython takes its own lock.
+        NonNull::new(unsafe { ffi::PyThreadState_New(self.0.as_ptr()) }).map(ThreadState)
+    }
+}
+
+impl ThreadState {
+    /// The seat that is current, detached from the thread. For use right after CPython itself has
+    /// made one (`Py_InitializeFromConfig`, `Py_NewInterpreter`).
+    ///
+    /// # Safety
+    /// This thread is attached.
+    pub(super) unsafe fn detach_current() -> Option<Self> {
+        // SAFETY: the caller's promise.
+        NonNull::new(unsafe { ffi::PyEval_SaveThread() }).map(Self)
+    }
+
+    /// Attaches the calling thread, which must be the one this seat was made for and must not be
+    /// attached already. Blocks until the interpreter's lock is free.
+    pub(crate) fn attach(self) -> Attachment {
+        // SAFETY: the seat is live until `give_up` or `end_interpreter` consumed it.
+        unsafe { ffi::PyEval_RestoreThread(self.0.as_ptr()) };
+        Attachment(PhantomData)
+    }
+
+    /// The interpreter it sits in.
+    pub(crate) fn interpreter(self) -> InterpreterState {
+        // SAFETY: a live thread state always has an interpreter.
+        unsafe {
+            InterpreterState(NonNull::new_unchecked(ffi::PyThreadState_GetInterpreter(
+                self.0.as_ptr(),
+            )))
+        }
+    }
+
+    /// Makes a new interpreter that shares the main one's lock (`Py_NewInterpreter`), from a thread
+    /// that is not attached and sits in the main interpreter by `self`. What it gives is the calling
+    /// thread's seat in the new one.
+    pub(crate) fn new_interpreter(self) -> Option<Self> {
+        let attachment = self.attach();
+        // SAFETY: attached to the main interpreter. On success the new state is current; it is
+        // detached by swapping the old one back in, which shares the same lock.
+        let new = unsafe {
+            let new = NonNull::new(ffi::Py_NewInterpreter());
+            ffi::PyThreadState_Swap(self.0.as_ptr());
+            new
+        };
+        drop(attachment);
+        new.map(Self)
+    }
+
+    /// Clears and deletes the seat of a thread that will not use it again, from an attachment to the
+    /// same interpreter by another seat.
+    pub(crate) fn give_up(self, _attachment: &Attachment) {
+        // SAFETY: both functions want the interpreter's lock, which the attachment holds. Called only
+        // by `Host::stop`, once no request is served any more, so no thread uses the seat.
+        unsafe {
+            ffi::PyThreadState_Clear(self.0.as_ptr());
+            ffi::PyThreadState_Delete(self.0.as_ptr());
+        }
+    }
+
+    /// Whether other threads have seats in this interpreter. The caller is attached to it by `self`.
+    pub(crate) fn has_company(self, _attachment: &Attachment) -> bool {
+        // SAFETY: attached, so the list of the interpreter's states does not change under us.
+        unsafe {
+            let head = ffi::PyInterpreterState_ThreadHead(self.interpreter().0.as_ptr());
+            head != self.0.as_ptr() || !ffi::PyThreadState_Next(head).is_null()
+        }
+    }
+
+    /// Ends the sub-interpreter: `threading` shutdown, `atexit`, then all its objects
+    /// (`Py_EndInterpreter`). `main` is the calling thread's seat in the main interpreter. No other
+    /// thread may have a seat in it ([`ThreadState::has_company`]).
+    pub(super) fn end_interpreter(self, main: Self) {
+        std::mem::forget(self.attach());
+        // SAFETY: attached by `self`; CPython itself checks that it is the last seat. Up to 3.11 the function returns with the lock held and no
+        // state current, so that another state has to take the lock over to give it back; from 3.12
+        // on it returns without the lock.
+        unsafe {
+            ffi::Py_EndInterpreter(self.0.as_ptr());
+            if cfg!(not(Py_3_12)) {
+                ffi::PyThreadState_Swap(main.0.as_ptr());
+                ffi::PyEval_SaveThread();
+            }
+        }
+    }
+}

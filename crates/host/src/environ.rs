@@ -1,0 +1,171 @@
+//! The environ of one request: a copy of what is the same for all, and the transport's variables.
+#![forbid(unsafe_code)]
+
+use crate::cpython::{Attached, Object, Result, Shelf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use wsgi::{Environ, Key};
+
+/// The interned names of one interpreter, and its memory of values that come again and again.
+pub(crate) struct Names {
+    keys: Vec<Shelf>,
+    steady: Mutex<Vec<Option<(Box<[u8]>, Shelf)>>>,
+    headers: Mutex<Vec<Option<HeaderName>>>,
+}
+
+struct HeaderName {
+    sent: Box<[u8]>,
+    variable: Shelf,
+}
+
+/// How many header names are remembered. A client that sends others only makes us forget.
+const HEADER_NAMES: usize = 128;
+/// Values longer than this are not remembered.
+const STEADY_LENGTH: usize = 256;
+
+impl Names {
+    pub(crate) fn new(py: Attached<'_>) -> Result<'_, Self> {
+        let mut keys = Vec::with_capacity(Key::ALL.len());
+        for key in Key::ALL {
+            keys.push(Shelf::keep(py.interned(key.name())?));
+        }
+        let steady = Key::ALL.iter().map(|_| None).collect();
+        let headers = (0..HEADER_NAMES).map(|_| None).collect();
+        Ok(Self { keys, steady: Mutex::new(steady), headers: Mutex::new(headers) })
+    }
+
+    fn key<'py>(&self, py: Attached<'py>, key: Key) -> Result<'py, Object<'py>> {
+        match self.keys.get(key as usize) {
+            Some(kept) => Ok(kept.get(py)),
+            None => py.str(key.name()),
+        }
+    }
+
+    fn value<'py>(&self, py: Attached<'py>, key: Key, value: &[u8]) -> Result<'py, Object<'py>> {
+        if !key.is_steady() || value.len() > STEADY_LENGTH {
+            return text(py, key, value);
+        }
+        let mut steady = lock(&self.steady);
+        let Some(slot) = steady.get_mut(key as usize) else { return text(py, key, value) };
+        if let Some((bytes, kept)) = slot
+            && **bytes == *value
+        {
+            return Ok(kept.get(py));
+        }
+        let object = text(py, key, value)?;
+        if let Some((_, old)) = slot.replace((value.into(), Shelf::keep(object.clone()))) {
+            old.clear(py);
+        }
+        Ok(object)
+    }
+
+    /// `HTTP_` and the header's name in upper case, `-` as `_`.
+    fn header<'py>(&self, py: Attached<'py>, name: &[u8]) -> Result<'py, Object<'py>> {
+        let mut headers = lock(&self.headers);
+        let Some(slot) = headers.get_mut(place(name)) else { return header_variable(py, name) };
+        if let Some(known) = slot
+            && *known.sent == *name
+        {
+            return Ok(known.variable.get(py));
+        }
+        let variable = header_variable(py, name)?;
+        if name.len() <= STEADY_LENGTH {
+            let known = HeaderName { sent: name.into(), variable: Shelf::keep(variable.clone()) };
+            if let Some(old) = slot.replace(known) {
+                old.variable.clear(py);
+            }
+        }
+        Ok(variable)
+    }
+}
+
+/// Builds one request's environ. The first error stops it; nothing raised is overwritten.
+pub(crate) struct Builder<'a, 'py> {
+    names: &'a Names,
+    dict: Object<'py>,
+    failed: Result<'py, ()>,
+}
+
+impl<'a, 'py> Builder<'a, 'py> {
+    /// Starts from a copy of `template`.
+    pub(crate) fn new(names: &'a Names, template: &Object<'py>) -> Result<'py, Self> {
+        Ok(Self { names, dict: template.dict_copy()?, failed: Ok(()) })
+    }
+
+    /// Adds what the gateway itself knows.
+    pub(crate) fn put(&mut self, name: &Object<'py>, value: &Object<'py>) -> Result<'py, ()> {
+        self.dict.set_item(name, value)
+    }
+
+    /// The finished environ.
+    pub(crate) fn finish(self) -> Result<'py, Object<'py>> {
+        self.failed.map(|()| self.dict)
+    }
+
+    fn attempt(&mut self, step: impl FnOnce(&Self) -> Result<'py, ()>) {
+        if self.failed.is_ok() {
+            self.failed = step(self);
+        }
+    }
+}
+
+impl Environ for Builder<'_, '_> {
+    fn set(&mut self, key: Key, value: &[u8]) {
+        self.attempt(|this| {
+            let py = this.dict.py();
+            let value = this.names.value(py, key, value)?;
+            this.dict.set_item(&this.names.key(py, key)?, &value)
+        });
+    }
+
+    fn header(&mut self, name: &[u8], value: &[u8]) {
+        self.attempt(|this| {
+            let py = this.dict.py();
+            this.dict.set_item(&this.names.header(py, name)?, &py.latin1(value)?)
+        });
+    }
+
+    fn other(&mut self, name: &[u8], value: &[u8]) {
+        // `HTTPS` has told its tale in wsgi.url_scheme; PATH is Apache's own; the rest of the
+        // prefix is between the two ends of the daemon's wire.
+        if matches!(name, b"HTTPS" | b"PATH") || name.starts_with(b"mod_wsgi.x-") {
+            return;
+        }
+        self.attempt(|this| {
+            let py = this.dict.py();
+            this.dict.set_item(&py.latin1(name)?, &py.latin1(value)?)
+        });
+    }
+
+    fn time(&mut self, key: Key, micros: i64) {
+        self.attempt(|this| {
+            let py = this.dict.py();
+            this.dict.set_item(&this.names.key(py, key)?, &py.float(micros as f64 / 1e6)?)
+        });
+    }
+}
+
+fn text<'py>(py: Attached<'py>, key: Key, value: &[u8]) -> Result<'py, Object<'py>> {
+    if key.is_path() { py.path(value) } else { py.latin1(value) }
+}
+
+fn header_variable<'py>(py: Attached<'py>, name: &[u8]) -> Result<'py, Object<'py>> {
+    let mut variable = String::with_capacity(name.len() + 5);
+    variable.push_str("HTTP_");
+    for &byte in name {
+        variable.push(if byte == b'-' { '_' } else { byte.to_ascii_uppercase() as char });
+    }
+    // Not interned: interned strings are immortal in Python 3.12, and clients choose these names.
+    py.str(&variable)
+}
+
+/// Where in the table a header's name belongs (FNV-1a).
+fn place(name: &[u8]) -> usize {
+    let hash = name.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    (hash ^ (hash >> 32)) as usize % HEADER_NAMES
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

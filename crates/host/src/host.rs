@@ -1,0 +1,262 @@
+//! One process' Python: started once, serving from any thread, stopped once.
+#![forbid(unsafe_code)]
+
+use crate::cpython::{
+    Attachment, PythonConfig, ThreadState, end_interpreter, finalize, initialize,
+};
+use crate::failure;
+use crate::interpreter::{Interpreter, thread_id};
+use crate::options::HostOptions;
+use crate::request::{ServerLog, SharedLog};
+use crate::room::Room;
+use crate::serve::{Served, Target, serve};
+use std::collections::HashMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use wsgi::{Exchange, Level};
+
+/// The Python side of this process.
+pub struct Host {
+    options: HostOptions,
+    log: SharedLog,
+    main: Arc<Interpreter>,
+    /// By application group; the empty name is the main interpreter.
+    interpreters: RwLock<HashMap<Box<[u8]>, Arc<Interpreter>>>,
+    creating: Mutex<()>,
+    /// Requests being served.
+    active: AtomicUsize,
+    /// The group whose application runs in the main interpreter by design decision D5.
+    adopted: Mutex<Option<Box<[u8]>>>,
+}
+
+/// Why Python did not start.
+#[derive(Debug)]
+pub struct StartError(String);
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// The interpreter this crate was built for.
+const BUILT_FOR: &str = env!("HOST_PYTHON_EXECUTABLE");
+
+impl Host {
+    /// Starts Python in this process. The calling thread is Python's main thread and has to be the
+    /// one that calls [`Host::stop`].
+    ///
+    /// # Errors
+    /// When CPython does not start, or the main interpreter cannot be prepared.
+    pub fn start(options: HostOptions, log: Arc<dyn ServerLog>) -> Result<Self, StartError> {
+        thread_id();
+        let (program_name, home) = installation(options.python_home.as_deref());
+        let config = PythonConfig {
+            program_name,
+            home,
+            write_bytecode: options.write_bytecode,
+            optimization_level: options.optimize,
+            warnings: options.warnings.clone(),
+            hash_seed: options.hash_seed,
+        };
+        let seat = initialize(&config).map_err(|why| StartError(why.to_string()))?;
+        let room = prepare(seat, "", &options, &log)
+            .ok_or_else(|| StartError("the main interpreter cannot be prepared".to_owned()))?;
+        let main = Arc::new(Interpreter::new(String::new(), 0, seat, room));
+        let interpreters = HashMap::from([(Box::default(), Arc::clone(&main))]);
+        Ok(Self {
+            options,
+            log,
+            main,
+            interpreters: RwLock::new(interpreters),
+            creating: Mutex::default(),
+            active: AtomicUsize::new(0),
+            adopted: Mutex::default(),
+        })
+    }
+
+    /// Serves one request. The calling thread must not hold any interpreter.
+    pub fn serve(&self, target: &Target<'_>, exchange: &mut dyn Exchange) -> Served {
+        struct Active<'a>(&'a AtomicUsize);
+        impl Drop for Active<'_> {
+            fn drop(&mut self) {
+                self.0.fetch_sub(1, Ordering::AcqRel);
+            }
+        }
+        self.active.fetch_add(1, Ordering::AcqRel);
+        let _active = Active(&self.active);
+        let Some(interpreter) = self.interpreter(target) else {
+            let group = String::from_utf8_lossy(target.application_group);
+            let line =
+                format!("WSGI0087: cannot create an interpreter for application group '{group}'");
+            exchange.log(Level::Error, line.as_bytes());
+            return Served::Failed(500);
+        };
+        serve(&interpreter, &self.options.process_group, target, exchange)
+    }
+
+    /// How many requests are being served.
+    pub fn active(&self) -> usize {
+        self.active.load(Ordering::Acquire)
+    }
+
+    /// Ends the interpreters and finalises Python: `threading` shutdown and `atexit` of each
+    /// sub-interpreter, then of the main one. Leaves Python as it is while requests are being served
+    /// (their threads could not survive it) and where the configuration says so.
+    pub fn stop(&self) {
+        if !self.options.destroy_interpreters {
+            return;
+        }
+        if self.active() > 0 {
+            self.log.log(Level::Info, b"requests are still being served; Python is not finalised");
+            return;
+        }
+        let Some(main) = self.main.seat() else { return };
+        let all = std::mem::take(&mut *self.table_mut());
+        let mut finalisable = true;
+        for interpreter in all.into_values() {
+            if !Arc::ptr_eq(&interpreter, &self.main) {
+                finalisable &= self.end(&interpreter, main);
+            }
+        }
+        if finalisable {
+            self.log.log(Level::Debug, b"finalising Python");
+            finalize(main);
+        } else {
+            // Threads that cannot be ended still use the runtime; only say good-bye.
+            let attachment = main.attach();
+            self.good_bye(&attachment);
+        }
+    }
+
+    /// Ends one sub-interpreter; says whether it is gone.
+    fn end(&self, interpreter: &Interpreter, main: ThreadState) -> bool {
+        let Some(seat) = interpreter.seat() else { return false };
+        let attachment = seat.attach();
+        self.good_bye(&attachment);
+        for other in interpreter.take_other_seats() {
+            other.give_up(&attachment);
+        }
+        let company = seat.has_company(&attachment);
+        drop(attachment);
+        if company {
+            let line = format!(
+                "daemon threads are still running in sub-interpreter '{}'; it is not destroyed",
+                interpreter.name
+            );
+            self.log.log(Level::Info, line.as_bytes());
+            return false;
+        }
+        end_interpreter(seat, main);
+        true
+    }
+
+    /// What CPython does first when an interpreter ends, done by hand because the threads' seats
+    /// have to be given up in between: wait for `threading`'s threads, then run `atexit`.
+    fn good_bye(&self, attachment: &Attachment) {
+        let py = attachment.py();
+        let steps = || {
+            let threading = py.import(c"threading")?;
+            threading.call_method(c"_shutdown", [])?;
+            // It must not be called again by CPython: it asserts that it is the first time.
+            let nothing = py.import(c"builtins")?.attribute(c"bool")?;
+            threading.set_attribute(c"_shutdown", &nothing)?;
+            py.import(c"atexit")?.call_method(c"_run_exitfuncs", [])
+        };
+        if let Err(raised) = steps() {
+            let raised: crate::cpython::Raised<'_> = raised;
+            let exception = raised.take();
+            self.log.log(Level::Error, b"WSGI0098: exception raised by an exit function");
+            failure::traceback(&exception, &mut |level, line| self.log.log(level, line.as_bytes()));
+        }
+    }
+
+    fn interpreter(&self, target: &Target<'_>) -> Option<Arc<Interpreter>> {
+        if target.main_interpreter || target.application_group.is_empty() {
+            self.adopt(target.application_group);
+            return Some(Arc::clone(&self.main));
+        }
+        if let Some(known) = self.table().get(target.application_group) {
+            return Some(Arc::clone(known));
+        }
+        let _creating = self.creating.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.table().get(target.application_group).map(Arc::clone);
+        known.or_else(|| self.create(target.application_group))
+    }
+
+    fn create(&self, group: &[u8]) -> Option<Arc<Interpreter>> {
+        let name = String::from_utf8_lossy(group).into_owned();
+        let place =
+            failure::Place { application_group: &name, process_group: &self.options.process_group };
+        self.log.log(Level::Info, format!("Creating {place}.").as_bytes());
+        let Some(seat) = self.main.seat()?.new_interpreter() else {
+            self.log.log(Level::Critical, format!("WSGI0035: cannot create {place}").as_bytes());
+            return None;
+        };
+        let room = prepare(seat, &name, &self.options, &self.log)?;
+        let mut table = self.table_mut();
+        let index = table.len();
+        let interpreter = Arc::new(Interpreter::new(name, index, seat, room));
+        table.insert(group.into(), Arc::clone(&interpreter));
+        Some(interpreter)
+    }
+
+    /// Tells the main interpreter's `mod_wsgi` module the name of the group it stands in for.
+    fn adopt(&self, group: &[u8]) {
+        if group.is_empty() {
+            return;
+        }
+        let mut adopted = self.adopted.lock().unwrap_or_else(PoisonError::into_inner);
+        if adopted.as_deref() == Some(group) {
+            return;
+        }
+        *adopted = Some(group.into());
+        drop(adopted);
+        let Some(attachment) = self.main.attach() else { return };
+        let py = attachment.py();
+        let module = self.main.room.module.get(py);
+        let set =
+            py.latin1(group).and_then(|name| module.set_attribute(c"application_group", &name));
+        if let Err(raised) = set {
+            raised.clear();
+        }
+    }
+
+    fn table(&self) -> std::sync::RwLockReadGuard<'_, HashMap<Box<[u8]>, Arc<Interpreter>>> {
+        self.interpreters.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn table_mut(&self) -> std::sync::RwLockWriteGuard<'_, HashMap<Box<[u8]>, Arc<Interpreter>>> {
+        self.interpreters.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Prepares the interpreter in which `seat` is; what goes wrong is logged.
+fn prepare(seat: ThreadState, name: &str, options: &HostOptions, log: &SharedLog) -> Option<Room> {
+    let attachment = seat.attach();
+    match Room::prepare(attachment.py(), name, options, log) {
+        Ok(room) => Some(room),
+        Err(raised) => {
+            let exception = raised.take();
+            let headline = "WSGI0188: exception raised while an interpreter was prepared";
+            log.log(Level::Critical, headline.as_bytes());
+            failure::traceback(&exception, &mut |level, line| log.log(level, line.as_bytes()));
+            None
+        }
+    }
+}
+
+/// Program name and home for `python-home`: a virtual environment is recognised by its
+/// `pyvenv.cfg` and is found by CPython from its `bin/python`; anything else is a prefix. Without one
+/// it is the installation this module was built for.
+fn installation(home: Option<&Path>) -> (Option<PathBuf>, Option<PathBuf>) {
+    match home {
+        Some(home) if home.join("pyvenv.cfg").is_file() => (Some(home.join("bin/python")), None),
+        Some(home) => (None, Some(home.to_owned())),
+        None => (Some(PathBuf::from(BUILT_FOR)).filter(|path| path.is_file()), None),
+    }
+}

@@ -1,0 +1,85 @@
+//! Interpreters of this process: the main one and a sub-interpreter per named application group,
+//! and each thread's seat in each of them.
+#![forbid(unsafe_code)]
+
+use crate::cpython::{Attachment, InterpreterState, ThreadState};
+use crate::room::Room;
+use std::cell::{Cell, RefCell};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// One interpreter, with what this crate keeps in it.
+pub(crate) struct Interpreter {
+    /// The application group; empty for the main interpreter.
+    pub(crate) name: String,
+    /// Where a thread keeps its seat.
+    index: usize,
+    state: InterpreterState,
+    seats: Mutex<Vec<ThreadState>>,
+    pub(crate) room: Room,
+}
+
+thread_local! {
+    /// This thread's seats, by [`Interpreter::index`]. They live as long as the thread, because
+    /// `threading.local` data lives in them.
+    static SEATS: RefCell<Vec<Option<ThreadState>>> = const { RefCell::new(Vec::new()) };
+    static THREAD_ID: Cell<Option<i64>> = const { Cell::new(None) };
+}
+
+static NEXT_THREAD_ID: AtomicI64 = AtomicI64::new(0);
+
+/// The number of the calling thread, in the order in which threads first asked; the thread that
+/// started Python asked first and is 0.
+pub(crate) fn thread_id() -> i64 {
+    THREAD_ID.with(|id| match id.get() {
+        Some(id) => id,
+        None => {
+            let new = NEXT_THREAD_ID.fetch_add(1, Ordering::Relaxed);
+            id.set(Some(new));
+            new
+        }
+    })
+}
+
+impl Interpreter {
+    pub(crate) fn new(name: String, index: usize, first: ThreadState, room: Room) -> Self {
+        set_seat(index, first);
+        Self { name, index, state: first.interpreter(), seats: Mutex::new(vec![first]), room }
+    }
+
+    /// The calling thread's seat, made at its first visit. `None` when memory is exhausted.
+    pub(crate) fn seat(&self) -> Option<ThreadState> {
+        let known = SEATS.with_borrow(|seats| seats.get(self.index).copied().flatten());
+        known.or_else(|| {
+            let seat = self.state.new_thread_state()?;
+            set_seat(self.index, seat);
+            self.seats.lock().unwrap_or_else(PoisonError::into_inner).push(seat);
+            Some(seat)
+        })
+    }
+
+    /// Attaches the calling thread.
+    pub(crate) fn attach(&self) -> Option<Attachment> {
+        self.seat().map(ThreadState::attach)
+    }
+
+    /// The seats of all threads but the calling one, given up by it for them.
+    pub(crate) fn take_other_seats(&self) -> Vec<ThreadState> {
+        let own = SEATS.with_borrow(|seats| seats.get(self.index).copied().flatten());
+        let mut seats = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
+        let others = seats.iter().copied().filter(|&seat| Some(seat) != own).collect();
+        seats.retain(|&seat| Some(seat) == own);
+        others
+    }
+}
+
+fn set_seat(index: usize, seat: ThreadState) {
+    SEATS.with_borrow_mut(|seats| {
+        if seats.len() <= index {
+            seats.resize(index + 1, None);
+        }
+        if let Some(place) = seats.get_mut(index) {
+            *place = Some(seat);
+        }
+    });
+}

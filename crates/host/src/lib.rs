@@ -1,0 +1,27 @@
+//! The Python room: interpreters, applications, and the objects an application sees.
+//!
+//! [`Host`] is one process' Python. It serves requests that come as a [`wsgi::Exchange`] and never
+//! learns which transport is behind it: `serve` is the gateway of PEP 3333, `request` its rules about
+//! answers, `objects` what the application holds in its hands, `script` how its file is loaded, `room`
+//! how an interpreter is prepared, `cpython` the C API made safe, `lease` the request lent through
+//! Python.
+
+mod cpython;
+mod environ;
+mod failure;
+mod host;
+mod interpreter;
+mod lease;
+mod objects;
+mod options;
+mod posix;
+mod request;
+mod room;
+mod script;
+mod serve;
+
+pub use host::{Host, StartError};
+pub use options::{ApacheFacts, HashSeed, HostOptions};
+pub use request::ServerLog;
+pub use script::ScriptFile;
+pub use serve::{Served, Target};

@@ -1,0 +1,247 @@
+//! `wsgi.input` (PEP 3333, "Input and Error Streams").
+
+use crate::cpython::{
+    Arguments, Attached, Class, ExceptionKind, Instance, Method, Object, Raised, Result, Slots,
+};
+use crate::lease::Lease;
+use std::ffi::CStr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use wsgi::ReadError;
+
+/// The request body. It ends where the transport says so, not where `CONTENT_LENGTH` would
+/// (`wsgi.input_terminated`).
+pub(crate) struct Input {
+    lease: Arc<Lease>,
+    /// Bytes that were read but not yet asked for, from `start` on.
+    ahead: Mutex<Ahead>,
+}
+
+#[derive(Default)]
+struct Ahead {
+    bytes: Vec<u8>,
+    start: usize,
+    ended: bool,
+}
+
+/// How much is read at once where the application does not say.
+const PIECE: usize = 64 * 1024;
+/// Up to this size `read(n)` allocates its answer at once; beyond, as the data arrives.
+const TRUSTED: usize = 1024 * 1024;
+
+impl Input {
+    pub(crate) fn new(lease: Arc<Lease>) -> Self {
+        Self { lease, ahead: Mutex::default() }
+    }
+}
+
+impl Class for Input {
+    const NAME: &'static CStr = c"mod_wsgi.Input";
+    const METHODS: &'static [Method<Self>] = &[
+        Method { name: c"close", call: close },
+        Method { name: c"read", call: read },
+        Method { name: c"readline", call: readline },
+        Method { name: c"readlines", call: readlines },
+    ];
+    const SLOTS: Slots<Self> = Slots { next: Some(next), ..Slots::NONE };
+}
+
+type This<'a, 'py> = Instance<'a, 'py, Input>;
+
+fn close<'py>(this: &This<'_, 'py>, arguments: &Arguments<'_, 'py>) -> Result<'py, Object<'py>> {
+    arguments.expect("close", 0, 0)?;
+    this.alive("close")?;
+    Ok(this.py().none())
+}
+
+fn read<'py>(this: &This<'_, 'py>, arguments: &Arguments<'_, 'py>) -> Result<'py, Object<'py>> {
+    let size = size_argument(arguments, "read")?;
+    this.alive("read")?;
+    let py = this.py();
+    match size {
+        Some(size) if size <= TRUSTED => {
+            let filled = py.bytes_with(size, |py, into| {
+                let had = this.take_ahead(into);
+                let Some(rest) = into.get_mut(had..) else { return Ok(had) };
+                this.fill(py, rest, "read").map(|more| had + more)
+            })?;
+            filled
+        }
+        size => {
+            let limit = size.unwrap_or(usize::MAX);
+            let mut all = Vec::new();
+            while all.len() < limit {
+                let length = all.len();
+                let step = length.clamp(PIECE, TRUSTED).min(limit - length);
+                all.resize(length + step, 0);
+                let Some(rest) = all.get_mut(length..) else { break };
+                let had = this.take_ahead(rest);
+                let more = match rest.get_mut(had..) {
+                    Some(rest) => this.fill(py, rest, "read")?,
+                    None => 0,
+                };
+                all.truncate(length + had + more);
+                if had + more < step {
+                    break;
+                }
+            }
+            py.bytes(&all)
+        }
+    }
+}
+
+fn readline<'py>(this: &This<'_, 'py>, arguments: &Arguments<'_, 'py>) -> Result<'py, Object<'py>> {
+    let size = size_argument(arguments, "readline")?;
+    this.alive("readline")?;
+    this.line(size.unwrap_or(usize::MAX), "readline")
+}
+
+fn readlines<'py>(
+    this: &This<'_, 'py>,
+    arguments: &Arguments<'_, 'py>,
+) -> Result<'py, Object<'py>> {
+    let hint = size_argument(arguments, "readlines")?.filter(|&hint| hint > 0);
+    this.alive("readlines")?;
+    let lines = this.py().list()?;
+    let mut total = 0;
+    loop {
+        let line = this.line(usize::MAX, "readlines")?;
+        let length = line.as_bytes().map_or(0, <[u8]>::len);
+        if length == 0 {
+            return Ok(lines);
+        }
+        lines.append(&line)?;
+        total += length;
+        if hint.is_some_and(|hint| total >= hint) {
+            return Ok(lines);
+        }
+    }
+}
+
+fn next<'py>(this: &This<'_, 'py>) -> Result<'py, Option<Object<'py>>> {
+    this.alive("__next__")?;
+    let line = this.line(usize::MAX, "__next__")?;
+    Ok(if line.as_bytes().is_some_and(<[u8]>::is_empty) { None } else { Some(line) })
+}
+
+/// The optional size of `read(size=-1)` and its kin; negative and `None` mean "all".
+fn size_argument<'py>(arguments: &Arguments<'_, 'py>, name: &str) -> Result<'py, Option<usize>> {
+    arguments.expect(name, 0, 1)?;
+    match arguments.get(0).filter(|size| !size.is_none()) {
+        None => Ok(None),
+        Some(size) => Ok(usize::try_from(size.as_index()?).ok()),
+    }
+}
+
+impl<'py> This<'_, 'py> {
+    /// Raises unless the request is still being served, and its body still readable.
+    fn alive(&self, method: &str) -> Result<'py, ()> {
+        let py = self.py();
+        match self.lease.with(py, |request| request.read_failure().is_some()) {
+            None => Err(completed(py, method)),
+            Some(false) => Ok(()),
+            Some(true) => Err(py.raise(
+                ExceptionKind::Os,
+                "mod_wsgi request data read error: input is already in error state",
+            )),
+        }
+    }
+
+    /// One line, at most `limit` bytes of it, with its newline.
+    fn line(&self, limit: usize, method: &str) -> Result<'py, Object<'py>> {
+        let py = self.py();
+        let mut searched = 0;
+        loop {
+            {
+                let mut ahead = self.ahead(py);
+                let start = ahead.start;
+                let held = ahead.bytes.get(start..).unwrap_or_default();
+                let newline = held.iter().skip(searched).position(|&byte| byte == b'\n');
+                let end = newline.map(|at| searched + at + 1).unwrap_or(usize::MAX).min(limit);
+                if end <= held.len() || ahead.ended {
+                    let line = held.get(..end).unwrap_or(held);
+                    let length = line.len();
+                    let line = py.bytes(line)?;
+                    ahead.start += length;
+                    return Ok(line);
+                }
+                searched = held.len();
+            }
+            self.read_ahead(py, method)?;
+        }
+    }
+
+    /// Reads another piece behind what is held already.
+    fn read_ahead(&self, py: Attached<'py>, method: &str) -> Result<'py, ()> {
+        let mut piece = vec![0; 8192];
+        let got = self.some(py, &mut piece, method)?;
+        let mut ahead = self.ahead(py);
+        if ahead.start > 0 {
+            let start = std::mem::take(&mut ahead.start);
+            ahead.bytes.drain(..start);
+        }
+        ahead.bytes.extend_from_slice(piece.get(..got).unwrap_or_default());
+        ahead.ended = got == 0;
+        Ok(())
+    }
+
+    /// Moves what is held already into `into`.
+    fn take_ahead(&self, into: &mut [u8]) -> usize {
+        let mut ahead = self.ahead(self.py());
+        let held = ahead.bytes.get(ahead.start..).unwrap_or_default();
+        let count = held.len().min(into.len());
+        if let (Some(to), Some(from)) = (into.get_mut(..count), held.get(..count)) {
+            to.copy_from_slice(from);
+        }
+        ahead.start += count;
+        count
+    }
+
+    /// Fills `into` as far as the body goes.
+    fn fill(&self, py: Attached<'py>, into: &mut [u8], method: &str) -> Result<'py, usize> {
+        if into.is_empty() {
+            // `read(0)` as the first read still asks the client for its body (100 Continue).
+            return Ok(0);
+        }
+        let read = self.lease.with_detached(py, |request| {
+            let mut filled = 0;
+            while let Some(rest) = into.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+                match request.read(rest)? {
+                    0 => break,
+                    more => filled += more,
+                }
+            }
+            Ok(filled)
+        });
+        settle(py, read, method)
+    }
+
+    /// Some bytes, none at the end.
+    fn some(&self, py: Attached<'py>, into: &mut [u8], method: &str) -> Result<'py, usize> {
+        let read = self.lease.with_detached(py, |request| request.read(into));
+        settle(py, read, method)
+    }
+
+    /// Locks what is held; the lock is never kept while another thread could need this one.
+    fn ahead(&self, _py: Attached<'py>) -> MutexGuard<'_, Ahead> {
+        self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn settle<'py>(
+    py: Attached<'py>,
+    read: Option<std::result::Result<usize, ReadError>>,
+    method: &str,
+) -> Result<'py, usize> {
+    match read {
+        None => Err(completed(py, method)),
+        Some(Ok(count)) => Ok(count),
+        Some(Err(why)) => {
+            Err(py.raise(ExceptionKind::Os, &format!("mod_wsgi request data read error: {why}")))
+        }
+    }
+}
+
+fn completed<'py>(py: Attached<'py>, method: &str) -> Raised<'py> {
+    let text = format!("{method}() called on wsgi.input after request completed");
+    py.raise(ExceptionKind::Runtime, &text)
+}

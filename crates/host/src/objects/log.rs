@@ -1,0 +1,199 @@
+//! `wsgi.errors`, and what stands behind `sys.stderr` and `sys.stdout`: text that becomes records of
+//! Apache's error log, a line each.
+
+use crate::cpython::{
+    Arguments, Attached, Class, ExceptionKind, Instance, Method, Object, Property, Result,
+};
+use crate::lease::Lease;
+use crate::request::{Request, SharedLog};
+use std::cell::RefCell;
+use std::ffi::CStr;
+use std::sync::{Arc, Mutex, PoisonError};
+use wsgi::Level;
+
+/// A stream into the error log. It takes `str` and bytes alike, so that it is its own `buffer`.
+pub(crate) struct Log {
+    pub(crate) name: &'static str,
+    pub(crate) target: LogTarget,
+}
+
+/// Whose log a [`Log`] writes to.
+pub(crate) enum LogTarget {
+    /// That of one request, until it ends.
+    Request(Arc<Lease>),
+    /// That of the request the calling thread serves, else the server's.
+    Thread { server: SharedLog, unfinished: Mutex<Vec<u8>> },
+}
+
+thread_local! {
+    static CURRENT: RefCell<Option<Arc<Lease>>> = const { RefCell::new(None) };
+}
+
+/// Says which request this thread serves, until it is dropped.
+pub(crate) struct CurrentRequest;
+
+impl CurrentRequest {
+    pub(crate) fn set(lease: &Arc<Lease>) -> Self {
+        CURRENT.with_borrow_mut(|current| *current = Some(Arc::clone(lease)));
+        Self
+    }
+
+    pub(crate) fn get() -> Option<Arc<Lease>> {
+        CURRENT.with_borrow(Clone::clone)
+    }
+}
+
+impl Drop for CurrentRequest {
+    fn drop(&mut self) {
+        CURRENT.with_borrow_mut(|current| *current = None);
+    }
+}
+
+impl Log {
+    pub(crate) fn of_request(lease: Arc<Lease>) -> Self {
+        Self { name: "<wsgi.errors>", target: LogTarget::Request(lease) }
+    }
+
+    pub(crate) fn of_thread(name: &'static str, server: SharedLog) -> Self {
+        Self { name, target: LogTarget::Thread { server, unfinished: Mutex::default() } }
+    }
+
+    /// Writes to whom it may concern; `None` when that request has ended.
+    fn write(&self, py: Attached<'_>, text: &[u8]) -> Option<()> {
+        let add = |request: &mut Request<'_>| request.log_text(text);
+        let to_request = |lease: &Lease| {
+            // Only a complete line reaches the log file, and only that may block.
+            if text.contains(&b'\n') { lease.with_detached(py, add) } else { lease.with(py, add) }
+        };
+        match &self.target {
+            LogTarget::Request(lease) => to_request(lease),
+            LogTarget::Thread { server, unfinished } => {
+                if let Some(lease) = CurrentRequest::get() {
+                    return to_request(&lease);
+                }
+                py.detached(|| {
+                    let mut unfinished = unfinished.lock().unwrap_or_else(PoisonError::into_inner);
+                    unfinished.extend_from_slice(text);
+                    if let Some(last) = unfinished.iter().rposition(|&byte| byte == b'\n') {
+                        let rest = unfinished.split_off(last + 1);
+                        for line in unfinished.split(|&byte| byte == b'\n') {
+                            if !line.is_empty() {
+                                server.log(Level::Error, line);
+                            }
+                        }
+                        *unfinished = rest;
+                    }
+                });
+                Some(())
+            }
+        }
+    }
+
+    /// Makes a record of an unfinished line. Once a request has ended there is none any more.
+    fn flush(&self, py: Attached<'_>) {
+        let finish = |lease: &Lease| lease.with_unfinished_log(py);
+        match &self.target {
+            LogTarget::Request(lease) => finish(lease),
+            LogTarget::Thread { server, unfinished } => {
+                if let Some(lease) = CurrentRequest::get() {
+                    return finish(&lease);
+                }
+                py.detached(|| {
+                    let mut unfinished = unfinished.lock().unwrap_or_else(PoisonError::into_inner);
+                    if !unfinished.is_empty() {
+                        server.log(Level::Error, &std::mem::take(&mut *unfinished));
+                    }
+                });
+            }
+        }
+    }
+}
+
+type This<'a, 'py> = Instance<'a, 'py, Log>;
+
+impl Class for Log {
+    const NAME: &'static CStr = c"mod_wsgi.Log";
+    const METHODS: &'static [Method<Self>] = &[
+        Method { name: c"write", call: write },
+        Method { name: c"writelines", call: writelines },
+        Method { name: c"flush", call: flush },
+        Method { name: c"close", call: close },
+        Method { name: c"isatty", call: no },
+        Method { name: c"readable", call: no },
+        Method { name: c"seekable", call: no },
+        Method { name: c"writable", call: yes },
+        Method { name: c"fileno", call: fileno },
+    ];
+    const PROPERTIES: &'static [Property<Self>] = &[
+        Property { name: c"name", get: |this| this.py().str(this.name) },
+        Property { name: c"closed", get: |this| Ok(this.py().bool(false)) },
+        Property { name: c"encoding", get: |this| this.py().str("utf-8") },
+        Property { name: c"errors", get: |this| this.py().str("replace") },
+        Property { name: c"newlines", get: |this| Ok(this.py().none()) },
+        Property { name: c"line_buffering", get: |this| Ok(this.py().bool(true)) },
+        Property { name: c"buffer", get: |this| Ok(this.object().clone()) },
+    ];
+}
+
+fn write<'py>(this: &This<'_, 'py>, arguments: &Arguments<'_, 'py>) -> Result<'py, Object<'py>> {
+    arguments.expect("write", 1, 1)?;
+    let py = this.py();
+    let Some(data) = arguments.get(0) else { return Ok(py.none()) };
+    let length = write_one(this, &data, "write")?;
+    py.int(i64::try_from(length).unwrap_or(i64::MAX))
+}
+
+fn writelines<'py>(
+    this: &This<'_, 'py>,
+    arguments: &Arguments<'_, 'py>,
+) -> Result<'py, Object<'py>> {
+    arguments.expect("writelines", 1, 1)?;
+    let py = this.py();
+    let Some(lines) = arguments.get(0) else { return Ok(py.none()) };
+    let lines = lines.iter()?;
+    while let Some(line) = lines.next()? {
+        write_one(this, &line, "writelines")?;
+    }
+    Ok(py.none())
+}
+
+/// Writes one `str` or bytes-like object and says how long it is.
+fn write_one<'py>(this: &This<'_, 'py>, data: &Object<'py>, method: &str) -> Result<'py, usize> {
+    let py = this.py();
+    let (text, length) = if data.is_str() {
+        (data.utf8_replacing()?, data.length()?)
+    } else {
+        let bytes = data.buffer_copy()?;
+        let length = bytes.len();
+        (bytes, length)
+    };
+    this.write(py, &text).ok_or_else(|| completed(this, method))?;
+    Ok(length)
+}
+
+fn flush<'py>(this: &This<'_, 'py>, arguments: &Arguments<'_, 'py>) -> Result<'py, Object<'py>> {
+    arguments.expect("flush", 0, 0)?;
+    Log::flush(this, this.py());
+    Ok(this.py().none())
+}
+
+fn close<'py>(this: &This<'_, 'py>, arguments: &Arguments<'_, 'py>) -> Result<'py, Object<'py>> {
+    flush(this, arguments)
+}
+
+fn no<'py>(this: &This<'_, 'py>, _: &Arguments<'_, 'py>) -> Result<'py, Object<'py>> {
+    Ok(this.py().bool(false))
+}
+
+fn yes<'py>(this: &This<'_, 'py>, _: &Arguments<'_, 'py>) -> Result<'py, Object<'py>> {
+    Ok(this.py().bool(true))
+}
+
+fn fileno<'py>(this: &This<'_, 'py>, _: &Arguments<'_, 'py>) -> Result<'py, Object<'py>> {
+    Err(this.py().raise(ExceptionKind::Os, "the error log has no file descriptor"))
+}
+
+fn completed<'py>(this: &This<'_, 'py>, method: &str) -> crate::cpython::Raised<'py> {
+    let text = format!("{method}() called on wsgi.errors after request completed");
+    this.py().raise(ExceptionKind::Runtime, &text)
+}

@@ -1,0 +1,17 @@
+//! What an application gets to see: the types of the `mod_wsgi` module, made anew for each
+//! interpreter. None of them knows how an interpreter is made or which transport is in use.
+#![forbid(unsafe_code)]
+
+mod adapter;
+mod file_wrapper;
+mod input;
+mod log;
+mod restricted;
+mod signal_intercept;
+
+pub(crate) use adapter::{Adapter, raise_chunk_error};
+pub(crate) use file_wrapper::FileWrapper;
+pub(crate) use input::Input;
+pub(crate) use log::{CurrentRequest, Log};
+pub(crate) use restricted::Restricted;
+pub(crate) use signal_intercept::SignalIntercept;

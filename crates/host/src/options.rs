@@ -1,0 +1,95 @@
+//! What a process is told about its Python side before it starts.
+#![forbid(unsafe_code)]
+
+pub use crate::cpython::HashSeed;
+use std::path::PathBuf;
+
+/// Options of the Python side of one process. Each is named after its directive or
+/// `WSGIDaemonProcess` option.
+#[derive(Clone, Debug)]
+pub struct HostOptions {
+    /// `WSGIPythonHome`: a virtual environment or a prefix.
+    pub python_home: Option<PathBuf>,
+    /// `WSGIPythonPath`: directories added as `site.addsitedir` does.
+    pub python_path: Vec<PathBuf>,
+    /// `WSGIPythonEggs`.
+    pub python_eggs: Option<PathBuf>,
+    /// `WSGIPythonOptimize`: the `-O` level.
+    pub optimize: u8,
+    /// `WSGIPythonWarnings`: `-W` options in order.
+    pub warnings: Vec<String>,
+    /// `WSGIPythonHashSeed`.
+    pub hash_seed: Option<HashSeed>,
+    /// `WSGIDontWriteBytecode Off`.
+    pub write_bytecode: bool,
+    /// `WSGISwitchInterval`, in seconds.
+    pub switch_interval: Option<f64>,
+    /// `WSGIDestroyInterpreter`.
+    pub destroy_interpreters: bool,
+    /// `WSGIRestrictStdin`.
+    pub restrict_stdin: bool,
+    /// `WSGIRestrictStdout`.
+    pub restrict_stdout: bool,
+    /// `WSGIRestrictSignal`.
+    pub restrict_signal: bool,
+    /// Leave `sys.stdin` and `sys.stdout` alone (`httpd -X`).
+    pub single_process: bool,
+    /// The daemon process group; empty in embedded mode.
+    pub process_group: String,
+    /// `wsgi.multithread`.
+    pub multithread: bool,
+    /// `wsgi.multiprocess`.
+    pub multiprocess: bool,
+    /// `wsgi.run_once`.
+    pub run_once: bool,
+    /// `mod_wsgi.maximum_processes`.
+    pub maximum_processes: i64,
+    /// `mod_wsgi.threads_per_process`.
+    pub threads_per_process: i64,
+    /// The Apache server around us; `None` where there is none.
+    pub apache: Option<ApacheFacts>,
+}
+
+/// What the `apache` module of an application says.
+#[derive(Clone, Debug)]
+pub struct ApacheFacts {
+    /// `apache.version`.
+    pub version: (i64, i64, i64),
+    /// `apache.description`.
+    pub description: String,
+    /// `apache.mpm_name`.
+    pub mpm_name: String,
+    /// `apache.build_date`.
+    pub build_date: String,
+    /// `apache.maximum_processes`.
+    pub maximum_processes: i64,
+    /// `apache.threads_per_process`.
+    pub threads_per_process: i64,
+}
+
+impl Default for HostOptions {
+    fn default() -> Self {
+        Self {
+            python_home: None,
+            python_path: Vec::new(),
+            python_eggs: None,
+            optimize: 0,
+            warnings: Vec::new(),
+            hash_seed: None,
+            write_bytecode: true,
+            switch_interval: None,
+            destroy_interpreters: true,
+            restrict_stdin: false,
+            restrict_stdout: false,
+            restrict_signal: true,
+            single_process: false,
+            process_group: String::new(),
+            multithread: true,
+            multiprocess: true,
+            run_once: false,
+            maximum_processes: 1,
+            threads_per_process: 1,
+            apache: None,
+        }
+    }
+}

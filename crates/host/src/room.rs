@@ -1,0 +1,275 @@
+//! The inside of one interpreter: how it is prepared for applications (mod_wsgi's order, reference
+//! section 4.2), and what this crate keeps there.
+#![forbid(unsafe_code)]
+
+use crate::cpython::{Attached, Object, Raised, Result, Shelf};
+use crate::environ::Names;
+use crate::failure;
+use crate::objects::{Adapter, FileWrapper, Input, Log, Restricted, SignalIntercept};
+use crate::options::HostOptions;
+use crate::request::SharedLog;
+use crate::script::Scripts;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use wsgi::Level;
+
+/// What this crate keeps in one interpreter. References in it belong to that interpreter alone.
+pub(crate) struct Room {
+    pub(crate) names: Names,
+    pub(crate) scripts: Scripts,
+    pub(crate) input: Shelf,
+    pub(crate) log: Shelf,
+    pub(crate) adapter: Shelf,
+    pub(crate) file_wrapper: Shelf,
+    /// The environ before a request's own variables come into it.
+    pub(crate) template: Shelf,
+    /// The interpreter's `mod_wsgi` module.
+    pub(crate) module: Shelf,
+    pub(crate) words: Words,
+}
+
+/// Interned names the gateway sets for each request.
+pub(crate) struct Words {
+    pub(crate) wsgi_input: Shelf,
+    pub(crate) wsgi_errors: Shelf,
+    pub(crate) application_group: Shelf,
+    pub(crate) callable_object: Shelf,
+    pub(crate) application_start: Shelf,
+    pub(crate) thread_id: Shelf,
+}
+
+/// mod_wsgi's version, whose behaviour this module has: applications compare with it.
+pub(crate) const COMPATIBLE_VERSION: (i64, i64, i64) = (6, 0, 5);
+
+impl Room {
+    /// Prepares the interpreter this thread is attached to for the application group `name`.
+    pub(crate) fn prepare<'py>(
+        py: Attached<'py>,
+        name: &str,
+        options: &HostOptions,
+        log: &SharedLog,
+    ) -> Result<'py, Self> {
+        // threading notes which thread is the main one when it is first imported; do that here.
+        py.import(c"threading")?;
+        if let Some(interval) = options.switch_interval {
+            py.import(c"sys")?.call_method(c"setswitchinterval", [&py.float(interval)?])?;
+        }
+        let module = new_module(py, "mod_wsgi")?;
+        inherit_package_path(py, &module)?;
+        register(py, "mod_wsgi", &module)?;
+        let log_class = py.class::<Log>()?;
+        replace_streams(py, &log_class, options, log)?;
+        let argv = py.list()?;
+        argv.append(&py.str("mod_wsgi")?)?;
+        py.set_sys(c"argv", &argv)?;
+        if options.restrict_signal {
+            intercept_signals(py, log)?;
+        }
+        if let Some(eggs) = &options.python_eggs {
+            let environ = py.import(c"os")?.attribute(c"environ")?;
+            let eggs = py.path(eggs.as_os_str().as_bytes())?;
+            environ.call_method(c"__setitem__", [&py.str("PYTHON_EGG_CACHE")?, &eggs])?;
+        }
+        add_site_directories(py, options, log)?;
+
+        let file_wrapper = py.class::<FileWrapper>()?;
+        fill_module(py, &module, name, options, &file_wrapper)?;
+        if let Some(facts) = &options.apache
+            && find_module(py, "apache")?.is_none()
+        {
+            let apache = new_module(py, "apache")?;
+            apache.set_attribute(c"version", &version_tuple(py, facts.version)?)?;
+            apache.set_attribute(c"description", &py.str(&facts.description)?)?;
+            apache.set_attribute(c"mpm_name", &py.str(&facts.mpm_name)?)?;
+            apache.set_attribute(c"build_date", &py.str(&facts.build_date)?)?;
+            apache.set_attribute(c"maximum_processes", &py.int(facts.maximum_processes)?)?;
+            apache.set_attribute(c"threads_per_process", &py.int(facts.threads_per_process)?)?;
+            register(py, "apache", &apache)?;
+        }
+        let template = template(py, options, &file_wrapper)?;
+        Ok(Self {
+            names: Names::new(py)?,
+            scripts: Scripts::default(),
+            input: Shelf::keep(py.class::<Input>()?),
+            log: Shelf::keep(log_class),
+            adapter: Shelf::keep(py.class::<Adapter>()?),
+            file_wrapper: Shelf::keep(file_wrapper),
+            template: Shelf::keep(template),
+            module: Shelf::keep(module),
+            words: Words::new(py)?,
+        })
+    }
+}
+
+impl Words {
+    fn new(py: Attached<'_>) -> Result<'_, Self> {
+        let word = |text| Ok::<_, Raised<'_>>(Shelf::keep(py.interned(text)?));
+        Ok(Self {
+            wsgi_input: word("wsgi.input")?,
+            wsgi_errors: word("wsgi.errors")?,
+            application_group: word("mod_wsgi.application_group")?,
+            callable_object: word("mod_wsgi.callable_object")?,
+            application_start: word("mod_wsgi.application_start")?,
+            thread_id: word("mod_wsgi.thread_id")?,
+        })
+    }
+}
+
+fn template<'py>(
+    py: Attached<'py>,
+    options: &HostOptions,
+    file_wrapper: &Object<'py>,
+) -> Result<'py, Object<'py>> {
+    let template = py.dict()?;
+    let put = |name, value: Object<'py>| template.set_item(&py.interned(name)?, &value);
+    put("wsgi.version", py.tuple([py.int(1)?, py.int(0)?])?)?;
+    put("wsgi.multithread", py.bool(options.multithread))?;
+    put("wsgi.multiprocess", py.bool(options.multiprocess))?;
+    put("wsgi.run_once", py.bool(options.run_once))?;
+    put("wsgi.input_terminated", py.bool(true))?;
+    put("wsgi.file_wrapper", file_wrapper.clone())?;
+    put("mod_wsgi.version", version_tuple(py, COMPATIBLE_VERSION)?)?;
+    put("mod_wsgi.process_group", py.str(&options.process_group)?)?;
+    put("mod_wsgi.handler_script", py.str("")?)?;
+    put("mod_wsgi.queue_start", py.float(0.0)?)?;
+    put("mod_wsgi.daemon_start", py.float(0.0)?)?;
+    if let Some(facts) = &options.apache {
+        put("apache.version", version_tuple(py, facts.version)?)?;
+    }
+    Ok(template)
+}
+
+fn version_tuple(py: Attached<'_>, version: (i64, i64, i64)) -> Result<'_, Object<'_>> {
+    py.tuple([py.int(version.0)?, py.int(version.1)?, py.int(version.2)?])
+}
+
+fn fill_module<'py>(
+    py: Attached<'py>,
+    module: &Object<'py>,
+    name: &str,
+    options: &HostOptions,
+    file_wrapper: &Object<'py>,
+) -> Result<'py, ()> {
+    module.set_attribute(c"version", &version_tuple(py, COMPATIBLE_VERSION)?)?;
+    module.set_attribute(c"process_group", &py.str(&options.process_group)?)?;
+    module.set_attribute(c"application_group", &py.str(name)?)?;
+    module.set_attribute(c"maximum_processes", &py.int(options.maximum_processes)?)?;
+    module.set_attribute(c"threads_per_process", &py.int(options.threads_per_process)?)?;
+    module.set_attribute(c"FileWrapper", file_wrapper)
+}
+
+fn new_module<'py>(py: Attached<'py>, name: &str) -> Result<'py, Object<'py>> {
+    py.new_module(&py.str(name)?)
+}
+
+fn register<'py>(py: Attached<'py>, name: &str, module: &Object<'py>) -> Result<'py, ()> {
+    py.modules().set_item(&py.interned(name)?, module)
+}
+
+/// The spec of an importable module, without importing it.
+fn find_module<'py>(py: Attached<'py>, name: &str) -> Result<'py, Option<Object<'py>>> {
+    let finder = py.import(c"importlib.machinery")?.attribute(c"PathFinder")?;
+    let spec = finder.call_method(c"find_spec", [&py.str(name)?])?;
+    Ok((!spec.is_none()).then_some(spec))
+}
+
+/// Lets `mod_wsgi.express` and the like be imported where a package of that name is installed.
+fn inherit_package_path<'py>(py: Attached<'py>, module: &Object<'py>) -> Result<'py, ()> {
+    if let Some(spec) = find_module(py, "mod_wsgi")? {
+        let places = spec.attribute(c"submodule_search_locations")?;
+        if !places.is_none() {
+            let list = py.import(c"builtins")?.call_method(c"list", [&places])?;
+            module.set_attribute(c"__path__", &list)?;
+        }
+    }
+    Ok(())
+}
+
+fn replace_streams<'py>(
+    py: Attached<'py>,
+    log_class: &Object<'py>,
+    options: &HostOptions,
+    log: &SharedLog,
+) -> Result<'py, ()> {
+    let stream = |name| text_stream(py, log_class, Log::of_thread(name, SharedLog::clone(log)));
+    py.set_sys(c"stderr", &stream("<stderr>")?)?;
+    if options.single_process {
+        return Ok(());
+    }
+    let restricted = |name| py.instantiate(&py.class::<Restricted>()?, Restricted { name });
+    let stdout =
+        if options.restrict_stdout { restricted("sys.stdout")? } else { stream("<stdout>")? };
+    py.set_sys(c"stdout", &stdout)?;
+    if options.restrict_stdin {
+        py.set_sys(c"stdin", &restricted("sys.stdin")?)?;
+    }
+    Ok(())
+}
+
+/// An `io.TextIOWrapper` over a log, which is what programs expect to find in `sys`.
+fn text_stream<'py>(py: Attached<'py>, class: &Object<'py>, log: Log) -> Result<'py, Object<'py>> {
+    let arguments = py.tuple([py.instantiate(class, log)?])?;
+    let keywords = py.dict()?;
+    let put = |name, value: Object<'py>| keywords.set_item(&py.str(name)?, &value);
+    put("encoding", py.str("utf-8")?)?;
+    put("errors", py.str("replace")?)?;
+    put("line_buffering", py.bool(true))?;
+    put("write_through", py.bool(true))?;
+    py.import(c"io")?.attribute(c"TextIOWrapper")?.call_keywords(&arguments, &keywords)
+}
+
+fn intercept_signals<'py>(py: Attached<'py>, log: &SharedLog) -> Result<'py, ()> {
+    let signal = py.import(c"signal")?;
+    let intercept = SignalIntercept {
+        real: Some(Shelf::keep(signal.attribute(c"signal")?)),
+        process: std::process::id(),
+        log: SharedLog::clone(log),
+    };
+    let class = py.class::<SignalIntercept>()?;
+    signal.set_attribute(c"signal", &py.instantiate(&class, intercept)?)
+}
+
+/// Adds directories as `site.addsitedir` does, and moves what that added to the front of `sys.path`.
+/// A directory that fails is reported, and those after it are left out.
+fn add_site_directories<'py>(
+    py: Attached<'py>,
+    options: &HostOptions,
+    log: &SharedLog,
+) -> Result<'py, ()> {
+    if options.python_path.is_empty() {
+        return Ok(());
+    }
+    let Some(path) = py.sys(c"path") else {
+        log.log(Level::Error, b"WSGI0096: sys.path is missing; WSGIPythonPath has no effect");
+        return Ok(());
+    };
+    let list = py.import(c"builtins")?.attribute(c"list")?;
+    let before = list.call([&path])?;
+    let addsitedir = py.import(c"site")?.attribute(c"addsitedir")?;
+    for directory in &options.python_path {
+        let shown = directory.display();
+        log.log(Level::Info, format!("adding '{shown}' to the module search path").as_bytes());
+        if let Err(raised) = add_one(py, &addsitedir, directory) {
+            let exception = raised.take();
+            let line = format!("WSGI0091: cannot add '{shown}' to the module search path");
+            log.log(Level::Error, line.as_bytes());
+            failure::traceback(&exception, &mut |level, line| log.log(level, line.as_bytes()));
+            break;
+        }
+    }
+    let (new, old) = (py.list()?, py.list()?);
+    let entries = path.iter()?;
+    while let Some(entry) = entries.next()? {
+        let known = before.call_method(c"__contains__", [&entry])?.is_true()?;
+        (if known { &old } else { &new }).append(&entry)?;
+    }
+    new.call_method(c"extend", [&old])?;
+    path.call_method(c"clear", [])?;
+    path.call_method(c"extend", [&new])?;
+    Ok(())
+}
+
+fn add_one<'py>(py: Attached<'py>, addsitedir: &Object<'py>, directory: &Path) -> Result<'py, ()> {
+    addsitedir.call([&py.path(directory.as_os_str().as_bytes())?])?;
+    Ok(())
+}

@@ -1,0 +1,230 @@
+//! WSGI scripts: loading a file as a module, and loading it again when it has changed
+//! (mod_wsgi's behaviour, reference section 2.10).
+#![forbid(unsafe_code)]
+
+use crate::cpython::{Attached, Exception, ExceptionKind, Object, Result, Shelf};
+use md5::{Digest, Md5};
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::sync::{Mutex, PoisonError};
+
+/// The scripts one interpreter has loaded.
+#[derive(Default)]
+pub(crate) struct Scripts {
+    loaded: Mutex<HashMap<Box<[u8]>, Loaded>>,
+    /// Held while a script is read and run, by a thread that lets the others run.
+    loading: Mutex<()>,
+}
+
+struct Loaded {
+    modified: Option<i64>,
+    dict: Shelf,
+}
+
+/// Which script, and what is known of it.
+#[derive(Clone, Copy, Debug)]
+pub struct ScriptFile<'a> {
+    /// Absolute path of the file.
+    pub path: &'a [u8],
+    /// When the file was last modified, in microseconds since the epoch, as the caller has just seen
+    /// it; `None` if it could not be looked at.
+    pub modified: Option<i64>,
+    /// Whether a changed file is loaded anew (`WSGIScriptReloading`).
+    pub reloading: bool,
+    /// Whether names that differ in case only are different files (`WSGICaseSensitivity`).
+    pub case_sensitive: bool,
+}
+
+/// Why a script could not be loaded.
+pub(crate) enum LoadError<'py> {
+    /// The file could not be read.
+    Read(io::Error),
+    /// The file is no Python source.
+    Compile(Exception<'py>),
+    /// The file's code raised.
+    Execute(Exception<'py>),
+}
+
+/// What loading a script tells the log.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Loading {
+    First,
+    Again,
+}
+
+impl Scripts {
+    /// The module's dict, loaded now if need be. `say` hears of it before the file is read.
+    pub(crate) fn module<'py>(
+        &self,
+        py: Attached<'py>,
+        file: &ScriptFile<'_>,
+        mut say: impl FnMut(Loading),
+        mut complain: impl FnMut(&Exception<'py>),
+    ) -> std::result::Result<Object<'py>, LoadError<'py>> {
+        if let Some(dict) = self.current(py, file, &mut complain) {
+            return Ok(dict);
+        }
+        let _loading = match self.loading.try_lock() {
+            Ok(guard) => guard,
+            Err(_) => py.detached(|| self.loading.lock().unwrap_or_else(PoisonError::into_inner)),
+        };
+        // Another thread may have loaded it while this one waited.
+        if let Some(dict) = self.current(py, file, &mut complain) {
+            return Ok(dict);
+        }
+        let previous = self.table().remove(file.path);
+        say(if previous.is_some() { Loading::Again } else { Loading::First });
+        if let Some(previous) = previous {
+            previous.dict.clear(py);
+        }
+        let dict = load(py, file)?;
+        let loaded = Loaded { modified: file.modified, dict: Shelf::keep(dict.clone()) };
+        self.table().insert(file.path.into(), loaded);
+        Ok(dict)
+    }
+
+    /// The loaded module's dict, unless it has to be loaded (again).
+    fn current<'py>(
+        &self,
+        py: Attached<'py>,
+        file: &ScriptFile<'_>,
+        complain: &mut impl FnMut(&Exception<'py>),
+    ) -> Option<Object<'py>> {
+        let dict = {
+            let table = self.table();
+            let loaded = table.get(file.path)?;
+            if file.reloading && loaded.modified != file.modified {
+                return None;
+            }
+            loaded.dict.get(py)
+        };
+        if file.reloading {
+            match reload_required(&dict, file) {
+                Ok(false) => {}
+                Ok(true) => return None,
+                Err(raised) => complain(&raised.take()),
+            }
+        }
+        Some(dict)
+    }
+
+    fn table(&self) -> std::sync::MutexGuard<'_, HashMap<Box<[u8]>, Loaded>> {
+        self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Asks the script itself, if it has a `reload_required(path)`.
+fn reload_required<'py>(dict: &Object<'py>, file: &ScriptFile<'_>) -> Result<'py, bool> {
+    let py = dict.py();
+    match dict.item(&py.interned("reload_required")?)? {
+        None => Ok(false),
+        Some(function) => function.call([&py.path(file.path)?])?.is_true(),
+    }
+}
+
+fn load<'py>(
+    py: Attached<'py>,
+    file: &ScriptFile<'_>,
+) -> std::result::Result<Object<'py>, LoadError<'py>> {
+    let source =
+        py.detached(|| std::fs::read(OsStr::from_bytes(file.path))).map_err(LoadError::Read)?;
+    let name = module_name(file);
+    let compile = || {
+        let compile = py.import(c"builtins")?.attribute(c"compile")?;
+        let (source, path) = (py.bytes(&source)?, py.path(file.path)?);
+        // Flags 0 and dont_inherit: whatever runs now has no say in how a script is compiled.
+        compile.call([&source, &path, &py.str("exec")?, &py.int(0)?, &py.bool(true)])
+    };
+    let code = compile().map_err(|raised| LoadError::Compile(raised.take()))?;
+    let execute = || {
+        let (name, path) = (py.str(&name)?, py.path(file.path)?);
+        // What an earlier load left must not shine through.
+        py.modules().remove_item(&name)?;
+        let module = py.execute_module(&name, &code, &path)?;
+        let dict = module.module_dict()?;
+        if let Some(modified) = file.modified {
+            dict.set_item(&py.interned("__mtime__")?, &py.int(modified)?)?;
+        }
+        Ok(dict)
+    };
+    execute().map_err(|raised: crate::cpython::Raised<'py>| LoadError::Execute(raised.take()))
+}
+
+/// `_mod_wsgi_` and the MD5 of the path: what applications recognise a hosted script by.
+fn module_name(file: &ScriptFile<'_>) -> String {
+    let digest = if file.case_sensitive {
+        Md5::digest(file.path)
+    } else {
+        Md5::digest(file.path.to_ascii_lowercase())
+    };
+    let mut name = String::from("_mod_wsgi_");
+    for byte in digest {
+        name.push_str(&format!("{byte:02x}"));
+    }
+    name
+}
+
+impl<'py> LoadError<'py> {
+    /// The HTTP status of a request that needed the script.
+    pub(crate) fn status(&self) -> u16 {
+        match self {
+            Self::Read(why) if why.kind() == io::ErrorKind::NotFound => 404,
+            Self::Read(why) if why.kind() == io::ErrorKind::PermissionDenied => 403,
+            Self::Read(_) | Self::Compile(_) | Self::Execute(_) => 500,
+        }
+    }
+
+    /// The headline of the log records, with its code, and the exception behind it.
+    pub(crate) fn headline(&self, script: &str) -> (String, Option<&Exception<'py>>) {
+        match self {
+            Self::Read(why) => (
+                format!(
+                    "WSGI0105: [script {script}] Failed to read WSGI script '{script}': {why}."
+                ),
+                None,
+            ),
+            Self::Compile(exception) => (
+                format!("WSGI0105: [script {script}] Failed to compile WSGI script '{script}'."),
+                Some(exception),
+            ),
+            Self::Execute(exception) if exception.is(ExceptionKind::SystemExit) => (
+                format!(
+                    "WSGI0107: [script {script}] SystemExit raised when executing WSGI script \
+                     '{script}' as Python module."
+                ),
+                Some(exception),
+            ),
+            Self::Execute(exception) => (
+                format!(
+                    "WSGI0109: [script {script}] Failed to execute WSGI script '{script}' as Python \
+                     module."
+                ),
+                Some(exception),
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_module_is_named_by_the_digest_of_its_path() {
+        let file = |path, case_sensitive| ScriptFile {
+            path,
+            modified: None,
+            reloading: true,
+            case_sensitive,
+        };
+        let name = module_name(&file(b"/srv/App.wsgi", true));
+        assert_eq!(name, "_mod_wsgi_b179dfaccf658e8c2e9a96fb061fe0dd");
+        assert_ne!(name, module_name(&file(b"/srv/app.wsgi", true)));
+        assert_eq!(
+            module_name(&file(b"/srv/App.wsgi", false)),
+            module_name(&file(b"/srv/app.wsgi", false))
+        );
+    }
+}

@@ -1,0 +1,442 @@
+//! The options of `WSGIDaemonProcess`: one row each, with its default and its range as the
+//! documents give them. It never knows what a process does with them.
+
+use std::time::Duration;
+
+use super::options::{INT_MAX, OptionValue, decimal};
+use super::{Account, ConfigError, DaemonProcess, Processes};
+
+/// One row of the option table.
+pub(crate) struct DaemonOption {
+    pub(crate) name: &'static str,
+    /// What holds without it, in words.
+    pub(crate) default: &'static str,
+    /// What it takes, in words.
+    pub(crate) takes: &'static str,
+    pub(super) set: Setter,
+}
+
+type Setter = fn(&mut DaemonProcess, &OptionValue<'_>) -> Result<(), ConfigError>;
+
+/// Every option, by theme: who, how many, where, Python, recycling, timers, sockets, checks and
+/// limits.
+#[rustfmt::skip]
+pub(crate) static DAEMON_OPTIONS: [DaemonOption; 50] = [
+    row("user", "Apache's User", "a user name or #uid, not root", set_user),
+    row("group", "Apache's Group", "a group name or #gid",
+        |it, value| put(&mut it.group, group_account(value).map(Some))),
+    row("supplementary-groups", "the user's own", "group names or #gids, commas between them",
+        set_supplementary_groups),
+    row("processes", "1", "a number from 1, or MIN-MAX with MIN from 0", set_processes),
+    row("threads", "15", "0 to 65533",
+        |it, value| put(&mut it.threads, count(value, 65_533, "a number of threads"))),
+    row("umask", "Apache's", "an octal number", set_umask),
+    row("chroot", "none", "an absolute path", set_chroot),
+    row("home", "none", "an absolute path",
+        |it, value| put(&mut it.home, value.absolute_path().map(Some))),
+    row("lang", "Apache's", "a value for LANG",
+        |it, value| put(&mut it.lang, Ok(value.text_or_none()))),
+    row("locale", "Apache's", "a value for LC_ALL",
+        |it, value| put(&mut it.locale, Ok(value.text_or_none()))),
+    row("display-name", "none", "a text, or %{GROUP}",
+        |it, value| put(&mut it.display_name, Ok(value.text_or_none()))),
+    row("python-home", "WSGIPythonHome", "a path",
+        |it, value| put(&mut it.python_home, Ok(value.text_or_none()))),
+    row("python-path", "none", "paths, colons between them",
+        |it, value| put(&mut it.python_path, Ok(value.text_or_none()))),
+    row("python-eggs", "none", "a path",
+        |it, value| put(&mut it.python_eggs, Ok(value.text_or_none()))),
+    row("switch-interval", "WSGISwitchInterval", "seconds above 0", set_switch_interval),
+    row("stack-size", "the system's", "bytes from 1", set_stack_size),
+    row("preload", "Off", "On or Off", |it, value| put(&mut it.preload, value.flag())),
+    row("reload", "Off", "On or Off", |it, value| put(&mut it.reload, value.flag())),
+    row("maximum-requests", "0 (off)", "a number from 0", set_maximum_requests),
+    row("maximum-requests-jitter", "0", "a number from 0",
+        |it, value| put(&mut it.maximum_requests_jitter, requests(value))),
+    row("maximum-memory", "0 (off)", "bytes from 0",
+        |it, value| put(&mut it.maximum_memory, value.limit())),
+    row("startup-timeout", "0 (off)", "seconds from 0",
+        |it, value| put(&mut it.startup_timeout, value.timeout())),
+    row("shutdown-timeout", "5", "seconds from 0",
+        |it, value| put(&mut it.shutdown_timeout, value.timeout())),
+    row("deadlock-timeout", "300", "seconds from 0",
+        |it, value| put(&mut it.deadlock_timeout, value.timeout())),
+    row("inactivity-timeout", "0 (off)", "seconds from 0",
+        |it, value| put(&mut it.inactivity_timeout, value.timeout())),
+    row("request-timeout", "0 (off)", "seconds from 0",
+        |it, value| put(&mut it.request_timeout, value.timeout())),
+    row("interrupt-timeout", "0 (off)", "seconds from 0",
+        |it, value| put(&mut it.interrupt_timeout, value.timeout())),
+    row("graceful-timeout", "15", "seconds from 0",
+        |it, value| put(&mut it.graceful_timeout, value.seconds())),
+    row("eviction-timeout", "0 (graceful-timeout)", "seconds from 0",
+        |it, value| put(&mut it.eviction_timeout, value.timeout())),
+    row("restart-interval", "0 (off)", "seconds from 0",
+        |it, value| put(&mut it.restart_interval, value.timeout())),
+    row("connect-timeout", "15", "seconds from 0",
+        |it, value| put(&mut it.connect_timeout, value.seconds())),
+    row("socket-timeout", "0 (Apache's Timeout)", "seconds from 0",
+        |it, value| put(&mut it.socket_timeout, value.timeout())),
+    row("queue-timeout", "0 (off)", "seconds from 0",
+        |it, value| put(&mut it.queue_timeout, value.timeout())),
+    row("listen-backlog", "100", "a number from 0",
+        |it, value| put(&mut it.listen_backlog, count(value, INT_MAX, "a number"))),
+    row("send-buffer-size", "0 (the system's)", "0, or bytes from 512",
+        |it, value| put(&mut it.send_buffer_size, value.size(512))),
+    row("receive-buffer-size", "0 (the system's)", "0, or bytes from 512",
+        |it, value| put(&mut it.receive_buffer_size, value.size(512))),
+    row("header-buffer-size", "0 (32768)", "0, or bytes from 8192",
+        |it, value| put(&mut it.header_buffer_size, size_or(value, 8192, 32_768))),
+    row("response-buffer-size", "0 (8388608)", "0, or bytes from 65536",
+        |it, value| put(&mut it.response_buffer_size, size_or(value, 65_536, 8_388_608))),
+    row("response-socket-timeout", "0 (socket-timeout)", "seconds from 0",
+        |it, value| put(&mut it.response_socket_timeout, value.timeout())),
+    row("response-flush-delay", "5", "milliseconds from 0", set_flush_delay),
+    row("socket-user", "Apache's User", "a user name or #uid",
+        |it, value| put(&mut it.socket_user, user_account(value).map(Some))),
+    row("script-user", "none", "a user name or #uid",
+        |it, value| put(&mut it.script_user, user_account(value).map(Some))),
+    row("script-group", "none", "a group name or #gid",
+        |it, value| put(&mut it.script_group, group_account(value).map(Some))),
+    row("cpu-time-limit", "0 (off)", "seconds from 0",
+        |it, value| put(&mut it.cpu_time_limit, value.timeout())),
+    row("cpu-priority", "0", "a whole number", set_priority),
+    row("memory-limit", "0 (off)", "bytes from 0",
+        |it, value| put(&mut it.memory_limit, value.limit())),
+    row("virtual-memory-limit", "0 (off)", "bytes from 0",
+        |it, value| put(&mut it.virtual_memory_limit, value.limit())),
+    row("server-metrics", "Off", "On or Off",
+        |it, value| put(&mut it.server_metrics, value.flag())),
+    row("newrelic-config-file", "none", "ignored", |_, value| gone(value)),
+    row("newrelic-environment", "none", "ignored", |_, value| gone(value)),
+];
+
+const fn row(
+    name: &'static str,
+    default: &'static str,
+    takes: &'static str,
+    set: Setter,
+) -> DaemonOption {
+    DaemonOption { name, default, takes, set }
+}
+
+/// The last option of a name counts.
+fn put<T>(field: &mut T, value: Result<T, ConfigError>) -> Result<(), ConfigError> {
+    *field = value?;
+    Ok(())
+}
+
+fn small(number: i64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+fn requests(value: &OptionValue<'_>) -> Result<u64, ConfigError> {
+    Ok(value.number(0..=INT_MAX, "a number of requests")?.unsigned_abs())
+}
+
+fn count(value: &OptionValue<'_>, most: i64, unit: &str) -> Result<u32, ConfigError> {
+    value.number(0..=most, unit).map(small)
+}
+
+fn size_or(value: &OptionValue<'_>, least: i64, default: usize) -> Result<usize, ConfigError> {
+    Ok(value.size(least)?.unwrap_or(default))
+}
+
+fn user_account(value: &OptionValue<'_>) -> Result<Account, ConfigError> {
+    let name = value.not_empty("a user")?;
+    match value.line().surroundings.user_id(name) {
+        Some(id) => Ok(Account { name: name.into(), id }),
+        None => Err(value.error("names no user of this system")),
+    }
+}
+
+fn group_account(value: &OptionValue<'_>) -> Result<Account, ConfigError> {
+    let name = value.not_empty("a group")?;
+    match value.line().surroundings.group_id(name) {
+        Some(id) => Ok(Account { name: name.into(), id }),
+        None => Err(value.error("names no group of this system")),
+    }
+}
+
+fn set_user(group: &mut DaemonProcess, value: &OptionValue<'_>) -> Result<(), ConfigError> {
+    let user = user_account(value)?;
+    if user.id == 0 {
+        return Err(value.error("is not allowed: a daemon process may not run as root"));
+    }
+    group.user = Some(user);
+    Ok(())
+}
+
+fn set_supplementary_groups(
+    group: &mut DaemonProcess,
+    value: &OptionValue<'_>,
+) -> Result<(), ConfigError> {
+    /// Linux: NGROUPS_MAX, less the primary group.
+    const MOST: usize = 65_535;
+    let mut ids = Vec::new();
+    // As mod_wsgi reads it, an empty name ends the list.
+    for name in value.text.split(|byte| *byte == b',').take_while(|name| !name.is_empty()) {
+        match value.line().surroundings.group_id(name) {
+            Some(id) => ids.push(id),
+            None => return Err(value.error("names a group this system does not have")),
+        }
+    }
+    if ids.len() > MOST {
+        return Err(value.error("has too many supplementary groups"));
+    }
+    group.supplementary_groups = (!value.text.is_empty()).then_some(ids);
+    Ok(())
+}
+
+fn set_processes(group: &mut DaemonProcess, value: &OptionValue<'_>) -> Result<(), ConfigError> {
+    let range = std::str::from_utf8(&value.text).ok().and_then(|text| text.split_once('-'));
+    let (least, most) = match range.filter(|(least, _)| !least.is_empty()) {
+        None => {
+            let number = small(value.number(1..=i64::from(i32::MAX), "a number of processes")?);
+            (number, number)
+        }
+        Some((least, most)) => match (least.parse::<u32>(), most.parse::<u32>()) {
+            (Ok(least), Ok(most)) if least <= most && most > 0 => (least, most),
+            _ => return Err(value.error("must be a number from 1, or MIN-MAX with MIN from 0")),
+        },
+    };
+    group.processes = Processes { least, most, given: true };
+    Ok(())
+}
+
+fn set_umask(group: &mut DaemonProcess, value: &OptionValue<'_>) -> Result<(), ConfigError> {
+    let text = std::str::from_utf8(&value.text).ok();
+    let mask = text.and_then(|text| u32::from_str_radix(text.trim(), 8).ok());
+    let mask = mask.ok_or_else(|| value.error("must be an octal number such as 0027"))?;
+    group.umask = Some(mask & 0o777);
+    Ok(())
+}
+
+fn set_chroot(group: &mut DaemonProcess, value: &OptionValue<'_>) -> Result<(), ConfigError> {
+    if !value.line().surroundings.is_root() {
+        return Err(value.error("needs Apache to be started as root"));
+    }
+    group.chroot = Some(value.absolute_path()?);
+    Ok(())
+}
+
+fn set_stack_size(group: &mut DaemonProcess, value: &OptionValue<'_>) -> Result<(), ConfigError> {
+    group.stack_size = usize::try_from(value.number(1..=INT_MAX, "a number of bytes")?).ok();
+    Ok(())
+}
+
+fn set_maximum_requests(
+    group: &mut DaemonProcess,
+    value: &OptionValue<'_>,
+) -> Result<(), ConfigError> {
+    group.maximum_requests = Some(requests(value)?).filter(|most| *most != 0);
+    Ok(())
+}
+
+fn set_flush_delay(group: &mut DaemonProcess, value: &OptionValue<'_>) -> Result<(), ConfigError> {
+    let delay = value.number(0..=INT_MAX, "a number of milliseconds")?;
+    group.response_flush_delay = Duration::from_millis(delay.unsigned_abs());
+    Ok(())
+}
+
+fn set_priority(group: &mut DaemonProcess, value: &OptionValue<'_>) -> Result<(), ConfigError> {
+    let priority = value.number(i64::MIN..=i64::MAX, "a priority")?;
+    let most = if priority < 0 { i32::MIN } else { i32::MAX };
+    group.cpu_priority = i32::try_from(priority).unwrap_or(most);
+    Ok(())
+}
+
+fn set_switch_interval(
+    group: &mut DaemonProcess,
+    value: &OptionValue<'_>,
+) -> Result<(), ConfigError> {
+    let seconds = decimal(&value.text).filter(|seconds| *seconds > 0.0);
+    group.switch_interval =
+        Some(seconds.ok_or_else(|| value.error("must be a positive number of seconds"))?);
+    Ok(())
+}
+
+fn gone(value: &OptionValue<'_>) -> Result<(), ConfigError> {
+    value.line().surroundings.warn(&format!(
+        "{}: {}= has no effect: the application starts the New Relic agent itself since mod_wsgi 6",
+        value.line().name(),
+        value.name
+    ));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::stub::Configuration;
+    use super::super::{DaemonProcess, ServerIdentity};
+    use super::*;
+
+    fn parse(option: &str) -> Result<(DaemonProcess, Vec<String>), String> {
+        let mut configuration = Configuration::default();
+        configuration.apache.root = option.contains("chroot=/srv");
+        configuration
+            .store(&format!("WSGIDaemonProcess site {option}"))
+            .map_err(|error| error.to_string())?;
+        let warnings = configuration.warnings();
+        Ok((configuration.process.daemon_processes.remove(0), warnings))
+    }
+
+    fn seconds(seconds: u64) -> Option<Duration> {
+        Some(Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn every_option_sets_its_own_field() {
+        type Check = fn(&DaemonProcess) -> bool;
+        let table: &[(&str, Check)] = &[
+            ("user=alice", |it| it.user.as_ref().is_some_and(|user| user.id == 1000)),
+            ("user=#1000", |it| it.user.as_ref().is_some_and(|user| user.id == 1000)),
+            ("group=#50", |it| it.group.as_ref().is_some_and(|group| group.id == 50)),
+            ("supplementary-groups=staff,www", |it| it.supplementary_groups == Some(vec![50, 33])),
+            ("processes=1", |it| it.processes == Processes { least: 1, most: 1, given: true }),
+            ("processes=3", |it| it.processes == Processes { least: 3, most: 3, given: true }),
+            ("processes=0-1", |it| it.processes == Processes { least: 0, most: 1, given: true }),
+            ("processes=2-8", |it| it.processes == Processes { least: 2, most: 8, given: true }),
+            ("threads=0", |it| it.threads == 0),
+            ("threads=65533", |it| it.threads == 65_533),
+            ("umask=0027", |it| it.umask == Some(0o27)),
+            ("chroot=/srv/jail", |it| it.chroot.as_deref() == Some(b"/srv/jail")),
+            ("home=/srv/site", |it| it.home.as_deref() == Some(b"/srv/site")),
+            ("lang='en_US.UTF-8'", |it| it.lang.as_deref() == Some(b"en_US.UTF-8")),
+            ("locale=C.UTF-8", |it| it.locale.as_deref() == Some(b"C.UTF-8")),
+            ("display-name=%{GROUP}", |it| it.display_name.as_deref() == Some(b"%{GROUP}")),
+            ("python-home=/srv/venv", |it| it.python_home.as_deref() == Some(b"/srv/venv")),
+            ("python-path=/a:/b", |it| it.python_path.as_deref() == Some(b"/a:/b")),
+            ("python-path=''", |it| it.python_path.is_none()),
+            ("python-eggs=/eggs", |it| it.python_eggs.as_deref() == Some(b"/eggs")),
+            ("switch-interval=0.01", |it| it.switch_interval == Some(0.01)),
+            ("stack-size=262144", |it| it.stack_size == Some(262_144)),
+            ("preload=On", |it| it.preload),
+            ("reload=On", |it| it.reload),
+            ("maximum-requests=5", |it| it.maximum_requests == Some(5)),
+            ("maximum-requests=0", |it| it.maximum_requests.is_none()),
+            ("maximum-requests-jitter=5", |it| it.maximum_requests_jitter == 5),
+            ("maximum-memory=4294967296", |it| it.maximum_memory == Some(1 << 32)),
+            ("startup-timeout=5", |it| it.startup_timeout == seconds(5)),
+            ("shutdown-timeout=0", |it| it.shutdown_timeout.is_none()),
+            ("deadlock-timeout=0", |it| it.deadlock_timeout.is_none()),
+            ("inactivity-timeout=5", |it| it.inactivity_timeout == seconds(5)),
+            ("request-timeout=5", |it| it.request_timeout == seconds(5)),
+            ("interrupt-timeout=5", |it| it.interrupt_timeout == seconds(5)),
+            ("graceful-timeout=0", |it| it.graceful_timeout.is_zero()),
+            ("eviction-timeout=5", |it| it.eviction_timeout == seconds(5)),
+            ("restart-interval=5", |it| it.restart_interval == seconds(5)),
+            ("connect-timeout=0", |it| it.connect_timeout.is_zero()),
+            ("socket-timeout=5", |it| it.socket_timeout == seconds(5)),
+            ("queue-timeout=5", |it| it.queue_timeout == seconds(5)),
+            ("listen-backlog=5", |it| it.listen_backlog == 5),
+            ("send-buffer-size=512", |it| it.send_buffer_size == Some(512)),
+            ("receive-buffer-size=512", |it| it.receive_buffer_size == Some(512)),
+            ("header-buffer-size=8192", |it| it.header_buffer_size == 8192),
+            ("header-buffer-size=0", |it| it.header_buffer_size == 32_768),
+            ("response-buffer-size=65536", |it| it.response_buffer_size == 65_536),
+            ("response-buffer-size=0", |it| it.response_buffer_size == 8_388_608),
+            ("response-socket-timeout=5", |it| it.response_socket_timeout == seconds(5)),
+            ("response-flush-delay=50", |it| it.response_flush_delay == Duration::from_millis(50)),
+            ("socket-user=root", |it| it.socket_user.as_ref().is_some_and(|user| user.id == 0)),
+            ("script-user=alice", |it| it.script_user.is_some()),
+            ("script-group=staff", |it| it.script_group.is_some()),
+            ("cpu-time-limit=5", |it| it.cpu_time_limit == seconds(5)),
+            ("cpu-priority=-5", |it| it.cpu_priority == -5),
+            ("memory-limit=4294967296", |it| it.memory_limit == Some(1 << 32)),
+            ("virtual-memory-limit=0", |it| it.virtual_memory_limit.is_none()),
+            ("server-metrics=On", |it| it.server_metrics),
+        ];
+        for (option, check) in table {
+            let (group, warnings) =
+                parse(option).unwrap_or_else(|error| panic!("{option}: {error}"));
+            assert!(check(&group), "{option}");
+            assert!(warnings.is_empty(), "{option}: {warnings:?}");
+        }
+        for option in DAEMON_OPTIONS.iter().filter(|option| option.takes != "ignored") {
+            let tried = |(text, _): &(&str, Check)| text.starts_with(&format!("{}=", option.name));
+            assert!(table.iter().any(tried), "{} is not tested", option.name);
+        }
+    }
+
+    #[test]
+    fn a_bad_value_is_answered_with_what_is_allowed() {
+        for (option, refusal) in [
+            ("user=", "user=\"\" is not allowed, it must name a user"),
+            ("user=bob", "user=\"bob\" names no user of this system"),
+            ("user=root", "user=\"root\" is not allowed: a daemon process may not run as root"),
+            ("user=#0", "user=\"#0\" is not allowed: a daemon process may not run as root"),
+            ("group=none", "group=\"none\" names no group of this system"),
+            (
+                "supplementary-groups=staff,none",
+                "supplementary-groups=\"staff,none\" names a group this system does not have",
+            ),
+            (
+                "processes=0",
+                "processes=\"0\" must be a number of processes, a whole number of at least 1",
+            ),
+            (
+                "processes=0-0",
+                "processes=\"0-0\" must be a number from 1, or MIN-MAX with MIN from 0",
+            ),
+            (
+                "processes=4-2",
+                "processes=\"4-2\" must be a number from 1, or MIN-MAX with MIN from 0",
+            ),
+            (
+                "processes=2-",
+                "processes=\"2-\" must be a number from 1, or MIN-MAX with MIN from 0",
+            ),
+            ("threads=65534", "threads=\"65534\" must be a number of threads, from 0 to 65533"),
+            ("threads=many", "threads=\"many\" must be a number of threads, from 0 to 65533"),
+            ("umask=8", "umask=\"8\" must be an octal number such as 0027"),
+            ("umask=-1", "umask=\"-1\" must be an octal number such as 0027"),
+            ("chroot=/jail", "chroot=\"/jail\" needs Apache to be started as root"),
+            ("home=site", "home=\"site\" must be an absolute path"),
+            ("switch-interval=0", "switch-interval=\"0\" must be a positive number of seconds"),
+            (
+                "stack-size=0",
+                "stack-size=\"0\" must be a number of bytes, a whole number of at least 1",
+            ),
+            (
+                "request-timeout=-1",
+                "request-timeout=\"-1\" must be a number of seconds, a whole number of at least 0",
+            ),
+            (
+                "send-buffer-size=511",
+                "send-buffer-size=\"511\" must be at least 512 bytes, or 0 for the default",
+            ),
+            (
+                "header-buffer-size=8191",
+                "header-buffer-size=\"8191\" must be at least 8192 bytes, or 0 for the default",
+            ),
+            (
+                "response-buffer-size=1",
+                "response-buffer-size=\"1\" must be at least 65536 bytes, or 0 for the default",
+            ),
+            ("cpu-priority=high", "cpu-priority=\"high\" must be a priority, a whole number"),
+            ("server-metrics=1", "server-metrics=\"1\" must be one of: Off | On"),
+        ] {
+            assert_eq!(parse(option).unwrap_err(), format!("WSGIDaemonProcess: {refusal}"));
+        }
+    }
+
+    #[test]
+    fn a_number_with_something_behind_it_is_read_with_a_warning() {
+        let (group, warnings) = parse("request-timeout=60s").unwrap();
+        assert_eq!(group.request_timeout, seconds(60));
+        assert_eq!(
+            warnings,
+            ["WSGIDaemonProcess: request-timeout=\"60s\" is read as 60, \"s\" is ignored"]
+        );
+    }
+
+    #[test]
+    fn the_options_of_the_new_relic_agent_have_no_effect() {
+        for option in ["newrelic-config-file=/etc/newrelic.ini", "newrelic-environment=staging"] {
+            let (group, warnings) = parse(option).unwrap();
+            assert_eq!(group, DaemonProcess::new(b"site", ServerIdentity::default()));
+            assert_eq!(warnings.len(), 1);
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! `WSGIDaemonProcess`: a group of processes that run applications. It never starts one.
+
+use std::time::Duration;
+
+use super::daemon_options::DAEMON_OPTIONS;
+use super::options::Options;
+use super::{Bytes, ConfigError, Line, ServerIdentity};
+
+/// A process group with its defaults applied: groups are not merged, so "unset" and "default" are
+/// one.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct DaemonProcess {
+    pub(crate) name: Bytes,
+    /// Where it was written; decides who may use it.
+    pub(crate) server: ServerIdentity,
+
+    /// `None`: Apache's `User`.
+    pub(crate) user: Option<Account>,
+    /// `None`: Apache's `Group`.
+    pub(crate) group: Option<Account>,
+    /// In addition to the primary group. `None`: what the group database says of the user.
+    pub(crate) supplementary_groups: Option<Vec<u32>>,
+    pub(crate) processes: Processes,
+    /// None at all makes it a group of service scripts.
+    pub(crate) threads: u32,
+    /// `None`: Apache's.
+    pub(crate) umask: Option<u32>,
+    pub(crate) chroot: Option<Bytes>,
+    pub(crate) home: Option<Bytes>,
+    pub(crate) lang: Option<Bytes>,
+    pub(crate) locale: Option<Bytes>,
+    pub(crate) display_name: Option<Bytes>,
+
+    /// `None`: `WSGIPythonHome`.
+    pub(crate) python_home: Option<Bytes>,
+    pub(crate) python_path: Option<Bytes>,
+    pub(crate) python_eggs: Option<Bytes>,
+    /// Seconds. `None`: as for interpreters elsewhere.
+    pub(crate) switch_interval: Option<f64>,
+    /// Bytes. `None`: the system's.
+    pub(crate) stack_size: Option<usize>,
+    pub(crate) preload: bool,
+    pub(crate) reload: bool,
+
+    /// `None`: no limit.
+    pub(crate) maximum_requests: Option<u64>,
+    /// The limit of each process lies up to this much above `maximum_requests`.
+    pub(crate) maximum_requests_jitter: u64,
+    /// Resident bytes. `None`: no limit.
+    pub(crate) maximum_memory: Option<u64>,
+    pub(crate) startup_timeout: Option<Duration>,
+    /// `None`: a process that shuts down is never forced out.
+    pub(crate) shutdown_timeout: Option<Duration>,
+    pub(crate) deadlock_timeout: Option<Duration>,
+    pub(crate) inactivity_timeout: Option<Duration>,
+    pub(crate) request_timeout: Option<Duration>,
+    pub(crate) interrupt_timeout: Option<Duration>,
+    pub(crate) graceful_timeout: Duration,
+    /// `None`: `graceful_timeout`.
+    pub(crate) eviction_timeout: Option<Duration>,
+    pub(crate) restart_interval: Option<Duration>,
+
+    pub(crate) connect_timeout: Duration,
+    /// `None`: the server's `Timeout`.
+    pub(crate) socket_timeout: Option<Duration>,
+    pub(crate) queue_timeout: Option<Duration>,
+    pub(crate) listen_backlog: u32,
+    /// `None`: the system's.
+    pub(crate) send_buffer_size: Option<usize>,
+    /// `None`: the system's.
+    pub(crate) receive_buffer_size: Option<usize>,
+    pub(crate) header_buffer_size: usize,
+    pub(crate) response_buffer_size: usize,
+    /// `None`: `socket_timeout`.
+    pub(crate) response_socket_timeout: Option<Duration>,
+    pub(crate) response_flush_delay: Duration,
+    /// `None`: Apache's `User`.
+    pub(crate) socket_user: Option<Account>,
+
+    /// Who must own a script. At most one of the two is set.
+    pub(crate) script_user: Option<Account>,
+    pub(crate) script_group: Option<Account>,
+    pub(crate) cpu_time_limit: Option<Duration>,
+    pub(crate) cpu_priority: i32,
+    pub(crate) memory_limit: Option<u64>,
+    pub(crate) virtual_memory_limit: Option<u64>,
+    pub(crate) server_metrics: bool,
+}
+
+/// A user or a group, as written and as a number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Account {
+    pub(crate) name: Bytes,
+    pub(crate) id: u32,
+}
+
+/// How many processes a group has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Processes {
+    pub(crate) least: u32,
+    pub(crate) most: u32,
+    /// Whether anybody wrote a number: then `wsgi.multiprocess` is true, even for one process.
+    pub(crate) given: bool,
+}
+
+impl DaemonProcess {
+    /// A group of which only the name is written.
+    pub(crate) fn new(name: &[u8], server: ServerIdentity) -> Self {
+        Self {
+            name: name.into(),
+            server,
+            user: None,
+            group: None,
+            supplementary_groups: None,
+            processes: Processes { least: 1, most: 1, given: false },
+            threads: 15,
+            umask: None,
+            chroot: None,
+            home: None,
+            lang: None,
+            locale: None,
+            display_name: None,
+            python_home: None,
+            python_path: None,
+            python_eggs: None,
+            switch_interval: None,
+            stack_size: None,
+            preload: false,
+            reload: false,
+            maximum_requests: None,
+            maximum_requests_jitter: 0,
+            maximum_memory: None,
+            startup_timeout: None,
+            shutdown_timeout: Some(Duration::from_secs(5)),
+            deadlock_timeout: Some(Duration::from_secs(300)),
+            inactivity_timeout: None,
+            request_timeout: None,
+            interrupt_timeout: None,
+            graceful_timeout: Duration::from_secs(15),
+            eviction_timeout: None,
+            restart_interval: None,
+            connect_timeout: Duration::from_secs(15),
+            socket_timeout: None,
+            queue_timeout: None,
+            listen_backlog: 100,
+            send_buffer_size: None,
+            receive_buffer_size: None,
+            header_buffer_size: 32_768,
+            response_buffer_size: 8_388_608,
+            response_socket_timeout: None,
+            response_flush_delay: Duration::from_millis(5),
+            socket_user: None,
+            script_user: None,
+            script_group: None,
+            cpu_time_limit: None,
+            cpu_priority: 0,
+            memory_limit: None,
+            virtual_memory_limit: None,
+            server_metrics: false,
+        }
+    }
+
+    /// `name [option=value …]`
+    pub(super) fn parse(line: &Line<'_>) -> Result<Self, ConfigError> {
+        let mut words = line.words();
+        let Some(name) = words.next_word().filter(|name| !name.is_empty()) else {
+            return Err(line.error("needs the name of the process group"));
+        };
+        let mut group = Self::new(&name, line.surroundings.server());
+        let mut options =
+            Options::new(line, words, DAEMON_OPTIONS.iter().map(|option| option.name));
+        while let Some(value) = options.next_option()? {
+            if let Some(option) = DAEMON_OPTIONS.iter().find(|option| option.name == value.name) {
+                (option.set)(&mut group, &value)?;
+            }
+        }
+        if group.script_user.is_some() && group.script_group.is_some() {
+            return Err(line.error("takes only one of script-user= and script-group="));
+        }
+        Ok(group)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::stub::{Configuration, configuration};
+    use super::*;
+
+    #[test]
+    fn a_group_needs_a_name_and_takes_known_options() {
+        for (arguments, refusal) in [
+            ("", "needs the name of the process group"),
+            ("\"\" threads=5", "needs the name of the process group"),
+            (
+                "site script-user=alice script-group=staff",
+                "takes only one of script-user= and script-group=",
+            ),
+        ] {
+            let sentence =
+                Configuration::default().refusal(&format!("WSGIDaemonProcess {arguments}"));
+            assert_eq!(sentence, format!("WSGIDaemonProcess {refusal}"));
+        }
+        let sentence = Configuration::default().refusal("WSGIDaemonProcess site thread=5");
+        assert!(sentence.starts_with(
+            "WSGIDaemonProcess has no option \"thread\"; it takes name=value with one of these \
+             names: user, group, "
+        ));
+    }
+
+    #[test]
+    fn a_group_of_which_only_the_name_is_written_is_new() {
+        let written = configuration(&["WSGIDaemonProcess 'my site'"]);
+        let expected = DaemonProcess::new(b"my site", ServerIdentity::default());
+        assert_eq!(written.process.daemon_processes, [expected]);
+    }
+}

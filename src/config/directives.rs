@@ -1,0 +1,448 @@
+//! The directive table: one row for each name an administrator may write, by theme. It never knows
+//! how a value is read; that stands with the config it goes to.
+
+use std::sync::Arc;
+
+use super::directive::{Apply, Contexts, Directive, Form, Standing};
+use super::line::Bytes;
+use super::options::global_is_empty;
+use super::{
+    ConfigError, Line, MapHead, ProcessConfig, Script, directory, interpreter, process,
+    script_alias, telemetry,
+};
+
+use Apply::{Directory as ToDirectory, Process as ToProcess, Server as ToServer};
+use Contexts::{
+    DirectoryAuthConfig, Everywhere, EverywhereFileInfo, GlobalOnly, Server as ServerWide,
+};
+use Form::{Raw, Section, Words};
+
+const DAEMON: Standing = Standing::Later("daemon mode");
+const GLOBAL_GROUP: Standing = Standing::GlobalWorks("daemon mode");
+const ACCESS: Standing = Standing::Later("access control scripts");
+const SCRIPTS: Standing = Standing::Later("handler, dispatch and import scripts");
+const REQUEST: Standing = Standing::Later("access to the Apache request");
+const INTERPRETERS: Standing = Standing::Later("settings per interpreter");
+const PROXIES: Standing = Standing::Later("trusted proxies");
+const METRICS: Standing = Standing::Later("metrics");
+const AUTH_PROVIDERS: Standing =
+    Standing::Obsolete("Apache asks its providers in the order of AuthBasicProvider");
+const NEW_RELIC: Standing =
+    Standing::Obsolete("the application starts the New Relic agent itself since mod_wsgi 6");
+
+/// Every directive. `module` makes Apache's `command_rec[]` of it; `docs/directives.md` is held
+/// against it.
+#[rustfmt::skip]
+pub(crate) static DIRECTIVES: [Directive; 54] = [
+    // Which URL leads to which script.
+    Directive::new(c"WSGIScriptAlias", ServerWide, Raw,
+        c"URL path, script file or directory, and options",
+        ToServer(script_alias::add_script_alias)),
+    Directive::new(c"WSGIScriptAliasMatch", ServerWide, Raw,
+        c"regular expression for the URL path, script file, and options",
+        ToServer(script_alias::add_script_alias_match)),
+    Directive::new(c"WSGIHandlerScript", Everywhere, Raw,
+        c"name of an Apache handler, script file, and options",
+        ToDirectory(directory::add_handler_script)).standing(SCRIPTS),
+    Directive::new(c"WSGIDispatchScript", Everywhere, Raw,
+        c"script that chooses groups and callable for each request",
+        ToDirectory(|directory, line| set_script(&mut directory.dispatch_script, line, "dispatch")))
+        .standing(SCRIPTS),
+    Directive::new(c"WSGIImportScript", ServerWide, Raw,
+        c"script to load when a process starts, process-group= and application-group=",
+        ToServer(process::add_import_script)).standing(SCRIPTS),
+    // Which processes and which interpreter run it.
+    Directive::new(c"WSGIDaemonProcess", ServerWide, Raw,
+        c"name of a process group, and options",
+        ToServer(process::add_daemon_process)).standing(DAEMON),
+    Directive::new(c"WSGIProcessGroup", Everywhere, Words,
+        c"name of the process group, or %{GLOBAL} for embedded mode",
+        ToDirectory(|directory, line| set_group(&mut directory.process_group, line)))
+        .standing(GLOBAL_GROUP),
+    Directive::new(c"WSGIRestrictProcess", Everywhere, Raw,
+        c"names of the process groups that may be chosen here",
+        ToDirectory(directory::set_restrict_process)).standing(GLOBAL_GROUP),
+    Directive::new(c"WSGIApplicationGroup", Everywhere, Words,
+        c"name of the interpreter, or %{GLOBAL} for the main one",
+        ToDirectory(|directory, line| set_group(&mut directory.application_group, line))),
+    Directive::new(c"WSGICallableObject", EverywhereFileInfo, Words,
+        c"name of the application in the script file",
+        ToDirectory(|directory, line|
+            set(&mut directory.callable_object, line.one().map(Bytes::from)))),
+    Directive::new(c"WSGIRestrictEmbedded", GlobalOnly, Words,
+        c"On or Off: whether Apache's own processes may run no Python",
+        ToProcess(|process, line| set(&mut process.restrict_embedded, line.flag()))),
+    Directive::new(c"WSGISocketPrefix", GlobalOnly, Words,
+        c"path that the names of daemon sockets begin with",
+        ToProcess(process::set_socket_prefix)).standing(DAEMON),
+    Directive::new(c"WSGISocketRotation", GlobalOnly, Words,
+        c"On or Off: whether each restart has sockets of its own",
+        ToProcess(|process, line| set(&mut process.socket_rotation, line.flag()))).standing(DAEMON),
+    Directive::new(c"WSGIAcceptMutex", GlobalOnly, Words,
+        c"how the processes of a group take turns",
+        ToProcess(process::set_accept_mutex)).standing(DAEMON),
+    // How Python starts.
+    Directive::new(c"WSGIPythonHome", GlobalOnly, Words,
+        c"virtual environment or Python installation",
+        ToProcess(|process, line| set_text(&mut process.python_home, line))),
+    Directive::new(c"WSGIPythonPath", GlobalOnly, Words,
+        c"directories for modules, colons between them",
+        ToProcess(|process, line| set_text(&mut process.interpreter_at(line).python_path, line)))
+        .in_section(),
+    Directive::new(c"WSGIPythonEggs", GlobalOnly, Words,
+        c"directory in which eggs are unpacked",
+        ToProcess(|process, line| set_text(&mut process.python_eggs, line))),
+    Directive::new(c"WSGIPythonOptimize", GlobalOnly, Words,
+        c"level of optimisation, 0 to 2",
+        ToProcess(process::set_python_optimize)),
+    Directive::new(c"WSGIPythonWarnings", GlobalOnly, Words,
+        c"warning filter as after python -W",
+        ToProcess(|process, line|
+            line.one().map(|filter| process.python_warnings.push(filter.into())))),
+    Directive::new(c"WSGIPythonHashSeed", GlobalOnly, Words,
+        c"random, or a number from 0 to 4294967295",
+        ToProcess(process::set_hash_seed)),
+    Directive::new(c"WSGIDontWriteBytecode", GlobalOnly, Words,
+        c"On or Off: whether no .pyc files are written",
+        ToProcess(|process, line| set(&mut process.dont_write_bytecode, line.flag()))),
+    Directive::new(c"WSGIDestroyInterpreter", GlobalOnly, Words,
+        c"On or Off: whether Python is shut down when a process ends",
+        ToProcess(|process, line| set(&mut process.destroy_interpreter, line.flag()))),
+    Directive::new(c"WSGISwitchInterval", GlobalOnly, Words,
+        c"seconds between two switches of Python threads",
+        ToProcess(interpreter::set_switch_interval)).in_section(),
+    Directive::new(c"WSGIPerInterpreterGIL", GlobalOnly, Words,
+        c"On or Off: whether each interpreter has a lock of its own",
+        ToProcess(|process, line|
+            set(&mut process.interpreter_at(line).per_interpreter_gil, line.flag())))
+        .standing(INTERPRETERS).in_section(),
+    Directive::new(c"WSGIFreeThreading", GlobalOnly, Words,
+        c"On or Off: whether a free-threaded Python runs without its lock",
+        ToProcess(|process, line|
+            set(&mut process.interpreter_at(line).free_threading, line.flag())))
+        .standing(INTERPRETERS).in_section(),
+    Directive::new(c"<WSGIInterpreterOptions", GlobalOnly, Section,
+        c"process-group= and application-group= of the interpreters that the lines inside are for",
+        ToProcess(interpreter::open_section)).standing(INTERPRETERS),
+    // What an application may do and is given.
+    Directive::new(c"WSGIRestrictStdin", GlobalOnly, Words,
+        c"On or Off: whether reading sys.stdin is an error",
+        ToProcess(|process, line|
+            set(&mut process.interpreter_at(line).restrict_stdin, line.flag())))
+        .in_section(),
+    Directive::new(c"WSGIRestrictStdout", GlobalOnly, Words,
+        c"On or Off: whether writing to sys.stdout is an error",
+        ToProcess(|process, line|
+            set(&mut process.interpreter_at(line).restrict_stdout, line.flag())))
+        .in_section(),
+    Directive::new(c"WSGIRestrictSignal", GlobalOnly, Words,
+        c"On or Off: whether signal handlers are left alone",
+        ToProcess(|process, line|
+            set(&mut process.interpreter_at(line).restrict_signal, line.flag())))
+        .in_section(),
+    Directive::new(c"WSGICaseSensitivity", GlobalOnly, Words,
+        c"On or Off: whether file names have case",
+        ToProcess(|process, line| set(&mut process.case_sensitivity, line.flag()))),
+    Directive::new(c"WSGIScriptReloading", EverywhereFileInfo, Words,
+        c"On or Off: whether a changed script is loaded anew",
+        ToDirectory(|directory, line| set(&mut directory.script_reloading, line.flag()))),
+    Directive::new(c"WSGIPassAuthorization", EverywhereFileInfo, Words,
+        c"On or Off: whether an application sees the Authorization header",
+        ToDirectory(|directory, line| set(&mut directory.pass_authorization, line.flag()))),
+    Directive::new(c"WSGIPassApacheRequest", Everywhere, Words,
+        c"On or Off: whether an application is given Apache's request",
+        ToDirectory(|directory, line| set(&mut directory.pass_apache_request, line.flag())))
+        .standing(REQUEST),
+    Directive::new(c"WSGIChunkedRequest", EverywhereFileInfo, Words,
+        c"On or Off: whether a request body may come in chunks",
+        ToDirectory(|directory, line| set(&mut directory.chunked_request, line.flag()))),
+    Directive::new(c"WSGIMapHEADToGET", EverywhereFileInfo, Words,
+        c"Off, On or Auto: whether an application sees GET in place of HEAD",
+        ToDirectory(|directory, line| set(&mut directory.map_head_to_get, line.choice(&MAP_HEAD)))),
+    Directive::new(c"WSGIErrorOverride", EverywhereFileInfo, Words,
+        c"On or Off: whether Apache's error pages replace an application's",
+        ToDirectory(|directory, line| set(&mut directory.error_override, line.flag()))),
+    Directive::new(c"WSGIEnableSendfile", EverywhereFileInfo, Words,
+        c"On or Off: whether wsgi.file_wrapper may use sendfile",
+        ToDirectory(|directory, line| set(&mut directory.enable_sendfile, line.flag()))),
+    Directive::new(c"WSGIIgnoreActivity", EverywhereFileInfo, Words,
+        c"On or Off: whether a request leaves the inactivity timer alone",
+        ToDirectory(|directory, line| set(&mut directory.ignore_activity, line.flag())))
+        .standing(DAEMON),
+    // Behind a proxy.
+    Directive::new(c"WSGITrustedProxyHeaders", EverywhereFileInfo, Raw,
+        c"request headers in which a proxy describes the client",
+        ToDirectory(directory::add_trusted_proxy_headers)).standing(PROXIES),
+    Directive::new(c"WSGITrustedProxies", EverywhereFileInfo, Raw,
+        c"addresses and networks of the proxies that are trusted",
+        ToDirectory(directory::add_trusted_proxies)).standing(PROXIES),
+    // Who may come in.
+    Directive::new(c"WSGIAccessScript", DirectoryAuthConfig, Raw,
+        c"script that says which hosts may come in",
+        ToDirectory(|directory, line| set_script(&mut directory.access_script, line, "access")))
+        .standing(ACCESS),
+    Directive::new(c"WSGIAuthUserScript", DirectoryAuthConfig, Raw,
+        c"script that checks passwords",
+        ToDirectory(|directory, line|
+            set_script(&mut directory.auth_user_script, line, "auth user")))
+        .standing(ACCESS),
+    Directive::new(c"WSGIAuthGroupScript", DirectoryAuthConfig, Raw,
+        c"script that says which groups a user is in",
+        ToDirectory(|directory, line|
+            set_script(&mut directory.auth_group_script, line, "auth group")))
+        .standing(ACCESS),
+    Directive::new(c"WSGIGroupAuthoritative", DirectoryAuthConfig, Words,
+        c"On or Off: kept for compatibility",
+        ToDirectory(|directory, line| set(&mut directory.group_authoritative, line.flag()))),
+    // What is measured.
+    Directive::new(c"WSGIServerMetrics", GlobalOnly, Words,
+        c"On or Off: whether applications may read the server's figures",
+        ToProcess(|process, line| set(&mut process.server_metrics, line.flag()))).standing(METRICS),
+    Directive::new(c"WSGISlowRequests", GlobalOnly, Words,
+        c"seconds after which a request is reported as slow",
+        ToProcess(process::set_slow_requests)).standing(METRICS),
+    Directive::new(c"WSGITelemetryService", GlobalOnly, Words,
+        c"unix:/path of the socket that figures are sent to, and interval=seconds",
+        ToProcess(telemetry::set_service)).standing(METRICS),
+    Directive::new(c"WSGITelemetryOptions", GlobalOnly, Raw,
+        c"None, All, or flags with or without a sign",
+        ToProcess(telemetry::set_options)).standing(METRICS),
+    // What mod_wsgi had once.
+    Directive::new(c"WSGIVerboseDebugging", GlobalOnly, Words,
+        c"On or Off: LogLevel wsgi:debug does it now",
+        ToProcess(note_verbose_debugging)),
+    Directive::new(c"WSGILazyInitialization", GlobalOnly, Words,
+        c"On or Off: kept for compatibility",
+        ToProcess(|_, line| line.flag().map(drop)))
+        .standing(Standing::Obsolete("Python is never started in the Apache parent process")),
+    Directive::new(c"WSGIPy3kWarningFlag", GlobalOnly, Words,
+        c"On or Off: kept for compatibility",
+        ToProcess(|_, line| line.flag().map(drop)))
+        .standing(Standing::Obsolete("it was about Python 2")),
+    Directive::new(c"WSGINewRelicConfigFile", GlobalOnly, Words,
+        c"path, kept for compatibility",
+        ToProcess(|_, line| line.one().map(drop))).standing(NEW_RELIC),
+    Directive::new(c"WSGINewRelicEnvironment", GlobalOnly, Words,
+        c"name, kept for compatibility",
+        ToProcess(|_, line| line.one().map(drop))).standing(NEW_RELIC),
+    Directive::new(c"WSGIUserAuthoritative", DirectoryAuthConfig, Words,
+        c"On or Off: kept for compatibility",
+        ToDirectory(|_, line| line.flag().map(drop)))
+        .standing(AUTH_PROVIDERS),
+];
+
+const MAP_HEAD: [(&str, MapHead); 3] =
+    [("Off", MapHead::Off), ("On", MapHead::On), ("Auto", MapHead::Auto)];
+
+/// The last line of a place counts.
+fn set<T>(field: &mut Option<T>, value: Result<T, ConfigError>) -> Result<(), ConfigError> {
+    *field = Some(value?);
+    Ok(())
+}
+
+/// An empty text is as if nothing had been written.
+fn set_text(field: &mut Option<Bytes>, line: &Line<'_>) -> Result<(), ConfigError> {
+    let text = line.one()?;
+    *field = (!text.is_empty()).then(|| text.into());
+    Ok(())
+}
+
+fn set_group(field: &mut Option<Bytes>, line: &Line<'_>) -> Result<(), ConfigError> {
+    set(field, line.one().map(global_is_empty))
+}
+
+fn set_script(
+    field: &mut Option<Arc<Script>>,
+    line: &Line<'_>,
+    kind: &str,
+) -> Result<(), ConfigError> {
+    set(field, Script::parse(line, kind).map(Arc::new))
+}
+
+fn note_verbose_debugging(_: &mut ProcessConfig, line: &Line<'_>) -> Result<(), ConfigError> {
+    line.flag()?;
+    line.surroundings.notice(&format!("{} has no effect: use LogLevel wsgi:debug", line.name()));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::stub::{Configuration, configuration};
+    use super::super::{Args, DAEMON_OPTIONS, DIRECTIVES, Scope};
+    use super::*;
+
+    #[test]
+    fn no_name_stands_twice() {
+        for (index, directive) in DIRECTIVES.iter().enumerate() {
+            let before = &DIRECTIVES[..index];
+            assert!(before.iter().all(|other| other.name != directive.name), "{directive:?}");
+        }
+    }
+
+    #[test]
+    fn a_flag_is_on_or_off_in_any_case_and_nothing_else() {
+        let flags = DIRECTIVES.iter().filter(|directive| directive.help().starts_with("On or Off"));
+        assert_eq!(flags.clone().count(), 23);
+        for name in flags.map(Directive::name) {
+            for word in ["On", "off", "ON", "oFF"] {
+                configuration(&[&format!("{name} {word}")]);
+            }
+            assert_eq!(
+                Configuration::default().refusal(&format!("{name} maybe")),
+                format!("{name} must be one of: Off | On, not \"maybe\"")
+            );
+            for text in [name.to_owned(), format!("{name} On Off")] {
+                let sentence = Configuration::default().refusal(&text);
+                assert!(sentence.starts_with(&format!("{name} takes one argument, On or Off: ")));
+            }
+        }
+    }
+
+    #[test]
+    fn a_single_value_goes_to_its_field_and_the_last_line_counts() {
+        let written = configuration(&[
+            "WSGIPythonHome /old",
+            "WSGIPythonHome /srv/venv",
+            "WSGIPythonEggs /var/eggs",
+            "WSGIPythonPath \"/srv/a b:/srv/c\"",
+            "WSGIPythonWarnings ignore",
+            "WSGIPythonWarnings default::DeprecationWarning",
+            "WSGICallableObject app",
+            "WSGIApplicationGroup %{GLOBAL}",
+            "WSGIProcessGroup site",
+            "WSGIMapHEADToGET auto",
+        ]);
+        assert_eq!(written.process.python_home.as_deref(), Some(&b"/srv/venv"[..]));
+        assert_eq!(written.process.python_eggs.as_deref(), Some(&b"/var/eggs"[..]));
+        let path = &written.process.interpreter.python_path;
+        assert_eq!(path.as_deref(), Some(&b"/srv/a b:/srv/c"[..]));
+        let warnings: Vec<&[u8]> = written.process.python_warnings.iter().map(|it| &**it).collect();
+        assert_eq!(warnings, [&b"ignore"[..], b"default::DeprecationWarning"]);
+        assert_eq!(written.directory.callable_object.as_deref(), Some(&b"app"[..]));
+        assert_eq!(written.directory.application_group.as_deref(), Some(&b""[..]));
+        assert_eq!(written.directory.process_group.as_deref(), Some(&b"site"[..]));
+        assert_eq!(written.directory.map_head_to_get, Some(MapHead::Auto));
+        let empty = configuration(&["WSGIPythonHome \"\"", "WSGIPythonEggs \"\""]).process;
+        assert_eq!((empty.python_home, empty.python_eggs), (None, None));
+    }
+
+    #[test]
+    fn flags_go_to_their_own_fields() {
+        let off = |name: &str| configuration(&[&format!("{name} Off")]);
+        assert_eq!(off("WSGIPassAuthorization").directory.pass_authorization, Some(false));
+        assert_eq!(off("WSGIPassApacheRequest").directory.pass_apache_request, Some(false));
+        assert_eq!(off("WSGIScriptReloading").directory.script_reloading, Some(false));
+        assert_eq!(off("WSGIErrorOverride").directory.error_override, Some(false));
+        assert_eq!(off("WSGIChunkedRequest").directory.chunked_request, Some(false));
+        assert_eq!(off("WSGIIgnoreActivity").directory.ignore_activity, Some(false));
+        assert_eq!(off("WSGIEnableSendfile").directory.enable_sendfile, Some(false));
+        assert_eq!(off("WSGIGroupAuthoritative").directory.group_authoritative, Some(false));
+        assert_eq!(off("WSGIDontWriteBytecode").process.dont_write_bytecode, Some(false));
+        assert_eq!(off("WSGIDestroyInterpreter").process.destroy_interpreter, Some(false));
+        assert_eq!(off("WSGIRestrictEmbedded").process.restrict_embedded, Some(false));
+        assert_eq!(off("WSGICaseSensitivity").process.case_sensitivity, Some(false));
+        assert_eq!(off("WSGISocketRotation").process.socket_rotation, Some(false));
+        assert_eq!(off("WSGIServerMetrics").process.server_metrics, Some(false));
+        assert_eq!(off("WSGIRestrictStdin").process.interpreter.restrict_stdin, Some(false));
+        assert_eq!(off("WSGIRestrictStdout").process.interpreter.restrict_stdout, Some(false));
+        assert_eq!(off("WSGIRestrictSignal").process.interpreter.restrict_signal, Some(false));
+        assert_eq!(off("WSGIFreeThreading").process.interpreter.free_threading, Some(false));
+        assert_eq!(
+            off("WSGIPerInterpreterGIL").process.interpreter.per_interpreter_gil,
+            Some(false)
+        );
+    }
+
+    #[test]
+    fn verbose_debugging_is_only_noted() {
+        let written = configuration(&["WSGIVerboseDebugging On"]);
+        assert_eq!(
+            written.apache.notices.take(),
+            ["WSGIVerboseDebugging has no effect: use LogLevel wsgi:debug"]
+        );
+        assert!(written.warnings().is_empty());
+    }
+
+    #[test]
+    fn no_line_is_so_odd_that_reading_it_panics() {
+        let odd: [&[u8]; 12] = [
+            b"",
+            b"=",
+            b"\"",
+            b"'\\",
+            b"\xff\xfe",
+            b"%{",
+            b"a=",
+            b"a= b",
+            b"-",
+            b"+1-",
+            b"/",
+            b">",
+        ];
+        let mut configuration = Configuration::default();
+        for directive in &DIRECTIVES {
+            for (first, second) in odd.iter().flat_map(|first| odd.map(|second| (*first, second))) {
+                let words = [first, second];
+                let rest = words.join(&b' ');
+                let args = match directive.form {
+                    Words => Args::Words(&words[usize::from(second.is_empty())..]),
+                    Raw | Section => Args::Rest(&rest),
+                };
+                let Configuration { apache, process, server, directory, .. } = &mut configuration;
+                let line = Line { directive, args, surroundings: apache, section: None };
+                // Whether it is accepted does not matter here.
+                let _ = directive.run(Scope::ServerFiles { process, server, directory }, &line);
+            }
+        }
+    }
+
+    const MANUAL: &str = include_str!("../../docs/directives.md");
+
+    #[test]
+    fn the_manual_describes_every_directive_and_no_other() {
+        let mut described: Vec<&str> =
+            MANUAL.lines().filter_map(|line| line.strip_prefix("## ")).collect();
+        described.retain(|heading| heading.contains("WSGI"));
+        let mut names: Vec<&str> = DIRECTIVES.iter().map(Directive::name).collect();
+        described.sort_unstable();
+        names.sort_unstable();
+        assert_eq!(described, names);
+    }
+
+    #[test]
+    fn the_manual_names_the_right_contexts() {
+        for directive in &DIRECTIVES {
+            let name = directive.name();
+            let section = MANUAL.split("\n## ").find(|text| text.lines().next() == Some(name));
+            let section = section.expect(name);
+            let (context, class) = match directive.contexts {
+                GlobalOnly => ("server config", "none"),
+                ServerWide => ("server config, virtual host", "none"),
+                Everywhere => ("server config, virtual host, directory", "none"),
+                EverywhereFileInfo => {
+                    ("server config, virtual host, directory, .htaccess", "FileInfo")
+                }
+                DirectoryAuthConfig => ("directory, .htaccess", "AuthConfig"),
+            };
+            let context = match directive.in_section {
+                true => format!("{context}, `<WSGIInterpreterOptions>`"),
+                false => context.to_owned(),
+            };
+            let has = |line: &str| section.lines().any(|other| other == line);
+            assert!(has(&format!("- **Context:** {context}")), "{name}: {context}");
+            assert!(has(&format!("- **Override:** {class}")), "{name}: {class}");
+            assert!(section.contains("- **Syntax:** `") && section.contains("- **Default:** "));
+            let promised = section.contains("**Not yet:**");
+            let works = matches!(directive.standing, Standing::Works | Standing::Obsolete(_));
+            assert_eq!(promised, !works, "{name}: the manual must say whether it works");
+        }
+    }
+
+    #[test]
+    fn the_manual_has_a_row_for_every_option_of_a_daemon_process() {
+        for option in &DAEMON_OPTIONS {
+            let row = format!("| `{}` | {} | {} |", option.name, option.default, option.takes);
+            assert!(MANUAL.contains(&row), "{row}");
+        }
+    }
+}

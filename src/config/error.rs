@@ -1,0 +1,32 @@
+//! Why a line was refused: one sentence for the administrator. It never knows the file or the line
+//! number; Apache prints those before it.
+
+use std::fmt;
+
+/// A sentence that names the directive, the value and what is allowed in its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ConfigError(String);
+
+impl ConfigError {
+    pub(crate) fn new(sentence: impl Into<String>) -> Self {
+        Self(sentence.into())
+    }
+
+    /// The one way to say "not yet": `what` as written, `theme` as the change log will call it.
+    pub(crate) fn later(what: &str, theme: &str) -> Self {
+        Self(format!("{what} is not supported by this version of mod_wsgi_rs yet ({theme})"))
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// A configured value inside a sentence: quoted, bytes that are not UTF-8 replaced.
+pub(super) fn quoted(value: &[u8]) -> String {
+    format!("\"{}\"", String::from_utf8_lossy(value))
+}

@@ -1,0 +1,74 @@
+//! What the administrator wrote: parse → merge → resolve. This room is pure: it never sees Apache,
+//! Python or the operating system; what it must ask of them it asks through [`Surroundings`] and
+//! [`Names`].
+//!
+//! | moment | type | holds |
+//! |---|---|---|
+//! | a line is read | [`Directive`], [`Line`] | a row of [`DIRECTIVES`], arguments and place |
+//! | parsed | [`ProcessConfig`], [`ServerConfig`], [`DirectoryConfig`] | what was written |
+//! | merged | the same | the inner section first, then the outer one, said per field |
+//! | used | [`ProcessOptions`] at start, [`Settings`] per request | every default applied |
+//!
+//! To add a directive: one row in `directives.rs`, one field in the config it belongs to, one test,
+//! one section in `docs/directives.md`.
+
+#![forbid(unsafe_code)]
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "what later issues carry out is parsed and kept already"
+)]
+
+// What a line is, and who reads it.
+mod directive;
+mod directives;
+mod error;
+mod line;
+mod options;
+mod words;
+
+// What was written.
+mod directory;
+mod process;
+mod server;
+
+// The larger values.
+mod daemon_options;
+mod daemon_process;
+mod interpreter;
+mod process_group;
+mod proxy_header;
+mod script;
+mod script_alias;
+mod subnet;
+mod telemetry;
+
+// What it comes to.
+mod expansion;
+mod process_options;
+mod settings;
+
+#[cfg(test)]
+mod stub;
+
+pub(crate) use daemon_options::{DAEMON_OPTIONS, DaemonOption};
+pub(crate) use daemon_process::{Account, DaemonProcess, Processes};
+pub(crate) use directive::{Apply, Contexts, Directive, Form, Scope, Standing};
+pub(crate) use directives::DIRECTIVES;
+pub(crate) use directory::{DirectoryConfig, MapHead};
+pub(crate) use error::ConfigError;
+pub(crate) use expansion::{
+    Names, application_group, callable_object, process_group, script_group,
+};
+pub(crate) use interpreter::{InterpreterOptions, InterpreterSettings, Section, SectionSelector};
+pub(crate) use line::{Args, Bytes, Line, Pattern, ServerIdentity, Surroundings};
+pub(crate) use process::{AcceptMutex, HashSeed, ProcessConfig};
+pub(crate) use process_group::{Hidden, visibility};
+pub(crate) use process_options::ProcessOptions;
+pub(crate) use proxy_header::{ProxyCategory, ProxyHeader};
+pub(crate) use script::{HandlerScript, ImportScript, Script};
+pub(crate) use script_alias::{Location, Mapped, ScriptAlias};
+pub(crate) use server::ServerConfig;
+pub(crate) use settings::Settings;
+pub(crate) use subnet::Subnet;
+pub(crate) use telemetry::{TelemetryOptions, TelemetryService};

@@ -1,0 +1,188 @@
+//! The settings that hold for one request, every default applied. It never knows where they were
+//! written.
+
+use super::{
+    Bytes, DirectoryConfig, HandlerScript, MapHead, ProxyHeader, Script, ScriptAlias, Subnet,
+};
+
+/// What one request is served by. Borrowed from the merged config: making it costs no allocation.
+/// The defaults of [`DirectoryConfig`] stand here and nowhere else.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Settings<'a> {
+    /// Not yet expanded; empty means embedded mode.
+    pub(crate) process_group: &'a [u8],
+    /// Not yet expanded; empty means the main interpreter.
+    pub(crate) application_group: &'a [u8],
+    /// Not yet expanded.
+    pub(crate) callable_object: &'a [u8],
+    /// `None`: nothing is dispatched.
+    pub(crate) dispatch_script: Option<&'a Script>,
+    pub(crate) pass_apache_request: bool,
+    pub(crate) pass_authorization: bool,
+    pub(crate) script_reloading: bool,
+    pub(crate) error_override: bool,
+    pub(crate) chunked_request: bool,
+    pub(crate) map_head_to_get: MapHead,
+    pub(crate) ignore_activity: bool,
+    pub(crate) trusted_proxy_headers: &'a [ProxyHeader],
+    /// `None`: every peer is trusted, as nobody was named.
+    pub(crate) trusted_proxies: Option<&'a [Subnet]>,
+    pub(crate) enable_sendfile: bool,
+    pub(crate) access_script: Option<&'a Script>,
+    pub(crate) auth_user_script: Option<&'a Script>,
+    pub(crate) auth_group_script: Option<&'a Script>,
+    pub(crate) group_authoritative: bool,
+    pub(crate) handler_scripts: &'a [HandlerScript],
+    /// `None`: every process group may be chosen.
+    restrict_process: Option<&'a [Bytes]>,
+}
+
+impl<'a> Settings<'a> {
+    pub(crate) fn resolve(config: &'a DirectoryConfig) -> Self {
+        let DirectoryConfig {
+            restrict_process,
+            process_group,
+            application_group,
+            callable_object,
+            dispatch_script,
+            pass_apache_request,
+            pass_authorization,
+            script_reloading,
+            error_override,
+            chunked_request,
+            map_head_to_get,
+            ignore_activity,
+            trusted_proxy_headers,
+            trusted_proxies,
+            enable_sendfile,
+            access_script,
+            auth_user_script,
+            auth_group_script,
+            group_authoritative,
+            handler_scripts,
+        } = config;
+        Self {
+            process_group: process_group.as_deref().unwrap_or(b""),
+            application_group: application_group.as_deref().unwrap_or(b"%{RESOURCE}"),
+            callable_object: callable_object.as_deref().unwrap_or(b"application"),
+            dispatch_script: dispatch_script.as_deref(),
+            pass_apache_request: pass_apache_request.unwrap_or(false),
+            pass_authorization: pass_authorization.unwrap_or(false),
+            script_reloading: script_reloading.unwrap_or(true),
+            error_override: error_override.unwrap_or(false),
+            chunked_request: chunked_request.unwrap_or(false),
+            map_head_to_get: map_head_to_get.unwrap_or(MapHead::Auto),
+            ignore_activity: ignore_activity.unwrap_or(false),
+            trusted_proxy_headers: trusted_proxy_headers.as_deref().unwrap_or_default(),
+            trusted_proxies: trusted_proxies.as_deref(),
+            enable_sendfile: enable_sendfile.unwrap_or(false),
+            access_script: access_script.as_deref(),
+            auth_user_script: auth_user_script.as_deref(),
+            auth_group_script: auth_group_script.as_deref(),
+            group_authoritative: group_authoritative.unwrap_or(true),
+            handler_scripts: handler_scripts.as_deref().unwrap_or_default(),
+            restrict_process: restrict_process.as_deref(),
+        }
+    }
+
+    /// The same for a request that came through `alias`: what the alias says wins.
+    pub(crate) fn through(self, alias: &'a ScriptAlias) -> Self {
+        Self {
+            process_group: alias.process_group.as_deref().unwrap_or(self.process_group),
+            application_group: alias.application_group.as_deref().unwrap_or(self.application_group),
+            callable_object: alias.callable_object.as_deref().unwrap_or(self.callable_object),
+            pass_authorization: alias.pass_authorization.unwrap_or(self.pass_authorization),
+            ..self
+        }
+    }
+
+    /// The same for a request that is served by `script`: what its line says wins, and its callable
+    /// has one name.
+    pub(crate) fn served_by(self, script: &'a HandlerScript) -> Self {
+        Self {
+            process_group: script.process_group.as_deref().unwrap_or(self.process_group),
+            application_group: script
+                .application_group
+                .as_deref()
+                .unwrap_or(self.application_group),
+            callable_object: b"handle_request",
+            pass_authorization: script.pass_authorization.unwrap_or(self.pass_authorization),
+            ..self
+        }
+    }
+
+    /// The script that is the handler `name`, if there is one.
+    pub(crate) fn handler_script(&self, name: &[u8]) -> Option<&'a HandlerScript> {
+        self.handler_scripts.iter().find(|script| *script.name == *name)
+    }
+
+    /// Whether `WSGIRestrictProcess` lets a request go to the (expanded) group. Names have no case
+    /// here.
+    pub(crate) fn allows_process_group(&self, group: &[u8]) -> bool {
+        let Some(allowed) = self.restrict_process else { return true };
+        allowed.iter().any(|name| name.eq_ignore_ascii_case(group))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::stub::configuration;
+    use super::*;
+
+    #[test]
+    fn what_nobody_wrote_has_mod_wsgis_default() {
+        let nothing = DirectoryConfig::default();
+        let settings = Settings::resolve(&nothing);
+        assert_eq!(settings.process_group, b"");
+        assert_eq!(settings.application_group, b"%{RESOURCE}");
+        assert_eq!(settings.callable_object, b"application");
+        assert!(settings.script_reloading && settings.group_authoritative);
+        assert!(!settings.pass_authorization && !settings.pass_apache_request);
+        assert!(!settings.error_override && !settings.chunked_request);
+        assert!(!settings.ignore_activity && !settings.enable_sendfile);
+        assert_eq!(settings.map_head_to_get, MapHead::Auto);
+        assert!(settings.trusted_proxies.is_none() && settings.trusted_proxy_headers.is_empty());
+        assert!(settings.allows_process_group(b"") && settings.allows_process_group(b"any"));
+    }
+
+    #[test]
+    fn a_restriction_names_what_is_allowed_in_any_case() {
+        let written = configuration(&["WSGIRestrictProcess Site %{GLOBAL}"]).directory;
+        let settings = Settings::resolve(&written);
+        for (group, allowed) in [("site", true), ("SITE", true), ("", true), ("other", false)] {
+            assert_eq!(settings.allows_process_group(group.as_bytes()), allowed, "{group}");
+        }
+        let written = configuration(&["WSGIRestrictProcess site"]).directory;
+        assert!(!Settings::resolve(&written).allows_process_group(b""));
+    }
+
+    #[test]
+    fn what_the_alias_says_wins_over_the_directory() {
+        let written = configuration(&[
+            "WSGIApplicationGroup directory",
+            "WSGICallableObject directory",
+            "WSGIPassAuthorization On",
+            "WSGIScriptAlias /a /a application-group=%{GLOBAL} pass-authorization=Off",
+        ]);
+        let settings = Settings::resolve(&written.directory);
+        let through = settings.through(&written.server.script_aliases[0]);
+        assert_eq!(through.application_group, b"");
+        assert_eq!(through.callable_object, b"directory");
+        assert!(!through.pass_authorization && settings.pass_authorization);
+    }
+
+    #[test]
+    fn a_handler_script_has_its_own_groups_and_one_callable() {
+        let written = configuration(&[
+            "WSGICallableObject directory",
+            "WSGIApplicationGroup directory",
+            "WSGIHandlerScript mine /h.wsgi application-group=script",
+        ]);
+        let settings = Settings::resolve(&written.directory);
+        assert!(settings.handler_script(b"other").is_none());
+        let served = settings.served_by(settings.handler_script(b"mine").expect("it is there"));
+        assert_eq!(served.callable_object, b"handle_request");
+        assert_eq!(served.application_group, b"script");
+        assert_eq!(served.process_group, b"");
+    }
+}

@@ -1,0 +1,2 @@
+#![allow(dead_code)]
+mod bindings { #![allow(warnings, clippy::all)] include!(concat!(env!("OUT_DIR"), "/bindings.rs")); }

@@ -1,0 +1,171 @@
+"""Fixtures and options. What they are made of is in tests/harness."""
+
+import atexit
+import http.client
+import shutil
+import subprocess
+
+import pytest
+from harness.env import Env, Missing
+from harness.httpd import Servers
+
+# How a difference shows. A server that does not start is never one.
+DIFFERENCE = (AssertionError, http.client.HTTPException, OSError)
+MODES = ["embedded"]
+MPMS = ["event", "worker", "prefork"]
+USED = pytest.StashKey[list]()
+
+
+def pytest_addoption(parser):
+    parser.addoption("--mpm", default="", help="comma separated; default: event, all where marked")
+
+
+def pytest_configure(config):
+    try:
+        config.env = Env()
+    except Missing as missing:
+        raise pytest.UsageError(str(missing))
+    if not config.env.module.exists():
+        raise pytest.UsageError(f"{config.env.module} is missing: build it first")
+
+
+def pytest_report_header(config):
+    return config.env.describe()
+
+
+def pytest_generate_tests(metafunc):
+    marked = metafunc.definition.get_closest_marker
+    named = {mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")}
+    if "mpm" in metafunc.fixturenames and "mpm" not in named:
+        asked = [mpm for mpm in metafunc.config.getoption("mpm").split(",") if mpm]
+        mpms = asked or (MPMS if marked("all_mpms") else MPMS[:1])
+        # At session scope pytest sorts by it, and servers are started less often.
+        metafunc.parametrize("mpm", mpms, scope="session")
+    if "mode" in metafunc.fixturenames:
+        metafunc.parametrize(
+            "mode", MODES[:1] if marked("embedded_only") else MODES, scope="session"
+        )
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.env.oracle:
+        return
+    for item in items:
+        for mark in item.iter_markers("differs"):
+            reason = ": ".join(mark.args)
+            item.add_marker(pytest.mark.xfail(strict=True, reason=reason, raises=DIFFERENCE))
+        for mark in item.iter_markers("ours_only"):
+            item.add_marker(pytest.mark.skip(reason=mark.args[0]))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item):
+    report = yield
+    if report.failed:
+        for server in item.stash.get(USED, []):
+            report.sections.append((f"error log of {server.root}", server.log.text()))
+    return report
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """An oracle run ends with the list of our differences."""
+    if config.env.oracle:
+        reasons = {report.wasxfail for report in terminalreporter.getreports("xfailed")}
+        terminalreporter.section("differences from mod_wsgi, all wanted")
+        for reason in sorted(reasons):
+            terminalreporter.line(f"- {reason}")
+
+
+@pytest.fixture(scope="session")
+def env(pytestconfig):
+    return pytestconfig.env
+
+
+@pytest.fixture(scope="session")
+def servers(env):
+    servers = Servers(env)
+    atexit.register(servers.close)
+    yield servers
+    servers.close()
+    # How mod_wsgi itself leaves is not ours to mend.
+    assert env.oracle or not servers.complaints, "\n".join(servers.complaints)
+
+
+@pytest.fixture
+def needs_module(env):
+    """Skips the test where Apache lacks one of its own modules."""
+
+    def check(*names):
+        for name in names:
+            if name not in env.static and not env.has_module(name):
+                pytest.skip(f"this Apache has no mod_{name}")
+
+    return check
+
+
+@pytest.fixture
+def serve(request, servers, mpm, mode, needs_module):
+    """serve(conf) is the running server for a configuration; its error log is watched.
+
+    With private=True it is the test's own: started for it, stopped after it, free to be broken.
+    """
+    if mpm not in request.config.env.mpms:
+        pytest.skip(f"this Apache has no mpm_{mpm}")
+    used = request.node.stash.setdefault(USED, [])
+    own = []
+
+    def serve(conf, *, private=False):
+        needs_module(*conf.modules)
+        if private:
+            server = servers.make(conf, mpm, mode)
+            own.append(server)
+            used.append(server)
+            server.start()
+        else:
+            server = servers.get(conf, mpm, mode)
+            if server not in used:
+                server.log.begin()
+                used.append(server)
+        return server
+
+    yield serve
+    for server in own:
+        server.stop()
+    if request.config.env.oracle and request.node.get_closest_marker("differs"):
+        return
+    for server in used:
+        lines = server.log.unexpected()
+        assert not lines, "unexpected in the error log:\n" + "\n".join(map(str, lines))
+
+
+@pytest.fixture
+def configtest(servers, mpm, mode):
+    """configtest(conf) is (accepted?, what httpd printed)."""
+
+    def configtest(conf):
+        return servers.make(conf, mpm, mode).configtest()
+
+    return configtest
+
+
+@pytest.fixture(scope="session")
+def certificate(servers):
+    """(certificate, key): files that the parent httpd can read, for localhost."""
+    folder = servers.base / "tls"
+    folder.mkdir()
+    certificate, key = folder / "localhost.pem", folder / "localhost.key"
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
+    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    files = ["-keyout", str(key), "-out", str(certificate)]
+    subprocess.run([*command.split(), *subject, *files], check=True, capture_output=True)
+    return certificate, key
+
+
+@pytest.fixture(scope="session")
+def packages(servers, env):
+    """Django's and Flask's site-packages, where Apache's user can read them."""
+    if env.readable_by_children(env.site_packages):
+        return env.site_packages
+    copy = servers.base / "site-packages"
+    shutil.copytree(env.site_packages, copy, ignore=shutil.ignore_patterns("pip", "ruff*"))
+    return copy

@@ -1,0 +1,85 @@
+"""The text of an httpd configuration. Knows nothing of processes."""
+
+import dataclasses
+
+# One child, so that a test can speak of "the process"; prefork's child has one thread.
+MPM_LIMITS = {
+    "event": "ThreadsPerChild {threads}\nMaxRequestWorkers {workers}\nAsyncRequestWorkerFactor 4\n",
+    "worker": "ThreadsPerChild {threads}\nMaxRequestWorkers {workers}\n",
+    "prefork": "MaxRequestWorkers {children}\n",
+}
+
+BASE = """\
+ServerRoot "{root}"
+ServerName localhost
+DefaultRuntimeDir "{root}"
+PidFile "{root}/httpd.pid"
+ErrorLog "{root}/error_log"
+LogLevel info {wsgi_level}
+ErrorLogFormat "[%t] [%-m:%l] [pid %P] %T %M"
+Listen 127.0.0.1:{port}
+KeepAliveTimeout 2
+GracefulShutdownTimeout 5
+Timeout {timeout}
+ServerLimit {children}
+StartServers {start}
+DocumentRoot "{root}/htdocs"
+Define PORT {port}
+Define ROOT "{root}"
+Define APPS "{apps}"
+"""
+
+OPEN = """\
+<Directory />
+    Require all granted
+</Directory>
+"""
+
+# What daemon mode adds: the same applications, served by a process group of their own.
+DAEMON = """\
+WSGIDaemonProcess tests threads={threads}
+WSGIProcessGroup tests
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Conf:
+    """One configuration. Equal ones share a server.
+
+    The text may say ${PORT}, ${ROOT} (the server's own directory) and ${APPS} (tests/apps, where
+    Apache's unprivileged user can read it).
+    """
+
+    text: str
+    modules: tuple[str, ...] = ()
+    children: int = 1
+    threads: int = 4
+    start: int = 1
+    wsgi_level: str = "wsgi:info"
+    timeout: int = 10
+    files: tuple[tuple[str, str], ...] = ()
+    environment: tuple[tuple[str, str], ...] = ()
+    load_wsgi: bool = True
+
+    def render(self, env, mpm, mode, root, apps, port):
+        base = BASE.format(
+            root=root,
+            apps=apps,
+            port=port,
+            timeout=self.timeout,
+            children=self.children,
+            start=self.start,
+            wsgi_level=self.wsgi_level if self.load_wsgi else "",
+        )
+        limits = MPM_LIMITS[mpm].format(
+            threads=self.threads, workers=self.threads * self.children, children=self.children
+        )
+        modules = (f"mpm_{mpm}", "authz_core", "authz_host", *self.modules)
+        loads = "".join(env.load_module(name) for name in dict.fromkeys(modules))
+        if self.load_wsgi:
+            loads += f'LoadModule wsgi_module "{env.module}"\n'
+        user = ""
+        if env.user:
+            user = f"User #{env.user.pw_uid}\nGroup #{env.user.pw_gid}\n"
+        daemon = DAEMON.format(threads=self.threads) if mode == "daemon" else ""
+        return loads + base + limits + user + OPEN + daemon + self.text

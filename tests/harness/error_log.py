@@ -1,0 +1,117 @@
+"""The error log as an assertion: an unexpected line of level warn or worse is a failure."""
+
+import re
+import time
+from dataclasses import dataclass
+
+LINE = re.compile(
+    r"\[(?P<time>[^\]]+)\] \[(?P<module>[\w-]+):(?P<level>\w+)\] "
+    r"\[pid (?P<pid>\d+)\] (?:(?P<tid>\d{9,}) )?(?P<text>.*)",
+    re.DOTALL,
+)
+BAD_LEVELS = {"emerg", "alert", "crit", "error", "warn", "raw"}
+
+# One child with a few threads is always near its limit.
+HARMLESS = re.compile(r"^(AH10159|AH00161|AH00286|AH00287|AH00484|AH10158):")
+
+# Apache reports a crashed child as a mere notice.
+CRASH = re.compile(r"exit signal|core dump|Fatal Python error|panicked at")
+
+
+@dataclass(frozen=True)
+class Line:
+    module: str
+    level: str
+    pid: int
+    tid: int
+    text: str
+
+    @classmethod
+    def parse(cls, raw):
+        match = LINE.match(raw)
+        if not match:
+            # Something wrote to standard error past Apache's log.
+            return cls("", "raw", 0, 0, raw)
+        pid, tid = int(match["pid"]), int(match["tid"] or 0)
+        return cls(match["module"], match["level"], pid, tid, match["text"])
+
+    @property
+    def bad(self):
+        if HARMLESS.match(self.text):
+            return False
+        return self.level in BAD_LEVELS or CRASH.search(self.text) is not None
+
+    def __str__(self):
+        return f"[{self.module}:{self.level}] {self.text}"
+
+
+class ErrorLog:
+    """One error log file, read from where the running test began."""
+
+    def __init__(self, path):
+        self.path = path
+        self.start = 0
+        self.allowed = []
+
+    def begin(self):
+        """Forget what earlier tests wrote."""
+        self.start = self.path.stat().st_size if self.path.exists() else 0
+        self.allowed = []
+
+    def text(self):
+        if not self.path.exists():
+            return ""
+        with self.path.open("rb") as file:
+            file.seek(self.start)
+            return file.read().decode("utf-8", "backslashreplace")
+
+    def lines(self):
+        # The last piece is empty, or a line that is still being written.
+        return [Line.parse(raw) for raw in self.text().split("\n")[:-1] if raw]
+
+    def find(self, pattern):
+        return [line for line in self.lines() if re.search(pattern, line.text)]
+
+    def allow(self, *patterns):
+        """These lines may be written, and need not be."""
+        self.allowed += patterns
+
+    def wait_for(self, pattern, count=1, timeout=8):
+        """The lines that match, as soon as there are `count` of them."""
+        deadline = time.monotonic() + timeout
+        while len(found := self.find(pattern)) < count:
+            if time.monotonic() > deadline:
+                raise AssertionError(
+                    f"{count} error log line(s) matching {pattern!r} wanted, {len(found)} came; "
+                    f"the log:\n{self.text()}"
+                )
+            time.sleep(0.01)
+        return found
+
+    def expect(self, *patterns, count=1):
+        """These lines must have been written, whatever their level; returns those of the first."""
+        found = [self.wait_for(pattern, count) for pattern in patterns]
+        self.allow(*patterns)
+        return found[0]
+
+    def expect_traceback(self, header, tail):
+        """A header record, then the traceback's records by the same thread, down to `tail`."""
+        (first, *_) = self.wait_for(header)
+        self.wait_for(tail)
+        block, inside = [], False
+        for line in self.lines():
+            if line == first:
+                inside = True
+            if inside and (line.pid, line.tid) == (first.pid, first.tid):
+                block.append(line)
+                if line is not first and re.search(tail, line.text):
+                    break
+        self.allowed += [f"^{re.escape(line.text)}$" for line in block]
+        return block
+
+    def unexpected(self):
+        return [
+            line
+            for line in self.lines()
+            if line.bad and not any(re.search(pattern, line.text) for pattern in self.allowed)
+        ]

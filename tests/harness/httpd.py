@@ -1,0 +1,249 @@
+"""Starts, reloads and stops private httpd processes, always by their pid."""
+
+import contextlib
+import ctypes
+import fcntl
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from .client import Client
+from .env import TESTS
+from .error_log import ErrorLog
+
+READY = r"resuming normal operations"
+START_TIMEOUT = 20
+STOP_TIMEOUT = 15
+PORT_LOCK = Path(tempfile.gettempdir()) / f"mod_wsgi_rs-tests-{os.getuid()}.lock"
+MIME_TYPES = "text/plain txt\ntext/css css\ntext/html html\ntext/javascript js\nimage/png png\n"
+PR_SET_PDEATHSIG = 1
+libc = ctypes.CDLL(None)
+
+
+def wait_until(condition, what, timeout=10):
+    """The first true value of `condition()`."""
+    deadline = time.monotonic() + timeout
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"waited {timeout} s in vain for {what}"
+        time.sleep(0.01)
+    return value
+
+
+@contextlib.contextmanager
+def ports_locked():
+    """No other test process picks a port until ours is bound."""
+    with PORT_LOCK.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def free_ports(count):
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for sock in sockets:
+            sock.bind(("127.0.0.1", 0))
+        return [sock.getsockname()[1] for sock in sockets]
+
+
+def die_with_parent():
+    """Should pytest be killed outright, the kernel stops its servers."""
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+class ConfigError(Exception):
+    """httpd refused the configuration; the text is what it printed."""
+
+
+class Httpd(Client):
+    """One httpd in a directory of its own."""
+
+    def __init__(self, env, root, conf, mpm, mode, apps):
+        self.env, self.root, self.conf, self.mpm, self.mode, self.apps = (
+            env,
+            root,
+            conf,
+            mpm,
+            mode,
+            apps,
+        )
+        self.log = ErrorLog(root / "error_log")
+        self.process = None
+        self.port2 = None
+        super().__init__(None)
+        (root / "htdocs").mkdir()
+        self.write("mime.types", MIME_TYPES)
+        for name, text in conf.files:
+            self.write(name, text)
+
+    def write(self, name, text):
+        """A file in the server's directory that its children can read."""
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return path
+
+    def _write_conf(self):
+        self.port, self.port2 = free_ports(2)
+        text = self.conf.render(self.env, self.mpm, self.mode, self.root, self.apps, self.port)
+        self.write("httpd.conf", f"Define PORT2 {self.port2}\n{text}")
+
+    def _command(self, *arguments):
+        return [self.env.httpd, "-d", self.root, "-f", self.root / "httpd.conf", *arguments]
+
+    def _environment(self):
+        clean = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
+        given = self.conf.environment
+        return clean | {name: value.replace("${ROOT}", str(self.root)) for name, value in given}
+
+    def configtest(self):
+        """(whether the configuration is accepted, what httpd printed)."""
+        self._write_conf()
+        done = subprocess.run(
+            self._command("-t"),
+            env=self._environment(),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        return done.returncode == 0, done.stdout + done.stderr
+
+    def start(self):
+        for last in (False, True):
+            with ports_locked():
+                self._write_conf()
+                with (self.root / "stderr").open("w") as stderr:
+                    self.process = subprocess.Popen(
+                        self._command("-D", "FOREGROUND"),
+                        env=self._environment(),
+                        stdin=subprocess.DEVNULL,
+                        stdout=stderr,
+                        stderr=stderr,
+                        start_new_session=True,
+                        preexec_fn=die_with_parent,
+                    )
+                if self._came_up():
+                    return
+                self.stop()
+            printed = self.printed()
+            if last or "Address already in use" not in printed:
+                raise ConfigError(printed + self.log.text())
+
+    def printed(self):
+        """What httpd wrote before it had its error log open."""
+        return (self.root / "stderr").read_text()
+
+    def _came_up(self):
+        deadline = time.monotonic() + START_TIMEOUT
+        while time.monotonic() < deadline:
+            if self.log.find(READY):
+                return True
+            if self.process.poll() is not None:
+                return False
+            time.sleep(0.02)
+        return False
+
+    @property
+    def running(self):
+        return self.process is not None and self.process.poll() is None
+
+    def stop(self, signum=signal.SIGTERM):
+        """Stop the server and wait for it; a hung one is killed with its children."""
+        if not self.running:
+            return
+        self.process.send_signal(signum)
+        try:
+            self.process.wait(STOP_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            # The session was made by start_new_session, so the group holds nothing but ours.
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            raise AssertionError(f"httpd did not stop; its log:\n{self.log.text()}")
+
+    def reload(self, signum=signal.SIGUSR1):
+        """`apachectl graceful`, or `restart` with SIGHUP; returns when the new children serve."""
+        before, children = len(self.log.find(READY)), set(self.children())
+        self.process.send_signal(signum)
+        self.log.wait_for(READY, count=before + 1, timeout=START_TIMEOUT)
+        wait_until(lambda: not children & set(self.children()), "the old children to leave")
+        wait_until(self.children, "new children")
+
+    def children(self):
+        """The pids of httpd's child processes."""
+        pid = self.process.pid
+        with contextlib.suppress(FileNotFoundError):
+            return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        return []
+
+    @staticmethod
+    def open_files(pid):
+        """The names of the files a process has open."""
+        return [
+            os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir() if path.is_symlink()
+        ]
+
+
+class Servers:
+    """The running servers of a test session: one per configuration, and few at a time."""
+
+    KEPT = 5
+
+    def __init__(self, env):
+        self.env = env
+        self.base = Path(tempfile.mkdtemp(prefix="mod_wsgi_rs-tests-"))
+        # Apache's children run as another user.
+        self.base.chmod(0o755)
+        self.apps = self.base / "apps"
+        shutil.copytree(
+            TESTS / "apps", self.apps, ignore=shutil.ignore_patterns("__pycache__", "*.pyc")
+        )
+        for path in [self.apps, *self.apps.rglob("*")]:
+            path.chmod(0o755 if path.is_dir() else 0o644)
+        self.shared = {}
+        self.refused = {}
+        self.made = 0
+        self.complaints = []
+
+    def make(self, conf, mpm, mode):
+        """A server that is not started yet."""
+        self.made += 1
+        root = self.base / f"server-{self.made}"
+        root.mkdir()
+        return Httpd(self.env, root, conf, mpm, mode, self.apps)
+
+    def get(self, conf, mpm, mode):
+        """The running server for this configuration."""
+        key = (conf, mpm, mode)
+        if key in self.refused:
+            raise self.refused[key]
+        server = self.shared.pop(key, None)
+        if server is None or not server.running:
+            while len(self.shared) >= self.KEPT:
+                self.retire(self.shared.pop(next(iter(self.shared))))
+            server = self.make(conf, mpm, mode)
+            try:
+                server.start()
+            except ConfigError as error:
+                self.refused[key] = error
+                raise
+        self.shared[key] = server
+        return server
+
+    def retire(self, server):
+        """Stop a shared server; what it logs on the way out is nobody's test, yet counts."""
+        server.log.begin()
+        try:
+            server.stop()
+        except AssertionError as error:
+            self.complaints.append(str(error))
+        self.complaints += [f"{server.root}: {line}" for line in server.log.unexpected()]
+
+    def close(self):
+        while self.shared:
+            self.retire(self.shared.popitem()[1])
+        shutil.rmtree(self.base, ignore_errors=True)

@@ -1,0 +1,267 @@
+"""wsgi.input: every way of reading, every way a body can arrive, be wrong, or stop short."""
+
+import json
+import re
+import socket
+
+import pytest
+from harness.client import head, read_all, read_until, split
+from harness.conf import Conf
+
+BODY = Conf(
+    """
+    WSGIPythonPath ${APPS}
+    WSGIApplicationGroup %{GLOBAL}
+    WSGIChunkedRequest On
+    WSGIScriptAlias /strict ${APPS}/body.py
+    WSGIScriptAlias /limited ${APPS}/body.py
+    WSGIScriptAlias /validated ${APPS}/body.py callable-object=validated
+    WSGIScriptAlias / ${APPS}/body.py
+    <Location /strict>
+        WSGIChunkedRequest Off
+    </Location>
+    <Location /limited>
+        LimitRequestBody 100
+    </Location>
+    """,
+    timeout=3,
+)
+
+
+@pytest.fixture
+def server(serve):
+    return serve(BODY)
+
+
+@pytest.mark.all_mpms
+@pytest.mark.parametrize("mount", ["", "/validated"])
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_arrives_whole(server, mount, chunked):
+    body = bytes(range(256)) * 40
+    sent = (body[i : i + 999] for i in range(0, len(body), 999)) if chunked else body
+    response = server.post(f"{mount}/echo", sent, chunked=chunked)
+    assert response.body == body
+
+
+@pytest.mark.parametrize(
+    ("steps", "results"),
+    [
+        ("read", ["one\ntwo\nthree"]),
+        ("read:-1", ["one\ntwo\nthree"]),
+        ("read:3,read:3,read:100,read:1,read", ["one", "\ntw", "o\nthree", "", ""]),
+        ("read:0,read:3", ["", "one"]),
+        ("readline,readline,readline,readline", ["one\n", "two\n", "three", ""]),
+        ("readline:2,readline:10,readline:0,readline:-1", ["on", "e\n", "", "two\n"]),
+        ("readlines", [["one\n", "two\n", "three"]]),
+        ("readlines:1,readlines:5", [["one\n"], ["two\n", "three"]]),
+        ("readlines:0", [["one\n", "two\n", "three"]]),
+        ("iter,iter", [["one\n", "two\n", "three"], []]),
+        ("readline,read:1,iter", ["one\n", "t", ["wo\n", "three"]]),
+        ("readline,read:2,readlines,read", ["one\n", "tw", ["o\n", "three"], ""]),
+        ("close,read:3", [None, "one"]),
+    ],
+)
+def test_the_ways_of_reading_share_what_is_left(server, steps, results):
+    assert server.post(f"/steps?{steps}", b"one\ntwo\nthree").json() == results
+
+
+def test_the_validator_finds_nothing_wrong_with_our_input(server):
+    got = server.post("/validated/lines", b"first\nsecond\nthird\nlast").json()
+    assert got == ["first\n", "se", "cond\n", "third\n", "last", ""]
+
+
+def test_reading_takes_positional_arguments_only(server):
+    kind, _ = server.post("/keyword", b"x").json()
+    assert kind == "TypeError"
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_large_body_streams_through_in_pieces(server, chunked):
+    body = b"0123456789abcdef" * 65536 * 4
+    sent = (body[i : i + 65536] for i in range(0, len(body), 65536)) if chunked else body
+    assert server.post("/length", sent, chunked=chunked).json()["length"] == len(body)
+
+
+def test_long_lines_survive_the_growth_of_the_buffer(server):
+    line = b"x" * 300_000 + b"\n"
+    (got, rest) = server.post("/steps?readline,read", line + b"rest").json()
+    assert (len(got), rest) == (len(line), "rest")
+
+
+def test_an_absent_body_reads_as_empty(server):
+    assert server.get("/steps?read,readline,readlines,iter").json() == ["", "", [], []]
+
+
+def test_an_unread_body_does_not_disturb_the_next_request(server):
+    with server.connection() as connection:
+        for _ in range(3):
+            connection.request("POST", "/ignore", body=b"GET /smuggled HTTP/1.1\r\n\r\n" * 50)
+            assert connection.getresponse().read() == b"the body was not read"
+
+
+def test_pipelined_requests_keep_their_own_bodies(server):
+    requests = b"".join(
+        head("/echo", f"Content-Length: {len(body)}", method="POST") + body
+        for body in (b"first", b"second!")
+    )
+    answers = server.raw(requests + head("/ignore", "Connection: close"))
+    assert answers.index(b"first") < answers.index(b"second!") < answers.index(b"was not read")
+
+
+@pytest.mark.parametrize("trailer", [b"", b"X-Trailer: yes\r\n"])
+def test_chunk_extensions_and_trailers_are_no_part_of_the_body(server, trailer):
+    request = head("/echo", "Transfer-Encoding: chunked", "Connection: close", method="POST")
+    chunks = b"5;name=value\r\nhello\r\n1\r\n!\r\n0\r\n" + trailer + b"\r\n"
+    assert split(server.raw(request + chunks))[1] == b"hello!"
+
+
+# --- 100-continue ---------------------------------------------------------------------------------
+
+
+def expecting(path):
+    return head(
+        path, "Content-Length: 5", "Expect: 100-continue", "Connection: close", method="POST"
+    )
+
+
+def test_100_continue_comes_when_the_application_first_reads(server):
+    with server.socket() as sock:
+        sock.sendall(expecting("/echo"))
+        assert read_until(sock, b"\r\n\r\n").startswith(b"HTTP/1.1 100 Continue\r\n")
+        sock.sendall(b"hello")
+        answer = read_all(sock)
+    assert answer.startswith(b"HTTP/1.1 200 OK")
+    assert answer.endswith(b"hello")
+
+
+def test_reading_nothing_first_is_enough_for_100_continue(server):
+    with server.socket() as sock:
+        sock.sendall(expecting("/steps?read:0,read"))
+        assert read_until(sock, b"\r\n\r\n").startswith(b"HTTP/1.1 100 Continue\r\n")
+        sock.sendall(b"hello")
+        assert json.loads(split(read_all(sock))[1]) == ["", "hello"]
+
+
+def test_100_continue_does_not_come_when_nobody_reads(server):
+    with server.socket() as sock:
+        sock.sendall(expecting("/ignore"))
+        answer = read_until(sock, b"not read")
+    assert answer.startswith(b"HTTP/1.1 200 OK")
+
+
+@pytest.mark.embedded_only("a daemon's child reads the body before the application starts")
+def test_100_continue_never_lands_inside_a_response(server):
+    with server.socket() as sock:
+        sock.sendall(expecting("/after_output"))
+        early = read_until(sock, b"early|")
+        sock.sendall(b"hello")
+        answer = early + read_all(sock)
+    assert b"100 Continue" not in answer
+    assert b"hello" in answer
+
+
+# --- what the handler refuses ---------------------------------------------------------------------
+
+
+def status(raw):
+    return int(raw.split(b" ", 2)[1])
+
+
+@pytest.mark.parametrize("value", ["gzip", "identity", "chunked, gzip", "xchunked"])
+def test_another_transfer_encoding_than_chunked_is_refused(server, value):
+    raw = server.raw(head("/echo", f"Transfer-Encoding: {value}", "Connection: close"))
+    assert status(raw) in (400, 501)
+    server.log.allow("WSGI0138", "AH02539|AH01587")
+
+
+def test_the_name_chunked_is_not_case_sensitive(server):
+    request = head("/echo", "Transfer-Encoding: CHUNKED", "Connection: close", method="POST")
+    assert split(server.raw(request + b"2\r\nok\r\n0\r\n\r\n"))[1] == b"ok"
+
+
+def test_a_chunked_body_needs_wsgichunkedrequest(server):
+    response = server.post("/strict/echo", iter([b"hello"]), chunked=True)
+    assert response.status == 411
+    server.log.expect("WSGI0139")
+
+
+@pytest.mark.parametrize("value", ["-1", "abc", "1 2", "0x10", "+5", "99999999999999999999999"])
+def test_a_malformed_content_length_is_a_bad_request(server, value):
+    raw = server.raw(head("/echo", f"Content-Length: {value}", "Connection: close"))
+    assert status(raw) in (400, 413)
+    server.log.allow("WSGI0141", "AH01587|AH01588|AH02420")
+
+
+def test_two_different_content_lengths_are_a_bad_request(server):
+    fields = ("Content-Length: 5", "Content-Length: 6", "Connection: close")
+    assert status(server.raw(head("/echo", *fields, method="POST") + b"123456")) == 400
+    server.log.allow("WSGI0141")
+
+
+def test_content_length_beside_chunked_smuggles_nothing(server):
+    fields = ("Transfer-Encoding: chunked", "Content-Length: 100")
+    raw = server.raw(head("/echo", *fields, method="POST") + b"2\r\nok\r\n0\r\n\r\n", end=True)
+    # Apache ignores the length and closes, or the handler refuses: one answer either way.
+    assert raw.count(b"HTTP/1.1 ") == 1
+    assert status(raw) in (200, 400)
+    assert status(raw) == 400 or split(raw)[1] == b"ok"
+    server.log.allow("WSGI0140")
+
+
+def test_a_body_over_limitrequestbody_is_refused(server):
+    raw = server.raw(head("/limited/echo", "Content-Length: 101", method="POST") + b"x" * 101)
+    assert status(raw) == 413
+    server.log.allow("AH01588|LimitRequestBody")
+
+
+def test_a_body_of_just_limitrequestbody_is_served(server):
+    assert server.post("/limited/echo", b"x" * 100).body == b"x" * 100
+
+
+def test_a_chunked_body_over_limitrequestbody_fails_the_read(server):
+    response = server.post("/limited/failing", iter([b"x" * 80, b"x" * 80]), chunked=True)
+    server.log.allow("AH01588|AH01589|LimitRequestBody", "read failure")
+    assert response.status == 413 or response.json()[0][0] == "OSError"
+
+
+@pytest.mark.parametrize(
+    "chunk", [b"zz\r\nhello\r\n", b"-1\r\n", b"fffffffffffffffff\r\nhello\r\n"]
+)
+def test_a_malformed_chunk_fails_the_read_and_harms_nobody(server, chunk):
+    request = head("/failing", "Transfer-Encoding: chunked", method="POST")
+    raw = server.raw(request + chunk, end=True)
+    assert status(raw) in (200, 400, 413)
+    server.log.allow("AH01590|AH02901|AH0158", "read failure: .*OSError")
+    assert status(raw) != 200 or b"OSError" in raw
+    assert server.get("/ignore").status == 200
+
+
+# --- bodies that stop short -----------------------------------------------------------------------
+
+
+@pytest.mark.all_mpms
+def test_a_client_that_leaves_in_mid_body_gives_oserror(server):
+    with server.socket() as sock:
+        sock.sendall(head("/failing", "Content-Length: 100", method="POST") + b"only this")
+        sock.shutdown(socket.SHUT_WR)
+        line = server.log.expect(r"read failure: \['OSError'")[0]
+    assert "mod_wsgi request data read error: " in line.text
+    first, second = re.findall(r"\['OSError', [\"'](.*?)[\"']\]", line.text)
+    assert first != second
+    assert "error" in second
+
+
+def test_a_client_that_stalls_in_mid_body_gives_oserror_after_timeout(server):
+    with server.socket() as sock:
+        sock.sendall(head("/failing", "Content-Length: 100", method="POST") + b"only this")
+        line = server.log.expect(r"read failure: \['OSError'")[0]
+    assert "mod_wsgi request data read error: " in line.text
+
+
+@pytest.mark.all_mpms
+def test_an_input_kept_after_its_request_raises_instead_of_reading(server):
+    assert server.post("/keep", b"body").text == "kept"
+    for name, (kind, text) in server.get("/use_kept").json().items():
+        assert kind == "RuntimeError", name
+        assert "request" in text
+        assert "complete" in text

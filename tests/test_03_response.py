@@ -1,0 +1,275 @@
+"""What becomes of what an application returns, yields and writes."""
+
+import pytest
+from harness.client import head, read_until, split
+from harness.conf import Conf
+from harness.httpd import wait_until
+
+RESPONSE = Conf(
+    """
+    WSGIPythonPath ${APPS}
+    WSGIApplicationGroup %{GLOBAL}
+    WSGIScriptAlias /validated ${APPS}/response.py callable-object=validated
+    WSGIScriptAlias /head/on ${APPS}/response.py
+    WSGIScriptAlias /head/off ${APPS}/response.py
+    WSGIScriptAlias /deflated ${APPS}/response.py
+    WSGIScriptAlias /replaced ${APPS}/response.py
+    WSGIScriptAlias / ${APPS}/response.py
+    <Location /head/on>
+        WSGIMapHEADToGET On
+    </Location>
+    <Location /head/off>
+        WSGIMapHEADToGET Off
+        SetOutputFilter DEFLATE
+    </Location>
+    <Location /deflated>
+        AddOutputFilterByType DEFLATE text/plain
+        SetOutputFilter DEFLATE
+    </Location>
+    <Location /replaced>
+        WSGIErrorOverride On
+        ErrorDocument 404 "the administrator's 404"
+        ErrorDocument 500 /pages/500.txt
+    </Location>
+    Alias /pages ${ROOT}/pages
+    """,
+    modules=("alias", "deflate", "filter", "mime"),
+    files=(("pages/500.txt", "the administrator's 500"),),
+)
+
+
+@pytest.fixture
+def server(serve):
+    return serve(RESPONSE)
+
+
+@pytest.mark.all_mpms
+@pytest.mark.parametrize("mount", ["", "/validated"])
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/hello", b"Hello World!"),
+        ("/pieces", b"one,two,three"),
+        ("/generator", b"first,second"),
+        ("/empty", b""),
+        ("/nothing_but_empty", b""),
+        ("/writer", b"written,again,returned"),
+        ("/writer_only", b"written"),
+        ("/big/40", b"".join(bytes([65 + n % 26]) * 65536 for n in range(40))),
+    ],
+)
+def test_a_body_is_its_pieces_in_order(server, mount, path, body):
+    response = server.get(mount + path)
+    assert (response.status, response.reason) == (200, "OK")
+    assert response.body == body
+    assert response.header("Content-Type").startswith("text/plain")
+
+
+# wsgiref.validate wants start_response called before the iterable is returned; PEP 3333 does not.
+@pytest.mark.parametrize(
+    ("path", "status", "body"),
+    [
+        ("/late_start", 202, b"late"),
+        ("/as_class", 200, b"a class is an application"),
+        ("/getitem", 200, b"xy"),
+    ],
+)
+def test_any_iterable_that_starts_in_time_will_do(server, path, status, body):
+    response = server.get(path)
+    assert (response.status, response.body) == (status, body)
+
+
+def test_headers_go_out_with_an_empty_body(server):
+    assert server.get("/nothing_but_empty").header("X-Kept") == "yes"
+
+
+@pytest.mark.parametrize(
+    ("line", "status", "reason"),
+    [
+        ("200%20OK", 200, "OK"),
+        ("201%20Created", 201, "Created"),
+        ("299%20Our%20own%20reason", 299, "Our own reason"),
+        ("200%20Not%20the%20usual%20reason", 200, "Not the usual reason"),
+        ("404%20Not%20Here", 404, "Not Here"),
+        ("418%20I'm%20a%20teapot", 418, "I'm a teapot"),
+        ("503%20Busy", 503, "Busy"),
+    ],
+)
+def test_the_status_line_is_the_applications(server, line, status, reason):
+    response = server.get(f"/status/{line}")
+    assert (response.status, response.reason, response.body) == (status, reason, b"body")
+
+
+@pytest.mark.parametrize("line", ["200", "200%20"])
+def test_a_status_without_a_reason_is_accepted(server, line):
+    assert server.get(f"/status/{line}").status == 200
+
+
+@pytest.mark.parametrize("code", ["204", "304"])
+def test_204_and_304_have_no_body(server, code):
+    # A body would be read as the next answer on this connection.
+    raw = server.raw(head(f"/nobody/{code}") + head("/hello", "Connection: close"))
+    first, second = split(raw)
+    assert first.startswith(b"HTTP/1.1 " + code.encode())
+    assert b"X-Kept: yes" in first
+    assert b"Transfer-Encoding" not in first
+    assert second.startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+@pytest.mark.parametrize("code", ["204", "304"])
+def test_a_body_that_must_not_be_is_dropped(server, code):
+    raw = server.raw(head(f"/status/{code}%20None") + head("/hello", "Connection: close"))
+    assert split(raw)[1].startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+# --- HEAD -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.all_mpms
+@pytest.mark.parametrize("path", ["/hello", "/pieces", "/generator", "/writer", "/empty"])
+def test_head_answers_as_get_does_without_the_body(server, path):
+    raw = server.raw(head(path, method="HEAD") + head("/hello", "Connection: close"))
+    first, second = split(raw)
+    assert first.startswith(b"HTTP/1.1 200 OK")
+    assert second.startswith(b"HTTP/1.1 200 OK")
+    assert second.endswith(b"Hello World!")
+
+
+def test_head_keeps_the_applications_content_length(server):
+    assert server.request("HEAD", "/hello").header("Content-Length") == "12"
+
+
+@pytest.mark.parametrize(
+    ("mount", "seen"),
+    [("", "HEAD"), ("/head/on", "GET"), ("/head/off", "HEAD"), ("/deflated", "GET")],
+)
+def test_wsgimapheadtoget_decides_what_the_application_sees(server, mount, seen):
+    # The method's length is the only thing a HEAD response can tell: Content-Length of GET or HEAD.
+    response = server.request("HEAD", f"{mount}/method", headers={"Accept-Encoding": "identity"})
+    assert response.header("Content-Length") == str(len(seen))
+
+
+# --- Content-Length -------------------------------------------------------------------------------
+
+
+def test_bytes_beyond_content_length_are_dropped(server):
+    raw = server.raw(head("/length?5,abc,defgh,ijk") + head("/hello", "Connection: close"))
+    first, rest = split(raw)
+    assert b"Content-Length: 5" in first
+    assert rest.startswith(b"abcdeHTTP/1.1 200 OK\r\n")
+    server.log.expect(r"close\(\) was called")
+
+
+@pytest.mark.differs(
+    "short-body-closes", "mod_wsgi keeps a connection alive whose answer lacks bytes"
+)
+@pytest.mark.parametrize("query", ["10,abc,def", "10", "10,"])
+def test_a_body_short_of_content_length_is_visible(server, query):
+    raw = server.raw(head(f"/length?{query}") + head("/hello"))
+    server.log.expect(r"close\(\) was called")
+    # Were the connection kept, the next answer would be taken for the missing bytes.
+    assert raw.count(b"HTTP/1.1 ") == 1
+
+
+def test_a_response_without_a_length_is_chunked_for_http_1_1(server):
+    head_, body = split(server.raw(head("/generator", "Connection: close")))
+    assert b"Transfer-Encoding: chunked" in head_
+    assert body.endswith(b"\r\n0\r\n\r\n")
+
+
+def test_a_response_without_a_length_ends_with_the_connection_for_http_1_0(server):
+    head_, body = split(server.raw(head("/generator", version="1.0")))
+    assert b"Transfer-Encoding" not in head_
+    assert body == b"first,second"
+
+
+# --- streaming ------------------------------------------------------------------------------------
+
+
+def test_each_piece_leaves_before_the_next_is_asked_for(server):
+    with server.socket() as sock:
+        sock.sendall(head("/ticks", "Connection: close"))
+        assert b"tock" not in read_until(sock, b"tick\n")
+        assert server.get("/release").text == "released"
+        read_until(sock, b"tock\n")
+
+
+# --- close() --------------------------------------------------------------------------------------
+
+
+@pytest.mark.all_mpms
+def test_close_is_called_after_the_last_piece(server):
+    assert server.get("/closing").body == b"ab"
+    server.log.expect(r"close\(\) was called")
+
+
+@pytest.mark.parametrize("path", ["/closing_fails", "/closing_refuses"])
+def test_close_is_called_after_an_exception(server, path):
+    response = server.get(path)
+    assert response.truncated or response.status == 500
+    server.log.expect(r"close\(\) was called")
+    server.log.expect_traceback("WSGI0174", "ValueError: (in the middle|at the beginning)")
+
+
+@pytest.mark.all_mpms
+def test_a_client_that_leaves_stops_the_iteration_and_close_is_called(server):
+    with server.socket() as sock:
+        sock.sendall(head("/endless"))
+        read_until(sock, b"xxxx")
+    server.log.expect(r"close\(\) was called")
+
+
+def test_write_raises_oserror_once_the_client_has_left(server):
+    with server.socket() as sock:
+        sock.sendall(head("/endless_write"))
+        read_until(sock, b"xxxx")
+    server.log.expect("write raised OSError: ")
+
+
+def test_start_response_and_write_refuse_service_after_the_request(server):
+    assert server.get("/keep").text == "kept"
+    start, write = server.get("/use_kept").text.splitlines()
+    assert start.startswith("RuntimeError ")
+    assert write.startswith("RuntimeError ")
+
+
+# --- WSGIErrorOverride ----------------------------------------------------------------------------
+
+
+def test_an_applications_error_page_is_its_own(server):
+    response = server.get("/error_page/404%20Nope")
+    assert (response.status, response.text) == (404, "the application's page")
+
+
+@pytest.mark.differs(
+    "error-override-embedded", "mod_wsgi overrides error pages in daemon mode only"
+)
+@pytest.mark.parametrize(
+    ("line", "page"), [("404%20Nope", "administrator's 404"), ("500%20Oops", "administrator's 500")]
+)
+def test_wsgierroroverride_hands_error_pages_to_apache(server, line, page):
+    response = server.get(f"/replaced/error_page/{line}")
+    assert str(response.status) == line[:3]
+    assert page in response.text
+    assert "application's page" not in response.text
+
+
+def test_wsgierroroverride_leaves_other_answers_alone(server):
+    assert server.get("/replaced/error_page/200%20OK").text == "the application's page"
+    assert server.request("HEAD", "/replaced/error_page/404%20Nope").status == 404
+
+
+# --- output filters -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/hello", "/generator"])
+def test_output_filters_see_the_response(server, path):
+    plain = server.get(f"/deflated{path}")
+    packed = server.get(f"/deflated{path}", headers={"Accept-Encoding": "gzip"})
+    assert packed.header("Content-Encoding") == "gzip"
+    assert plain.header("Content-Encoding") is None
+    assert plain.body == server.get(path).body
+
+
+def test_the_server_serves_on_after_all_this(server):
+    wait_until(lambda: server.get("/hello").status == 200, "an answer")

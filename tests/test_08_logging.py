@@ -1,0 +1,200 @@
+"""What applications print: line by line, into the right error log, with the right request."""
+
+import concurrent.futures
+from urllib.parse import quote
+
+import pytest
+from harness.conf import Conf
+from harness.error_log import ErrorLog
+
+LOGGING = Conf(
+    """
+    WSGIPythonPath ${APPS}
+    WSGIApplicationGroup %{GLOBAL}
+    WSGIScriptAlias /validated ${APPS}/logging_.py callable-object=validated
+    WSGIScriptAlias / ${APPS}/logging_.py
+    <VirtualHost *>
+        ServerName localhost
+    </VirtualHost>
+    <VirtualHost *>
+        ServerName other.example
+        ErrorLog "${ROOT}/other_log"
+        ErrorLogFormat "[%t] [%-m:%l] [pid %P] %T %M|client=%a|page=%{X-Page}i"
+    </VirtualHost>
+    """
+)
+
+OURS = r"^(\[client [^]]*\] )?\[script [^]]*logging_.py\] "
+
+
+@pytest.fixture
+def server(serve):
+    server = serve(LOGGING)
+    server.log.allow("while loading$")
+    return server
+
+
+@pytest.fixture
+def written(server):
+    """written(text, stream) is the error log's records after an application wrote the text."""
+
+    def written(expression, stream="errors"):
+        assert server.get(f"/write/{stream}?{quote(expression)}").text == "written"
+        server.log.allow(".")
+        return [line.text for line in server.log.lines() if line.level == "error"]
+
+    return written
+
+
+@pytest.mark.all_mpms
+@pytest.mark.parametrize("stream", ["errors", "stdout", "stderr"])
+def test_a_line_is_one_record_with_its_script(server, stream):
+    server.get(f"/write/{stream}?'a line\\n'".replace(" ", "%20"))
+    (line,) = server.log.expect(OURS + "a line$")
+    assert (line.module, line.level) == ("wsgi", "error")
+
+
+@pytest.mark.parametrize("stream", ["errors", "stdout", "stderr"])
+def test_pieces_of_a_line_are_kept_together_until_the_request_ends(server, stream):
+    assert server.get(f"/partial/{stream}").text == "written"
+    server.log.expect(OURS + "a line in three pieces$", OURS + "half a line$")
+
+
+def test_flush_ends_a_record(server):
+    assert server.get("/flushed").text == "written"
+    server.log.expect(OURS + "first half$", OURS + "second half$")
+
+
+def test_lines_and_bytes_are_written_alike(server):
+    assert server.get("/writelines").text == "written"
+    server.log.expect(*[f"{OURS}{text}$" for text in ("one", "two", "bytes", "more bytes")])
+
+
+@pytest.mark.parametrize(
+    ("expression", "texts"),
+    [
+        (r"'one\ntwo\nthree\n'", ["one", "two", "three"]),
+        (r"'one\n\ntwo'", ["one", "two"]),
+        (r"''", []),
+        (r"'\tindented\n'", [r"\tindented|\\tindented"]),
+        (r"'caf\xe9 \u20ac\n'", [r"café €|caf\\xc3\\xa9 \\xe2\\x82\\xac"]),
+        (r"'lone \ud800 surrogate\n'", [r"lone \? surrogate"]),
+        (r"'a %s %d %n percent\n'", ["a %s %d %n percent"]),
+    ],
+)
+def test_text_becomes_records(server, written, expression, texts):
+    records = [record for record in written(expression) if record.rstrip().endswith("] ") is False]
+    for text in texts:
+        assert server.log.find(OURS + f"({text})")
+    assert len([record for record in records if record.rpartition("] ")[2]]) == len(texts)
+
+
+def test_a_line_is_no_forged_record(server, written):
+    (record,) = written(r"'innocent\r[fake:emerg] [pid 1] x\n'")
+    assert "innocent" in record
+
+
+@pytest.mark.parametrize("length", [8000, 20_000, 200_000])
+def test_a_long_line_does_no_harm(server, written, length):
+    records = written(f"'x' * {length} + '\\n'")
+    assert 7000 < sum(record.count("x") for record in records) <= length + 100
+    assert server.get("/attributes").status == 200
+
+
+def test_a_nul_does_no_harm(server, written):
+    assert "before" in written(r"'before\0after\n'")[0]
+
+
+def test_the_streams_look_like_text_files(server):
+    request, raw, stdout, stderr = (
+        line.split() for line in server.get("/attributes").text.split("\n")
+    )
+    rest = ["utf-8", "replace", "False", "False", "False", "False", "True", "OSError"]
+    assert request == ["TextIOWrapper", "<wsgi.errors>", *rest]
+    assert raw == ["Log", "<wsgi.errors>", *rest]
+    assert stdout == ["TextIOWrapper", "<stdout>", *rest]
+    assert stderr == ["TextIOWrapper", "<stderr>", *rest]
+
+
+def test_logging_warnings_and_tracebacks_arrive(server):
+    assert server.get("/by_logging").text == "logged"
+    server.log.expect(
+        OURS + "through the logging module",
+        OURS + ".*UserWarning: through the warnings module",
+        OURS + r"Traceback \(most recent call last\):",
+        OURS + "ValueError: printed by the application",
+        OURS + " ",
+    )
+
+
+def test_what_a_script_prints_while_loading_is_logged(serve):
+    server = serve(LOGGING, private=True)
+    assert server.get("/attributes").status == 200
+    server.log.expect("while loading$")
+
+
+def test_a_thread_without_a_request_logs_without_a_script(server):
+    assert server.get("/from_thread").text == "logged"
+    (line,) = server.log.expect("from a thread$")
+    assert "[script " not in line.text
+
+
+@pytest.mark.all_mpms
+@pytest.mark.parametrize("stream", ["errors", "stdout", "stderr"])
+def test_a_virtual_hosts_lines_are_in_its_own_log_with_its_client(server, stream):
+    log = ErrorLog(server.root / "other_log")
+    log.begin()
+    server.get(f"/write/{stream}?'elsewhere'", host="other.example", headers={"X-Page": "p1"})
+    (line,) = log.wait_for("elsewhere")
+    assert line.level == "error"
+    assert "|client=127.0.0.1:" in line.text
+    assert line.text.endswith("|page=p1")
+    assert not server.log.find("elsewhere")
+
+
+def test_lines_of_an_iteration_belong_to_its_request(server):
+    assert server.get("/while_iterating").body == b"onetwo"
+    server.log.expect(OURS + "in the first piece$", OURS + "in the second piece$")
+
+
+def test_two_requests_at_once_do_not_mix_their_lines(server):
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        answers = pool.map(lambda who: server.get(f"/interleaved?{who}").text, ["one", "two"])
+        assert list(answers) == ["logged"] * 2
+    server.log.expect(OURS + "one begins, one ends$", OURS + "two begins, two ends$")
+
+
+def test_a_stream_kept_after_its_request_refuses(server):
+    assert server.get("/keep").text == "kept"
+    for said in server.get("/use_kept").text.split("\n"):
+        assert said.startswith("RuntimeError ")
+        assert "wsgi.errors" in said
+    server.log.allow("late|Exception ignored|RuntimeError")
+
+
+def test_the_validator_finds_nothing_wrong_with_our_errors(server):
+    assert server.get("/validated/partial/errors").text == "written"
+    server.log.expect(OURS + "a line in three pieces$", OURS + "half a line$")
+
+
+# --- LogLevel -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("level", "shown"), [("wsgi:warn", False), ("wsgi_module:warn", False), ("wsgi:debug", True)]
+)
+def test_loglevel_decides_about_our_own_records(serve, level, shown):
+    conf = Conf("WSGIScriptAlias / ${APPS}/environ.py", wsgi_level=level)
+    server = serve(conf, private=True)
+    assert server.get("/").status == 200
+    assert bool(server.log.find("Loading WSGI script")) is shown
+
+
+@pytest.mark.parametrize("level", ["wsgi:crit", "wsgi:error"])
+def test_loglevel_decides_about_an_applications_lines_too(serve, level):
+    server = serve(Conf(LOGGING.text, wsgi_level=level), private=True)
+    assert server.get("/write/errors?'a line'".replace(" ", "%20")).text == "written"
+    if level == "wsgi:error":
+        server.log.expect("a line$", "while loading$")
+    server.stop()
+    assert bool(server.log.find("a line$")) is (level == "wsgi:error")

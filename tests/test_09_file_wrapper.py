@@ -1,0 +1,183 @@
+"""wsgi.file_wrapper: the same bytes however they are sent."""
+
+import pytest
+from harness.client import head, read_until, split
+from harness.conf import Conf
+
+SMALL = "0123456789abcdefghijklmnopqrstuvwxyz\n"
+LARGE = "".join(f"line {n:07}\n" for n in range(200_000))
+
+FILES = Conf(
+    """
+    WSGIPythonPath ${APPS}
+    WSGIApplicationGroup %{GLOBAL}
+    WSGIScriptAlias /sendfile ${APPS}/files.py
+    WSGIScriptAlias /unmapped ${APPS}/files.py
+    WSGIScriptAlias /deflated ${APPS}/files.py
+    WSGIScriptAlias /validated ${APPS}/files.py callable-object=validated
+    WSGIScriptAlias / ${APPS}/files.py
+    <Location /sendfile>
+        EnableSendfile On
+        WSGIEnableSendfile On
+    </Location>
+    <Location /unmapped>
+        EnableMMAP Off
+    </Location>
+    <Location /deflated>
+        SetOutputFilter DEFLATE
+    </Location>
+    """,
+    modules=("deflate", "filter"),
+    files=(("files/small", SMALL), ("files/large", LARGE), ("files/empty", "")),
+)
+
+MOUNTS = ["", "/sendfile", "/unmapped", "/deflated"]
+
+
+@pytest.fixture
+def server(serve):
+    return serve(FILES)
+
+
+@pytest.mark.all_mpms
+@pytest.mark.parametrize("mount", [*MOUNTS, "/validated"])
+@pytest.mark.parametrize(("name", "text"), [("small", SMALL), ("large", LARGE), ("empty", "")])
+def test_a_file_arrives_whole(server, mount, name, text):
+    response = server.get(f"{mount}/whole?{name}")
+    assert response.status == 200
+    assert response.body == text.encode()
+
+
+@pytest.mark.parametrize("mount", ["", "/sendfile"])
+def test_a_file_has_its_length(server, mount):
+    assert server.get(f"{mount}/whole?small").header("Content-Length") == str(len(SMALL))
+    response = server.get(f"{mount}/whole?small&seek=30")
+    assert response.header("Content-Length") == str(len(SMALL) - 30)
+    assert response.text == SMALL[30:]
+
+
+@pytest.mark.parametrize("mount", ["", "/sendfile"])
+def test_the_applications_length_cuts_the_file(server, mount):
+    raw = server.raw(
+        head(f"{mount}/whole?small&seek=10&length=5") + head("/whole?small", "Connection: close")
+    )
+    first, rest = split(raw)
+    assert b"Content-Length: 5" in first
+    assert rest.startswith(b"abcdeHTTP/1.1 200")
+
+
+@pytest.mark.differs(
+    "file-shorter-than-length", "mod_wsgi trusts a Content-Length past the file's end"
+)
+def test_a_length_beyond_the_files_end_is_visible(server):
+    raw = server.raw(head("/whole?small&length=1000") + head("/whole?small"))
+    assert SMALL.encode() in raw
+    assert raw.count(b"HTTP/1.1 ") == 1
+    server.log.allow("Content-Length|shorter|end of file|AH0")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/whole?small&seek=37",
+        pytest.param(
+            "/whole?small&seek=1000",
+            marks=pytest.mark.differs(
+                "file-past-its-end",
+                "mod_wsgi drops the connection when tell() is past the file's end",
+            ),
+        ),
+    ],
+)
+def test_a_file_at_its_end_is_an_empty_answer(server, path):
+    response = server.get(path)
+    assert (response.status, response.body) == (200, b"")
+
+
+@pytest.mark.parametrize("mount", ["", "/sendfile", "/validated"])
+def test_head_of_a_file_has_its_length_and_no_body(server, mount):
+    raw = server.raw(
+        head(f"{mount}/range_?small", method="HEAD") + head("/whole?small", "Connection: close")
+    )
+    first, rest = split(raw)
+    assert b"Content-Length: 37" in first
+    assert rest.startswith(b"HTTP/1.1 200 OK")
+
+
+def test_a_range_of_a_file_is_served(server):
+    response = server.get("/range_?small", headers={"Range": "bytes=10-14"})
+    assert (response.status, response.text) == (206, "abcde")
+    assert response.header("Content-Range") == "bytes 10-14/37"
+
+
+@pytest.mark.all_mpms
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/in_memory", b"only in memory " * 1000),
+        ("/pipe", b"through a pipe"),
+        ("/temporary", b"0123456789" * 50_000),
+        ("/after_write?small", b"head|" + SMALL.encode()),
+        ("/subclass?small", SMALL.encode()),
+        ("/wrapped?large", LARGE.encode()),
+        ("/whole?small&block=1", SMALL.encode()),
+    ],
+)
+def test_what_is_no_plain_file_is_iterated(server, path, body):
+    assert server.get(path).body == body
+
+
+@pytest.mark.all_mpms
+@pytest.mark.parametrize("mount", ["", "/sendfile"])
+@pytest.mark.parametrize("name", ["small", "large"])
+def test_the_file_is_closed_after_it_was_sent(server, mount, name):
+    assert server.get(f"{mount}/closing?{name}").status == 200
+    assert len(server.log.expect("the file was closed")) == 1
+
+
+@pytest.mark.differs(
+    "client-left-quietly", "mod_wsgi logs an error and a traceback when a client leaves a download"
+)
+def test_the_file_is_closed_when_the_client_leaves_and_nobody_complains(server):
+    with server.socket() as sock:
+        sock.sendall(head("/closing?large"))
+        read_until(sock, b"line 0000000")
+    server.log.expect("the file was closed")
+    assert not server.log.unexpected()
+
+
+def test_no_descriptors_are_left_open(server):
+    def open_files():
+        # The server's own log and pipes are constant; a leak grows with the requests.
+        pid = server.children()[0]
+        return len(server.open_files(pid))
+
+    for mount in MOUNTS:
+        server.get(f"{mount}/whole?small")
+    before = open_files()
+    for _ in range(10):
+        for mount in MOUNTS:
+            server.get(f"{mount}/whole?small")
+    assert open_files() <= before + 3
+
+
+def test_the_wrapper_by_hand(server):
+    said = server.get("/position?small").text.split("\n")
+    assert said[:5] == ["0123456789", "True", "10", "10", "True"]
+    assert said[5:] == ["ValueError", "ValueError", "AttributeError", "TypeError"]
+
+
+@pytest.mark.differs("file-wrapper-close", "mod_wsgi's close() raises SystemError there")
+def test_a_file_without_close_is_wrapped_all_the_same(server):
+    assert server.get("/without_close").body == b"read once"
+
+
+def test_a_read_that_gives_no_bytes_is_a_500(server):
+    assert server.get("/text_mode").status == 500
+    server.log.expect_traceback("WSGI0174: .*TypeError", "^TypeError: ")
+
+
+def test_a_file_can_be_compressed(server):
+    response = server.get("/deflated/whole?large", headers={"Accept-Encoding": "gzip"})
+    assert response.header("Content-Encoding") == "gzip"
+    assert len(response.body) < len(LARGE) / 2

@@ -1,0 +1,145 @@
+"""curl in HTTP/1.0, 1.1 and 2, in clear and over TLS."""
+
+import shutil
+import subprocess
+
+import pytest
+from harness.conf import Conf
+
+TLS = """
+    WSGIPythonPath ${{APPS}}
+    WSGIApplicationGroup %{{GLOBAL}}
+    WSGIChunkedRequest On
+    WSGIScriptAlias /ask ${{APPS}}/ask.py
+    WSGIScriptAlias /exported ${{APPS}}/ask.py
+    <Location /exported>
+        SSLOptions +StdEnvVars
+    </Location>
+    WSGIScriptAlias /body ${{APPS}}/body.py
+    WSGIScriptAlias /files ${{APPS}}/files.py
+    WSGIScriptAlias /errors ${{APPS}}/errors.py
+    WSGIScriptAlias / ${{APPS}}/response.py
+    Protocols h2 h2c http/1.1
+    SSLSessionCache none
+    Listen 127.0.0.1:${{PORT2}}
+    <VirtualHost 127.0.0.1:${{PORT2}}>
+        SSLEngine On
+        SSLCertificateFile {certificate}
+        SSLCertificateKeyFile {key}
+    </VirtualHost>
+"""
+SMALL = "0123456789abcdefghijklmnopqrstuvwxyz\n"
+
+if not shutil.which("curl"):
+    pytest.skip("curl is not installed", allow_module_level=True)
+
+
+@pytest.fixture
+def server(serve, certificate):
+    text = TLS.format(certificate=certificate[0], key=certificate[1])
+    modules = ("ssl", "http2", "socache_shmcb")
+    return serve(Conf(text, modules, files=(("files/small", SMALL),)))
+
+
+@pytest.fixture(params=["1.0", "1.1", "2", "1.0+tls", "1.1+tls", "2+tls"])
+def curl(request, server):
+    """curl(path, *options) is what curl printed, in one version of HTTP."""
+    version, _, tls = request.param.partition("+")
+    base = f"https://localhost:{server.port2}" if tls else f"http://localhost:{server.port}"
+    flags = {"1.0": ["--http1.0"], "1.1": ["--http1.1"], "2": ["--http2"]}[version]
+    if version == "1.0" and tls:
+        # This curl's ALPN offer of http/1.0 makes the handshake fail.
+        flags.append("--no-alpn")
+    if version == "2" and not tls:
+        flags = ["--http2-prior-knowledge"]
+    if version == "2" and server.mpm == "prefork":
+        pytest.skip("mod_http2 does not serve under prefork")
+
+    def curl(path, *options, codes=(0,), body=b""):
+        command = ["curl", "-sS", "-k", "-4", "-m", "20", *flags, *options, base + path]
+        done = subprocess.run(command, input=body, capture_output=True, timeout=30, check=False)
+        assert done.returncode in codes, done.stderr
+        return done.stdout
+
+    curl.version, curl.tls = version, bool(tls)
+    return curl
+
+
+@pytest.mark.all_mpms
+def test_a_request_is_answered_in_its_version(curl):
+    # Apache answers an HTTP/1.0 request with its own version.
+    answered = {"1.0": "1.1"}.get(curl.version, curl.version)
+    assert curl("/hello", "-w", "|%{http_version}") == f"Hello World!|{answered}".encode()
+    protocol = {"1.0": b'"HTTP/1.0"', "1.1": b'"HTTP/1.1"', "2": b'"HTTP/2.0"'}[curl.version]
+    assert curl("/ask?environ['SERVER_PROTOCOL']", "-g") == protocol
+
+
+@pytest.mark.all_mpms
+def test_the_scheme_is_known(curl):
+    scheme = b'"https"' if curl.tls else b'"http"'
+    assert curl("/ask?environ['wsgi.url_scheme']", "-g") == scheme
+    assert curl("/ask?'HTTPS'%20in%20environ", "-g") == b"false"
+
+
+def test_bodies_go_both_ways(curl):
+    body = bytes(range(256)) * 4000
+    assert curl("/body/echo", "--data-binary", "@-", body=body) == body
+
+
+def test_a_body_of_unknown_length_arrives(curl):
+    if curl.version == "1.0":
+        pytest.skip("HTTP/1.0 has no chunks")
+    answer = curl("/body/length", "-X", "POST", "-T", "-", body=b"x" * 300_000)
+    assert b'"length": 300000' in answer
+
+
+@pytest.mark.parametrize("path", ["/generator", "/pieces", "/big/30", "/empty"])
+def test_responses_without_a_length_are_complete(server, curl, path):
+    assert curl(path) == server.get(path).body
+
+
+def test_head_has_no_body(curl):
+    head = curl("/hello", "-I")
+    assert b" 200" in head.split(b"\n")[0]
+    assert b"Hello" not in head
+
+
+def test_files_are_sent_whole(curl, server, env):
+    if env.oracle:
+        # Under HTTP/2 mod_wsgi now and then takes the end of the file for the client's leaving.
+        server.log.allow("WSGI0174: .*OSError", "^OSError: mod_wsgi client connection closed")
+    assert curl("/files/whole?small") == SMALL.encode()
+
+
+@pytest.mark.all_mpms
+def test_a_truncated_answer_is_an_error_for_curl(server, curl):
+    if curl.version == "2":
+        pytest.skip("has a test of its own")
+    # 18: partial file, 56: failure when receiving. HTTP/1.0 has no way to tell.
+    codes = (0, 56) if curl.version == "1.0" else (18, 56)
+    assert curl("/errors/raises_later", codes=codes) == b"a piece"
+    server.log.expect_traceback("WSGI0174: ", "ValueError: after the first piece")
+    assert curl("/hello") == b"Hello World!"
+
+
+@pytest.mark.differs("truncation-http-2", "mod_wsgi ends the stream as if the answer were whole")
+@pytest.mark.parametrize("mpm", ["event", "worker"])
+@pytest.mark.parametrize("curl", ["2", "2+tls"], indirect=True)
+def test_a_truncated_http_2_answer_resets_its_stream(server, curl):
+    # 92: a stream was not closed cleanly; 16, 56: the connection went with it.
+    assert curl("/errors/raises_later", codes=(16, 18, 56, 92)) in (b"a piece", b"")
+    server.log.expect_traceback("WSGI0174: ", "ValueError: after the first piece")
+    assert curl("/hello") == b"Hello World!"
+
+
+# In clear, this curl trips over parallel streams with prior knowledge.
+@pytest.mark.parametrize("curl", ["2+tls"], indirect=True)
+def test_many_streams_of_one_connection(curl):
+    queries = ",".join(f"?{n}" for n in range(20))
+    assert curl(f"/hello{{{queries}}}", "-Z", "--parallel-max", "10") == b"Hello World!" * 20
+
+
+@pytest.mark.parametrize("curl", ["1.1+tls", "2+tls"], indirect=True)
+def test_mod_ssls_variables_are_there_when_asked_for(curl):
+    assert curl("/ask?'SSL_CIPHER'%20in%20environ") == b"false"
+    assert curl("/exported?'SSL_CIPHER'%20in%20environ") == b"true"
