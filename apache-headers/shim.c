@@ -18,7 +18,7 @@ void shim_bucket_delete(apr_bucket *b) { apr_bucket_delete(b); }
 const char *shim_register_https_lookup(void) { https_lookup = APR_RETRIEVE_OPTIONAL_FN(ssl_is_https); return https_lookup ? "mod_ssl" : ""; }
 int shim_request_is_https(request_rec *r) { return https_lookup && https_lookup(r->connection); }
 int shim_status_is_timeup(apr_status_t s) { return APR_STATUS_IS_TIMEUP(s); }
-int shim_status_is_eof(apr_status_t s) { return APR_STATUS_IS_EOF(s); }
+int shim_status_is_eof(apr_status_t s) { return APR_STATUS_IS_EOF(s) || APR_STATUS_IS_INCOMPLETE(s); }
 int shim_status_is_reset(apr_status_t s) { return APR_STATUS_IS_ECONNRESET(s) || APR_STATUS_IS_ECONNABORTED(s) || APR_STATUS_IS_EPIPE(s); }
 int shim_status_is_enospc(apr_status_t s) { return APR_STATUS_IS_ENOSPC(s); }
 int shim_status_is_again(apr_status_t s) { return APR_STATUS_IS_EAGAIN(s); }

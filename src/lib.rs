@@ -1,2 +1,29 @@
-#![allow(dead_code)]
-mod bindings { #![allow(warnings, clippy::all)] include!(concat!(env!("OUT_DIR"), "/bindings.rs")); }
+//! mod_wsgi_rs.so: the Apache side of mod_wsgi_rs.
+//!
+//! A request comes in at [`module`], which is all httpd knows of us. [`handler`] decides whether it is
+//! ours and for which application, by what [`config`] made of the administrator's lines. [`embedded`]
+//! serves it in this very process with the Python room (`host`). [`environ`] says what an application is
+//! told of a request, whoever serves it. [`start`] checks the configuration and prepares each child
+//! process; [`python_home`] looks at a Python installation with the eyes of the unprivileged user.
+//! [`httpd`] and [`apr`] are the fences around C: they know nothing of WSGI, and outside them and `module`
+//! there is no `unsafe`.
+
+mod apr;
+mod config;
+#[cfg(feature = "embedded")]
+mod embedded;
+mod environ;
+mod handler;
+mod httpd;
+mod module;
+mod posix;
+#[cfg(feature = "embedded")]
+mod python_home;
+mod sole;
+mod start;
+
+/// Apache's headers, by bindgen from `apache-headers/wrapper.h`.
+#[allow(warnings, unsafe_code, clippy::all, clippy::undocumented_unsafe_blocks, reason = "generated")]
+mod bindings {
+    include!(concat!(env!("OUT_DIR"), "/bindings.rs"));
+}

@@ -53,7 +53,8 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         for mark in item.iter_markers("differs"):
             reason = ": ".join(mark.args)
-            item.add_marker(pytest.mark.xfail(strict=True, reason=reason, raises=DIFFERENCE))
+            strict = mark.kwargs.get("always", True)
+            item.add_marker(pytest.mark.xfail(strict=strict, reason=reason, raises=DIFFERENCE))
         for mark in item.iter_markers("ours_only"):
             item.add_marker(pytest.mark.skip(reason=mark.args[0]))
 

@@ -1,5 +1,7 @@
 """What `apachectl configtest` accepts and refuses, and how it says so."""
 
+import re
+
 import pytest
 from harness.conf import Conf
 
@@ -160,27 +162,28 @@ def test_a_bad_switch_interval_is_refused(refused, value):
     assert "WSGISwitchInterval must be a positive number" in refused(f"WSGISwitchInterval {value}")
 
 
+NO_OPTION = "nvalid option to WSGI script alias definition|has no option|name=value"
 ALIAS_ERRORS = [
     ("WSGIScriptAlias", "requires at least two arguments"),
     ("WSGIScriptAlias /a", "requires at least two arguments"),
     ("WSGIScriptAliasMatch ^/a", "requires at least two arguments"),
-    ("WSGIScriptAlias /a /b.py nonsense", "nvalid option to WSGI script alias definition"),
-    ("WSGIScriptAlias /a /b.py unknown=1", "nvalid option to WSGI script alias definition"),
-    ("WSGIScriptAlias /a /b.py Application-Group=x", "nvalid option to WSGI script alias"),
-    ("WSGIScriptAlias /a /b.py application-group =x", "nvalid option to WSGI script alias"),
+    ("WSGIScriptAlias /a /b.py nonsense", NO_OPTION),
+    ("WSGIScriptAlias /a /b.py unknown=1", NO_OPTION),
+    ("WSGIScriptAlias /a /b.py Application-Group=x", NO_OPTION),
+    ("WSGIScriptAlias /a /b.py application-group =x", NO_OPTION),
     ("WSGIScriptAlias /a /b.py application-group=", "application group"),
     ("WSGIScriptAlias /a /b.py process-group=", "process group"),
     ("WSGIScriptAlias /a /b.py callable-object=", "callable object"),
     ("WSGIScriptAlias /a /b.py pass-authorization=", "authorization"),
     ("WSGIScriptAlias /a /b.py pass-authorization=Yes", "authorization"),
-    ("WSGIScriptAliasMatch ^/(a /b.py", "egular expression could not be compiled"),
+    ("WSGIScriptAliasMatch ^/(a /b.py", "could not be compiled"),
 ]
 
 
 @pytest.mark.parametrize(("line", "words"), ALIAS_ERRORS)
 def test_a_bad_script_alias_is_refused(refused, line, words):
     printed = refused(line)
-    assert words in printed
+    assert re.search(words, printed)
     assert "httpd.conf" in printed
 
 

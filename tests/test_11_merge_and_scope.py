@@ -259,3 +259,22 @@ def test_an_aliass_own_options_win_over_its_location(aliases):
 
 def test_an_alias_needs_no_execcgi(aliases):
     assert ask(aliases, "environ['mod_wsgi.request_handler']", "/one") == "wsgi-script"
+
+
+@pytest.mark.embedded_only("which processes load it is daemon mode's own question")
+@pytest.mark.parametrize(
+    ("groups", "loaded"),
+    [
+        ("process-group=%{GLOBAL} application-group=%{GLOBAL}", True),
+        ("process-group=%{GLOBAL} application-group=name", True),
+        ("application-group=%{GLOBAL}", False),
+        ("process-group=%{GLOBAL} application-group=%{SERVER}", False),
+    ],
+)
+def test_an_alias_that_names_both_groups_is_loaded_at_start(serve, groups, loaded):
+    text = f"WSGIScriptAlias /never/asked ${{APPS}}/environ.py {groups}\n"
+    server = serve(Conf(text + "WSGIScriptAlias / ${APPS}/environ.py"), private=True)
+    # An answer to another path says that the child has started.
+    assert server.get("/").status == 200
+    loads = server.log.find(r"oading WSGI script .*/environ\.py")
+    assert len(loads) == (2 if loaded else 1)

@@ -5,6 +5,8 @@ fn main() {
     let python = pyo3_build_config::get();
     let executable = python.executable().unwrap_or_default();
     println!("cargo::rustc-env=HOST_PYTHON_EXECUTABLE={executable}");
+    let version = python.version();
+    println!("cargo::rustc-env=HOST_PYTHON_VERSION={}.{}", version.major, version.minor);
     println!("cargo::metadata=libdir={}", python.lib_dir().unwrap_or_default());
     println!("cargo::rerun-if-env-changed=PYO3_PYTHON");
 }

@@ -121,10 +121,13 @@ impl Directive {
             (Apply::Server(set), Scope::ServerFiles { server, process, .. }) => {
                 set(server, process, line)?;
             }
-            (
-                Apply::Directory(set),
-                Scope::ServerFiles { directory, .. } | Scope::Htaccess { directory },
-            ) => set(directory, line)?,
+            (Apply::Directory(set), Scope::ServerFiles { directory, process, .. }) => {
+                set(directory, line)?;
+                // Whether a process serves one application group can only be told from all lines.
+                process.application_group_lines +=
+                    usize::from(self.name() == "WSGIApplicationGroup");
+            }
+            (Apply::Directory(set), Scope::Htaccess { directory }) => set(directory, line)?,
             (Apply::Process(_) | Apply::Server(_), Scope::Htaccess { .. }) => {
                 return Err(line.error("is not allowed in .htaccess files"));
             }

@@ -41,6 +41,8 @@ pub(crate) struct ProcessConfig {
     pub(crate) slow_requests: Option<Duration>,
     pub(crate) telemetry_service: Option<TelemetryService>,
     pub(crate) telemetry_options: Option<TelemetryOptions>,
+    /// How many `WSGIApplicationGroup` lines there are, wherever they stand.
+    pub(crate) application_group_lines: usize,
 }
 
 /// Where the hashes of Python strings start from.

@@ -43,8 +43,10 @@ impl fmt::Display for StartError {
 
 impl std::error::Error for StartError {}
 
-/// The interpreter this crate was built for.
-const BUILT_FOR: &str = env!("HOST_PYTHON_EXECUTABLE");
+/// The interpreter this crate was built for, as a path.
+pub const BUILT_FOR: &str = env!("HOST_PYTHON_EXECUTABLE");
+/// Its version, such as `3.11`.
+pub const PYTHON_VERSION: &str = env!("HOST_PYTHON_VERSION");
 
 impl Host {
     /// Starts Python in this process. The calling thread is Python's main thread and has to be the

@@ -20,7 +20,7 @@ mod room;
 mod script;
 mod serve;
 
-pub use host::{Host, StartError};
+pub use host::{BUILT_FOR, Host, PYTHON_VERSION, StartError};
 pub use options::{ApacheFacts, HashSeed, HostOptions};
 pub use request::ServerLog;
 pub use script::ScriptFile;

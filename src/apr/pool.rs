@@ -1,0 +1,115 @@
+//! Pools that drop Rust values.
+
+use crate::bindings::{apr_palloc, apr_pool_cleanup_register, apr_pool_t, apr_status_t};
+use std::ffi::{c_char, c_void};
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+
+/// An APR pool that lives at least as long as `'p`.
+#[derive(Clone, Copy)]
+pub(crate) struct Pool<'p> {
+    raw: NonNull<apr_pool_t>,
+    lives: PhantomData<&'p apr_pool_t>,
+}
+
+impl<'p> Pool<'p> {
+    /// # Safety
+    /// `raw` is a pool that is not destroyed during `'p`.
+    pub(crate) const unsafe fn from_raw(raw: *mut apr_pool_t) -> Self {
+        // SAFETY: the caller's promise.
+        Self { raw: unsafe { NonNull::new_unchecked(raw) }, lives: PhantomData }
+    }
+
+    pub(crate) const fn as_ptr(self) -> *mut apr_pool_t {
+        self.raw.as_ptr()
+    }
+
+    /// Keeps `value` until the pool is cleared or destroyed, and drops it then.
+    pub(crate) fn adopt<T: 'static>(self, value: T) -> &'p mut T {
+        unsafe extern "C" fn release<T>(value: *mut c_void) -> apr_status_t {
+            crate::httpd::guard(0, || {
+                // SAFETY: registered below with the pointer of a leaked box, and run once.
+                drop(unsafe { Box::from_raw(value.cast::<T>()) });
+                0
+            })
+        }
+        unsafe extern "C" fn nothing(_: *mut c_void) -> apr_status_t {
+            0
+        }
+        let value = Box::leak(Box::new(value));
+        // SAFETY: the pool is live; the box stays where it is until `release` runs, which is when the
+        // pool dies and thus not before the end of `'p`. Before an exec nothing has to be done.
+        unsafe {
+            apr_pool_cleanup_register(
+                self.as_ptr(),
+                (&raw const *value).cast(),
+                Some(release::<T>),
+                Some(nothing),
+            );
+        }
+        value
+    }
+
+    /// A NUL-terminated copy.
+    pub(crate) fn copy(self, text: &[u8]) -> *mut c_char {
+        // SAFETY: the pool is live and gives `len + 1` bytes, which are all written.
+        unsafe {
+            let copy = apr_palloc(self.as_ptr(), text.len() + 1).cast::<u8>();
+            copy.copy_from_nonoverlapping(text.as_ptr(), text.len());
+            copy.add(text.len()).write(0);
+            copy.cast()
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) fn with_pool<R>(body: impl FnOnce(Pool<'_>) -> R) -> R {
+    use crate::bindings::{apr_initialize, apr_pool_create_ex, apr_pool_destroy};
+    use std::sync::Once;
+    static APR: Once = Once::new();
+    // SAFETY: APR is initialised once; the pool lives for the call of `body`.
+    unsafe {
+        APR.call_once(|| assert_eq!(apr_initialize(), 0));
+        let mut raw = std::ptr::null_mut();
+        assert_eq!(
+            apr_pool_create_ex(&raw mut raw, std::ptr::null_mut(), None, std::ptr::null_mut()),
+            0
+        );
+        let result = body(Pool::from_raw(raw));
+        apr_pool_destroy(raw);
+        result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Arc, Mutex};
+
+    struct Tells(u32, Arc<Mutex<Vec<u32>>>);
+    impl Drop for Tells {
+        fn drop(&mut self) {
+            self.1.lock().unwrap().push(self.0);
+        }
+    }
+
+    #[test]
+    fn a_pool_drops_what_it_adopted_last_first() {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        with_pool(|pool| {
+            pool.adopt(Tells(1, Arc::clone(&told)));
+            let second = pool.adopt(Tells(2, Arc::clone(&told)));
+            assert_eq!(second.0, 2);
+            assert!(told.lock().unwrap().is_empty());
+        });
+        assert_eq!(*told.lock().unwrap(), [2, 1]);
+    }
+
+    #[test]
+    fn a_copy_ends_with_nul() {
+        with_pool(|pool| {
+            // SAFETY: the copy lives as long as the pool.
+            assert_eq!(unsafe { crate::apr::bytes(pool.copy(b"abc")) }, Some(&b"abc"[..]));
+        });
+    }
+}

@@ -1,0 +1,61 @@
+//! `apr_status_t`, and what its values mean.
+
+use crate::bindings::{
+    apr_status_t, apr_strerror, shim_status_is_enospc, shim_status_is_eof, shim_status_is_reset,
+    shim_status_is_timeup,
+};
+use std::ffi::CStr;
+use std::fmt;
+
+/// What an APR function returned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Status(pub(crate) apr_status_t);
+
+impl Status {
+    pub(crate) const fn is_success(self) -> bool {
+        self.0 == 0
+    }
+
+    /// A time-out ran off.
+    pub(crate) fn is_timeout(self) -> bool {
+        // SAFETY: compares a number.
+        unsafe { shim_status_is_timeup(self.0) != 0 }
+    }
+
+    /// The other side closed the connection.
+    pub(crate) fn is_disconnect(self) -> bool {
+        // SAFETY: compares a number.
+        unsafe { shim_status_is_eof(self.0) != 0 || shim_status_is_reset(self.0) != 0 }
+    }
+
+    /// A limit was exceeded.
+    pub(crate) fn is_full(self) -> bool {
+        // SAFETY: compares a number.
+        unsafe { shim_status_is_enospc(self.0) != 0 }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = [0_u8; 256];
+        // SAFETY: APR writes at most the given length, NUL included.
+        unsafe { apr_strerror(self.0, text.as_mut_ptr().cast(), text.len()) };
+        let text = CStr::from_bytes_until_nul(&text).unwrap_or_default();
+        f.write_str(&text.to_string_lossy())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Status;
+
+    #[test]
+    fn a_status_knows_what_it_means() {
+        assert!(Status(0).is_success());
+        assert!(Status(libc::ECONNRESET).is_disconnect());
+        assert!(Status(libc::EPIPE).is_disconnect());
+        assert!(Status(libc::ENOSPC).is_full());
+        assert!(!Status(libc::EACCES).is_disconnect());
+        assert_eq!(Status(libc::EACCES).to_string(), "Permission denied");
+    }
+}

@@ -1,0 +1,98 @@
+//! `apr_table_t`: names in any case, values in the order they came.
+
+use super::{Pool, bytes};
+use crate::bindings::{
+    apr_table_addn, apr_table_elts, apr_table_entry_t, apr_table_get, apr_table_setn, apr_table_t,
+    apr_table_unset,
+};
+use std::ffi::CStr;
+use std::marker::PhantomData;
+
+/// A table of somebody's pool, which lives at least as long as `'p`.
+#[derive(Clone, Copy)]
+pub(crate) struct Table<'p> {
+    raw: *mut apr_table_t,
+    lives: PhantomData<&'p apr_table_t>,
+}
+
+impl<'p> Table<'p> {
+    /// # Safety
+    /// `raw` is a table whose pool is not destroyed during `'p`, used by this thread alone.
+    pub(crate) const unsafe fn from_raw(raw: *mut apr_table_t) -> Self {
+        Self { raw, lives: PhantomData }
+    }
+
+    /// The first value of this name.
+    pub(crate) fn get(self, name: &CStr) -> Option<&'p [u8]> {
+        // SAFETY: the table is live; its values are strings of its pool.
+        unsafe { bytes(apr_table_get(self.raw, name.as_ptr())) }
+    }
+
+    /// Every pair, in order. The table must not grow meanwhile, which is why they are handed to a
+    /// function instead of an iterator.
+    pub(crate) fn each(self, mut with: impl FnMut(&'p [u8], &'p [u8])) {
+        // SAFETY: the table is live, its array holds `nelts` entries, and `with` has no way to a
+        // table that is not behind a call of this module; names and values are strings of its pool.
+        unsafe {
+            let array = apr_table_elts(self.raw);
+            let length = usize::try_from((*array).nelts).unwrap_or(0);
+            for index in 0..length {
+                let entry = &*(*array).elts.cast::<apr_table_entry_t>().add(index);
+                if let (Some(name), Some(value)) = (bytes(entry.key), bytes(entry.val)) {
+                    with(name, value);
+                }
+            }
+        }
+    }
+
+    /// Replaces the values of `name` by a copy of this one.
+    pub(crate) fn set(self, pool: Pool<'p>, name: &'static CStr, value: &[u8]) {
+        // SAFETY: the table is live; the copy lives as long as its pool, the name for ever.
+        unsafe { apr_table_setn(self.raw, name.as_ptr(), pool.copy(value)) };
+    }
+
+    /// Adds a pair, the value as a copy.
+    pub(crate) fn add(self, pool: Pool<'p>, name: &'static CStr, value: &[u8]) {
+        // SAFETY: as for `set`.
+        unsafe { apr_table_addn(self.raw, name.as_ptr(), pool.copy(value)) };
+    }
+
+    /// Adds a pair.
+    ///
+    /// # Safety
+    /// Both are NUL-terminated and live as long as the table's pool.
+    pub(crate) unsafe fn add_lent(self, name: *const u8, value: *const u8) {
+        // SAFETY: the caller's promise.
+        unsafe { apr_table_addn(self.raw, name.cast(), value.cast()) };
+    }
+
+    /// Removes a name.
+    pub(crate) fn unset(self, name: &CStr) {
+        // SAFETY: the table is live.
+        unsafe { apr_table_unset(self.raw, name.as_ptr()) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::pool::with_pool;
+    use super::*;
+    use crate::bindings::apr_table_make;
+
+    #[test]
+    fn names_have_no_case_and_pairs_keep_their_order() {
+        with_pool(|pool| {
+            // SAFETY: the pool is live.
+            let table = unsafe { Table::from_raw(apr_table_make(pool.as_ptr(), 2)) };
+            table.set(pool, c"B", b"1");
+            table.set(pool, c"a", b"2");
+            table.set(pool, c"b", b"3");
+            assert_eq!(table.get(c"A"), Some(&b"2"[..]));
+            let mut pairs = Vec::new();
+            table.each(|name, value| pairs.push((name.to_vec(), value.to_vec())));
+            assert_eq!(pairs, [(b"B".to_vec(), b"3".to_vec()), (b"a".to_vec(), b"2".to_vec())]);
+            table.unset(c"B");
+            assert_eq!(table.get(c"b"), None);
+        });
+    }
+}

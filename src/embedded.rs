@@ -1,0 +1,142 @@
+//! Serving a request in this very process.
+#![forbid(unsafe_code)]
+
+use crate::apr::Brigade;
+use crate::config::Settings;
+use crate::environ;
+use crate::handler::Application;
+use crate::httpd::{BrigadeEnd, Head, Outcome, PassError, Request, RequestBody, ServerLogHandle};
+use crate::start::Child;
+use host::{Host, ScriptFile, Served, Target};
+use wsgi::{Body, Environ, Exchange, Level, Output, ReadError, ResponseHead, SendError, Then};
+
+/// Serves `request` with Python in this process.
+pub(crate) fn serve(
+    request: &mut Request<'_>,
+    settings: &Settings<'_>,
+    application: &Application,
+    child: &Child,
+    host: &Host,
+) -> Outcome {
+    let script = ScriptFile {
+        path: request.filename().unwrap_or_default(),
+        modified: Some(request.file_modified()),
+        reloading: settings.script_reloading,
+        case_sensitive: child.options.case_sensitive,
+    };
+    let target = Target {
+        script,
+        callable: &application.callable,
+        application_group: &application.application_group,
+        main_interpreter: application.adopted,
+    };
+    let mut exchange = ApacheExchange {
+        request,
+        settings,
+        body: RequestBody::new(),
+        brigade: None,
+        replaced: None,
+    };
+    let served = host.serve(&target, &mut exchange);
+    match (served, exchange.replaced) {
+        (_, Some(status)) | (Served::Failed(status), None) => Outcome::Status(status),
+        (Served::Done, None) => Outcome::Done,
+    }
+}
+
+/// The exchange over a `request_rec`.
+struct ApacheExchange<'r, 'call> {
+    request: &'r mut Request<'call>,
+    settings: &'r Settings<'r>,
+    body: RequestBody<'call>,
+    /// The brigade of the answer, made at its first piece.
+    brigade: Option<Brigade<'call>>,
+    /// The status of an answer that `WSGIErrorOverride` gave to httpd.
+    replaced: Option<u16>,
+}
+
+impl Exchange for ApacheExchange<'_, '_> {
+    fn environ(&mut self, environ: &mut dyn Environ) {
+        environ::fill(self.request, self.settings, environ);
+    }
+
+    fn read(&mut self, into: &mut [u8]) -> Result<usize, ReadError> {
+        self.body.read(self.request, into)
+    }
+
+    fn send(&mut self, output: Output<'_>) -> Result<(), SendError> {
+        if let Some(head) = output.head {
+            if self.is_overridden(head) {
+                return Err(self.replace(head));
+            }
+            self.request.set_head(&Head {
+                status: head.status(),
+                arena: head.arena(),
+                line: head.line_span(),
+                headers: head.spans(),
+            });
+        }
+        let mut brigade = self.brigade.take().unwrap_or_else(|| self.request.new_brigade());
+        let sent = self.pass(&mut brigade, &output);
+        self.brigade = Some(brigade);
+        if output.then == Then::Short {
+            self.request.close_connection();
+        }
+        sent.map_err(|why| match why {
+            PassError::Aborted => SendError::Disconnected,
+            PassError::Failed => SendError::Failed,
+        })
+    }
+
+    fn wants_body(&self) -> bool {
+        !self.request.is_head()
+    }
+
+    fn cut(&mut self) {
+        self.request.cut();
+    }
+
+    fn log(&mut self, level: Level, line: &[u8]) {
+        self.request.log(level, line);
+    }
+}
+
+impl host::ServerLog for ServerLogHandle {
+    fn log(&self, level: Level, line: &[u8]) {
+        Self::log(self, level, line);
+    }
+}
+
+impl<'call> ApacheExchange<'_, 'call> {
+    fn pass(&mut self, brigade: &mut Brigade<'call>, output: &Output<'_>) -> Result<(), PassError> {
+        let end = if output.then == Then::Flush { BrigadeEnd::Flush } else { BrigadeEnd::End };
+        match output.body {
+            Body::Empty => self.request.pass_bytes(brigade, &[], end),
+            Body::Bytes(bytes) => self.request.pass_bytes(brigade, bytes, end),
+            Body::File { file, offset, length } => {
+                let sendfile = self.settings.enable_sendfile;
+                self.request.pass_file(brigade, file, offset..offset + length, sendfile, end)
+            }
+        }
+    }
+
+    /// `WSGIErrorOverride`: httpd's `ErrorDocument` instead of the application's page.
+    fn is_overridden(&self, head: &ResponseHead) -> bool {
+        self.settings.error_override && head.status() >= 400 && !self.request.is_head()
+    }
+
+    /// Keeps what makes an error answer work, and leaves the rest to httpd.
+    fn replace(&mut self, head: &ResponseHead) -> SendError {
+        self.replaced = Some(head.status());
+        let pool = self.request.pool();
+        let kept = self.request.error_headers_out();
+        for (name, value) in head.headers() {
+            for known in [c"WWW-Authenticate", c"Allow", c"Retry-After"] {
+                if name.eq_ignore_ascii_case(known.to_bytes()) {
+                    kept.add(pool, known, value);
+                }
+            }
+        }
+        SendError::Replaced
+    }
+}

@@ -1,0 +1,200 @@
+//! What an application is told of a request (RFC 3875, PEP 3333, mod_wsgi's reference section 2.4). It
+//! only reads the request; who receives the variables, Python or a daemon, it does not know.
+#![forbid(unsafe_code)]
+
+use crate::config::{MapHead, Settings};
+use crate::httpd::Request;
+use std::borrow::Cow;
+use std::io::Write;
+use wsgi::{Environ, HeaderRule, Key, header_rule};
+
+/// Hands over every variable of `request`. Later ones replace earlier ones of the same name, so what
+/// `SetEnv` and other modules set comes first.
+pub(crate) fn fill(request: &mut Request<'_>, settings: &Settings<'_>, environ: &mut dyn Environ) {
+    let mut https = request.is_https();
+    let mut redirected_user = None;
+    request.subprocess_env().each(|name, value| {
+        if name == b"HTTPS" {
+            https |= value == b"1" || value.eq_ignore_ascii_case(b"on");
+        }
+        environ.other(name, value);
+    });
+    headers(request, settings, environ);
+    server(request, https, environ);
+    client(request, environ);
+    if let Some(previous) = request.previous() {
+        redirection(&previous, environ);
+        redirected_user = previous.user();
+    }
+    match (request.user(), redirected_user) {
+        (Some(user), _) => environ.set(Key::RemoteUser, user),
+        (None, Some(user)) => environ.set(Key::RedirectRemoteUser, user),
+        (None, None) => {}
+    }
+    if let Some(kind) = request.auth_type() {
+        environ.set(Key::AuthType, kind);
+    }
+    resource(request, settings, environ);
+    bookkeeping(request, environ);
+}
+
+fn headers(request: &Request<'_>, settings: &Settings<'_>, environ: &mut dyn Environ) {
+    let credentials = request.passes_credentials();
+    request.headers_in().each(|name, value| match header_rule(name) {
+        HeaderRule::Http => environ.header(name, value),
+        HeaderRule::ContentType => environ.set(Key::ContentType, value),
+        HeaderRule::ContentLength => environ.set(Key::ContentLength, value),
+        HeaderRule::Host => environ.set(Key::HttpHost, value),
+        HeaderRule::Authorization if credentials || settings.pass_authorization => {
+            environ.set(Key::HttpAuthorization, value);
+        }
+        HeaderRule::ProxyAuthorization if credentials => {
+            environ.set(Key::HttpProxyAuthorization, value);
+        }
+        HeaderRule::Authorization
+        | HeaderRule::ProxyAuthorization
+        | HeaderRule::Proxy
+        | HeaderRule::Ambiguous => {}
+    });
+}
+
+fn server(request: &Request<'_>, https: bool, environ: &mut dyn Environ) {
+    let mut number = [0; 20];
+    let (local_address, local_port) = request.local_address();
+    environ.set(Key::ServerSoftware, request.server_software());
+    environ.set(Key::ServerName, request.server_name_for_url());
+    environ.set(Key::ServerAddr, local_address);
+    environ.set(Key::ServerPort, decimal(request.server_port_for_url().into(), &mut number));
+    if let Some(admin) = request.server().admin() {
+        environ.set(Key::ServerAdmin, admin);
+    }
+    environ.set(Key::DocumentRoot, request.document_root());
+    environ.set(Key::RequestScheme, request.scheme());
+    environ.set(Key::UrlScheme, if https { b"https" } else { b"http" });
+    environ.set(Key::ContextPrefix, request.context_prefix());
+    environ.set(Key::ContextDocumentRoot, request.context_document_root());
+    environ.set(Key::ListenerHost, request.listener_host());
+    environ.set(Key::ListenerPort, decimal(local_port.into(), &mut number));
+    environ.set(Key::ServerPid, decimal(std::process::id().into(), &mut number));
+}
+
+fn client(request: &Request<'_>, environ: &mut dyn Environ) {
+    let mut number = [0; 20];
+    let (address, port) = request.remote_address();
+    environ.set(Key::RemoteAddr, address);
+    environ.set(Key::RemotePort, decimal(port.into(), &mut number));
+}
+
+/// Where an internal redirect came from.
+fn redirection(previous: &Request<'_>, environ: &mut dyn Environ) {
+    environ.set(Key::RedirectUrl, previous.uri());
+    if let Some(query) = previous.query() {
+        environ.set(Key::RedirectQueryString, query);
+    }
+}
+
+fn resource(request: &Request<'_>, settings: &Settings<'_>, environ: &mut dyn Environ) {
+    environ.set(Key::ServerProtocol, request.protocol());
+    environ.set(Key::RequestMethod, method(request, settings.map_head_to_get));
+    environ.set(Key::QueryString, request.query().unwrap_or_default());
+    environ.set(Key::RequestUri, request.target());
+    let (script_name, path_info) = split_path(request.uri(), request.path_info());
+    environ.set(Key::ScriptName, &script_name);
+    environ.set(Key::PathInfo, &path_info);
+    environ.set(Key::RawScriptName, &script_name);
+    environ.set(Key::RawPathInfo, &path_info);
+    environ.set(Key::ScriptFilename, request.filename().unwrap_or_default());
+    environ.set(Key::RequestHandler, request.handler().unwrap_or_default());
+}
+
+fn bookkeeping(request: &mut Request<'_>, environ: &mut dyn Environ) {
+    environ.set(Key::RequestId, request.log_id());
+    if let Some(id) = request.connection_log_id() {
+        environ.set(Key::ConnectionId, id);
+    }
+    environ.time(Key::RequestStart, request.time());
+}
+
+/// `WSGIMapHEADToGET`: an output filter that changes the body has to see one to tell its length.
+fn method<'call>(request: &Request<'call>, map: MapHead) -> &'call [u8] {
+    let mapped = match map {
+        MapHead::Off => false,
+        MapHead::On => true,
+        MapHead::Auto => request.has_content_filter(),
+    };
+    if mapped && request.is_get_or_head() { b"GET" } else { request.method() }
+}
+
+/// `SCRIPT_NAME` and `PATH_INFO`: the URL path parted where the file ended, without runs of slashes.
+pub(crate) fn split_path<'a>(
+    uri: &'a [u8],
+    path_info: Option<&'a [u8]>,
+) -> (Cow<'a, [u8]>, Cow<'a, [u8]>) {
+    let (uri, path_info) = (collapse(uri), collapse(path_info.unwrap_or_default()));
+    match uri.strip_suffix(&*path_info).map(<[u8]>::len) {
+        Some(length) => match uri {
+            Cow::Borrowed(uri) => (Cow::Borrowed(uri.get(..length).unwrap_or(uri)), path_info),
+            Cow::Owned(mut uri) => {
+                uri.truncate(length);
+                (Cow::Owned(uri), path_info)
+            }
+        },
+        // A rewritten URL need not end with what was left of the file's path.
+        None => (uri, path_info),
+    }
+}
+
+/// Runs of slashes made one.
+fn collapse(path: &[u8]) -> Cow<'_, [u8]> {
+    if !path.windows(2).any(|pair| pair == b"//") {
+        return Cow::Borrowed(path);
+    }
+    let mut collapsed = Vec::with_capacity(path.len());
+    for &byte in path {
+        if byte != b'/' || collapsed.last() != Some(&b'/') {
+            collapsed.push(byte);
+        }
+    }
+    Cow::Owned(collapsed)
+}
+
+/// The number in decimal digits.
+fn decimal(number: u64, into: &mut [u8; 20]) -> &[u8] {
+    let mut rest = &mut into[..];
+    let room = rest.len();
+    // Twenty digits are enough for every u64.
+    let written = match write!(rest, "{number}") {
+        Ok(()) => room - rest.len(),
+        Err(_) => 0,
+    };
+    into.get(..written).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_path_is_parted_where_the_file_ended() {
+        let table: [(&str, &str, &str, &str); 7] = [
+            ("/app/a/b", "/a/b", "/app", "/a/b"),
+            ("/a/b", "/a/b", "", "/a/b"),
+            ("/app", "", "/app", ""),
+            ("/app//a//b", "/a//b", "/app", "/a/b"),
+            ("//app///a", "/a", "/app", "/a"),
+            ("/", "/", "", "/"),
+            ("/rewritten", "/other", "/rewritten", "/other"),
+        ];
+        for (uri, path_info, script_name, rest) in table {
+            let (found, left) = split_path(uri.as_bytes(), Some(path_info.as_bytes()));
+            assert_eq!((&*found, &*left), (script_name.as_bytes(), rest.as_bytes()), "{uri}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_written_in_decimal() {
+        for number in [0, 7, 65535, u64::MAX] {
+            assert_eq!(decimal(number, &mut [0; 20]), number.to_string().as_bytes());
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! Is a request ours, and for which application? (mod_wsgi's reference, sections 1.5, 2.2 and 2.3)
+#![forbid(unsafe_code)]
+
+use crate::config::{self, DirectoryConfig, Names, ScriptAlias, Settings};
+use crate::environ::split_path;
+use crate::httpd::{ContentHandler, FileKind, Outcome, Request, TranslateName};
+use crate::module::{alias_of, directory_config, remember_alias, server_config};
+use crate::start::Child;
+use std::borrow::Cow;
+use std::ffi::CString;
+use std::sync::LazyLock;
+use wsgi::Level;
+
+/// This module's hooks on a request.
+pub(crate) struct Wsgi;
+
+/// The names under which administrators set our handler.
+const HANDLERS: [&[u8]; 2] = [b"wsgi-script", b"application/x-httpd-wsgi"];
+
+impl TranslateName for Wsgi {
+    fn translate(request: &mut Request<'_>) -> Outcome {
+        let Some(config) = server_config(request.server()) else { return Outcome::Declined };
+        let Some((alias, mapped)) = config.script_alias(request.uri()) else {
+            return Outcome::Declined;
+        };
+        request.set_filename(&mapped.filename);
+        request.set_handler(c"wsgi-script");
+        // mod_alias says so of its ScriptAlias; other modules look at it.
+        request.notes().set(request.pool(), c"alias-forced-type", b"wsgi-script");
+        remember_alias(request, alias);
+        Outcome::Done
+    }
+}
+
+impl ContentHandler for Wsgi {
+    fn handle(request: &mut Request<'_>) -> Outcome {
+        let Some(handler) = request.handler() else { return Outcome::Declined };
+        if !HANDLERS.contains(&handler) {
+            return Outcome::Declined;
+        }
+        let alias = alias_of(request);
+        if let Err(refusal) = check(request, alias.is_some()) {
+            return refusal.answer(request);
+        }
+        static UNSET: LazyLock<DirectoryConfig> = LazyLock::new(DirectoryConfig::default);
+        let mut settings = Settings::resolve(directory_config(request).unwrap_or(&UNSET));
+        if let Some(alias) = alias {
+            settings = settings.through(alias);
+        }
+        if let Err(refusal) = check_body(request, &settings) {
+            return refusal.answer(request);
+        }
+        let Some(child) = Child::get() else {
+            return Refusal::new(500, "WSGI0210", "this process has not been initialised")
+                .answer(request);
+        };
+        dispatch(request, &settings, alias, child)
+    }
+}
+
+/// Chooses the application and serves the request.
+fn dispatch(
+    request: &mut Request<'_>,
+    settings: &Settings<'_>,
+    alias: Option<&ScriptAlias>,
+    child: &Child,
+) -> Outcome {
+    let (script_name, _) = split_path(request.uri(), request.path_info());
+    let script_name = if child.options.case_sensitive {
+        script_name
+    } else {
+        Cow::Owned(script_name.to_ascii_lowercase())
+    };
+    let names = RequestNames { request, script_name };
+    let process_group = config::process_group(settings.process_group, &names).into_owned();
+    let application_group =
+        config::application_group(settings.application_group, &names).into_owned();
+    let callable = config::callable_object(settings.callable_object, &names).into_owned();
+    drop(names);
+
+    if !settings.allows_process_group(&process_group) {
+        let group = String::from_utf8_lossy(&process_group).into_owned();
+        let what = format!("daemon process '{group}' may not be used here (WSGIRestrictProcess)");
+        return Refusal::new(500, "WSGI0149", what).answer(request);
+    }
+    if !process_group.is_empty() {
+        let group = String::from_utf8_lossy(&process_group).into_owned();
+        let what = format!("no WSGI daemon process called '{group}' has been configured");
+        return Refusal::new(500, "WSGI0151", what).answer(request);
+    }
+    let application =
+        Application { application_group, callable, adopted: alias.is_some() && child.sole };
+    serve_embedded(request, settings, &application, child)
+}
+
+/// Which application, by name.
+pub(crate) struct Application {
+    pub(crate) application_group: Vec<u8>,
+    pub(crate) callable: Vec<u8>,
+    /// It is the only one of its process, and runs in the main interpreter (design decision D5).
+    pub(crate) adopted: bool,
+}
+
+#[cfg(feature = "embedded")]
+fn serve_embedded(
+    request: &mut Request<'_>,
+    settings: &Settings<'_>,
+    application: &Application,
+    child: &Child,
+) -> Outcome {
+    if child.options.restrict_embedded {
+        let what = "embedded mode is switched off (WSGIRestrictEmbedded)";
+        return Refusal::new(500, "WSGI0143", what).answer(request);
+    }
+    match &child.host {
+        Some(host) => crate::embedded::serve(request, settings, application, child, host),
+        None => Refusal::new(500, "WSGI0210", "Python could not be started in this process")
+            .answer(request),
+    }
+}
+
+#[cfg(not(feature = "embedded"))]
+fn serve_embedded(
+    request: &mut Request<'_>,
+    _settings: &Settings<'_>,
+    _application: &Application,
+    _child: &Child,
+) -> Outcome {
+    Refusal::new(500, "WSGI0142", "this build of the module has no embedded mode").answer(request)
+}
+
+/// Why a request gets no further.
+struct Refusal {
+    status: u16,
+    code: &'static str,
+    what: Cow<'static, str>,
+}
+
+impl Refusal {
+    fn new(status: u16, code: &'static str, what: impl Into<Cow<'static, str>>) -> Self {
+        Self { status, code, what: what.into() }
+    }
+
+    /// Logs it and gives the status to httpd, which answers with its error page.
+    fn answer(&self, request: &Request<'_>) -> Outcome {
+        let script = String::from_utf8_lossy(request.filename().unwrap_or_default());
+        let line = format!("{}: [script {script}] {}: {script}", self.code, self.what);
+        request.log(Level::Error, line.as_bytes());
+        Outcome::Status(self.status)
+    }
+}
+
+/// Is there a script, and may it be run?
+fn check(request: &Request<'_>, aliased: bool) -> Result<(), Refusal> {
+    if !aliased && !request.may_execute() {
+        let what = "Options ExecCGI is off in this directory";
+        return Err(Refusal::new(403, "WSGI0134", what));
+    }
+    match request.file_kind() {
+        FileKind::Missing => {
+            return Err(Refusal::new(
+                404,
+                "WSGI0135",
+                "Target WSGI script not found or unable to stat",
+            ));
+        }
+        FileKind::Directory => {
+            return Err(Refusal::new(
+                403,
+                "WSGI0136",
+                "Attempt to invoke directory as WSGI application",
+            ));
+        }
+        FileKind::Other => {}
+    }
+    if request.rejects_path_info() && request.path_info().is_some_and(|path| !path.is_empty()) {
+        return Err(Refusal::new(404, "WSGI0137", "AcceptPathInfo off disallows user's path"));
+    }
+    Ok(())
+}
+
+/// Can its body be read?
+fn check_body(request: &Request<'_>, settings: &Settings<'_>) -> Result<(), Refusal> {
+    let headers = request.headers_in();
+    if let Some(coding) = headers.get(c"Transfer-Encoding") {
+        if !coding.eq_ignore_ascii_case(b"chunked") {
+            let coding = String::from_utf8_lossy(coding).into_owned();
+            let what = format!("Unexpected value for Transfer-Encoding of '{coding}' supplied");
+            return Err(Refusal::new(501, "WSGI0138", what));
+        }
+        if !settings.chunked_request {
+            return Err(Refusal::new(
+                411,
+                "WSGI0139",
+                "Chunked request body is not allowed (WSGIChunkedRequest)",
+            ));
+        }
+    }
+    let Some(length) = headers.get(c"Content-Length") else { return Ok(()) };
+    let number =
+        std::str::from_utf8(length).ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
+    match number.and_then(|text| text.parse::<u64>().ok()) {
+        None => {
+            let length = String::from_utf8_lossy(length).into_owned();
+            Err(Refusal::new(
+                400,
+                "WSGI0141",
+                format!("Invalid Content-Length header value of '{length}' was supplied"),
+            ))
+        }
+        Some(length) if request.body_limit() > 0 && length > request.body_limit() => {
+            let limit = request.body_limit();
+            let what = format!(
+                "a request body of {length} bytes exceeds LimitRequestBody, which is {limit}"
+            );
+            Err(Refusal::new(413, "WSGI0140", what))
+        }
+        Some(_) => Ok(()),
+    }
+}
+
+/// A request's answers to what a group's name may refer to.
+struct RequestNames<'a, 'call> {
+    request: &'a Request<'call>,
+    script_name: Cow<'a, [u8]>,
+}
+
+impl Names for RequestNames<'_, '_> {
+    fn server_name(&self) -> &[u8] {
+        self.request.server().name().unwrap_or_default()
+    }
+
+    /// The port the client named, where it is one of ours; else the configured one. A port out of a Host
+    /// header that nobody listens on would make an interpreter of its own for each number a client tries.
+    fn server_port(&self) -> u16 {
+        let named = self.request.server_port_for_url();
+        let configured = self.request.server().port();
+        if named == configured || named == self.request.local_address().1 {
+            return named;
+        }
+        match configured {
+            0 if self.request.scheme() == b"https" => 443,
+            0 => 80,
+            port => port,
+        }
+    }
+
+    fn host_name(&self) -> Option<&[u8]> {
+        self.request.host_name()
+    }
+
+    fn script_name(&self) -> Cow<'_, [u8]> {
+        Cow::Borrowed(&self.script_name)
+    }
+
+    fn env(&self, variable: &[u8]) -> Option<Cow<'_, [u8]>> {
+        let name = CString::new(variable).ok()?;
+        let found = self
+            .request
+            .notes()
+            .get(&name)
+            .or_else(|| self.request.subprocess_env().get(&name))
+            .map(Cow::Borrowed);
+        found.or_else(|| {
+            use std::os::unix::ffi::{OsStrExt, OsStringExt};
+            let value = std::env::var_os(std::ffi::OsStr::from_bytes(variable))?;
+            Some(Cow::Owned(value.into_vec()))
+        })
+    }
+}

@@ -1,0 +1,174 @@
+//! Hooks: a trait for each, and the C function httpd calls for it.
+
+use super::{Request, Server, guard};
+use crate::apr::Pool;
+use crate::bindings::{
+    DECLINED, HTTP_INTERNAL_SERVER_ERROR, OK, ap_hook_check_config, ap_hook_child_init,
+    ap_hook_handler, ap_hook_post_config, ap_hook_translate_name, apr_pool_t, request_rec,
+    server_rec,
+};
+use std::ffi::{CStr, c_char, c_int};
+
+/// What a request hook says to httpd.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Not ours.
+    Declined,
+    /// Done.
+    Done,
+    /// To be answered with this HTTP status.
+    Status(u16),
+}
+
+impl Outcome {
+    fn into_raw(self) -> c_int {
+        match self {
+            Self::Declined => DECLINED,
+            Self::Done => OK as c_int,
+            Self::Status(status) => c_int::from(status),
+        }
+    }
+}
+
+/// Answers requests (`ap_hook_handler`).
+pub(crate) trait ContentHandler {
+    fn handle(request: &mut Request<'_>) -> Outcome;
+}
+
+/// Says which file a URL means (`ap_hook_translate_name`).
+pub(crate) trait TranslateName {
+    fn translate(request: &mut Request<'_>) -> Outcome;
+}
+
+/// Looks at the configuration once all of it has been read, also for `apachectl configtest`, as root
+/// (`ap_hook_check_config`). An error stops the start.
+pub(crate) trait CheckConfig {
+    fn check(configuration: Pool<'_>, main: Server<'_>) -> Result<(), String>;
+}
+
+/// Prepares what the configuration asks for, as root, twice at a cold start (`ap_hook_post_config`).
+/// An error stops the start.
+pub(crate) trait PostConfig {
+    fn prepare(configuration: Pool<'_>, main: Server<'_>) -> Result<(), String>;
+}
+
+/// Runs in each new child process (`ap_hook_child_init`).
+pub(crate) trait ChildInit {
+    fn start(child: Pool<'_>, main: Server<'_>);
+}
+
+/// When a hook runs among those of other modules.
+pub(crate) struct Order {
+    /// After these.
+    pub(crate) after: &'static [&'static CStr],
+    /// Before these.
+    pub(crate) before: &'static [&'static CStr],
+}
+
+impl Order {
+    pub(crate) const MIDDLE: Self = Self { after: &[], before: &[] };
+
+    /// Null-terminated lists as httpd wants them, kept for ever: hooks are sorted later.
+    fn lists(&self) -> (*const *const c_char, *const *const c_char) {
+        let list = |names: &[&'static CStr]| {
+            if names.is_empty() {
+                return std::ptr::null();
+            }
+            let names = names.iter().map(|name| name.as_ptr()).chain([std::ptr::null()]);
+            Vec::leak(names.collect()).as_ptr()
+        };
+        (list(self.after), list(self.before))
+    }
+}
+
+/// `APR_HOOK_MIDDLE`.
+const MIDDLE: c_int = 10;
+
+pub(crate) fn hook_content_handler<H: ContentHandler>(order: &Order) {
+    unsafe extern "C" fn call<H: ContentHandler>(raw: *mut request_rec) -> c_int {
+        guard(HTTP_INTERNAL_SERVER_ERROR as c_int, || {
+            // SAFETY: httpd lends a live request for the length of the call.
+            let mut request = unsafe { Request::lend(raw) };
+            H::handle(&mut request).into_raw()
+        })
+    }
+    let (after, before) = order.lists();
+    // SAFETY: called from register_hooks; the lists live for ever.
+    unsafe { ap_hook_handler(Some(call::<H>), after, before, MIDDLE) };
+}
+
+pub(crate) fn hook_translate_name<H: TranslateName>(order: &Order) {
+    unsafe extern "C" fn call<H: TranslateName>(raw: *mut request_rec) -> c_int {
+        guard(HTTP_INTERNAL_SERVER_ERROR as c_int, || {
+            // SAFETY: httpd lends a live request for the length of the call.
+            let mut request = unsafe { Request::lend(raw) };
+            H::translate(&mut request).into_raw()
+        })
+    }
+    let (after, before) = order.lists();
+    // SAFETY: called from register_hooks; the lists live for ever.
+    unsafe { ap_hook_translate_name(Some(call::<H>), after, before, MIDDLE) };
+}
+
+pub(crate) fn hook_check_config<H: CheckConfig>(order: &Order) {
+    unsafe extern "C" fn call<H: CheckConfig>(
+        configuration: *mut apr_pool_t,
+        _log: *mut apr_pool_t,
+        _temporary: *mut apr_pool_t,
+        main: *mut server_rec,
+    ) -> c_int {
+        // SAFETY: httpd lends live pools and the main server for the length of the call.
+        unsafe { configuration_hook(configuration, main, H::check) }
+    }
+    let (after, before) = order.lists();
+    // SAFETY: called from register_hooks; the lists live for ever.
+    unsafe { ap_hook_check_config(Some(call::<H>), after, before, MIDDLE) };
+}
+
+pub(crate) fn hook_post_config<H: PostConfig>(order: &Order) {
+    unsafe extern "C" fn call<H: PostConfig>(
+        configuration: *mut apr_pool_t,
+        _log: *mut apr_pool_t,
+        _temporary: *mut apr_pool_t,
+        main: *mut server_rec,
+    ) -> c_int {
+        // SAFETY: httpd lends live pools and the main server for the length of the call.
+        unsafe { configuration_hook(configuration, main, H::prepare) }
+    }
+    let (after, before) = order.lists();
+    // SAFETY: called from register_hooks; the lists live for ever.
+    unsafe { ap_hook_post_config(Some(call::<H>), after, before, MIDDLE) };
+}
+
+/// # Safety
+/// Pool and server are live for the length of the call.
+unsafe fn configuration_hook(
+    configuration: *mut apr_pool_t,
+    main: *mut server_rec,
+    body: fn(Pool<'_>, Server<'_>) -> Result<(), String>,
+) -> c_int {
+    guard(HTTP_INTERNAL_SERVER_ERROR as c_int, || {
+        // SAFETY: the caller's promise.
+        let (pool, main) = unsafe { (Pool::from_raw(configuration), Server::from_raw(main)) };
+        match body(pool, main) {
+            Ok(()) => OK as c_int,
+            Err(why) => {
+                super::log_server(main, wsgi::Level::Emergency, why.as_bytes());
+                HTTP_INTERNAL_SERVER_ERROR as c_int
+            }
+        }
+    })
+}
+
+pub(crate) fn hook_child_init<H: ChildInit>(order: &Order) {
+    unsafe extern "C" fn call<H: ChildInit>(child: *mut apr_pool_t, main: *mut server_rec) {
+        guard((), || {
+            // SAFETY: httpd lends the child's pool, and the main server of its configuration.
+            let (pool, main) = unsafe { (Pool::from_raw(child), Server::from_raw(main)) };
+            H::start(pool, main);
+        });
+    }
+    let (after, before) = order.lists();
+    // SAFETY: called from register_hooks; the lists live for ever.
+    unsafe { ap_hook_child_init(Some(call::<H>), after, before, MIDDLE) };
+}

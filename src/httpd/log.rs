@@ -1,0 +1,117 @@
+//! Lines for Apache's error logs.
+
+use super::server::Server;
+use crate::bindings::{
+    ap_log_error_, ap_log_rerror_, ap_server_conf, request_rec, server_rec, shim_request_level,
+    shim_server_level,
+};
+use std::ffi::{CString, c_int};
+use wsgi::Level;
+
+/// httpd cuts a record at `MAX_STRING_LEN`; what is longer is split, so that nothing is lost.
+const RECORD: usize = 7800;
+
+/// Writes to the request's log (`ap_log_rerror`).
+///
+/// # Safety
+/// `request` is live.
+pub(super) unsafe fn log_request(request: *const request_rec, level: Level, line: &[u8]) {
+    let index = module_index();
+    // SAFETY: the caller's promise.
+    if unsafe { shim_request_level(request, index) } < level as c_int {
+        return;
+    }
+    for piece in pieces(line) {
+        // SAFETY: `%s` takes one NUL-terminated string, which outlives the call.
+        unsafe {
+            ap_log_rerror_(
+                c"mod_wsgi.c".as_ptr(),
+                0,
+                index,
+                level as c_int,
+                0,
+                request,
+                c"%s".as_ptr(),
+                piece.as_ptr(),
+            );
+        }
+    }
+}
+
+/// Writes to the server's log (`ap_log_error`).
+pub(crate) fn log_server(server: Server<'_>, level: Level, line: &[u8]) {
+    // SAFETY: a `Server` is live.
+    unsafe { log_raw(server.as_ptr(), level, line) };
+}
+
+/// The log of a server for threads that outlive the hook that handed it over.
+pub(crate) struct ServerLogHandle(*const server_rec);
+
+// SAFETY: httpd's logging functions may be called by any thread; they only read the server.
+unsafe impl Send for ServerLogHandle {}
+// SAFETY: as above.
+unsafe impl Sync for ServerLogHandle {}
+
+impl ServerLogHandle {
+    /// For use in a child process: its configuration lives until the process ends.
+    pub(crate) fn of(server: Server<'_>) -> Self {
+        Self(server.as_ptr())
+    }
+
+    /// Writes one line.
+    pub(crate) fn log(&self, level: Level, line: &[u8]) {
+        // SAFETY: see `of`.
+        unsafe { log_raw(self.0, level, line) };
+    }
+}
+
+/// Writes to the main server's log, from wherever.
+pub(super) fn log_process(level: Level, line: &[u8]) {
+    // SAFETY: httpd sets the variable once the configuration has been read, and keeps it valid for as
+    // long as threads of ours run; null is what ap_log_error expects before that.
+    unsafe { log_raw(ap_server_conf, level, line) };
+}
+
+/// # Safety
+/// `server` is live or null.
+unsafe fn log_raw(server: *const server_rec, level: Level, line: &[u8]) {
+    let index = module_index();
+    // SAFETY: the caller's promise.
+    if !server.is_null() && unsafe { shim_server_level(server, index) } < level as c_int {
+        return;
+    }
+    for piece in pieces(line) {
+        // SAFETY: as above.
+        unsafe {
+            ap_log_error_(
+                c"mod_wsgi.c".as_ptr(),
+                0,
+                index,
+                level as c_int,
+                0,
+                server,
+                c"%s".as_ptr(),
+                piece.as_ptr(),
+            );
+        }
+    }
+}
+
+fn module_index() -> c_int {
+    // SAFETY: written by httpd while it loads the module, before any thread is started.
+    unsafe { crate::module::wsgi_module.module_index }
+}
+
+/// The line in records of a length httpd keeps; NULs, which would end a record early, are shown.
+fn pieces(line: &[u8]) -> impl Iterator<Item = CString> {
+    let first = line.is_empty().then(CString::default);
+    first.into_iter().chain(line.chunks(RECORD).map(|piece| {
+        CString::new(piece).unwrap_or_else(|_| {
+            let shown: Vec<u8> = piece
+                .iter()
+                .flat_map(|&byte| if byte == 0 { b"\\0".to_vec() } else { vec![byte] })
+                .collect();
+            CString::new(shown).unwrap_or_default()
+        })
+    }))
+}

@@ -1,0 +1,25 @@
+//! Apache httpd made safe: requests lent for the length of a hook, servers, logging, hooks. It knows
+//! nothing of WSGI, and nothing above it sees a raw pointer.
+#![allow(unsafe_code, reason = "this room is the fence around httpd")]
+
+mod facts;
+mod guard;
+mod hooks;
+mod log;
+mod regex;
+mod request;
+mod response;
+mod server;
+
+pub(crate) use facts::{Facts, Mpm};
+pub(crate) use guard::{guard, install_panic_hook};
+pub(crate) use hooks::{
+    CheckConfig, ChildInit, ContentHandler, Order, Outcome, PostConfig, TranslateName,
+    hook_check_config, hook_child_init, hook_content_handler, hook_post_config,
+    hook_translate_name,
+};
+pub(crate) use log::{ServerLogHandle, log_server};
+pub(crate) use regex::Regex;
+pub(crate) use request::{FileKind, Request, RequestBody};
+pub(crate) use response::{BrigadeEnd, Head, PassError};
+pub(crate) use server::Server;

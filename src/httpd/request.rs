@@ -1,0 +1,493 @@
+//! A request, lent by httpd for the length of one hook call.
+
+use super::log::log_request;
+use super::server::Server;
+use crate::apr::{Brigade, Bucket, Pool, Status, Table, bytes};
+use crate::bindings::{
+    OPT_EXECCGI, ap_allow_options, ap_auth_type, ap_context_document_root, ap_context_prefix,
+    ap_document_root, ap_escape_html2, ap_get_brigade, ap_get_core_module_config,
+    ap_get_limit_req_body, ap_get_module_config, ap_get_server_banner, ap_get_server_name_for_url,
+    ap_get_server_port, ap_input_mode_t, ap_map_http_request_error, ap_run_generate_log_id,
+    ap_run_http_scheme, ap_set_module_config, apr_filetype_e, apr_read_type_e, conn_rec,
+    core_dir_config, request_rec, shim_method_is_get, shim_request_is_https,
+};
+use std::ffi::{CStr, c_void};
+use std::marker::PhantomData;
+use wsgi::{Level, ReadError};
+
+/// A request and everything that hangs on it. Strings are borrowed for `'call`: they live in the
+/// request's pool and are never changed in place, only replaced.
+pub(crate) struct Request<'call> {
+    pub(super) raw: *mut request_rec,
+    lent: PhantomData<&'call mut request_rec>,
+}
+
+/// What a path turned out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FileKind {
+    Missing,
+    Directory,
+    Other,
+}
+
+impl<'call> Request<'call> {
+    /// # Safety
+    /// `raw` is a live request for all of `'call`, used by nobody else meanwhile.
+    pub(super) const unsafe fn lend(raw: *mut request_rec) -> Self {
+        Self { raw, lent: PhantomData }
+    }
+
+    fn record(&self) -> &'call request_rec {
+        // SAFETY: lent for `'call`. httpd changes fields only in calls made through `self`, and what is
+        // read here is copied out at once.
+        unsafe { &*self.raw }
+    }
+
+    fn connection(&self) -> &'call conn_rec {
+        // SAFETY: a request's connection outlives it.
+        unsafe { &*self.record().connection }
+    }
+
+    fn core(&self) -> &'call core_dir_config {
+        // SAFETY: the core module always has a directory config.
+        unsafe { &*ap_get_core_module_config(self.record().per_dir_config).cast() }
+    }
+
+    /// The request's pool.
+    pub(crate) fn pool(&self) -> Pool<'call> {
+        // SAFETY: the pool of a live request.
+        unsafe { Pool::from_raw(self.record().pool) }
+    }
+
+    /// The server it is for.
+    pub(crate) fn server(&self) -> Server<'call> {
+        // SAFETY: the configuration outlives its requests.
+        unsafe { Server::from_raw(self.record().server) }
+    }
+
+    /// This module's directory config for the request; null where no directive applied.
+    pub(crate) fn directory_config(&self) -> *const c_void {
+        // SAFETY: live, and the module is registered.
+        unsafe {
+            ap_get_module_config(
+                self.record().per_dir_config,
+                &raw const crate::module::wsgi_module,
+            )
+        }
+    }
+
+    /// Remembers a value that lives as long as the configuration.
+    pub(crate) fn remember<T: Sync>(&mut self, value: &'call T) {
+        // SAFETY: `'call` values come from the configuration or the request's pool, both of which
+        // outlive the request's config vector.
+        unsafe {
+            ap_set_module_config(
+                self.record().request_config,
+                &raw const crate::module::wsgi_module,
+                (&raw const *value).cast_mut().cast(),
+            );
+        }
+    }
+
+    /// What an earlier hook of this request remembered.
+    ///
+    /// # Safety
+    /// `T` is the type it was remembered with.
+    pub(crate) unsafe fn recall<T>(&self) -> Option<&'call T> {
+        // SAFETY: the caller's promise.
+        unsafe {
+            ap_get_module_config(
+                self.record().request_config,
+                &raw const crate::module::wsgi_module,
+            )
+            .cast::<T>()
+            .as_ref()
+        }
+    }
+
+    // What was asked for.
+
+    /// The handler's name, once one is set.
+    pub(crate) fn handler(&self) -> Option<&'call [u8]> {
+        // SAFETY: a string of the pool or of the configuration.
+        unsafe { bytes(self.record().handler) }
+    }
+
+    /// The method as the client wrote it.
+    pub(crate) fn method(&self) -> &'call [u8] {
+        // SAFETY: a string of the pool.
+        unsafe { bytes(self.record().method) }.unwrap_or_default()
+    }
+
+    /// `GET` or `HEAD`.
+    pub(crate) fn is_get_or_head(&self) -> bool {
+        // SAFETY: reads a field.
+        unsafe { shim_method_is_get(self.raw) != 0 }
+    }
+
+    /// The answer goes out without its body.
+    pub(crate) fn is_head(&self) -> bool {
+        self.record().header_only != 0
+    }
+
+    /// `HTTP/1.1` and the like.
+    pub(crate) fn protocol(&self) -> &'call [u8] {
+        // SAFETY: a string of the pool.
+        unsafe { bytes(self.record().protocol) }.unwrap_or_default()
+    }
+
+    /// The decoded URL path.
+    pub(crate) fn uri(&self) -> &'call [u8] {
+        // SAFETY: a string of the pool.
+        unsafe { bytes(self.record().uri) }.unwrap_or_default()
+    }
+
+    /// The query string.
+    pub(crate) fn query(&self) -> Option<&'call [u8]> {
+        // SAFETY: a string of the pool or null.
+        unsafe { bytes(self.record().args) }
+    }
+
+    /// What stands between method and protocol in the request line.
+    pub(crate) fn target(&self) -> &'call [u8] {
+        // SAFETY: a string of the pool or null.
+        let line = unsafe { bytes(self.record().the_request) }.unwrap_or_default();
+        let mut parts = line.splitn(2, |&byte| byte == b' ').skip(1);
+        let rest = parts.next().unwrap_or_default();
+        let end = rest.iter().position(|&byte| byte == b' ').unwrap_or(rest.len());
+        rest.get(..end).unwrap_or(rest)
+    }
+
+    /// The file the URL means.
+    pub(crate) fn filename(&self) -> Option<&'call [u8]> {
+        // SAFETY: a string of the pool or null.
+        unsafe { bytes(self.record().filename) }
+    }
+
+    /// What of the URL is left behind the file.
+    pub(crate) fn path_info(&self) -> Option<&'call [u8]> {
+        // SAFETY: a string of the pool or null.
+        unsafe { bytes(self.record().path_info) }
+    }
+
+    /// `AcceptPathInfo Off`.
+    pub(crate) fn rejects_path_info(&self) -> bool {
+        self.record().used_path_info == crate::bindings::AP_REQ_REJECT_PATH_INFO as i32
+    }
+
+    /// What the file is, as httpd's directory walk saw it.
+    pub(crate) fn file_kind(&self) -> FileKind {
+        match self.record().finfo.filetype {
+            apr_filetype_e::APR_NOFILE => FileKind::Missing,
+            apr_filetype_e::APR_DIR => FileKind::Directory,
+            _ => FileKind::Other,
+        }
+    }
+
+    /// When the file was modified, in microseconds since the epoch.
+    pub(crate) fn file_modified(&self) -> i64 {
+        self.record().finfo.mtime
+    }
+
+    /// `Options ExecCGI`.
+    pub(crate) fn may_execute(&self) -> bool {
+        // SAFETY: live.
+        unsafe { ap_allow_options(self.raw) & OPT_EXECCGI as i32 != 0 }
+    }
+
+    /// When the request came, in microseconds since the epoch.
+    pub(crate) fn time(&self) -> i64 {
+        self.record().request_time
+    }
+
+    /// `LimitRequestBody`, in bytes; 0 is no limit.
+    pub(crate) fn body_limit(&self) -> u64 {
+        // SAFETY: live.
+        u64::try_from(unsafe { ap_get_limit_req_body(self.raw) }).unwrap_or(0)
+    }
+
+    // Tables.
+
+    pub(crate) fn headers_in(&self) -> Table<'call> {
+        // SAFETY: a table of a live request.
+        unsafe { Table::from_raw(self.record().headers_in) }
+    }
+
+    pub(crate) fn headers_out(&self) -> Table<'call> {
+        // SAFETY: as above.
+        unsafe { Table::from_raw(self.record().headers_out) }
+    }
+
+    pub(crate) fn error_headers_out(&self) -> Table<'call> {
+        // SAFETY: as above.
+        unsafe { Table::from_raw(self.record().err_headers_out) }
+    }
+
+    pub(crate) fn subprocess_env(&self) -> Table<'call> {
+        // SAFETY: as above.
+        unsafe { Table::from_raw(self.record().subprocess_env) }
+    }
+
+    pub(crate) fn notes(&self) -> Table<'call> {
+        // SAFETY: as above.
+        unsafe { Table::from_raw(self.record().notes) }
+    }
+
+    // Who asked, and whom.
+
+    /// The server's name for URLs (`UseCanonicalName`), escaped for HTML as CGI programs get it.
+    pub(crate) fn server_name_for_url(&self) -> &'call [u8] {
+        // SAFETY: live; the strings are of the pool.
+        unsafe {
+            let name = ap_get_server_name_for_url(self.raw);
+            let plain = bytes(name).unwrap_or_default();
+            if plain.iter().any(|byte| matches!(byte, b'<' | b'>' | b'&' | b'"')) {
+                return bytes(ap_escape_html2(self.record().pool, name, 0)).unwrap_or_default();
+            }
+            plain
+        }
+    }
+
+    /// The server's port for URLs (`UseCanonicalName`, `UseCanonicalPhysicalPort`).
+    pub(crate) fn server_port_for_url(&self) -> u16 {
+        // SAFETY: live.
+        unsafe { ap_get_server_port(self.raw) }
+    }
+
+    /// The host the client asked for, without a port.
+    pub(crate) fn host_name(&self) -> Option<&'call [u8]> {
+        // SAFETY: a string of the pool or null.
+        unsafe { bytes(self.record().hostname) }
+    }
+
+    /// The address and port the connection came in at.
+    pub(crate) fn local_address(&self) -> (&'call [u8], u16) {
+        let connection = self.connection();
+        // SAFETY: a string of the connection's pool; its address is set when it is made.
+        unsafe {
+            let port = connection.local_addr.as_ref().map_or(0, |address| address.port);
+            (bytes(connection.local_ip).unwrap_or_default(), port)
+        }
+    }
+
+    /// The host name of the listener, where one is configured.
+    pub(crate) fn listener_host(&self) -> &'call [u8] {
+        // SAFETY: as above.
+        unsafe {
+            let address = self.connection().local_addr.as_ref();
+            address.and_then(|address| bytes(address.hostname)).unwrap_or_default()
+        }
+    }
+
+    /// The client's address (mod_remoteip applies), and the connection's remote port.
+    pub(crate) fn remote_address(&self) -> (&'call [u8], u16) {
+        // SAFETY: strings of the pool; the address is set when the connection is made.
+        unsafe {
+            let port = self.connection().client_addr.as_ref().map_or(0, |address| address.port);
+            (bytes(self.record().useragent_ip).unwrap_or_default(), port)
+        }
+    }
+
+    /// The authenticated user.
+    pub(crate) fn user(&self) -> Option<&'call [u8]> {
+        // SAFETY: a string of the pool or null.
+        unsafe { bytes(self.record().user) }
+    }
+
+    /// How the user was authenticated.
+    pub(crate) fn auth_type(&self) -> Option<&'call [u8]> {
+        // SAFETY: strings of the pool or null.
+        unsafe { bytes(self.record().ap_auth_type).or_else(|| bytes(ap_auth_type(self.raw))) }
+    }
+
+    pub(crate) fn document_root(&self) -> &'call [u8] {
+        // SAFETY: live; a string of the configuration.
+        unsafe { bytes(ap_document_root(self.raw)) }.unwrap_or_default()
+    }
+
+    pub(crate) fn context_prefix(&self) -> &'call [u8] {
+        // SAFETY: live; a string of the pool.
+        unsafe { bytes(ap_context_prefix(self.raw)) }.unwrap_or_default()
+    }
+
+    pub(crate) fn context_document_root(&self) -> &'call [u8] {
+        // SAFETY: live; a string of the pool.
+        unsafe { bytes(ap_context_document_root(self.raw)) }.unwrap_or_default()
+    }
+
+    /// `http` or `https`, as URLs of this server begin.
+    pub(crate) fn scheme(&self) -> &'call [u8] {
+        // SAFETY: live; a static string of the module that answered.
+        unsafe { bytes(ap_run_http_scheme(self.raw)) }.unwrap_or(b"http")
+    }
+
+    /// Whether the connection itself is encrypted by mod_ssl.
+    pub(crate) fn is_https(&self) -> bool {
+        // SAFETY: live.
+        unsafe { shim_request_is_https(self.raw) != 0 }
+    }
+
+    /// `Apache/2.4.x …`, as `ServerTokens` allows.
+    pub(crate) fn server_software(&self) -> &'call [u8] {
+        // SAFETY: a string of the configuration.
+        unsafe { bytes(ap_get_server_banner()) }.unwrap_or_default()
+    }
+
+    /// `CGIPassAuth On`.
+    pub(crate) fn passes_credentials(&self) -> bool {
+        self.core().cgi_pass_auth() == crate::bindings::AP_CGI_PASS_AUTH_ON
+    }
+
+    /// `EnableSendfile` and `EnableMMAP` of httpd: whether the administrator switched them on, and not
+    /// off, respectively.
+    pub(crate) fn file_options(&self) -> (bool, bool) {
+        let core = self.core();
+        (core.enable_sendfile() == 1, core.enable_mmap() != 0)
+    }
+
+    /// The request's id in the logs, made now if it has none.
+    pub(crate) fn log_id(&mut self) -> &'call [u8] {
+        // SAFETY: live; the hook writes a string of the pool.
+        unsafe {
+            if (*self.raw).log_id.is_null() {
+                let mut id = std::ptr::null();
+                ap_run_generate_log_id((*self.raw).connection, self.raw, &raw mut id);
+                (*self.raw).log_id = id;
+            }
+            bytes((*self.raw).log_id).unwrap_or_default()
+        }
+    }
+
+    /// The connection's id in the logs.
+    pub(crate) fn connection_log_id(&self) -> Option<&'call [u8]> {
+        // SAFETY: a string of the connection's pool or null.
+        unsafe { bytes(self.connection().log_id) }
+    }
+
+    /// The request an internal redirect came from.
+    pub(crate) fn previous(&self) -> Option<Self> {
+        let previous = self.record().prev;
+        // SAFETY: httpd keeps the requests of a chain as long as the last.
+        (!previous.is_null()).then(|| unsafe { Self::lend(previous) })
+    }
+
+    /// Whether a content filter stands first among the output filters.
+    pub(crate) fn has_content_filter(&self) -> bool {
+        // SAFETY: the filter chain of a live request.
+        unsafe {
+            self.record().output_filters.as_ref().is_some_and(|filter| {
+                (*filter.frec).ftype < crate::bindings::ap_filter_type::AP_FTYPE_PROTOCOL
+            })
+        }
+    }
+
+    // What is decided.
+
+    /// Sets the file the URL means.
+    pub(crate) fn set_filename(&mut self, filename: &[u8]) {
+        let filename = self.pool().copy(filename);
+        // SAFETY: live; the copy lives as long as the request.
+        unsafe { (*self.raw).filename = filename };
+    }
+
+    /// Sets the handler.
+    pub(crate) fn set_handler(&mut self, handler: &'static CStr) {
+        // SAFETY: live.
+        unsafe { (*self.raw).handler = handler.as_ptr() };
+    }
+
+    /// Writes to the error log of the request's virtual host.
+    pub(crate) fn log(&self, level: Level, line: &[u8]) {
+        // SAFETY: live.
+        unsafe { log_request(self.raw, level, line) };
+    }
+}
+
+/// The request body, read through the input filters.
+pub(crate) struct RequestBody<'call> {
+    brigade: Option<Brigade<'call>>,
+    ended: bool,
+    failed: Option<ReadError>,
+}
+
+impl<'call> RequestBody<'call> {
+    pub(crate) const fn new() -> Self {
+        Self { brigade: None, ended: false, failed: None }
+    }
+
+    /// Reads some bytes, none at the end. The first read sends `100 Continue` if the client waits for
+    /// it. Blocks.
+    pub(crate) fn read(
+        &mut self,
+        request: &mut Request<'call>,
+        into: &mut [u8],
+    ) -> Result<usize, ReadError> {
+        if let Some(why) = &self.failed {
+            return Err(why.clone());
+        }
+        let read = self.some(request, into);
+        if let Err(why) = &read {
+            self.failed = Some(why.clone());
+            request.close_connection();
+        }
+        read
+    }
+
+    fn some(&mut self, request: &mut Request<'call>, into: &mut [u8]) -> Result<usize, ReadError> {
+        if self.ended || into.is_empty() {
+            return Ok(0);
+        }
+        let brigade = self.brigade.get_or_insert_with(|| request.new_brigade());
+        loop {
+            let count = match brigade.first().map_err(|status| cause(status))? {
+                Some(Bucket::End) => {
+                    self.ended = true;
+                    return Ok(0);
+                }
+                Some(Bucket::Data(data)) => {
+                    let count = data.len().min(into.len());
+                    if let (Some(to), Some(from)) = (into.get_mut(..count), data.get(..count)) {
+                        to.copy_from_slice(from);
+                    }
+                    count
+                }
+                None => {
+                    let wanted = into.len().clamp(8 * 1024, 64 * 1024);
+                    // SAFETY: live request, own brigade.
+                    let status = Status(unsafe {
+                        ap_get_brigade(
+                            request.record().input_filters,
+                            brigade.as_ptr(),
+                            ap_input_mode_t::AP_MODE_READBYTES,
+                            apr_read_type_e::APR_BLOCK_READ,
+                            wanted as i64,
+                        )
+                    });
+                    if !status.is_success() {
+                        return Err(cause(status));
+                    }
+                    continue;
+                }
+            };
+            brigade.consume(count).map_err(|status| cause(status))?;
+            return Ok(count);
+        }
+    }
+}
+
+/// What an input filter's status means.
+fn cause(status: Status) -> ReadError {
+    if status.is_timeout() {
+        return ReadError::Timeout;
+    }
+    if status.is_disconnect() {
+        return ReadError::Disconnected;
+    }
+    // SAFETY: a pure function of two numbers.
+    match unsafe { ap_map_http_request_error(status.0, 500) } {
+        400 => ReadError::Malformed,
+        408 => ReadError::Timeout,
+        413 => ReadError::TooLarge,
+        _ => ReadError::Other(status.to_string()),
+    }
+}

@@ -1,0 +1,77 @@
+//! A server of the configuration: the main one or a virtual host.
+
+use crate::bindings::{ap_get_module_config, server_rec};
+use std::ffi::c_void;
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+
+/// A server that lives at least as long as `'s`.
+#[derive(Clone, Copy)]
+pub(crate) struct Server<'s> {
+    raw: NonNull<server_rec>,
+    lives: PhantomData<&'s server_rec>,
+}
+
+impl<'s> Server<'s> {
+    /// # Safety
+    /// `raw` is a server whose configuration is not discarded during `'s`.
+    pub(crate) const unsafe fn from_raw(raw: *mut server_rec) -> Self {
+        // SAFETY: the caller's promise.
+        Self { raw: unsafe { NonNull::new_unchecked(raw) }, lives: PhantomData }
+    }
+
+    pub(crate) const fn as_ptr(self) -> *mut server_rec {
+        self.raw.as_ptr()
+    }
+
+    fn record(self) -> &'s server_rec {
+        // SAFETY: the promise made at `from_raw`; httpd does not change a server while it serves.
+        unsafe { self.raw.as_ref() }
+    }
+
+    /// This module's config of the server, as its config callback made it.
+    pub(crate) fn config(self) -> *mut c_void {
+        // SAFETY: the server is live and the module registered.
+        unsafe {
+            ap_get_module_config(self.record().module_config, &raw const crate::module::wsgi_module)
+        }
+    }
+
+    /// `ServerName` without its port, as configured.
+    pub(crate) fn name(self) -> Option<&'s [u8]> {
+        // SAFETY: a string of the configuration's pool, or null.
+        unsafe { crate::apr::bytes(self.record().server_hostname) }
+    }
+
+    /// The port of `ServerName`; 0 where it has none.
+    pub(crate) fn port(self) -> u16 {
+        self.record().port
+    }
+
+    /// Whether it is a virtual host.
+    pub(crate) fn is_virtual(self) -> bool {
+        self.record().is_virtual != 0
+    }
+
+    /// `file:line` of its definition.
+    pub(crate) fn defined_at(self) -> String {
+        // SAFETY: a string of the configuration's pool, or null.
+        let file = unsafe { crate::apr::bytes(self.record().defn_name) }.unwrap_or_default();
+        format!("{}:{}", String::from_utf8_lossy(file), self.record().defn_line_number)
+    }
+
+    /// `ServerAdmin`.
+    pub(crate) fn admin(self) -> Option<&'s [u8]> {
+        // SAFETY: a string of the configuration's pool, or null.
+        unsafe { crate::apr::bytes(self.record().server_admin) }
+    }
+
+    /// This server and all that follow it in httpd's list: from the main one, all of them.
+    pub(crate) fn and_following(self) -> impl Iterator<Item = Self> {
+        std::iter::successors(Some(self), |server| {
+            let next = server.record().next;
+            // SAFETY: a server of the same list lives as long.
+            (!next.is_null()).then(|| unsafe { Self::from_raw(next) })
+        })
+    }
+}

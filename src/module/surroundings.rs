@@ -1,0 +1,107 @@
+//! Answers to what a directive may ask of the world around its line.
+
+use crate::apr::{Pool, bytes};
+use crate::bindings::{
+    ap_server_root_relative, apr_gid_get, apr_uid_get, apr_uid_name_get, cmd_parms,
+};
+use crate::config::{Pattern, ServerIdentity, Surroundings};
+use crate::httpd::{Regex, Server, log_server};
+use std::ffi::CString;
+use std::marker::PhantomData;
+use std::ops::Range;
+use std::sync::Arc;
+use wsgi::Level;
+
+/// The surroundings of the line httpd is reading.
+pub(super) struct Lines<'a> {
+    pool: Pool<'a>,
+    server: Server<'a>,
+    lent: PhantomData<&'a cmd_parms>,
+}
+
+impl Lines<'_> {
+    /// # Safety
+    /// `parms` is what httpd called a command with, which is still running while the result lives.
+    pub(super) unsafe fn of(parms: *mut cmd_parms) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe {
+            Self {
+                pool: Pool::from_raw((*parms).temp_pool),
+                server: Server::from_raw((*parms).server),
+                lent: PhantomData,
+            }
+        }
+    }
+}
+
+impl Surroundings for Lines<'_> {
+    fn server_root_relative(&self, path: &[u8]) -> Option<Vec<u8>> {
+        // SAFETY: the pool is live and the copy NUL-terminated.
+        let resolved =
+            unsafe { bytes(ap_server_root_relative(self.pool.as_ptr(), self.pool.copy(path))) };
+        resolved.map(<[u8]>::to_vec)
+    }
+
+    fn compile(&self, pattern: &[u8]) -> Option<Arc<dyn Pattern>> {
+        Some(Arc::new(Regex::new(pattern)?))
+    }
+
+    fn server(&self) -> ServerIdentity {
+        ServerIdentity {
+            name: self.server.name().map(<[u8]>::to_vec),
+            is_virtual: self.server.is_virtual(),
+            port: self.server.port(),
+            defined_at: self.server.defined_at(),
+        }
+    }
+
+    fn warn(&self, sentence: &str) {
+        log_server(self.server, Level::Warning, sentence.as_bytes());
+    }
+
+    fn notice(&self, sentence: &str) {
+        log_server(self.server, Level::Info, sentence.as_bytes());
+    }
+
+    fn user_id(&self, name: &[u8]) -> Option<u32> {
+        let mut uid = 0;
+        let mut gid = 0;
+        if let Some(id) = number(name) {
+            let mut found = std::ptr::null_mut();
+            // SAFETY: the pool is live; the name is written on success.
+            let status = unsafe { apr_uid_name_get(&raw mut found, id, self.pool.as_ptr()) };
+            return (status == 0).then_some(id);
+        }
+        let name = CString::new(name).ok()?;
+        // SAFETY: the pool is live; both ids are written on success.
+        let status =
+            unsafe { apr_uid_get(&raw mut uid, &raw mut gid, name.as_ptr(), self.pool.as_ptr()) };
+        (status == 0).then_some(uid)
+    }
+
+    fn group_id(&self, name: &[u8]) -> Option<u32> {
+        if let Some(id) = number(name) {
+            return Some(id);
+        }
+        let name = CString::new(name).ok()?;
+        let mut gid = 0;
+        // SAFETY: the pool is live; the id is written on success.
+        let status = unsafe { apr_gid_get(&raw mut gid, name.as_ptr(), self.pool.as_ptr()) };
+        (status == 0).then_some(gid)
+    }
+
+    fn is_root(&self) -> bool {
+        crate::posix::is_root()
+    }
+}
+
+/// The id in `#id`.
+fn number(name: &[u8]) -> Option<u32> {
+    std::str::from_utf8(name.strip_prefix(b"#")?).ok()?.parse().ok()
+}
+
+impl Pattern for Regex {
+    fn find(&self, subject: &[u8]) -> Option<Vec<Option<Range<usize>>>> {
+        Self::find(self, subject)
+    }
+}

@@ -1,0 +1,190 @@
+//! A look at a Python installation before anything is started with it, with the eyes of the user that
+//! will have to read it. What is wrong becomes one sentence at `apachectl configtest`, not a child that
+//! dies again and again ("No module named 'encodings'").
+#![forbid(unsafe_code)]
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// Whom the files must be readable for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reader {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+}
+
+/// The home to start Python with: `…/bin/python` is taken for the directory it belongs to.
+pub(crate) fn normalised(home: &Path) -> PathBuf {
+    let is_program = home.is_file()
+        && home.file_name().is_some_and(|name| name.to_string_lossy().starts_with("python"));
+    match home.parent() {
+        Some(bin) if is_program && bin.ends_with("bin") => bin.parent().unwrap_or(home).to_owned(),
+        _ => home.to_owned(),
+    }
+}
+
+/// Checks `home` for Python `version` (such as `3.11`). `named` is how the administrator named it.
+///
+/// # Errors
+/// One sentence naming the path and what is wrong with it.
+pub(crate) fn check(named: &str, home: &Path, version: &str, reader: Reader) -> Result<(), String> {
+    let shown = home.display();
+    let metadata = home
+        .metadata()
+        .map_err(|why| format!("{named} names '{shown}', which cannot be looked at: {why}"))?;
+    if !metadata.is_dir() {
+        return Err(format!(
+            "{named} names '{shown}', which is no directory; it takes the directory of a virtual \
+             environment or the prefix of a Python installation"
+        ));
+    }
+    readable(named, home, reader)?;
+    match std::fs::read_to_string(home.join("pyvenv.cfg")) {
+        Ok(settings) => check_venv(named, home, &settings, version, reader),
+        Err(_) => check_prefix(named, home, version),
+    }
+}
+
+/// Checks the installation the module itself was built for, which is used when nobody names another.
+pub(crate) fn check_default(program: &Path, version: &str, reader: Reader) -> Result<(), String> {
+    let named = format!("the module was built for Python {version}, which");
+    match program.parent().and_then(Path::parent) {
+        Some(prefix) if program.is_file() => readable(&named, prefix, reader),
+        _ => Ok(()),
+    }
+}
+
+fn check_venv(
+    named: &str,
+    home: &Path,
+    settings: &str,
+    version: &str,
+    reader: Reader,
+) -> Result<(), String> {
+    let shown = home.display();
+    let value = |name: &str| {
+        settings.lines().find_map(|line| {
+            let (key, value) = line.split_once('=')?;
+            (key.trim() == name).then(|| value.trim())
+        })
+    };
+    if let Some(theirs) = value("version").or_else(|| value("version_info"))
+        && major_minor(theirs) != major_minor(version)
+    {
+        let theirs = major_minor(theirs).join(".");
+        return Err(format!(
+            "{named} names '{shown}', a virtual environment for Python {theirs}, but this module was \
+             built for Python {version}: make it anew with python{version} -m venv, or build the module \
+             with PYTHON=python{theirs}"
+        ));
+    }
+    if let Some(base) = value("home") {
+        let named = format!("{named} names '{shown}', a virtual environment of a Python that");
+        readable(&named, Path::new(base), reader)?;
+    }
+    Ok(())
+}
+
+fn check_prefix(named: &str, home: &Path, version: &str) -> Result<(), String> {
+    let library = format!("python{version}");
+    let found = ["lib", "lib64"].iter().any(|lib| home.join(lib).join(&library).is_dir());
+    if found {
+        return Ok(());
+    }
+    Err(format!(
+        "{named} names '{}', which is neither a virtual environment (no pyvenv.cfg) nor the prefix of a \
+         Python {version} (no lib/{library})",
+        home.display()
+    ))
+}
+
+/// Is the directory, and each above it, open to the reader?
+fn readable(named: &str, directory: &Path, reader: Reader) -> Result<(), String> {
+    let mut above: Vec<&Path> = directory.ancestors().collect();
+    above.reverse();
+    for path in above {
+        let Ok(metadata) = path.metadata() else { continue };
+        let bits = if reader.uid == 0 {
+            0o7
+        } else if metadata.uid() == reader.uid {
+            metadata.mode() >> 6
+        } else if metadata.gid() == reader.gid {
+            metadata.mode() >> 3
+        } else {
+            metadata.mode()
+        };
+        if bits & 0o1 == 0 {
+            return Err(format!(
+                "{named} lies in '{}', which the user Apache runs as (uid {}) cannot enter: '{}' has \
+                 mode {:04o}",
+                directory.display(),
+                reader.uid,
+                path.display(),
+                metadata.mode() & 0o7777
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn major_minor(version: &str) -> Vec<String> {
+    version.split('.').take(2).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    const NOBODY: Reader = Reader { uid: 65534, gid: 65534 };
+
+    /// A scratch directory that everybody can enter.
+    fn scratch(name: &str) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("mod_wsgi_rs-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(&path).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        path
+    }
+
+    #[test]
+    fn a_home_is_a_virtual_environment_of_our_version_or_a_prefix() {
+        let home = scratch("home");
+        let check = |home: &Path| check("WSGIPythonHome", home, "3.11", NOBODY);
+        let refusal = |home: &Path| check(home).unwrap_err();
+        assert!(refusal(&home).contains("neither a virtual environment"));
+        fs::create_dir_all(home.join("lib/python3.11")).unwrap();
+        assert_eq!(check(&home), Ok(()));
+        fs::write(home.join("pyvenv.cfg"), "home = /usr/bin\nversion = 3.11.2\n").unwrap();
+        assert_eq!(check(&home), Ok(()));
+        fs::write(home.join("pyvenv.cfg"), "home = /usr/bin\nversion = 3.13.0\n").unwrap();
+        assert!(
+            refusal(&home).contains("for Python 3.13, but this module was built for Python 3.11")
+        );
+        assert!(refusal(&home.join("none")).contains("cannot be looked at"));
+        assert!(refusal(&home.join("pyvenv.cfg")).contains("is no directory"));
+        fs::remove_dir_all(home).unwrap();
+    }
+
+    #[test]
+    fn a_home_must_be_open_to_the_user_apache_runs_as() {
+        let home = scratch("closed");
+        let inner = home.join("venv");
+        fs::create_dir_all(inner.join("lib/python3.11")).unwrap();
+        fs::set_permissions(&home, fs::Permissions::from_mode(0o700)).unwrap();
+        let why = check("WSGIPythonHome", &inner, "3.11", NOBODY).unwrap_err();
+        assert!(why.contains("cannot enter") && why.contains("0700"), "{why}");
+        fs::remove_dir_all(home).unwrap();
+    }
+
+    #[test]
+    fn a_program_stands_for_its_installation() {
+        let home = scratch("program");
+        fs::create_dir_all(home.join("bin")).unwrap();
+        fs::write(home.join("bin/python3"), "").unwrap();
+        assert_eq!(normalised(&home.join("bin/python3")), home);
+        assert_eq!(normalised(&home), home);
+        fs::remove_dir_all(home).unwrap();
+    }
+}

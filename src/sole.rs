@@ -1,0 +1,111 @@
+//! Does this configuration put one application only into Apache's own processes? (design decision D5)
+#![forbid(unsafe_code)]
+
+use crate::config::{Location, ProcessConfig, ScriptAlias};
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// A server's name and port as configured, and the aliases in force there.
+pub(crate) struct AliasesOf<'a> {
+    pub(crate) name: &'a [u8],
+    pub(crate) port: u16,
+    pub(crate) aliases: Vec<&'a ScriptAlias>,
+}
+
+/// Whether the aliases of `servers` that are served by `process_group` all mean one application group,
+/// and nothing else in the configuration names another. When in doubt they do not: then each group gets
+/// the interpreter mod_wsgi would give it.
+pub(crate) fn is_sole(
+    process: &ProcessConfig,
+    process_group: &[u8],
+    servers: &[AliasesOf<'_>],
+) -> bool {
+    // Such a line may hold for a part of an alias' URLs, or name the main interpreter for others.
+    if process.application_group_lines > 0 {
+        return false;
+    }
+    let mut groups = HashSet::new();
+    for server in servers {
+        for alias in &server.aliases {
+            if alias.process_group.as_deref().unwrap_or_default() != process_group {
+                continue;
+            }
+            match group(server, alias) {
+                Some(group) => groups.insert(group),
+                None => return false,
+            };
+        }
+    }
+    groups.len() == 1
+}
+
+/// What tells an alias' application group from others; `None` when that depends on the request.
+fn group(server: &AliasesOf<'_>, alias: &ScriptAlias) -> Option<Vec<u8>> {
+    let Location::Prefix(prefix) = &alias.location else { return None };
+    if alias.target.ends_with(b"/") || Path::new(OsStr::from_bytes(&alias.target)).is_dir() {
+        return None;
+    }
+    let port = if matches!(server.port, 80 | 443) { 0 } else { server.port };
+    let server_name = || [server.name, b":", port.to_string().as_bytes()].concat();
+    match alias.application_group.as_deref() {
+        None | Some(b"%{RESOURCE}") => {
+            Some([b"%", &server_name()[..], b"|", prefix, b"|", &alias.target].concat())
+        }
+        Some(b"%{SERVER}") => Some([b"%", &server_name()[..]].concat()),
+        Some(literal) if !literal.starts_with(b"%") => Some(literal.to_vec()),
+        Some(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn alias(prefix: &str, target: &str, application_group: Option<&str>) -> ScriptAlias {
+        ScriptAlias {
+            location: Location::Prefix(prefix.as_bytes().into()),
+            target: target.as_bytes().into(),
+            process_group: None,
+            application_group: application_group.map(|group| group.as_bytes().into()),
+            callable_object: None,
+            pass_authorization: None,
+        }
+    }
+
+    #[test]
+    fn one_application_is_alone_and_two_are_not() {
+        let a = alias("/", "/srv/a.wsgi", None);
+        let b = alias("/b", "/srv/b.wsgi", None);
+        let named = alias("/", "/srv/a.wsgi", Some("site"));
+        let named_too = alias("/x", "/srv/x.wsgi", Some("site"));
+        let by_host = alias("/", "/srv/a.wsgi", Some("%{HOST}"));
+        let folder = alias("/", "/tmp", None);
+        let table: [(&[(&str, u16, &[&ScriptAlias])], bool); 9] = [
+            (&[("x", 0, &[&a])], true),
+            (&[("x", 80, &[&a]), ("x", 443, &[&a])], true),
+            (&[("x", 0, &[&a]), ("y", 0, &[&a])], false),
+            (&[("x", 0, &[&a, &b])], false),
+            (&[("x", 0, &[&named]), ("y", 0, &[&named_too])], true),
+            (&[("x", 0, &[&named, &b])], false),
+            (&[("x", 0, &[&by_host])], false),
+            (&[("x", 0, &[&folder])], false),
+            (&[("x", 0, &[])], false),
+        ];
+        for (servers, expected) in table {
+            let servers: Vec<_> = servers
+                .iter()
+                .map(|(name, port, aliases)| AliasesOf {
+                    name: name.as_bytes(),
+                    port: *port,
+                    aliases: aliases.to_vec(),
+                })
+                .collect();
+            assert_eq!(is_sole(&ProcessConfig::default(), b"", &servers), expected);
+        }
+        let lines = ProcessConfig { application_group_lines: 1, ..ProcessConfig::default() };
+        let servers = [AliasesOf { name: b"x", port: 0, aliases: vec![&a] }];
+        assert!(!is_sole(&lines, b"", &servers));
+    }
+}

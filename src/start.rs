@@ -1,0 +1,198 @@
+//! From the configuration to a child process that serves: checked at configtest, prepared as root,
+//! started in each child. Python starts here, in children only (design decision D6).
+#![forbid(unsafe_code)]
+
+use crate::apr::Pool;
+use crate::config::ProcessOptions;
+use crate::httpd::{CheckConfig, ChildInit, Facts, PostConfig, Server};
+use crate::module::{process_config, server_config};
+use crate::sole::{AliasesOf, is_sole};
+use std::sync::OnceLock;
+
+/// This module's hooks on the life of the server.
+pub(crate) struct Start;
+
+/// What requests need to know of the process they are served in.
+pub(crate) struct Child {
+    pub(crate) options: ProcessOptions,
+    /// One application only is served here (design decision D5).
+    pub(crate) sole: bool,
+    #[cfg(feature = "embedded")]
+    pub(crate) host: Option<host::Host>,
+}
+
+/// Set once in each child process, which never sees another configuration.
+static CHILD: OnceLock<Child> = OnceLock::new();
+
+impl Child {
+    pub(crate) fn get() -> Option<&'static Self> {
+        CHILD.get()
+    }
+}
+
+impl CheckConfig for Start {
+    fn check(_configuration: Pool<'_>, main: Server<'_>) -> Result<(), String> {
+        let Some(config) = process_config(main) else { return Ok(()) };
+        let options = ProcessOptions::resolve(config);
+        #[cfg(feature = "embedded")]
+        embedded::check(&options)?;
+        #[cfg(not(feature = "embedded"))]
+        drop(options);
+        Ok(())
+    }
+}
+
+impl PostConfig for Start {
+    fn prepare(configuration: Pool<'_>, _main: Server<'_>) -> Result<(), String> {
+        Facts::find_https_lookup();
+        let version = concat!("mod_wsgi_rs/", env!("CARGO_PKG_VERSION"));
+        Facts::add_version_component(configuration, version);
+        #[cfg(feature = "embedded")]
+        Facts::add_version_component(configuration, &format!("Python/{}", host::PYTHON_VERSION));
+        Ok(())
+    }
+}
+
+impl ChildInit for Start {
+    fn start(child: Pool<'_>, main: Server<'_>) {
+        let Some(config) = process_config(main) else { return };
+        let options = ProcessOptions::resolve(config);
+        let servers: Vec<AliasesOf<'_>> = main
+            .and_following()
+            .map(|server| AliasesOf {
+                name: server.name().unwrap_or_default(),
+                port: server.port(),
+                aliases: server_config(server)
+                    .map(|config| config.script_aliases.iter().map(AsRef::as_ref).collect())
+                    .unwrap_or_default(),
+            })
+            .collect();
+        let sole = is_sole(config, b"", &servers);
+        #[cfg(feature = "embedded")]
+        let host = embedded::start(&options, main);
+        let started = CHILD.set(Child {
+            options,
+            sole,
+            #[cfg(feature = "embedded")]
+            host,
+        });
+        if started.is_ok() {
+            child.adopt(Stop);
+        }
+    }
+}
+
+/// Dropped with the child's pool, on the thread that started Python.
+struct Stop;
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        #[cfg(feature = "embedded")]
+        if let Some(host) = Child::get().and_then(|child| child.host.as_ref()) {
+            host.stop();
+        }
+    }
+}
+
+#[cfg(feature = "embedded")]
+mod embedded {
+    //! Python in Apache's own processes.
+
+    use crate::config::{HashSeed, ProcessOptions};
+    use crate::httpd::{Facts, Mpm, Server, ServerLogHandle};
+    use crate::posix;
+    use crate::python_home::{self, Reader};
+    use host::{ApacheFacts, Host, HostOptions};
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    use std::path::{Path, PathBuf};
+    use std::sync::Arc;
+    use wsgi::Level;
+
+    /// Would Python start in the children?
+    pub(super) fn check(options: &ProcessOptions) -> Result<(), String> {
+        if options.restrict_embedded {
+            return Ok(());
+        }
+        let (uid, gid) = if posix::is_root() { Facts::account() } else { posix::account() };
+        let reader = Reader { uid, gid };
+        match home(options) {
+            Some(home) => python_home::check("WSGIPythonHome", &home, host::PYTHON_VERSION, reader),
+            None => {
+                let program = Path::new(host::BUILT_FOR);
+                python_home::check_default(program, host::PYTHON_VERSION, reader)
+            }
+        }
+    }
+
+    /// Starts Python, unless the configuration keeps it out of Apache's processes.
+    pub(super) fn start(options: &ProcessOptions, main: Server<'_>) -> Option<Host> {
+        if options.restrict_embedded {
+            return None;
+        }
+        let log = Arc::new(ServerLogHandle::of(main));
+        match Host::start(host_options(options), Arc::clone(&log) as Arc<dyn host::ServerLog>) {
+            Ok(host) => Some(host),
+            Err(why) => {
+                let line = format!("WSGI0036: Python cannot be started in this process: {why}");
+                host::ServerLog::log(&*log, Level::Critical, line.as_bytes());
+                None
+            }
+        }
+    }
+
+    fn host_options(options: &ProcessOptions) -> HostOptions {
+        let mpm = Mpm::query();
+        let interpreter = options.interpreter(b"", b"");
+        HostOptions {
+            python_home: home(options),
+            python_path: interpreter
+                .python_path
+                .iter()
+                .flat_map(|path| path.split(|&byte| byte == b':'))
+                .filter(|path| !path.is_empty())
+                .map(path)
+                .collect(),
+            python_eggs: options.python_eggs.as_deref().map(path),
+            optimize: u8::try_from(options.python_optimize).unwrap_or(u8::MAX),
+            warnings: options
+                .python_warnings
+                .iter()
+                .map(|warning| String::from_utf8_lossy(warning).into_owned())
+                .collect(),
+            hash_seed: Some(match options.hash_seed {
+                HashSeed::Random => host::HashSeed::Random,
+                HashSeed::Fixed(seed) => host::HashSeed::Fixed(seed),
+            }),
+            write_bytecode: options.write_bytecode,
+            switch_interval: interpreter.switch_interval,
+            destroy_interpreters: options.destroy_interpreter,
+            restrict_stdin: interpreter.restrict_stdin,
+            restrict_stdout: interpreter.restrict_stdout,
+            restrict_signal: interpreter.restrict_signal,
+            single_process: Facts::is_single_process(),
+            process_group: String::new(),
+            multithread: mpm.threads != 1,
+            multiprocess: mpm.processes != 1,
+            run_once: false,
+            maximum_processes: mpm.processes,
+            threads_per_process: mpm.threads,
+            apache: Some(ApacheFacts {
+                version: Facts::VERSION,
+                description: Facts::description(),
+                mpm_name: mpm.name,
+                build_date: Facts::built(),
+                maximum_processes: mpm.processes,
+                threads_per_process: mpm.threads,
+            }),
+        }
+    }
+
+    fn home(options: &ProcessOptions) -> Option<PathBuf> {
+        options.python_home.as_deref().map(|home| python_home::normalised(&path(home)))
+    }
+
+    fn path(bytes: &[u8]) -> PathBuf {
+        PathBuf::from(OsStr::from_bytes(bytes))
+    }
+}

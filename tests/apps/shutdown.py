@@ -1,0 +1,67 @@
+"""Leaves traces in files, so that a test can see what happened after the last response."""
+
+import atexit
+import os
+import threading
+import time
+
+from by_path import answer, by_path
+
+
+def note(path, text):
+    with open(path, "a") as file:
+        file.write(f"{text}\n")
+
+
+def at_exit(environ, start_response):
+    """?<file> gets a line when the interpreter ends."""
+    atexit.register(note, environ["QUERY_STRING"], "atexit ran")
+    return answer(start_response, str(os.getpid()))
+
+
+def thread(environ, start_response):
+    """A thread that is no daemon, and needs a while to end once <file>.stop exists."""
+
+    def work(path):
+        deadline = time.monotonic() + 8
+        while not os.path.exists(path + ".stop") and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(0.5)
+        note(path, "thread ended")
+
+    threading.Thread(target=work, args=(environ["QUERY_STRING"],)).start()
+    return answer(start_response, str(os.getpid()))
+
+
+def daemon_thread(environ, start_response):
+    """Must not keep anybody from leaving."""
+    threading.Thread(target=time.sleep, args=(3600,), daemon=True).start()
+    return answer(start_response, str(os.getpid()))
+
+
+def busy_thread(environ, start_response):
+    """A daemon thread that always wants the GIL."""
+
+    def spin():
+        while True:
+            sum(range(1000))
+
+    threading.Thread(target=spin, daemon=True).start()
+    return answer(start_response, str(os.getpid()))
+
+
+def gate(environ, start_response):
+    """Answers in two halves; the second comes once ?<file> exists."""
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    yield b"first half,"
+    deadline = time.monotonic() + 10
+    while not os.path.exists(environ["QUERY_STRING"]) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    yield b"second half"
+
+
+def pid(environ, start_response):
+    return answer(start_response, str(os.getpid()))
+
+
+application = by_path(globals())

@@ -1,0 +1,100 @@
+"""Every conf-examples/*.conf is started, and answers what its comments promise.
+
+An example says what it answers in lines like `# Answers: GET /path -> 200 text`. It may use
+${EXAMPLE_PORT}, ${EXAMPLE_TLS_PORT}, ${EXAMPLE_ROOT} (a readable copy of conf-examples),
+${EXAMPLE_CERTIFICATE}, ${EXAMPLE_KEY}, ${EXAMPLE_VENV} (with Django and Flask) and
+${EXAMPLE_PACKAGES} (its site-packages), and whatever else Apache lets it Define.
+"""
+
+import http.client
+import re
+import shutil
+import ssl
+
+import pytest
+from harness.conf import Conf
+from harness.env import REPO
+
+FOLDER = REPO / "conf-examples"
+EXAMPLES = sorted(FOLDER.glob("*.conf"))
+ANSWERS = re.compile(
+    r"^# Answers: (?P<method>[A-Z]+) (?P<path>\S+) -> (?P<status>\d+) ?(?P<text>.*)$", re.M
+)
+MODULES = (
+    *("alias", "mime", "dir", "env", "setenvif", "headers", "rewrite", "filter", "deflate"),
+    *("authn_core", "socache_shmcb", "ssl", "http2"),
+)
+
+needs_examples = pytest.mark.skipif(not EXAMPLES, reason="conf-examples is empty")
+
+
+def without_comments(text):
+    return re.sub(r"^\s*#.*$", "", text, flags=re.M)
+
+
+@pytest.fixture
+def example_root(servers):
+    """conf-examples, where Apache's user can read it."""
+    root = servers.base / "conf-examples"
+    if not root.exists():
+        shutil.copytree(FOLDER, root)
+        for path in [root, *root.rglob("*")]:
+            path.chmod(0o755 if path.is_dir() else 0o644)
+    return root
+
+
+def wrapped(example, root, certificate, packages):
+    """The example inside what an installed Apache has around it."""
+    text = without_comments(example.read_text())
+    defines = {
+        # An example with a Listen of its own gets the second port for it.
+        "EXAMPLE_PORT": "${PORT2}"
+        if re.search(r"^\s*Listen\s+\S*EXAMPLE_PORT", text, re.M)
+        else "${PORT}",
+        "EXAMPLE_TLS_PORT": "${PORT2}",
+        "EXAMPLE_ROOT": root,
+        "EXAMPLE_CERTIFICATE": certificate[0],
+        "EXAMPLE_KEY": certificate[1],
+        "EXAMPLE_VENV": packages.parents[2],
+        "EXAMPLE_PACKAGES": packages,
+    }
+    lines = [f"Define {name} {value}" for name, value in defines.items()]
+    return Conf("\n".join([*lines, f"Include {root}/{example.name}"]), MODULES)
+
+
+def fetch(server, example, method, path):
+    """(status, text) over TLS where the example speaks it, from the port it listens on."""
+    text = without_comments(example.read_text())
+    own_port = re.search(r"^\s*Listen\s+\S*EXAMPLE_", text, re.M)
+    port = server.port2 if own_port else server.port
+    if re.search(r"SSLEngine\s+on", text, re.I):
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=15, context=context)
+    else:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=15)
+    try:
+        connection.request(method, path, headers={"Host": f"localhost:{port}"})
+        response = connection.getresponse()
+        return response.status, response.read().decode()
+    finally:
+        connection.close()
+
+
+@needs_examples
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_begins_with_when_one_wants_it_and_promises_an_answer(example):
+    text = example.read_text()
+    assert text.startswith("# ")
+    assert ANSWERS.search(text), "no line `# Answers: GET /path -> 200 text`"
+
+
+@needs_examples
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_starts_and_answers(serve, example, example_root, certificate, packages):
+    server = serve(wrapped(example, example_root, certificate, packages), private=True)
+    # The example may load again what an installed Apache has loaded.
+    server.log.allow("AH01574: module .* is already loaded")
+    for promise in ANSWERS.finditer(example.read_text()):
+        status, text = fetch(server, example, promise["method"], promise["path"])
+        assert (status, promise["text"] in text) == (int(promise["status"]), True), text
