@@ -23,7 +23,13 @@ mod sole;
 mod start;
 
 /// Apache's headers, by bindgen from `apache-headers/wrapper.h`.
-#[allow(warnings, unsafe_code, clippy::all, clippy::undocumented_unsafe_blocks, reason = "generated")]
+#[allow(
+    warnings,
+    unsafe_code,
+    clippy::all,
+    clippy::undocumented_unsafe_blocks,
+    reason = "generated"
+)]
 mod bindings {
     include!(concat!(env!("OUT_DIR"), "/bindings.rs"));
 }

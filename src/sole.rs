@@ -82,7 +82,8 @@ mod tests {
         let named_too = alias("/x", "/srv/x.wsgi", Some("site"));
         let by_host = alias("/", "/srv/a.wsgi", Some("%{HOST}"));
         let folder = alias("/", "/tmp", None);
-        let table: [(&[(&str, u16, &[&ScriptAlias])], bool); 9] = [
+        type Server<'a> = (&'a str, u16, &'a [&'a ScriptAlias]);
+        let table: [(&[Server<'_>], bool); 9] = [
             (&[("x", 0, &[&a])], true),
             (&[("x", 80, &[&a]), ("x", 443, &[&a])], true),
             (&[("x", 0, &[&a]), ("y", 0, &[&a])], false),

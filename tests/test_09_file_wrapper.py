@@ -3,6 +3,7 @@
 import pytest
 from harness.client import head, read_until, split
 from harness.conf import Conf
+from harness.httpd import wait_until
 
 SMALL = "0123456789abcdefghijklmnopqrstuvwxyz\n"
 LARGE = "".join(f"line {n:07}\n" for n in range(200_000))
@@ -149,18 +150,15 @@ def test_the_file_is_closed_when_the_client_leaves_and_nobody_complains(server):
 
 
 def test_no_descriptors_are_left_open(server):
-    def open_files():
-        # The server's own log and pipes are constant; a leak grows with the requests.
-        pid = server.children()[0]
-        return len(server.open_files(pid))
+    def files():
+        (pid,) = server.children()
+        return [name for name in server.open_files(pid) if "/files/" in name]
 
     for mount in MOUNTS:
-        server.get(f"{mount}/whole?small")
-    before = open_files()
-    for _ in range(10):
-        for mount in MOUNTS:
-            server.get(f"{mount}/whole?small")
-    assert open_files() <= before + 3
+        for path in ("/whole?small", "/whole?large&length=10", "/subclass?small", "/closing?small"):
+            server.get(mount + path)
+    server.log.expect("the file was closed", count=len(MOUNTS))
+    wait_until(lambda: not files(), "every file to be closed")
 
 
 def test_the_wrapper_by_hand(server):

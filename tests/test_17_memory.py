@@ -7,6 +7,7 @@ import subprocess
 import pytest
 from harness.client import head, read_until
 from harness.conf import Conf
+from harness.httpd import wait_until
 
 MEMORY = Conf(
     """
@@ -123,7 +124,6 @@ def test_failing_requests_leave_nothing_behind(serve):
     for _ in range(100):
         fail()
     server.log.wait_for(r"close\(\) was called", count=360)
-    threads, files = counts()
-    assert threads == before[0]
-    # A connection or two may still be lingering.
-    assert files <= before[1] + 8
+    assert counts()[0] == before[0]
+    # Apache lets the last connections linger a while.
+    wait_until(lambda: counts()[1] <= before[1] + 4, "connections and files to be closed")

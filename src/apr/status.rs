@@ -1,8 +1,7 @@
 //! `apr_status_t`, and what its values mean.
 
 use crate::bindings::{
-    apr_status_t, apr_strerror, shim_status_is_enospc, shim_status_is_eof, shim_status_is_reset,
-    shim_status_is_timeup,
+    apr_status_t, apr_strerror, shim_status_is_eof, shim_status_is_reset, shim_status_is_timeup,
 };
 use std::ffi::CStr;
 use std::fmt;
@@ -27,12 +26,6 @@ impl Status {
         // SAFETY: compares a number.
         unsafe { shim_status_is_eof(self.0) != 0 || shim_status_is_reset(self.0) != 0 }
     }
-
-    /// A limit was exceeded.
-    pub(crate) fn is_full(self) -> bool {
-        // SAFETY: compares a number.
-        unsafe { shim_status_is_enospc(self.0) != 0 }
-    }
 }
 
 impl fmt::Display for Status {
@@ -54,7 +47,6 @@ mod tests {
         assert!(Status(0).is_success());
         assert!(Status(libc::ECONNRESET).is_disconnect());
         assert!(Status(libc::EPIPE).is_disconnect());
-        assert!(Status(libc::ENOSPC).is_full());
         assert!(!Status(libc::EACCES).is_disconnect());
         assert_eq!(Status(libc::EACCES).to_string(), "Permission denied");
     }

@@ -3,7 +3,6 @@
 use super::{Pool, bytes};
 use crate::bindings::{
     apr_table_addn, apr_table_elts, apr_table_entry_t, apr_table_get, apr_table_setn, apr_table_t,
-    apr_table_unset,
 };
 use std::ffi::CStr;
 use std::marker::PhantomData;
@@ -65,12 +64,6 @@ impl<'p> Table<'p> {
         // SAFETY: the caller's promise.
         unsafe { apr_table_addn(self.raw, name.cast(), value.cast()) };
     }
-
-    /// Removes a name.
-    pub(crate) fn unset(self, name: &CStr) {
-        // SAFETY: the table is live.
-        unsafe { apr_table_unset(self.raw, name.as_ptr()) };
-    }
 }
 
 #[cfg(test)]
@@ -91,8 +84,6 @@ mod tests {
             let mut pairs = Vec::new();
             table.each(|name, value| pairs.push((name.to_vec(), value.to_vec())));
             assert_eq!(pairs, [(b"B".to_vec(), b"3".to_vec()), (b"a".to_vec(), b"2".to_vec())]);
-            table.unset(c"B");
-            assert_eq!(table.get(c"b"), None);
         });
     }
 }

@@ -2,11 +2,10 @@
 
 use crate::apr::Pool;
 use crate::bindings::{
-    AP_MPMQ_MAX_DAEMON_USED, AP_MPMQ_MAX_DAEMONS, AP_MPMQ_MAX_THREADS,
-    AP_SERVER_MAJORVERSION_NUMBER, AP_SERVER_MINORVERSION_NUMBER, AP_SERVER_PATCHLEVEL_NUMBER,
-    ap_add_version_component, ap_exists_config_define, ap_get_server_built,
-    ap_get_server_description, ap_mpm_query, ap_show_mpm, ap_unixd_config,
-    shim_register_https_lookup,
+    AP_MPMQ_MAX_DAEMONS, AP_MPMQ_MAX_THREADS, AP_SERVER_MAJORVERSION_NUMBER,
+    AP_SERVER_MINORVERSION_NUMBER, AP_SERVER_PATCHLEVEL_NUMBER, ap_add_version_component,
+    ap_exists_config_define, ap_get_server_built, ap_get_server_description, ap_mpm_query,
+    ap_show_mpm, ap_unixd_config, shim_register_https_lookup,
 };
 use std::ffi::c_int;
 
@@ -81,11 +80,7 @@ impl Mpm {
     pub(crate) fn query() -> Self {
         // SAFETY: a static string of the MPM.
         let name = unsafe { text(ap_show_mpm()) };
-        let processes = number(AP_MPMQ_MAX_DAEMON_USED)
-            .filter(|&most| most > 0)
-            .or_else(|| number(AP_MPMQ_MAX_DAEMONS))
-            .unwrap_or(1)
-            .max(1);
+        let processes = number(AP_MPMQ_MAX_DAEMONS).unwrap_or(1).max(1);
         let threads = number(AP_MPMQ_MAX_THREADS).unwrap_or(1).max(1);
         Self { name, processes, threads }
     }

@@ -15,7 +15,10 @@ pub(crate) fn guard<T>(failure: T, body: impl FnOnce() -> T) -> T {
 /// the module; the hook is the same every time.
 pub(crate) fn install_panic_hook() {
     std::panic::set_hook(Box::new(|panic| {
-        let message = panic.payload_as_str().unwrap_or("no message");
+        let payload = panic.payload();
+        let text = payload.downcast_ref::<&str>().copied();
+        let message = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+        let message = message.unwrap_or("no message");
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         let line = format!("internal error in mod_wsgi_rs: {message} at {place}");
         log_process(Level::Critical, line.as_bytes());

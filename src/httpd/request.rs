@@ -439,7 +439,7 @@ impl<'call> RequestBody<'call> {
         }
         let brigade = self.brigade.get_or_insert_with(|| request.new_brigade());
         loop {
-            let count = match brigade.first().map_err(|status| cause(status))? {
+            let count = match brigade.first().map_err(cause)? {
                 Some(Bucket::End) => {
                     self.ended = true;
                     return Ok(0);
@@ -469,7 +469,7 @@ impl<'call> RequestBody<'call> {
                     continue;
                 }
             };
-            brigade.consume(count).map_err(|status| cause(status))?;
+            brigade.consume(count).map_err(cause)?;
             return Ok(count);
         }
     }

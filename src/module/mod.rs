@@ -16,6 +16,7 @@ pub(crate) use configs::{
 /// What `LoadModule wsgi_module …` looks for. Not `#[used]`: the tests of this crate would then have to
 /// link httpd itself (docs/safety.md).
 #[unsafe(no_mangle)]
+#[expect(unreachable_pub, reason = "the linker exports it, not the crate")]
 pub static mut wsgi_module: module = module {
     version: MODULE_MAGIC_NUMBER_MAJOR as i32,
     minor_version: MODULE_MAGIC_NUMBER_MINOR as i32,

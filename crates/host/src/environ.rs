@@ -8,8 +8,13 @@ use wsgi::{Environ, Key};
 /// The interned names of one interpreter, and its memory of values that come again and again.
 pub(crate) struct Names {
     keys: Vec<Shelf>,
-    steady: Mutex<Vec<Option<(Box<[u8]>, Shelf)>>>,
+    steady: Mutex<Vec<Option<SteadyValue>>>,
     headers: Mutex<Vec<Option<HeaderName>>>,
+}
+
+struct SteadyValue {
+    bytes: Box<[u8]>,
+    text: Shelf,
 }
 
 struct HeaderName {
@@ -46,14 +51,15 @@ impl Names {
         }
         let mut steady = lock(&self.steady);
         let Some(slot) = steady.get_mut(key as usize) else { return text(py, key, value) };
-        if let Some((bytes, kept)) = slot
-            && **bytes == *value
+        if let Some(known) = slot
+            && *known.bytes == *value
         {
-            return Ok(kept.get(py));
+            return Ok(known.text.get(py));
         }
         let object = text(py, key, value)?;
-        if let Some((_, old)) = slot.replace((value.into(), Shelf::keep(object.clone()))) {
-            old.clear(py);
+        let known = SteadyValue { bytes: value.into(), text: Shelf::keep(object.clone()) };
+        if let Some(old) = slot.replace(known) {
+            old.text.clear(py);
         }
         Ok(object)
     }

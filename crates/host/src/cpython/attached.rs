@@ -157,13 +157,6 @@ impl<'py> Attached<'py> {
         }
     }
 
-    /// The `builtins` module's dict, for the globals of code that is run by hand.
-    pub(crate) fn builtins(self) -> Object<'py> {
-        // SAFETY: attached; PyEval_GetBuiltins returns a borrowed reference and never null while
-        // a thread state is current.
-        unsafe { Object::from_borrowed(self, ffi::PyEval_GetBuiltins()) }
-    }
-
     /// `sys.modules`.
     pub(crate) fn modules(self) -> Object<'py> {
         // SAFETY: attached; a borrowed reference to the interpreter's own dict.
@@ -186,11 +179,5 @@ impl<'py> Attached<'py> {
             let raw = ffi::PySys_GetObject(name.as_ptr());
             (!raw.is_null()).then(|| Object::from_borrowed(self, raw))
         }
-    }
-
-    /// Runs pending signal handlers and reports an interrupt.
-    pub(crate) fn check_signals(self) -> Result<'py, ()> {
-        // SAFETY: attached.
-        if unsafe { ffi::PyErr_CheckSignals() } < 0 { Err(Raised::new(self)) } else { Ok(()) }
     }
 }

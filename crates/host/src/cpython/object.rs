@@ -1,6 +1,6 @@
 //! One counted reference to a Python object, bound to the attachment it may be used under.
 
-use super::{Attached, Exception, ExceptionKind, Raised, Result};
+use super::{Attached, ExceptionKind, Raised, Result};
 use pyo3_ffi as ffi;
 use std::ffi::CStr;
 use std::mem::ManuallyDrop;
@@ -141,24 +141,6 @@ impl<'py> Object<'py> {
         }
     }
 
-    /// `isinstance(self, class)`.
-    pub(crate) fn is_instance(&self, class: &Self) -> bool {
-        // SAFETY: attached; `class` is a live type object, so no Python code runs unless it has a
-        // metaclass of its own; an error counts as no.
-        match unsafe { ffi::PyObject_IsInstance(self.as_ptr(), class.as_ptr()) } {
-            -1 => {
-                Raised::new(self.py).clear();
-                false
-            }
-            answer => answer == 1,
-        }
-    }
-
-    /// `self is other`.
-    pub(crate) fn is(&self, other: &Self) -> bool {
-        self.raw == other.raw
-    }
-
     /// `self is None`.
     pub(crate) fn is_none(&self) -> bool {
         // SAFETY: reads the address of the singleton.
@@ -192,12 +174,6 @@ impl<'py> Object<'py> {
         // SAFETY: attached.
         let length = unsafe { ffi::PyObject_Size(self.as_ptr()) };
         usize::try_from(length).map_err(|_| Raised::new(self.py))
-    }
-
-    /// Whether it is an `int` (or of a subclass).
-    pub(crate) fn is_int(&self) -> bool {
-        // SAFETY: attached; a flag check on a live object.
-        unsafe { ffi::PyLong_Check(self.as_ptr()) != 0 }
     }
 
     /// Whether it is a `str` (or of a subclass).
@@ -338,15 +314,6 @@ impl<'py> Object<'py> {
         }
     }
 
-    /// `exec(self, globals)` for a code object.
-    pub(crate) fn eval_code(&self, globals: &Self) -> Result<'py, Self> {
-        // SAFETY: attached; CPython checks both.
-        unsafe {
-            let raw = ffi::PyEval_EvalCode(self.as_ptr(), globals.as_ptr(), globals.as_ptr());
-            Self::from_owned(self.py, raw)
-        }
-    }
-
     /// The name of its type, for error texts.
     pub(crate) fn type_name(&self) -> String {
         // SAFETY: attached; Py_TYPE is the live type of a live object.
@@ -358,11 +325,6 @@ impl<'py> Object<'py> {
                 "?".to_owned()
             }
         }
-    }
-
-    /// Makes it the current exception; it must be an exception instance.
-    pub(crate) fn raise(self) -> Raised<'py> {
-        Exception::from_value(self).restore()
     }
 
     fn done(&self, status: std::ffi::c_int) -> Result<'py, ()> {

@@ -19,7 +19,6 @@ pub(crate) enum ExceptionKind {
     Key,
     Os,
     Runtime,
-    Stop,
     System,
     SystemExit,
     Type,
@@ -35,7 +34,6 @@ impl ExceptionKind {
                 Self::Key => ffi::PyExc_KeyError,
                 Self::Os => ffi::PyExc_OSError,
                 Self::Runtime => ffi::PyExc_RuntimeError,
-                Self::Stop => ffi::PyExc_StopIteration,
                 Self::System => ffi::PyExc_SystemError,
                 Self::SystemExit => ffi::PyExc_SystemExit,
                 Self::Type => ffi::PyExc_TypeError,
@@ -69,12 +67,6 @@ impl<'py> Raised<'py> {
     pub(crate) fn is(&self, kind: ExceptionKind) -> bool {
         // SAFETY: attached, with an exception set.
         unsafe { ffi::PyErr_ExceptionMatches(kind.raw()) != 0 }
-    }
-
-    /// Whether it is an instance of this class.
-    pub(crate) fn is_a(&self, class: &Object<'py>) -> bool {
-        // SAFETY: attached, with an exception set; `class` is live.
-        unsafe { ffi::PyErr_ExceptionMatches(class.as_ptr()) != 0 }
     }
 
     /// Forgets it.
@@ -121,18 +113,6 @@ pub(crate) struct Exception<'py> {
 }
 
 impl<'py> Exception<'py> {
-    /// From an exception instance.
-    pub(super) fn from_value(value: Object<'py>) -> Self {
-        let py = value.py();
-        // SAFETY: attached; Py_TYPE of a live object is live.
-        let class = unsafe { Object::from_borrowed(py, ffi::Py_TYPE(value.as_ptr()).cast()) };
-        let traceback = value.attribute(c"__traceback__").unwrap_or_else(|raised| {
-            raised.clear();
-            py.none()
-        });
-        Self { class, value, traceback }
-    }
-
     /// Whether it is of this kind (or of a subclass).
     pub(crate) fn is(&self, kind: ExceptionKind) -> bool {
         // SAFETY: attached; both are live objects.

@@ -99,13 +99,4 @@ impl<'py> Object<'py> {
             Ok(with(encoded.as_bytes().unwrap_or_default()))
         }
     }
-
-    /// A path as bytes (`os.fsencode`).
-    pub(crate) fn to_path(&self) -> Result<'py, Vec<u8>> {
-        // SAFETY: attached; CPython checks that it is a str.
-        unsafe {
-            Object::from_owned(self.py(), ffi::PyUnicode_EncodeFSDefault(self.as_ptr()))?
-                .buffer_copy()
-        }
-    }
 }

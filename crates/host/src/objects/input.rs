@@ -58,14 +58,11 @@ fn read<'py>(this: &This<'_, 'py>, arguments: &Arguments<'_, 'py>) -> Result<'py
     this.alive("read")?;
     let py = this.py();
     match size {
-        Some(size) if size <= TRUSTED => {
-            let filled = py.bytes_with(size, |py, into| {
-                let had = this.take_ahead(into);
-                let Some(rest) = into.get_mut(had..) else { return Ok(had) };
-                this.fill(py, rest, "read").map(|more| had + more)
-            })?;
-            filled
-        }
+        Some(size) if size <= TRUSTED => py.bytes_with(size, |py, into| {
+            let had = this.take_ahead(into);
+            let Some(rest) = into.get_mut(had..) else { return Ok(had) };
+            this.fill(py, rest, "read").map(|more| had + more)
+        })?,
         size => {
             let limit = size.unwrap_or(usize::MAX);
             let mut all = Vec::new();

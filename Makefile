@@ -1,0 +1,71 @@
+# mod_wsgi_rs: `make run` and `make test` do all set-up themselves.
+#
+#   PYTHON=python3.13   the Python to build for (default: /usr/bin/python3 where there is one, because
+#                       Apache's unprivileged user has to be able to read it)
+#   T=reload            run the tests whose names contain this
+#   MPM=event,worker    the MPMs to test under
+
+PYTHON ?= $(shell test -x /usr/bin/python3 && echo /usr/bin/python3 || command -v python3)
+export PYO3_PYTHON := $(shell command -v $(PYTHON) 2>/dev/null)
+VENV := .venv
+MODULE := target/release/mod_wsgi_rs.so
+PYTEST := $(VENV)/bin/python -m pytest
+DESTDIR ?=
+
+.PHONY: help setup build run test unit pytest oracle check sanitize install uninstall clean
+
+help: ## show this
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+setup: ## install what is missing (system packages through the package manager)
+	@scripts/setup
+
+build: setup ## build target/release/mod_wsgi_rs.so
+	@scripts/check-python "$(PYTHON)"
+	cargo build --release --locked
+	@ln -f target/release/libmod_wsgi_rs.so $(MODULE)
+
+run: build ## start a private Apache on http://127.0.0.1:8000/ in the foreground
+	@scripts/run
+
+$(VENV)/.ready: tests/requirements.txt
+	/usr/bin/env $(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	@touch $@
+
+test: build unit pytest ## everything: unit tests, then behaviour through a real httpd
+
+unit: setup ## Rust unit tests
+	cargo test --workspace --locked
+
+pytest: build $(VENV)/.ready ## behaviour tests only
+	$(PYTEST) $(if $(T),-k '$(T)') $(if $(MPM),--mpm $(MPM)) tests
+
+$(VENV)-oracle/.ready: tests/requirements-oracle.txt
+	/usr/bin/env $(PYTHON) -m venv $(VENV)-oracle
+	$(VENV)-oracle/bin/pip install --quiet --disable-pip-version-check -r tests/requirements-oracle.txt
+	@touch $@
+
+oracle: setup $(VENV)/.ready $(VENV)-oracle/.ready ## the same behaviour tests against mod_wsgi itself
+	WSGI_UNDER_TEST=theirs $(PYTEST) $(if $(T),-k '$(T)') tests
+
+check: setup $(VENV)/.ready ## formatting, lints, licences
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo clippy --no-default-features --locked -- -D warnings
+	scripts/deny
+	$(VENV)/bin/ruff check tests
+	$(VENV)/bin/ruff format --check tests
+
+sanitize: build $(VENV)/.ready ## a few hundred requests under valgrind
+	$(VENV)/bin/python tests/under_valgrind.py
+
+install: ## install the module where apxs says (DESTDIR honoured)
+	@scripts/install "$(DESTDIR)"
+
+uninstall: ## remove what install put there
+	@scripts/uninstall "$(DESTDIR)"
+
+clean: ## remove what was built
+	cargo clean
+	rm -rf $(VENV) $(VENV)-oracle .httpd
