@@ -34,7 +34,7 @@ pub(crate) fn check(named: &str, home: &Path, version: &str, reader: Reader) -> 
         .map_err(|why| format!("{named} names '{shown}', which cannot be looked at: {why}"))?;
     if !metadata.is_dir() {
         return Err(format!(
-            "{named} names '{shown}', which is no directory; it takes the directory of a virtual \
+            "{named} names '{shown}', which is not a directory; it takes the directory of a virtual \
              environment or the prefix of a Python installation"
         ));
     }
@@ -115,10 +115,10 @@ fn readable(named: &str, directory: &Path, reader: Reader) -> Result<(), String>
         };
         if bits & 0o1 == 0 {
             return Err(format!(
-                "{named} lies in '{}', which the user Apache runs as (uid {}) cannot enter: '{}' has \
-                 mode {:04o}",
+                "{named} lies in '{}', which {}, the user Apache runs as, cannot read: '{}' has mode \
+                 {:04o}",
                 directory.display(),
-                reader.uid,
+                crate::posix::user_name(reader.uid),
                 path.display(),
                 metadata.mode() & 0o7777
             ));
@@ -163,7 +163,7 @@ mod tests {
             refusal(&home).contains("for Python 3.13, but this module was built for Python 3.11")
         );
         assert!(refusal(&home.join("none")).contains("cannot be looked at"));
-        assert!(refusal(&home.join("pyvenv.cfg")).contains("is no directory"));
+        assert!(refusal(&home.join("pyvenv.cfg")).contains("is not a directory"));
         fs::remove_dir_all(home).unwrap();
     }
 
@@ -174,7 +174,7 @@ mod tests {
         fs::create_dir_all(inner.join("lib/python3.11")).unwrap();
         fs::set_permissions(&home, fs::Permissions::from_mode(0o700)).unwrap();
         let why = check("WSGIPythonHome", &inner, "3.11", NOBODY).unwrap_err();
-        assert!(why.contains("cannot enter") && why.contains("0700"), "{why}");
+        assert!(why.contains("cannot read") && why.contains("0700"), "{why}");
         fs::remove_dir_all(home).unwrap();
     }
 

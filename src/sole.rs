@@ -23,16 +23,17 @@ pub(crate) fn is_sole(
     servers: &[AliasesOf<'_>],
 ) -> bool {
     // Such a line may hold for a part of an alias' URLs, or name the main interpreter for others.
-    if process.application_group_lines > 0 {
+    if process.application_groups.elsewhere > 0 {
         return false;
     }
+    let default = process.application_groups.default.as_deref();
     let mut groups = HashSet::new();
     for server in servers {
         for alias in &server.aliases {
             if alias.process_group.as_deref().unwrap_or_default() != process_group {
                 continue;
             }
-            match group(server, alias) {
+            match group(server, alias, default) {
                 Some(group) => groups.insert(group),
                 None => return false,
             };
@@ -42,14 +43,14 @@ pub(crate) fn is_sole(
 }
 
 /// What tells an alias' application group from others; `None` when that depends on the request.
-fn group(server: &AliasesOf<'_>, alias: &ScriptAlias) -> Option<Vec<u8>> {
+fn group(server: &AliasesOf<'_>, alias: &ScriptAlias, default: Option<&[u8]>) -> Option<Vec<u8>> {
     let Location::Prefix(prefix) = &alias.location else { return None };
     if alias.target.ends_with(b"/") || Path::new(OsStr::from_bytes(&alias.target)).is_dir() {
         return None;
     }
     let port = if matches!(server.port, 80 | 443) { 0 } else { server.port };
     let server_name = || [server.name, b":", port.to_string().as_bytes()].concat();
-    match alias.application_group.as_deref() {
+    match alias.application_group.as_deref().or(default) {
         None | Some(b"%{RESOURCE}") => {
             Some([b"%", &server_name()[..], b"|", prefix, b"|", &alias.target].concat())
         }
@@ -62,6 +63,7 @@ fn group(server: &AliasesOf<'_>, alias: &ScriptAlias) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::ApplicationGroups;
 
     fn alias(prefix: &str, target: &str, application_group: Option<&str>) -> ScriptAlias {
         ScriptAlias {
@@ -105,8 +107,15 @@ mod tests {
                 .collect();
             assert_eq!(is_sole(&ProcessConfig::default(), b"", &servers), expected);
         }
-        let lines = ProcessConfig { application_group_lines: 1, ..ProcessConfig::default() };
-        let servers = [AliasesOf { name: b"x", port: 0, aliases: vec![&a] }];
-        assert!(!is_sole(&lines, b"", &servers));
+        let servers = [AliasesOf { name: b"x", port: 0, aliases: vec![&a, &b] }];
+        let table = [(Some(&b"site"[..]), 0, true), (Some(b"site"), 1, false), (None, 0, false)];
+        for (default, elsewhere, expected) in table {
+            let default = default.map(Into::into);
+            let process = ProcessConfig {
+                application_groups: ApplicationGroups { default, elsewhere },
+                ..ProcessConfig::default()
+            };
+            assert_eq!(is_sole(&process, b"", &servers), expected);
+        }
     }
 }

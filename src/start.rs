@@ -69,7 +69,7 @@ impl ChildInit for Start {
             .collect();
         let sole = is_sole(config, b"", &servers);
         #[cfg(feature = "embedded")]
-        let host = embedded::start(&options, main);
+        let host = embedded::start(&options, sole, main);
         let started = CHILD.set(Child {
             options,
             sole,
@@ -98,13 +98,14 @@ impl Drop for Stop {
 mod embedded {
     //! Python in Apache's own processes.
 
-    use crate::config::{HashSeed, ProcessOptions};
+    use crate::config::{HashSeed, ImportScript, ProcessOptions};
     use crate::httpd::{Facts, Mpm, Server, ServerLogHandle};
     use crate::posix;
     use crate::python_home::{self, Reader};
-    use host::{ApacheFacts, Host, HostOptions};
+    use host::{ApacheFacts, Host, HostOptions, ScriptFile, Target};
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::MetadataExt;
     use std::path::{Path, PathBuf};
     use std::sync::Arc;
     use wsgi::Level;
@@ -126,19 +127,40 @@ mod embedded {
     }
 
     /// Starts Python, unless the configuration keeps it out of Apache's processes.
-    pub(super) fn start(options: &ProcessOptions, main: Server<'_>) -> Option<Host> {
+    pub(super) fn start(options: &ProcessOptions, sole: bool, main: Server<'_>) -> Option<Host> {
         if options.restrict_embedded {
             return None;
         }
         let log = Arc::new(ServerLogHandle::of(main));
         match Host::start(host_options(options), Arc::clone(&log) as Arc<dyn host::ServerLog>) {
-            Ok(host) => Some(host),
+            Ok(host) => {
+                for script in options.import_scripts(b"") {
+                    preload(&host, options, sole, script);
+                }
+                Some(host)
+            }
             Err(why) => {
                 let line = format!("WSGI0036: Python cannot be started in this process: {why}");
                 host::ServerLog::log(&*log, Level::Critical, line.as_bytes());
                 None
             }
         }
+    }
+
+    fn preload(host: &Host, options: &ProcessOptions, sole: bool, script: &ImportScript) {
+        let modified = path(&script.path).metadata().ok();
+        let modified = modified.map(|found| found.mtime() * 1_000_000 + found.mtime_nsec() / 1000);
+        host.preload(&Target {
+            script: ScriptFile {
+                path: &script.path,
+                modified,
+                reloading: true,
+                case_sensitive: options.case_sensitive,
+            },
+            callable: b"",
+            application_group: &script.application_group,
+            main_interpreter: sole,
+        });
     }
 
     fn host_options(options: &ProcessOptions) -> HostOptions {

@@ -89,7 +89,6 @@ def test_the_wsgi_keys_have_the_types_pep_3333_asks_for(server):
     assert values["wsgi.run_once"] is False
     assert values["wsgi.input_terminated"] is True
     assert types["wsgi.input"] == "Input"
-    assert types["wsgi.errors"] == "TextIOWrapper"
     assert types["wsgi.file_wrapper"] == "type"
     assert types["wsgi.multithread"] == types["wsgi.multiprocess"] == "bool"
     assert values["wsgi.multithread"] is (server.mpm != "prefork")

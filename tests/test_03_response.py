@@ -167,6 +167,7 @@ def test_bytes_beyond_content_length_are_dropped(server):
 def test_a_body_short_of_content_length_is_visible(server, query):
     raw = server.raw(head(f"/length?{query}") + head("/hello"))
     server.log.expect(r"close\(\) was called")
+    server.log.allow("Content-Length of 10")
     # Were the connection kept, the next answer would be taken for the missing bytes.
     assert raw.count(b"HTTP/1.1 ") == 1
 
@@ -228,9 +229,10 @@ def test_write_raises_oserror_once_the_client_has_left(server):
 
 def test_start_response_and_write_refuse_service_after_the_request(server):
     assert server.get("/keep").text == "kept"
-    start, write = server.get("/use_kept").text.splitlines()
-    assert start.startswith("RuntimeError ")
-    assert write.startswith("RuntimeError ")
+    # The client has its answer a moment before the server is done with the request.
+    wait_until(
+        lambda: server.get("/use_kept").text.count("RuntimeError ") == 2, "both to be refused"
+    )
 
 
 # --- WSGIErrorOverride ----------------------------------------------------------------------------
@@ -262,7 +264,8 @@ def test_wsgierroroverride_leaves_other_answers_alone(server):
 # --- output filters -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", ["/hello", "/generator"])
+# A body of a few bytes that comes whole is not worth compressing to mod_deflate.
+@pytest.mark.parametrize("path", ["/big/1", "/generator"])
 def test_output_filters_see_the_response(server, path):
     plain = server.get(f"/deflated{path}")
     packed = server.get(f"/deflated{path}", headers={"Accept-Encoding": "gzip"})

@@ -72,7 +72,6 @@ def context(server):
         ("/interrupts", "KeyboardInterrupt", "KeyboardInterrupt"),
         ("/never_starts", "RuntimeError", "RuntimeError: "),
         ("/never_starts_nor_sends", "RuntimeError", "RuntimeError: "),
-        ("/not_callable", "TypeError", "TypeError: 'str' object is not callable"),
         ("/returns?None", "TypeError", "TypeError: 'NoneType' object is not iterable"),
         ("/returns?7", "TypeError", "TypeError: 'int' object is not iterable"),
         ("/returns?'text'", "TypeError", "TypeError: "),
@@ -120,7 +119,7 @@ def test_an_exception_in_other_scripts_is_logged(server):
 
 def test_a_message_of_several_lines_cannot_forge_a_record(server):
     assert server.get("/many_lines").status == 500
-    block = server.log.expect_traceback("WSGI0174: ", "line three")
+    block = server.log.expect_traceback("WSGI0174: ", r'^[^"]*line three$')
     assert {line.level for line in block} == {"error"}
 
 
@@ -131,7 +130,9 @@ def test_an_exception_without_words_is_still_logged(server):
 
 def test_system_exit_is_a_500_and_the_child_lives_on(server):
     assert server.get("/exits").status == 500
-    server.log.expect_traceback("WSGI0175: .*SystemExit exception raised by WSGI script", "leaving")
+    server.log.expect_traceback(
+        "WSGI0175: .*SystemExit exception raised by WSGI script", "^SystemExit: leaving"
+    )
 
 
 @pytest.mark.parametrize("item", ["'text'", "bytearray(b'x')", "memoryview(b'x')", "7", "None"])
@@ -224,6 +225,7 @@ def test_a_script_that_exits_while_loading_is_a_500(server):
     ("path", "callable_", "script"),
     [
         ("/no_such_callable", "no_such_thing", "errors.py"),
+        ("/not_callable", "not_callable", "errors.py"),
         ("/scripts/empty.wsgi", "application", "empty.wsgi"),
     ],
 )

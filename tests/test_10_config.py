@@ -201,7 +201,7 @@ def test_options_may_be_quoted(accepted):
     ("path", "files", "words"),
     [
         ("/nowhere/at/all", {}, "not exist|No such file"),
-        ("{root}/file", {"file": ""}, "not a directory"),
+        ("{root}/file", {"file": ""}, "not a directory|no directory"),
         ("{root}/old", {"old/pyvenv.cfg": "home = /usr/bin\nversion = 3.9.1\n"}, "3.9"),
     ],
 )
@@ -226,7 +226,7 @@ def test_a_python_home_apaches_user_cannot_read_is_refused(servers, env, mpm, mo
     accepted, printed = server.configtest()
     assert not accepted
     assert "WSGIPythonHome" in printed
-    assert env.user.pw_name in printed or "read" in printed or "permission" in printed.lower()
+    assert re.search(f"{env.user.pw_name}|cannot|may not", printed)
 
 
 # --- what other versions of mod_wsgi knew ---------------------------------------------------------

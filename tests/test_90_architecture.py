@@ -27,11 +27,12 @@ CRATE_ARROWS = {
 # Inside the module's own crate: room → what of `crate::` it may name.
 ROOM_ARROWS = {
     "apr": {"apr", "bindings"},
-    "httpd": {"httpd", "apr", "bindings"},
+    "httpd": {"httpd", "apr", "bindings", "module"},
     "config": {"config"},
 }
 # And which crates a room may name.
-ROOM_CRATES = {"apr": set(), "httpd": set(), "config": set(), "handler": {"wsgi"}}
+# `wsgi` is vocabulary: the levels of the log, the ways a body can fail.
+ROOM_CRATES = {"apr": set(), "httpd": {"wsgi"}, "config": set(), "handler": {"wsgi"}}
 
 
 def rust_files():

@@ -3,11 +3,13 @@
 #![allow(unsafe_code, reason = "this room is the fence around APR")]
 
 mod brigade;
+mod guard;
 mod pool;
 mod status;
 mod table;
 
 pub(crate) use brigade::{Brigade, Bucket, FileFlags};
+pub(crate) use guard::guard;
 pub(crate) use pool::Pool;
 pub(crate) use status::Status;
 pub(crate) use table::Table;

@@ -27,7 +27,7 @@ impl<'p> Pool<'p> {
     /// Keeps `value` until the pool is cleared or destroyed, and drops it then.
     pub(crate) fn adopt<T: 'static>(self, value: T) -> &'p mut T {
         unsafe extern "C" fn release<T>(value: *mut c_void) -> apr_status_t {
-            crate::httpd::guard(0, || {
+            super::guard(0, || {
                 // SAFETY: registered below with the pointer of a leaked box, and run once.
                 drop(unsafe { Box::from_raw(value.cast::<T>()) });
                 0

@@ -123,9 +123,9 @@ impl Directive {
             }
             (Apply::Directory(set), Scope::ServerFiles { directory, process, .. }) => {
                 set(directory, line)?;
-                // Whether a process serves one application group can only be told from all lines.
-                process.application_group_lines +=
-                    usize::from(self.name() == "WSGIApplicationGroup");
+                if self.name() == "WSGIApplicationGroup" {
+                    process.note_application_group(directory, line);
+                }
             }
             (Apply::Directory(set), Scope::Htaccess { directory }) => set(directory, line)?,
             (Apply::Process(_) | Apply::Server(_), Scope::Htaccess { .. }) => {

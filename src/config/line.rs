@@ -38,6 +38,9 @@ pub(crate) trait Surroundings {
     /// An extended regular expression, by Apache's own engine. `None`: it could not be compiled.
     fn compile(&self, pattern: &[u8]) -> Option<Arc<dyn Pattern>>;
 
+    /// Whether the line stands in a `<Directory>`, `<Location>`, `<Files>` or `<If>` section.
+    fn in_section(&self) -> bool;
+
     /// The server the line stands in.
     fn server(&self) -> ServerIdentity;
 

@@ -7,8 +7,8 @@ use super::error::quoted;
 use super::options::{decimal, leading_number};
 use super::process_group::reachable;
 use super::{
-    Bytes, ConfigError, DaemonProcess, ImportScript, InterpreterOptions, Line, Section,
-    TelemetryOptions, TelemetryService,
+    Bytes, ConfigError, DaemonProcess, DirectoryConfig, ImportScript, InterpreterOptions, Line,
+    Section, TelemetryOptions, TelemetryService,
 };
 
 /// The process-wide settings, as written. There is one; virtual hosts do not inherit it, they add
@@ -41,8 +41,29 @@ pub(crate) struct ProcessConfig {
     pub(crate) slow_requests: Option<Duration>,
     pub(crate) telemetry_service: Option<TelemetryService>,
     pub(crate) telemetry_options: Option<TelemetryOptions>,
-    /// How many `WSGIApplicationGroup` lines there are, wherever they stand.
-    pub(crate) application_group_lines: usize,
+    pub(crate) application_groups: ApplicationGroups,
+}
+
+impl ProcessConfig {
+    /// Keeps in mind a `WSGIApplicationGroup` line that has just been read into `directory`.
+    pub(super) fn note_application_group(&mut self, directory: &DirectoryConfig, line: &Line<'_>) {
+        let ApplicationGroups { default, elsewhere } = &mut self.application_groups;
+        if line.surroundings.in_section() || line.surroundings.server().is_virtual {
+            *elsewhere += 1;
+        } else {
+            default.clone_from(&directory.application_group);
+        }
+    }
+}
+
+/// The `WSGIApplicationGroup` lines of the whole configuration: whether a process serves one application
+/// only can be told from all of them together.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct ApplicationGroups {
+    /// What the main server says outside every section.
+    pub(crate) default: Option<Bytes>,
+    /// How many lines stand in a section or a virtual host.
+    pub(crate) elsewhere: usize,
 }
 
 /// Where the hashes of Python strings start from.

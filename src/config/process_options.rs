@@ -62,7 +62,7 @@ impl ProcessOptions {
             slow_requests,
             telemetry_service,
             telemetry_options,
-            application_group_lines: _,
+            application_groups: _,
         } = config;
         Self {
             python_home: python_home.clone(),

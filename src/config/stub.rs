@@ -130,6 +130,10 @@ impl Surroundings for Apache {
             .then(|| Arc::new(Component(pattern.to_vec())) as _)
     }
 
+    fn in_section(&self) -> bool {
+        false
+    }
+
     fn server(&self) -> ServerIdentity {
         self.server.clone()
     }

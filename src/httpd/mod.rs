@@ -3,22 +3,23 @@
 #![allow(unsafe_code, reason = "this room is the fence around httpd")]
 
 mod facts;
-mod guard;
 mod hooks;
 mod log;
+mod panic_hook;
 mod regex;
 mod request;
 mod response;
 mod server;
 
+pub(crate) use crate::apr::guard;
 pub(crate) use facts::{Facts, Mpm};
-pub(crate) use guard::{guard, install_panic_hook};
 pub(crate) use hooks::{
     CheckConfig, ChildInit, ContentHandler, Order, Outcome, PostConfig, TranslateName,
     hook_check_config, hook_child_init, hook_content_handler, hook_post_config,
     hook_translate_name,
 };
 pub(crate) use log::{ServerLogHandle, log_server};
+pub(crate) use panic_hook::install_panic_hook;
 pub(crate) use regex::Regex;
 pub(crate) use request::{FileKind, Request, RequestBody};
 pub(crate) use response::{BrigadeEnd, Head, PassError};

@@ -16,6 +16,7 @@ use wsgi::Level;
 pub(super) struct Lines<'a> {
     pool: Pool<'a>,
     server: Server<'a>,
+    in_section: bool,
     lent: PhantomData<&'a cmd_parms>,
 }
 
@@ -28,6 +29,7 @@ impl Lines<'_> {
             Self {
                 pool: Pool::from_raw((*parms).temp_pool),
                 server: Server::from_raw((*parms).server),
+                in_section: !(*parms).path.is_null(),
                 lent: PhantomData,
             }
         }
@@ -44,6 +46,10 @@ impl Surroundings for Lines<'_> {
 
     fn compile(&self, pattern: &[u8]) -> Option<Arc<dyn Pattern>> {
         Some(Arc::new(Regex::new(pattern)?))
+    }
+
+    fn in_section(&self) -> bool {
+        self.in_section
     }
 
     fn server(&self) -> ServerIdentity {

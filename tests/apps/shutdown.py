@@ -29,7 +29,8 @@ def thread(environ, start_response):
         time.sleep(0.5)
         note(path, "thread ended")
 
-    threading.Thread(target=work, args=(environ["QUERY_STRING"],)).start()
+    # Without the word it would be a daemon: Apache's threads are to threading.
+    threading.Thread(target=work, args=(environ["QUERY_STRING"],), daemon=False).start()
     return answer(start_response, str(os.getpid()))
 
 

@@ -9,7 +9,7 @@ use crate::interpreter::{Interpreter, thread_id};
 use crate::options::HostOptions;
 use crate::request::{ServerLog, SharedLog};
 use crate::room::Room;
-use crate::serve::{Served, Target, serve};
+use crate::serve::{Served, Target, preload, serve};
 use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -101,6 +101,14 @@ impl Host {
         serve(&interpreter, &self.options.process_group, target, exchange)
     }
 
+    /// Loads a script before the first request needs it, as that request would; what goes wrong is
+    /// logged, and tried again then.
+    pub fn preload(&self, target: &Target<'_>) {
+        if let Some(interpreter) = self.interpreter(target) {
+            preload(&interpreter, &self.options.process_group, target, &*self.log);
+        }
+    }
+
     /// How many requests are being served.
     pub fn active(&self) -> usize {
         self.active.load(Ordering::Acquire)
@@ -139,10 +147,12 @@ impl Host {
     fn end(&self, interpreter: &Interpreter, main: ThreadState) -> bool {
         let Some(seat) = interpreter.seat() else { return false };
         let attachment = seat.attach();
-        self.good_bye(&attachment);
+        // First: threading waits for the thread it takes for its main one, which is the one that
+        // created the interpreter, and that one's end is the end of its seat.
         for other in interpreter.take_other_seats() {
             other.give_up(&attachment);
         }
+        self.good_bye(&attachment);
         let company = seat.has_company(&attachment);
         drop(attachment);
         if company {
@@ -157,8 +167,9 @@ impl Host {
         true
     }
 
-    /// What CPython does first when an interpreter ends, done by hand because the threads' seats
-    /// have to be given up in between: wait for `threading`'s threads, then run `atexit`.
+    /// What CPython does first when an interpreter ends, done by hand to see afterwards whether
+    /// daemon threads are left, which it would take for a fatal error: wait for the other threads of
+    /// `threading`, then run `atexit`.
     fn good_bye(&self, attachment: &Attachment) {
         let py = attachment.py();
         let steps = || {

@@ -253,14 +253,12 @@ impl<'r> Request<'r> {
     }
 
     fn say_short(&mut self, total: u64, promised: u64) {
-        // No body at all is what an application sends that leaves it to a filter (X-Sendfile).
-        let level = if total == 0 { Level::Debug } else { Level::Warning };
         let line = format!(
             "[script {}] the application sent {total} bytes after a Content-Length of {promised}; \
              the connection is closed, so that the client can see it",
             String::from_utf8_lossy(self.script)
         );
-        self.log(level, &line);
+        self.log(Level::Info, &line);
     }
 
     fn send(&mut self, body: Body<'_>, length: u64, then: Then) -> Result<(), ChunkError> {

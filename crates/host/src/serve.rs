@@ -7,7 +7,7 @@ use crate::failure::{self, Place};
 use crate::interpreter::{Interpreter, thread_id};
 use crate::lease::Lease;
 use crate::objects::{Adapter, CurrentRequest, FileWrapper, Input, Log, raise_chunk_error};
-use crate::request::{Buffers, ChunkError, Request, Stage};
+use crate::request::{Buffers, ChunkError, Request, ServerLog, Stage};
 use crate::script::{Loading, ScriptFile};
 use std::cell::RefCell;
 use std::os::fd::BorrowedFd;
@@ -93,6 +93,47 @@ pub(crate) fn serve(
     served
 }
 
+/// Loads a script outside of any request.
+pub(crate) fn preload(
+    interpreter: &Interpreter,
+    process_group: &str,
+    target: &Target<'_>,
+    log: &dyn ServerLog,
+) {
+    let Some(attachment) = interpreter.attach() else { return };
+    let place = Place { application_group: &interpreter.name, process_group };
+    let log = |level, line: &str| log.log(level, line.as_bytes());
+    // It has been logged; the first request tries again.
+    let _ = load(attachment.py(), interpreter, &place, &target.script, &log);
+}
+
+/// The script's module dict, or the status that tells why there is none.
+fn load<'py>(
+    py: Attached<'py>,
+    interpreter: &Interpreter,
+    place: &Place<'_>,
+    file: &ScriptFile<'_>,
+    log: &dyn Fn(Level, &str),
+) -> std::result::Result<Object<'py>, u16> {
+    let script = String::from_utf8_lossy(file.path);
+    let say = |loading| {
+        let verb = if loading == Loading::First { "Loading" } else { "Reloading" };
+        let line = format!("[script {script}] {verb} WSGI script '{script}' into {place}.");
+        log(Level::Info, &line);
+    };
+    let report = |exception: &_| {
+        failure::report(exception, &script, place, &mut |level, line| log(level, line));
+    };
+    interpreter.room.scripts.module(py, file, say, report).map_err(|why| {
+        let (headline, exception) = why.headline(&script);
+        log(Level::Error, &headline);
+        if let Some(exception) = exception {
+            report(exception);
+        }
+        why.status()
+    })
+}
+
 struct Gateway<'a, 'py> {
     py: Attached<'py>,
     interpreter: &'a Interpreter,
@@ -118,29 +159,8 @@ impl<'py> Gateway<'_, 'py> {
 
     /// The script's module dict, or the status that tells why there is none.
     fn module(&self, lease: &Lease) -> std::result::Result<Object<'py>, u16> {
-        let script = self.script_name();
-        let room = &self.interpreter.room;
-        let say = |loading| {
-            let verb = if loading == Loading::First { "Loading" } else { "Reloading" };
-            let line =
-                format!("[script {script}] {verb} WSGI script '{script}' into {}.", self.place());
-            self.log(lease, Level::Info, &line);
-        };
-        let loaded = room.scripts.module(self.py, &self.target.script, say, |exception| {
-            failure::report(exception, &script, &self.place(), &mut |level, line| {
-                self.log(lease, level, line);
-            });
-        });
-        loaded.map_err(|why| {
-            let (headline, exception) = why.headline(&script);
-            self.log(lease, Level::Error, &headline);
-            if let Some(exception) = exception {
-                failure::report(exception, &script, &self.place(), &mut |level, line| {
-                    self.log(lease, level, line);
-                });
-            }
-            why.status()
-        })
+        let log = |level, line: &str| self.log(lease, level, line);
+        load(self.py, self.interpreter, &self.place(), &self.target.script, &log)
     }
 
     fn application(
@@ -150,23 +170,17 @@ impl<'py> Gateway<'_, 'py> {
     ) -> std::result::Result<Object<'py>, u16> {
         let name = self.py.latin1(self.target.callable);
         match name.and_then(|name| module.item(&name)) {
-            Ok(Some(application)) if application.is_callable() => Ok(application),
+            Ok(Some(application)) => Ok(application),
             Err(raised) => {
                 raised.clear();
                 Err(500)
             }
-            Ok(found) => {
+            Ok(None) => {
                 let script = self.script_name();
                 let name = String::from_utf8_lossy(self.target.callable);
-                let what = match found {
-                    None => "does not contain WSGI application".to_owned(),
-                    Some(object) => format!(
-                        "has a {} where it should have the WSGI application",
-                        object.type_name()
-                    ),
-                };
                 let line = format!(
-                    "WSGI0089: [script {script}] Target WSGI script '{script}' {what} '{name}'."
+                    "WSGI0089: [script {script}] Target WSGI script '{script}' does not contain WSGI \
+                     application '{name}'."
                 );
                 self.log(lease, Level::Error, &line);
                 Err(500)

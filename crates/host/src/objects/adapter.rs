@@ -40,7 +40,7 @@ fn start_response<'py>(
     }
     let exc_info = arguments.get(2).filter(|info| !info.is_none());
     if let Some(info) = &exc_info
-        && (!info.is_tuple() || info.sequence_length() != 3)
+        && (!info.is_tuple() || (stage >= Stage::Sending && info.sequence_length() != 3))
     {
         let text = "start_response() argument 'exc_info' must be a 3-tuple or None";
         return Err(py.raise(ExceptionKind::Runtime, text));

@@ -1,15 +1,7 @@
-//! The one guard between httpd and Rust: a panic becomes the callback's own kind of failure.
+//! Where panics are told: in the error log, with their place.
 
 use super::log::log_process;
-use std::panic::AssertUnwindSafe;
 use wsgi::Level;
-
-/// Runs one callback. A panic must not unwind into C, where it would abort the child with every request
-/// in it (design.md section 5); it becomes `failure` instead, and the panic hook logs message and place.
-pub(crate) fn guard<T>(failure: T, body: impl FnOnce() -> T) -> T {
-    #[allow(clippy::disallowed_methods, reason = "the one guard under Apache")]
-    std::panic::catch_unwind(AssertUnwindSafe(body)).unwrap_or(failure)
-}
 
 /// Sends panics of any thread to the error log, with their place in the source. Called at each load of
 /// the module; the hook is the same every time.

@@ -1,0 +1,6 @@
+"""The directory's index."""
+
+
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain; charset=utf-8")])
+    return [b"the index\n"]
