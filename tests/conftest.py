@@ -69,7 +69,18 @@ def pytest_runtest_makereport(item):
 
 
 def pytest_terminal_summary(terminalreporter, config):
-    """An oracle run ends with the list of our differences."""
+    """What was measured; and an oracle run ends with the list of our differences."""
+    reports = [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]
+    measured = [
+        text
+        for report in reports
+        for name, text in report.user_properties
+        if report.when == "call" and name == "memory"
+    ]
+    if measured:
+        terminalreporter.section("memory")
+        for text in measured:
+            terminalreporter.line(text)
     if config.env.oracle:
         reasons = {report.wasxfail for report in terminalreporter.getreports("xfailed")}
         terminalreporter.section("differences from mod_wsgi, all wanted")

@@ -75,7 +75,7 @@ def slope(points):
         ("/files/whole?small", 12_000, None),
     ],
 )
-def test_memory_does_not_grow_with_requests(serve, capsys, path, requests, body):
+def test_memory_does_not_grow_with_requests(serve, record_property, path, requests, body):
     server = serve(MEMORY, private=True)
     children = server.children()
     points, done = [], 0
@@ -86,12 +86,11 @@ def test_memory_does_not_grow_with_requests(serve, capsys, path, requests, body)
     assert server.children() == children
     steady = points[WARM_UP:]
     grown = slope(steady)
-    with capsys.disabled():
-        print(
-            f"\n{path}: {done} requests, RSS {points[0][1] >> 10} → {points[-1][1] >> 10} KiB,"
-            f" {grown:+.2f} bytes a request",
-            end=" ",
-        )
+    record_property(
+        "memory",
+        f"{path}: {done} requests, RSS {points[0][1] >> 10} → {points[-1][1] >> 10} KiB,"
+        f" {grown:+.2f} bytes a request",
+    )
     # Short runs have more noise for each request.
     allowed = LIMIT if requests >= 100_000 else 6 * LIMIT
     assert grown < allowed, points

@@ -125,7 +125,9 @@ def test_rooms_of_the_module_use_each_other_along_the_arrows():
         rooms = {name for name in rooms if (REPO / "src" / name).is_dir() or known_file(name)}
         here = room(path)
         wrong = rooms - ROOM_ARROWS.get(here, rooms)
-        if here != "module":
+        # `module` is the top; below it only its config callbacks are asked for what they keep, and
+        # `httpd` names the structure by which httpd knows us.
+        if here not in {"module", "httpd", "handler", "start"}:
             wrong |= rooms & {"module"}
         crates = set(re.findall(r"(?<![\w:])(host|fastcgi|wsgi|daemon)::", text))
         wrong |= crates - ROOM_CRATES.get(here, {"host", "fastcgi", "wsgi"})

@@ -13,7 +13,7 @@ use crate::serve::{Served, Target, preload, serve};
 use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use wsgi::{Exchange, Level};
 
@@ -27,6 +27,8 @@ pub struct Host {
     creating: Mutex<()>,
     /// Requests being served.
     active: AtomicUsize,
+    /// Python is being finalised or is gone.
+    stopping: AtomicBool,
     /// The group whose application runs in the main interpreter by design decision D5.
     adopted: Mutex<Option<Box<[u8]>>>,
 }
@@ -77,6 +79,7 @@ impl Host {
             interpreters: RwLock::new(interpreters),
             creating: Mutex::default(),
             active: AtomicUsize::new(0),
+            stopping: AtomicBool::new(false),
             adopted: Mutex::default(),
         })
     }
@@ -86,11 +89,16 @@ impl Host {
         struct Active<'a>(&'a AtomicUsize);
         impl Drop for Active<'_> {
             fn drop(&mut self) {
-                self.0.fetch_sub(1, Ordering::AcqRel);
+                self.0.fetch_sub(1, Ordering::SeqCst);
             }
         }
-        self.active.fetch_add(1, Ordering::AcqRel);
+        // Counted before looking, as `stop` says that it stops before it counts: one of them sees the
+        // other.
+        self.active.fetch_add(1, Ordering::SeqCst);
         let _active = Active(&self.active);
+        if self.stopping.load(Ordering::SeqCst) {
+            return Served::Failed(503);
+        }
         let Some(interpreter) = self.interpreter(target) else {
             let group = String::from_utf8_lossy(target.application_group);
             let line =
@@ -111,7 +119,7 @@ impl Host {
 
     /// How many requests are being served.
     pub fn active(&self) -> usize {
-        self.active.load(Ordering::Acquire)
+        self.active.load(Ordering::SeqCst)
     }
 
     /// Ends the interpreters and finalises Python: `threading` shutdown and `atexit` of each
@@ -121,6 +129,7 @@ impl Host {
         if !self.options.destroy_interpreters {
             return;
         }
+        self.stopping.store(true, Ordering::SeqCst);
         if self.active() > 0 {
             self.log.log(Level::Info, b"requests are still being served; Python is not finalised");
             return;

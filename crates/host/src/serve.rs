@@ -170,17 +170,23 @@ impl<'py> Gateway<'_, 'py> {
     ) -> std::result::Result<Object<'py>, u16> {
         let name = self.py.latin1(self.target.callable);
         match name.and_then(|name| module.item(&name)) {
-            Ok(Some(application)) => Ok(application),
+            Ok(Some(application)) if application.is_callable() => Ok(application),
             Err(raised) => {
                 raised.clear();
                 Err(500)
             }
-            Ok(None) => {
+            Ok(found) => {
                 let script = self.script_name();
                 let name = String::from_utf8_lossy(self.target.callable);
+                let what = match found {
+                    None => "does not contain WSGI application".to_owned(),
+                    Some(object) => {
+                        let kind = object.type_name();
+                        format!("has a {kind}, which cannot be called, for WSGI application")
+                    }
+                };
                 let line = format!(
-                    "WSGI0089: [script {script}] Target WSGI script '{script}' does not contain WSGI \
-                     application '{name}'."
+                    "WSGI0089: [script {script}] Target WSGI script '{script}' {what} '{name}'."
                 );
                 self.log(lease, Level::Error, &line);
                 Err(500)

@@ -147,6 +147,12 @@ impl<'py> Object<'py> {
         self.as_ptr() == unsafe { ffi::Py_None() }
     }
 
+    /// `callable(self)`.
+    pub(crate) fn is_callable(&self) -> bool {
+        // SAFETY: attached.
+        unsafe { ffi::PyCallable_Check(self.as_ptr()) == 1 }
+    }
+
     /// The value of an `int`.
     pub(crate) fn as_i64(&self) -> Result<'py, i64> {
         // SAFETY: attached; -1 may be the value or an error, which `if_any` tells apart.

@@ -196,7 +196,6 @@ impl<'py> This<'_, 'py> {
     /// Fills `into` as far as the body goes.
     fn fill(&self, py: Attached<'py>, into: &mut [u8], method: &str) -> Result<'py, usize> {
         if into.is_empty() {
-            // `read(0)` as the first read still asks the client for its body (100 Continue).
             return Ok(0);
         }
         let read = self.lease.with_detached(py, |request| {
