@@ -4,11 +4,12 @@
 use crate::apr::Brigade;
 use crate::config::Settings;
 use crate::environ;
+use crate::error_override;
 use crate::handler::Application;
 use crate::httpd::{BrigadeEnd, Head, Outcome, PassError, Request, RequestBody, ServerLogHandle};
 use crate::start::Child;
 use host::{Host, ScriptFile, Served, Target};
-use wsgi::{Body, Environ, Exchange, Level, Output, ReadError, ResponseHead, SendError, Then};
+use wsgi::{Body, Environ, Exchange, Level, Output, ReadError, SendError, Then};
 
 /// Serves `request` with Python in this process.
 pub(crate) fn serve(
@@ -66,15 +67,12 @@ impl Exchange for ApacheExchange<'_, '_> {
 
     fn send(&mut self, output: Output<'_>) -> Result<(), SendError> {
         if let Some(head) = output.head {
-            if self.is_overridden(head) {
-                return Err(self.replace(head));
+            if error_override::applies(self.request, self.settings, head.status()) {
+                error_override::keep_headers(self.request, head);
+                self.replaced = Some(head.status());
+                return Err(SendError::Replaced);
             }
-            self.request.set_head(&Head {
-                status: head.status(),
-                arena: head.arena(),
-                line: head.line_span(),
-                headers: head.spans(),
-            });
+            self.request.set_head(&Head::of(head));
         }
         let mut brigade = self.brigade.take().unwrap_or_else(|| self.request.new_brigade());
         let sent = self.pass(&mut brigade, &output);
@@ -118,25 +116,5 @@ impl<'call> ApacheExchange<'_, 'call> {
                 self.request.pass_file(brigade, file, offset..offset + length, sendfile, end)
             }
         }
-    }
-
-    /// `WSGIErrorOverride`: httpd's `ErrorDocument` instead of the application's page.
-    fn is_overridden(&self, head: &ResponseHead) -> bool {
-        self.settings.error_override && head.status() >= 400 && !self.request.is_head()
-    }
-
-    /// Keeps what makes an error answer work, and leaves the rest to httpd.
-    fn replace(&mut self, head: &ResponseHead) -> SendError {
-        self.replaced = Some(head.status());
-        let pool = self.request.pool();
-        let kept = self.request.error_headers_out();
-        for (name, value) in head.headers() {
-            for known in [c"WWW-Authenticate", c"Allow", c"Retry-After"] {
-                if name.eq_ignore_ascii_case(known.to_bytes()) {
-                    kept.add(pool, known, value);
-                }
-            }
-        }
-        SendError::Replaced
     }
 }

@@ -1,13 +1,17 @@
 //! Is a request ours, and for which application? (mod_wsgi's reference, sections 1.5, 2.2 and 2.3)
 #![forbid(unsafe_code)]
 
-use crate::config::{self, DirectoryConfig, Names, ScriptAlias, Settings};
+use crate::config::{self, DirectoryConfig, Names, ScriptAlias, ServerIdentity, Settings};
 use crate::environ::split_path;
+use crate::forward::Group;
 use crate::httpd::{ContentHandler, FileKind, Outcome, Request, TranslateName};
 use crate::module::{alias_of, directory_config, remember_alias, server_config};
 use crate::start::Child;
 use std::borrow::Cow;
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::sync::LazyLock;
 use wsgi::Level;
 
@@ -83,14 +87,74 @@ fn dispatch(
         let what = format!("daemon process '{group}' may not be used here (WSGIRestrictProcess)");
         return Refusal::new(500, "WSGI0149", what).answer(request);
     }
-    if !process_group.is_empty() {
-        let group = String::from_utf8_lossy(&process_group).into_owned();
-        let what = format!("no WSGI daemon process called '{group}' has been configured");
-        return Refusal::new(500, "WSGI0151", what).answer(request);
+    let adopted = alias.is_some() && child.sole;
+    let application = Application { application_group, callable, adopted };
+    if process_group.is_empty() {
+        return serve_embedded(request, settings, &application, child);
     }
-    let application =
-        Application { application_group, callable, adopted: alias.is_some() && child.sole };
-    serve_embedded(request, settings, &application, child)
+    match daemon_group(request, &process_group, child) {
+        Ok(group) => crate::forward::serve(request, settings, &application, group),
+        Err(refusal) => refusal.answer(request),
+    }
+}
+
+/// The daemon process group of this name, if this request may be served by it.
+fn daemon_group<'a>(
+    request: &Request<'_>,
+    name: &[u8],
+    child: &'a Child,
+) -> Result<&'a Group, Refusal> {
+    let shown = String::from_utf8_lossy(name);
+    let Some(group) = child.groups.iter().find(|group| *group.definition().name == *name) else {
+        let what = format!("no WSGI daemon process called '{shown}' has been configured");
+        return Err(Refusal::new(500, "WSGI0151", what));
+    };
+    let here = request.server();
+    let identity = ServerIdentity {
+        name: here.name().map(<[u8]>::to_vec),
+        is_virtual: here.is_virtual(),
+        port: here.port(),
+        defined_at: String::new(),
+    };
+    if config::visibility(group.server(), &identity).is_err() {
+        let what = format!("WSGI daemon process '{shown}' belongs to another virtual host");
+        return Err(Refusal::new(500, "WSGI0152", what));
+    }
+    check_owner(request, group)?;
+    Ok(group)
+}
+
+/// `script-user` and `script-group`: a script that somebody else could have written is not run.
+fn check_owner(request: &Request<'_>, group: &Group) -> Result<(), Refusal> {
+    let definition = group.definition();
+    if definition.script_user.is_none() && definition.script_group.is_none() {
+        return Ok(());
+    }
+    let script = Path::new(OsStr::from_bytes(request.filename().unwrap_or_default()));
+    for path in std::iter::once(script).chain(script.parent()) {
+        let refuse = |what: &str| {
+            let what = format!("'{}' {what}", path.display());
+            Err(Refusal::new(403, "WSGI0162", what))
+        };
+        let Ok(found) = path.metadata() else { return refuse("cannot be looked at") };
+        if found.mode() & 0o002 != 0 {
+            return refuse("can be written by anybody");
+        }
+        if let Some(user) = &definition.script_user {
+            if found.uid() != user.id {
+                return refuse("does not belong to the user of script-user");
+            }
+            if found.mode() & 0o020 != 0 {
+                return refuse("can be written by its group");
+            }
+        }
+        if let Some(group) = &definition.script_group
+            && found.gid() != group.id
+        {
+            return refuse("does not belong to the group of script-group");
+        }
+    }
+    Ok(())
 }
 
 /// Which application, by name.
@@ -262,8 +326,8 @@ impl Names for RequestNames<'_, '_> {
             .or_else(|| self.request.subprocess_env().get(&name))
             .map(Cow::Borrowed);
         found.or_else(|| {
-            use std::os::unix::ffi::{OsStrExt, OsStringExt};
-            let value = std::env::var_os(std::ffi::OsStr::from_bytes(variable))?;
+            use std::os::unix::ffi::OsStringExt;
+            let value = std::env::var_os(OsStr::from_bytes(variable))?;
             Some(Cow::Owned(value.into_vec()))
         })
     }

@@ -10,17 +10,20 @@
 
 mod apr;
 mod config;
+mod daemon_program;
 #[cfg(feature = "embedded")]
 mod embedded;
 mod environ;
+mod error_override;
+mod forward;
 mod handler;
 mod httpd;
 mod module;
 mod posix;
-#[cfg(feature = "embedded")]
 mod python_home;
 mod sole;
 mod start;
+mod supervisor;
 
 /// Apache's headers, by bindgen from `apache-headers/wrapper.h`.
 #[allow(

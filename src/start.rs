@@ -4,9 +4,12 @@
 
 use crate::apr::Pool;
 use crate::config::ProcessOptions;
+use crate::daemon_program;
+use crate::forward::Group;
 use crate::httpd::{CheckConfig, ChildInit, Facts, PostConfig, Server};
 use crate::module::{process_config, server_config};
 use crate::sole::{AliasesOf, is_sole};
+use crate::supervisor::{self, EndOfParent};
 use std::sync::OnceLock;
 
 /// This module's hooks on the life of the server.
@@ -17,6 +20,8 @@ pub(crate) struct Child {
     pub(crate) options: ProcessOptions,
     /// One application only is served here (design decision D5).
     pub(crate) sole: bool,
+    /// The daemon process groups.
+    pub(crate) groups: Vec<Group>,
     #[cfg(feature = "embedded")]
     pub(crate) host: Option<host::Host>,
 }
@@ -34,22 +39,35 @@ impl CheckConfig for Start {
     fn check(_configuration: Pool<'_>, main: Server<'_>) -> Result<(), String> {
         let Some(config) = process_config(main) else { return Ok(()) };
         let options = ProcessOptions::resolve(config);
+        for group in &options.daemon_processes {
+            daemon_program::find(group, &options)?;
+        }
         #[cfg(feature = "embedded")]
         embedded::check(&options)?;
-        #[cfg(not(feature = "embedded"))]
-        drop(options);
         Ok(())
     }
 }
 
 impl PostConfig for Start {
-    fn prepare(configuration: Pool<'_>, _main: Server<'_>) -> Result<(), String> {
+    fn prepare(configuration: Pool<'_>, main: Server<'_>) -> Result<(), String> {
         Facts::find_https_lookup();
         let version = concat!("mod_wsgi_rs/", env!("CARGO_PKG_VERSION"));
         Facts::add_version_component(configuration, version);
         #[cfg(feature = "embedded")]
         Facts::add_version_component(configuration, &format!("Python/{}", host::PYTHON_VERSION));
-        Ok(())
+        let Some(config) = process_config(main) else { return Ok(()) };
+        if Facts::is_rehearsal() {
+            return Ok(());
+        }
+        let servers = aliases(main);
+        let options = ProcessOptions::resolve(config);
+        static END: std::sync::Once = std::sync::Once::new();
+        END.call_once(|| {
+            main.process_pool().adopt(EndOfParent);
+        });
+        supervisor::reconcile(configuration, main, &options, &|group| {
+            is_sole(config, group, &servers)
+        })
     }
 }
 
@@ -57,22 +75,18 @@ impl ChildInit for Start {
     fn start(child: Pool<'_>, main: Server<'_>) {
         let Some(config) = process_config(main) else { return };
         let options = ProcessOptions::resolve(config);
-        let servers: Vec<AliasesOf<'_>> = main
-            .and_following()
-            .map(|server| AliasesOf {
-                name: server.name().unwrap_or_default(),
-                port: server.port(),
-                aliases: server_config(server)
-                    .map(|config| config.script_aliases.iter().map(AsRef::as_ref).collect())
-                    .unwrap_or_default(),
-            })
-            .collect();
+        let servers = aliases(main);
+        let groups = supervisor::plans().into_iter().map(Group::new).collect();
+        if !Facts::is_single_process() {
+            supervisor::leave_to_parent();
+        }
         let sole = is_sole(config, b"", &servers);
         #[cfg(feature = "embedded")]
         let host = embedded::start(&options, sole, main);
         let started = CHILD.set(Child {
             options,
             sole,
+            groups,
             #[cfg(feature = "embedded")]
             host,
         });
@@ -80,6 +94,19 @@ impl ChildInit for Start {
             child.adopt(Stop);
         }
     }
+}
+
+/// The aliases in force in each server.
+fn aliases(main: Server<'_>) -> Vec<AliasesOf<'_>> {
+    main.and_following()
+        .map(|server| AliasesOf {
+            name: server.name().unwrap_or_default(),
+            port: server.port(),
+            aliases: server_config(server)
+                .map(|config| config.script_aliases.iter().map(AsRef::as_ref).collect())
+                .unwrap_or_default(),
+        })
+        .collect()
 }
 
 /// Dropped with the child's pool, on the thread that started Python.

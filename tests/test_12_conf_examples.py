@@ -100,7 +100,7 @@ def test_an_example_starts_and_answers(serve, example, example_root, certificate
     server = serve(wrapped(example, example_root, certificate, packages), private=True)
     # The example may load again what an installed Apache has loaded; mod_ssl has remarks on the
     # OpenSSL it was built with, and on a certificate as short-lived as ours.
-    server.log.allow("AH01574: module .* is already loaded", "AH01882|AH01906|AH01909")
+    server.log.allow("AH01574: module .* is already loaded", "AH01873|AH01882|AH01906|AH01909")
     for promise in ANSWERS.finditer(example.read_text()):
         status, text = fetch(server, example, promise["method"], promise["path"])
         assert (status, promise["text"] in text) == (int(promise["status"]), True), text

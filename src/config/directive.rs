@@ -3,9 +3,6 @@
 
 use std::ffi::CStr;
 
-use super::line::Args;
-use super::options::global_is_empty;
-use super::words::Words;
 use super::{ConfigError, DirectoryConfig, Line, ProcessConfig, ServerConfig};
 
 /// One row of the directive table.
@@ -63,8 +60,6 @@ pub(crate) enum Standing {
     Works,
     /// Parsed and checked, then refused; it comes with the named theme.
     Later(&'static str),
-    /// As `Later`, but `%{GLOBAL}` and nothing else is accepted already.
-    GlobalWorks(&'static str),
     /// Gone from mod_wsgi; accepted without effect, with a warning that gives the reason.
     Obsolete(&'static str),
 }
@@ -150,25 +145,11 @@ impl Directive {
     fn answer(&self, line: &Line<'_>) -> Result<(), ConfigError> {
         match self.standing {
             Standing::Works => Ok(()),
-            Standing::GlobalWorks(_) if only_global(line) => Ok(()),
-            Standing::Later(theme) | Standing::GlobalWorks(theme) => {
-                Err(ConfigError::later(self.name(), theme))
-            }
+            Standing::Later(theme) => Err(ConfigError::later(self.name(), theme)),
             Standing::Obsolete(reason) => {
                 line.surroundings.warn(&format!("{} has no effect: {reason}", self.name()));
                 Ok(())
             }
-        }
-    }
-}
-
-fn only_global(line: &Line<'_>) -> bool {
-    let global = |word: &[u8]| global_is_empty(word).is_empty();
-    match line.args {
-        Args::Words(words) => words.iter().all(|word| global(word)),
-        Args::Rest(rest) => {
-            let mut words = Words::new(rest);
-            std::iter::from_fn(|| words.next_word()).all(|word| global(&word))
         }
     }
 }
@@ -189,21 +170,6 @@ mod tests {
         );
         let refused = configuration.read("WSGIAccessScript").unwrap_err();
         assert_eq!(refused.to_string(), "WSGIAccessScript needs the location of the access script");
-    }
-
-    #[test]
-    fn embedded_mode_may_be_asked_for_by_name() {
-        for (line, accepted) in [
-            ("WSGIProcessGroup %{GLOBAL}", true),
-            ("WSGIProcessGroup \"\"", true),
-            ("WSGIProcessGroup site", false),
-            ("WSGIProcessGroup %{ENV:GROUP}", false),
-            ("WSGIRestrictProcess %{GLOBAL}", true),
-            ("WSGIRestrictProcess \"%{GLOBAL}\"", true),
-            ("WSGIRestrictProcess %{GLOBAL} site", false),
-        ] {
-            assert_eq!(Configuration::default().read(line).is_ok(), accepted, "{line}");
-        }
     }
 
     #[test]

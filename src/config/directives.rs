@@ -17,8 +17,6 @@ use Contexts::{
 };
 use Form::{Raw, Section, Words};
 
-const DAEMON: Standing = Standing::Later("daemon mode");
-const GLOBAL_GROUP: Standing = Standing::GlobalWorks("daemon mode");
 const ACCESS: Standing = Standing::Later("access control scripts");
 const SCRIPTS: Standing = Standing::Later("handler, dispatch and import scripts");
 const REQUEST: Standing = Standing::Later("access to the Apache request");
@@ -54,14 +52,14 @@ pub(crate) static DIRECTIVES: [Directive; 54] = [
     // Which processes and which interpreter run it.
     Directive::new(c"WSGIDaemonProcess", ServerWide, Raw,
         c"name of a process group, and options",
-        ToServer(process::add_daemon_process)).standing(DAEMON),
+        ToServer(process::add_daemon_process)),
     Directive::new(c"WSGIProcessGroup", Everywhere, Words,
         c"name of the process group, or %{GLOBAL} for embedded mode",
         ToDirectory(|directory, line| set_group(&mut directory.process_group, line)))
-        .standing(GLOBAL_GROUP),
+        ,
     Directive::new(c"WSGIRestrictProcess", Everywhere, Raw,
         c"names of the process groups that may be chosen here",
-        ToDirectory(directory::set_restrict_process)).standing(GLOBAL_GROUP),
+        ToDirectory(directory::set_restrict_process)),
     Directive::new(c"WSGIApplicationGroup", Everywhere, Words,
         c"name of the interpreter, or %{GLOBAL} for the main one",
         ToDirectory(|directory, line| set_group(&mut directory.application_group, line))),
@@ -74,13 +72,13 @@ pub(crate) static DIRECTIVES: [Directive; 54] = [
         ToProcess(|process, line| set(&mut process.restrict_embedded, line.flag()))),
     Directive::new(c"WSGISocketPrefix", GlobalOnly, Words,
         c"path that the names of daemon sockets begin with",
-        ToProcess(process::set_socket_prefix)).standing(DAEMON),
+        ToProcess(process::set_socket_prefix)),
     Directive::new(c"WSGISocketRotation", GlobalOnly, Words,
         c"On or Off: whether each restart has sockets of its own",
-        ToProcess(|process, line| set(&mut process.socket_rotation, line.flag()))).standing(DAEMON),
+        ToProcess(|process, line| set(&mut process.socket_rotation, line.flag()))),
     Directive::new(c"WSGIAcceptMutex", GlobalOnly, Words,
         c"how the processes of a group take turns",
-        ToProcess(process::set_accept_mutex)).standing(DAEMON),
+        ToProcess(process::set_accept_mutex)),
     // How Python starts.
     Directive::new(c"WSGIPythonHome", GlobalOnly, Words,
         c"virtual environment or Python installation",
@@ -168,7 +166,7 @@ pub(crate) static DIRECTIVES: [Directive; 54] = [
     Directive::new(c"WSGIIgnoreActivity", EverywhereFileInfo, Words,
         c"On or Off: whether a request leaves the inactivity timer alone",
         ToDirectory(|directory, line| set(&mut directory.ignore_activity, line.flag())))
-        .standing(DAEMON),
+        ,
     // Behind a proxy.
     Directive::new(c"WSGITrustedProxyHeaders", EverywhereFileInfo, Raw,
         c"request headers in which a proxy describes the client",

@@ -101,22 +101,11 @@ fn add(
     locate: impl FnOnce(&[u8]) -> Result<Location, ConfigError>,
 ) -> Result<(), ConfigError> {
     let alias = parse(line, locate)?;
-    process_group_is_supported(line, alias.process_group.as_deref())?;
     if let Some(script) = preload(line, process, &alias)? {
         process.import_scripts.push(script);
     }
     server.script_aliases.push(Arc::new(alias));
     Ok(())
-}
-
-/// The one line that keeps aliases in embedded mode until daemon mode is there.
-fn process_group_is_supported(line: &Line<'_>, group: Option<&[u8]>) -> Result<(), ConfigError> {
-    match group {
-        None | Some(b"") => Ok(()),
-        Some(_) => {
-            Err(ConfigError::later(&format!("{} process-group=", line.name()), "daemon mode"))
-        }
-    }
 }
 
 fn parse(
@@ -341,10 +330,6 @@ mod tests {
                 "/ /app threads=5",
                 " has no option \"threads\"; it takes name=value with one of these names: \
                  process-group, application-group, callable-object, pass-authorization",
-            ),
-            (
-                "/ /app process-group=site",
-                " process-group= is not supported by this version of mod_wsgi_rs yet (daemon mode)",
             ),
         ] {
             let sentence =

@@ -52,7 +52,7 @@ impl Configuration {
         }
         let directive = with_line(&self.apache, None, text, |line| Ok(line.directive))?;
         match (self.read(text), directive.standing) {
-            (Err(error), Standing::Later(theme) | Standing::GlobalWorks(theme))
+            (Err(error), Standing::Later(theme))
                 if error == ConfigError::later(directive.name(), theme) =>
             {
                 if directive.form == Form::Section {

@@ -3,11 +3,21 @@
 use crate::apr::Pool;
 use crate::bindings::{
     AP_MPMQ_MAX_DAEMONS, AP_MPMQ_MAX_THREADS, AP_SERVER_MAJORVERSION_NUMBER,
-    AP_SERVER_MINORVERSION_NUMBER, AP_SERVER_PATCHLEVEL_NUMBER, ap_add_version_component,
+    AP_SERVER_MINORVERSION_NUMBER, AP_SERVER_PATCHLEVEL_NUMBER, AP_SQ_MAIN_STATE,
+    AP_SQ_MS_CREATE_PRE_CONFIG, APR_OC_REASON_DEATH, APR_OC_REASON_LOST, ap_add_version_component,
     ap_exists_config_define, ap_get_server_built, ap_get_server_description, ap_mpm_query,
-    ap_show_mpm, ap_unixd_config, shim_register_https_lookup,
+    ap_runtime_dir_relative, ap_server_conf, ap_show_mpm, ap_state_query, ap_unixd_config,
+    apr_palloc, apr_proc_other_child_register, apr_proc_other_child_unregister, apr_proc_t,
+    shim_register_https_lookup,
 };
-use std::ffi::c_int;
+use std::ffi::{CStr, c_int, c_void};
+use std::os::unix::ffi::OsStrExt;
+
+/// Is told of deaths of processes that are the parent's but not httpd's own.
+pub(crate) trait OtherChild {
+    /// `cause` completes "process N …".
+    fn died(pid: u32, cause: &str);
+}
 
 /// Questions about the running httpd.
 pub(crate) struct Facts;
@@ -48,6 +58,60 @@ impl Facts {
     pub(crate) fn add_version_component(pool: Pool<'_>, component: &str) {
         // SAFETY: the configuration's pool; httpd copies the text.
         unsafe { ap_add_version_component(pool.as_ptr(), pool.copy(component.as_bytes())) };
+    }
+
+    /// A file name in `DefaultRuntimeDir`.
+    pub(crate) fn runtime_file(pool: Pool<'_>, name: &CStr) -> std::path::PathBuf {
+        // SAFETY: the configuration's pool; httpd gives a string of it or null.
+        let path =
+            unsafe { crate::apr::bytes(ap_runtime_dir_relative(pool.as_ptr(), name.as_ptr())) };
+        std::path::PathBuf::from(std::ffi::OsStr::from_bytes(path.unwrap_or_default()))
+    }
+
+    /// Whether this is the first of the two readings of the configuration at a cold start, after which
+    /// everything is done again.
+    pub(crate) fn is_rehearsal() -> bool {
+        // SAFETY: a query of a number.
+        unsafe { ap_state_query(AP_SQ_MAIN_STATE as c_int) == AP_SQ_MS_CREATE_PRE_CONFIG as c_int }
+    }
+
+    /// Has httpd tell `C` when the child process `pid` of the parent dies.
+    pub(crate) fn watch<C: OtherChild>(pid: u32) {
+        unsafe extern "C" fn call<C: OtherChild>(reason: c_int, data: *mut c_void, status: c_int) {
+            crate::apr::guard((), || {
+                let gone = [APR_OC_REASON_DEATH, APR_OC_REASON_LOST].map(|reason| reason as c_int);
+                if !gone.contains(&reason) {
+                    return;
+                }
+                // SAFETY: the registration below, which ends with the process it was for.
+                unsafe { apr_proc_other_child_unregister(data) };
+                let pid = u32::try_from(data.addr()).unwrap_or(0);
+                let cause = if libc::WIFSIGNALED(status) {
+                    format!("was killed by signal {}", libc::WTERMSIG(status))
+                } else {
+                    format!("ended with exit status {}", libc::WEXITSTATUS(status))
+                };
+                C::died(pid, &cause);
+            });
+        }
+        // SAFETY: a zeroed apr_proc_t with its pid is all that APR looks at, and it keeps a copy in a
+        // structure of the pool; the data is a number that is never followed. The pool is the process'
+        // own, so that the registration survives restarts.
+        unsafe {
+            let Some(server) = ap_server_conf.as_ref() else { return };
+            let pool = (*server.process).pool;
+            let process = apr_palloc(pool, size_of::<apr_proc_t>()).cast::<apr_proc_t>();
+            process.write_bytes(0, 1);
+            (*process).pid = libc::pid_t::try_from(pid).unwrap_or(0);
+            let data = std::ptr::without_provenance_mut(pid as usize);
+            apr_proc_other_child_register(
+                process,
+                Some(call::<C>),
+                data,
+                std::ptr::null_mut(),
+                pool,
+            );
+        }
     }
 
     /// Asks mod_ssl how to tell whether a connection is encrypted.

@@ -12,7 +12,7 @@ mod response;
 mod server;
 
 pub(crate) use crate::apr::guard;
-pub(crate) use facts::{Facts, Mpm};
+pub(crate) use facts::{Facts, Mpm, OtherChild};
 pub(crate) use hooks::{
     CheckConfig, ChildInit, ContentHandler, Order, Outcome, PostConfig, TranslateName,
     hook_check_config, hook_child_init, hook_content_handler, hook_post_config,

@@ -9,6 +9,7 @@ use crate::bindings::{
 use std::ffi::c_int;
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
+use wsgi::ResponseHead;
 
 /// Why the output filters took no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +26,18 @@ pub(crate) struct Head<'a> {
     pub(crate) arena: &'a [u8],
     pub(crate) line: Range<usize>,
     pub(crate) headers: &'a [(Range<usize>, Range<usize>)],
+}
+
+impl<'a> Head<'a> {
+    /// The head an application gave.
+    pub(crate) fn of(head: &'a ResponseHead) -> Self {
+        Self {
+            status: head.status(),
+            arena: head.arena(),
+            line: head.line_span(),
+            headers: head.spans(),
+        }
+    }
 }
 
 impl<'call> Request<'call> {
@@ -154,6 +167,8 @@ impl<'call> Request<'call> {
 /// What a brigade ends with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BrigadeEnd {
+    /// Nothing: more comes at once.
+    More,
     /// The client gets what there is now.
     Flush,
     /// There is no more.
@@ -163,6 +178,7 @@ pub(crate) enum BrigadeEnd {
 impl BrigadeEnd {
     fn append(self, brigade: &mut Brigade<'_>) {
         match self {
+            Self::More => {}
             Self::Flush => brigade.append_flush(),
             Self::End => brigade.append_end(),
         }

@@ -24,6 +24,20 @@ impl<'s> Server<'s> {
         self.raw.as_ptr()
     }
 
+    /// The main server of the configuration in force, once there is one.
+    pub(crate) fn main() -> Option<Self> {
+        // SAFETY: httpd sets it once the configuration has been read.
+        let raw = unsafe { crate::bindings::ap_server_conf };
+        // SAFETY: as above.
+        (!raw.is_null()).then(|| unsafe { Self::from_raw(raw) })
+    }
+
+    /// The pool of the process, which outlives every configuration.
+    pub(crate) fn process_pool(self) -> crate::apr::Pool<'s> {
+        // SAFETY: every server has a process record, and that a pool.
+        unsafe { crate::apr::Pool::from_raw((*self.record().process).pool) }
+    }
+
     fn record(self) -> &'s server_rec {
         // SAFETY: the promise made at `from_raw`; httpd does not change a server while it serves.
         unsafe { self.raw.as_ref() }
@@ -58,6 +72,11 @@ impl<'s> Server<'s> {
         // SAFETY: a string of the configuration's pool, or null.
         let file = unsafe { crate::apr::bytes(self.record().defn_name) }.unwrap_or_default();
         format!("{}:{}", String::from_utf8_lossy(file), self.record().defn_line_number)
+    }
+
+    /// `Timeout`.
+    pub(crate) fn timeout(self) -> std::time::Duration {
+        std::time::Duration::from_micros(u64::try_from(self.record().timeout).unwrap_or(0))
     }
 
     /// `ServerAdmin`.

@@ -10,6 +10,7 @@ use crate::options::HostOptions;
 use crate::request::{ServerLog, SharedLog};
 use crate::room::Room;
 use crate::serve::{Served, Target, preload, serve};
+use crate::yielding::Yielding;
 use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -136,14 +137,16 @@ impl Host {
         }
         let Some(main) = self.main.seat() else { return };
         let all = std::mem::take(&mut *self.table_mut());
+        let mut yielding = Yielding::of(all.values());
         let mut finalisable = true;
         for interpreter in all.into_values() {
             if !Arc::ptr_eq(&interpreter, &self.main) {
-                finalisable &= self.end(&interpreter, main);
+                finalisable &= self.end(&interpreter, main, &mut yielding);
             }
         }
         if finalisable {
             self.log.log(Level::Debug, b"finalising Python");
+            yielding.leave(&self.main);
             finalize(main);
         } else {
             // Threads that cannot be ended still use the runtime; only say good-bye.
@@ -153,7 +156,12 @@ impl Host {
     }
 
     /// Ends one sub-interpreter; says whether it is gone.
-    fn end(&self, interpreter: &Interpreter, main: ThreadState) -> bool {
+    fn end(
+        &self,
+        interpreter: &Arc<Interpreter>,
+        main: ThreadState,
+        yielding: &mut Yielding,
+    ) -> bool {
         let Some(seat) = interpreter.seat() else { return false };
         let attachment = seat.attach();
         // First: threading waits for the thread it takes for its main one, which is the one that
@@ -162,6 +170,9 @@ impl Host {
             other.give_up(&attachment);
         }
         self.good_bye(&attachment);
+        drop(attachment);
+        yielding.leave(interpreter);
+        let attachment = seat.attach();
         let company = seat.has_company(&attachment);
         drop(attachment);
         if company {
@@ -170,6 +181,7 @@ impl Host {
                 interpreter.name
             );
             self.log.log(Level::Info, line.as_bytes());
+            yielding.enter(interpreter);
             return false;
         }
         end_interpreter(seat, main);
@@ -187,7 +199,12 @@ impl Host {
             // It must not be called again by CPython: it asserts that it is the first time.
             let nothing = py.import(c"builtins")?.attribute(c"bool")?;
             threading.set_attribute(c"_shutdown", &nothing)?;
-            py.import(c"atexit")?.call_method(c"_run_exitfuncs", [])
+            py.import(c"atexit")?.call_method(c"_run_exitfuncs", [])?;
+            if self.options.restrict_stdout {
+                // CPython flushes it at the end, and would complain that it cannot.
+                py.set_sys(c"stdout", &py.none())?;
+            }
+            Ok(())
         };
         if let Err(raised) = steps() {
             let raised: crate::cpython::Raised<'_> = raised;

@@ -58,6 +58,11 @@ impl Interpreter {
         })
     }
 
+    /// A seat for a thread that passes by: nobody keeps it, so the thread has to give it up itself.
+    pub(crate) fn passing_seat(&self) -> Option<ThreadState> {
+        self.state.new_thread_state()
+    }
+
     /// Attaches the calling thread.
     pub(crate) fn attach(&self) -> Option<Attachment> {
         self.seat().map(ThreadState::attach)

@@ -19,6 +19,7 @@ mod request;
 mod room;
 mod script;
 mod serve;
+mod yielding;
 
 pub use host::{BUILT_FOR, Host, PYTHON_VERSION, StartError};
 pub use options::{ApacheFacts, HashSeed, HostOptions};

@@ -67,9 +67,12 @@ pub(crate) fn serve(
         Some(attachment) => {
             let py = attachment.py();
             let gateway = Gateway { py, interpreter, process_group, target };
+            // Before the request is lent: what is made here may set off a garbage collection, and with it
+            // Python code that writes to a log.
+            let variables = gateway.variables(request.exchange);
             Lease::lend(&mut request, py, |lease| {
                 let _current = CurrentRequest::set(lease);
-                let rest = gateway.run(lease);
+                let rest = gateway.run(variables, lease);
                 // What was printed without a newline still is a line.
                 lease.with_unfinished_log(py);
                 rest
@@ -142,7 +145,11 @@ struct Gateway<'a, 'py> {
 }
 
 impl<'py> Gateway<'_, 'py> {
-    fn run(&self, lease: &Arc<Lease>) -> Rest {
+    fn run(&self, variables: Result<'py, Builder<'_, 'py>>, lease: &Arc<Lease>) -> Rest {
+        let variables = match variables {
+            Ok(variables) => variables,
+            Err(raised) => return self.failed(raised, lease),
+        };
         let module = match self.module(lease) {
             Ok(module) => module,
             Err(status) => return Rest::Fail(status),
@@ -151,7 +158,7 @@ impl<'py> Gateway<'_, 'py> {
             Ok(application) => application,
             Err(status) => return Rest::Fail(status),
         };
-        match self.answer(&application, lease) {
+        match self.answer(&application, variables, lease) {
             Ok(rest) => rest,
             Err(raised) => self.failed(raised, lease),
         }
@@ -194,10 +201,15 @@ impl<'py> Gateway<'_, 'py> {
         }
     }
 
-    fn answer(&self, application: &Object<'py>, lease: &Arc<Lease>) -> Result<'py, Rest> {
+    fn answer(
+        &self,
+        application: &Object<'py>,
+        variables: Builder<'_, 'py>,
+        lease: &Arc<Lease>,
+    ) -> Result<'py, Rest> {
         let py = self.py;
         let room = &self.interpreter.room;
-        let environ = self.environ(lease)?;
+        let environ = self.environ(variables, lease)?;
         let adapter =
             py.instantiate(&room.adapter.get(py), Adapter { lease: Arc::clone(lease) })?;
         let start_response = adapter.attribute(c"start_response")?;
@@ -225,7 +237,8 @@ impl<'py> Gateway<'_, 'py> {
         Ok(Rest::Nothing)
     }
 
-    fn environ(&self, lease: &Arc<Lease>) -> Result<'py, Object<'py>> {
+    /// The transport's variables.
+    fn variables(&self, exchange: &mut dyn Exchange) -> Result<'py, Builder<'_, 'py>> {
         let py = self.py;
         let room = &self.interpreter.room;
         let mut builder = Builder::new(&room.names, &room.template.get(py))?;
@@ -233,8 +246,19 @@ impl<'py> Gateway<'_, 'py> {
         builder
             .put(&words.application_group.get(py), &py.latin1(self.target.application_group)?)?;
         builder.put(&words.callable_object.get(py), &py.latin1(self.target.callable)?)?;
-        // Neither blocks nor runs Python code of the application's.
-        lease.with(py, |request| request.exchange.environ(&mut builder));
+        exchange.environ(&mut builder);
+        Ok(builder)
+    }
+
+    /// The environ: the variables, and the objects of this request.
+    fn environ(
+        &self,
+        mut builder: Builder<'_, 'py>,
+        lease: &Arc<Lease>,
+    ) -> Result<'py, Object<'py>> {
+        let py = self.py;
+        let room = &self.interpreter.room;
+        let words = &room.words;
         let input = py.instantiate(&room.input.get(py), Input::new(Arc::clone(lease)))?;
         builder.put(&words.wsgi_input.get(py), &input)?;
         let errors = py.instantiate(&room.log.get(py), Log::of_request(Arc::clone(lease)))?;

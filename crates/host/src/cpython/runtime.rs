@@ -55,8 +55,10 @@ pub(crate) fn initialize(config: &PythonConfig) -> Result<ThreadState, PythonFai
         let started = start(&mut raw, config);
         ffi::PyConfig_Clear(&raw mut raw);
         started?;
-        ThreadState::detach_current()
-            .ok_or_else(|| PythonFailure("no thread state after the start".to_owned()))
+        let seat = ThreadState::detach_current()
+            .ok_or_else(|| PythonFailure("no thread state after the start".to_owned()))?;
+        seat.is_first();
+        Ok(seat)
     }
 }
 

@@ -61,11 +61,19 @@ impl ThreadState {
         NonNull::new(unsafe { ffi::PyEval_SaveThread() }).map(Self)
     }
 
+    /// For the first seat of the process, in the thread that has just started Python.
+    pub(super) fn is_first(self) {
+        #[cfg(not(Py_3_12))]
+        gil_state::find(self);
+    }
+
     /// Attaches the calling thread, which must be the one this seat was made for and must not be
     /// attached already. Blocks until the interpreter's lock is free.
     pub(crate) fn attach(self) -> Attachment {
         // SAFETY: the seat is live until `give_up` or `end_interpreter` consumed it.
         unsafe { ffi::PyEval_RestoreThread(self.0.as_ptr()) };
+        #[cfg(not(Py_3_12))]
+        gil_state::follow(self);
         Attachment(PhantomData)
     }
 
@@ -98,11 +106,33 @@ impl ThreadState {
     /// Clears and deletes the seat of a thread that will not use it again, from an attachment to the
     /// same interpreter by another seat.
     pub(crate) fn give_up(self, _attachment: &Attachment) {
-        // SAFETY: both functions want the interpreter's lock, which the attachment holds. Called only
-        // by `Host::stop`, once no request is served any more, so no thread uses the seat.
+        // SAFETY: clearing wants the interpreter's lock, which the attachment holds. Called only by
+        // `Host::stop`, once no request is served any more, so no thread uses the seat.
+        unsafe { ffi::PyThreadState_Clear(self.0.as_ptr()) };
+        // From 3.12 on deleting a seat makes the calling thread forget which one it has itself, and
+        // its next `PyGILState_Ensure` would wait for the lock that it holds. A thread that has none
+        // can forget nothing.
+        std::thread::scope(|scope| {
+            let helper = std::thread::Builder::new().spawn_scoped(scope, || self.delete());
+            if helper.is_err() {
+                self.delete();
+            }
+        });
+    }
+
+    /// The second half of [`ThreadState::give_up`].
+    fn delete(self) {
+        // SAFETY: cleared by `give_up`, the only caller; deleting needs no lock of the interpreter's.
+        unsafe { ffi::PyThreadState_Delete(self.0.as_ptr()) };
+    }
+
+    /// Attaches once more and gives the calling thread's own seat up.
+    pub(crate) fn attach_and_give_up(self) {
+        std::mem::forget(self.attach());
+        // SAFETY: attached by this very seat, as both functions want; the second one gives the lock back.
         unsafe {
             ffi::PyThreadState_Clear(self.0.as_ptr());
-            ffi::PyThreadState_Delete(self.0.as_ptr());
+            ffi::PyThreadState_DeleteCurrent();
         }
     }
 
@@ -129,6 +159,58 @@ impl ThreadState {
                 ffi::PyThreadState_Swap(main.0.as_ptr());
                 ffi::PyEval_SaveThread();
             }
+        }
+    }
+}
+
+/// What `PyGILState_Ensure` takes for the calling thread's state, up to 3.11: the first one the thread
+/// ever had, in whichever interpreter. An extension that calls it back in another one (`sqlite3` when a
+/// connection is closed) would wait for the lock it holds, or run in the wrong interpreter. Here it
+/// follows the seat that is attached, as CPython itself does it from 3.12 on.
+///
+/// CPython keeps it under a thread-specific key whose number it does not tell; [`find`] looks for it.
+#[cfg(not(Py_3_12))]
+mod gil_state {
+    use super::ThreadState;
+    use pyo3_ffi as ffi;
+    use std::sync::OnceLock;
+
+    static KEY: OnceLock<libc::pthread_key_t> = OnceLock::new();
+
+    /// Looks for the key in a thread whose only seat is `first`. Where it cannot be told for sure,
+    /// everything stays as CPython has it.
+    pub(super) fn find(first: ThreadState) {
+        // SAFETY: asks for a number.
+        let most = unsafe { libc::sysconf(libc::_SC_THREAD_KEYS_MAX) };
+        let most = libc::pthread_key_t::try_from(most).unwrap_or(0);
+        // SAFETY: both C libraries of Linux answer null for a key that is not in use.
+        let value = |key| unsafe { libc::pthread_getspecific(key) };
+        let mut keys = (0..most).filter(|&key| value(key) == first.0.as_ptr().cast());
+        if let (Some(key), None) = (keys.next(), keys.next())
+            && is_the_one(key, first)
+        {
+            let _ = KEY.set(key);
+        }
+    }
+
+    /// Whether CPython sees what is stored under the key.
+    fn is_the_one(key: libc::pthread_key_t, first: ThreadState) -> bool {
+        // SAFETY: the key is in use, and holds `first` again before anybody else looks: it belongs to
+        // this thread. CPython only reads it.
+        unsafe {
+            libc::pthread_setspecific(key, std::ptr::null());
+            let seen = ffi::PyGILState_GetThisThreadState();
+            libc::pthread_setspecific(key, first.0.as_ptr().cast());
+            seen.is_null() && ffi::PyGILState_GetThisThreadState() == first.0.as_ptr()
+        }
+    }
+
+    /// The calling thread is now attached by `seat`.
+    pub(super) fn follow(seat: ThreadState) {
+        if let Some(&key) = KEY.get() {
+            // SAFETY: CPython's own key, in use until it is finalised, after which nobody attaches;
+            // the value is a thread state of this thread, which is what CPython stores there.
+            unsafe { libc::pthread_setspecific(key, seat.0.as_ptr().cast()) };
         }
     }
 }

@@ -29,13 +29,13 @@ thread_local! {
     static CURRENT: RefCell<Option<Arc<Lease>>> = const { RefCell::new(None) };
 }
 
-/// Says which request this thread serves, until it is dropped.
-pub(crate) struct CurrentRequest;
+/// Says which request this thread serves, until it is dropped; then it is again the one before, which
+/// there is where an output filter makes a subrequest.
+pub(crate) struct CurrentRequest(Option<Arc<Lease>>);
 
 impl CurrentRequest {
     pub(crate) fn set(lease: &Arc<Lease>) -> Self {
-        CURRENT.with_borrow_mut(|current| *current = Some(Arc::clone(lease)));
-        Self
+        Self(CURRENT.replace(Some(Arc::clone(lease))))
     }
 
     pub(crate) fn get() -> Option<Arc<Lease>> {
@@ -45,7 +45,7 @@ impl CurrentRequest {
 
 impl Drop for CurrentRequest {
     fn drop(&mut self) {
-        CURRENT.with_borrow_mut(|current| *current = None);
+        drop(CURRENT.replace(self.0.take()));
     }
 }
 

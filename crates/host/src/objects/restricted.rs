@@ -3,7 +3,8 @@
 use crate::cpython::{Class, ExceptionKind, Instance, Object, Result, Slots};
 use std::ffi::CStr;
 
-/// An object every attribute of which raises (`WSGIRestrictStdin`, `WSGIRestrictStdout`).
+/// An object every attribute of which raises (`WSGIRestrictStdin`, `WSGIRestrictStdout`), but for
+/// `closed`: CPython flushes `sys.stdout` on its way out unless that is true.
 pub(crate) struct Restricted {
     /// `sys.stdin` or `sys.stdout`.
     pub(crate) name: &'static str,
@@ -16,8 +17,11 @@ impl Class for Restricted {
 
 fn attribute<'py>(
     this: &Instance<'_, 'py, Restricted>,
-    _name: &Object<'py>,
+    name: &Object<'py>,
 ) -> Result<'py, Object<'py>> {
+    if name.to_text()? == "closed" {
+        return Ok(this.py().bool(true));
+    }
     let text = format!("{} access restricted by mod_wsgi", this.name);
     Err(this.py().raise(ExceptionKind::Os, &text))
 }

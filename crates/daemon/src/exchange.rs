@@ -1,0 +1,381 @@
+//! The exchange over a FastCGI connection: what the Python room sees of a request. It knows no Python.
+#![forbid(unsafe_code)]
+
+use crate::connection::{Body as Part, Connection, would_block};
+use crate::log::Log;
+use crate::scoreboard::now;
+use fastcgi::head::HeadWriter;
+use fastcgi::{Extensions, FileSpan, LogLevel, MAX_CONTENT, RecordType, encoder};
+use std::fs::File;
+use std::io::{self, IoSlice};
+use std::os::fd::BorrowedFd;
+use std::os::unix::fs::FileExt;
+use wsgi::{Body, Environ, Exchange, Key, Level, Output, ReadError, ResponseHead, SendError, Then};
+
+/// A request on a connection.
+pub(crate) struct FastCgiExchange<'a> {
+    /// Gone once the answer is complete and the connection waits for the next request.
+    connection: Option<Box<Connection>>,
+    release: &'a Release<'a>,
+    /// A connection that has to be looked after.
+    kept: Option<Box<Connection>>,
+    log: &'a Log,
+    facts: Facts,
+    extensions: Extensions,
+    input: Input,
+    /// Body bytes the application has not asked for yet.
+    rest: Vec<u8>,
+    taken: usize,
+    head: Vec<u8>,
+    /// The client gets no body of this answer.
+    silent: bool,
+    answered: bool,
+}
+
+/// Takes a connection over: one whose answer is complete, which it gives back if there is more to do on
+/// it at once, or (`false`) one to be closed.
+pub(crate) type Release<'a> = dyn Fn(Box<Connection>, bool) -> Option<Box<Connection>> + 'a;
+
+/// What is known of a request beside its params.
+#[derive(Clone, Copy)]
+pub(crate) struct Facts {
+    /// The client gets the body.
+    pub(crate) wants_body: bool,
+    /// The Apache module asked, and makes error pages itself.
+    pub(crate) from_module: bool,
+    /// The application is the only one: where there is no `PATH_INFO`, all of the path is.
+    pub(crate) mounted_at_root: bool,
+}
+
+/// How far the request body has been read.
+#[derive(Clone)]
+enum Input {
+    Open,
+    Ended,
+    Failed(ReadError),
+}
+
+/// The application status of an answer that is shorter than its `Content-Length`.
+const SHORT: u32 = 1;
+/// Files of fewer bytes are not worth a descriptor.
+const FILE: u64 = 16 * 1024;
+
+impl<'a> FastCgiExchange<'a> {
+    pub(crate) fn new(
+        mut connection: Box<Connection>,
+        facts: Facts,
+        log: &'a Log,
+        release: &'a Release<'a>,
+    ) -> Self {
+        let params = connection.wire.params();
+        let extensions = Extensions::announced(params);
+        let empty = matches!(params.get(b"CONTENT_LENGTH"), None | Some(b"0" | b""))
+            && params.get(b"HTTP_TRANSFER_ENCODING").is_none();
+        let input = match empty.then(|| connection.pass_over_body()) {
+            Some(Part::End) => Input::Ended,
+            Some(Part::Aborted) => Input::Failed(ReadError::Disconnected),
+            Some(Part::Bytes(_)) | None => Input::Open,
+        };
+        Self {
+            connection: Some(connection),
+            release,
+            kept: None,
+            log,
+            facts,
+            extensions,
+            input,
+            rest: Vec::new(),
+            taken: 0,
+            head: Vec::new(),
+            silent: !facts.wants_body,
+            answered: false,
+        }
+    }
+
+    /// Answers with a status and nothing of the application's.
+    pub(crate) fn fail(&mut self, status: u16) {
+        if self.answered {
+            return self.cut();
+        }
+        let Some(connection) = self.connection.as_mut() else { return };
+        let sent = if self.facts.from_module {
+            connection.write(&[], &[], &encoder::end_answer(connection.id(), status.into()))
+        } else {
+            let head =
+                format!("Status: {status} {}\r\nContent-Type: text/plain\r\n\r\n", reason(status));
+            let body = if self.silent { "" } else { reason(status) };
+            let end = encoder::end_answer(connection.id(), 0);
+            connection.write(head.as_bytes(), body.as_bytes(), &end)
+        };
+        match sent {
+            Ok(()) => self.complete(),
+            Err(_) => self.cut(),
+        }
+    }
+
+    /// The connection, if it has to be looked after.
+    pub(crate) fn into_connection(mut self) -> Option<Box<Connection>> {
+        // Neither answered nor failed: the web server must not wait for ever.
+        self.cut();
+        self.kept.take()
+    }
+
+    fn complete(&mut self) {
+        if let Some(mut connection) = self.connection.take() {
+            if matches!(self.input, Input::Open) {
+                connection.pass_over_body();
+            }
+            connection.wire.finish();
+            self.kept = (self.release)(connection, true);
+        }
+    }
+
+    fn write_head(&mut self, head: &ResponseHead) -> Result<(), SendError> {
+        self.head.clear();
+        let reason = head.status_line().get(4..).unwrap_or_default();
+        let mut refused = Vec::new();
+        let mut writer = HeadWriter::new(&mut self.head, head.status(), reason)
+            .map_err(|_| SendError::Failed)?;
+        for (name, value) in head.headers() {
+            if let Err(why) = writer.field(name, value) {
+                refused.push(why.to_string());
+            }
+        }
+        writer.finish();
+        for why in refused {
+            self.log(
+                Level::Error,
+                format!("a header of the response is left out: {why}").as_bytes(),
+            );
+        }
+        self.silent |= head.is_bodiless();
+        Ok(())
+    }
+
+    fn write(&mut self, output: &Output<'_>) -> io::Result<()> {
+        let Some(connection) = self.connection.as_mut() else { return Err(gone()) };
+        let end = match output.then {
+            Then::Flush => None,
+            Then::End => Some(encoder::end_answer(connection.id(), 0)),
+            Then::Short => Some(encoder::end_answer(connection.id(), SHORT)),
+        };
+        let end = end.as_ref().map_or(&[][..], |end| &end[..]);
+        match output.body {
+            _ if self.silent => connection.write(&self.head, &[], end),
+            Body::Empty => connection.write(&self.head, &[], end),
+            Body::Bytes(bytes) => connection.write(&self.head, bytes, end),
+            Body::File { file, offset, length } if self.extensions.file && length >= FILE => {
+                connection.write(&self.head, &[], &[])?;
+                let record = encoder::file(connection.id(), FileSpan { offset, length });
+                connection.send(&mut [IoSlice::new(&record), IoSlice::new(end)], Some(file))
+            }
+            Body::File { file, offset, length } => {
+                send_file(connection, &self.head, file, offset, length, end)
+            }
+        }
+    }
+}
+
+impl Exchange for FastCgiExchange<'_> {
+    fn environ(&mut self, environ: &mut dyn Environ) {
+        let Some(connection) = &self.connection else { return };
+        let params = connection.wire.params();
+        let (mut scheme, mut path, mut script) = (None, None, None);
+        let mut secure = false;
+        for (name, value) in params {
+            match name {
+                b"SCRIPT_NAME" => script = Some(value),
+                b"PATH_INFO" => path = Some(value),
+                b"wsgi.url_scheme" => scheme = Some(value),
+                b"HTTPS" => secure = value.eq_ignore_ascii_case(b"on") || value == b"1",
+                // httpoxy: programs take it for their own proxy.
+                b"HTTP_PROXY" => {}
+                b"HTTP_HOST" => environ.set(Key::HttpHost, value),
+                b"HTTP_AUTHORIZATION" => environ.set(Key::HttpAuthorization, value),
+                b"HTTP_PROXY_AUTHORIZATION" => environ.set(Key::HttpProxyAuthorization, value),
+                // What host says itself, and what is between the two ends of this wire.
+                b"mod_wsgi.callable_object" | b"mod_wsgi.application_group" => {}
+                _ if name.starts_with(b"mod_wsgi.x-") || name.starts_with(b"MOD_WSGI_RS_") => {}
+                _ => match name.strip_prefix(b"HTTP_") {
+                    Some(header) => environ.header(header, value),
+                    None => set(environ, name, value),
+                },
+            }
+        }
+        // nginx as Debian ships it sends all of the path as SCRIPT_NAME and no PATH_INFO.
+        let (script, path) = match path {
+            None if self.facts.mounted_at_root => (&[][..], script.unwrap_or_default()),
+            path => (script.unwrap_or_default(), path.unwrap_or_default()),
+        };
+        environ.set(Key::ScriptName, script);
+        environ.set(Key::PathInfo, path);
+        let known: &[u8] = if secure { b"https" } else { b"http" };
+        environ.set(Key::UrlScheme, scheme.unwrap_or(known));
+        environ.time(Key::DaemonStart, i64::try_from(now()).unwrap_or(0));
+    }
+
+    fn read(&mut self, into: &mut [u8]) -> Result<usize, ReadError> {
+        let kept = self.rest.get(self.taken..).unwrap_or_default();
+        if !kept.is_empty() || into.is_empty() {
+            let count = kept.len().min(into.len());
+            into.iter_mut().zip(kept).for_each(|(to, from)| *to = *from);
+            self.taken += count;
+            return Ok(count);
+        }
+        match &self.input {
+            Input::Open => {}
+            Input::Ended => return Ok(0),
+            Input::Failed(why) => return Err(why.clone()),
+        }
+        self.rest.clear();
+        self.taken = 0;
+        let Some(connection) = self.connection.as_mut() else {
+            return Err(ReadError::Other("the answer is complete".to_owned()));
+        };
+        let failure = match connection.read_body(into, &mut self.rest) {
+            Ok(Part::Bytes(count)) => return Ok(count),
+            Ok(Part::End) => {
+                self.input = Input::Ended;
+                return Ok(0);
+            }
+            Ok(Part::Aborted) => ReadError::Disconnected,
+            Err(why) if would_block(&why) => ReadError::Timeout,
+            Err(why) if why.kind() == io::ErrorKind::UnexpectedEof => ReadError::Disconnected,
+            Err(why) => ReadError::Other(why.to_string()),
+        };
+        self.input = Input::Failed(failure.clone());
+        Err(failure)
+    }
+
+    fn send(&mut self, output: Output<'_>) -> Result<(), SendError> {
+        self.head.clear();
+        if let Some(head) = output.head {
+            self.write_head(head)?;
+        }
+        if matches!(self.input, Input::Failed(ReadError::Disconnected)) {
+            self.cut();
+            return Err(SendError::Disconnected);
+        }
+        self.answered = true;
+        if let Err(why) = self.write(&output) {
+            self.cut();
+            return Err(if would_block(&why) || why.kind() == io::ErrorKind::UnexpectedEof {
+                SendError::Failed
+            } else {
+                SendError::Disconnected
+            });
+        }
+        match output.then {
+            Then::End => self.complete(),
+            Then::Short => self.cut(),
+            // Body bytes would have to be kept somewhere.
+            Then::Flush if matches!(self.input, Input::Open) => {}
+            Then::Flush => {
+                if self.connection.as_mut().is_some_and(|connection| connection.is_aborted()) {
+                    self.cut();
+                    return Err(SendError::Disconnected);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn wants_body(&self) -> bool {
+        self.facts.wants_body
+    }
+
+    fn cut(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            (self.release)(connection, false);
+        }
+    }
+
+    fn log(&mut self, level: Level, line: &[u8]) {
+        if !self.log.writes(level) {
+            return;
+        }
+        let Some(connection) = &self.connection else { return self.log.write(level, line) };
+        let mut record = Vec::with_capacity(line.len() + 16);
+        match LogLevel::from_wire(level as u8) {
+            Some(level) if self.extensions.log => {
+                encoder::append_log(&mut record, connection.id(), level, line);
+            }
+            _ => {
+                let line = [line, b"\n"].concat();
+                encoder::append_stream(&mut record, RecordType::STDERR, connection.id(), &line);
+            }
+        }
+        // Should nobody listen any more, the answer itself will show it.
+        let _ = connection.send(&mut [IoSlice::new(&record)], None);
+    }
+}
+
+impl Drop for FastCgiExchange<'_> {
+    fn drop(&mut self) {
+        self.cut();
+    }
+}
+
+fn set(environ: &mut dyn Environ, name: &[u8], value: &[u8]) {
+    match Key::from_name(name) {
+        Some(key) if key.is_time() => {
+            environ.time(
+                key,
+                std::str::from_utf8(value).ok().and_then(|text| text.parse().ok()).unwrap_or(0),
+            );
+        }
+        Some(key) => environ.set(key, value),
+        None => environ.other(name, value),
+    }
+}
+
+/// Reads a file and sends it in records.
+fn send_file(
+    connection: &Connection,
+    mut head: &[u8],
+    file: BorrowedFd<'_>,
+    mut offset: u64,
+    mut length: u64,
+    end: &[u8],
+) -> io::Result<()> {
+    let file = File::from(file.try_clone_to_owned()?);
+    let mut bytes = vec![0; MAX_CONTENT.min(usize::try_from(length).unwrap_or(MAX_CONTENT))];
+    loop {
+        let room = bytes.len().min(usize::try_from(length).unwrap_or(bytes.len()));
+        let piece = bytes.get_mut(..room).unwrap_or_default();
+        let count = if room == 0 { 0 } else { file.read_at(piece, offset)? };
+        offset += count as u64;
+        length -= count as u64;
+        if length > 0 && count == 0 {
+            // Somebody has cut the file short: the answer must not look complete.
+            return Err(gone());
+        }
+        let last = length == 0;
+        connection.write(
+            head,
+            piece.get(..count).unwrap_or_default(),
+            if last { end } else { &[] },
+        )?;
+        head = &[];
+        if last {
+            return Ok(());
+        }
+    }
+}
+
+fn gone() -> io::Error {
+    io::ErrorKind::UnexpectedEof.into()
+}
+
+fn reason(status: u16) -> &'static str {
+    match status {
+        400 => "Bad Request",
+        403 => "Forbidden",
+        404 => "Not Found",
+        408 => "Request Timeout",
+        413 => "Content Too Large",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        _ => "Internal Server Error",
+    }
+}

@@ -1,0 +1,394 @@
+//! The manager of a process group: one thread, no Python; it starts workers, watches them, replaces
+//! them. It never serves.
+#![forbid(unsafe_code)]
+
+mod replacement;
+
+use crate::config::GroupConfig;
+use crate::log::Log;
+use crate::message::{Channel, Loaded, Reason, Report};
+use crate::posix::{self, SIGCHLD, SIGINT, SIGTERM, SIGUSR1, SIGWINCH, Signals};
+use crate::scoreboard::{Field, Scoreboard, State, now};
+use crate::slot::{Slot, Worker};
+use crate::worker::Seat;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
+use wsgi::Level;
+
+/// A process group being managed.
+pub(crate) struct Group {
+    config: GroupConfig,
+    log: Log,
+    board: Scoreboard,
+    signals: Signals,
+    shared: Option<OwnedFd>,
+    parent: Option<OwnedFd>,
+    ready: Option<File>,
+    slots: Vec<Slot>,
+    /// Scripts that workers have loaded, for their successors.
+    scripts: Vec<Loaded>,
+    /// The state of a script that could not be loaded.
+    refused: Option<Loaded>,
+    stopping: bool,
+}
+
+/// How [`Group::run`] ends.
+pub(crate) enum Outcome {
+    /// In the manager: nobody is left.
+    Stopped,
+    /// In a new process: it is a worker.
+    Worker(Box<Seat>),
+}
+
+/// The descriptors a group is given.
+pub(crate) struct Sockets {
+    pub(crate) shared: Option<OwnedFd>,
+    pub(crate) workers: Vec<OwnedFd>,
+    pub(crate) parent: Option<OwnedFd>,
+    pub(crate) ready: Option<OwnedFd>,
+    pub(crate) scoreboard: Option<OwnedFd>,
+}
+
+const SIGNALS: [i32; 5] = [SIGTERM, SIGINT, SIGUSR1, SIGWINCH, SIGCHLD];
+/// Replacements that start at a time.
+const STARTING: usize = 2;
+/// Scripts that successors are told of.
+const SCRIPTS: usize = 64;
+/// Seconds after which a worker beyond the least number has nothing to do.
+const IDLE: f64 = 60.0;
+
+impl Group {
+    pub(crate) fn new(config: GroupConfig, log: Log, sockets: Sockets) -> io::Result<Self> {
+        let (most, threads) = (config.processes.most as usize, config.threads as usize);
+        let words = posix::share_memory(sockets.scoreboard, Scoreboard::size(most, threads))?;
+        let mut own = sockets.workers.into_iter();
+        Ok(Self {
+            board: Scoreboard::new(words, most, threads),
+            signals: Signals::watch(&SIGNALS)?,
+            shared: sockets.shared,
+            parent: sockets.parent,
+            ready: sockets.ready.map(File::from),
+            slots: (0..most).map(|_| Slot::new(own.next())).collect(),
+            scripts: Vec::new(),
+            refused: None,
+            stopping: false,
+            config,
+            log,
+        })
+    }
+
+    /// Manages until there is nothing left to do.
+    pub(crate) fn run(mut self) -> io::Result<Outcome> {
+        loop {
+            if let Some(seat) = self.start_workers() {
+                return Ok(Outcome::Worker(seat));
+            }
+            self.say_ready();
+            if self.stopping && self.slots.iter().all(|slot| slot.workers().next().is_none()) {
+                return Ok(Outcome::Stopped);
+            }
+            self.wait();
+        }
+    }
+
+    // --- starting ---------------------------------------------------------------------------------
+
+    fn start_workers(&mut self) -> Option<Box<Seat>> {
+        if self.stopping {
+            return None;
+        }
+        let least = self.config.processes.least as usize;
+        let now = Instant::now();
+        for index in 0..self.slots.len() {
+            let starting = self.slots.iter().filter(|slot| slot.incoming.is_some()).count();
+            let slot = self.slots.get(index)?;
+            let may = slot.not_before <= now;
+            let missing = slot.current.is_none() && (index < least || slot.wanted.is_some());
+            let replaced = slot.current.as_ref().is_some_and(|worker| worker.ready)
+                && slot.incoming.is_none()
+                && slot.wanted.is_some()
+                && starting < STARTING;
+            if may && (missing || replaced) {
+                match self.start(index) {
+                    Ok(None) => {}
+                    Ok(seat) => return seat,
+                    Err(why) => {
+                        self.say(Level::Critical, &format!("cannot start a worker: {why}"));
+                        self.slots.get_mut(index)?.back_off();
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    /// Starts a worker; in the new process, gives its seat.
+    fn start(&mut self, index: usize) -> io::Result<Option<Box<Seat>>> {
+        let manager = std::process::id();
+        let (ours, theirs) = Channel::pair()?;
+        let Some(slot) = self.slots.get_mut(index) else { return Ok(None) };
+        slot.generation += 1;
+        let record = self.board.record(index, slot.generation);
+        record.clear();
+        record.set(Field::Slot, index as u64);
+        record.set(Field::Generation, slot.generation);
+        record.set(Field::Started, now());
+        record.set_state(State::Starting);
+        let Some(pid) = posix::fork()? else {
+            // Everything else the manager holds is closed when it is dropped.
+            let sockets = slot.socket.take().into_iter().chain(self.shared.take()).collect();
+            let cold = slot.wanted == Some(Reason::InactivityTimeout);
+            let warm_up = if cold { Vec::new() } else { std::mem::take(&mut self.scripts) };
+            let (config, log) = (self.config.clone(), self.log.clone());
+            let seat = Seat { config, log, record, channel: theirs, sockets, warm_up, manager };
+            return Ok(Some(Box::new(seat)));
+        };
+        record.set(Field::Pid, u64::try_from(pid).unwrap_or(0));
+        let worker = Worker {
+            pid,
+            channel: ours,
+            record,
+            ready: false,
+            started: Instant::now(),
+            told: None,
+            kill_at: None,
+            deaf: false,
+        };
+        if slot.current.is_none() {
+            slot.wanted = None;
+            slot.current = Some(worker);
+        } else {
+            slot.incoming = Some(worker);
+        }
+        Ok(None)
+    }
+
+    fn say_ready(&mut self) {
+        let least = self.config.processes.least as usize;
+        let settled = |slot: &Slot| {
+            slot.failures > 0 || slot.current.as_ref().is_some_and(|worker| worker.ready)
+        };
+        if self.ready.is_some() && self.slots.iter().take(least).all(settled) {
+            // Whoever does not listen does not want to know.
+            let _ = self.ready.take().map(|mut ready| ready.write_all(b"ready\n"));
+        }
+    }
+
+    // --- watching ---------------------------------------------------------------------------------
+
+    fn wait(&mut self) {
+        let mut places: Vec<BorrowedFd<'_>> = vec![self.signals.as_fd()];
+        let mut channels = Vec::new();
+        let mut sleepers = Vec::new();
+        for (index, slot) in self.slots.iter().enumerate() {
+            for worker in slot.workers().filter(|worker| !worker.deaf) {
+                channels.push((index, worker.pid, places.len()));
+                places.push(worker.channel.as_fd());
+            }
+            let asleep = slot.current.is_none() && slot.not_before <= Instant::now();
+            let own = slot.socket.as_ref().filter(|_| asleep && !self.stopping);
+            if let Some(socket) = own {
+                sleepers.push((index, places.len()));
+                places.push(socket.as_fd());
+            }
+        }
+        let nobody = self.slots.iter().all(|slot| slot.current.is_none()) && !self.stopping;
+        if let (true, Some(socket)) = (nobody, &self.shared) {
+            sleepers.push((0, places.len()));
+            places.push(socket.as_fd());
+        }
+        let parent = self.parent.as_ref().filter(|_| !self.stopping).map(|parent| {
+            places.push(parent.as_fd());
+            places.len() - 1
+        });
+        let ready = posix::wait_readable(&places, self.next_deadline());
+        let is_ready = |place: usize| ready.get(place) == Some(&true);
+        for (index, place) in sleepers {
+            if is_ready(place)
+                && let Some(slot) = self.slots.get_mut(index)
+            {
+                // Somebody knocks where nobody is.
+                slot.wanted = Some(Reason::Rolling);
+            }
+        }
+        for (index, pid, place) in channels {
+            if is_ready(place) {
+                self.listen(index, pid);
+            }
+        }
+        if parent.is_some_and(is_ready) {
+            self.say(Level::Info, "whoever started it is gone; it stops");
+            self.stop(self.config.timers.shutdown_timeout.unwrap_or(f64::MAX));
+        }
+        self.obey_signals();
+        self.reap();
+        self.look_at_the_clock();
+    }
+
+    fn next_deadline(&self) -> Option<Duration> {
+        let now = Instant::now();
+        let starts = self.slots.iter().map(|slot| slot.not_before).filter(|when| *when > now);
+        let workers = self.slots.iter().flat_map(Slot::workers);
+        let startup = self.config.timers.startup_timeout;
+        let ends = workers.filter_map(|worker| {
+            let late = startup
+                .filter(|_| !worker.ready)
+                .map(|seconds| worker.started + Duration::from_secs_f64(seconds.clamp(0.0, 1e9)));
+            worker.kill_at.or(late)
+        });
+        let least = self.config.processes.least as usize;
+        let spare = self.slots.iter().skip(least).any(|slot| slot.current.is_some());
+        let idle = spare.then(|| now + Duration::from_secs(1));
+        let next = starts.chain(ends).chain(idle).min();
+        next.map(|when| when.saturating_duration_since(now).max(Duration::from_millis(1)))
+    }
+
+    fn obey_signals(&mut self) {
+        for signal in self.signals.take(&SIGNALS) {
+            match signal {
+                SIGTERM | SIGINT => {
+                    self.stop(self.config.timers.shutdown_timeout.unwrap_or(f64::MAX));
+                }
+                SIGWINCH => self.stop(self.config.timers.graceful_timeout),
+                SIGUSR1 => self.replace_all(Reason::Rolling),
+                _ => {}
+            }
+        }
+    }
+
+    fn listen(&mut self, index: usize, pid: i32) {
+        let Some(slot) = self.slots.get_mut(index) else { return };
+        let Some(worker) = slot.workers_mut().find(|worker| worker.pid == pid) else { return };
+        let reports = worker.channel.receive::<Report>();
+        let Ok(reports) = reports else {
+            // Its death will be reported by the kernel.
+            worker.deaf = true;
+            return;
+        };
+        for report in reports {
+            match report {
+                Report::Ready { failed } => self.welcome(index, pid, failed),
+                Report::Loaded(loaded) => self.note(loaded),
+                Report::Stale(loaded) => self.script_changed(index, loaded),
+                Report::Replace { reason, detail } => {
+                    self.say(Level::Info, &format!("worker {pid} is to be replaced: {detail}"));
+                    self.replace(index, pid, reason);
+                }
+            }
+        }
+    }
+
+    fn note(&mut self, loaded: Loaded) {
+        let same = |other: &Loaded| {
+            other.path == loaded.path && other.application_group == loaded.application_group
+        };
+        self.scripts.retain(|other| !same(other));
+        if self.scripts.len() < SCRIPTS {
+            self.scripts.push(loaded);
+        }
+    }
+
+    // --- the clock ---------------------------------------------------------------------------------
+
+    fn look_at_the_clock(&mut self) {
+        let startup = self.config.timers.startup_timeout.filter(|seconds| *seconds > 0.0);
+        let idle = self.config.timers.inactivity_timeout.filter(|seconds| *seconds > 0.0);
+        let least = self.config.processes.least as usize;
+        let mut retired = Vec::new();
+        for (index, slot) in self.slots.iter_mut().enumerate() {
+            for worker in slot.workers_mut() {
+                worker.enforce();
+                let late =
+                    startup.is_some_and(|most| worker.started.elapsed().as_secs_f64() > most);
+                if late && !worker.ready {
+                    posix::kill(worker.pid, posix::SIGKILL);
+                }
+            }
+            if let Some(worker) =
+                slot.current.as_ref().filter(|worker| worker.ready && index >= least)
+            {
+                let last =
+                    worker.record.get(Field::LastRequest).max(worker.record.get(Field::Started));
+                let passed = now().saturating_sub(last) as f64 / 1e6;
+                if passed > idle.unwrap_or(IDLE) && worker.record.get(Field::Busy) == 0 {
+                    retired.push((index, worker.pid));
+                }
+            }
+        }
+        for (index, pid) in retired {
+            self.replace(index, pid, Reason::InactivityTimeout);
+        }
+    }
+
+    // --- the dead ---------------------------------------------------------------------------------
+
+    fn reap(&mut self) {
+        for index in 0..self.slots.len() {
+            let Some(slot) = self.slots.get_mut(index) else { return };
+            let pids: Vec<i32> = slot.workers().map(|worker| worker.pid).collect();
+            for pid in pids {
+                if let Some(status) = posix::reap(pid) {
+                    self.bury(index, pid, status);
+                }
+            }
+        }
+    }
+
+    fn bury(&mut self, index: usize, pid: i32, status: ExitStatus) {
+        let stopping = self.stopping;
+        let Some(slot) = self.slots.get_mut(index) else { return };
+        let dead = |worker: &mut Worker| worker.pid == pid;
+        let current = slot.current.take_if(dead);
+        let incoming = slot.incoming.take_if(dead);
+        let (was_current, was_incoming) = (current.is_some(), incoming.is_some());
+        let mut leaving = slot.leaving.extract_if(.., |worker| worker.pid == pid);
+        let Some(worker) = current.or(incoming).or_else(|| leaving.next()) else { return };
+        drop(leaving);
+        let optional = matches!(slot.wanted, Some(Reason::ScriptReload | Reason::Rolling));
+        if was_current {
+            slot.current = slot.incoming.take();
+            if worker.ready {
+                slot.not_before = Instant::now();
+            } else if !stopping {
+                slot.back_off();
+            }
+        } else if was_incoming && !stopping {
+            slot.back_off();
+        }
+        worker.record.set_state(State::Gone);
+        worker.record.set(Field::LastExit, u64::try_from(status.into_raw()).unwrap_or(0));
+        let requests = worker.record.requests();
+        worker.record.set(Field::Busy, 0);
+        let serving = match requests.as_slice() {
+            [] if worker.ready => String::new(),
+            [] => " while starting".to_owned(),
+            [(_, line)] => format!(" while serving {line}"),
+            [(_, line), others @ ..] => format!(" while serving {line} and {} more", others.len()),
+        };
+        let how = match (status.signal(), status.code()) {
+            (Some(signal), _) => format!("was killed by signal {signal}"),
+            (None, code) => format!("exited with status {}", code.unwrap_or(0)),
+        };
+        let level = match worker.told {
+            Some(_) if status.success() => Level::Info,
+            Some(_) => Level::Warning,
+            None => Level::Error,
+        };
+        self.say(level, &format!("worker {pid} {how}{serving}"));
+        if was_incoming && optional && !stopping {
+            if let Some(slot) = self.slots.get_mut(index) {
+                slot.wanted = None;
+            }
+            self.give_up_replacing();
+        }
+    }
+
+    fn say(&self, level: Level, what: &str) {
+        let line = format!("daemon '{}' {what}", self.config.name);
+        self.log.write(level, line.as_bytes());
+    }
+}

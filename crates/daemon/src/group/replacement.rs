@@ -1,0 +1,126 @@
+//! Which workers of a group are replaced, and when the old ones leave. It starts none.
+#![forbid(unsafe_code)]
+
+use super::Group;
+use crate::message::{Loaded, Reason};
+use crate::posix;
+use std::time::Instant;
+use wsgi::Level;
+
+impl Group {
+    /// A worker has done its imports.
+    pub(super) fn welcome(&mut self, index: usize, pid: i32, failed: bool) {
+        let (seconds, grace) = self.farewell_times();
+        let stopping = self.stopping;
+        let Some(slot) = self.slots.get_mut(index) else { return };
+        if let Some(current) = slot.current.as_mut().filter(|worker| worker.pid == pid) {
+            current.ready = true;
+            slot.failures = 0;
+            return;
+        }
+        let Some(mut incoming) = slot.incoming.take_if(|worker| worker.pid == pid) else { return };
+        incoming.ready = true;
+        let reason = slot.wanted.take().unwrap_or(Reason::Rolling);
+        let optional = matches!(reason, Reason::ScriptReload | Reason::Rolling);
+        if failed && optional || stopping {
+            incoming.finish(reason, 0.0, grace);
+            slot.leaving.push(incoming);
+            if !stopping {
+                self.give_up_replacing();
+            }
+            return;
+        }
+        slot.failures = 0;
+        if let Some(mut old) = slot.current.replace(incoming) {
+            old.finish(reason, seconds(reason), grace);
+            slot.leaving.push(old);
+        }
+    }
+
+    /// The new code does not load: the old goes on.
+    pub(super) fn give_up_replacing(&mut self) {
+        for slot in &mut self.slots {
+            if matches!(slot.wanted, Some(Reason::ScriptReload | Reason::Rolling))
+                && slot.current.is_some()
+                && slot.incoming.is_none()
+            {
+                slot.wanted = None;
+            }
+        }
+        self.say(
+            Level::Error,
+            "a replacement could not load its scripts; the workers there are go on with the code they \
+             have",
+        );
+    }
+
+    /// How long a worker may take to leave, by the reason, and how long it is waited for then.
+    pub(super) fn farewell_times(&self) -> (impl Fn(Reason) -> f64 + use<>, Option<f64>) {
+        let timers = &self.config.timers;
+        let (graceful, eviction) = (timers.graceful_timeout, timers.eviction_timeout);
+        let seconds = move |reason| match reason {
+            Reason::Eviction => eviction.filter(|seconds| *seconds > 0.0).unwrap_or(graceful),
+            _ => graceful,
+        };
+        (seconds, timers.shutdown_timeout.filter(|seconds| *seconds > 0.0))
+    }
+
+    pub(super) fn script_changed(&mut self, index: usize, loaded: Loaded) {
+        if self.refused.as_ref() == Some(&loaded) {
+            return;
+        }
+        let path = loaded.path.display();
+        self.say(Level::Info, &format!("script {path} has changed; workers are to be replaced"));
+        self.refused = Some(loaded);
+        if let Some(slot) = self.slots.get_mut(index) {
+            slot.wanted = Some(Reason::ScriptReload);
+        }
+        self.replace_all(Reason::ScriptReload);
+    }
+
+    pub(super) fn replace_all(&mut self, reason: Reason) {
+        if reason == Reason::Rolling {
+            self.refused = None;
+        }
+        for slot in &mut self.slots {
+            if slot.current.is_some() {
+                slot.wanted.get_or_insert(reason);
+                slot.not_before = Instant::now();
+            }
+        }
+    }
+
+    pub(super) fn replace(&mut self, index: usize, pid: i32, reason: Reason) {
+        let (seconds, grace) = self.farewell_times();
+        let beyond = index >= self.config.processes.least as usize;
+        let stopping = self.stopping;
+        let Some(slot) = self.slots.get_mut(index) else { return };
+        if slot.current.as_ref().is_none_or(|worker| worker.pid != pid) {
+            return;
+        }
+        if stopping || beyond && reason == Reason::InactivityTimeout {
+            if let Some(mut worker) = slot.current.take() {
+                worker.finish(reason, seconds(reason), grace);
+                slot.leaving.push(worker);
+            }
+        } else {
+            slot.wanted = Some(reason);
+        }
+    }
+
+    pub(super) fn stop(&mut self, seconds: f64) {
+        self.stopping = true;
+        let (_, grace) = self.farewell_times();
+        for slot in &mut self.slots {
+            let standing = slot.current.take().into_iter().chain(slot.incoming.take());
+            slot.leaving.extend(standing);
+            for worker in &mut slot.leaving {
+                worker.finish(Reason::Signal, seconds, grace);
+                if !worker.ready {
+                    // It is still starting and hears nothing.
+                    posix::kill(worker.pid, posix::SIGKILL);
+                }
+            }
+        }
+    }
+}

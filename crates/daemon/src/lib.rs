@@ -1,0 +1,28 @@
+//! The program `wsgi-daemon-X.Y`: hosts Python applications in its own processes, and speaks FastCGI
+//! over Unix sockets. It knows no Apache.
+//!
+//! [`config`] is what it is told, by Apache's supervisor or (`arguments`) by hand. `identity` is who it
+//! becomes. `group` is the manager: it fills each `slot` with a `worker`, hears from it by `message`, and
+//! sees what it does on the `scoreboard`. In a worker the threads of `pool` take turns at each
+//! `connection`; `target` is which application a request is for, `exchange` what Python sees of it,
+//! `recycling` when the worker has had its time.
+
+mod arguments;
+pub mod config;
+mod connection;
+mod exchange;
+mod group;
+mod identity;
+mod log;
+mod message;
+mod pool;
+mod posix;
+mod program;
+mod recycling;
+pub mod scoreboard;
+mod slot;
+mod socket;
+mod target;
+mod worker;
+
+pub use program::main;

@@ -1,0 +1,93 @@
+//! Lines that belong to no request: to the standard error we were started with, in Apache's format.
+#![forbid(unsafe_code)]
+
+use crate::posix;
+use crate::scoreboard::now;
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use wsgi::Level;
+
+/// The log of manager and workers.
+#[derive(Clone)]
+pub(crate) struct Log {
+    level: u8,
+    /// Whether a script failed to load since [`Log::forget_failures`].
+    complained: Arc<AtomicBool>,
+}
+
+const NAMES: [&str; 9] =
+    ["emerg", "alert", "crit", "error", "warn", "notice", "info", "debug", "trace1"];
+
+/// How lines begin that say that a script could not be loaded.
+const FAILURES: [&[u8]; 4] = [b"WSGI0105", b"WSGI0107", b"WSGI0109", b"WSGI0035"];
+
+impl Log {
+    pub(crate) fn new(level: u8) -> Self {
+        Self { level, complained: Arc::default() }
+    }
+
+    pub(crate) fn writes(&self, level: Level) -> bool {
+        level as u8 <= self.level
+    }
+
+    pub(crate) fn write(&self, level: Level, line: &[u8]) {
+        // Whatever an application prints is an error too; only these codes say that a script failed.
+        if level <= Level::Error && FAILURES.iter().any(|code| line.starts_with(code)) {
+            self.complained.store(true, Ordering::Relaxed);
+        }
+        if !self.writes(level) {
+            return;
+        }
+        let micros = now();
+        let time = posix::local_time(i64::try_from(micros / 1_000_000).unwrap_or(0));
+        let name = NAMES.get(level as usize).copied().unwrap_or("trace1");
+        let mut record = format!(
+            "[{} {} {:02} {:02}:{:02}:{:02}.{:06} {}] [wsgi:{name}] [pid {}] ",
+            name_of(&["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"], time.tm_wday),
+            name_of(
+                &[
+                    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov",
+                    "Dec"
+                ],
+                time.tm_mon
+            ),
+            time.tm_mday,
+            time.tm_hour,
+            time.tm_min,
+            time.tm_sec,
+            micros % 1_000_000,
+            time.tm_year + 1900,
+            std::process::id()
+        )
+        .into_bytes();
+        // What an application writes must not look like a line of ours.
+        for &byte in line {
+            match byte {
+                b'\t' | b' '..=b'~' | 0x80.. => record.push(byte),
+                _ => record.extend(byte.escape_ascii()),
+            }
+        }
+        record.push(b'\n');
+        // Nobody is left to tell.
+        let _ = std::io::stderr().write_all(&record);
+    }
+
+    pub(crate) fn forget_failures(&self) {
+        self.complained.store(false, Ordering::Relaxed);
+    }
+
+    pub(crate) fn has_failures(&self) -> bool {
+        self.complained.load(Ordering::Relaxed)
+    }
+}
+
+impl host::ServerLog for Log {
+    fn log(&self, level: Level, line: &[u8]) {
+        self.write(level, line);
+    }
+}
+
+fn name_of<'a>(names: &[&'a str], index: i32) -> &'a str {
+    usize::try_from(index).ok().and_then(|index| names.get(index)).copied().unwrap_or("?")
+}

@@ -1,0 +1,113 @@
+//! What a worker and its manager say to each other, a line of JSON each. The end of file means that the
+//! other one is gone.
+#![forbid(unsafe_code)]
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A script in an interpreter.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub(crate) struct Loaded {
+    /// As the requests name it; a path need not be text.
+    pub(crate) path: PathBuf,
+    pub(crate) application_group: String,
+    /// Its time of modification, in microseconds.
+    pub(crate) modified: Option<i64>,
+}
+
+/// From a worker.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Report {
+    /// It serves. `failed`: a script it was told to load did not load.
+    Ready { failed: bool },
+    /// It has loaded a script.
+    Loaded(Loaded),
+    /// A script it has loaded is no longer the one in the file.
+    Stale(Loaded),
+    /// It wants to be replaced.
+    Replace { reason: Reason, detail: String },
+}
+
+/// To a worker.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Order {
+    /// Accept no more, serve what there is for so many seconds, leave.
+    Finish { seconds: f64 },
+}
+
+/// Why a worker is replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Reason {
+    ScriptReload,
+    Rolling,
+    Signal,
+    Eviction,
+    CpuTimeLimit,
+    MaximumRequests,
+    MaximumMemory,
+    RequestTimeout,
+    StartupTimeout,
+    InactivityTimeout,
+    RestartInterval,
+}
+
+/// One end.
+pub(crate) struct Channel {
+    stream: UnixStream,
+    received: Vec<u8>,
+}
+
+impl Channel {
+    /// Both ends.
+    pub(crate) fn pair() -> io::Result<(Self, Self)> {
+        let (one, other) = UnixStream::pair()?;
+        let end = |stream: UnixStream| {
+            // A reader that is stuck must not hold up the writer.
+            stream.set_write_timeout(Some(Duration::from_secs(1)))?;
+            Ok::<_, io::Error>(Self { stream, received: Vec::new() })
+        };
+        Ok((end(one)?, end(other)?))
+    }
+
+    pub(crate) fn send(&mut self, message: &impl Serialize) -> io::Result<()> {
+        let mut line = serde_json::to_vec(message)?;
+        line.push(b'\n');
+        self.stream.write_all(&line)
+    }
+
+    /// Reads once, and gives what is complete; to be called when there is something to read.
+    pub(crate) fn receive<M: DeserializeOwned>(&mut self) -> io::Result<Vec<M>> {
+        let mut bytes = [0; 4096];
+        let count = self.stream.read(&mut bytes)?;
+        if count == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.received.extend(bytes.iter().take(count));
+        let Some(end) = self.received.iter().rposition(|byte| *byte == b'\n') else {
+            return Ok(Vec::new());
+        };
+        let rest = self.received.split_off(end + 1);
+        let lines = std::mem::replace(&mut self.received, rest);
+        let lines = lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        lines.map(|line| serde_json::from_slice(line).map_err(io::Error::from)).collect()
+    }
+
+    /// The same end, for another thread that only sends.
+    pub(crate) fn sender(&self) -> io::Result<Self> {
+        Ok(Self { stream: self.stream.try_clone()?, received: Vec::new() })
+    }
+}
+
+impl AsFd for Channel {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+}

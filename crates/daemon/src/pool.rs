@@ -1,0 +1,377 @@
+//! The threads of a worker and the connections they take turns at.
+//!
+//! All threads wait on one epoll instance. The kernel wakes one of them for an event, the one that came
+//! last (`ep_poll` queues exclusive waiters at the head), so few threads stay hot, and an event comes
+//! once (EPOLLONESHOT) to a thread that has nothing else to do: no request waits for a busy thread.
+//! Between requests a connection belongs to nobody.
+#![forbid(unsafe_code)]
+
+use crate::config::GroupConfig;
+use crate::connection::{Connection, Next};
+use crate::exchange::FastCgiExchange;
+use crate::log::Log;
+use crate::message::{Channel, Loaded, Reason, Report};
+use crate::posix::{self, EPOLLIN, EPOLLONESHOT, Epoll};
+use crate::recycling::Recycling;
+use crate::scoreboard::{Record, now};
+use crate::target::Asked;
+use host::{Host, ScriptFile, Served, Target};
+use std::ffi::OsStr;
+use std::io::{self, PipeReader, PipeWriter, Write};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use wsgi::Level;
+
+/// What the threads of a worker share.
+pub(crate) struct Pool {
+    pub(crate) config: GroupConfig,
+    pub(crate) host: Host,
+    pub(crate) log: Log,
+    pub(crate) record: Record,
+    pub(crate) recycling: Recycling,
+    epoll: Epoll,
+    listeners: Vec<UnixListener>,
+    /// Those between two requests.
+    waiting: Mutex<Waiting>,
+    /// Connections that are open.
+    open: AtomicUsize,
+    draining: AtomicBool,
+    channel: Mutex<Channel>,
+    loaded: Mutex<Vec<Loaded>>,
+    /// Wakes the main thread when a connection is gone while draining.
+    nudge: PipeWriter,
+}
+
+/// Connections by their place. One that is being served keeps its place, and leaves it empty.
+#[derive(Default)]
+struct Waiting {
+    places: Vec<Option<Box<Connection>>>,
+    free: Vec<usize>,
+}
+
+/// Tokens of connections begin here; below are the listeners.
+const FIRST: u64 = 64;
+const STOP: u64 = u64::MAX;
+
+impl Pool {
+    pub(crate) fn new(
+        config: GroupConfig,
+        host: Host,
+        log: Log,
+        record: Record,
+        listeners: Vec<UnixListener>,
+        channel: Channel,
+    ) -> io::Result<(Self, PipeReader)> {
+        let (nudged, nudge) = io::pipe()?;
+        let recycling = Recycling::new(&config.timers, config.threads);
+        let pool = Self {
+            config,
+            host,
+            log,
+            record,
+            recycling,
+            epoll: Epoll::new()?,
+            listeners,
+            waiting: Mutex::default(),
+            open: AtomicUsize::new(0),
+            draining: AtomicBool::new(false),
+            channel: Mutex::new(channel),
+            loaded: Mutex::default(),
+            nudge,
+        };
+        Ok((pool, nudged))
+    }
+
+    /// Begins to accept.
+    pub(crate) fn listen(&self, stop: &PipeReader) -> io::Result<()> {
+        self.epoll.add(stop.as_fd(), EPOLLIN, STOP)?;
+        for (token, listener) in (0..).zip(&self.listeners) {
+            listener.set_nonblocking(true)?;
+            self.epoll.add(listener.as_fd(), EPOLLIN | EPOLLONESHOT, token)?;
+        }
+        Ok(())
+    }
+
+    /// Accepts no more, and ends every connection between two requests. To be called again while there
+    /// are connections whose first request has not come.
+    pub(crate) fn drain(&self) {
+        self.draining.store(true, Ordering::SeqCst);
+        self.listeners.iter().for_each(|listener| self.epoll.remove(listener.as_fd()));
+        let mut idle = Vec::new();
+        for place in &mut self.waiting().places {
+            if let Some(connection) = place.take() {
+                if connection.is_fresh() || connection.say_good_bye() {
+                    // Its event is still to come.
+                    *place = Some(connection);
+                } else {
+                    idle.push(connection);
+                }
+            }
+        }
+        idle.into_iter().for_each(|connection| self.close(connection));
+    }
+
+    /// Whether every connection is gone.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.open.load(Ordering::SeqCst) == 0 && self.host.active() == 0
+    }
+
+    /// What each of the threads does until `stop` of [`Pool::listen`] is closed.
+    pub(crate) fn serve(&self, thread: usize) {
+        loop {
+            match self.epoll.wait() {
+                None => {}
+                Some(STOP) => return,
+                Some(token) if token < FIRST => self.accept(token, thread),
+                Some(token) => {
+                    let index = usize::try_from(token - FIRST).unwrap_or(usize::MAX);
+                    let taken = self.waiting().places.get_mut(index).and_then(Option::take);
+                    if let Some(connection) = taken {
+                        self.converse(connection, thread);
+                    }
+                }
+            }
+            if self.draining.load(Ordering::SeqCst) {
+                // A full pipe wakes as well.
+                let _ = (&self.nudge).write(&[0]);
+            }
+        }
+    }
+
+    /// Tells the manager something.
+    pub(crate) fn tell(&self, report: &Report) {
+        let mut channel = self.channel.lock().unwrap_or_else(PoisonError::into_inner);
+        // The main thread sees that the manager is gone.
+        let _ = channel.send(report);
+    }
+
+    /// Asks to be replaced, once.
+    pub(crate) fn retire(&self, reason: Reason, detail: String) {
+        if self.recycling.ask_once() {
+            self.tell(&Report::Replace { reason, detail });
+        }
+    }
+
+    /// Notes a script that has been loaded.
+    pub(crate) fn note_loaded(&self, loaded: Loaded) {
+        let mut known = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        let same = |other: &Loaded| {
+            other.path == loaded.path && other.application_group == loaded.application_group
+        };
+        if !known.iter().any(same) {
+            known.push(loaded.clone());
+            drop(known);
+            self.tell(&Report::Loaded(loaded));
+        }
+    }
+
+    fn accept(&self, token: u64, thread: usize) {
+        if self.draining.load(Ordering::SeqCst) {
+            return;
+        }
+        let listener = usize::try_from(token).ok().and_then(|index| self.listeners.get(index));
+        let Some(listener) = listener else { return };
+        let accepted = listener.accept();
+        // It fails when draining began just now.
+        let _ = self.epoll.rearm(listener.as_fd(), EPOLLIN | EPOLLONESHOT, token);
+        match accepted {
+            Ok((stream, _)) => {
+                self.open.fetch_add(1, Ordering::SeqCst);
+                match self.welcome(stream) {
+                    Some(connection) => {
+                        connection.linger();
+                        self.converse(connection, thread);
+                    }
+                    None => drop(self.open.fetch_sub(1, Ordering::SeqCst)),
+                }
+            }
+            // Another process was faster.
+            Err(why) if why.kind() == io::ErrorKind::WouldBlock => {}
+            Err(why) => {
+                self.log
+                    .write(Level::Error, format!("cannot accept a connection: {why}").as_bytes());
+                // Out of descriptors, most likely: not to be asked for a thousand times a second.
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        }
+    }
+
+    fn welcome(&self, stream: UnixStream) -> Option<Box<Connection>> {
+        if let Some(allowed) = &self.config.allowed_uids {
+            let peer = posix::peer_uid(stream.as_fd());
+            if !peer.as_ref().is_ok_and(|uid| allowed.contains(uid)) {
+                let who = peer.map_or_else(|why| why.to_string(), |uid| format!("uid {uid}"));
+                let line = format!("a connection was refused: {who} is not allowed to connect");
+                self.log.write(Level::Error, line.as_bytes());
+                return None;
+            }
+        }
+        let timeout = self.config.timers.socket_timeout.filter(|seconds| *seconds > 0.0);
+        let timeout = timeout.map(Duration::from_secs_f64);
+        Connection::new(stream, self.config.threads, timeout).ok().map(Box::new)
+    }
+
+    /// Serves what has come on a connection, then lets it wait for more.
+    fn converse(&self, connection: Box<Connection>, thread: usize) {
+        let mut current = Some(connection);
+        while let Some(mut connection) = current.take() {
+            match connection.next_request() {
+                Next::Request => current = self.answer(connection, thread),
+                Next::Nothing => current = self.put_back(connection),
+                Next::Closed(why) => {
+                    if let Some(why) = why {
+                        let line = format!("a connection was closed: {why}");
+                        self.log.write(Level::Info, line.as_bytes());
+                    }
+                    self.close(connection);
+                }
+            }
+        }
+    }
+
+    /// Lets a connection wait for its next request; gives it back if there is something to do.
+    fn put_back(&self, mut connection: Box<Connection>) -> Option<Box<Connection>> {
+        if connection.wire.must_close() {
+            self.close(connection);
+            return None;
+        }
+        if !connection.wire.is_idle() {
+            return Some(connection);
+        }
+        let mut waiting = self.waiting();
+        if self.draining.load(Ordering::SeqCst) && !connection.is_fresh() {
+            drop(waiting);
+            if connection.say_good_bye() {
+                return Some(connection);
+            }
+            self.close(connection);
+            return None;
+        }
+        let known = connection.place.is_some();
+        let index = connection.place.unwrap_or_else(|| {
+            waiting.free.pop().unwrap_or_else(|| {
+                waiting.places.push(None);
+                waiting.places.len() - 1
+            })
+        });
+        let token = FIRST + index as u64;
+        connection.place = Some(index);
+        let watch = if known { Epoll::rearm } else { Epoll::add };
+        if let Err(why) = watch(&self.epoll, connection.as_fd(), EPOLLIN | EPOLLONESHOT, token) {
+            drop(waiting);
+            self.log.write(Level::Error, format!("cannot wait for a connection: {why}").as_bytes());
+            self.close(connection);
+            return None;
+        }
+        // Whoever gets the event waits for this lock.
+        if let Some(place) = waiting.places.get_mut(index) {
+            *place = Some(connection);
+        }
+        None
+    }
+
+    fn answer(&self, connection: Box<Connection>, thread: usize) -> Option<Box<Connection>> {
+        let params = connection.wire.params();
+        let asked = Asked::read(params, &self.config);
+        let uri = params.get(b"REQUEST_URI").or_else(|| params.get(b"SCRIPT_NAME"));
+        let line =
+            [params.get(b"REQUEST_METHOD").unwrap_or_default(), b" ", uri.unwrap_or_default()];
+        self.record.begin(thread, line, now());
+        let _ended = Ended { pool: self, thread };
+        let release = |connection, complete| {
+            if complete {
+                return self.put_back(connection);
+            }
+            self.close(connection);
+            None
+        };
+        let facts = asked.facts(&self.config);
+        let mut exchange = FastCgiExchange::new(connection, facts, &self.log, &release);
+        if self.waited_too_long(&asked) {
+            self.log.write(Level::Warning, b"a request waited longer than queue-timeout; 504");
+            exchange.fail(504);
+            return exchange.into_connection();
+        }
+        let loaded = Loaded {
+            path: Path::new(OsStr::from_bytes(&asked.script)).to_owned(),
+            application_group: String::from_utf8_lossy(&asked.application_group).into_owned(),
+            modified: asked.modified,
+        };
+        let target = Target {
+            script: ScriptFile {
+                path: &asked.script,
+                modified: asked.modified,
+                // A worker that has it is replaced, not loaded anew: then other modules are new too.
+                reloading: asked.reloading && !self.is_loaded(&loaded, asked.reloading),
+                case_sensitive: self.config.python.case_sensitive,
+            },
+            callable: &asked.callable,
+            application_group: &asked.application_group,
+            main_interpreter: self.config.main_interpreter(),
+        };
+        match self.host.serve(&target, &mut exchange) {
+            Served::Failed(status) => exchange.fail(status),
+            Served::Done => {
+                self.recycling.loaded();
+                self.note_loaded(loaded);
+            }
+        }
+        exchange.into_connection()
+    }
+
+    /// Whether this worker has the script. If it has another state of it, the manager hears of it.
+    fn is_loaded(&self, asked: &Loaded, reloading: bool) -> bool {
+        let mut known = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        let same = |other: &&mut Loaded| {
+            other.path == asked.path && other.application_group == asked.application_group
+        };
+        let Some(known) = known.iter_mut().find(same) else { return false };
+        if reloading && known.modified != asked.modified && asked.modified.is_some() {
+            // Once for each state of the file.
+            known.modified = asked.modified;
+            self.tell(&Report::Stale(asked.clone()));
+        }
+        true
+    }
+
+    fn waited_too_long(&self, asked: &Asked) -> bool {
+        let (Some(limit), Some(queued)) = (self.config.timers.queue_timeout, asked.queued) else {
+            return false;
+        };
+        limit > 0.0 && queued > 0 && now().saturating_sub(queued) as f64 > limit * 1e6
+    }
+
+    fn close(&self, connection: Box<Connection>) {
+        self.epoll.remove(connection.as_fd());
+        if let Some(place) = connection.place {
+            self.waiting().free.push(place);
+        }
+        connection.close();
+        self.open.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A request is over, however it ends.
+struct Ended<'a> {
+    pool: &'a Pool,
+    thread: usize,
+}
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        let served = self.pool.record.end(self.thread);
+        if let Some((reason, detail)) = self.pool.recycling.after_request(served, &self.pool.record)
+        {
+            self.pool.retire(reason, detail);
+        }
+    }
+}

@@ -1,0 +1,461 @@
+//! The POSIX calls of this crate that std does not offer. It decides nothing.
+#![allow(unsafe_code, reason = "the one POSIX file of this crate")]
+
+use std::ffi::{CStr, CString, OsStr};
+use std::io::{self, IoSlice};
+use std::mem::{MaybeUninit, size_of};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::ptr;
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use std::time::Duration;
+
+pub(crate) use libc::{
+    EPOLLIN, EPOLLONESHOT, SIGCHLD, SIGINT, SIGKILL, SIGTERM, SIGUSR1, SIGWINCH, SIGXCPU,
+};
+
+fn check(result: libc::c_int) -> io::Result<libc::c_int> {
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// Takes an inherited descriptor over and keeps programs started from here from having it.
+pub(crate) fn adopt(number: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: fcntl only looks the number up; nothing else in this program has taken it, because the
+    // caller asks once for each number it was told.
+    unsafe {
+        check(libc::fcntl(number, libc::F_GETFD))?;
+        check(libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC))?;
+        Ok(OwnedFd::from_raw_fd(number))
+    }
+}
+
+// --- signals --------------------------------------------------------------------------------------
+
+/// Where the handler writes; -1 before there is a place.
+static NOTICE: AtomicI32 = AtomicI32::new(-1);
+/// Whose signals they are: not those of a process an application forked.
+static OWNER: AtomicI32 = AtomicI32::new(0);
+/// A bit for each signal that came.
+static CAME: AtomicU64 = AtomicU64::new(0);
+
+/// Signals as something to poll.
+pub(crate) struct Signals(OwnedFd);
+
+extern "C" fn on_signal(number: libc::c_int) {
+    // SAFETY: getpid, signal, raise and write are async-signal-safe; errno is put back.
+    unsafe {
+        if libc::getpid() != OWNER.load(Ordering::Relaxed) {
+            libc::signal(number, libc::SIG_DFL);
+            libc::raise(number);
+            return;
+        }
+        let errno = *libc::__errno_location();
+        CAME.fetch_or(1 << number, Ordering::SeqCst);
+        let one = 1_u64.to_ne_bytes();
+        libc::write(NOTICE.load(Ordering::Relaxed), one.as_ptr().cast(), one.len());
+        *libc::__errno_location() = errno;
+    }
+}
+
+impl Signals {
+    /// From now on these signals are noted for this process instead of what they did before.
+    pub(crate) fn watch(numbers: &[i32]) -> io::Result<Self> {
+        // SAFETY: eventfd makes a new descriptor; `sigaction` is given a complete structure, and a
+        // handler that keeps to async-signal-safe functions.
+        unsafe {
+            let event = check(libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK))?;
+            let event = OwnedFd::from_raw_fd(event);
+            CAME.store(0, Ordering::SeqCst);
+            OWNER.store(libc::getpid(), Ordering::SeqCst);
+            NOTICE.store(event.as_raw_fd(), Ordering::SeqCst);
+            for &number in numbers {
+                let mut action: libc::sigaction = std::mem::zeroed();
+                let handler: extern "C" fn(libc::c_int) = on_signal;
+                action.sa_sigaction = handler as libc::sighandler_t;
+                action.sa_flags = libc::SA_RESTART;
+                check(libc::sigaction(number, &raw const action, ptr::null_mut()))?;
+            }
+            Ok(Self(event))
+        }
+    }
+
+    /// Which of the signals came since the last call.
+    pub(crate) fn take(&self, numbers: &[i32]) -> Vec<i32> {
+        let mut count = [0_u8; 8];
+        // SAFETY: `count` has the eight bytes an eventfd gives.
+        unsafe { libc::read(self.0.as_raw_fd(), count.as_mut_ptr().cast(), count.len()) };
+        let came = CAME.swap(0, Ordering::SeqCst);
+        numbers.iter().copied().filter(|number| came & (1 << number) != 0).collect()
+    }
+}
+
+impl AsFd for Signals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Gives a signal back what it does by default.
+pub(crate) fn unwatch(number: i32) {
+    // SAFETY: SIG_DFL is always a valid disposition.
+    unsafe { libc::signal(number, libc::SIG_DFL) };
+}
+
+// --- processes ------------------------------------------------------------------------------------
+
+/// Makes a copy of this process; `None` in the copy.
+pub(crate) fn fork() -> io::Result<Option<i32>> {
+    // SAFETY: only the manager calls it, which has one thread, so that the copy may do anything.
+    let pid = check(unsafe { libc::fork() })?;
+    Ok((pid != 0).then_some(pid))
+}
+
+/// Has the kernel send this signal when the process that forked us is gone.
+pub(crate) fn die_with_parent(signal: i32) {
+    // SAFETY: takes a number.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal as libc::c_ulong) };
+}
+
+/// Leaves at once: no destructor, no exit function.
+pub(crate) fn exit_now(status: i32) -> ! {
+    // SAFETY: does not return.
+    unsafe { libc::_exit(status) }
+}
+
+/// Sends a signal to one process.
+pub(crate) fn kill(pid: i32, signal: i32) {
+    if pid > 0 {
+        // SAFETY: takes numbers; a process that is gone only makes it fail.
+        unsafe { libc::kill(pid, signal) };
+    }
+}
+
+/// How this child ended, if it has.
+pub(crate) fn reap(pid: i32) -> Option<ExitStatus> {
+    let mut status = 0;
+    // SAFETY: `status` has room for what waitpid writes.
+    let done = unsafe { libc::waitpid(pid, &raw mut status, libc::WNOHANG) };
+    (done == pid).then(|| ExitStatus::from_raw(status))
+}
+
+/// Waits until one of the descriptors is readable or closed; says which are.
+pub(crate) fn wait_readable(
+    descriptors: &[BorrowedFd<'_>],
+    timeout: Option<Duration>,
+) -> Vec<bool> {
+    let entry =
+        |fd: &BorrowedFd<'_>| libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    let mut entries: Vec<_> = descriptors.iter().map(entry).collect();
+    let millis = timeout.map_or(-1, |timeout| {
+        i32::try_from(timeout.as_micros().div_ceil(1000)).unwrap_or(i32::MAX)
+    });
+    // SAFETY: pointer and length are those of one vector.
+    let count = unsafe { libc::poll(entries.as_mut_ptr(), entries.len() as libc::nfds_t, millis) };
+    entries.iter().map(|entry| count > 0 && entry.revents != 0).collect()
+}
+
+// --- identity -------------------------------------------------------------------------------------
+
+/// A user of this system.
+pub(crate) struct User {
+    pub(crate) name: CString,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) home: CString,
+}
+
+fn user(
+    ask: impl FnOnce(*mut libc::passwd, *mut libc::c_char, usize, *mut *mut libc::passwd),
+) -> Option<User> {
+    let mut record = MaybeUninit::<libc::passwd>::uninit();
+    let mut found: *mut libc::passwd = ptr::null_mut();
+    let mut buffer = vec![0_u8; 16 * 1024];
+    ask(record.as_mut_ptr(), buffer.as_mut_ptr().cast(), buffer.len(), &raw mut found);
+    // SAFETY: `found` is null, or the record has been filled and its strings stand in `buffer`.
+    unsafe {
+        found.as_ref().map(|record| User {
+            name: CStr::from_ptr(record.pw_name).to_owned(),
+            uid: record.pw_uid,
+            gid: record.pw_gid,
+            home: CStr::from_ptr(record.pw_dir).to_owned(),
+        })
+    }
+}
+
+/// The user of this number.
+pub(crate) fn user_of(uid: u32) -> Option<User> {
+    user(|record, buffer, length, found| {
+        // SAFETY: the pointers are those of `user`, whose buffer has this length.
+        unsafe { libc::getpwuid_r(uid, record, buffer, length, found) };
+    })
+}
+
+/// The user of this name.
+pub(crate) fn user_named(name: &CStr) -> Option<User> {
+    user(|record, buffer, length, found| {
+        // SAFETY: as above, and `name` ends with a NUL.
+        unsafe { libc::getpwnam_r(name.as_ptr(), record, buffer, length, found) };
+    })
+}
+
+/// The number of the group of this name.
+pub(crate) fn group_named(name: &CStr) -> Option<u32> {
+    // SAFETY: single-threaded here; the record is read before anything else asks the database.
+    unsafe { libc::getgrnam(name.as_ptr()).as_ref().map(|record| record.gr_gid) }
+}
+
+/// Every group of a user.
+pub(crate) fn groups_of(user: &CStr, primary: u32) -> Vec<u32> {
+    let mut groups = vec![0; 65_536];
+    let mut count = groups.len() as libc::c_int;
+    // SAFETY: `count` says how many fit, and comes back as how many there are.
+    unsafe { libc::getgrouplist(user.as_ptr(), primary, groups.as_mut_ptr(), &raw mut count) };
+    groups.truncate(usize::try_from(count).unwrap_or(0));
+    groups
+}
+
+/// The effective user.
+pub(crate) fn effective_uid() -> u32 {
+    // SAFETY: cannot fail.
+    unsafe { libc::geteuid() }
+}
+
+/// Sets the primary group.
+pub(crate) fn set_gid(gid: u32) -> io::Result<()> {
+    // SAFETY: takes a number.
+    check(unsafe { libc::setgid(gid) }).map(drop)
+}
+
+/// Sets the supplementary groups.
+pub(crate) fn set_groups(groups: &[u32]) -> io::Result<()> {
+    // SAFETY: pointer and length are those of one slice.
+    check(unsafe { libc::setgroups(groups.len(), groups.as_ptr()) }).map(drop)
+}
+
+/// Becomes a user, with no way back.
+pub(crate) fn set_uid(uid: u32) -> io::Result<()> {
+    // SAFETY: takes a number.
+    check(unsafe { libc::setuid(uid) }).map(drop)
+}
+
+/// Sets the nice value of this process.
+pub(crate) fn set_priority(nice: i32) -> io::Result<()> {
+    // SAFETY: takes numbers; 0 is this process.
+    check(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) }).map(drop)
+}
+
+/// Sets the umask; the one before.
+pub(crate) fn set_umask(mask: u32) -> u32 {
+    // SAFETY: cannot fail.
+    unsafe { libc::umask(mask) }
+}
+
+/// Sets an environment variable.
+pub(crate) fn set_variable(name: &str, value: &OsStr) {
+    // SAFETY: the manager, which has one thread, is the only caller.
+    unsafe { std::env::set_var(name, value) };
+}
+
+/// Takes `LC_ALL` of the environment into force; whether the system knows it.
+pub(crate) fn set_locale() -> bool {
+    // SAFETY: one thread; the result is only compared with null.
+    unsafe { !libc::setlocale(libc::LC_ALL, c"".as_ptr()).is_null() }
+}
+
+/// What `RLIMIT_…` a limit is.
+pub(crate) enum Resource {
+    Cpu,
+    Data,
+    AddressSpace,
+}
+
+/// Sets a resource limit of this process.
+pub(crate) fn set_limit(resource: &Resource, soft: u64, hard: u64) -> io::Result<()> {
+    let resource = match resource {
+        Resource::Cpu => libc::RLIMIT_CPU,
+        Resource::Data => libc::RLIMIT_DATA,
+        Resource::AddressSpace => libc::RLIMIT_AS,
+    };
+    let limit = libc::rlimit { rlim_cur: soft, rlim_max: hard };
+    // SAFETY: `limit` is complete.
+    check(unsafe { libc::setrlimit(resource, &raw const limit) }).map(drop)
+}
+
+/// The name of this process in `top`.
+pub(crate) fn set_process_name(name: &CStr) {
+    // SAFETY: `name` ends with a NUL; the kernel copies 15 bytes at most.
+    unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
+}
+
+/// A moment in the local time zone.
+pub(crate) fn local_time(seconds: i64) -> libc::tm {
+    // SAFETY: every field of `tm` may be zero; localtime_r fills it.
+    unsafe {
+        let mut broken: libc::tm = std::mem::zeroed();
+        libc::localtime_r(&raw const seconds, &raw mut broken);
+        broken
+    }
+}
+
+/// Words of memory that this process shares with those it forks, and with whoever has `file`.
+pub(crate) fn share_memory(
+    file: Option<OwnedFd>,
+    words: usize,
+) -> io::Result<&'static [AtomicU64]> {
+    let length = words * size_of::<u64>();
+    // SAFETY: a mapping of this length that is never unmapped, of a file just made long enough; page
+    // aligned, and any bits are an AtomicU64. All who share it use it as such.
+    unsafe {
+        let (flags, number) = match &file {
+            Some(file) => {
+                check(libc::ftruncate(file.as_raw_fd(), length as libc::off_t))?;
+                (libc::MAP_SHARED, file.as_raw_fd())
+            }
+            None => (libc::MAP_SHARED | libc::MAP_ANONYMOUS, -1),
+        };
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        let start = libc::mmap(ptr::null_mut(), length, protection, flags, number, 0);
+        if start == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(std::slice::from_raw_parts(start.cast::<AtomicU64>(), words))
+    }
+}
+
+// --- sockets --------------------------------------------------------------------------------------
+
+/// The user at the other end of a Unix socket.
+pub(crate) fn peer_uid(socket: BorrowedFd<'_>) -> io::Result<u32> {
+    let mut peer = libc::ucred { pid: 0, uid: 0, gid: 0 };
+    let mut length = size_of::<libc::ucred>() as libc::socklen_t;
+    // SAFETY: `length` is the size of what `peer` points to.
+    check(unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut peer).cast(),
+            &raw mut length,
+        )
+    })?;
+    Ok(peer.uid)
+}
+
+/// Sets the backlog of a socket that listens already.
+pub(crate) fn listen(socket: BorrowedFd<'_>, backlog: u32) -> io::Result<()> {
+    let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
+    // SAFETY: takes numbers.
+    check(unsafe { libc::listen(socket.as_raw_fd(), backlog) }).map(drop)
+}
+
+/// Reads what is here, without waiting.
+pub(crate) fn receive_now(socket: BorrowedFd<'_>, into: &mut [u8]) -> io::Result<usize> {
+    receive(socket, into, libc::MSG_DONTWAIT)
+}
+
+/// Whether something is here to read; an end of file is an error.
+pub(crate) fn has_input(socket: BorrowedFd<'_>) -> io::Result<bool> {
+    let mut byte = [0];
+    match receive(socket, &mut byte, libc::MSG_DONTWAIT | libc::MSG_PEEK) {
+        Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+        Ok(_) => Ok(true),
+        Err(why) if why.kind() == io::ErrorKind::WouldBlock => Ok(false),
+        Err(why) => Err(why),
+    }
+}
+
+fn receive(socket: BorrowedFd<'_>, into: &mut [u8], flags: i32) -> io::Result<usize> {
+    // SAFETY: pointer and length are those of one slice.
+    let count =
+        unsafe { libc::recv(socket.as_raw_fd(), into.as_mut_ptr().cast(), into.len(), flags) };
+    usize::try_from(count).map_err(|_| io::Error::last_os_error())
+}
+
+/// Sends all of the pieces; `file` goes with the first byte.
+pub(crate) fn send_all(
+    socket: BorrowedFd<'_>,
+    mut pieces: &mut [IoSlice<'_>],
+    mut file: Option<BorrowedFd<'_>>,
+) -> io::Result<()> {
+    #[repr(C, align(8))]
+    struct Control([u8; 32]);
+    /// More than one sendmsg takes.
+    const MOST: usize = 1024;
+    while pieces.iter().any(|piece| !piece.is_empty()) {
+        let mut control = Control([0; 32]);
+        // SAFETY: every field of `msghdr` may be zero. `IoSlice` has the layout of `iovec` on Unix.
+        // `control` has room for one header and one descriptor (24 bytes with its padding), is aligned
+        // as a header must be, and lives until sendmsg has returned.
+        let count = unsafe {
+            let mut message: libc::msghdr = std::mem::zeroed();
+            message.msg_iov = pieces.as_mut_ptr().cast();
+            message.msg_iovlen = pieces.len().min(MOST);
+            if let Some(file) = file {
+                message.msg_control = control.0.as_mut_ptr().cast();
+                message.msg_controllen = libc::CMSG_SPACE(size_of::<RawFd>() as u32) as usize;
+                let header = libc::CMSG_FIRSTHDR(&raw const message);
+                (*header).cmsg_level = libc::SOL_SOCKET;
+                (*header).cmsg_type = libc::SCM_RIGHTS;
+                (*header).cmsg_len = libc::CMSG_LEN(size_of::<RawFd>() as u32) as usize;
+                libc::CMSG_DATA(header).cast::<RawFd>().write_unaligned(file.as_raw_fd());
+            }
+            libc::sendmsg(socket.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL)
+        };
+        match usize::try_from(count) {
+            Ok(count) => {
+                file = None;
+                IoSlice::advance_slices(&mut pieces, count);
+            }
+            Err(_) => {
+                let why = io::Error::last_os_error();
+                if why.kind() != io::ErrorKind::Interrupted {
+                    return Err(why);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// An epoll instance: what several threads wait on, one of them woken for each event, the one that
+/// came to wait last first.
+pub(crate) struct Epoll(OwnedFd);
+
+impl Epoll {
+    pub(crate) fn new() -> io::Result<Self> {
+        // SAFETY: makes a new descriptor.
+        unsafe { Ok(Self(OwnedFd::from_raw_fd(check(libc::epoll_create1(libc::EPOLL_CLOEXEC))?))) }
+    }
+
+    /// Watches a descriptor under a token of the caller's.
+    pub(crate) fn add(&self, fd: BorrowedFd<'_>, events: i32, token: u64) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_ADD, fd, events, token)
+    }
+
+    /// Watches once more what was watched for one event.
+    pub(crate) fn rearm(&self, fd: BorrowedFd<'_>, events: i32, token: u64) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_MOD, fd, events, token)
+    }
+
+    /// Watches no more.
+    pub(crate) fn remove(&self, fd: BorrowedFd<'_>) {
+        // It may not have been added; then there is nothing to do.
+        let _ = self.control(libc::EPOLL_CTL_DEL, fd, 0, 0);
+    }
+
+    /// The token of the next event.
+    pub(crate) fn wait(&self) -> Option<u64> {
+        let mut event = libc::epoll_event { events: 0, u64: 0 };
+        // SAFETY: room for the one event that is asked for.
+        let count = unsafe { libc::epoll_wait(self.0.as_raw_fd(), &raw mut event, 1, -1) };
+        (count == 1).then_some(event.u64)
+    }
+
+    fn control(&self, what: i32, fd: BorrowedFd<'_>, events: i32, token: u64) -> io::Result<()> {
+        let mut event = libc::epoll_event { events: events as u32, u64: token };
+        // SAFETY: `event` is complete; both descriptors are open.
+        check(unsafe { libc::epoll_ctl(self.0.as_raw_fd(), what, fd.as_raw_fd(), &raw mut event) })
+            .map(drop)
+    }
+}

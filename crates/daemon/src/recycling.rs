@@ -1,0 +1,133 @@
+//! When a worker has had its time: limits on requests, memory and age. It replaces nobody.
+#![forbid(unsafe_code)]
+
+use crate::config::Timers;
+use crate::message::Reason;
+use crate::scoreboard::{Field, Record, now};
+use std::fs;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// The limits of one worker, and how far it is.
+pub(crate) struct Recycling {
+    timers: Timers,
+    threads: u32,
+    /// `maximum-requests` with this worker's share of the jitter.
+    most_requests: Option<u64>,
+    started: u64,
+    measured: AtomicU64,
+    first_request: AtomicU64,
+    has_loaded: AtomicBool,
+    asked: AtomicBool,
+}
+
+/// Memory is measured at most so often, in microseconds.
+const MEASURE: u64 = 100_000;
+const PAGE: u64 = 4096;
+
+impl Recycling {
+    pub(crate) fn new(timers: &Timers, threads: u32) -> Self {
+        let started = now();
+        // Only has to differ between workers: pid and time are random enough.
+        let chance = (started ^ (u64::from(std::process::id()) << 20))
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            >> 16;
+        let jitter = chance % timers.maximum_requests_jitter.saturating_add(1);
+        Self {
+            most_requests: timers.maximum_requests.map(|most| most.max(1) + jitter),
+            timers: timers.clone(),
+            threads,
+            started,
+            measured: AtomicU64::new(0),
+            first_request: AtomicU64::new(0),
+            has_loaded: AtomicBool::new(false),
+            asked: AtomicBool::new(false),
+        }
+    }
+
+    /// True the first time.
+    pub(crate) fn ask_once(&self) -> bool {
+        !self.asked.swap(true, Ordering::Relaxed)
+    }
+
+    /// Notes that a script has loaded.
+    pub(crate) fn loaded(&self) {
+        self.has_loaded.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the time has come, seen after a request.
+    pub(crate) fn after_request(&self, served: u64, record: &Record) -> Option<(Reason, String)> {
+        let time = now();
+        if served == 1 {
+            self.first_request.store(time, Ordering::Relaxed);
+        }
+        if let Some(most) = self.most_requests
+            && served >= most
+        {
+            return Some((Reason::MaximumRequests, format!("it has served {served} requests")));
+        }
+        let most = self.timers.maximum_memory?;
+        let before = self.measured.load(Ordering::Relaxed);
+        if time.saturating_sub(before) < MEASURE {
+            return None;
+        }
+        self.measured.store(time, Ordering::Relaxed);
+        let resident = resident()?;
+        record.set(Field::Resident, resident);
+        (resident > most).then(|| (Reason::MaximumMemory, format!("it uses {resident} bytes")))
+    }
+
+    /// Whether the time has come, seen by the clock.
+    pub(crate) fn by_the_clock(&self, record: &Record) -> Option<(Reason, String)> {
+        let time = now();
+        let over = |limit: Option<f64>, since: u64| {
+            let limit = limit.filter(|seconds| *seconds > 0.0)?;
+            let passed = time.saturating_sub(since) as f64 / 1e6;
+            (since != 0 && passed > limit).then_some(limit)
+        };
+        let timers = &self.timers;
+        if let Some(limit) = over(timers.restart_interval, self.started) {
+            return Some((Reason::RestartInterval, format!("it is {limit} s old")));
+        }
+        for (since, line) in record.requests() {
+            if let Some(limit) = self.request_limit()
+                && over(Some(limit), since).is_some()
+            {
+                let text = format!("{line} takes longer than request-timeout ({limit:.0} s)");
+                return Some((Reason::RequestTimeout, text));
+            }
+        }
+        if let Some(limit) = over(timers.inactivity_timeout, record.get(Field::LastRequest))
+            && record.get(Field::Busy) == 0
+        {
+            return Some((Reason::InactivityTimeout, format!("no request came for {limit} s")));
+        }
+        let waits = !self.has_loaded.load(Ordering::Relaxed);
+        if waits
+            && let Some(limit) =
+                over(timers.startup_timeout, self.first_request.load(Ordering::Relaxed))
+        {
+            return Some((Reason::StartupTimeout, format!("no script was loaded in {limit} s")));
+        }
+        None
+    }
+
+    /// Whether nothing is being served but requests that have taken too long.
+    pub(crate) fn is_stuck(&self, record: &Record) -> bool {
+        let Some(limit) = self.request_limit() else { return false };
+        let (time, requests) = (now(), record.requests());
+        let late = |since: u64| time.saturating_sub(since) as f64 > limit * 1e6;
+        !requests.is_empty() && requests.iter().all(|(since, _)| late(*since))
+    }
+
+    /// mod_wsgi's formula: one stuck thread of many is less urgent than the only one.
+    fn request_limit(&self) -> Option<f64> {
+        let seconds = self.timers.request_timeout.filter(|seconds| *seconds > 0.0)?;
+        Some(seconds * (1.0 + f64::from(self.threads.max(1)).ln()))
+    }
+}
+
+/// The resident memory of this process, in bytes.
+pub(crate) fn resident() -> Option<u64> {
+    let text = fs::read_to_string("/proc/self/statm").ok()?;
+    text.split_ascii_whitespace().nth(1)?.parse::<u64>().ok().map(|pages| pages * PAGE)
+}

@@ -1,0 +1,119 @@
+//! A worker's place in its group, and who is in it: one that serves, perhaps its replacement, and those
+//! that are on their way out.
+#![forbid(unsafe_code)]
+
+use crate::message::{Channel, Order, Reason};
+use crate::posix::{self, SIGKILL};
+use crate::scoreboard::Record;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+/// One worker slot.
+pub(crate) struct Slot {
+    /// Its listening socket; `None` where only the shared one is used.
+    pub(crate) socket: Option<OwnedFd>,
+    /// The worker that serves, or will as soon as it has started.
+    pub(crate) current: Option<Worker>,
+    /// Its replacement, while that starts.
+    pub(crate) incoming: Option<Worker>,
+    pub(crate) leaving: Vec<Worker>,
+    /// Why the current worker is to be replaced, and has not been yet.
+    pub(crate) wanted: Option<Reason>,
+    pub(crate) not_before: Instant,
+    /// How many in a row died before they were ready.
+    pub(crate) failures: u32,
+    pub(crate) generation: u64,
+}
+
+/// A worker process, from its manager's side.
+pub(crate) struct Worker {
+    pub(crate) pid: i32,
+    pub(crate) channel: Channel,
+    pub(crate) record: Record,
+    pub(crate) ready: bool,
+    pub(crate) started: Instant,
+    /// Why it was told to leave.
+    pub(crate) told: Option<Reason>,
+    pub(crate) kill_at: Option<Instant>,
+    /// Its end of the channel is closed.
+    pub(crate) deaf: bool,
+}
+
+impl Slot {
+    pub(crate) fn new(socket: Option<OwnedFd>) -> Self {
+        Self {
+            socket,
+            current: None,
+            incoming: None,
+            leaving: Vec::new(),
+            wanted: None,
+            not_before: Instant::now(),
+            failures: 0,
+            generation: 0,
+        }
+    }
+
+    /// Everybody in it.
+    pub(crate) fn workers(&self) -> impl Iterator<Item = &Worker> {
+        self.current.iter().chain(&self.incoming).chain(&self.leaving)
+    }
+
+    /// Everybody in it, to be changed.
+    pub(crate) fn workers_mut(&mut self) -> impl Iterator<Item = &mut Worker> {
+        self.current.iter_mut().chain(&mut self.incoming).chain(&mut self.leaving)
+    }
+
+    /// Puts off the next start: not at all the first time, then from 0.1 s, doubling, to 10 s.
+    pub(crate) fn back_off(&mut self) {
+        let pause = match self.failures {
+            0 => Duration::ZERO,
+            failures => Duration::from_millis(100 << (failures - 1).min(7)),
+        };
+        self.failures += 1;
+        self.not_before = Instant::now() + pause.min(Duration::from_secs(10));
+    }
+}
+
+impl Worker {
+    /// Tells it to finish what it has within `seconds`; `grace` later it is killed, if at all.
+    pub(crate) fn finish(&mut self, reason: Reason, seconds: f64, grace: Option<f64>) {
+        self.told = Some(reason);
+        let sent = self.channel.send(&Order::Finish { seconds });
+        let limit =
+            |seconds: f64| Instant::now() + Duration::from_secs_f64(seconds.clamp(0.0, 1e9));
+        // It has its own clock for both; the second is for one that cannot look at it.
+        let kill_at = grace.map(|grace| limit(seconds + grace + 1.0));
+        self.kill_at = match (self.kill_at, kill_at) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
+        if sent.is_err() {
+            posix::kill(self.pid, posix::SIGTERM);
+        }
+    }
+
+    /// Kills it if its time is over.
+    pub(crate) fn enforce(&mut self) {
+        if self.kill_at.is_some_and(|when| when <= Instant::now()) {
+            posix::kill(self.pid, SIGKILL);
+            self.kill_at = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_that_dies_at_its_start_is_started_again_ever_more_slowly() {
+        let mut slot = Slot::new(None);
+        let mut pauses = Vec::new();
+        for _ in 0..10 {
+            let now = Instant::now();
+            slot.back_off();
+            pauses.push(slot.not_before.saturating_duration_since(now).as_millis() / 100);
+        }
+        assert_eq!(pauses, [0, 1, 2, 4, 8, 16, 32, 64, 100, 100]);
+    }
+}

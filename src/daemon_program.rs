@@ -1,0 +1,97 @@
+//! Which `wsgi-daemon-X.Y` runs a group: the Python of its `python-home` decides (design decision D2).
+#![forbid(unsafe_code)]
+
+use crate::config::{DaemonProcess, ProcessOptions};
+use crate::posix;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// The program for `group`.
+///
+/// # Errors
+/// One sentence that names the version that is missing and those that are there.
+pub(crate) fn find(group: &DaemonProcess, options: &ProcessOptions) -> Result<PathBuf, String> {
+    let name = String::from_utf8_lossy(&group.name).into_owned();
+    let home = home(group, options);
+    let installed = installed();
+    let wanted = home.as_deref().and_then(|home| version_of(Path::new(home)));
+    let found = match &wanted {
+        Some(version) => installed.iter().find(|(it, _)| it == version),
+        None => installed.iter().find(|(it, _)| default_version().is_none_or(|ours| it == ours)),
+    };
+    if let Some((_, program)) = found {
+        return Ok(program.clone());
+    }
+    let there: Vec<&str> = installed.iter().map(|(version, _)| version.as_str()).collect();
+    let there = if there.is_empty() { "none is installed".to_owned() } else { there.join(", ") };
+    let wanted = wanted.or_else(|| default_version().map(str::to_owned)).unwrap_or_default();
+    Err(format!(
+        "WSGIDaemonProcess {name} needs wsgi-daemon-{wanted}, which is not installed beside the module \
+         (installed: {there}); make build PYTHON=python{wanted} makes one"
+    ))
+}
+
+/// The group's `python-home`, else `WSGIPythonHome`.
+pub(crate) fn home(group: &DaemonProcess, options: &ProcessOptions) -> Option<String> {
+    let home = group.python_home.as_deref().or(options.python_home.as_deref())?;
+    let home = crate::python_home::normalised(Path::new(OsStr::from_bytes(home)));
+    Some(home.to_string_lossy().into_owned())
+}
+
+/// `X.Y` of an installation: what its `pyvenv.cfg` says, else the name of its library.
+pub(crate) fn version_of(home: &Path) -> Option<String> {
+    if let Ok(settings) = std::fs::read_to_string(home.join("pyvenv.cfg")) {
+        return settings.lines().find_map(|line| {
+            let (key, value) = line.split_once('=')?;
+            let known = matches!(key.trim(), "version" | "version_info");
+            known.then(|| value.trim().split('.').take(2).collect::<Vec<_>>().join("."))
+        });
+    }
+    let entries = std::fs::read_dir(home.join("lib")).ok()?;
+    let mut versions: Vec<String> = entries
+        .flatten()
+        .filter(|entry| entry.path().join("os.py").is_file())
+        .filter_map(|entry| Some(entry.file_name().to_str()?.strip_prefix("python")?.to_owned()))
+        .filter(|version| version.contains('.'))
+        .collect();
+    // Of several, the module's own is meant.
+    let ours = default_version().and_then(|ours| versions.iter().position(|it| it == ours));
+    versions.sort();
+    ours.map(|_| default_version().unwrap_or_default().to_owned()).or_else(|| versions.pop())
+}
+
+/// The programs there are, by version.
+fn installed() -> Vec<(String, PathBuf)> {
+    let anchor: fn(&DaemonProcess, &ProcessOptions) -> Result<PathBuf, String> = find;
+    let beside =
+        posix::file_of(anchor as *const ()).and_then(|file| Some(file.parent()?.to_owned()));
+    let folders = beside.into_iter().chain(
+        ["/usr/libexec/mod_wsgi_rs", "/usr/lib/mod_wsgi_rs", "/usr/local/libexec/mod_wsgi_rs"]
+            .map(PathBuf::from),
+    );
+    let mut found: Vec<(String, PathBuf)> = Vec::new();
+    for folder in folders {
+        let Ok(entries) = std::fs::read_dir(&folder) else { continue };
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let version = name.to_str().and_then(|name| name.strip_prefix("wsgi-daemon-"));
+            if let Some(version) = version
+                && version.starts_with(|first: char| first.is_ascii_digit())
+                && !found.iter().any(|(known, _)| known == version)
+            {
+                found.push((version.to_owned(), entry.path()));
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// The version the module itself was built for; `None` where it has no Python in it.
+fn default_version() -> Option<&'static str> {
+    #[cfg(feature = "embedded")]
+    return Some(host::PYTHON_VERSION);
+    #[cfg(not(feature = "embedded"))]
+    None
+}

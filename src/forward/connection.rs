@@ -1,0 +1,185 @@
+//! A kept connection to one worker.
+#![forbid(unsafe_code)]
+
+use crate::posix;
+use fastcgi::{Answer, ClientConnection, Limits, RecordType, encoder};
+use std::collections::VecDeque;
+use std::fmt;
+use std::io::{self, IoSlice, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+/// A connection, and what came over it and is not yet relayed.
+pub(crate) struct Connection {
+    stream: UnixStream,
+    client: ClientConnection,
+    files: VecDeque<OwnedFd>,
+    aborted: bool,
+}
+
+/// Why a connection is of no more use.
+#[derive(Debug)]
+pub(crate) enum Broken {
+    /// The worker closed it.
+    Closed,
+    /// The worker fell silent for longer than socket-timeout.
+    Timeout,
+    /// The worker did not take the request.
+    Refused,
+    /// The worker breaks the rules of the wire.
+    Malformed(String),
+    /// Anything else.
+    Io(io::Error),
+}
+
+impl Broken {
+    /// The worker closed the connection before it had read what was sent.
+    pub(crate) fn is_reset(&self) -> bool {
+        matches!(self, Self::Io(why) if matches!(
+            why.kind(),
+            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+        ))
+    }
+}
+
+impl From<io::Error> for Broken {
+    fn from(why: io::Error) -> Self {
+        match why.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Self::Timeout,
+            _ => Self::Io(why),
+        }
+    }
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => f.write_str("the connection was closed"),
+            Self::Timeout => f.write_str("nothing came within socket-timeout"),
+            Self::Refused => f.write_str("it is overloaded"),
+            Self::Malformed(what) => f.write_str(what),
+            Self::Io(why) => write!(f, "{why}"),
+        }
+    }
+}
+
+impl Connection {
+    pub(crate) fn open(path: &Path, timeout: Duration, limits: Limits) -> io::Result<Self> {
+        let stream = UnixStream::connect(path)?;
+        stream.set_read_timeout(Some(timeout))?;
+        stream.set_write_timeout(Some(timeout))?;
+        Ok(Self {
+            stream,
+            client: ClientConnection::new(limits),
+            files: VecDeque::new(),
+            aborted: false,
+        })
+    }
+
+    /// Whether another request can go over it: nothing is left of the last one, and the worker has not
+    /// closed it.
+    pub(crate) fn is_fresh(&self) -> bool {
+        !self.aborted && self.client.is_reusable() && !self.has_input()
+    }
+
+    /// Whether something can be read at once (the end of the connection counts).
+    pub(crate) fn has_input(&self) -> bool {
+        posix::is_readable(self.stream.as_fd(), Duration::ZERO)
+    }
+
+    /// Waits for something to read.
+    pub(crate) fn waits_for_input(&self, limit: Duration) -> bool {
+        posix::is_readable(self.stream.as_fd(), limit)
+    }
+
+    /// Whether not a byte of an answer has come.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.client.is_silent()
+    }
+
+    /// Sends the params and the first part of the body with one call, which most requests need.
+    pub(crate) fn send_request(
+        &mut self,
+        params: &[u8],
+        body: &[u8],
+        complete: bool,
+    ) -> Result<(), Broken> {
+        // The state machine has to know that a request is on its way; its own encoding of the begin is
+        // the one in `params` already.
+        let mut unused = Vec::new();
+        let _ = self.client.begin(&mut unused, true, fastcgi::Extensions { log: true, file: true });
+        let mut pieces = Vec::with_capacity(6);
+        let id = ClientConnection::REQUEST_ID;
+        let chunks: Vec<_> = encoder::stream(RecordType::STDIN, id, body).collect();
+        let end = encoder::end_of_stream(RecordType::STDIN, id);
+        pieces.push(IoSlice::new(params));
+        for (header, content) in &chunks {
+            pieces.push(IoSlice::new(header));
+            pieces.push(IoSlice::new(content));
+        }
+        if complete {
+            pieces.push(IoSlice::new(&end));
+        }
+        write_all(&mut self.stream, &mut pieces)
+    }
+
+    /// Sends a piece of body; an empty one ends it.
+    pub(crate) fn send_body(&mut self, piece: &[u8]) -> Result<(), Broken> {
+        let id = ClientConnection::REQUEST_ID;
+        if piece.is_empty() {
+            let end = encoder::end_of_stream(RecordType::STDIN, id);
+            return write_all(&mut self.stream, &mut [IoSlice::new(&end)]);
+        }
+        let chunks: Vec<_> = encoder::stream(RecordType::STDIN, id, piece).collect();
+        let mut pieces: Vec<_> = chunks
+            .iter()
+            .flat_map(|(header, content)| [IoSlice::new(header), IoSlice::new(content)])
+            .collect();
+        write_all(&mut self.stream, &mut pieces)
+    }
+
+    /// Tells the worker that nobody waits for the answer any more.
+    pub(crate) fn abort(&mut self) {
+        self.aborted = true;
+        let record = encoder::abort_request(ClientConnection::REQUEST_ID);
+        // If the worker cannot hear it, it sees the end of the connection, which follows.
+        let _ = self.stream.write_all(&record);
+    }
+
+    /// The next part of the answer that is already here.
+    pub(crate) fn next(&mut self) -> Result<Option<Answer<'_>>, Broken> {
+        self.client.next().map_err(|why| Broken::Malformed(why.to_string()))
+    }
+
+    /// Reads what has come, waiting for it.
+    pub(crate) fn read(&mut self) -> Result<(), Broken> {
+        let spare = self.client.spare(64 * 1024);
+        let (count, file) = posix::receive(self.stream.as_fd(), spare)?;
+        if count == 0 {
+            return Err(Broken::Closed);
+        }
+        self.client.filled(count);
+        self.files.extend(file);
+        Ok(())
+    }
+
+    /// The file that belongs to the next file record.
+    pub(crate) fn take_file(&mut self) -> Option<OwnedFd> {
+        self.files.pop_front()
+    }
+}
+
+fn write_all(stream: &mut UnixStream, mut pieces: &mut [IoSlice<'_>]) -> Result<(), Broken> {
+    IoSlice::advance_slices(&mut pieces, 0);
+    while !pieces.is_empty() {
+        match stream.write_vectored(pieces) {
+            Ok(0) => return Err(Broken::Closed),
+            Ok(written) => IoSlice::advance_slices(&mut pieces, written),
+            Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
+            Err(why) => return Err(why.into()),
+        }
+    }
+    Ok(())
+}

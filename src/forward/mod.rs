@@ -1,0 +1,262 @@
+//! Serving a request in a daemon process: the request goes out as FastCGI, the answer comes back and is
+//! relayed. Which processes there are is the supervisor's affair; Python is nobody's here.
+#![forbid(unsafe_code)]
+
+mod connection;
+mod group;
+mod params;
+mod relay;
+
+pub(crate) use group::{Group, GroupPlan};
+
+use crate::config::Settings;
+use crate::error_override;
+use crate::handler::Application;
+use crate::httpd::{Outcome, Request, RequestBody};
+use connection::{Broken, Connection};
+use relay::{Relay, Relayed};
+use wsgi::{Level, ReadError};
+
+/// How much of a body is read before a worker is chosen: a slow client then ties up no worker, and a
+/// request that has not been answered can be sent again.
+const HELD: usize = 64 * 1024;
+
+/// Serves `request` in a process of `group`.
+pub(crate) fn serve(
+    request: &mut Request<'_>,
+    settings: &Settings<'_>,
+    application: &Application,
+    group: &Group,
+) -> Outcome {
+    let queued = now();
+    let mut body = Body::new(request);
+    if let Err(why) = body.fill(request) {
+        return refuse_body(request, &why);
+    }
+    let mut sent = Vec::new();
+    if let Err(why) = params::write(request, settings, application, group, queued, &mut sent) {
+        let line = format!("WSGI0121: the request cannot be passed to a daemon process: {why}");
+        request.log(Level::Error, line.as_bytes());
+        return Outcome::Status(431);
+    }
+    // A worker that goes away before it answers is replaced; the next one gets the request.
+    let mut last = None;
+    for attempt in 0..group.attempts() {
+        let lease = group.choose(attempt > 0);
+        let mut connection = match lease.connect() {
+            Ok(connection) => connection,
+            Err(why) => {
+                last = Some(Failure::connect(group, &why));
+                continue;
+            }
+        };
+        match exchange(request, settings, group, &mut connection, &sent, &mut body) {
+            Ok(outcome) => {
+                lease.finish(connection);
+                return outcome;
+            }
+            Err(failure) => {
+                let again = failure.may_repeat
+                    && body.is_replayable()
+                    && (failure.unread || request.is_get_or_head());
+                if !again {
+                    return failure.answer(request);
+                }
+                last = Some(failure);
+            }
+        }
+    }
+    last.unwrap_or_else(|| Failure::connect(group, &"no worker is configured")).answer(request)
+}
+
+/// One attempt: send, then relay.
+fn exchange<'call>(
+    request: &mut Request<'call>,
+    settings: &Settings<'_>,
+    group: &Group,
+    connection: &mut Connection,
+    params: &[u8],
+    body: &mut Body<'call>,
+) -> Result<Outcome, Failure> {
+    connection
+        .send_request(params, &body.held, body.ended)
+        .map_err(|why| Failure::sending(group, &why))?;
+    let mut relay = Relay::new(settings, group);
+    while !body.ended {
+        // An application may answer before it has all of the body.
+        if connection.has_input()
+            && let Some(done) = step(request, group, connection, &mut relay)?
+        {
+            return Ok(done);
+        }
+        match body.next(request) {
+            Ok(piece) => {
+                connection
+                    .send_body(piece)
+                    .map_err(|why| Failure::sending(group, &why).final_one())?;
+            }
+            Err(why) => {
+                connection.abort();
+                if relay.has_head() {
+                    request.cut();
+                    return Ok(Outcome::Done);
+                }
+                return Ok(refuse_body(request, &why));
+            }
+        }
+    }
+    loop {
+        if let Some(done) = step(request, group, connection, &mut relay)? {
+            return Ok(done);
+        }
+    }
+}
+
+/// Relays what has come; `Some` at the end.
+fn step(
+    request: &mut Request<'_>,
+    group: &Group,
+    connection: &mut Connection,
+    relay: &mut Relay<'_>,
+) -> Result<Option<Outcome>, Failure> {
+    match relay.step(request, connection) {
+        Ok(Relayed::More) => Ok(None),
+        Ok(Relayed::Complete(outcome)) => Ok(Some(outcome)),
+        Ok(Relayed::Gone) => {
+            connection.abort();
+            Ok(Some(Outcome::Done))
+        }
+        Err(why) if relay.has_head() => {
+            let line = format!(
+                "WSGI0119: daemon process '{}' broke off its answer: {why}; the server's error log names \
+                 the cause",
+                group.name()
+            );
+            request.log(Level::Error, line.as_bytes());
+            connection.abort();
+            request.cut();
+            Ok(Some(Outcome::Done))
+        }
+        Err(why) => Err(Failure::receiving(group, connection, &why)),
+    }
+}
+
+/// Why an attempt came to nothing.
+struct Failure {
+    status: u16,
+    line: String,
+    /// Nothing of an answer has come.
+    may_repeat: bool,
+    /// The worker certainly has not acted on the request.
+    unread: bool,
+}
+
+impl Failure {
+    fn connect(group: &Group, why: &dyn std::fmt::Display) -> Self {
+        let line = format!("WSGI0117: cannot connect to daemon process '{}': {why}", group.name());
+        Self { status: 503, line, may_repeat: true, unread: true }
+    }
+
+    fn sending(group: &Group, why: &Broken) -> Self {
+        let line = format!("WSGI0121: cannot send to daemon process '{}': {why}", group.name());
+        Self { status: 502, line, may_repeat: true, unread: why.is_reset() }
+    }
+
+    fn receiving(group: &Group, connection: &Connection, why: &Broken) -> Self {
+        let name = group.name();
+        let (status, line) = match why {
+            Broken::Timeout => (
+                504,
+                format!("WSGI0145: daemon process '{name}' did not answer within socket-timeout"),
+            ),
+            Broken::Refused => (503, format!("WSGI0084: daemon process '{name}' is overloaded")),
+            Broken::Malformed(what) => {
+                (502, format!("WSGI0148: daemon process '{name}' sent a malformed answer: {what}"))
+            }
+            Broken::Closed | Broken::Io(_) => (
+                502,
+                format!(
+                    "WSGI0146: daemon process '{name}' closed the connection before it answered; the \
+                     server's error log names the cause"
+                ),
+            ),
+        };
+        let may_repeat = connection.is_silent()
+            && matches!(why, Broken::Closed | Broken::Io(_) | Broken::Refused);
+        Self { status, line, may_repeat, unread: why.is_reset() || matches!(why, Broken::Refused) }
+    }
+
+    /// The same, not to be tried again.
+    fn final_one(mut self) -> Self {
+        self.may_repeat = false;
+        self
+    }
+
+    fn answer(&self, request: &Request<'_>) -> Outcome {
+        request.log(Level::Error, self.line.as_bytes());
+        Outcome::Status(self.status)
+    }
+}
+
+/// The request body on its way.
+struct Body<'call> {
+    reader: RequestBody<'call>,
+    held: Vec<u8>,
+    /// Pieces beyond the held ones have gone out.
+    moved_on: bool,
+    ended: bool,
+}
+
+impl<'call> Body<'call> {
+    fn new(request: &Request<'call>) -> Self {
+        let headers = request.headers_in();
+        let none = headers.get(c"Transfer-Encoding").is_none()
+            && headers.get(c"Content-Length").is_none_or(|length| length == b"0");
+        Self { reader: RequestBody::new(), held: Vec::new(), moved_on: false, ended: none }
+    }
+
+    /// Reads the first part.
+    fn fill(&mut self, request: &mut Request<'call>) -> Result<(), ReadError> {
+        while !self.ended && self.held.len() < HELD {
+            let length = self.held.len();
+            self.held.resize(HELD, 0);
+            let read = self.reader.read(request, self.held.get_mut(length..).unwrap_or_default());
+            self.held.truncate(length + read.as_ref().copied().unwrap_or(0));
+            self.ended = read? == 0;
+        }
+        Ok(())
+    }
+
+    /// Reads another piece; an empty one is the end.
+    fn next(&mut self, request: &mut Request<'call>) -> Result<&[u8], ReadError> {
+        self.moved_on = true;
+        self.held.resize(HELD, 0);
+        let read = self.reader.read(request, &mut self.held)?;
+        self.held.truncate(read);
+        self.ended = read == 0;
+        Ok(&self.held)
+    }
+
+    /// Whether all that has been read is still here.
+    const fn is_replayable(&self) -> bool {
+        !self.moved_on
+    }
+}
+
+fn refuse_body(request: &Request<'_>, why: &ReadError) -> Outcome {
+    let line = format!("WSGI0126: the request body cannot be read: {why}");
+    let level = if matches!(why, ReadError::Other(_)) { Level::Error } else { Level::Debug };
+    request.log(level, line.as_bytes());
+    Outcome::Status(why.status())
+}
+
+/// Microseconds since the epoch.
+fn now() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.ok().and_then(|since| i64::try_from(since.as_micros()).ok()).unwrap_or(0)
+}
+
+/// Whether httpd answers in the application's place (`WSGIErrorOverride`).
+fn is_overridden(request: &Request<'_>, settings: &Settings<'_>, status: u16) -> bool {
+    error_override::applies(request, settings, status)
+}

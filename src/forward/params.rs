@@ -1,0 +1,73 @@
+//! A request as FastCGI params: the environ's variables, and what the daemon has to know beside them.
+#![forbid(unsafe_code)]
+
+use super::Group;
+use crate::config::Settings;
+use crate::environ;
+use crate::handler::Application;
+use crate::httpd::Request;
+use fastcgi::{ClientConnection, Extensions, Limits, ParamsWriter, WireError};
+use wsgi::{Environ, Key};
+
+/// Appends BEGIN_REQUEST and all PARAMS of `request` to `out`.
+///
+/// # Errors
+/// When a limit of the wire is exceeded.
+pub(super) fn write(
+    request: &mut Request<'_>,
+    settings: &Settings<'_>,
+    application: &Application,
+    group: &Group,
+    queued: i64,
+    out: &mut Vec<u8>,
+) -> Result<(), WireError> {
+    let mut client = ClientConnection::new(Limits::default());
+    let extensions = Extensions { log: true, file: true };
+    let mut params = Params(client.begin(out, true, extensions));
+    environ::fill(request, settings, &mut params);
+    params.time(Key::QueueStart, queued);
+    let script = request.filename().unwrap_or_default();
+    params.other(b"mod_wsgi.x-script", script);
+    params.decimal(b"mod_wsgi.x-modified", request.file_modified());
+    params.other(b"mod_wsgi.x-reloading", flag(settings.script_reloading));
+    params.other(b"mod_wsgi.x-header-only", flag(request.is_head()));
+    params.other(b"mod_wsgi.callable_object", &application.callable);
+    params.other(b"mod_wsgi.application_group", &application.application_group);
+    params.other(b"mod_wsgi.process_group", group.name().as_bytes());
+    params.0.finish()
+}
+
+const fn flag(value: bool) -> &'static [u8] {
+    if value { b"1" } else { b"0" }
+}
+
+struct Params<'a>(ParamsWriter<'a>);
+
+impl Params<'_> {
+    fn decimal(&mut self, name: &[u8], number: i64) {
+        self.0.pair(name, number.to_string().as_bytes());
+    }
+}
+
+impl Environ for Params<'_> {
+    fn set(&mut self, key: Key, value: &[u8]) {
+        self.0.pair(key.name().as_bytes(), value);
+    }
+
+    fn header(&mut self, name: &[u8], value: &[u8]) {
+        let mut variable = Vec::with_capacity(name.len() + 5);
+        variable.extend_from_slice(b"HTTP_");
+        variable.extend(
+            name.iter().map(|&byte| if byte == b'-' { b'_' } else { byte.to_ascii_uppercase() }),
+        );
+        self.0.pair(&variable, value);
+    }
+
+    fn other(&mut self, name: &[u8], value: &[u8]) {
+        self.0.pair(name, value);
+    }
+
+    fn time(&mut self, key: Key, micros: i64) {
+        self.decimal(key.name().as_bytes(), micros);
+    }
+}

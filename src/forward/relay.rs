@@ -1,0 +1,211 @@
+//! The answer of a worker on its way to the client.
+#![forbid(unsafe_code)]
+
+use super::connection::{Broken, Connection};
+use super::{Group, is_overridden};
+use crate::apr::Brigade;
+use crate::config::Settings;
+use crate::error_override;
+use crate::httpd::{BrigadeEnd, Head, Outcome, PassError, Request};
+use fastcgi::head::HeadParser;
+use fastcgi::{Answer, ErrorLines, FileSpan, ProtocolStatus};
+use std::os::fd::AsFd;
+use wsgi::{Level, ResponseHead};
+
+/// How far an answer has come.
+pub(super) struct Relay<'a> {
+    settings: &'a Settings<'a>,
+    group: &'a Group,
+    parser: HeadParser,
+    stage: Stage,
+    /// Bytes passed on since the last flush.
+    unflushed: usize,
+    written: u64,
+    promised: Option<u64>,
+    errors: ErrorLines,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Head,
+    Body,
+    /// httpd answers instead; the rest is only read.
+    Replaced(u16),
+}
+
+/// What a step came to.
+pub(super) enum Relayed {
+    More,
+    Complete(Outcome),
+    /// The client is gone.
+    Gone,
+}
+
+/// What one piece of the answer asks for, copied out of the connection's buffer where it must be.
+enum Piece {
+    Log(Level, Vec<u8>),
+    Error(Vec<u8>),
+    File(FileSpan),
+    End(ProtocolStatus),
+}
+
+impl<'a> Relay<'a> {
+    pub(super) fn new(settings: &'a Settings<'a>, group: &'a Group) -> Self {
+        Self {
+            settings,
+            group,
+            parser: HeadParser::new(group.limits()),
+            stage: Stage::Head,
+            unflushed: 0,
+            written: 0,
+            promised: None,
+            errors: ErrorLines::new(&group.limits()),
+        }
+    }
+
+    /// Whether the client has seen part of the answer.
+    pub(super) fn has_head(&self) -> bool {
+        self.stage == Stage::Body
+    }
+
+    /// Reads once and relays what has come.
+    pub(super) fn step<'call>(
+        &mut self,
+        request: &mut Request<'call>,
+        connection: &mut Connection,
+    ) -> Result<Relayed, Broken> {
+        let mut brigade = request.new_brigade();
+        connection.read()?;
+        loop {
+            let piece = match connection.next()? {
+                None => break,
+                Some(Answer::Stdout(data)) => match self.stdout(request, &mut brigade, data)? {
+                    Ok(()) => continue,
+                    Err(PassError::Aborted | PassError::Failed) => return Ok(Relayed::Gone),
+                },
+                Some(Answer::StdoutEnd) => continue,
+                Some(Answer::Stderr(text)) => Piece::Error(text.to_vec()),
+                Some(Answer::Log { level, line }) => {
+                    Piece::Log(Level::from_number(level.number()), line.to_vec())
+                }
+                Some(Answer::File(span)) => Piece::File(span),
+                Some(Answer::End { protocol_status, .. }) => Piece::End(protocol_status),
+            };
+            match piece {
+                Piece::Log(level, line) => request.log(level, &line),
+                Piece::Error(text) => {
+                    self.errors.push(&text, |line| request.log(Level::Error, line));
+                }
+                Piece::File(span) => {
+                    if self.file(request, connection, &mut brigade, span)?.is_err() {
+                        return Ok(Relayed::Gone);
+                    }
+                }
+                Piece::End(status) => return self.end(request, &mut brigade, status),
+            }
+        }
+        // The worker may have more in a moment; if not, the client gets what there is.
+        if self.unflushed > 0
+            && (self.unflushed >= self.group.response_buffer_size()
+                || !connection.waits_for_input(self.group.response_flush_delay()))
+        {
+            self.unflushed = 0;
+            if request.pass_bytes(&mut brigade, &[], BrigadeEnd::Flush).is_err() {
+                return Ok(Relayed::Gone);
+            }
+        }
+        Ok(Relayed::More)
+    }
+
+    fn stdout<'call>(
+        &mut self,
+        request: &mut Request<'call>,
+        brigade: &mut Brigade<'call>,
+        data: &[u8],
+    ) -> Result<Result<(), PassError>, Broken> {
+        let mut data = data;
+        if self.stage == Stage::Head {
+            let complete =
+                self.parser.feed(data).map_err(|why| Broken::Malformed(why.to_string()))?;
+            let Some(body) = complete else { return Ok(Ok(())) };
+            data = data.get(body..).unwrap_or_default();
+            self.head(request)?;
+        }
+        if data.is_empty() || self.stage != Stage::Body {
+            return Ok(Ok(()));
+        }
+        self.unflushed += data.len();
+        self.written += data.len() as u64;
+        Ok(request.pass_bytes(brigade, data, BrigadeEnd::More))
+    }
+
+    fn head(&mut self, request: &mut Request<'_>) -> Result<(), Broken> {
+        let malformed = |why: wsgi::HeadError| Broken::Malformed(why.to_string());
+        let parsed = self.parser.head().ok_or_else(|| Broken::Malformed("no head".to_owned()))?;
+        let mut head = ResponseHead::new();
+        let code = parsed.status().unwrap_or(200);
+        let line = [code.to_string().as_bytes(), b" ", parsed.reason()].concat();
+        head.set_status(line.trim_ascii_end()).map_err(malformed)?;
+        for (name, value) in parsed.fields() {
+            head.push(name, value).map_err(malformed)?;
+        }
+        if is_overridden(request, self.settings, code) {
+            error_override::keep_headers(request, &head);
+            self.stage = Stage::Replaced(code);
+            return Ok(());
+        }
+        self.promised = head.content_length().map_err(malformed)?;
+        if request.is_head() || head.is_bodiless() {
+            self.promised = None;
+        }
+        request.set_head(&Head::of(&head));
+        self.stage = Stage::Body;
+        Ok(())
+    }
+
+    fn file<'call>(
+        &mut self,
+        request: &mut Request<'call>,
+        connection: &mut Connection,
+        brigade: &mut Brigade<'call>,
+        span: FileSpan,
+    ) -> Result<Result<(), PassError>, Broken> {
+        let Some(file) = connection.take_file() else {
+            return Err(Broken::Malformed("a file record came without its descriptor".to_owned()));
+        };
+        if self.stage != Stage::Body {
+            return Ok(Ok(()));
+        }
+        self.written += span.length;
+        self.unflushed += 1;
+        let part = span.offset..span.offset.saturating_add(span.length);
+        let sendfile = self.settings.enable_sendfile;
+        Ok(request.pass_file(brigade, file.as_fd(), part, sendfile, BrigadeEnd::More))
+    }
+
+    fn end<'call>(
+        &mut self,
+        request: &mut Request<'call>,
+        brigade: &mut Brigade<'call>,
+        status: ProtocolStatus,
+    ) -> Result<Relayed, Broken> {
+        self.errors.finish(|line| request.log(Level::Error, line));
+        if status != ProtocolStatus::RequestComplete {
+            return Err(Broken::Refused);
+        }
+        match self.stage {
+            Stage::Replaced(status) => return Ok(Relayed::Complete(Outcome::Status(status))),
+            Stage::Head => return Err(Broken::Malformed("the answer has no head".to_owned())),
+            Stage::Body => {}
+        }
+        let passed = request.pass_bytes(brigade, &[], BrigadeEnd::End);
+        if self.promised.is_some_and(|promised| self.written < promised) {
+            request.close_connection();
+        }
+        match passed {
+            Ok(()) => Ok(Relayed::Complete(Outcome::Done)),
+            // All of the answer has been read: the connection to the worker is as good as new.
+            Err(PassError::Aborted | PassError::Failed) => Ok(Relayed::Complete(Outcome::Done)),
+        }
+    }
+}

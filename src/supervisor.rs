@@ -1,0 +1,380 @@
+//! In the Apache parent: one `wsgi-daemon` for each process group, its sockets, its end. The sockets belong
+//! to the parent and outlive restarts, so that no request finds the door missing (design decisions D2, D8).
+#![forbid(unsafe_code)]
+
+use crate::apr::Pool;
+use crate::config::{DaemonProcess, HashSeed, ProcessOptions};
+use crate::daemon_program;
+use crate::forward::GroupPlan;
+use crate::httpd::{Facts, Mpm, OtherChild, Server, log_server};
+use crate::posix::{self, SharedCounters};
+use serde_json::{Value, json};
+use std::ffi::OsStr;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use wsgi::Level;
+
+/// The groups that are running. They outlive configurations, and hold nothing of any pool.
+static GROUPS: Mutex<Vec<Running>> = Mutex::new(Vec::new());
+
+/// A group and its manager.
+struct Running {
+    definition: DaemonProcess,
+    sockets: Vec<(UnixListener, PathBuf)>,
+    busy: Arc<SharedCounters>,
+    timeout: Duration,
+    program: PathBuf,
+    /// What the manager is told, without descriptors.
+    told: Value,
+    manager: Option<Manager>,
+    /// How often in a row it died soon after its start.
+    stumbles: u32,
+    /// The parent process, whose files these are.
+    owner: u32,
+}
+
+struct Manager {
+    pid: u32,
+    started: Instant,
+    /// Closed when the parent goes, however it goes: then the manager leaves.
+    _lifeline: OwnedFd,
+}
+
+/// Brings the running groups in line with the configuration: starts new ones, gives changed ones a new
+/// manager behind the same sockets, replaces the workers of the others one by one, ends what is gone.
+///
+/// # Errors
+/// One sentence that names the group and what is wrong.
+pub(crate) fn reconcile(
+    configuration: Pool<'_>,
+    main: Server<'_>,
+    options: &ProcessOptions,
+    is_sole: &dyn Fn(&[u8]) -> bool,
+) -> Result<(), String> {
+    let mut groups = lock();
+    let prefix = options.socket_prefix.as_deref().map_or_else(
+        || Facts::runtime_file(configuration, c"wsgi"),
+        |prefix| PathBuf::from(OsStr::from_bytes(prefix)),
+    );
+    if groups.is_empty() {
+        remove_orphaned_sockets(&prefix);
+    }
+    let mut kept = Vec::new();
+    for (number, definition) in options.daemon_processes.iter().enumerate() {
+        let at = groups.iter().position(|group| {
+            group.definition.name == definition.name
+                && group.sockets.len() == slots(definition)
+                && group.definition.listen_backlog == definition.listen_backlog
+        });
+        let program = daemon_program::find(definition, options)?;
+        let told = configure(definition, options, is_sole(&definition.name));
+        let mut running = match at {
+            Some(at) => groups.swap_remove(at),
+            None => Running {
+                definition: definition.clone(),
+                sockets: open_sockets(&prefix, number, definition)?,
+                busy: Arc::new(
+                    SharedCounters::new(slots(definition)).map_err(|why| why.to_string())?,
+                ),
+                timeout: main.timeout(),
+                program: program.clone(),
+                told: Value::Null,
+                manager: None,
+                stumbles: 0,
+                owner: std::process::id(),
+            },
+        };
+        let unchanged = running.told == told && running.program == program;
+        running.definition = definition.clone();
+        running.timeout = main.timeout();
+        running.told = told;
+        running.program = program;
+        match &running.manager {
+            Some(manager) if unchanged => posix::signal(manager.pid, libc::SIGUSR1),
+            _ => {
+                let old = running.manager.take();
+                running.start(main, Duration::ZERO);
+                if let Some(old) = old {
+                    posix::signal(old.pid, libc::SIGTERM);
+                }
+            }
+        }
+        kept.push(running);
+    }
+    // What is dropped here is no longer configured.
+    *groups = kept;
+    Ok(())
+}
+
+/// What the children of this configuration need to know of the groups.
+pub(crate) fn plans() -> Vec<GroupPlan> {
+    lock()
+        .iter()
+        .map(|group| GroupPlan {
+            definition: group.definition.clone(),
+            sockets: group.sockets.iter().map(|(_, path)| path.clone()).collect(),
+            busy: Arc::clone(&group.busy),
+            timeout: group.timeout,
+        })
+        .collect()
+}
+
+/// In a child process: closes what belongs to the parent.
+pub(crate) fn leave_to_parent() {
+    lock().clear();
+}
+
+/// Ends every group, at the end of the parent.
+pub(crate) struct EndOfParent;
+
+impl Drop for EndOfParent {
+    fn drop(&mut self) {
+        lock().clear();
+    }
+}
+
+/// A process of ours has died; called by httpd in the parent.
+pub(crate) struct Deaths;
+
+impl OtherChild for Deaths {
+    fn died(pid: u32, cause: &str) {
+        let mut groups = lock();
+        let mine = |group: &&mut Running| group.manager.as_ref().is_some_and(|it| it.pid == pid);
+        let Some(group) = groups.iter_mut().find(mine) else { return };
+        let young = group
+            .manager
+            .take()
+            .is_none_or(|manager| manager.started.elapsed() < Duration::from_secs(5));
+        group.stumbles = if young { group.stumbles + 1 } else { 0 };
+        let delay = match group.stumbles {
+            0 | 1 => Duration::ZERO,
+            n => Duration::from_millis(100 << n.min(7)),
+        };
+        let Some(main) = Server::main() else { return };
+        let name = String::from_utf8_lossy(&group.definition.name).into_owned();
+        let line = format!(
+            "daemon process group '{name}': its manager {pid} {cause}; it is started again"
+        );
+        log_server(main, Level::Error, line.as_bytes());
+        group.start(main, delay);
+    }
+}
+
+impl Running {
+    /// Starts a manager. What goes wrong is logged; httpd tells us when it dies, and it is tried again.
+    fn start(&mut self, main: Server<'_>, delay: Duration) {
+        match self.try_start(delay) {
+            Ok(manager) => {
+                Facts::watch::<Deaths>(manager.pid);
+                self.manager = Some(manager);
+            }
+            Err(why) => {
+                let name = String::from_utf8_lossy(&self.definition.name).into_owned();
+                let line = format!("WSGI0024: cannot start daemon process group '{name}': {why}");
+                log_server(main, Level::Alert, line.as_bytes());
+            }
+        }
+    }
+
+    fn try_start(&self, delay: Duration) -> std::io::Result<Manager> {
+        let (theirs, lifeline) = std::os::unix::net::UnixStream::pair()?;
+        let sockets: Vec<RawFd> =
+            self.sockets.iter().map(|(socket, _)| socket.as_raw_fd()).collect();
+        let mut config = self.told.clone();
+        config["descriptors"] = json!({ "worker_sockets": sockets, "parent": theirs.as_raw_fd() });
+        let config = posix::memory_file(config.to_string().as_bytes())?;
+        let mut inherited = sockets;
+        inherited.extend([theirs.as_raw_fd(), config.as_raw_fd()]);
+        let number = config.as_raw_fd().to_string();
+        let arguments = ["--config-fd", &number];
+        let pid = posix::spawn(&self.program, &arguments, &environment(), &inherited, delay)?;
+        Ok(Manager { pid, started: Instant::now(), _lifeline: lifeline.into() })
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // A child only closes its copies.
+        if std::process::id() != self.owner {
+            return;
+        }
+        if let Some(manager) = &self.manager {
+            posix::signal(manager.pid, libc::SIGTERM);
+        }
+        for (_, path) in &self.sockets {
+            // Somebody may have tidied up already.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// All that a daemon process inherits of Apache's environment: where programs are, and which language and
+/// time zone the machine speaks.
+fn environment() -> Vec<(String, String)> {
+    std::env::vars()
+        .filter(|(name, _)| {
+            matches!(name.as_str(), "PATH" | "LANG" | "LANGUAGE" | "TZ" | "TMPDIR")
+                || name.starts_with("LC_")
+        })
+        .collect()
+}
+
+fn slots(definition: &DaemonProcess) -> usize {
+    definition.processes.most as usize
+}
+
+fn open_sockets(
+    prefix: &Path,
+    number: usize,
+    definition: &DaemonProcess,
+) -> Result<Vec<(UnixListener, PathBuf)>, String> {
+    let owner =
+        definition.socket_user.as_ref().map_or_else(|| Facts::account().0, |account| account.id);
+    let owner = posix::is_root().then_some(owner);
+    (0..slots(definition))
+        .map(|slot| {
+            let mut path = prefix.as_os_str().to_owned();
+            path.push(format!(".{}.{number}.{slot}.sock", std::process::id()));
+            let path = PathBuf::from(path);
+            // What stands there is of a process of our number that is long gone.
+            let _ = std::fs::remove_file(&path);
+            let listener = posix::listen(&path, definition.listen_backlog, owner);
+            listener.map(|listener| (listener, path.clone())).map_err(|why| {
+                let name = String::from_utf8_lossy(&definition.name);
+                format!(
+                    "WSGI0013: cannot make the socket '{}' of daemon process group '{name}': {why} \
+                     (WSGISocketPrefix says where sockets go)",
+                    path.display()
+                )
+            })
+        })
+        .collect()
+}
+
+/// Removes sockets of parents that were killed and could not tidy up.
+fn remove_orphaned_sockets(prefix: &Path) {
+    let (Some(directory), Some(name)) = (prefix.parent(), prefix.file_name()) else { return };
+    let Ok(entries) = std::fs::read_dir(directory) else { return };
+    for entry in entries.flatten() {
+        let file = entry.file_name();
+        let Some(rest) = file.as_bytes().strip_prefix(name.as_bytes()) else { continue };
+        let Some(rest) = rest.strip_prefix(b".") else { continue };
+        let mut parts = rest.split(|&byte| byte == b'.');
+        let pid = parts.next().and_then(|part| std::str::from_utf8(part).ok()?.parse().ok());
+        if let Some(pid) = pid
+            && rest.ends_with(b".sock")
+            && !posix::exists(pid)
+        {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// What the manager of a group is told, but for its descriptors.
+fn configure(definition: &DaemonProcess, options: &ProcessOptions, sole: bool) -> Value {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let some = |bytes: &Option<crate::config::Bytes>| bytes.as_deref().map(text);
+    let seconds = |limit: Option<Duration>| limit.map(|limit| limit.as_secs_f64());
+    let interpreter = options.interpreter(&definition.name, b"");
+    let mpm = Mpm::query();
+    let (uid, gid) = Facts::account();
+    let path =
+        definition.python_path.as_deref().or(interpreter.python_path.first().map(|path| &**path));
+    let path: Vec<String> = path
+        .map(text)
+        .unwrap_or_default()
+        .split(':')
+        .filter(|part| !part.is_empty())
+        .map(str::to_owned)
+        .collect();
+    let import_scripts: Vec<Value> = options
+        .import_scripts(&definition.name)
+        .map(|script| {
+            json!({ "path": text(&script.path), "application_group": text(&script.application_group) })
+        })
+        .collect();
+    let display_name = some(&definition.display_name)
+        .map(|name| name.replace("%{GROUP}", &format!("(wsgi:{})", text(&definition.name))));
+    json!({
+        "name": text(&definition.name),
+        "processes": {
+            "least": definition.processes.least,
+            "most": definition.processes.most,
+            "given": definition.processes.given,
+        },
+        "threads": definition.threads,
+        "identity": {
+            "uid": posix::is_root().then(|| definition.user.as_ref().map_or(uid, |it| it.id)),
+            "gid": posix::is_root().then(|| definition.group.as_ref().map_or(gid, |it| it.id)),
+            "supplementary_groups": definition.supplementary_groups,
+            "umask": definition.umask,
+            "chroot": some(&definition.chroot),
+            "home": some(&definition.home),
+            "lang": some(&definition.lang),
+            "locale": some(&definition.locale),
+            "cpu_priority": definition.cpu_priority,
+        },
+        "limits": {
+            "cpu_time_limit": definition.cpu_time_limit.map(|limit| limit.as_secs()),
+            "memory_limit": definition.memory_limit,
+            "virtual_memory_limit": definition.virtual_memory_limit,
+            "stack_size": definition.stack_size,
+            "listen_backlog": definition.listen_backlog,
+        },
+        "timers": {
+            "maximum_requests": definition.maximum_requests,
+            "maximum_requests_jitter": definition.maximum_requests_jitter,
+            "maximum_memory": definition.maximum_memory,
+            "startup_timeout": seconds(definition.startup_timeout),
+            "shutdown_timeout": seconds(definition.shutdown_timeout),
+            "deadlock_timeout": seconds(definition.deadlock_timeout),
+            "inactivity_timeout": seconds(definition.inactivity_timeout),
+            "request_timeout": seconds(definition.request_timeout),
+            "interrupt_timeout": seconds(definition.interrupt_timeout),
+            "graceful_timeout": definition.graceful_timeout.as_secs_f64(),
+            "eviction_timeout": seconds(definition.eviction_timeout),
+            "restart_interval": seconds(definition.restart_interval),
+            "queue_timeout": seconds(definition.queue_timeout),
+            "socket_timeout": seconds(definition.socket_timeout),
+        },
+        "python": {
+            "home": daemon_program::home(definition, options),
+            "path": path,
+            "eggs": some(&definition.python_eggs),
+            "optimize": options.python_optimize.min(255),
+            "warnings": options.python_warnings.iter().map(|it| text(it)).collect::<Vec<_>>(),
+            "hash_seed": match options.hash_seed {
+                HashSeed::Random => None,
+                HashSeed::Fixed(seed) => Some(seed),
+            },
+            "write_bytecode": options.write_bytecode,
+            "switch_interval": definition.switch_interval.or(interpreter.switch_interval),
+            "destroy_interpreters": options.destroy_interpreter,
+            "restrict_stdin": interpreter.restrict_stdin,
+            "restrict_stdout": interpreter.restrict_stdout,
+            "restrict_signal": interpreter.restrict_signal,
+            "case_sensitive": options.case_sensitive,
+            "apache": {
+                "version": Facts::VERSION,
+                "description": Facts::description(),
+                "mpm_name": mpm.name,
+                "build_date": Facts::built(),
+                "maximum_processes": mpm.processes,
+                "threads_per_process": mpm.threads,
+            },
+        },
+        "allowed_uids": if posix::is_root() { vec![0, uid] } else { vec![posix::account().0] },
+        "sole": sole,
+        "import_scripts": import_scripts,
+        "preload": definition.preload,
+        "display_name": display_name,
+    })
+}
+
+fn lock() -> MutexGuard<'static, Vec<Running>> {
+    GROUPS.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,533 @@
+"""The program wsgi-daemon on its own: no Apache, a small FastCGI client, and nginx."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from harness import fastcgi_client as fastcgi
+from harness.client import Client
+from harness.env import REPO
+from harness.httpd import die_with_parent, free_ports, ports_locked, wait_until
+
+pytestmark = pytest.mark.ours_only("mod_wsgi has no such program")
+
+PROGRAM = Path(os.environ.get("WSGI_DAEMON", REPO / "target/release/wsgi-daemon"))
+APPLICATION = """
+import json, os, signal, sys, time
+
+VERSION = 1
+
+def application(environ, start_response):
+    path = environ["PATH_INFO"]
+    if path == "/slow":
+        time.sleep(float(environ["QUERY_STRING"]))
+    if path == "/die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if path == "/interrupt":
+        os.kill(os.getpid(), signal.SIGINT)
+    if path == "/log":
+        print("a line for the log", file=environ["wsgi.errors"])
+    if path == "/raise":
+        raise RuntimeError("on purpose")
+    if path == "/file":
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return environ["wsgi.file_wrapper"](open(environ["QUERY_STRING"], "rb"))
+    if path == "/short":
+        start_response("200 OK", [("Content-Length", "100")])
+        return iter([b"short"])
+    if path == "/stream":
+        start_response("200 OK", [])
+        return (b"%d," % number for number in range(3))
+    simple = (str, int, float, bool)
+    answer = {
+        "version": VERSION,
+        "pid": os.getpid(),
+        "body": len(environ["wsgi.input"].read()),
+        "environ": {k: v for k, v in environ.items() if isinstance(v, simple)},
+    }
+    body = json.dumps(answer).encode()
+    start_response("200 OK", [("Content-Type", "application/json"),
+                              ("Content-Length", str(len(body)))])
+    return [body]
+"""
+
+
+class Daemon:
+    """One wsgi-daemon in a directory of its own."""
+
+    def __init__(self, root):
+        self.root = root
+        self.socket = root / "site.sock"
+        self.script = root / "site.py"
+        self.script.write_text(APPLICATION)
+        self.process = None
+
+    def start(self, *options):
+        self._run(["--listen", f"unix:{self.socket}", "--application", self.script, *options])
+        wait_until(self.socket.exists, "the socket")
+        return self
+
+    def start_with(self, config, **files):
+        """As Apache does it: the configuration and the sockets are inherited."""
+        with tempfile.TemporaryFile() as text:
+            text.write(json.dumps(config).encode())
+            text.seek(0)
+            self._run(["--config-fd", str(text.fileno())], pass_fds=[text.fileno(), *files["fds"]])
+        return self
+
+    def _run(self, arguments, **options):
+        with (self.root / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [PROGRAM, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                preexec_fn=die_with_parent,
+                **options,
+            )
+
+    def get(self, url="/", **options):
+        return fastcgi.get(self.socket, url, **options)
+
+    def json(self, url="/", **options):
+        answer = self.get(url, **options)
+        assert answer.complete, self.log()
+        return json.loads(answer.body)
+
+    def log(self):
+        return (self.root / "log").read_text()
+
+    def workers(self):
+        pid = self.process.pid
+        return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+    def stop(self):
+        if self.process and self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(15)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+                raise AssertionError(f"wsgi-daemon did not stop; its log:\n{self.log()}")
+
+
+@pytest.fixture
+def daemon():
+    if not PROGRAM.exists():
+        pytest.skip(f"{PROGRAM} is missing: cargo build --release -p wsgi-daemon")
+    root = Path(tempfile.mkdtemp(prefix="wsgi-daemon-"))
+    daemon = Daemon(root)
+    yield daemon
+    daemon.stop()
+    shutil.rmtree(root)
+
+
+def is_alive(pid):
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return " Z " not in Path(f"/proc/{pid}/stat").read_text()
+    return False
+
+
+def test_an_application_is_served_at_every_path(daemon):
+    daemon.start()
+    environ = daemon.json("/some/path?a=b", HTTP_X_THING="yes", HTTP_PROXY="evil")["environ"]
+    assert environ["PATH_INFO"] == "/some/path"
+    assert environ["QUERY_STRING"] == "a=b"
+    assert environ["HTTP_X_THING"] == "yes"
+    assert "HTTP_PROXY" not in environ
+    assert environ["wsgi.url_scheme"] == "http"
+    assert daemon.json(HTTPS="on")["environ"]["wsgi.url_scheme"] == "https"
+
+
+@pytest.mark.parametrize("size", [1, 65535, 65536, 3_000_000])
+def test_a_request_body_arrives_whole(daemon, size):
+    daemon.start()
+    assert daemon.json(method="POST", body=b"x" * size)["body"] == size
+
+
+def test_a_connection_is_used_again_also_after_a_body_nobody_read(daemon):
+    daemon.start("--threads", "1")
+    with fastcgi.connection(daemon.socket) as connection:
+        for _ in range(3):
+            assert connection.get(keep=True).status == 200
+            answer = connection.get("/stream", method="POST", body=b"x" * 100_000, keep=True)
+            assert answer.body == b"0,1,2,"
+        assert connection.get(keep=False).status == 200
+        assert connection.ended()
+
+
+def test_the_web_server_may_ask_what_the_daemon_can(daemon):
+    daemon.start("--threads", "3")
+    with fastcgi.connection(daemon.socket) as connection:
+        asked = fastcgi.pairs({"FCGI_MAX_CONNS": "", "FCGI_MPXS_CONNS": ""})
+        connection.send(fastcgi.record(fastcgi.GET_VALUES, asked, 0))
+        kind, content = connection.record()
+        assert kind == fastcgi.GET_VALUES_RESULT
+        assert content == fastcgi.pairs({"FCGI_MAX_CONNS": "3", "FCGI_MPXS_CONNS": "0"})
+
+
+def test_no_slow_request_waits_while_another_thread_or_process_is_idle(daemon):
+    daemon.start("--processes", "2", "--threads", "3")
+    wait_until(lambda: len({daemon.json()["pid"] for _ in range(20)}) == 2, "both workers")
+    began = time.monotonic()
+    with ThreadPoolExecutor(6) as threads:
+        answers = list(threads.map(lambda _: daemon.get("/slow?1"), range(6)))
+    assert [answer.status for answer in answers] == [200] * 6
+    assert time.monotonic() - began < 1.9
+
+
+def test_a_kept_connection_is_not_tied_to_the_thread_that_served_it(daemon):
+    daemon.start("--threads", "2")
+    with contextlib.ExitStack() as stack:
+        kept = [stack.enter_context(fastcgi.connection(daemon.socket)) for _ in range(8)]
+        for connection in kept:
+            assert connection.get(keep=True).status == 200
+        kept[0].send(fastcgi.request("/slow?2", keep=True))
+        began = time.monotonic()
+        for connection in kept[1:]:
+            assert connection.get(keep=True).status == 200
+        assert time.monotonic() - began < 1.5
+        assert kept[0].answer().status == 200
+
+
+def test_a_worker_that_is_killed_is_replaced_and_its_request_named(daemon):
+    daemon.start()
+    before = daemon.json()["pid"]
+    assert not daemon.get("/die").complete
+    assert daemon.json()["pid"] != before
+    wait_until(lambda: "was killed by signal 9 while serving GET /die" in daemon.log(), "the line")
+    os.kill(daemon.workers()[0], signal.SIGKILL)
+    assert daemon.get().status == 200
+
+
+def test_an_application_that_interrupts_itself_gets_a_fresh_process(daemon):
+    daemon.start()
+    before = daemon.json("/interrupt")["pid"]
+    wait_until(lambda: daemon.json()["pid"] != before, "another process")
+
+
+def test_sigterm_ends_every_process_and_removes_the_socket(daemon):
+    daemon.start("--processes", "2")
+    assert daemon.get().status == 200
+    workers = wait_until(lambda: len(daemon.workers()) == 2 and daemon.workers(), "two workers")
+    daemon.process.terminate()
+    assert daemon.process.wait(15) == 0
+    assert not daemon.socket.exists()
+    assert [pid for pid in workers if is_alive(pid)] == []
+
+
+def test_no_worker_outlives_a_manager_that_was_killed(daemon):
+    daemon.start("--processes", "2")
+    assert daemon.get().status == 200
+    workers = wait_until(lambda: len(daemon.workers()) == 2 and daemon.workers(), "two workers")
+    daemon.process.kill()
+    daemon.process.wait()
+    wait_until(lambda: not any(map(is_alive, workers)), "the workers to leave")
+    # A socket file that was left does not keep the next one from starting.
+    daemon.start()
+    wait_until(lambda: _answers(daemon), "an answer")
+
+
+def _answers(daemon):
+    with contextlib.suppress(OSError):
+        return daemon.get().status == 200
+    return False
+
+
+class Load:
+    """Clients that ask without a pause, each on kept connections, as a web server does."""
+
+    def __init__(self, daemon, clients=4):
+        self.daemon, self.failed, self.sent, self.slowest = daemon, [], 0, 0.0
+        self.stopped = threading.Event()
+        self.threads = [threading.Thread(target=self._ask) for _ in range(clients)]
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stopped.set()
+        for thread in self.threads:
+            thread.join()
+
+    def _ask(self):
+        connection = None
+        while not self.stopped.is_set():
+            began = time.monotonic()
+            answer = None
+            if connection:
+                # Refused, or closed before a byte came: asked again elsewhere.
+                with contextlib.suppress(OSError):
+                    answer = connection.get("/slow?0.005", keep=True)
+                if answer is None or not (answer.complete or answer.head):
+                    connection.close()
+                    answer = connection = None
+            if answer is None:
+                connection = fastcgi.Connection(self.daemon.socket)
+                answer = connection.get("/slow?0.005", keep=True)
+            self.sent += 1
+            self.slowest = max(self.slowest, time.monotonic() - began)
+            if not answer.complete or answer.status != 200:
+                self.failed.append(answer)
+        if connection:
+            connection.close()
+
+
+def test_a_changed_script_replaces_the_workers_and_no_request_fails(daemon):
+    daemon.start("--processes", "2")
+    assert daemon.json()["version"] == 1
+    with Load(daemon) as load:
+        for version in (2, 3, 4):
+            daemon.script.write_text(APPLICATION.replace("VERSION = 1", f"VERSION = {version}"))
+            seen = wait_until(
+                lambda v=version: {daemon.json()["version"] for _ in range(8)} == {v},
+                f"version {version} alone",
+            )
+            assert seen
+    assert load.sent > 50
+    assert load.failed == []
+
+
+def test_a_changed_script_that_does_not_load_leaves_the_old_one_serving(daemon):
+    daemon.start("--log-level", "6")
+    before = daemon.json()["pid"]
+    daemon.script.write_text("raise RuntimeError('half a deploy')")
+    line = "go on with the code they have"
+    wait_until(lambda: daemon.json()["pid"] == before and line in daemon.log(), "the error line")
+    daemon.script.write_text(APPLICATION.replace("VERSION = 1", "VERSION = 2"))
+    wait_until(lambda: daemon.json()["version"] == 2, "the mended version")
+
+
+def test_sigusr1_replaces_every_worker_and_no_request_fails(daemon):
+    daemon.start("--processes", "2")
+    assert daemon.get().status == 200
+    with Load(daemon) as load:
+        for _ in range(3):
+            old = set(wait_until(lambda: len(daemon.workers()) == 2 and daemon.workers(), "two"))
+            daemon.process.send_signal(signal.SIGUSR1)
+            wait_until(lambda o=old: not o & set(daemon.workers()), "the old workers to leave")
+    assert load.failed == []
+
+
+def test_requests_in_flight_finish_when_the_daemon_stops(daemon):
+    daemon.start()
+    with fastcgi.connection(daemon.socket) as connection:
+        assert connection.get(keep=True).status == 200
+        connection.send(fastcgi.request("/slow?0.5", keep=True))
+        time.sleep(0.1)
+        daemon.process.terminate()
+        assert connection.answer().status == 200
+        assert connection.ended()
+    assert daemon.process.wait(15) == 0
+
+
+def test_a_worker_is_replaced_after_maximum_requests(daemon):
+    daemon.start("--maximum-requests", "5")
+    answers = [daemon.get() for _ in range(60)]
+    assert all(answer.status == 200 for answer in answers)
+    wait_until(lambda: len({daemon.json()["pid"] for _ in range(20)}) > 1, "another worker")
+
+
+def test_a_request_that_takes_too_long_has_its_worker_replaced(daemon):
+    daemon.start("--threads", "1", "--request-timeout", "1", "--graceful-timeout", "1",
+                 "--log-level", "6")
+    before = daemon.json()["pid"]
+    assert not daemon.get("/slow?30").complete
+    assert daemon.json()["pid"] != before
+    assert "GET /slow?30 takes longer than request-timeout" in daemon.log()
+
+
+def test_what_is_logged_goes_to_whoever_asked(daemon):
+    daemon.start()
+    assert b"a line for the log\n" in daemon.get("/log").stderr
+    answer = daemon.get("/log", MOD_WSGI_RS_LOG="1")
+    assert answer.stderr == b""
+    assert [level for level, line in answer.logs if line.endswith(b"a line for the log")] == [3]
+
+
+def test_a_file_is_passed_as_a_descriptor_to_those_who_take_one(daemon):
+    daemon.start()
+    content = os.urandom(300_000)
+    path = daemon.root / "content"
+    path.write_bytes(content)
+    assert daemon.get(f"/file?{path}").body == content
+    answer = daemon.get(f"/file?{path}", MOD_WSGI_RS_FILE="1")
+    assert (answer.body, answer.spans, len(answer.files)) == (b"", [(0, 300_000)], 1)
+    assert os.pread(answer.files[0], 300_000, 0) == content
+    os.close(answer.files[0])
+
+
+def test_head_has_no_body_and_a_short_answer_does_not_look_complete(daemon):
+    daemon.start()
+    answer = daemon.get(method="HEAD")
+    assert (answer.body, answer.app_status) == (b"", 0)
+    assert int(answer.head["content-length"]) > 0
+    answer = daemon.get("/short")
+    assert (answer.body, answer.app_status) == (b"short", 1)
+
+
+def test_an_exception_is_a_500_and_a_status_for_the_module(daemon):
+    daemon.start()
+    assert daemon.get("/raise").status == 500
+    answer = daemon.get("/raise", **{"mod_wsgi.x-script": "/nowhere"})
+    assert (answer.head, answer.app_status) == ({}, 500)
+
+
+@pytest.fixture
+def listening(daemon):
+    """listening() makes a listening socket whose descriptor can be inherited."""
+    with contextlib.ExitStack() as stack:
+
+        def listening(name="site.sock"):
+            listener = stack.enter_context(socket.socket(socket.AF_UNIX))
+            listener.bind(str(daemon.root / name))
+            listener.listen()
+            return listener
+
+        yield listening
+
+
+def test_a_group_runs_from_inherited_descriptors_and_ends_with_its_parent(daemon, listening):
+    listeners = [listening(), listening("second.sock")]
+    ours, theirs = os.pipe()
+    alive, parent = os.pipe()
+    sockets = [listener.fileno() for listener in listeners]
+    config = {
+        "name": "site",
+        "processes": {"least": 1, "most": 2, "given": True},
+        "threads": 2,
+        "descriptors": {"worker_sockets": sockets, "parent": alive, "ready": theirs},
+        "allowed_uids": [os.geteuid()],
+        "import_scripts": [{"path": str(daemon.script), "application_group": "a"}],
+    }
+    daemon.start_with(config, fds=[*sockets, alive, theirs])
+    os.close(theirs)
+    os.close(alive)
+    with open(ours) as ready:
+        assert ready.read() == "ready\n"
+    params = {"mod_wsgi.x-script": str(daemon.script), "mod_wsgi.application_group": "a"}
+    environ = daemon.json(**params)["environ"]
+    assert environ["mod_wsgi.process_group"] == "site"
+    assert environ["mod_wsgi.application_group"] == "a"
+    assert not [name for name in environ if name.startswith("mod_wsgi.x-")]
+    # The second worker is started by whoever knocks at its socket.
+    assert len(daemon.workers()) == 1
+    answer = fastcgi.get(daemon.root / "second.sock", **params)
+    assert answer.status == 200
+    workers = daemon.workers()
+    assert len(workers) == 2
+    os.close(parent)
+    assert daemon.process.wait(15) == 0
+    assert [pid for pid in workers if is_alive(pid)] == []
+
+
+def test_a_user_who_is_not_allowed_is_refused(daemon, listening):
+    listener = listening()
+    config = {
+        "descriptors": {"shared_socket": listener.fileno()},
+        "allowed_uids": [os.geteuid() + 1],
+    }
+    daemon.start_with(config, fds=[listener.fileno()])
+    assert not daemon.get(SCRIPT_FILENAME=str(daemon.script)).complete
+    wait_until(lambda: "is not allowed to connect" in daemon.log(), "the line")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--threads", "many"], "--threads needs a number, not 'many'"),
+        (["--config-fd", "77"], "cannot read the configuration from descriptor 77"),
+        ([], "--listen is missing"),
+    ],
+)
+def test_a_wrong_command_line_is_refused_in_a_sentence(arguments, sentence):
+    done = subprocess.run([PROGRAM, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert sentence in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_workers_run_as_the_user_that_was_asked_for(daemon):
+    daemon.root.chmod(0o755)
+    daemon.start("--user", "nobody", "--umask", "027", "--socket-mode", "660")
+    assert daemon.get().status == 200
+    status = Path(f"/proc/{daemon.workers()[0]}/status").read_text()
+    fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    assert set(fields["Uid"].split()) == {"65534"}
+    assert set(fields["Gid"].split()) == {"65534"}
+    assert fields["Umask"] == "0027"
+    assert daemon.socket.stat().st_mode & 0o777 == 0o660
+    # The directory is root's: what the daemon's user cannot remove is removed here.
+    daemon.stop()
+
+
+@pytest.mark.skipif(not shutil.which("nginx"), reason="nginx is not installed")
+def test_nginx_serves_an_application(daemon):
+    daemon.start("--processes", "2")
+    daemon.socket.chmod(0o666)
+    daemon.root.chmod(0o755)
+    with ports_locked():
+        (port,) = free_ports(1)
+        (daemon.root / "nginx.conf").write_text(f"""
+            daemon off; master_process off; pid {daemon.root}/nginx.pid;
+            error_log {daemon.root}/nginx.log;
+            events {{ worker_connections 64; }}
+            http {{
+                access_log off;
+                client_body_temp_path {daemon.root}/body;
+                fastcgi_temp_path {daemon.root}/fastcgi;
+                proxy_temp_path {daemon.root}/proxy;
+                scgi_temp_path {daemon.root}/scgi;
+                uwsgi_temp_path {daemon.root}/uwsgi;
+                upstream site {{ server unix:{daemon.socket}; keepalive 4; }}
+                server {{
+                    listen 127.0.0.1:{port};
+                    location / {{
+                        fastcgi_pass site;
+                        fastcgi_keep_conn on;
+                        include /etc/nginx/fastcgi_params;
+                    }}
+                }}
+            }}
+        """)
+        nginx = subprocess.Popen(
+            ["nginx", "-p", daemon.root, "-c", daemon.root / "nginx.conf"],
+            preexec_fn=die_with_parent,
+        )
+        client = Client(port)
+
+        def is_up():
+            with contextlib.suppress(OSError):
+                return client.get("/a/b?c").status == 200
+
+        try:
+            wait_until(is_up, "nginx")
+        except AssertionError:
+            nginx.kill()
+            raise
+    try:
+        environ = client.get("/a/b?c").json()["environ"]
+        assert (environ["SCRIPT_NAME"], environ["PATH_INFO"]) == ("", "/a/b")
+        assert environ["QUERY_STRING"] == "c"
+        assert client.post("/", b"x" * 200_000).json()["body"] == 200_000
+        assert client.request("HEAD", "/").body == b""
+        assert client.get("/raise").status == 500
+        assert client.get("/short").truncated
+        assert all(client.get("/").status == 200 for _ in range(50))
+    finally:
+        nginx.terminate()
+        nginx.wait()
