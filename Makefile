@@ -20,10 +20,11 @@ help: ## show this
 setup: ## install what is missing (system packages through the package manager)
 	@scripts/setup
 
-build: setup ## build target/release/mod_wsgi_rs.so
+build: setup ## build the module and the daemon program, for one version of Python
 	@scripts/check-python "$(PYTHON)"
-	cargo build --release --locked
+	cargo build --release --locked -p mod_wsgi_rs -p wsgi-daemon
 	@ln -f target/release/libmod_wsgi_rs.so $(MODULE)
+	@ln -f target/release/wsgi-daemon target/release/wsgi-daemon-$(PYTHON_VERSION)
 
 run: build ## start a private Apache on http://127.0.0.1:8000/ in the foreground
 	@scripts/run

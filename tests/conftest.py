@@ -11,13 +11,14 @@ from harness.httpd import Servers
 
 # How a difference shows. A server that does not start is never one.
 DIFFERENCE = (AssertionError, http.client.HTTPException, OSError)
-MODES = ["embedded"]
+MODES = ["embedded", "daemon"]
 MPMS = ["event", "worker", "prefork"]
 USED = pytest.StashKey[list]()
 
 
 def pytest_addoption(parser):
     parser.addoption("--mpm", default="", help="comma separated; default: event, all where marked")
+    parser.addoption("--mode", default="", help="comma separated; default: embedded and daemon")
 
 
 def pytest_configure(config):
@@ -42,9 +43,11 @@ def pytest_generate_tests(metafunc):
         # At session scope pytest sorts by it, and servers are started less often.
         metafunc.parametrize("mpm", mpms, scope="session")
     if "mode" in metafunc.fixturenames:
-        metafunc.parametrize(
-            "mode", MODES[:1] if marked("embedded_only") else MODES, scope="session"
-        )
+        asked = [mode for mode in metafunc.config.getoption("mode").split(",") if mode]
+        modes = [mode for mode in asked or MODES if mode in MODES]
+        if marked("embedded_only"):
+            modes = [mode for mode in modes if mode == "embedded"]
+        metafunc.parametrize("mode", modes, scope="session")
 
 
 def pytest_collection_modifyitems(config, items):

@@ -342,8 +342,9 @@ def test_a_worker_is_replaced_after_maximum_requests(daemon):
 
 
 def test_a_request_that_takes_too_long_has_its_worker_replaced(daemon):
-    daemon.start("--threads", "1", "--request-timeout", "1", "--graceful-timeout", "1",
-                 "--log-level", "6")
+    daemon.start(
+        "--threads", "1", "--request-timeout", "1", "--graceful-timeout", "1", "--log-level", "6"
+    )
     before = daemon.json()["pid"]
     assert not daemon.get("/slow?30").complete
     assert daemon.json()["pid"] != before

@@ -162,13 +162,17 @@ def judge(report):
     """(findings with a frame of ours as texts, the number of the others)."""
     ours, others = [], 0
     for error in ElementTree.parse(report).getroot().iter("error"):
+        kind = error.findtext("kind") or "?"
+        # What a process still holds at its end; leaks have a test of their own, test_17_memory.py.
+        if kind.startswith("Leak_"):
+            continue
         stacks = [frames(stack) for stack in error.iter("stack")]
         # The second stack of an error tells where the memory came from, which is no fault.
         if not stacks or not stacks[0][1]:
             others += 1
             continue
         what = error.findtext("what") or error.findtext("xwhat/text") or "?"
-        text = [f"{error.findtext('kind')}: {what}"]
+        text = [f"{kind}: {what}"]
         for names, _ in stacks:
             text += [f"    {name}" for name in names[:25]] + [""]
         ours.append("\n".join(text))

@@ -12,12 +12,18 @@ use fastcgi::{Answer, ErrorLines, FileSpan, ProtocolStatus};
 use std::os::fd::AsFd;
 use wsgi::{Level, ResponseHead};
 
+/// Up to this many bytes wait for what comes after them.
+const PENDING: usize = 16 * 1024;
+
 /// How far an answer has come.
 pub(super) struct Relay<'a> {
     settings: &'a Settings<'a>,
     group: &'a Group,
     parser: HeadParser,
     stage: Stage,
+    /// Body bytes that wait for their company: what comes with the end goes out with the end, and lets
+    /// httpd tell the length.
+    pending: Vec<u8>,
     /// Bytes passed on since the last flush.
     unflushed: usize,
     written: u64,
@@ -46,7 +52,7 @@ enum Piece {
     Log(Level, Vec<u8>),
     Error(Vec<u8>),
     File(FileSpan),
-    End(ProtocolStatus),
+    End(ProtocolStatus, u32),
 }
 
 impl<'a> Relay<'a> {
@@ -56,6 +62,7 @@ impl<'a> Relay<'a> {
             group,
             parser: HeadParser::new(group.limits()),
             stage: Stage::Head,
+            pending: Vec::new(),
             unflushed: 0,
             written: 0,
             promised: None,
@@ -89,7 +96,9 @@ impl<'a> Relay<'a> {
                     Piece::Log(Level::from_number(level.number()), line.to_vec())
                 }
                 Some(Answer::File(span)) => Piece::File(span),
-                Some(Answer::End { protocol_status, .. }) => Piece::End(protocol_status),
+                Some(Answer::End { protocol_status, app_status }) => {
+                    Piece::End(protocol_status, app_status)
+                }
             };
             match piece {
                 Piece::Log(level, line) => request.log(level, &line),
@@ -101,7 +110,9 @@ impl<'a> Relay<'a> {
                         return Ok(Relayed::Gone);
                     }
                 }
-                Piece::End(status) => return self.end(request, &mut brigade, status),
+                Piece::End(status, app_status) => {
+                    return self.end(request, &mut brigade, status, app_status);
+                }
             }
         }
         // The worker may have more in a moment; if not, the client gets what there is.
@@ -110,7 +121,8 @@ impl<'a> Relay<'a> {
                 || !connection.waits_for_input(self.group.response_flush_delay()))
         {
             self.unflushed = 0;
-            if request.pass_bytes(&mut brigade, &[], BrigadeEnd::Flush).is_err() {
+            let pending = std::mem::take(&mut self.pending);
+            if request.pass_bytes(&mut brigade, &pending, BrigadeEnd::Flush).is_err() {
                 return Ok(Relayed::Gone);
             }
         }
@@ -136,7 +148,25 @@ impl<'a> Relay<'a> {
         }
         self.unflushed += data.len();
         self.written += data.len() as u64;
-        Ok(request.pass_bytes(brigade, data, BrigadeEnd::More))
+        if self.pending.len() + data.len() <= PENDING {
+            self.pending.extend_from_slice(data);
+            return Ok(Ok(()));
+        }
+        Ok(self
+            .pass_pending(request, brigade)
+            .and_then(|()| request.pass_bytes(brigade, data, BrigadeEnd::More)))
+    }
+
+    fn pass_pending<'call>(
+        &mut self,
+        request: &mut Request<'call>,
+        brigade: &mut Brigade<'call>,
+    ) -> Result<(), PassError> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        let pending = std::mem::take(&mut self.pending);
+        request.pass_bytes(brigade, &pending, BrigadeEnd::More)
     }
 
     fn head(&mut self, request: &mut Request<'_>) -> Result<(), Broken> {
@@ -180,6 +210,9 @@ impl<'a> Relay<'a> {
         self.unflushed += 1;
         let part = span.offset..span.offset.saturating_add(span.length);
         let sendfile = self.settings.enable_sendfile;
+        if let Err(why) = self.pass_pending(request, brigade) {
+            return Ok(Err(why));
+        }
         Ok(request.pass_file(brigade, file.as_fd(), part, sendfile, BrigadeEnd::More))
     }
 
@@ -188,6 +221,7 @@ impl<'a> Relay<'a> {
         request: &mut Request<'call>,
         brigade: &mut Brigade<'call>,
         status: ProtocolStatus,
+        app_status: u32,
     ) -> Result<Relayed, Broken> {
         self.errors.finish(|line| request.log(Level::Error, line));
         if status != ProtocolStatus::RequestComplete {
@@ -195,10 +229,17 @@ impl<'a> Relay<'a> {
         }
         match self.stage {
             Stage::Replaced(status) => return Ok(Relayed::Complete(Outcome::Status(status))),
-            Stage::Head => return Err(Broken::Malformed("the answer has no head".to_owned())),
+            // A request that came to nothing ends with the HTTP status that tells why.
+            Stage::Head => {
+                return match u16::try_from(app_status) {
+                    Ok(status @ 400..=599) => Ok(Relayed::Complete(Outcome::Status(status))),
+                    _ => Err(Broken::Malformed("the answer has no head".to_owned())),
+                };
+            }
             Stage::Body => {}
         }
-        let passed = request.pass_bytes(brigade, &[], BrigadeEnd::End);
+        let pending = std::mem::take(&mut self.pending);
+        let passed = request.pass_bytes(brigade, &pending, BrigadeEnd::End);
         if self.promised.is_some_and(|promised| self.written < promised) {
             request.close_connection();
         }

@@ -31,6 +31,8 @@ pub(crate) struct Group {
     slots: Vec<Slot>,
     /// Scripts that workers have loaded, for their successors.
     scripts: Vec<Loaded>,
+    /// The state of a script that workers are being replaced for.
+    changed: Option<Loaded>,
     /// The state of a script that could not be loaded.
     refused: Option<Loaded>,
     stopping: bool,
@@ -74,6 +76,7 @@ impl Group {
             ready: sockets.ready.map(File::from),
             slots: (0..most).map(|_| Slot::new(own.next())).collect(),
             scripts: Vec::new(),
+            changed: None,
             refused: None,
             stopping: false,
             config,

@@ -4,6 +4,8 @@
 use super::Group;
 use crate::message::{Loaded, Reason};
 use crate::posix;
+use crate::scoreboard::Field;
+use crate::slot::Worker;
 use std::time::Instant;
 use wsgi::Level;
 
@@ -39,6 +41,7 @@ impl Group {
 
     /// The new code does not load: the old goes on.
     pub(super) fn give_up_replacing(&mut self) {
+        self.refused = self.changed.take().or(self.refused.take());
         for slot in &mut self.slots {
             if matches!(slot.wanted, Some(Reason::ScriptReload | Reason::Rolling))
                 && slot.current.is_some()
@@ -71,11 +74,16 @@ impl Group {
         }
         let path = loaded.path.display();
         self.say(Level::Info, &format!("script {path} has changed; workers are to be replaced"));
-        self.refused = Some(loaded);
-        if let Some(slot) = self.slots.get_mut(index) {
-            slot.wanted = Some(Reason::ScriptReload);
+        // Who has started since has read the new one; who has not been asked for it will say so.
+        let modified = loaded.modified.and_then(|time| u64::try_from(time).ok()).unwrap_or(0);
+        for (other, slot) in self.slots.iter_mut().enumerate() {
+            let is_old = |worker: &Worker| worker.record.get(Field::Started) <= modified;
+            if other == index || slot.current.as_ref().is_some_and(is_old) {
+                slot.wanted.get_or_insert(Reason::ScriptReload);
+                slot.not_before = Instant::now();
+            }
         }
-        self.replace_all(Reason::ScriptReload);
+        self.changed = Some(loaded);
     }
 
     pub(super) fn replace_all(&mut self, reason: Reason) {
