@@ -130,7 +130,8 @@ def test_this_apache_takes_what_was_installed(run, env, tmp_path):
     assert module.stat().st_mode & 0o777 == 0o644
     mpm = env.load_module("mpm_event") + env.load_module("authz_core")
     (tmp_path / "httpd.conf").write_text(
-        f"{mpm}LoadModule wsgi_module {module}\nServerName localhost\nListen 127.0.0.1:80\n"
+        f"{mpm}LoadModule wsgi_module {module}\nServerName localhost\n"
+        f"ErrorLog {tmp_path}/error_log\nListen 127.0.0.1:80\n"
     )
     done = subprocess.run(
         [env.httpd, "-t", "-f", tmp_path / "httpd.conf"], capture_output=True, text=True, check=False
