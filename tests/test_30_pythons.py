@@ -1,4 +1,4 @@
-"""The module for every other shared-library CPython of this machine; and what differs among them."""
+"""The module for each other shared-library CPython of this machine; what differs among them."""
 
 import functools
 import os
@@ -11,21 +11,31 @@ from pathlib import Path
 
 import pytest
 from harness.conf import Conf
-from harness.env import REPO
+from harness.env import REPO, TESTS
 
 OLDEST = (3, 10)
 # What is told by one Python is told by all, or needs packages made for the Python at hand.
-TOLD = (
-    "test_08_logging test_09_file_wrapper test_1 test_17 test_30 test_31 test_90 memory "
-    "virtual_environment be_a_prefix is_as_usual"
-).split()
+TOLD = [
+    "test_08_logging",
+    "test_09_file_wrapper",
+    "test_1",
+    "test_2",
+    "test_30",
+    "test_31",
+    "test_90",
+    "memory",
+    "virtual_environment",
+    "be_a_prefix",
+    "is_as_usual",
+]
 # What goes deepest into CPython goes on, wherever it stands.
-DEEPEST = "test_15_django test_18_signals".split()
+DEEPEST = ["test_15_django", "test_18_signals"]
 UNNEEDED = shutil.ignore_patterns(
     "test", "tests", "idlelib", "config-*", "__pycache__", "site-packages", "ensurepip"
 )
 ABOUT = (
-    "import sys, sysconfig as s; print(*sys.version_info[:2], s.get_config_var('Py_ENABLE_SHARED') or 0,"
+    "import sys, sysconfig as s; "
+    "print(*sys.version_info[:2], s.get_config_var('Py_ENABLE_SHARED') or 0,"
     " s.get_config_var('INSTSONAME') or '-', s.get_config_var('LIBDIR') or '-', sys.prefix,"
     " s.get_config_var('Py_GIL_DISABLED') or 0, sep='\\n')"
 )
@@ -177,6 +187,3 @@ def test_the_behaviour_is_the_same_with_python(env, installation, version):
     )
     print(done.stdout[-300:])
     assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-2_000:]
-
-
-TESTS = REPO / "tests"

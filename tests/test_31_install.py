@@ -42,7 +42,8 @@ def stub(tmp_path):
     def stub(libexec, sysconf):
         path = tmp_path / "apxs"
         path.write_text(
-            f'#!/bin/sh\ncase $2 in LIBEXECDIR) echo "{libexec}";; SYSCONFDIR) echo "{sysconf}";; esac\n'
+            f'#!/bin/sh\ncase $2 in\nLIBEXECDIR) echo "{libexec}";;\n'
+            f'SYSCONFDIR) echo "{sysconf}";;\nesac\n'
         )
         path.chmod(0o755)
         return path
@@ -134,6 +135,9 @@ def test_this_apache_takes_what_was_installed(run, env, tmp_path):
         f"ErrorLog {tmp_path}/error_log\nListen 127.0.0.1:80\n"
     )
     done = subprocess.run(
-        [env.httpd, "-t", "-f", tmp_path / "httpd.conf"], capture_output=True, text=True, check=False
+        [env.httpd, "-t", "-f", tmp_path / "httpd.conf"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert "Syntax OK" in done.stderr, done.stderr

@@ -1,9 +1,9 @@
 """A few hundred requests of all kinds under valgrind: `make sanitize`.
 
-One httpd process (prefork, -X) serves the applications of tests/apps in the main interpreter and in a
-sub-interpreter, reloads a script, and stops. What valgrind finds counts when our module did it, or had
-the memory in question: where Python runs on its own account between our module and the fault (its start
-and end, an import, bytecode), the fault is its own.
+One httpd process (prefork, -X) serves the applications of tests/apps in the main interpreter and in
+a sub-interpreter, reloads a script, and stops. What valgrind finds counts when our module did it or
+had the memory in question: where Python runs on its own account between our module and the fault
+(its start and end, an import, bytecode), the fault is its own.
 """
 
 import contextlib
@@ -28,6 +28,7 @@ from harness.httpd import Httpd, Servers, wait_until
 OURS = "mod_wsgi_rs"
 PYTHON_RUNS = (
     "_PyEval_EvalFrameDefault",
+    "_PyAST_Compile",
     "Py_InitializeFromConfig",
     "Py_NewInterpreter",
     "Py_EndInterpreter",
@@ -67,26 +68,70 @@ def application(environ, start_response):
 GETS = [
     *(
         f"response/{name}"
-        for name in (
-            "hello pieces generator late_start empty nothing_but_empty writer writer_only status "
-            "nobody closing closing_fails closing_refuses getitem keep use_kept big error_page"
-        ).split()
+        for name in [
+            "hello",
+            "pieces",
+            "generator",
+            "late_start",
+            "empty",
+            "nothing_but_empty",
+            "writer",
+            "writer_only",
+            "status",
+            "nobody",
+            "closing",
+            "closing_fails",
+            "closing_refuses",
+            "getitem",
+            "keep",
+            "use_kept",
+            "big",
+            "error_page",
+        ]
     ),
     *(
         f"errors/{name}"
-        for name in (
-            "raises raises_started raises_first raises_later raises_later_with_length "
-            "raises_after_write chained unicode many_lines unprintable recursion exits exits_later "
-            "never_starts never_starts_nor_sends close_raises close_is_odd"
-        ).split()
+        for name in [
+            "raises",
+            "raises_started",
+            "raises_first",
+            "raises_later",
+            "raises_later_with_length",
+            "raises_after_write",
+            "chained",
+            "unicode",
+            "many_lines",
+            "unprintable",
+            "recursion",
+            "exits",
+            "exits_later",
+            "never_starts",
+            "never_starts_nor_sends",
+            "close_raises",
+            "close_is_odd",
+        ]
     ),
-    *(f"headers/{name}" for name in "call keyword returned twice many unauthorised".split()),
+    *(
+        f"headers/{name}"
+        for name in ["call", "keyword", "returned", "twice", "many", "unauthorised"]
+    ),
     *(
         f"files/{name}?{file}"
-        for name in "whole closing in_memory temporary after_write subclass wrapped".split()
+        for name in [
+            "whole",
+            "closing",
+            "in_memory",
+            "temporary",
+            "after_write",
+            "subclass",
+            "wrapped",
+        ]
         for file in ("small", "large")
     ),
-    *(f"logging/{name}" for name in "write partial flushed writelines by_logging keep".split()),
+    *(
+        f"logging/{name}"
+        for name in ["write", "partial", "flushed", "writelines", "by_logging", "keep"]
+    ),
     "environ/a%20b/c?d=e",
 ]
 
@@ -97,7 +142,9 @@ class UnderValgrind(Httpd):
     def _command(self, *arguments):
         program = [self.env.httpd, "-d", self.root, "-f", self.root / "httpd.conf", "-X"]
         report = self.root / "valgrind.xml"
-        options = "--leak-check=no --track-origins=yes --num-callers=60 --child-silent-after-fork=yes"
+        options = (
+            "--leak-check=no --track-origins=yes --num-callers=60 --child-silent-after-fork=yes"
+        )
         return ["valgrind", *options.split(), "--xml=yes", f"--xml-file={report}", *program]
 
     def _environment(self):
@@ -126,26 +173,29 @@ def exercise(server):
         except (OSError, http.client.HTTPException):
             seen["cut off"] += 1
 
+    def everything_in(group):
+        for path in GETS:
+            note(lambda path=path: server.get(f"{group}/{path}"))
+        for path in ("response/hello", "response/generator", "files/whole?large"):
+            note(lambda path=path: server.request("HEAD", f"{group}/{path}"))
+        for name in ("echo", "length", "lines", "ignore", "steps", "keyword", "after_output"):
+            for body in (b"", b"one line\nand more\n" * 3000):
+                path = f"{group}/body/{name}"
+                note(lambda path=path, body=body: server.post(path, body))
+                note(lambda path=path, body=body: server.post(path, iter([body]), chunked=True))
+        # A client that says less than it announced, one that leaves, and one that is confused.
+        short = head(f"{group}/body/failing", "Content-Length: 100", method="POST") + b"x"
+        server.raw(short, end=True)
+        with server.socket() as sock:
+            sock.sendall(head(f"{group}/response/endless"))
+            sock.recv(1000)
+        server.raw(head(f"{group}/environ", "no header at all"))
+        server.raw(head(f"{group}/environ", b"X-Latin: \xe4\xf6\xfc", "Connection: close"))
+        seen["raw"] += 4
+
     for _ in range(2):
-        for group in ("/main", "/sub"):
-            for path in GETS:
-                note(lambda path=path: server.get(f"{group}/{path}"))
-            for path in ("response/hello", "response/generator", "files/whole?large"):
-                note(lambda path=path: server.request("HEAD", f"{group}/{path}"))
-            for name in ("echo", "length", "lines", "ignore", "steps", "keyword", "after_output"):
-                for body in (b"", b"one line\nand more\n" * 3000):
-                    path = f"{group}/body/{name}"
-                    note(lambda path=path, body=body: server.post(path, body))
-                    note(lambda path=path, body=body: server.post(path, iter([body]), chunked=True))
-            # A client that says less than it announced, one that leaves, and one that is confused.
-            short = head(f"{group}/body/failing", "Content-Length: 100", method="POST") + b"x"
-            server.raw(short, end=True)
-            with server.socket() as sock:
-                sock.sendall(head(f"{group}/response/endless"))
-                sock.recv(1000)
-            server.raw(head(f"{group}/environ", "no header at all"))
-            server.raw(head(f"{group}/environ", b"X-Latin: \xe4\xf6\xfc", "Connection: close"))
-            seen["raw"] += 4
+        everything_in("/main")
+        everything_in("/sub")
         for version in range(3):
             server.write("changing.py", CHANGING % version)
             note(lambda: server.get("/sub/changing"))
