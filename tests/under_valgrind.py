@@ -38,6 +38,7 @@ PYTHON_RUNS = (
 CONF = Conf(
     """
     WSGIPythonPath ${APPS}
+    WSGIChunkedRequest On
     WSGIScriptAlias /main/response ${APPS}/response.py application-group=%{GLOBAL}
     WSGIScriptAlias /main/body ${APPS}/body.py application-group=%{GLOBAL}
     WSGIScriptAlias /main/errors ${APPS}/errors.py application-group=%{GLOBAL}
