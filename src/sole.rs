@@ -23,14 +23,15 @@ pub(crate) fn is_sole(
     servers: &[AliasesOf<'_>],
 ) -> bool {
     // Such a line may hold for a part of an alias' URLs, or name the main interpreter for others.
-    if process.application_groups.elsewhere > 0 {
+    if process.application_groups.elsewhere > 0 || process.process_groups.elsewhere > 0 {
         return false;
     }
+    let default_process = process.process_groups.default.as_deref().unwrap_or_default();
     let default = process.application_groups.default.as_deref();
     let mut groups = HashSet::new();
     for server in servers {
         for alias in &server.aliases {
-            if alias.process_group.as_deref().unwrap_or_default() != process_group {
+            if alias.process_group.as_deref().unwrap_or(default_process) != process_group {
                 continue;
             }
             match group(server, alias, default) {
@@ -63,7 +64,7 @@ fn group(server: &AliasesOf<'_>, alias: &ScriptAlias, default: Option<&[u8]>) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::ApplicationGroups;
+    use crate::config::GroupLines;
 
     fn alias(prefix: &str, target: &str, application_group: Option<&str>) -> ScriptAlias {
         ScriptAlias {
@@ -112,7 +113,7 @@ mod tests {
         for (default, elsewhere, expected) in table {
             let default = default.map(Into::into);
             let process = ProcessConfig {
-                application_groups: ApplicationGroups { default, elsewhere },
+                application_groups: GroupLines { default, elsewhere },
                 ..ProcessConfig::default()
             };
             assert_eq!(is_sole(&process, b"", &servers), expected);

@@ -96,6 +96,7 @@ def test_the_wsgi_keys_have_the_types_pep_3333_asks_for(server):
     assert {types[key] for key in strings} == {"str"}
 
 
+@pytest.mark.embedded_only("a daemon goes by processes=")
 def test_wsgi_multiprocess_is_true_when_there_may_be_several_children(serve):
     server = serve(Conf("WSGIScriptAlias / ${APPS}/environ.py", children=2))
     assert server.get("/").json()["values"]["wsgi.multiprocess"] is True

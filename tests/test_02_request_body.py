@@ -143,6 +143,7 @@ def test_reading_nothing_first_is_enough_for_100_continue(server):
         assert json.loads(split(read_all(sock))[1]) == ["", "hello"]
 
 
+@pytest.mark.embedded_only("the first 64 KB of a body are read before a daemon hears of it")
 def test_100_continue_does_not_come_when_nobody_reads(server):
     with server.socket() as sock:
         sock.sendall(expecting("/ignore"))
@@ -240,6 +241,7 @@ def test_a_malformed_chunk_fails_the_read_and_harms_nobody(server, chunk):
 # --- bodies that stop short -----------------------------------------------------------------------
 
 
+@pytest.mark.embedded_only("the first 64 KB of a body are read before a daemon hears of it")
 @pytest.mark.all_mpms
 def test_a_client_that_leaves_in_mid_body_gives_oserror(server):
     with server.socket() as sock:
@@ -252,6 +254,7 @@ def test_a_client_that_leaves_in_mid_body_gives_oserror(server):
     assert "error" in second
 
 
+@pytest.mark.embedded_only("the first 64 KB of a body are read before a daemon hears of it")
 def test_a_client_that_stalls_in_mid_body_gives_oserror_after_timeout(server):
     with server.socket() as sock:
         sock.sendall(head("/failing", "Content-Length: 100", method="POST") + b"only this")

@@ -9,6 +9,8 @@ import signal
 import pytest
 from harness.conf import Conf
 
+pytestmark = pytest.mark.embedded_only("a daemon is replaced instead; test_20 has its reloads")
+
 RELOAD = Conf(
     """
     WSGIApplicationGroup %{GLOBAL}

@@ -149,6 +149,7 @@ def test_the_file_is_closed_when_the_client_leaves_and_nobody_complains(server):
     assert not server.log.unexpected()
 
 
+@pytest.mark.embedded_only("counts the descriptors of httpd's children")
 def test_no_descriptors_are_left_open(server):
     def files():
         (pid,) = server.children()

@@ -194,6 +194,7 @@ def test_options_may_be_quoted(accepted):
 # --- WSGIPythonHome -------------------------------------------------------------------------------
 
 
+@pytest.mark.embedded_only("a daemon's python-home picks its program instead")
 @pytest.mark.differs(
     "python-home-checked", "mod_wsgi starts its children into a crash loop instead"
 )
@@ -255,8 +256,6 @@ def test_a_directive_of_mod_wsgi_4_is_accepted_with_a_warning(accepted, line):
 @pytest.mark.parametrize(
     "line",
     [
-        "WSGIDaemonProcess site",
-        "WSGIProcessGroup site",
         "WSGIImportScript /a.py process-group=%{GLOBAL} application-group=%{GLOBAL}",
         "WSGIDispatchScript /a.py",
         "WSGIHandlerScript name /a.py",

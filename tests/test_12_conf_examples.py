@@ -94,6 +94,7 @@ def test_an_example_begins_with_when_one_wants_it_and_promises_an_answer(example
     assert ANSWERS.search(text), "no line `# Answers: GET /path -> 200 text`"
 
 
+@pytest.mark.embedded_only("an example says itself where it is served")
 @needs_examples
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_an_example_starts_and_answers(serve, example, example_root, certificate, packages):

@@ -48,6 +48,7 @@ def test_atexit_callbacks_run_when_the_server_stops(start, group):
     assert lines(out) == ["atexit ran"]
 
 
+@pytest.mark.embedded_only("follows Apache's own children; test_20 and test_21 follow daemons")
 @pytest.mark.all_mpms
 @pytest.mark.parametrize("signum", [signal.SIGUSR1, signal.SIGHUP])
 def test_atexit_callbacks_run_at_a_restart(start, signum):
@@ -104,6 +105,7 @@ def test_a_busy_daemon_thread_keeps_nobody_from_leaving(start, group):
     stops_in_time(server)
 
 
+@pytest.mark.embedded_only("follows Apache's own children; test_20 and test_21 follow daemons")
 @pytest.mark.parametrize("group", ["main", "named"])
 def test_other_threads_are_waited_for(start, group):
     server = start()
@@ -146,6 +148,7 @@ def test_a_graceful_stop_lets_a_response_finish(start):
     assert not server.log.find("exit signal")
 
 
+@pytest.mark.embedded_only("follows Apache's own children; test_20 and test_21 follow daemons")
 @pytest.mark.all_mpms
 def test_a_server_survives_many_restarts(start):
     server = start()
@@ -159,6 +162,7 @@ def test_a_server_survives_many_restarts(start):
         assert server.get(f"/{group}/pid").text not in seen
 
 
+@pytest.mark.embedded_only("follows Apache's own children; test_20 and test_21 follow daemons")
 @pytest.mark.all_mpms
 def test_a_recycled_child_ends_in_order(start):
     server = start("MaxConnectionsPerChild 3", children=2)
@@ -173,6 +177,7 @@ def test_a_recycled_child_ends_in_order(start):
     wait_until(lambda: lines(out), "the first child's atexit callbacks")
 
 
+@pytest.mark.embedded_only("follows Apache's own children; test_20 and test_21 follow daemons")
 def test_a_child_that_is_killed_is_replaced(start):
     server = start()
     pid = int(server.get("/main/pid").text)

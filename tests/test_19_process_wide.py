@@ -45,6 +45,7 @@ def value(serve):
     return lambda text, expression: ask(serve(Conf(ASK + text)), expression)
 
 
+@pytest.mark.embedded_only("about Apache's own processes; daemons have options of their own")
 @pytest.mark.parametrize("mount", ["", "/Named"])
 @pytest.mark.parametrize(
     ("expression", "value"),
@@ -67,6 +68,7 @@ def test_process_wide_settings_hold_in_every_interpreter(many, mount, expression
     assert ask(many, expression, mount) == value
 
 
+@pytest.mark.embedded_only("about Apache's own processes; daemons have options of their own")
 @pytest.mark.parametrize("mount", ["", "/Named"])
 def test_the_egg_cache_is_where_it_was_put(many, mount):
     assert ask(many, "os.environ['PYTHON_EGG_CACHE']", mount) == f"{many.root}/eggs"
@@ -165,6 +167,7 @@ def test_handlers_of_signals_are_not_installed_and_the_log_says_so(serve):
     server.log.expect("ask.py")
 
 
+@pytest.mark.embedded_only("about Apache's own processes; daemons have options of their own")
 @pytest.mark.parametrize("mpm", ["prefork"])
 def test_unrestricted_the_main_thread_may_install_handlers(serve):
     server = serve(Conf(ASK + "WSGIRestrictSignal Off"))
@@ -194,6 +197,7 @@ def test_restrictembedded_off_serves(value):
 STARTED = "import os\nos.write(2, b'python started in %d\\n' % os.getpid())\n"
 
 
+@pytest.mark.embedded_only("about Apache's own processes; daemons have options of their own")
 @pytest.mark.all_mpms
 def test_python_starts_in_the_children_and_never_in_the_parent(serve):
     server = serve(

@@ -118,9 +118,7 @@ impl Directive {
             }
             (Apply::Directory(set), Scope::ServerFiles { directory, process, .. }) => {
                 set(directory, line)?;
-                if self.name() == "WSGIApplicationGroup" {
-                    process.note_application_group(directory, line);
-                }
+                process.note_group(directory, line);
             }
             (Apply::Directory(set), Scope::Htaccess { directory }) => set(directory, line)?,
             (Apply::Process(_) | Apply::Server(_), Scope::Htaccess { .. }) => {

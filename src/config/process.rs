@@ -41,25 +41,30 @@ pub(crate) struct ProcessConfig {
     pub(crate) slow_requests: Option<Duration>,
     pub(crate) telemetry_service: Option<TelemetryService>,
     pub(crate) telemetry_options: Option<TelemetryOptions>,
-    pub(crate) application_groups: ApplicationGroups,
+    pub(crate) application_groups: GroupLines,
+    pub(crate) process_groups: GroupLines,
 }
 
 impl ProcessConfig {
-    /// Keeps in mind a `WSGIApplicationGroup` line that has just been read into `directory`.
-    pub(super) fn note_application_group(&mut self, directory: &DirectoryConfig, line: &Line<'_>) {
-        let ApplicationGroups { default, elsewhere } = &mut self.application_groups;
+    /// Keeps in mind a line that has just been read into `directory`, if it names a group.
+    pub(super) fn note_group(&mut self, directory: &DirectoryConfig, line: &Line<'_>) {
+        let (lines, named) = match line.name() {
+            "WSGIApplicationGroup" => (&mut self.application_groups, &directory.application_group),
+            "WSGIProcessGroup" => (&mut self.process_groups, &directory.process_group),
+            _ => return,
+        };
         if line.surroundings.in_section() || line.surroundings.server().is_virtual {
-            *elsewhere += 1;
+            lines.elsewhere += 1;
         } else {
-            default.clone_from(&directory.application_group);
+            lines.default.clone_from(named);
         }
     }
 }
 
-/// The `WSGIApplicationGroup` lines of the whole configuration: whether a process serves one application
-/// only can be told from all of them together.
+/// The `WSGIApplicationGroup` or `WSGIProcessGroup` lines of the whole configuration: whether a process
+/// serves one application only can be told from all of them together.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct ApplicationGroups {
+pub(crate) struct GroupLines {
     /// What the main server says outside every section.
     pub(crate) default: Option<Bytes>,
     /// How many lines stand in a section or a virtual host.

@@ -63,6 +63,7 @@ impl ProcessOptions {
             telemetry_service,
             telemetry_options,
             application_groups: _,
+            process_groups: _,
         } = config;
         Self {
             python_home: python_home.clone(),

@@ -98,6 +98,7 @@ fn exchange<'call>(
             Err(why) => {
                 connection.abort();
                 if relay.has_head() {
+                    relay.let_go(request);
                     request.cut();
                     return Ok(Outcome::Done);
                 }
@@ -134,6 +135,7 @@ fn step(
             );
             request.log(Level::Error, line.as_bytes());
             connection.abort();
+            relay.let_go(request);
             request.cut();
             Ok(Some(Outcome::Done))
         }

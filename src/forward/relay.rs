@@ -12,6 +12,8 @@ use fastcgi::{Answer, ErrorLines, FileSpan, ProtocolStatus};
 use std::os::fd::AsFd;
 use wsgi::{Level, ResponseHead};
 
+/// `app_status` of an answer that the application broke off after its head; it has been logged.
+const CUT: u32 = 2;
 /// Up to this many bytes wait for what comes after them.
 const PENDING: usize = 16 * 1024;
 
@@ -73,6 +75,14 @@ impl<'a> Relay<'a> {
     /// Whether the client has seen part of the answer.
     pub(super) fn has_head(&self) -> bool {
         self.stage == Stage::Body
+    }
+
+    /// Passes on what is still held back, before an answer is broken off.
+    pub(super) fn let_go(&mut self, request: &mut Request<'_>) {
+        let pending = std::mem::take(&mut self.pending);
+        let mut brigade = request.new_brigade();
+        // If the client cannot take it, it cannot hear of the end either.
+        let _ = request.pass_bytes(&mut brigade, &pending, BrigadeEnd::Flush);
     }
 
     /// Reads once and relays what has come.
@@ -235,6 +245,11 @@ impl<'a> Relay<'a> {
                     Ok(status @ 400..=599) => Ok(Relayed::Complete(Outcome::Status(status))),
                     _ => Err(Broken::Malformed("the answer has no head".to_owned())),
                 };
+            }
+            Stage::Body if app_status == CUT => {
+                self.let_go(request);
+                request.cut();
+                return Ok(Relayed::Complete(Outcome::Done));
             }
             Stage::Body => {}
         }

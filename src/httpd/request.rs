@@ -485,7 +485,8 @@ fn cause(status: Status) -> ReadError {
     }
     // SAFETY: a pure function of two numbers.
     match unsafe { ap_map_http_request_error(status.0, 500) } {
-        400 => ReadError::Malformed,
+        // A filter that has answered itself found fault with the request (httpd: AP_FILTER_ERROR).
+        400 | crate::bindings::AP_FILTER_ERROR => ReadError::Malformed,
         408 => ReadError::Timeout,
         413 => ReadError::TooLarge,
         _ => ReadError::Other(status.to_string()),

@@ -1,6 +1,7 @@
 """The text of an httpd configuration. Knows nothing of processes."""
 
 import dataclasses
+import re
 
 # One child, so that a test can speak of "the process"; prefork's child has one thread.
 MPM_LIMITS = {
@@ -37,7 +38,7 @@ OPEN = """\
 
 # What daemon mode adds: the same applications, served by a process group of their own.
 DAEMON = """\
-WSGIDaemonProcess tests threads={threads}
+WSGIDaemonProcess tests threads={threads} python-path={path}
 WSGIProcessGroup tests
 """
 
@@ -81,5 +82,9 @@ class Conf:
         user = ""
         if env.user:
             user = f"User #{env.user.pw_uid}\nGroup #{env.user.pw_gid}\n"
-        daemon = DAEMON.format(threads=self.threads) if mode == "daemon" else ""
+        # WSGIPythonPath is for embedded mode; daemons have an option of their own.
+        paths = ["${APPS}", *re.findall(r"^\s*WSGIPythonPath (\S+)$", self.text, re.M)]
+        daemon = ""
+        if mode == "daemon":
+            daemon = DAEMON.format(threads=self.threads, path=":".join(paths))
         return loads + base + limits + user + OPEN + daemon + self.text

@@ -57,6 +57,8 @@ enum Input {
 
 /// The application status of an answer that is shorter than its `Content-Length`.
 const SHORT: u32 = 1;
+/// `app_status` of an answer that the application broke off after its head.
+const CUT: u32 = 2;
 /// Files of fewer bytes are not worth a descriptor.
 const FILE: u64 = 16 * 1024;
 
@@ -285,7 +287,13 @@ impl Exchange for FastCgiExchange<'_> {
     }
 
     fn cut(&mut self) {
-        if let Some(connection) = self.connection.take() {
+        if let Some(mut connection) = self.connection.take() {
+            if self.facts.from_module && self.answered {
+                // The module then knows that the application broke off, and not this process. If it
+                // cannot hear it, the end of the connection says enough.
+                let end = encoder::end_answer(connection.id(), CUT);
+                let _ = connection.write(&[], &[], &end);
+            }
             (self.release)(connection, false);
         }
     }

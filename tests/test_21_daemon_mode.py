@@ -1,0 +1,184 @@
+"""Daemon mode through httpd: what tests of both modes cannot see."""
+
+import concurrent.futures
+import contextlib
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from harness.conf import Conf
+from harness.wait import wait_until
+
+pytestmark = pytest.mark.ours_only("our own processes")
+
+TEXT = """
+WSGIDaemonProcess site processes=2 threads=2 python-path=${APPS} graceful-timeout=5
+WSGIRestrictEmbedded On
+WSGIScriptAlias / ${ROOT}/app.py process-group=site application-group=%{GLOBAL}
+"""
+APP = """
+import os, time
+def application(environ, start_response):
+    path = environ["PATH_INFO"]
+    if path == "/slow":
+        time.sleep(1)
+    if path == "/die":
+        os.kill(os.getpid(), 9)
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [f"{os.getpid()} {os.getuid()} one".encode()]
+"""
+
+
+@pytest.fixture
+def server(servers, mpm):
+    conf = Conf(TEXT, files=(("app.py", APP),), children=2, threads=8)
+    server = servers.make(conf, mpm, "embedded")
+    server.start()
+    server.log.allow("was killed by signal 9", "WSGI0146", "WSGI0119")
+    yield server
+    server.stop()
+
+
+def manager(server):
+    """The group's manager: the child of httpd that is no httpd."""
+
+    def find():
+        for pid in server.children():
+            with contextlib.suppress(FileNotFoundError):
+                if b"wsgi-daemon" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    return pid
+        return None
+
+    return wait_until(find, "the manager")
+
+
+def workers(server):
+    pid = manager(server)
+    return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def pid_of(response):
+    return int(response.text.split()[0])
+
+
+def test_requests_are_served_by_other_processes_as_apaches_user(server, env):
+    served = {pid_of(server.get("/")) for _ in range(20)}
+    assert served <= set(workers(server))
+    if env.user:
+        assert server.get("/").text.split()[1] == str(env.user.pw_uid)
+
+
+def test_a_request_never_waits_behind_a_busy_worker_while_another_is_idle(server):
+    server.get("/")
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        slow = [pool.submit(server.get, "/slow") for _ in range(2)]
+        begun = time.monotonic()
+        assert server.get("/").status == 200
+        assert time.monotonic() - begun < 0.9
+        assert {pid_of(future.result()) for future in slow} == set(workers(server))
+
+
+def test_a_worker_that_dies_is_named_and_replaced(server):
+    before = set(workers(server))
+    assert server.get("/die").status == 502
+    server.log.wait_for(r"worker \d+ was killed by signal 9 while serving GET /die")
+    wait_until(lambda: len(workers(server)) == 2 and set(workers(server)) != before, "a new worker")
+    assert server.get("/").status == 200
+
+
+def load(server, until):
+    """GETs one after the other until the event; the statuses that were no 200."""
+    failed = []
+    while not until.done():
+        response = server.get("/")
+        if response.status != 200:
+            failed.append(response.status)
+    return failed
+
+
+def under_load(server, action):
+    """What failed of the requests that four clients sent while `action` ran."""
+    done = concurrent.futures.Future()
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        clients = [pool.submit(load, server, done) for _ in range(4)]
+        try:
+            action()
+        finally:
+            done.set_result(None)
+        return [status for client in clients for status in client.result()]
+
+
+def test_no_get_fails_while_every_worker_is_killed_in_turn(server):
+    server.get("/")
+
+    def kill():
+        for _ in range(4):
+            victim = workers(server)[0]
+            os.kill(victim, signal.SIGKILL)
+            wait_until(
+                lambda victim=victim: victim not in workers(server) and len(workers(server)) == 2,
+                "a replacement",
+            )
+
+    assert under_load(server, kill) == []
+
+
+def test_no_get_fails_while_workers_are_replaced_after_a_touch(server):
+    server.get("/")
+    before = set(workers(server))
+    script = server.root / "app.py"
+
+    def touch():
+        script.write_text(APP.replace("one", "two"))
+        wait_until(lambda: not before & set(workers(server)), "new workers")
+
+    assert under_load(server, touch) == []
+    assert server.get("/").text.endswith("two")
+
+
+def test_no_get_fails_at_a_graceful_restart_and_workers_are_new_after_it(server):
+    server.get("/")
+    before = set(workers(server))
+
+    def graceful():
+        server.process.send_signal(signal.SIGUSR1)
+        wait_until(lambda: not before & set(workers(server)), "new workers")
+
+    assert under_load(server, graceful) == []
+
+
+def test_a_manager_that_is_killed_takes_its_workers_along_and_is_started_again(server):
+    server.get("/")
+    first, orphans = manager(server), workers(server)
+    os.kill(first, signal.SIGKILL)
+    wait_until(lambda: manager(server) != first, "another manager")
+    wait_until(lambda: not any(alive(pid) for pid in orphans), "the orphans to leave")
+    server.log.allow("its manager .* was killed by signal 9")
+    wait_until(lambda: server.get("/").status == 200, "an answer")
+
+
+def test_nothing_remains_after_a_stop_or_a_kill_of_the_parent(servers, mpm):
+    for signum in (signal.SIGTERM, signal.SIGKILL):
+        conf = Conf(TEXT, files=(("app.py", APP),), children=2, threads=8)
+        server = servers.make(conf, mpm, "embedded")
+        server.start()
+        server.get("/")
+        daemons = [manager(server), *workers(server)]
+        children = server.children()
+        server.process.send_signal(signum)
+        server.process.wait(10)
+        wait_until(lambda pids=daemons: not any(alive(pid) for pid in pids), "the daemons to leave")
+        if signum == signal.SIGTERM:
+            assert not list(Path(server.root).glob("**/*.sock"))
+        for pid in children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def alive(pid):
+    with contextlib.suppress(FileNotFoundError, IndexError):
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return state != "Z"
+    return False
