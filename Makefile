@@ -7,9 +7,11 @@
 
 PYTHON ?= $(shell test -x /usr/bin/python3 && echo /usr/bin/python3 || command -v python3)
 export PYO3_PYTHON := $(shell command -v $(PYTHON) 2>/dev/null)
+PYTHON_VERSION = $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
 VENV := .venv
 MODULE := target/release/mod_wsgi_rs.so
-PYTEST := $(VENV)/bin/python -m pytest
+# Two at a time: most of a test is waiting for servers to start and stop.
+PYTEST := $(VENV)/bin/python -m pytest -n 2
 DESTDIR ?=
 
 .PHONY: help setup build run test unit pytest oracle check sanitize install uninstall clean

@@ -2,7 +2,9 @@
 #![forbid(unsafe_code)]
 
 use crate::config::{DaemonProcess, ProcessOptions};
+use crate::httpd::Facts;
 use crate::posix;
+use crate::python_home::{self, Reader};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -30,6 +32,29 @@ pub(crate) fn find(group: &DaemonProcess, options: &ProcessOptions) -> Result<Pa
         "WSGIDaemonProcess {name} needs wsgi-daemon-{wanted}, which is not installed beside the module \
          (installed: {there}); make build PYTHON=python{wanted} makes one"
     ))
+}
+
+/// Looks at the group's Python with the eyes of the group's user.
+///
+/// # Errors
+/// One sentence that names the path and what is wrong with it.
+pub(crate) fn check_home(group: &DaemonProcess, options: &ProcessOptions) -> Result<(), String> {
+    let Some(home) = home(group, options) else { return Ok(()) };
+    let home = Path::new(&home);
+    let version = version_of(home).or_else(|| default_version().map(str::to_owned));
+    let (mut uid, mut gid) = if posix::is_root() { Facts::account() } else { posix::account() };
+    if let Some(user) = group.user.as_ref().filter(|_| posix::is_root()) {
+        uid = user.id;
+    }
+    if let Some(group) = group.group.as_ref().filter(|_| posix::is_root()) {
+        gid = group.id;
+    }
+    let named = if group.python_home.is_some() {
+        format!("WSGIDaemonProcess {} python-home", String::from_utf8_lossy(&group.name))
+    } else {
+        "WSGIPythonHome".to_owned()
+    };
+    python_home::check(&named, home, &version.unwrap_or_default(), Reader { uid, gid })
 }
 
 /// The group's `python-home`, else `WSGIPythonHome`.

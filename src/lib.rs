@@ -7,6 +7,10 @@
 //! process; [`python_home`] looks at a Python installation with the eyes of the unprivileged user.
 //! [`httpd`] and [`apr`] are the fences around C: they know nothing of WSGI, and outside them and `module`
 //! there is no `unsafe`.
+#![cfg_attr(
+    not(feature = "embedded"),
+    allow(dead_code, unused_imports, reason = "embedded mode alone uses some of the fences")
+)]
 
 mod apr;
 mod config;

@@ -41,6 +41,7 @@ impl CheckConfig for Start {
         let options = ProcessOptions::resolve(config);
         for group in &options.daemon_processes {
             daemon_program::find(group, &options)?;
+            daemon_program::check_home(group, &options)?;
         }
         #[cfg(feature = "embedded")]
         embedded::check(&options)?;

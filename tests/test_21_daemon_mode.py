@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from harness.conf import Conf
-from harness.wait import wait_until
+from harness.httpd import wait_until
 
 pytestmark = pytest.mark.ours_only("our own processes")
 

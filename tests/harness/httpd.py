@@ -155,8 +155,9 @@ class Httpd(Client):
     def stop(self, signum=None):
         """Stop the server and wait for it; a hung one is killed with its children.
 
-        Without a signal named it is told to stop gracefully first: at an ungraceful stop mod_mpm_event
-        closes sockets its worker threads are just freeing, and now and then a child dies of that.
+        Without a signal named it is told to stop gracefully first: at an ungraceful stop
+        mod_mpm_event closes sockets its worker threads are just freeing, and now and then a child
+        dies of that.
         """
         if not self.running:
             return

@@ -287,7 +287,7 @@ impl Exchange for FastCgiExchange<'_> {
     }
 
     fn cut(&mut self) {
-        if let Some(mut connection) = self.connection.take() {
+        if let Some(connection) = self.connection.take() {
             if self.facts.from_module && self.answered {
                 // The module then knows that the application broke off, and not this process. If it
                 // cannot hear it, the end of the connection says enough.
