@@ -177,7 +177,32 @@ impl DaemonProcess {
         if group.script_user.is_some() && group.script_group.is_some() {
             return Err(line.error("takes only one of script-user= and script-group="));
         }
+        group.say_what_is_missing(line)?;
         Ok(group)
+    }
+
+    /// Options that are read and checked, and that nothing carries out yet, are never taken in silence.
+    fn say_what_is_missing(&self, line: &Line<'_>) -> Result<(), ConfigError> {
+        if self.threads == 0 {
+            return Err(ConfigError::later("WSGIDaemonProcess threads=0", "service scripts"));
+        }
+        if self.chroot.is_some() {
+            return Err(ConfigError::later(
+                "WSGIDaemonProcess chroot=",
+                "daemon mode, second part",
+            ));
+        }
+        for (given, option) in [
+            (self.preload, "preload=On"),
+            (self.reload, "reload=On"),
+            (self.interrupt_timeout.is_some(), "interrupt-timeout="),
+            (self.server_metrics, "server-metrics=On"),
+        ] {
+            if given {
+                line.surroundings.warn(&format!("{} {option} has no effect yet", line.name()));
+            }
+        }
+        Ok(())
     }
 }
 
