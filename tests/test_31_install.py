@@ -52,7 +52,12 @@ def stub(tmp_path):
 
 
 def files(root):
-    return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
+    """Every file below `root`, but for the daemon programs, which stand beside the module."""
+    found = [path for path in root.rglob("*") if path.is_file()]
+    programs = [path for path in found if path.name.startswith("wsgi-daemon-")]
+    for module in (path for path in found if path.name == "mod_wsgi_rs.so"):
+        assert any(program.parent == module.parent for program in programs)
+    return sorted(str(path.relative_to(root)) for path in found if path not in programs)
 
 
 def test_on_debian_a2enmod_finds_the_module(run, stub, tmp_path):
