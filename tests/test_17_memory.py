@@ -59,6 +59,7 @@ def slope(points):
     return sum((x - mean_x) * (y - mean_y) for x, y in points) / spread
 
 
+@pytest.mark.embedded_only("looks at httpd's one child")
 @pytest.mark.slow
 @pytest.mark.ours_only("measures us, and takes its time")
 @pytest.mark.skipif(not shutil.which("ab"), reason="ab (apache2-utils, httpd-tools) is missing")
@@ -96,6 +97,7 @@ def test_memory_does_not_grow_with_requests(serve, record_property, path, reques
     assert grown < allowed, points
 
 
+@pytest.mark.embedded_only("looks at httpd's one child")
 def test_failing_requests_leave_nothing_behind(serve):
     """Exceptions, clients that leave, bodies cut short: descriptors and threads stay the same."""
     server = serve(MEMORY, private=True)

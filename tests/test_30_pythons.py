@@ -65,6 +65,7 @@ def test_c_code_calls_back_in_the_interpreter_that_called_it(serve):
             assert server.get(f"/{group}/called_back").text == f"{name} {name}"
 
 
+@pytest.mark.embedded_only("stops httpd's own child; a daemon has one interpreter here")
 @pytest.mark.all_mpms
 @pytest.mark.differs(
     "callbacks-in-sub-interpreters", "up to Python 3.11 mod_wsgi hangs", always=False
