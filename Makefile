@@ -42,7 +42,7 @@ unit: setup ## Rust unit tests
 	cargo test --workspace --locked
 
 pytest: build $(VENV)/.ready ## behaviour tests only
-	$(PYTEST) $(if $(T),-k '$(T)') $(if $(MPM),--mpm $(MPM)) tests
+	$(PYTEST) $(if $(T),-k '$(T)') $(if $(MPM),--mpm $(MPM)) $(if $(RERUNS),--reruns $(RERUNS)) tests
 
 $(VENV)-oracle/.ready: tests/requirements-oracle.txt
 	/usr/bin/env $(PYTHON) -m venv $(VENV)-oracle
