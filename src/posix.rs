@@ -6,10 +6,10 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 /// Whether this process may become any user.
@@ -92,29 +92,58 @@ pub(crate) fn receive(
     }
 }
 
-/// Counters that all processes forked from this one share.
-pub(crate) struct SharedCounters {
-    memory: NonNull<AtomicU32>,
+/// Words of memory that all processes forked from this one share.
+pub(crate) struct SharedWords {
+    memory: NonNull<AtomicU64>,
     count: usize,
 }
 
 // SAFETY: atomics in memory that stays mapped as long as the value lives.
-unsafe impl Send for SharedCounters {}
+unsafe impl Send for SharedWords {}
 // SAFETY: as above.
-unsafe impl Sync for SharedCounters {}
+unsafe impl Sync for SharedWords {}
 
-impl SharedCounters {
-    /// `count` counters, at least one, all 0.
+impl SharedWords {
+    /// `count` words, all 0, for nobody else.
     pub(crate) fn new(count: usize) -> io::Result<Self> {
-        let count = count.max(1);
-        // SAFETY: a new anonymous mapping, page-aligned and zeroed.
+        Self::map(count, libc::MAP_ANONYMOUS, -1)
+    }
+
+    /// The same, and a file by which another program can map them. Its size is sealed: nobody can take
+    /// away memory that we rely on.
+    pub(crate) fn with_file(count: usize) -> io::Result<(Self, OwnedFd)> {
+        let length =
+            libc::off_t::try_from(count * size_of::<AtomicU64>()).map_err(io::Error::other)?;
+        // SAFETY: a static name; the descriptor is new and ours.
+        let file = unsafe {
+            let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
+            let descriptor = libc::memfd_create(c"mod_wsgi".as_ptr(), flags);
+            if descriptor < 0 {
+                return Err(io::Error::last_os_error());
+            }
+            OwnedFd::from_raw_fd(descriptor)
+        };
+        let seals = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
+        // SAFETY: system calls on a descriptor of ours and numbers.
+        let sealed = unsafe {
+            libc::ftruncate(file.as_raw_fd(), length) == 0
+                && libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals) == 0
+        };
+        if !sealed {
+            return Err(io::Error::last_os_error());
+        }
+        Ok((Self::map(count, 0, file.as_raw_fd())?, file))
+    }
+
+    fn map(count: usize, flags: i32, file: RawFd) -> io::Result<Self> {
+        // SAFETY: a new mapping, page-aligned and zeroed, of nothing or of a file of this length.
         let memory = unsafe {
             libc::mmap(
                 std::ptr::null_mut(),
-                count * size_of::<AtomicU32>(),
+                count * size_of::<AtomicU64>(),
                 libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_SHARED | libc::MAP_ANONYMOUS,
-                -1,
+                libc::MAP_SHARED | flags,
+                file,
                 0,
             )
         };
@@ -124,20 +153,50 @@ impl SharedCounters {
         let memory = NonNull::new(memory.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
         Ok(Self { memory, count })
     }
+}
 
-    /// The counter at `index`; the last one for any beyond it.
-    pub(crate) fn get(&self, index: usize) -> &AtomicU32 {
-        let index = index.min(self.count - 1);
-        // SAFETY: inside the mapping.
-        unsafe { self.memory.add(index).as_ref() }
+impl std::ops::Deref for SharedWords {
+    type Target = [AtomicU64];
+
+    fn deref(&self) -> &[AtomicU64] {
+        // SAFETY: the mapping has this many words, and lives as long as `self`.
+        unsafe { std::slice::from_raw_parts(self.memory.as_ptr(), self.count) }
     }
 }
 
-impl Drop for SharedCounters {
+impl Drop for SharedWords {
     fn drop(&mut self) {
         // SAFETY: our own mapping, to which nothing refers any more.
-        unsafe { libc::munmap(self.memory.as_ptr().cast(), self.count * size_of::<AtomicU32>()) };
+        unsafe { libc::munmap(self.memory.as_ptr().cast(), self.count * size_of::<AtomicU64>()) };
     }
+}
+
+/// Connects to the Unix socket at `path`; `WouldBlock` when its backlog is still full after `wait`.
+pub(crate) fn connect(path: &Path, wait: Duration) -> io::Result<UnixStream> {
+    // SAFETY: makes a new descriptor, which is ours.
+    let stream = unsafe {
+        let descriptor = libc::socket(libc::AF_UNIX, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0);
+        if descriptor < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        UnixStream::from_raw_fd(descriptor)
+    };
+    // Zero would mean for ever.
+    stream.set_write_timeout(Some(wait.max(Duration::from_millis(1))))?;
+    // SAFETY: any bytes are a sockaddr_un.
+    let mut address = unsafe { std::mem::zeroed::<libc::sockaddr_un>() };
+    address.sun_family = libc::AF_UNIX as libc::sa_family_t;
+    let path = path.as_os_str().as_bytes();
+    if path.len() >= address.sun_path.len() {
+        return Err(io::ErrorKind::InvalidFilename.into());
+    }
+    address.sun_path.iter_mut().zip(path).for_each(|(to, from)| *to = *from as libc::c_char);
+    // SAFETY: a complete address, of the length given.
+    let connected = unsafe {
+        let length = size_of_val(&address) as libc::socklen_t;
+        libc::connect(stream.as_raw_fd(), (&raw const address).cast(), length)
+    };
+    if connected == 0 { Ok(stream) } else { Err(io::Error::last_os_error()) }
 }
 
 /// A listening socket at `path` that only `owner` can connect to. Called while there is one thread.

@@ -5,12 +5,12 @@
 use crate::apr::Pool;
 use crate::config::{DaemonProcess, HashSeed, ProcessOptions};
 use crate::daemon_program;
-use crate::forward::GroupPlan;
+use crate::forward::{Board, Claims, GroupPlan};
 use crate::httpd::{Facts, Mpm, OtherChild, Server, log_server};
-use crate::posix::{self, SharedCounters};
+use crate::posix;
 use serde_json::{Value, json};
 use std::ffi::OsStr;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,8 @@ static GROUPS: Mutex<Vec<Running>> = Mutex::new(Vec::new());
 struct Running {
     definition: DaemonProcess,
     sockets: Vec<(UnixListener, PathBuf)>,
-    busy: Arc<SharedCounters>,
+    claims: Arc<Claims>,
+    board: Arc<Board>,
     timeout: Duration,
     program: PathBuf,
     /// What the manager is told, without descriptors.
@@ -77,9 +78,8 @@ pub(crate) fn reconcile(
             None => Running {
                 definition: definition.clone(),
                 sockets: open_sockets(&prefix, number, definition)?,
-                busy: Arc::new(
-                    SharedCounters::new(slots(definition)).map_err(|why| why.to_string())?,
-                ),
+                claims: new_claims(definition)?,
+                board: new_board(definition)?,
                 timeout: main.timeout(),
                 program: program.clone(),
                 told: Value::Null,
@@ -89,6 +89,9 @@ pub(crate) fn reconcile(
             },
         };
         let unchanged = running.told == told && running.program == program;
+        if !running.board.is_for(slots(definition), definition.threads as usize) {
+            running.board = new_board(definition)?;
+        }
         running.definition = definition.clone();
         running.timeout = main.timeout();
         running.told = told;
@@ -97,9 +100,14 @@ pub(crate) fn reconcile(
             Some(manager) if unchanged => posix::signal(manager.pid, libc::SIGUSR1),
             _ => {
                 let old = running.manager.take();
+                if old.is_some() {
+                    // For a while there are two managers.
+                    running.board = new_board(definition)?;
+                }
                 running.start(main, Duration::ZERO);
                 if let Some(old) = old {
-                    posix::signal(old.pid, libc::SIGTERM);
+                    // What it serves it may finish, within graceful-timeout.
+                    posix::signal(old.pid, libc::SIGWINCH);
                 }
             }
         }
@@ -117,7 +125,8 @@ pub(crate) fn plans() -> Vec<GroupPlan> {
         .map(|group| GroupPlan {
             definition: group.definition.clone(),
             sockets: group.sockets.iter().map(|(_, path)| path.clone()).collect(),
-            busy: Arc::clone(&group.busy),
+            claims: Arc::clone(&group.claims),
+            board: Arc::clone(&group.board),
             timeout: group.timeout,
         })
         .collect()
@@ -185,10 +194,15 @@ impl Running {
         let sockets: Vec<RawFd> =
             self.sockets.iter().map(|(socket, _)| socket.as_raw_fd()).collect();
         let mut config = self.told.clone();
-        config["descriptors"] = json!({ "worker_sockets": sockets, "parent": theirs.as_raw_fd() });
+        let board = self.board.as_fd().as_raw_fd();
+        config["descriptors"] = json!({
+            "worker_sockets": sockets,
+            "parent": theirs.as_raw_fd(),
+            "scoreboard": board,
+        });
         let config = posix::memory_file(config.to_string().as_bytes())?;
         let mut inherited = sockets;
-        inherited.extend([theirs.as_raw_fd(), config.as_raw_fd()]);
+        inherited.extend([theirs.as_raw_fd(), board, config.as_raw_fd()]);
         let number = config.as_raw_fd().to_string();
         let arguments = ["--config-fd", &number];
         let pid = posix::spawn(&self.program, &arguments, &environment(), &inherited, delay)?;
@@ -225,6 +239,26 @@ fn environment() -> Vec<(String, String)> {
 
 fn slots(definition: &DaemonProcess) -> usize {
     definition.processes.most as usize
+}
+
+fn new_claims(definition: &DaemonProcess) -> Result<Arc<Claims>, String> {
+    let children = usize::try_from(Mpm::query().processes).unwrap_or(1);
+    share("counters", definition, Claims::new(slots(definition), children))
+}
+
+fn new_board(definition: &DaemonProcess) -> Result<Arc<Board>, String> {
+    share("the scoreboard", definition, Board::new(slots(definition), definition.threads as usize))
+}
+
+fn share<T>(
+    what: &str,
+    definition: &DaemonProcess,
+    made: std::io::Result<T>,
+) -> Result<Arc<T>, String> {
+    let name = String::from_utf8_lossy(&definition.name);
+    made.map(Arc::new).map_err(|why| {
+        format!("WSGI0013: no memory for {what} of daemon process group '{name}': {why}")
+    })
 }
 
 fn open_sockets(

@@ -44,6 +44,13 @@ impl Broken {
     }
 }
 
+impl Broken {
+    /// The worker may be gone altogether.
+    pub(crate) const fn is_end(&self) -> bool {
+        matches!(self, Self::Closed | Self::Io(_))
+    }
+}
+
 impl From<io::Error> for Broken {
     fn from(why: io::Error) -> Self {
         match why.kind() {
@@ -66,8 +73,17 @@ impl fmt::Display for Broken {
 }
 
 impl Connection {
-    pub(crate) fn open(path: &Path, timeout: Duration, limits: Limits) -> io::Result<Self> {
-        let stream = UnixStream::connect(path)?;
+    /// Connects within `wait`; from then on each read and each write has `timeout`.
+    pub(crate) fn open(
+        path: &Path,
+        wait: Duration,
+        timeout: Duration,
+        limits: Limits,
+    ) -> io::Result<Self> {
+        let stream = posix::connect(path, wait).map_err(|why| match why.kind() {
+            io::ErrorKind::WouldBlock => io::Error::other("too many requests wait already"),
+            _ => why,
+        })?;
         stream.set_read_timeout(Some(timeout))?;
         stream.set_write_timeout(Some(timeout))?;
         Ok(Self {

@@ -1,14 +1,17 @@
-//! A daemon process group as an Apache child sees it: where its workers listen, how busy they are, and
-//! the connections kept to them.
+//! A daemon process group as an Apache child sees it: where its workers listen, how busy they are, how
+//! they died, and the connections kept to them.
 #![forbid(unsafe_code)]
 
+use super::claims::Claims;
 use super::connection::Connection;
 use crate::config::{DaemonProcess, ServerIdentity};
-use crate::posix::SharedCounters;
+use crate::posix::SharedWords;
 use fastcgi::Limits;
+use scoreboard::{Record, Scoreboard};
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -19,9 +22,41 @@ pub(crate) struct GroupPlan {
     /// Where each worker listens, by slot.
     pub(crate) sockets: Vec<PathBuf>,
     /// Requests under way, over all children, by slot.
-    pub(crate) busy: Arc<SharedCounters>,
+    pub(crate) claims: Arc<Claims>,
+    pub(crate) board: Arc<Board>,
     /// `Timeout` of the server.
     pub(crate) timeout: Duration,
+}
+
+/// The memory in which the group says what its workers are doing (design decision D7).
+pub(crate) struct Board {
+    words: SharedWords,
+    file: OwnedFd,
+    slots: usize,
+    threads: usize,
+}
+
+impl Board {
+    /// For so many workers with so many threads each.
+    pub(crate) fn new(slots: usize, threads: usize) -> io::Result<Self> {
+        let (words, file) = SharedWords::with_file(Scoreboard::size(slots, threads))?;
+        Ok(Self { words, file, slots, threads })
+    }
+
+    /// Whether it has been made for these numbers.
+    pub(crate) const fn is_for(&self, slots: usize, threads: usize) -> bool {
+        self.slots == slots && self.threads == threads
+    }
+
+    fn look(&self) -> Scoreboard<'_> {
+        Scoreboard::new(&self.words, self.slots, self.threads)
+    }
+}
+
+impl AsFd for Board {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
 }
 
 /// A group in a child.
@@ -30,13 +65,23 @@ pub(crate) struct Group {
     plan: GroupPlan,
     kept: Vec<Mutex<Vec<Connection>>>,
     turn: AtomicUsize,
+    /// Where this child counts.
+    row: usize,
+    /// When it last looked for children that died, in microseconds.
+    looked: AtomicU64,
 }
+
+/// How often it looks.
+const LOOK: u64 = 1_000_000;
+/// A worker's end is known to its connections before its manager has noticed it.
+const NOTICED: Duration = Duration::from_millis(300);
 
 impl Group {
     pub(crate) fn new(plan: GroupPlan) -> Self {
         let kept = plan.sockets.iter().map(|_| Mutex::default()).collect();
         let name = String::from_utf8_lossy(&plan.definition.name).into_owned();
-        Self { name, plan, kept, turn: AtomicUsize::new(0) }
+        let row = plan.claims.enroll(std::process::id());
+        Self { name, plan, kept, turn: AtomicUsize::new(0), row, looked: AtomicU64::new(0) }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -70,9 +115,26 @@ impl Group {
         2 * self.plan.sockets.len() + 1
     }
 
-    /// The least busy worker; among equals the next in turn, so that none is forgotten. `elsewhere` moves
-    /// on from the one that has just failed.
-    pub(super) fn choose(&self, elsewhere: bool) -> WorkerLease<'_> {
+    /// The least busy worker that is there; among equals the next in turn, so that none is forgotten. One
+    /// that is not there is chosen, and thereby started, when all threads of the others are taken.
+    /// `elsewhere` moves on from the one that has just failed.
+    pub(super) fn choose(&self, elsewhere: bool, now: u64) -> WorkerLease<'_> {
+        let looked = self.looked.load(Ordering::Relaxed);
+        if now.saturating_sub(looked) > LOOK {
+            self.looked.store(now, Ordering::Relaxed);
+            self.plan.claims.take_back_from_the_dead();
+        }
+        let board = self.plan.board.look();
+        let threads = u64::from(self.plan.definition.threads);
+        let rank = |slot: usize| {
+            let count = self.plan.claims.of(slot);
+            let distance = match (board.is_ready(slot), count < threads) {
+                (true, true) => 0,
+                (false, true) => 1,
+                (_, false) => 2,
+            };
+            (distance, count)
+        };
         let slots = self.plan.sockets.len().max(1);
         let turn = if elsewhere {
             self.turn.fetch_add(1, Ordering::Relaxed)
@@ -81,9 +143,9 @@ impl Group {
         };
         let slot = (0..slots)
             .map(|step| (turn + step) % slots)
-            .min_by_key(|&slot| self.plan.busy.get(slot).load(Ordering::Relaxed))
+            .min_by_key(|&slot| rank(slot))
             .unwrap_or(0);
-        self.plan.busy.get(slot).fetch_add(1, Ordering::Relaxed);
+        self.plan.claims.add(self.row, slot);
         WorkerLease { group: self, slot }
     }
 }
@@ -95,8 +157,8 @@ pub(super) struct WorkerLease<'a> {
 }
 
 impl WorkerLease<'_> {
-    /// A kept connection, else a new one.
-    pub(super) fn connect(&self) -> io::Result<Connection> {
+    /// A kept connection, else a new one, for which it waits until `patience` runs out.
+    pub(super) fn connect(&self, patience: Instant) -> io::Result<Connection> {
         let Some(kept) = self.group.kept.get(self.slot) else {
             return Err(io::Error::other("the group has no worker"));
         };
@@ -112,20 +174,24 @@ impl WorkerLease<'_> {
         let plan = &self.group.plan;
         let path = plan.sockets.get(self.slot).ok_or(io::ErrorKind::NotFound)?;
         let timeout = plan.definition.socket_timeout.unwrap_or(plan.timeout);
-        let patience = Instant::now() + plan.definition.connect_timeout;
+        // A socket whose backlog is full lets us wait. It never refuses: Apache's parent holds it.
+        let wait = patience.saturating_duration_since(Instant::now());
+        Connection::open(path, wait, timeout, self.group.limits())
+    }
+
+    /// How the worker died, if it did, at `since` (microseconds) or later. Waits a moment for its manager
+    /// to notice.
+    pub(super) fn obituary(&self, since: u64) -> Option<String> {
+        let patience = Instant::now() + NOTICED;
         loop {
-            match Connection::open(path, timeout, self.group.limits()) {
-                // The backlog is full, or the socket is just being made.
-                Err(why)
-                    if matches!(
-                        why.kind(),
-                        io::ErrorKind::WouldBlock | io::ErrorKind::ConnectionRefused
-                    ) && Instant::now() < patience =>
-                {
-                    std::thread::sleep(Duration::from_millis(20));
-                }
-                opened => return opened,
+            let board = self.group.plan.board.look();
+            if let Some(dead) = board.ended(self.slot, since) {
+                return Some(Record::obituary(&dead));
             }
+            if Instant::now() > patience {
+                return None;
+            }
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 
@@ -141,6 +207,6 @@ impl WorkerLease<'_> {
 
 impl Drop for WorkerLease<'_> {
     fn drop(&mut self) {
-        self.group.plan.busy.get(self.slot).fetch_sub(1, Ordering::Relaxed);
+        self.group.plan.claims.remove(self.group.row, self.slot);
     }
 }

@@ -2,12 +2,14 @@
 //! relayed. Which processes there are is the supervisor's affair; Python is nobody's here.
 #![forbid(unsafe_code)]
 
+mod claims;
 mod connection;
 mod group;
 mod params;
 mod relay;
 
-pub(crate) use group::{Group, GroupPlan};
+pub(crate) use claims::Claims;
+pub(crate) use group::{Board, Group, GroupPlan};
 
 use crate::config::Settings;
 use crate::error_override;
@@ -15,11 +17,14 @@ use crate::handler::Application;
 use crate::httpd::{Outcome, Request, RequestBody};
 use connection::{Broken, Connection};
 use relay::{Relay, Relayed};
+use std::time::Instant;
 use wsgi::{Level, ReadError};
 
 /// How much of a body is read before a worker is chosen: a slow client then ties up no worker, and a
 /// request that has not been answered can be sent again.
 const HELD: usize = 64 * 1024;
+/// How often a request goes to another worker although the one before may have died of it.
+const RISKED: usize = 2;
 
 /// Serves `request` in a process of `group`.
 pub(crate) fn serve(
@@ -28,45 +33,48 @@ pub(crate) fn serve(
     application: &Application,
     group: &Group,
 ) -> Outcome {
-    let queued = now();
+    let queued = scoreboard::now();
     let mut body = Body::new(request);
     if let Err(why) = body.fill(request) {
         return refuse_body(request, &why);
     }
     let mut sent = Vec::new();
-    if let Err(why) = params::write(request, settings, application, group, queued, &mut sent) {
+    let queued_at = i64::try_from(queued).unwrap_or(0);
+    if let Err(why) = params::write(request, settings, application, group, queued_at, &mut sent) {
         let line = format!("WSGI0121: the request cannot be passed to a daemon process: {why}");
         request.log(Level::Error, line.as_bytes());
         return Outcome::Status(431);
     }
     // A worker that goes away before it answers is replaced; the next one gets the request.
-    let mut last = None;
-    for attempt in 0..group.attempts() {
-        let lease = group.choose(attempt > 0);
-        let mut connection = match lease.connect() {
+    let patience = Instant::now() + group.definition().connect_timeout;
+    let mut attempts = 0..group.attempts();
+    let mut risked = 0;
+    loop {
+        let attempt = attempts.next();
+        let lease = group.choose(attempt.is_none_or(|attempt| attempt > 0), queued);
+        let mut connection = match lease.connect(patience) {
             Ok(connection) => connection,
-            Err(why) => {
-                last = Some(Failure::connect(group, &why));
-                continue;
-            }
+            Err(why) => return Failure::connect(group, &why).answer(request),
         };
-        match exchange(request, settings, group, &mut connection, &sent, &mut body) {
+        let lost = || lease.obituary(queued);
+        match exchange(request, settings, group, &mut connection, &sent, &mut body, &lost) {
             Ok(outcome) => {
                 lease.finish(connection);
                 return outcome;
             }
             Err(failure) => {
-                let again = failure.may_repeat
+                // Perhaps it is the request that ends workers.
+                risked += usize::from(!failure.unread);
+                let again = attempt.is_some()
+                    && failure.may_repeat
                     && body.is_replayable()
-                    && (failure.unread || request.is_get_or_head());
+                    && (failure.unread || request.is_get_or_head() && risked <= RISKED);
                 if !again {
-                    return failure.answer(request);
+                    return failure.explained(lost).answer(request);
                 }
-                last = Some(failure);
             }
         }
     }
-    last.unwrap_or_else(|| Failure::connect(group, &"no worker is configured")).answer(request)
 }
 
 /// One attempt: send, then relay.
@@ -77,6 +85,7 @@ fn exchange<'call>(
     connection: &mut Connection,
     params: &[u8],
     body: &mut Body<'call>,
+    lost: &dyn Fn() -> Option<String>,
 ) -> Result<Outcome, Failure> {
     connection
         .send_request(params, &body.held, body.ended)
@@ -85,7 +94,7 @@ fn exchange<'call>(
     while !body.ended {
         // An application may answer before it has all of the body.
         if connection.has_input()
-            && let Some(done) = step(request, group, connection, &mut relay)?
+            && let Some(done) = step(request, group, connection, &mut relay, lost)?
         {
             return Ok(done);
         }
@@ -107,7 +116,7 @@ fn exchange<'call>(
         }
     }
     loop {
-        if let Some(done) = step(request, group, connection, &mut relay)? {
+        if let Some(done) = step(request, group, connection, &mut relay, lost)? {
             return Ok(done);
         }
     }
@@ -119,6 +128,7 @@ fn step(
     group: &Group,
     connection: &mut Connection,
     relay: &mut Relay<'_>,
+    lost: &dyn Fn() -> Option<String>,
 ) -> Result<Option<Outcome>, Failure> {
     match relay.step(request, connection) {
         Ok(Relayed::More) => Ok(None),
@@ -128,14 +138,16 @@ fn step(
             Ok(Some(Outcome::Done))
         }
         Err(why) if relay.has_head() => {
+            // What there is goes to the client before anybody looks for the cause.
+            connection.abort();
+            relay.let_go(request);
+            let cause = why.is_end().then(lost).flatten();
+            let cause = cause.unwrap_or_else(|| why.to_string());
             let line = format!(
-                "WSGI0119: daemon process '{}' broke off its answer: {why}; the server's error log names \
-                 the cause",
+                "WSGI0119: daemon process '{}' broke off its answer: {cause}",
                 group.name()
             );
             request.log(Level::Error, line.as_bytes());
-            connection.abort();
-            relay.let_go(request);
             request.cut();
             Ok(Some(Outcome::Done))
         }
@@ -178,14 +190,23 @@ impl Failure {
             Broken::Closed | Broken::Io(_) => (
                 502,
                 format!(
-                    "WSGI0146: daemon process '{name}' closed the connection before it answered; the \
-                     server's error log names the cause"
+                    "WSGI0146: daemon process '{name}' closed the connection before it answered"
                 ),
             ),
         };
         let may_repeat = connection.is_silent()
             && matches!(why, Broken::Closed | Broken::Io(_) | Broken::Refused);
         Self { status, line, may_repeat, unread: why.is_reset() || matches!(why, Broken::Refused) }
+    }
+
+    /// The same, with what is known of the worker's death.
+    fn explained(mut self, lost: impl Fn() -> Option<String>) -> Self {
+        if self.status == 502
+            && let Some(cause) = lost()
+        {
+            self.line = format!("{}: {cause}", self.line);
+        }
+        self
     }
 
     /// The same, not to be tried again.
@@ -250,12 +271,6 @@ fn refuse_body(request: &Request<'_>, why: &ReadError) -> Outcome {
     let level = if matches!(why, ReadError::Other(_)) { Level::Error } else { Level::Debug };
     request.log(level, line.as_bytes());
     Outcome::Status(why.status())
-}
-
-/// Microseconds since the epoch.
-fn now() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.ok().and_then(|since| i64::try_from(since.as_micros()).ok()).unwrap_or(0)
 }
 
 /// Whether httpd answers in the application's place (`WSGIErrorOverride`).

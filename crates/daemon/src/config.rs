@@ -68,7 +68,7 @@ pub struct Descriptors {
     pub parent: Option<RawFd>,
     /// `ready\n` is written here when the first workers have done their imports, then it is closed.
     pub ready: Option<RawFd>,
-    /// Shared memory for the scoreboard, of any size; made here when absent.
+    /// Sealed shared memory for the scoreboard, large enough; made here when absent.
     pub scoreboard: Option<RawFd>,
 }
 

@@ -3,9 +3,9 @@
 
 use crate::connection::{Body as Part, Connection, would_block};
 use crate::log::Log;
-use crate::scoreboard::now;
 use fastcgi::head::HeadWriter;
 use fastcgi::{Extensions, FileSpan, LogLevel, MAX_CONTENT, RecordType, encoder};
+use scoreboard::now;
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::os::fd::BorrowedFd;

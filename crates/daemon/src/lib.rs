@@ -3,7 +3,7 @@
 //!
 //! [`config`] is what it is told, by Apache's supervisor or (`arguments`) by hand. `identity` is who it
 //! becomes. `group` is the manager: it fills each `slot` with a `worker`, hears from it by `message`, and
-//! sees what it does on the `scoreboard`. In a worker the threads of `pool` take turns at each
+//! sees what it does on the scoreboard (a crate of its own). In a worker the threads of `pool` take turns at each
 //! `connection`; `target` is which application a request is for, `exchange` what Python sees of it,
 //! `recycling` when the worker has had its time.
 
@@ -19,7 +19,6 @@ mod pool;
 mod posix;
 mod program;
 mod recycling;
-pub mod scoreboard;
 mod slot;
 mod socket;
 mod target;

@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use crate::posix;
-use crate::scoreboard::now;
+use scoreboard::now;
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

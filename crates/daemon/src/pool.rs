@@ -13,9 +13,9 @@ use crate::log::Log;
 use crate::message::{Channel, Loaded, Reason, Report};
 use crate::posix::{self, EPOLLIN, EPOLLONESHOT, Epoll};
 use crate::recycling::Recycling;
-use crate::scoreboard::{Record, now};
 use crate::target::Asked;
 use host::{Host, ScriptFile, Served, Target};
+use scoreboard::{Record, now};
 use std::ffi::OsStr;
 use std::io::{self, PipeReader, PipeWriter, Write};
 use std::os::fd::AsFd;
@@ -32,7 +32,7 @@ pub(crate) struct Pool {
     pub(crate) config: GroupConfig,
     pub(crate) host: Host,
     pub(crate) log: Log,
-    pub(crate) record: Record,
+    pub(crate) record: Record<'static>,
     pub(crate) recycling: Recycling,
     epoll: Epoll,
     listeners: Vec<UnixListener>,
@@ -63,7 +63,7 @@ impl Pool {
         config: GroupConfig,
         host: Host,
         log: Log,
-        record: Record,
+        record: Record<'static>,
         listeners: Vec<UnixListener>,
         channel: Channel,
     ) -> io::Result<(Self, PipeReader)> {

@@ -2,6 +2,7 @@
 #![allow(unsafe_code, reason = "the one POSIX file of this crate")]
 
 use std::ffi::{CStr, CString, OsStr};
+use std::fs::File;
 use std::io::{self, IoSlice};
 use std::mem::{MaybeUninit, size_of};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -298,23 +299,27 @@ pub(crate) fn local_time(seconds: i64) -> libc::tm {
     }
 }
 
-/// Words of memory that this process shares with those it forks, and with whoever has `file`.
+/// Words of memory that this process shares with those it forks, and with whoever gave `file`.
 pub(crate) fn share_memory(
     file: Option<OwnedFd>,
     words: usize,
 ) -> io::Result<&'static [AtomicU64]> {
     let length = words * size_of::<u64>();
-    // SAFETY: a mapping of this length that is never unmapped, of a file just made long enough; page
-    // aligned, and any bits are an AtomicU64. All who share it use it as such.
+    if let Some(file) = &file {
+        let there = File::from(file.try_clone()?).metadata()?.len();
+        if there < length as u64 {
+            return Err(io::Error::other("the memory for the scoreboard is too small"));
+        }
+    }
+    let (flags, number) = match &file {
+        Some(file) => (libc::MAP_SHARED, file.as_raw_fd()),
+        None => (libc::MAP_SHARED | libc::MAP_ANONYMOUS, -1),
+    };
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    // SAFETY: a new mapping of this length that is never unmapped, of a file that is long enough and
+    // cannot be cut (its giver has sealed it); page aligned, and any bits are an AtomicU64. All who share
+    // it use it as such.
     unsafe {
-        let (flags, number) = match &file {
-            Some(file) => {
-                check(libc::ftruncate(file.as_raw_fd(), length as libc::off_t))?;
-                (libc::MAP_SHARED, file.as_raw_fd())
-            }
-            None => (libc::MAP_SHARED | libc::MAP_ANONYMOUS, -1),
-        };
-        let protection = libc::PROT_READ | libc::PROT_WRITE;
         let start = libc::mmap(ptr::null_mut(), length, protection, flags, number, 0);
         if start == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());

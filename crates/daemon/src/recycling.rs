@@ -3,7 +3,7 @@
 
 use crate::config::Timers;
 use crate::message::Reason;
-use crate::scoreboard::{Field, Record, now};
+use scoreboard::{Field, Record, now};
 use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -55,7 +55,11 @@ impl Recycling {
     }
 
     /// Whether the time has come, seen after a request.
-    pub(crate) fn after_request(&self, served: u64, record: &Record) -> Option<(Reason, String)> {
+    pub(crate) fn after_request(
+        &self,
+        served: u64,
+        record: &Record<'_>,
+    ) -> Option<(Reason, String)> {
         let time = now();
         if served == 1 {
             self.first_request.store(time, Ordering::Relaxed);
@@ -77,7 +81,7 @@ impl Recycling {
     }
 
     /// Whether the time has come, seen by the clock.
-    pub(crate) fn by_the_clock(&self, record: &Record) -> Option<(Reason, String)> {
+    pub(crate) fn by_the_clock(&self, record: &Record<'_>) -> Option<(Reason, String)> {
         let time = now();
         let over = |limit: Option<f64>, since: u64| {
             let limit = limit.filter(|seconds| *seconds > 0.0)?;
@@ -97,7 +101,7 @@ impl Recycling {
             }
         }
         if let Some(limit) = over(timers.inactivity_timeout, record.get(Field::LastRequest))
-            && record.get(Field::Busy) == 0
+            && !record.is_busy()
         {
             return Some((Reason::InactivityTimeout, format!("no request came for {limit} s")));
         }
@@ -112,7 +116,7 @@ impl Recycling {
     }
 
     /// Whether nothing is being served but requests that have taken too long.
-    pub(crate) fn is_stuck(&self, record: &Record) -> bool {
+    pub(crate) fn is_stuck(&self, record: &Record<'_>) -> bool {
         let Some(limit) = self.request_limit() else { return false };
         let (time, requests) = (now(), record.requests());
         let late = |since: u64| time.saturating_sub(since) as f64 > limit * 1e6;

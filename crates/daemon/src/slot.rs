@@ -4,7 +4,7 @@
 
 use crate::message::{Channel, Order, Reason};
 use crate::posix::{self, SIGKILL};
-use crate::scoreboard::Record;
+use scoreboard::Record;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -29,7 +29,7 @@ pub(crate) struct Slot {
 pub(crate) struct Worker {
     pub(crate) pid: i32,
     pub(crate) channel: Channel,
-    pub(crate) record: Record,
+    pub(crate) record: Record<'static>,
     pub(crate) ready: bool,
     pub(crate) started: Instant,
     /// Why it was told to leave.

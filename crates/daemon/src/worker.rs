@@ -7,9 +7,9 @@ use crate::log::Log;
 use crate::message::{Channel, Loaded, Order, Reason, Report};
 use crate::pool::Pool;
 use crate::posix::{self, SIGCHLD, SIGINT, SIGKILL, SIGTERM, SIGUSR1, SIGWINCH, SIGXCPU, Signals};
-use crate::scoreboard::{Field, Record, State, now};
 use crate::target::modified;
 use host::{Host, ScriptFile, Target};
+use scoreboard::{Field, Record, State, now};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -24,7 +24,7 @@ use wsgi::Level;
 pub(crate) struct Seat {
     pub(crate) config: GroupConfig,
     pub(crate) log: Log,
-    pub(crate) record: Record,
+    pub(crate) record: Record<'static>,
     pub(crate) channel: Channel,
     pub(crate) sockets: Vec<OwnedFd>,
     /// Scripts its predecessors had loaded.
@@ -58,6 +58,7 @@ pub(crate) fn run(seat: Seat) -> ! {
 
 fn live(seat: Seat) -> Result<(), String> {
     let Seat { config, log, record, mut channel, sockets, warm_up, manager: _ } = seat;
+    record.set(Field::Pid, std::process::id().into());
     let failed = |what: &'static str| move |why: io::Error| format!("cannot {what}: {why}");
     let signals = Signals::watch(&SIGNALS).map_err(failed("watch signals"))?;
     // Applications wait for their own children.
@@ -84,12 +85,12 @@ fn live(seat: Seat) -> Result<(), String> {
     let (stop, go_on) = io::pipe().map_err(failed("make a pipe"))?;
     let threads = start_threads(&pool).map_err(failed("start a thread"))?;
     pool.listen(&stop).map_err(failed("listen"))?;
-    pool.record.set_state(State::Ready);
+    pool.record.set_own_state(std::process::id(), State::Ready);
     pool.tell(&Report::Ready { failed: imports_failed });
     posix::die_with_parent(SIGTERM);
 
     let seconds = watch(&pool, &signals, &mut channel);
-    pool.record.set_state(State::Leaving);
+    pool.record.set_own_state(std::process::id(), State::Leaving);
     let drained = drain(&pool, &signals, &mut channel, nudged, seconds);
     fear(&pool);
     if drained {

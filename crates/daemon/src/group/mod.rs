@@ -8,9 +8,9 @@ use crate::config::GroupConfig;
 use crate::log::Log;
 use crate::message::{Channel, Loaded, Reason, Report};
 use crate::posix::{self, SIGCHLD, SIGINT, SIGTERM, SIGUSR1, SIGWINCH, Signals};
-use crate::scoreboard::{Field, Scoreboard, State, now};
 use crate::slot::{Slot, Worker};
 use crate::worker::Seat;
+use scoreboard::{Field, Scoreboard, State, now};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -23,7 +23,7 @@ use wsgi::Level;
 pub(crate) struct Group {
     config: GroupConfig,
     log: Log,
-    board: Scoreboard,
+    board: Scoreboard<'static>,
     signals: Signals,
     shared: Option<OwnedFd>,
     parent: Option<OwnedFd>,
@@ -67,9 +67,13 @@ impl Group {
     pub(crate) fn new(config: GroupConfig, log: Log, sockets: Sockets) -> io::Result<Self> {
         let (most, threads) = (config.processes.most as usize, config.threads as usize);
         let words = posix::share_memory(sockets.scoreboard, Scoreboard::size(most, threads))?;
+        let board = Scoreboard::new(words, most, threads);
+        board.lay_out();
+        // What a manager before this one knew is no longer true.
+        (0..most).flat_map(|slot| board.records(slot)).for_each(|record| record.clear());
         let mut own = sockets.workers.into_iter();
         Ok(Self {
-            board: Scoreboard::new(words, most, threads),
+            board,
             signals: Signals::watch(&SIGNALS)?,
             shared: sockets.shared,
             parent: sockets.parent,
@@ -317,7 +321,7 @@ impl Group {
                 let last =
                     worker.record.get(Field::LastRequest).max(worker.record.get(Field::Started));
                 let passed = now().saturating_sub(last) as f64 / 1e6;
-                if passed > idle.unwrap_or(IDLE) && worker.record.get(Field::Busy) == 0 {
+                if passed > idle.unwrap_or(IDLE) && !worker.record.is_busy() {
                     retired.push((index, worker.pid));
                 }
             }
@@ -362,26 +366,15 @@ impl Group {
         } else if was_incoming && !stopping {
             slot.back_off();
         }
-        worker.record.set_state(State::Gone);
-        worker.record.set(Field::LastExit, u64::try_from(status.into_raw()).unwrap_or(0));
-        let requests = worker.record.requests();
-        worker.record.set(Field::Busy, 0);
-        let serving = match requests.as_slice() {
-            [] if worker.ready => String::new(),
-            [] => " while starting".to_owned(),
-            [(_, line)] => format!(" while serving {line}"),
-            [(_, line), others @ ..] => format!(" while serving {line} and {} more", others.len()),
-        };
-        let how = match (status.signal(), status.code()) {
-            (Some(signal), _) => format!("was killed by signal {signal}"),
-            (None, code) => format!("exited with status {}", code.unwrap_or(0)),
-        };
+        worker.record.bury(status.into_raw(), now());
+        let starting = if worker.ready { "" } else { " (it was starting)" };
+        let obituary = worker.record.obituary();
         let level = match worker.told {
             Some(_) if status.success() => Level::Info,
             Some(_) => Level::Warning,
             None => Level::Error,
         };
-        self.say(level, &format!("worker {pid} {how}{serving}"));
+        self.say(level, &format!("{obituary}{starting}"));
         if was_incoming && optional && !stopping {
             if let Some(slot) = self.slots.get_mut(index) {
                 slot.wanted = None;

@@ -4,8 +4,8 @@
 use super::Group;
 use crate::message::{Loaded, Reason};
 use crate::posix;
-use crate::scoreboard::Field;
 use crate::slot::Worker;
+use scoreboard::Field;
 use std::time::Instant;
 use wsgi::Level;
 
