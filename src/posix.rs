@@ -92,6 +92,45 @@ pub(crate) fn receive(
     }
 }
 
+/// Sends a byte and, beside it, a descriptor (`SCM_RIGHTS`). Never waits.
+pub(crate) fn send_descriptor(stream: BorrowedFd<'_>, descriptor: RawFd) -> io::Result<()> {
+    let mut control = [0_u64; 4];
+    let mut byte = 0_u8;
+    let mut part = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
+    // SAFETY: an all-zero msghdr is a valid one. It points at buffers that live for the call; `control`
+    // has room for one header with one descriptor, and is aligned as it has to be.
+    let sent = unsafe {
+        let mut message = std::mem::zeroed::<libc::msghdr>();
+        message.msg_iov = &raw mut part;
+        message.msg_iovlen = 1;
+        message.msg_control = control.as_mut_ptr().cast();
+        message.msg_controllen = libc::CMSG_SPACE(size_of::<RawFd>() as u32) as _;
+        let header = libc::CMSG_FIRSTHDR(&raw const message);
+        (*header).cmsg_level = libc::SOL_SOCKET;
+        (*header).cmsg_type = libc::SCM_RIGHTS;
+        (*header).cmsg_len = libc::CMSG_LEN(size_of::<RawFd>() as u32) as _;
+        libc::CMSG_DATA(header).cast::<RawFd>().write_unaligned(descriptor);
+        let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
+        libc::sendmsg(stream.as_raw_fd(), &raw const message, flags)
+    };
+    if sent == 1 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Sets the backlog and the owner of a socket of [`listen`].
+pub(crate) fn renew(
+    listener: &UnixListener,
+    path: &Path,
+    backlog: u32,
+    owner: Option<u32>,
+) -> io::Result<()> {
+    let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
+    // SAFETY: a system call on an open socket.
+    if unsafe { libc::listen(listener.as_raw_fd(), backlog) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    owner.map_or(Ok(()), |owner| std::os::unix::fs::chown(path, Some(owner), None))
+}
+
 /// Words of memory that all processes forked from this one share.
 pub(crate) struct SharedWords {
     memory: NonNull<AtomicU64>,
@@ -199,6 +238,31 @@ pub(crate) fn connect(path: &Path, wait: Duration) -> io::Result<UnixStream> {
     if connected == 0 { Ok(stream) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Sets the sizes of a socket's buffers in bytes, where they are given (`SO_SNDBUF`, `SO_RCVBUF`).
+pub(crate) fn set_buffers(
+    socket: BorrowedFd<'_>,
+    send: Option<usize>,
+    receive: Option<usize>,
+) -> io::Result<()> {
+    for (name, size) in [(libc::SO_SNDBUF, send), (libc::SO_RCVBUF, receive)] {
+        let Some(size) = size.map(|size| i32::try_from(size).unwrap_or(i32::MAX)) else { continue };
+        // SAFETY: the length is that of the number pointed to.
+        let set = unsafe {
+            libc::setsockopt(
+                socket.as_raw_fd(),
+                libc::SOL_SOCKET,
+                name,
+                (&raw const size).cast(),
+                size_of::<i32>() as libc::socklen_t,
+            )
+        };
+        if set != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
 /// A listening socket at `path` that only `owner` can connect to. Called while there is one thread.
 pub(crate) fn listen(path: &Path, backlog: u32, owner: Option<u32>) -> io::Result<UnixListener> {
     if path.as_os_str().len() >= 108 {
@@ -210,11 +274,7 @@ pub(crate) fn listen(path: &Path, backlog: u32, owner: Option<u32>) -> io::Resul
     // SAFETY: as above.
     unsafe { libc::umask(mask) };
     let listener = bound?;
-    // SAFETY: an open socket; a second listen changes its backlog.
-    unsafe { libc::listen(listener.as_raw_fd(), i32::try_from(backlog).unwrap_or(i32::MAX)) };
-    if let Some(owner) = owner {
-        std::os::unix::fs::chown(path, Some(owner), None)?;
-    }
+    renew(&listener, path, backlog, owner)?;
     Ok(listener)
 }
 
@@ -236,13 +296,14 @@ pub(crate) fn memory_file(content: &[u8]) -> io::Result<OwnedFd> {
 }
 
 /// Starts `program` with these arguments and environment, nothing else inherited but `descriptors`,
-/// which keep their numbers, and the standard ones. It waits `delay` before it becomes the program.
+/// which keep their numbers, and the standard ones, with `errors` as standard error. It waits `delay` before it becomes the program.
 /// Called while there is one thread.
 pub(crate) fn spawn(
     program: &Path,
     arguments: &[&str],
     environment: &[(String, String)],
     descriptors: &[RawFd],
+    errors: Option<RawFd>,
     delay: Duration,
 ) -> io::Result<u32> {
     let text =
@@ -281,6 +342,9 @@ pub(crate) fn spawn(
                 }
                 libc::setsid();
                 libc::nanosleep(&raw const pause, std::ptr::null_mut());
+                if let Some(errors) = errors {
+                    libc::dup2(errors, libc::STDERR_FILENO);
+                }
                 // Everything beyond the standard descriptors closes at the exec, but for ours.
                 libc::syscall(libc::SYS_close_range, 3, u32::MAX, 4);
                 for &descriptor in descriptors {

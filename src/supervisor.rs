@@ -10,10 +10,11 @@ use crate::httpd::{Facts, Mpm, OtherChild, Server, log_server};
 use crate::posix;
 use serde_json::{Value, json};
 use std::ffi::OsStr;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use wsgi::Level;
@@ -36,13 +37,23 @@ struct Running {
     stumbles: u32,
     /// The parent process, whose files these are.
     owner: u32,
+    /// The signal that ends the manager.
+    farewell: i32,
 }
 
 struct Manager {
     pid: u32,
     started: Instant,
     /// Closed when the parent goes, however it goes: then the manager leaves.
-    _lifeline: OwnedFd,
+    lifeline: UnixStream,
+}
+
+impl Manager {
+    /// Gives it another file to write its log to.
+    fn hand_over(&self, log: RawFd) {
+        // If it cannot be told it has been told too much, or is gone, and then it is started anew.
+        let _ = posix::send_descriptor(self.lifeline.as_fd(), log);
+    }
 }
 
 /// Brings the running groups in line with the configuration: starts new ones, gives changed ones a new
@@ -65,19 +76,16 @@ pub(crate) fn reconcile(
         remove_orphaned_sockets(&prefix);
     }
     let mut kept = Vec::new();
-    for (number, definition) in options.daemon_processes.iter().enumerate() {
-        let at = groups.iter().position(|group| {
-            group.definition.name == definition.name
-                && group.sockets.len() == slots(definition)
-                && group.definition.listen_backlog == definition.listen_backlog
-        });
+    for definition in &options.daemon_processes {
+        let at = groups.iter().position(|group| group.definition.name == definition.name);
         let program = daemon_program::find(definition, options)?;
-        let told = configure(definition, options, is_sole(&definition.name));
+        let home = server_of(main, definition);
+        let told = configure(definition, options, is_sole(&definition.name), home.log_level());
         let mut running = match at {
             Some(at) => groups.swap_remove(at),
             None => Running {
                 definition: definition.clone(),
-                sockets: open_sockets(&prefix, number, definition)?,
+                sockets: Vec::new(),
                 claims: new_claims(definition)?,
                 board: new_board(definition)?,
                 timeout: main.timeout(),
@@ -86,24 +94,28 @@ pub(crate) fn reconcile(
                 manager: None,
                 stumbles: 0,
                 owner: std::process::id(),
+                farewell: libc::SIGTERM,
             },
         };
         let unchanged = running.told == told && running.program == program;
-        if !running.board.is_for(slots(definition), definition.threads as usize) {
-            running.board = new_board(definition)?;
+        if running.sockets.len() != slots(definition) && at.is_some() {
+            running.claims = new_claims(definition)?;
         }
+        running.renew_sockets(&prefix, definition)?;
         running.definition = definition.clone();
         running.timeout = main.timeout();
         running.told = told;
         running.program = program;
         match &running.manager {
-            Some(manager) if unchanged => posix::signal(manager.pid, libc::SIGUSR1),
+            Some(manager) if unchanged => {
+                // It has another file since the logs were rotated.
+                manager.hand_over(home.log_descriptor().unwrap_or(libc::STDERR_FILENO));
+                posix::signal(manager.pid, libc::SIGUSR1);
+            }
             _ => {
                 let old = running.manager.take();
-                if old.is_some() {
-                    // For a while there are two managers.
-                    running.board = new_board(definition)?;
-                }
+                // Its sizes may be others, and for a while there are two managers.
+                running.board = new_board(definition)?;
                 running.start(main, Duration::ZERO);
                 if let Some(old) = old {
                     // What it serves it may finish, within graceful-timeout.
@@ -113,7 +125,8 @@ pub(crate) fn reconcile(
         }
         kept.push(running);
     }
-    // What is dropped here is no longer configured.
+    // What is dropped here is no longer configured; what it serves it may finish.
+    groups.iter_mut().for_each(|group| group.farewell = libc::SIGWINCH);
     *groups = kept;
     Ok(())
 }
@@ -127,6 +140,10 @@ pub(crate) fn plans() -> Vec<GroupPlan> {
             sockets: group.sockets.iter().map(|(_, path)| path.clone()).collect(),
             claims: Arc::clone(&group.claims),
             board: Arc::clone(&group.board),
+            log_level: group.told["log_level"]
+                .as_u64()
+                .and_then(|it| it.try_into().ok())
+                .unwrap_or(0),
             timeout: group.timeout,
         })
         .collect()
@@ -176,7 +193,8 @@ impl OtherChild for Deaths {
 impl Running {
     /// Starts a manager. What goes wrong is logged; httpd tells us when it dies, and it is tried again.
     fn start(&mut self, main: Server<'_>, delay: Duration) {
-        match self.try_start(delay) {
+        let log = server_of(main, &self.definition).log_descriptor();
+        match self.try_start(log, delay) {
             Ok(manager) => {
                 Facts::watch::<Deaths>(manager.pid);
                 self.manager = Some(manager);
@@ -189,8 +207,8 @@ impl Running {
         }
     }
 
-    fn try_start(&self, delay: Duration) -> std::io::Result<Manager> {
-        let (theirs, lifeline) = std::os::unix::net::UnixStream::pair()?;
+    fn try_start(&self, log: Option<RawFd>, delay: Duration) -> std::io::Result<Manager> {
+        let (theirs, lifeline) = UnixStream::pair()?;
         let sockets: Vec<RawFd> =
             self.sockets.iter().map(|(socket, _)| socket.as_raw_fd()).collect();
         let mut config = self.told.clone();
@@ -205,8 +223,8 @@ impl Running {
         inherited.extend([theirs.as_raw_fd(), board, config.as_raw_fd()]);
         let number = config.as_raw_fd().to_string();
         let arguments = ["--config-fd", &number];
-        let pid = posix::spawn(&self.program, &arguments, &environment(), &inherited, delay)?;
-        Ok(Manager { pid, started: Instant::now(), _lifeline: lifeline.into() })
+        let pid = posix::spawn(&self.program, &arguments, &environment(), &inherited, log, delay)?;
+        Ok(Manager { pid, started: Instant::now(), lifeline })
     }
 }
 
@@ -217,7 +235,7 @@ impl Drop for Running {
             return;
         }
         if let Some(manager) = &self.manager {
-            posix::signal(manager.pid, libc::SIGTERM);
+            posix::signal(manager.pid, self.farewell);
         }
         for (_, path) in &self.sockets {
             // Somebody may have tidied up already.
@@ -261,32 +279,51 @@ fn share<T>(
     })
 }
 
-fn open_sockets(
-    prefix: &Path,
-    number: usize,
-    definition: &DaemonProcess,
-) -> Result<Vec<(UnixListener, PathBuf)>, String> {
-    let owner =
-        definition.socket_user.as_ref().map_or_else(|| Facts::account().0, |account| account.id);
-    let owner = posix::is_root().then_some(owner);
-    (0..slots(definition))
-        .map(|slot| {
+impl Running {
+    /// A socket for each worker: those there are stay, so that children of the configuration before still
+    /// reach them.
+    fn renew_sockets(&mut self, prefix: &Path, definition: &DaemonProcess) -> Result<(), String> {
+        /// No name is used twice: children know their group's sockets by name only.
+        static SERIAL: AtomicU64 = AtomicU64::new(0);
+        let owner = definition.socket_user.as_ref().map_or_else(|| Facts::account().0, |it| it.id);
+        let owner = posix::is_root().then_some(owner);
+        let backlog = definition.listen_backlog;
+        let refuse = |path: &Path, why: std::io::Error| {
+            let name = String::from_utf8_lossy(&definition.name);
+            format!(
+                "WSGI0013: cannot make the socket '{}' of daemon process group '{name}': {why} \
+                 (WSGISocketPrefix says where sockets go)",
+                path.display()
+            )
+        };
+        for (_, path) in self.sockets.drain(slots(definition).min(self.sockets.len())..) {
+            // Somebody may have tidied up already.
+            let _ = std::fs::remove_file(path);
+        }
+        for (listener, path) in &self.sockets {
+            posix::renew(listener, path, backlog, owner).map_err(|why| refuse(path, why))?;
+        }
+        while self.sockets.len() < slots(definition) {
+            let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
             let mut path = prefix.as_os_str().to_owned();
-            path.push(format!(".{}.{number}.{slot}.sock", std::process::id()));
+            path.push(format!(".{}.{serial}.sock", std::process::id()));
             let path = PathBuf::from(path);
             // What stands there is of a process of our number that is long gone.
             let _ = std::fs::remove_file(&path);
-            let listener = posix::listen(&path, definition.listen_backlog, owner);
-            listener.map(|listener| (listener, path.clone())).map_err(|why| {
-                let name = String::from_utf8_lossy(&definition.name);
-                format!(
-                    "WSGI0013: cannot make the socket '{}' of daemon process group '{name}': {why} \
-                     (WSGISocketPrefix says where sockets go)",
-                    path.display()
-                )
-            })
-        })
-        .collect()
+            let listener =
+                posix::listen(&path, backlog, owner).map_err(|why| refuse(&path, why))?;
+            self.sockets.push((listener, path));
+        }
+        Ok(())
+    }
+}
+
+/// The server a group was defined in.
+fn server_of<'s>(main: Server<'s>, definition: &DaemonProcess) -> Server<'s> {
+    let at = &definition.server;
+    main.and_following()
+        .find(|server| at.is_virtual && server.defined_at() == at.defined_at)
+        .unwrap_or(main)
 }
 
 /// Removes sockets of parents that were killed and could not tidy up.
@@ -309,7 +346,12 @@ fn remove_orphaned_sockets(prefix: &Path) {
 }
 
 /// What the manager of a group is told, but for its descriptors.
-fn configure(definition: &DaemonProcess, options: &ProcessOptions, sole: bool) -> Value {
+fn configure(
+    definition: &DaemonProcess,
+    options: &ProcessOptions,
+    sole: bool,
+    log_level: u8,
+) -> Value {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let some = |bytes: &Option<crate::config::Bytes>| bytes.as_deref().map(text);
     let seconds = |limit: Option<Duration>| limit.map(|limit| limit.as_secs_f64());
@@ -358,6 +400,8 @@ fn configure(definition: &DaemonProcess, options: &ProcessOptions, sole: bool) -
             "virtual_memory_limit": definition.virtual_memory_limit,
             "stack_size": definition.stack_size,
             "listen_backlog": definition.listen_backlog,
+            "send_buffer_size": definition.send_buffer_size,
+            "receive_buffer_size": definition.receive_buffer_size,
         },
         "timers": {
             "maximum_requests": definition.maximum_requests,
@@ -406,6 +450,7 @@ fn configure(definition: &DaemonProcess, options: &ProcessOptions, sole: bool) -
         "import_scripts": import_scripts,
         "preload": definition.preload,
         "display_name": display_name,
+        "log_level": log_level,
     })
 }
 

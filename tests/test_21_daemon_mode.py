@@ -71,6 +71,11 @@ def test_requests_are_served_by_other_processes_as_apaches_user(server, env):
 
 
 def test_a_request_never_waits_behind_a_busy_worker_while_another_is_idle(server):
+    # Until its threads are there a worker is no candidate.
+    wait_until(
+        lambda: all(len(os.listdir(f"/proc/{pid}/task")) > 2 for pid in workers(server)),
+        "both workers",
+    )
     server.get("/")
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         slow = [pool.submit(server.get, "/slow") for _ in range(2)]

@@ -46,11 +46,16 @@ impl Claims {
         self.sum(slot).map_or(0, |sum| sum.load(Ordering::Relaxed))
     }
 
-    /// Adds a request of the child that has this row.
-    pub(super) fn add(&self, row: usize, slot: usize) {
-        for count in self.sum(slot).into_iter().chain(self.part(row, slot)) {
-            count.fetch_add(1, Ordering::Relaxed);
+    /// Adds a request of the child that has this row, if the worker still has `count` of them.
+    pub(super) fn add(&self, row: usize, slot: usize, count: u64) -> bool {
+        let order = Ordering::Relaxed;
+        let added = self
+            .sum(slot)
+            .is_none_or(|sum| sum.compare_exchange(count, count + 1, order, order).is_ok());
+        if added && let Some(part) = self.part(row, slot) {
+            part.fetch_add(1, order);
         }
+        added
     }
 
     /// Takes it away again.
@@ -101,9 +106,8 @@ mod tests {
         let mut child = std::process::Command::new("sleep").arg("600").spawn().unwrap();
         let (mine, its) = (claims.enroll(std::process::id()), claims.enroll(child.id()));
         assert_ne!(mine, its);
-        claims.add(mine, 1);
-        claims.add(its, 1);
-        claims.add(its, 0);
+        assert!(claims.add(mine, 1, 0) && claims.add(its, 1, 1) && claims.add(its, 0, 0));
+        assert!(!claims.add(its, 0, 0));
         claims.take_back_from_the_dead();
         assert_eq!((claims.of(0), claims.of(1)), (1, 2));
         child.kill().unwrap();
@@ -121,7 +125,7 @@ mod tests {
         let me = std::process::id();
         let rows: Vec<_> = (0..5).map(|_| claims.enroll(me)).collect();
         assert_eq!(rows, [0, 1, 2, 2, 2]);
-        claims.add(2, 0);
+        assert!(claims.add(2, 0, 0));
         assert_eq!(claims.of(0), 1);
     }
 }

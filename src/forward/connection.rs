@@ -6,7 +6,7 @@ use fastcgi::{Answer, ClientConnection, Limits, RecordType, encoder};
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, IoSlice, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -30,24 +30,24 @@ pub(crate) enum Broken {
     Refused,
     /// The worker breaks the rules of the wire.
     Malformed(String),
+    /// The worker has closed the connection before it took a single byte of what was sent.
+    Unsent,
     /// Anything else.
     Io(io::Error),
 }
 
 impl Broken {
-    /// The worker closed the connection before it had read what was sent.
-    pub(crate) fn is_reset(&self) -> bool {
-        matches!(self, Self::Io(why) if matches!(
-            why.kind(),
-            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
-        ))
+    /// The worker certainly knows nothing of the request. A reset says nothing of the kind: Linux reports
+    /// one whenever anything was left unread, also the end of what was read and acted on.
+    pub(crate) const fn is_unread(&self) -> bool {
+        matches!(self, Self::Unsent | Self::Refused)
     }
 }
 
 impl Broken {
     /// The worker may be gone altogether.
     pub(crate) const fn is_end(&self) -> bool {
-        matches!(self, Self::Closed | Self::Io(_))
+        matches!(self, Self::Closed | Self::Unsent | Self::Io(_))
     }
 }
 
@@ -63,7 +63,7 @@ impl From<io::Error> for Broken {
 impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Closed => f.write_str("the connection was closed"),
+            Self::Closed | Self::Unsent => f.write_str("the connection was closed"),
             Self::Timeout => f.write_str("nothing came within socket-timeout"),
             Self::Refused => f.write_str("it is overloaded"),
             Self::Malformed(what) => f.write_str(what),
@@ -187,13 +187,32 @@ impl Connection {
     }
 }
 
+impl AsFd for Connection {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+}
+
 fn write_all(stream: &mut UnixStream, mut pieces: &mut [IoSlice<'_>]) -> Result<(), Broken> {
     IoSlice::advance_slices(&mut pieces, 0);
+    let mut begun = false;
     while !pieces.is_empty() {
         match stream.write_vectored(pieces) {
             Ok(0) => return Err(Broken::Closed),
-            Ok(written) => IoSlice::advance_slices(&mut pieces, written),
+            Ok(written) => {
+                begun = true;
+                IoSlice::advance_slices(&mut pieces, written);
+            }
             Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
+            Err(why)
+                if !begun
+                    && matches!(
+                        why.kind(),
+                        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
+                    ) =>
+            {
+                return Err(Broken::Unsent);
+            }
             Err(why) => return Err(why.into()),
         }
     }

@@ -5,7 +5,7 @@
 use super::claims::Claims;
 use super::connection::Connection;
 use crate::config::{DaemonProcess, ServerIdentity};
-use crate::posix::SharedWords;
+use crate::posix::{self, SharedWords};
 use fastcgi::Limits;
 use scoreboard::{Record, Scoreboard};
 use std::io;
@@ -24,6 +24,8 @@ pub(crate) struct GroupPlan {
     /// Requests under way, over all children, by slot.
     pub(crate) claims: Arc<Claims>,
     pub(crate) board: Arc<Board>,
+    /// What workers write to the log unless they are told otherwise, as an `APLOG_*` number.
+    pub(crate) log_level: u8,
     /// `Timeout` of the server.
     pub(crate) timeout: Duration,
 }
@@ -41,11 +43,6 @@ impl Board {
     pub(crate) fn new(slots: usize, threads: usize) -> io::Result<Self> {
         let (words, file) = SharedWords::with_file(Scoreboard::size(slots, threads))?;
         Ok(Self { words, file, slots, threads })
-    }
-
-    /// Whether it has been made for these numbers.
-    pub(crate) const fn is_for(&self, slots: usize, threads: usize) -> bool {
-        self.slots == slots && self.threads == threads
     }
 
     fn look(&self) -> Scoreboard<'_> {
@@ -102,12 +99,23 @@ impl Group {
         Limits { head_line_bytes, ..Limits::default() }
     }
 
+    /// What workers write to the log unless a request says otherwise.
+    pub(super) fn log_level(&self) -> u8 {
+        self.plan.log_level
+    }
+
     pub(super) fn response_buffer_size(&self) -> usize {
         self.plan.definition.response_buffer_size
     }
 
     pub(super) fn response_flush_delay(&self) -> Duration {
         self.plan.definition.response_flush_delay
+    }
+
+    /// How long the client may take over a piece of its answer, where that is not the server's `Timeout`.
+    pub(super) fn response_timeout(&self) -> Option<Duration> {
+        let definition = &self.plan.definition;
+        definition.response_socket_timeout.or(definition.socket_timeout)
     }
 
     /// How often a request is tried.
@@ -141,12 +149,17 @@ impl Group {
         } else {
             self.turn.load(Ordering::Relaxed)
         };
-        let slot = (0..slots)
-            .map(|step| (turn + step) % slots)
-            .min_by_key(|&slot| rank(slot))
-            .unwrap_or(0);
-        self.plan.claims.add(self.row, slot);
-        WorkerLease { group: self, slot }
+        loop {
+            let best = (0..slots)
+                .map(|step| (turn + step) % slots)
+                .map(|slot| (rank(slot), slot))
+                .min_by_key(|(rank, _)| *rank);
+            let ((_, count), slot) = best.unwrap_or_default();
+            // Somebody else may have chosen the same one at this very moment.
+            if self.plan.claims.add(self.row, slot, count) {
+                return WorkerLease { group: self, slot };
+            }
+        }
     }
 }
 
@@ -176,7 +189,12 @@ impl WorkerLease<'_> {
         let timeout = plan.definition.socket_timeout.unwrap_or(plan.timeout);
         // A socket whose backlog is full lets us wait. It never refuses: Apache's parent holds it.
         let wait = patience.saturating_duration_since(Instant::now());
-        Connection::open(path, wait, timeout, self.group.limits())
+        let connection = Connection::open(path, wait, timeout, self.group.limits())?;
+        let (send, receive) =
+            (plan.definition.send_buffer_size, plan.definition.receive_buffer_size);
+        // What the one end sends is what the other receives: the options are meant from the worker's end.
+        posix::set_buffers(connection.as_fd(), receive, send)?;
+        Ok(connection)
     }
 
     /// How the worker died, if it did, at `since` (microseconds) or later. Waits a moment for its manager

@@ -17,6 +17,7 @@ use crate::handler::Application;
 use crate::httpd::{Outcome, Request, RequestBody};
 use connection::{Broken, Connection};
 use relay::{Relay, Relayed};
+use std::io;
 use std::time::Instant;
 use wsgi::{Level, ReadError};
 
@@ -45,6 +46,26 @@ pub(crate) fn serve(
         request.log(Level::Error, line.as_bytes());
         return Outcome::Status(431);
     }
+    // A client that does not take its answer ties up a worker: it may have its own limit.
+    let before = group
+        .response_timeout()
+        .and_then(|limit| request.set_client_timeout(i64::try_from(limit.as_micros()).ok()?));
+    let outcome = attempt(request, settings, group, &sent, &mut body, queued);
+    if let Some(before) = before {
+        request.set_client_timeout(before);
+    }
+    outcome
+}
+
+/// Sends the request to a worker, and if need be to others.
+fn attempt<'call>(
+    request: &mut Request<'call>,
+    settings: &Settings<'_>,
+    group: &Group,
+    sent: &[u8],
+    body: &mut Body<'call>,
+    queued: u64,
+) -> Outcome {
     // A worker that goes away before it answers is replaced; the next one gets the request.
     let patience = Instant::now() + group.definition().connect_timeout;
     let mut attempts = 0..group.attempts();
@@ -54,10 +75,12 @@ pub(crate) fn serve(
         let lease = group.choose(attempt.is_none_or(|attempt| attempt > 0), queued);
         let mut connection = match lease.connect(patience) {
             Ok(connection) => connection,
+            // The configuration has changed, and this child still has the old one.
+            Err(why) if attempt.is_some() && why.kind() == io::ErrorKind::NotFound => continue,
             Err(why) => return Failure::connect(group, &why).answer(request),
         };
         let lost = || lease.obituary(queued);
-        match exchange(request, settings, group, &mut connection, &sent, &mut body, &lost) {
+        match exchange(request, settings, group, &mut connection, sent, body, &lost) {
             Ok(outcome) => {
                 lease.finish(connection);
                 return outcome;
@@ -173,7 +196,7 @@ impl Failure {
 
     fn sending(group: &Group, why: &Broken) -> Self {
         let line = format!("WSGI0121: cannot send to daemon process '{}': {why}", group.name());
-        Self { status: 502, line, may_repeat: true, unread: why.is_reset() }
+        Self { status: 502, line, may_repeat: true, unread: why.is_unread() }
     }
 
     fn receiving(group: &Group, connection: &Connection, why: &Broken) -> Self {
@@ -187,16 +210,15 @@ impl Failure {
             Broken::Malformed(what) => {
                 (502, format!("WSGI0148: daemon process '{name}' sent a malformed answer: {what}"))
             }
-            Broken::Closed | Broken::Io(_) => (
+            Broken::Closed | Broken::Unsent | Broken::Io(_) => (
                 502,
                 format!(
                     "WSGI0146: daemon process '{name}' closed the connection before it answered"
                 ),
             ),
         };
-        let may_repeat = connection.is_silent()
-            && matches!(why, Broken::Closed | Broken::Io(_) | Broken::Refused);
-        Self { status, line, may_repeat, unread: why.is_reset() || matches!(why, Broken::Refused) }
+        let may_repeat = connection.is_silent() && (why.is_end() || matches!(why, Broken::Refused));
+        Self { status, line, may_repeat, unread: why.is_unread() }
     }
 
     /// The same, with what is known of the worker's death.

@@ -31,6 +31,9 @@ pub(super) fn write(
     params.decimal(b"mod_wsgi.x-modified", request.file_modified());
     params.other(b"mod_wsgi.x-reloading", flag(settings.script_reloading));
     params.other(b"mod_wsgi.x-header-only", flag(request.is_head()));
+    if request.log_level() != group.log_level() {
+        params.decimal(b"mod_wsgi.x-log-level", request.log_level().into());
+    }
     params.other(b"mod_wsgi.callable_object", &application.callable);
     params.other(b"mod_wsgi.application_group", &application.application_group);
     params.other(b"mod_wsgi.process_group", group.name().as_bytes());

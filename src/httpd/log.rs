@@ -44,6 +44,12 @@ pub(crate) fn log_server(server: Server<'_>, level: Level, line: &[u8]) {
     unsafe { log_raw(server.as_ptr(), level, line) };
 }
 
+/// What is written for a request, as an `APLOG_*` number: its directory may have a `LogLevel` of its own.
+pub(super) fn request_level(request: *const request_rec) -> u8 {
+    // SAFETY: a live request, by the promise of `Request::from_raw`.
+    u8::try_from(unsafe { shim_request_level(request, module_index()) }).unwrap_or(0)
+}
+
 /// The log of a server for threads that outlive the hook that handed it over.
 pub(crate) struct ServerLogHandle(*const server_rec);
 
@@ -97,7 +103,7 @@ unsafe fn log_raw(server: *const server_rec, level: Level, line: &[u8]) {
     }
 }
 
-fn module_index() -> c_int {
+pub(super) fn module_index() -> c_int {
     // SAFETY: written by httpd while it loads the module, before any thread is started.
     unsafe { crate::module::wsgi_module.module_index }
 }

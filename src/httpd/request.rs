@@ -396,6 +396,11 @@ impl<'call> Request<'call> {
         unsafe { (*self.raw).handler = handler.as_ptr() };
     }
 
+    /// What is written to the error log for this request, as an `APLOG_*` number.
+    pub(crate) fn log_level(&self) -> u8 {
+        super::log::request_level(self.raw)
+    }
+
     /// Writes to the error log of the request's virtual host.
     pub(crate) fn log(&self, level: Level, line: &[u8]) {
         // SAFETY: live.

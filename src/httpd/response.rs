@@ -3,8 +3,9 @@
 use super::request::Request;
 use crate::apr::{Brigade, FileFlags};
 use crate::bindings::{
-    HTTP_BAD_GATEWAY, ap_bucket_error_create, ap_conn_keepalive_e, ap_pass_brigade,
-    ap_set_content_length, ap_set_content_type,
+    HTTP_BAD_GATEWAY, ap_bucket_error_create, ap_conn_keepalive_e, ap_get_conn_socket,
+    ap_pass_brigade, ap_set_content_length, ap_set_content_type, apr_socket_timeout_get,
+    apr_socket_timeout_set,
 };
 use std::ffi::c_int;
 use std::ops::Range;
@@ -96,6 +97,20 @@ impl<'call> Request<'call> {
     pub(crate) fn is_aborted(&self) -> bool {
         // SAFETY: live.
         unsafe { (*(*self.raw).connection).aborted != 0 }
+    }
+
+    /// Sets how long a read or a write of the client's connection may take; gives what it was. `None`
+    /// where the connection has no socket of its own (a stream of HTTP/2).
+    pub(crate) fn set_client_timeout(&mut self, microseconds: i64) -> Option<i64> {
+        // SAFETY: the connection and its socket live as long as the request.
+        unsafe {
+            let socket = ap_get_conn_socket((*self.raw).connection);
+            let mut before = 0;
+            (!socket.is_null()
+                && apr_socket_timeout_get(socket, &raw mut before) == 0
+                && apr_socket_timeout_set(socket, microseconds) == 0)
+                .then_some(before)
+        }
     }
 
     /// No further request comes over this connection.

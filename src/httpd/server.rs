@@ -1,8 +1,9 @@
 //! A server of the configuration: the main one or a virtual host.
 
-use crate::bindings::{ap_get_module_config, server_rec};
+use crate::bindings::{ap_get_module_config, apr_os_file_get, server_rec, shim_server_level};
 use std::ffi::c_void;
 use std::marker::PhantomData;
+use std::os::fd::RawFd;
 use std::ptr::NonNull;
 
 /// A server that lives at least as long as `'s`.
@@ -72,6 +73,22 @@ impl<'s> Server<'s> {
         // SAFETY: a string of the configuration's pool, or null.
         let file = unsafe { crate::apr::bytes(self.record().defn_name) }.unwrap_or_default();
         format!("{}:{}", String::from_utf8_lossy(file), self.record().defn_line_number)
+    }
+
+    /// The file of its error log; `None` where that is no file (syslog).
+    pub(crate) fn log_descriptor(self) -> Option<RawFd> {
+        let mut descriptor = -1;
+        let log = self.record().error_log;
+        // SAFETY: the log of a live server is open.
+        let known = !log.is_null() && unsafe { apr_os_file_get(&raw mut descriptor, log) } == 0;
+        (known && descriptor >= 0).then_some(descriptor)
+    }
+
+    /// `LogLevel` for this module, as an `APLOG_*` number.
+    pub(crate) fn log_level(self) -> u8 {
+        // SAFETY: a live server; httpd gives each module its index before any hook runs.
+        let level = unsafe { shim_server_level(self.as_ptr(), super::log::module_index()) };
+        u8::try_from(level).unwrap_or(0)
     }
 
     /// `Timeout`.

@@ -110,6 +110,10 @@ pub struct Limits {
     pub stack_size: Option<usize>,
     /// Backlog of sockets made here (by hand).
     pub listen_backlog: u32,
+    /// `SO_SNDBUF` of connections.
+    pub send_buffer_size: Option<usize>,
+    /// `SO_RCVBUF` of connections.
+    pub receive_buffer_size: Option<usize>,
 }
 
 /// When a worker is replaced. `null` is off.

@@ -45,6 +45,8 @@ pub(crate) struct Facts {
     pub(crate) from_module: bool,
     /// The application is the only one: where there is no `PATH_INFO`, all of the path is.
     pub(crate) mounted_at_root: bool,
+    /// What is written to the log for it (a number of `APLOG_*`).
+    pub(crate) log_level: u8,
 }
 
 /// How far the request body has been read.
@@ -299,7 +301,7 @@ impl Exchange for FastCgiExchange<'_> {
     }
 
     fn log(&mut self, level: Level, line: &[u8]) {
-        if !self.log.writes(level) {
+        if level as u8 > self.facts.log_level {
             return;
         }
         let Some(connection) = &self.connection else { return self.log.write(level, line) };

@@ -27,16 +27,12 @@ impl Log {
         Self { level, complained: Arc::default() }
     }
 
-    pub(crate) fn writes(&self, level: Level) -> bool {
-        level as u8 <= self.level
-    }
-
     pub(crate) fn write(&self, level: Level, line: &[u8]) {
         // Whatever an application prints is an error too; only these codes say that a script failed.
         if level <= Level::Error && FAILURES.iter().any(|code| line.starts_with(code)) {
             self.complained.store(true, Ordering::Relaxed);
         }
-        if !self.writes(level) {
+        if level as u8 > self.level {
             return;
         }
         let micros = now();

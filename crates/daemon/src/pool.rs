@@ -211,6 +211,13 @@ impl Pool {
                 return None;
             }
         }
+        let limits = &self.config.limits;
+        let sized =
+            posix::set_buffers(stream.as_fd(), limits.send_buffer_size, limits.receive_buffer_size);
+        if let Err(why) = sized {
+            let line = format!("cannot set the buffer sizes of a connection: {why}");
+            self.log.write(Level::Warning, line.as_bytes());
+        }
         let timeout = self.config.timers.socket_timeout.filter(|seconds| *seconds > 0.0);
         let timeout = timeout.map(Duration::from_secs_f64);
         Connection::new(stream, self.config.threads, timeout).ok().map(Box::new)

@@ -354,6 +354,65 @@ pub(crate) fn listen(socket: BorrowedFd<'_>, backlog: u32) -> io::Result<()> {
     check(unsafe { libc::listen(socket.as_raw_fd(), backlog) }).map(drop)
 }
 
+/// Sets the sizes of a socket's buffers in bytes, where they are given (`SO_SNDBUF`, `SO_RCVBUF`).
+pub(crate) fn set_buffers(
+    socket: BorrowedFd<'_>,
+    send: Option<usize>,
+    receive: Option<usize>,
+) -> io::Result<()> {
+    for (name, size) in [(libc::SO_SNDBUF, send), (libc::SO_RCVBUF, receive)] {
+        let Some(size) = size.map(|size| i32::try_from(size).unwrap_or(i32::MAX)) else { continue };
+        // SAFETY: the length is that of the number pointed to.
+        let set = unsafe {
+            libc::setsockopt(
+                socket.as_raw_fd(),
+                libc::SOL_SOCKET,
+                name,
+                (&raw const size).cast(),
+                size_of::<i32>() as libc::socklen_t,
+            )
+        };
+        if set != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
+/// Reads what is here, without waiting, and a descriptor that travels beside it (`SCM_RIGHTS`).
+pub(crate) fn receive_file(
+    socket: BorrowedFd<'_>,
+    into: &mut [u8],
+) -> io::Result<(usize, Option<OwnedFd>)> {
+    // Room for one descriptor, aligned as a cmsghdr has to be.
+    let mut control = [0_u64; 4];
+    let mut part = libc::iovec { iov_base: into.as_mut_ptr().cast(), iov_len: into.len() };
+    // SAFETY: an all-zero msghdr is a valid one. It points at buffers that live for the call. The control
+    // data is walked with the macros made for it, and each descriptor in it has become ours.
+    unsafe {
+        let mut message: libc::msghdr = std::mem::zeroed();
+        message.msg_iov = &raw mut part;
+        message.msg_iovlen = 1;
+        message.msg_control = control.as_mut_ptr().cast();
+        message.msg_controllen = size_of_val(&control) as _;
+        let flags = libc::MSG_CMSG_CLOEXEC | libc::MSG_DONTWAIT;
+        let count = libc::recvmsg(socket.as_raw_fd(), &raw mut message, flags);
+        let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
+        let header = libc::CMSG_FIRSTHDR(&raw const message);
+        let file = header.as_ref().filter(|found| {
+            found.cmsg_level == libc::SOL_SOCKET && found.cmsg_type == libc::SCM_RIGHTS
+        });
+        let file = file.map(|_| libc::CMSG_DATA(header).cast::<RawFd>().read_unaligned());
+        Ok((count, file.map(|file| OwnedFd::from_raw_fd(file))))
+    }
+}
+
+/// From now on `file` is the standard error of this process.
+pub(crate) fn set_standard_error(file: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: takes numbers.
+    check(unsafe { libc::dup2(file.as_raw_fd(), libc::STDERR_FILENO) }).map(drop)
+}
+
 /// Reads what is here, without waiting.
 pub(crate) fn receive_now(socket: BorrowedFd<'_>, into: &mut [u8]) -> io::Result<usize> {
     receive(socket, into, libc::MSG_DONTWAIT)

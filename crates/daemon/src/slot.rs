@@ -37,6 +37,8 @@ pub(crate) struct Worker {
     pub(crate) kill_at: Option<Instant>,
     /// Its end of the channel is closed.
     pub(crate) deaf: bool,
+    /// It was killed while it had nothing to lose.
+    pub(crate) dismissed: bool,
 }
 
 impl Slot {

@@ -19,6 +19,8 @@ pub(crate) struct Asked {
     pub(crate) reloading: bool,
     /// When the requesting end began to look for a worker, in microseconds.
     pub(crate) queued: Option<u64>,
+    /// What is written to the log, where that is not the group's own level.
+    pub(crate) log_level: Option<u8>,
     wants_body: bool,
     from_module: bool,
 }
@@ -37,6 +39,7 @@ impl Asked {
                 b"mod_wsgi.x-modified" => asked.modified = number(value),
                 b"mod_wsgi.x-reloading" => asked.reloading = value != b"0",
                 b"mod_wsgi.x-header-only" => asked.wants_body = value != b"1",
+                b"mod_wsgi.x-log-level" => asked.log_level = number(value),
                 b"mod_wsgi.callable_object" => asked.callable = value.to_vec(),
                 b"mod_wsgi.application_group" => asked.application_group = value.to_vec(),
                 b"mod_wsgi.queue_start" => asked.queued = number(value),
@@ -68,6 +71,7 @@ impl Asked {
             wants_body: self.wants_body,
             from_module: self.from_module,
             mounted_at_root: config.application.is_some(),
+            log_level: self.log_level.unwrap_or(config.log_level),
         }
     }
 }

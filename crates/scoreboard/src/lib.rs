@@ -183,11 +183,12 @@ impl Record<'_> {
             (0, code) => format!("exited with status {code}"),
             (signal, _) => format!("was killed by signal {signal}"),
         };
-        let serving = match self.requests().as_slice() {
+        // Which of them it died of nobody knows, so all are named.
+        let requests: Vec<_> = self.requests().into_iter().map(|(_, line)| line).collect();
+        let serving = match requests.as_slice() {
             [] if self.get(Field::LastRequest) == 0 => " before its first request".to_owned(),
             [] => String::new(),
-            [(_, line)] => format!(" while serving {line}"),
-            [(_, line), others @ ..] => format!(" while serving {line} and {} more", others.len()),
+            lines => format!(" while serving {}", lines.join(", ")),
         };
         format!("worker {pid} {how}{serving}")
     }

@@ -5,6 +5,7 @@
 mod replacement;
 
 use crate::config::GroupConfig;
+use crate::connection::would_block;
 use crate::log::Log;
 use crate::message::{Channel, Loaded, Reason, Report};
 use crate::posix::{self, SIGCHLD, SIGINT, SIGTERM, SIGUSR1, SIGWINCH, Signals};
@@ -164,6 +165,7 @@ impl Group {
             told: None,
             kill_at: None,
             deaf: false,
+            dismissed: false,
         };
         if slot.current.is_none() {
             slot.wanted = None;
@@ -227,11 +229,11 @@ impl Group {
                 self.listen(index, pid);
             }
         }
-        if parent.is_some_and(is_ready) {
-            self.say(Level::Info, "whoever started it is gone; it stops");
-            self.stop(self.config.timers.shutdown_timeout.unwrap_or(f64::MAX));
-        }
+        // First: who tells us to go with a signal may be gone a moment later.
         self.obey_signals();
+        if parent.is_some_and(is_ready) && !self.stopping {
+            self.listen_to_parent();
+        }
         self.reap();
         self.look_at_the_clock();
     }
@@ -285,6 +287,23 @@ impl Group {
                     self.say(Level::Info, &format!("worker {pid} is to be replaced: {detail}"));
                     self.replace(index, pid, reason);
                 }
+            }
+        }
+    }
+
+    /// Whoever started the group sends it a new file for its log, or is gone.
+    fn listen_to_parent(&mut self) {
+        let Some(parent) = &self.parent else { return };
+        match posix::receive_file(parent.as_fd(), &mut [0; 16]) {
+            Ok((1.., file)) => {
+                if let Some(Err(why)) = file.map(|file| posix::set_standard_error(file.as_fd())) {
+                    self.say(Level::Error, &format!("cannot write to another log: {why}"));
+                }
+            }
+            Err(why) if would_block(&why) => {}
+            Ok((0, _)) | Err(_) => {
+                self.say(Level::Info, "whoever started it is gone; it stops");
+                self.stop(self.config.timers.shutdown_timeout.unwrap_or(f64::MAX));
             }
         }
     }
@@ -370,7 +389,7 @@ impl Group {
         let starting = if worker.ready { "" } else { " (it was starting)" };
         let obituary = worker.record.obituary();
         let level = match worker.told {
-            Some(_) if status.success() => Level::Info,
+            Some(_) if status.success() || worker.dismissed => Level::Info,
             Some(_) => Level::Warning,
             None => Level::Error,
         };

@@ -126,6 +126,7 @@ impl Group {
                 worker.finish(Reason::Signal, seconds, grace);
                 if !worker.ready {
                     // It is still starting and hears nothing.
+                    worker.dismissed = true;
                     posix::kill(worker.pid, posix::SIGKILL);
                 }
             }
