@@ -2,8 +2,9 @@
 //! only reads the request; who receives the variables, Python or a daemon, it does not know.
 #![forbid(unsafe_code)]
 
-use crate::config::{MapHead, Settings};
+use crate::config::{MapHead, ProxyHeader, Settings};
 use crate::httpd::Request;
+use crate::trusted_proxy::Verdict;
 use std::borrow::Cow;
 use std::io::Write;
 use wsgi::{Environ, HeaderRule, Key, header_rule};
@@ -11,16 +12,19 @@ use wsgi::{Environ, HeaderRule, Key, header_rule};
 /// Hands over every variable of `request`. Later ones replace earlier ones of the same name, so what
 /// `SetEnv` and other modules set comes first.
 pub(crate) fn fill(request: &mut Request<'_>, settings: &Settings<'_>, environ: &mut dyn Environ) {
-    let mut https = request.is_https();
+    let proxy = proxy(request, settings);
+    let mut https = proxy.as_ref().is_none_or(|it| !it.decides_scheme()) && request.is_https();
     let mut redirected_user = None;
     request.subprocess_env().each(|name, value| {
         if name == b"HTTPS" {
             https |= value == b"1" || value.eq_ignore_ascii_case(b"on");
         }
-        environ.other(name, value);
+        if !hidden(&proxy, || name.strip_prefix(b"HTTP_")) {
+            environ.other(name, value);
+        }
     });
-    headers(request, settings, environ);
-    server(request, https, environ);
+    headers(request, settings, &proxy, environ);
+    server(request, proxy.as_ref().and_then(|it| it.https).unwrap_or(https), environ);
     client(request, environ);
     if let Some(previous) = request.previous() {
         redirection(&previous, environ);
@@ -36,11 +40,58 @@ pub(crate) fn fill(request: &mut Request<'_>, settings: &Settings<'_>, environ: 
     }
     resource(request, settings, environ);
     bookkeeping(request, environ);
+    if let Some(proxy) = &proxy {
+        believe(proxy, environ);
+    }
 }
 
-fn headers(request: &Request<'_>, settings: &Settings<'_>, environ: &mut dyn Environ) {
+/// What a proxy in front of Apache says of the client; `None` where the configuration does not ask.
+fn proxy<'call>(request: &Request<'call>, settings: &Settings<'_>) -> Option<Verdict<'call>> {
+    if settings.trusted_proxy_headers.is_empty() {
+        return None;
+    }
+    let (headers, variables) = (request.headers_in(), request.subprocess_env());
+    let (peer, _) = request.remote_address();
+    Some(Verdict::judge(settings.trusted_proxy_headers, settings.trusted_proxies, peer, |header| {
+        // `SetEnv HTTP_X_…` stands in for a header that did not come.
+        headers.get(header.field()).or_else(|| variables.get(header.variable()))
+    }))
+}
+
+/// Whether a header is one that a proxy could have sent, but which is not believed.
+fn hidden<'a>(proxy: &Option<Verdict<'_>>, name: impl FnOnce() -> Option<&'a [u8]>) -> bool {
+    let Some(proxy) = proxy else { return false };
+    name().and_then(ProxyHeader::parse).is_some_and(|header| proxy.hides(header))
+}
+
+/// Puts what a trusted proxy said in the place of what Apache saw.
+fn believe(proxy: &Verdict<'_>, environ: &mut dyn Environ) {
+    if let Some(list) = &proxy.forwarded_for {
+        environ.header(b"X-Forwarded-For", list);
+    }
+    for (key, value) in [
+        (Key::RemoteAddr, proxy.client),
+        (Key::HttpHost, proxy.host),
+        (Key::ServerName, proxy.server),
+        (Key::ServerPort, proxy.port),
+        (Key::ScriptName, proxy.script_name),
+        (Key::MountPoint, proxy.script_name),
+    ] {
+        if let Some(value) = value {
+            environ.set(key, value);
+        }
+    }
+}
+
+fn headers(
+    request: &Request<'_>,
+    settings: &Settings<'_>,
+    proxy: &Option<Verdict<'_>>,
+    environ: &mut dyn Environ,
+) {
     let credentials = request.passes_credentials();
     request.headers_in().each(|name, value| match header_rule(name) {
+        HeaderRule::Http if hidden(proxy, || Some(name)) => {}
         HeaderRule::Http => environ.header(name, value),
         HeaderRule::ContentType => environ.set(Key::ContentType, value),
         HeaderRule::ContentLength => environ.set(Key::ContentLength, value),

@@ -28,6 +28,7 @@ mod python_home;
 mod sole;
 mod start;
 mod supervisor;
+mod trusted_proxy;
 
 /// Apache's headers, by bindgen from `apache-headers/wrapper.h`.
 #[allow(

@@ -21,7 +21,6 @@ const ACCESS: Standing = Standing::Later("access control scripts");
 const SCRIPTS: Standing = Standing::Later("handler, dispatch and import scripts");
 const REQUEST: Standing = Standing::Later("access to the Apache request");
 const INTERPRETERS: Standing = Standing::Later("settings per interpreter");
-const PROXIES: Standing = Standing::Later("trusted proxies");
 const METRICS: Standing = Standing::Later("metrics");
 const AUTH_PROVIDERS: Standing =
     Standing::Obsolete("Apache asks its providers in the order of AuthBasicProvider");
@@ -170,10 +169,10 @@ pub(crate) static DIRECTIVES: [Directive; 54] = [
     // Behind a proxy.
     Directive::new(c"WSGITrustedProxyHeaders", EverywhereFileInfo, Raw,
         c"request headers in which a proxy describes the client",
-        ToDirectory(directory::add_trusted_proxy_headers)).standing(PROXIES),
+        ToDirectory(directory::add_trusted_proxy_headers)),
     Directive::new(c"WSGITrustedProxies", EverywhereFileInfo, Raw,
         c"addresses and networks of the proxies that are trusted",
-        ToDirectory(directory::add_trusted_proxies)).standing(PROXIES),
+        ToDirectory(directory::add_trusted_proxies)),
     // Who may come in.
     Directive::new(c"WSGIAccessScript", DirectoryAuthConfig, Raw,
         c"script that says which hosts may come in",

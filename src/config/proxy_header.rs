@@ -1,5 +1,7 @@
 //! The request headers in which a trusted proxy may describe the client. It never sees a request.
 
+use std::ffi::CStr;
+
 /// One of the headers that `WSGITrustedProxyHeaders` may list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ProxyHeader {
@@ -88,13 +90,56 @@ impl ProxyHeader {
         }
     }
 
+    /// The header's name for a look-up in Apache's tables.
+    pub(crate) const fn field(self) -> &'static CStr {
+        match self {
+            Self::ForwardedFor => c"X-Forwarded-For",
+            Self::ClientIp => c"X-Client-IP",
+            Self::RealIp => c"X-Real-IP",
+            Self::ForwardedHost => c"X-Forwarded-Host",
+            Self::Host => c"X-Host",
+            Self::ForwardedServer => c"X-Forwarded-Server",
+            Self::ForwardedPort => c"X-Forwarded-Port",
+            Self::ScriptName => c"X-Script-Name",
+            Self::ForwardedScriptName => c"X-Forwarded-Script-Name",
+            Self::ForwardedProto => c"X-Forwarded-Proto",
+            Self::ForwardedScheme => c"X-Forwarded-Scheme",
+            Self::Scheme => c"X-Scheme",
+            Self::ForwardedHttps => c"X-Forwarded-HTTPS",
+            Self::ForwardedSsl => c"X-Forwarded-SSL",
+            Self::Https => c"X-HTTPS",
+        }
+    }
+
+    /// The environ's name for it.
+    pub(crate) const fn variable(self) -> &'static CStr {
+        match self {
+            Self::ForwardedFor => c"HTTP_X_FORWARDED_FOR",
+            Self::ClientIp => c"HTTP_X_CLIENT_IP",
+            Self::RealIp => c"HTTP_X_REAL_IP",
+            Self::ForwardedHost => c"HTTP_X_FORWARDED_HOST",
+            Self::Host => c"HTTP_X_HOST",
+            Self::ForwardedServer => c"HTTP_X_FORWARDED_SERVER",
+            Self::ForwardedPort => c"HTTP_X_FORWARDED_PORT",
+            Self::ScriptName => c"HTTP_X_SCRIPT_NAME",
+            Self::ForwardedScriptName => c"HTTP_X_FORWARDED_SCRIPT_NAME",
+            Self::ForwardedProto => c"HTTP_X_FORWARDED_PROTO",
+            Self::ForwardedScheme => c"HTTP_X_FORWARDED_SCHEME",
+            Self::Scheme => c"HTTP_X_SCHEME",
+            Self::ForwardedHttps => c"HTTP_X_FORWARDED_HTTPS",
+            Self::ForwardedSsl => c"HTTP_X_FORWARDED_SSL",
+            Self::Https => c"HTTP_X_HTTPS",
+        }
+    }
+
     /// By name, in any case, with `-` or `_` between the words.
     pub(crate) fn parse(name: &[u8]) -> Option<Self> {
-        let canonical: Vec<u8> = name
-            .iter()
-            .map(|byte| if *byte == b'_' { b'-' } else { byte.to_ascii_lowercase() })
-            .collect();
-        Self::ALL.into_iter().find(|header| header.name().as_bytes() == canonical)
+        let same = |(ours, theirs): (u8, &u8)| {
+            ours == theirs.to_ascii_lowercase() || (ours == b'-' && *theirs == b'_')
+        };
+        Self::ALL.into_iter().find(|header| {
+            header.name().len() == name.len() && header.name().bytes().zip(name).all(same)
+        })
     }
 }
 
@@ -108,6 +153,9 @@ mod tests {
             let upper = header.name().to_ascii_uppercase();
             assert_eq!(ProxyHeader::parse(upper.as_bytes()), Some(header));
             assert_eq!(ProxyHeader::parse(upper.replace('-', "_").as_bytes()), Some(header));
+            assert_eq!(ProxyHeader::parse(header.field().to_bytes()), Some(header));
+            let variable = header.variable().to_bytes().strip_prefix(b"HTTP_").unwrap();
+            assert_eq!(ProxyHeader::parse(variable), Some(header));
         }
         assert_eq!(ProxyHeader::parse(b"Forwarded"), None);
         assert_eq!(ProxyHeader::parse(b""), None);
