@@ -120,6 +120,16 @@ fn daemon_group<'a>(
         let what = format!("WSGI daemon process '{shown}' belongs to another virtual host");
         return Err(Refusal::new(500, "WSGI0152", what));
     }
+    if group.definition().threads == 0 {
+        let what =
+            format!("WSGI daemon process '{shown}' runs service scripts and serves no requests");
+        return Err(Refusal::new(503, "WSGI0153", what));
+    }
+    if !group.definition().sees(request.filename().unwrap_or_default()) {
+        let what =
+            format!("the script lies outside of the chroot of WSGI daemon process '{shown}'");
+        return Err(Refusal::new(500, "WSGI0081", what));
+    }
     check_owner(request, group)?;
     Ok(group)
 }

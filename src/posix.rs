@@ -1,7 +1,7 @@
 //! The POSIX calls of this crate that std does not offer.
 #![allow(unsafe_code, reason = "the one POSIX file of this crate")]
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsString};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -10,7 +10,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Whether this process may become any user.
 pub(crate) fn is_root() -> bool {
@@ -296,15 +296,14 @@ pub(crate) fn memory_file(content: &[u8]) -> io::Result<OwnedFd> {
 }
 
 /// Starts `program` with these arguments and environment, nothing else inherited but `descriptors`,
-/// which keep their numbers, and the standard ones, with `errors` as standard error. It waits `delay` before it becomes the program.
-/// Called while there is one thread.
+/// which keep their numbers, and the standard ones, with `errors` as standard error. Called while there is
+/// one thread.
 pub(crate) fn spawn(
     program: &Path,
     arguments: &[&str],
-    environment: &[(String, String)],
+    environment: &[(OsString, OsString)],
     descriptors: &[RawFd],
     errors: Option<RawFd>,
-    delay: Duration,
 ) -> io::Result<u32> {
     let text =
         |bytes: &[u8]| CString::new(bytes).map_err(|_| io::Error::other("a NUL in an argument"));
@@ -315,16 +314,12 @@ pub(crate) fn spawn(
     }
     let mut envp = Vec::new();
     for (name, value) in environment {
-        envp.push(text(format!("{name}={value}").as_bytes())?);
+        envp.push(text(&[name.as_bytes(), b"=", value.as_bytes()].concat())?);
     }
     let pointers = |list: &[CString]| -> Vec<*const libc::c_char> {
         list.iter().map(|item| item.as_ptr()).chain([std::ptr::null()]).collect()
     };
     let (argv_raw, envp_raw) = (pointers(&argv), pointers(&envp));
-    let pause = libc::timespec {
-        tv_sec: i64::try_from(delay.as_secs()).unwrap_or(0),
-        tv_nsec: delay.subsec_nanos().into(),
-    };
     // SAFETY: there is one thread, and between fork and exec the child only makes system calls: no lock
     // and no allocator is touched. Everything it points at was made before.
     unsafe {
@@ -341,7 +336,6 @@ pub(crate) fn spawn(
                     }
                 }
                 libc::setsid();
-                libc::nanosleep(&raw const pause, std::ptr::null_mut());
                 if let Some(errors) = errors {
                     libc::dup2(errors, libc::STDERR_FILENO);
                 }
@@ -365,6 +359,23 @@ pub(crate) fn signal(pid: u32, signal: i32) {
     {
         // SAFETY: a system call on numbers.
         unsafe { libc::kill(pid, signal) };
+    }
+}
+
+/// Waits for the end of a child of this process; `false` if it has not come when `patience` runs out.
+pub(crate) fn ends(pid: u32, patience: Instant) -> bool {
+    let Ok(pid) = i32::try_from(pid) else { return true };
+    loop {
+        // SAFETY: nobody wants to know how it ended.
+        let ended = unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::WNOHANG) };
+        // Where it is no child of ours any more somebody else has waited for it.
+        if ended != 0 {
+            return true;
+        }
+        if Instant::now() > patience {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 

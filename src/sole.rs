@@ -1,4 +1,4 @@
-//! Does this configuration put one application only into Apache's own processes? (design decision D5)
+//! Which applications does the configuration put into a process, and is it one only? (design decision D5)
 #![forbid(unsafe_code)]
 
 use crate::config::{Location, ProcessConfig, ScriptAlias};
@@ -7,11 +7,14 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// A server's name and port as configured, and the aliases in force there.
+/// A server's name and port as configured, the aliases in force there, and the groups of those that name
+/// none.
 pub(crate) struct AliasesOf<'a> {
     pub(crate) name: &'a [u8],
     pub(crate) port: u16,
     pub(crate) aliases: Vec<&'a ScriptAlias>,
+    pub(crate) process_group: Option<&'a [u8]>,
+    pub(crate) application_group: Option<&'a [u8]>,
 }
 
 /// Whether the aliases of `servers` that are served by `process_group` all mean one application group,
@@ -23,35 +26,58 @@ pub(crate) fn is_sole(
     servers: &[AliasesOf<'_>],
 ) -> bool {
     // Such a line may hold for a part of an alias' URLs, or name the main interpreter for others.
-    if process.application_groups.elsewhere > 0 || process.process_groups.elsewhere > 0 {
+    if process.groups_in_sections > 0 {
         return false;
     }
-    let default_process = process.process_groups.default.as_deref().unwrap_or_default();
-    let default = process.application_groups.default.as_deref();
     let mut groups = HashSet::new();
-    for server in servers {
-        for alias in &server.aliases {
-            if alias.process_group.as_deref().unwrap_or(default_process) != process_group {
-                continue;
-            }
-            match group(server, alias, default) {
-                Some(group) => groups.insert(group),
-                None => return false,
-            };
-        }
+    for (server, alias) in aliases(process_group, servers) {
+        match group(server, alias) {
+            Some(group) => groups.insert(group),
+            None => return false,
+        };
     }
     groups.len() == 1
 }
 
+/// The scripts that aliases lead to in `process_group`, each with its application group where that does not
+/// depend on the request; the main interpreter's is empty.
+pub(crate) fn scripts<'a>(
+    process_group: &[u8],
+    servers: &[AliasesOf<'a>],
+) -> Vec<(&'a [u8], Option<&'a [u8]>)> {
+    let mut found = Vec::new();
+    for (server, alias) in aliases(process_group, servers) {
+        let group = alias.application_group.as_deref().or(server.application_group);
+        let script = (&*alias.target, group.filter(|group| !group.starts_with(b"%")));
+        if Path::new(OsStr::from_bytes(&alias.target)).is_file() && !found.contains(&script) {
+            found.push(script);
+        }
+    }
+    found
+}
+
+fn aliases<'a, 's>(
+    process_group: &[u8],
+    servers: &'s [AliasesOf<'a>],
+) -> impl Iterator<Item = (&'s AliasesOf<'a>, &'a ScriptAlias)> {
+    servers.iter().flat_map(move |server| {
+        let default = server.process_group.unwrap_or_default();
+        let here = move |alias: &&&'a ScriptAlias| {
+            alias.process_group.as_deref().unwrap_or(default) == process_group
+        };
+        server.aliases.iter().filter(here).map(move |alias| (server, *alias))
+    })
+}
+
 /// What tells an alias' application group from others; `None` when that depends on the request.
-fn group(server: &AliasesOf<'_>, alias: &ScriptAlias, default: Option<&[u8]>) -> Option<Vec<u8>> {
+fn group(server: &AliasesOf<'_>, alias: &ScriptAlias) -> Option<Vec<u8>> {
     let Location::Prefix(prefix) = &alias.location else { return None };
     if alias.target.ends_with(b"/") || Path::new(OsStr::from_bytes(&alias.target)).is_dir() {
         return None;
     }
     let port = if matches!(server.port, 80 | 443) { 0 } else { server.port };
     let server_name = || [server.name, b":", port.to_string().as_bytes()].concat();
-    match alias.application_group.as_deref().or(default) {
+    match alias.application_group.as_deref().or(server.application_group) {
         None | Some(b"%{RESOURCE}") => {
             Some([b"%", &server_name()[..], b"|", prefix, b"|", &alias.target].concat())
         }
@@ -64,7 +90,6 @@ fn group(server: &AliasesOf<'_>, alias: &ScriptAlias, default: Option<&[u8]>) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::GroupLines;
 
     fn alias(prefix: &str, target: &str, application_group: Option<&str>) -> ScriptAlias {
         ScriptAlias {
@@ -104,19 +129,26 @@ mod tests {
                     name: name.as_bytes(),
                     port: *port,
                     aliases: aliases.to_vec(),
+                    process_group: None,
+                    application_group: None,
                 })
                 .collect();
             assert_eq!(is_sole(&ProcessConfig::default(), b"", &servers), expected);
         }
-        let servers = [AliasesOf { name: b"x", port: 0, aliases: vec![&a, &b] }];
-        let table = [(Some(&b"site"[..]), 0, true), (Some(b"site"), 1, false), (None, 0, false)];
-        for (default, elsewhere, expected) in table {
-            let default = default.map(Into::into);
-            let process = ProcessConfig {
-                application_groups: GroupLines { default, elsewhere },
-                ..ProcessConfig::default()
+        let in_one_group = |sections| {
+            let site = Some(&b"site"[..]);
+            let server = AliasesOf {
+                name: b"x",
+                port: 0,
+                aliases: vec![&a, &b],
+                process_group: site,
+                application_group: site,
             };
-            assert_eq!(is_sole(&process, b"", &servers), expected);
-        }
+            let process =
+                ProcessConfig { groups_in_sections: sections, ..ProcessConfig::default() };
+            let servers = [server];
+            (is_sole(&process, b"site", &servers), is_sole(&process, b"", &servers))
+        };
+        assert_eq!((in_one_group(0), in_one_group(1)), ((true, false), (false, false)));
     }
 }

@@ -7,9 +7,9 @@ use crate::config::ProcessOptions;
 use crate::daemon_program;
 use crate::forward::Group;
 use crate::httpd::{CheckConfig, ChildInit, Facts, PostConfig, Server};
-use crate::module::{process_config, server_config};
-use crate::sole::{AliasesOf, is_sole};
-use crate::supervisor::{self, EndOfParent};
+use crate::module::{process_config, server_config, server_defaults};
+use crate::sole::{AliasesOf, is_sole, scripts};
+use crate::supervisor::{self, Applications, EndOfParent};
 use std::sync::OnceLock;
 
 /// This module's hooks on the life of the server.
@@ -67,7 +67,8 @@ impl PostConfig for Start {
             main.process_pool().adopt(EndOfParent);
         });
         supervisor::reconcile(configuration, main, &options, &|group| {
-            is_sole(config, group, &servers)
+            let sole = is_sole(config, group, &servers);
+            Applications { sole, scripts: scripts(group, &servers) }
         })
     }
 }
@@ -103,6 +104,9 @@ fn aliases(main: Server<'_>) -> Vec<AliasesOf<'_>> {
         .map(|server| AliasesOf {
             name: server.name().unwrap_or_default(),
             port: server.port(),
+            process_group: server_defaults(server).and_then(|it| it.process_group.as_deref()),
+            application_group: server_defaults(server)
+                .and_then(|it| it.application_group.as_deref()),
             aliases: server_config(server)
                 .map(|config| config.script_aliases.iter().map(AsRef::as_ref).collect())
                 .unwrap_or_default(),

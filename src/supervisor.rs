@@ -9,7 +9,7 @@ use crate::forward::{Board, Claims, GroupPlan};
 use crate::httpd::{Facts, Mpm, OtherChild, Server, log_server};
 use crate::posix;
 use serde_json::{Value, json};
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -61,11 +61,11 @@ impl Manager {
 ///
 /// # Errors
 /// One sentence that names the group and what is wrong.
-pub(crate) fn reconcile(
+pub(crate) fn reconcile<'a>(
     configuration: Pool<'_>,
     main: Server<'_>,
     options: &ProcessOptions,
-    is_sole: &dyn Fn(&[u8]) -> bool,
+    applications: &dyn Fn(&[u8]) -> Applications<'a>,
 ) -> Result<(), String> {
     let mut groups = lock();
     let prefix = options.socket_prefix.as_deref().map_or_else(
@@ -80,7 +80,8 @@ pub(crate) fn reconcile(
         let at = groups.iter().position(|group| group.definition.name == definition.name);
         let program = daemon_program::find(definition, options)?;
         let home = server_of(main, definition);
-        let told = configure(definition, options, is_sole(&definition.name), home.log_level());
+        let told =
+            configure(definition, options, &applications(&definition.name), home.log_level());
         let mut running = match at {
             Some(at) => groups.swap_remove(at),
             None => Running {
@@ -158,8 +159,24 @@ pub(crate) fn leave_to_parent() {
 pub(crate) struct EndOfParent;
 
 impl Drop for EndOfParent {
+    /// Waits for the groups to end: whoever started httpd takes its end for theirs (systemd kills what is
+    /// left then).
     fn drop(&mut self) {
-        lock().clear();
+        let mut groups = lock();
+        let mine = groups.iter().filter(|group| group.owner == std::process::id());
+        let ends: Vec<(u32, Instant)> = mine
+            .filter_map(|group| {
+                let patience = group.definition.shutdown_timeout.unwrap_or(Duration::from_secs(60));
+                let pid = group.manager.as_ref()?.pid;
+                Some((pid, Instant::now() + patience + Duration::from_secs(2)))
+            })
+            .collect();
+        groups.clear();
+        for (pid, patience) in ends {
+            if !posix::ends(pid, patience) {
+                posix::signal(pid, libc::SIGKILL);
+            }
+        }
     }
 }
 
@@ -212,6 +229,7 @@ impl Running {
         let sockets: Vec<RawFd> =
             self.sockets.iter().map(|(socket, _)| socket.as_raw_fd()).collect();
         let mut config = self.told.clone();
+        config["delay"] = json!(delay.as_secs_f64());
         let board = self.board.as_fd().as_raw_fd();
         config["descriptors"] = json!({
             "worker_sockets": sockets,
@@ -223,7 +241,7 @@ impl Running {
         inherited.extend([theirs.as_raw_fd(), board, config.as_raw_fd()]);
         let number = config.as_raw_fd().to_string();
         let arguments = ["--config-fd", &number];
-        let pid = posix::spawn(&self.program, &arguments, &environment(), &inherited, log, delay)?;
+        let pid = posix::spawn(&self.program, &arguments, &environment(), &inherited, log)?;
         Ok(Manager { pid, started: Instant::now(), lifeline })
     }
 }
@@ -246,10 +264,11 @@ impl Drop for Running {
 
 /// All that a daemon process inherits of Apache's environment: where programs are, and which language and
 /// time zone the machine speaks.
-fn environment() -> Vec<(String, String)> {
-    std::env::vars()
+fn environment() -> Vec<(OsString, OsString)> {
+    std::env::vars_os()
         .filter(|(name, _)| {
-            matches!(name.as_str(), "PATH" | "LANG" | "LANGUAGE" | "TZ" | "TMPDIR")
+            let name = name.to_string_lossy();
+            matches!(&*name, "PATH" | "LANG" | "LANGUAGE" | "TZ" | "TMPDIR")
                 || name.starts_with("LC_")
         })
         .collect()
@@ -345,11 +364,19 @@ fn remove_orphaned_sockets(prefix: &Path) {
     }
 }
 
+/// What the configuration puts into a group.
+pub(crate) struct Applications<'a> {
+    /// One application group only (design decision D5).
+    pub(crate) sole: bool,
+    /// Scripts, with their application groups as far as they do not depend on the request.
+    pub(crate) scripts: Vec<(&'a [u8], Option<&'a [u8]>)>,
+}
+
 /// What the manager of a group is told, but for its descriptors.
 fn configure(
     definition: &DaemonProcess,
     options: &ProcessOptions,
-    sole: bool,
+    applications: &Applications<'_>,
     log_level: u8,
 ) -> Value {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -370,9 +397,24 @@ fn configure(
     let import_scripts: Vec<Value> = options
         .import_scripts(&definition.name)
         .map(|script| {
-            json!({ "path": text(&script.path), "application_group": text(&script.application_group) })
+            let path = text(definition.inside(&script.path));
+            json!({ "path": path, "application_group": text(&script.application_group) })
         })
         .collect();
+    let preload_scripts: Vec<Value> = applications
+        .scripts
+        .iter()
+        .filter_map(|(script, group)| {
+            let group = if applications.sole { Some(&b""[..]) } else { *group };
+            let path = text(definition.inside(script));
+            Some(json!({ "path": path, "application_group": text(group?) }))
+        })
+        .collect();
+    let allowed_uids = match &definition.socket_user {
+        _ if !posix::is_root() => vec![posix::account().0],
+        Some(owner) => vec![0, uid, owner.id],
+        None => vec![0, uid],
+    };
     let display_name = some(&definition.display_name)
         .map(|name| name.replace("%{GROUP}", &format!("(wsgi:{})", text(&definition.name))));
     json!({
@@ -445,10 +487,12 @@ fn configure(
                 "threads_per_process": mpm.threads,
             },
         },
-        "allowed_uids": if posix::is_root() { vec![0, uid] } else { vec![posix::account().0] },
-        "sole": sole,
+        "allowed_uids": allowed_uids,
+        "sole": applications.sole,
         "import_scripts": import_scripts,
         "preload": definition.preload,
+        "preload_scripts": if definition.preload { preload_scripts } else { Vec::new() },
+        "reload": definition.reload,
         "display_name": display_name,
         "log_level": log_level,
     })

@@ -256,7 +256,6 @@ def test_a_directive_of_mod_wsgi_4_is_accepted_with_a_warning(accepted, line):
 @pytest.mark.parametrize(
     "line",
     [
-        "WSGIImportScript /a.py process-group=%{GLOBAL} application-group=%{GLOBAL}",
         "WSGIDispatchScript /a.py",
         "WSGIHandlerScript name /a.py",
         "<Directory /srv>\nWSGIAccessScript /a.py\n</Directory>",

@@ -346,7 +346,8 @@ def test_a_request_that_takes_too_long_has_its_worker_replaced(daemon):
         "--threads", "1", "--request-timeout", "1", "--graceful-timeout", "1", "--log-level", "6"
     )
     before = daemon.json()["pid"]
-    assert not daemon.get("/slow?30").complete
+    # The worker answers in the place of the thread that cannot.
+    assert daemon.get("/slow?30").status == 504
     assert daemon.json()["pid"] != before
     assert "GET /slow?30 takes longer than request-timeout" in daemon.log()
 
@@ -377,6 +378,9 @@ def test_head_has_no_body_and_a_short_answer_does_not_look_complete(daemon):
     assert (answer.body, answer.app_status) == (b"", 0)
     assert int(answer.head["content-length"]) > 0
     answer = daemon.get("/short")
+    # Other front ends only notice the end of the connection; the module is told.
+    assert (answer.body, answer.complete) == (b"short", False)
+    answer = daemon.get("/short", **{"mod_wsgi.x-script": "/nowhere"})
     assert (answer.body, answer.app_status) == (b"short", 1)
 
 

@@ -177,24 +177,13 @@ impl DaemonProcess {
         if group.script_user.is_some() && group.script_group.is_some() {
             return Err(line.error("takes only one of script-user= and script-group="));
         }
-        group.say_what_is_missing(line)?;
+        group.say_what_is_missing(line);
         Ok(group)
     }
 
     /// Options that are read and checked, and that nothing carries out yet, are never taken in silence.
-    fn say_what_is_missing(&self, line: &Line<'_>) -> Result<(), ConfigError> {
-        if self.threads == 0 {
-            return Err(ConfigError::later("WSGIDaemonProcess threads=0", "service scripts"));
-        }
-        if self.chroot.is_some() {
-            return Err(ConfigError::later(
-                "WSGIDaemonProcess chroot=",
-                "daemon mode, second part",
-            ));
-        }
+    fn say_what_is_missing(&self, line: &Line<'_>) {
         for (given, option) in [
-            (self.preload, "preload=On"),
-            (self.reload, "reload=On"),
             (self.interrupt_timeout.is_some(), "interrupt-timeout="),
             (self.server_metrics, "server-metrics=On"),
         ] {
@@ -202,7 +191,18 @@ impl DaemonProcess {
                 line.surroundings.warn(&format!("{} {option} has no effect yet", line.name()));
             }
         }
-        Ok(())
+    }
+
+    /// A path as it reads inside `chroot`; as it is where it lies outside or there is none.
+    pub(crate) fn inside<'p>(&self, path: &'p [u8]) -> &'p [u8] {
+        let Some(root) = self.chroot.as_deref() else { return path };
+        let root = root.strip_suffix(b"/").unwrap_or(root);
+        path.strip_prefix(root).filter(|rest| rest.starts_with(b"/")).unwrap_or(path)
+    }
+
+    /// Whether the processes of this group can see `path`.
+    pub(crate) fn sees(&self, path: &[u8]) -> bool {
+        self.chroot.is_none() || self.inside(path).len() < path.len()
     }
 }
 

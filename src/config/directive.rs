@@ -118,7 +118,7 @@ impl Directive {
             }
             (Apply::Directory(set), Scope::ServerFiles { directory, process, .. }) => {
                 set(directory, line)?;
-                process.note_group(directory, line);
+                process.note_group(line);
             }
             (Apply::Directory(set), Scope::Htaccess { directory }) => set(directory, line)?,
             (Apply::Process(_) | Apply::Server(_), Scope::Htaccess { .. }) => {

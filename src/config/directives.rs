@@ -47,7 +47,7 @@ pub(crate) static DIRECTIVES: [Directive; 54] = [
         .standing(SCRIPTS),
     Directive::new(c"WSGIImportScript", ServerWide, Raw,
         c"script to load when a process starts, process-group= and application-group=",
-        ToServer(process::add_import_script)).standing(SCRIPTS),
+        ToServer(process::add_import_script)),
     // Which processes and which interpreter run it.
     Directive::new(c"WSGIDaemonProcess", ServerWide, Raw,
         c"name of a process group, and options",

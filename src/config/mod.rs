@@ -62,7 +62,7 @@ pub(crate) use expansion::{
 };
 pub(crate) use interpreter::{InterpreterOptions, InterpreterSettings, Section, SectionSelector};
 pub(crate) use line::{Args, Bytes, Line, Pattern, ServerIdentity, Surroundings};
-pub(crate) use process::{AcceptMutex, GroupLines, HashSeed, ProcessConfig};
+pub(crate) use process::{AcceptMutex, HashSeed, ProcessConfig};
 pub(crate) use process_group::{Hidden, visibility};
 pub(crate) use process_options::ProcessOptions;
 pub(crate) use proxy_header::{ProxyCategory, ProxyHeader};

@@ -41,34 +41,17 @@ pub(crate) struct ProcessConfig {
     pub(crate) slow_requests: Option<Duration>,
     pub(crate) telemetry_service: Option<TelemetryService>,
     pub(crate) telemetry_options: Option<TelemetryOptions>,
-    pub(crate) application_groups: GroupLines,
-    pub(crate) process_groups: GroupLines,
+    /// How many lines of `WSGIApplicationGroup` and `WSGIProcessGroup` stand in a section such as
+    /// `<Location>`: with them nobody can tell which requests a server's aliases lead where.
+    pub(crate) groups_in_sections: usize,
 }
 
 impl ProcessConfig {
-    /// Keeps in mind a line that has just been read into `directory`, if it names a group.
-    pub(super) fn note_group(&mut self, directory: &DirectoryConfig, line: &Line<'_>) {
-        let (lines, named) = match line.name() {
-            "WSGIApplicationGroup" => (&mut self.application_groups, &directory.application_group),
-            "WSGIProcessGroup" => (&mut self.process_groups, &directory.process_group),
-            _ => return,
-        };
-        if line.surroundings.in_section() || line.surroundings.server().is_virtual {
-            lines.elsewhere += 1;
-        } else {
-            lines.default.clone_from(named);
-        }
+    /// Keeps in mind a line that has just been read, if it names a group.
+    pub(super) fn note_group(&mut self, line: &Line<'_>) {
+        let names_group = matches!(line.name(), "WSGIApplicationGroup" | "WSGIProcessGroup");
+        self.groups_in_sections += usize::from(names_group && line.surroundings.in_section());
     }
-}
-
-/// The `WSGIApplicationGroup` or `WSGIProcessGroup` lines of the whole configuration: whether a process
-/// serves one application only can be told from all of them together.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct GroupLines {
-    /// What the main server says outside every section.
-    pub(crate) default: Option<Bytes>,
-    /// How many lines stand in a section or a virtual host.
-    pub(crate) elsewhere: usize,
 }
 
 /// Where the hashes of Python strings start from.

@@ -62,8 +62,7 @@ impl ProcessOptions {
             slow_requests,
             telemetry_service,
             telemetry_options,
-            application_groups: _,
-            process_groups: _,
+            groups_in_sections: _,
         } = config;
         Self {
             python_home: python_home.clone(),

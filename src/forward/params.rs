@@ -23,13 +23,16 @@ pub(super) fn write(
 ) -> Result<(), WireError> {
     let mut client = ClientConnection::new(Limits::default());
     let extensions = Extensions { log: true, file: true };
-    let mut params = Params(client.begin(out, true, extensions));
+    let mut params = Params { writer: client.begin(out, true, extensions), group };
     environ::fill(request, settings, &mut params);
     params.time(Key::QueueStart, queued);
     let script = request.filename().unwrap_or_default();
-    params.other(b"mod_wsgi.x-script", script);
+    params.other(b"mod_wsgi.x-script", group.definition().inside(script));
     params.decimal(b"mod_wsgi.x-modified", request.file_modified());
     params.other(b"mod_wsgi.x-reloading", flag(settings.script_reloading));
+    if settings.ignore_activity {
+        params.other(b"mod_wsgi.x-ignore-activity", flag(true));
+    }
     params.other(b"mod_wsgi.x-header-only", flag(request.is_head()));
     if request.log_level() != group.log_level() {
         params.decimal(b"mod_wsgi.x-log-level", request.log_level().into());
@@ -37,24 +40,32 @@ pub(super) fn write(
     params.other(b"mod_wsgi.callable_object", &application.callable);
     params.other(b"mod_wsgi.application_group", &application.application_group);
     params.other(b"mod_wsgi.process_group", group.name().as_bytes());
-    params.0.finish()
+    params.writer.finish()
 }
 
 const fn flag(value: bool) -> &'static [u8] {
     if value { b"1" } else { b"0" }
 }
 
-struct Params<'a>(ParamsWriter<'a>);
+struct Params<'a> {
+    writer: ParamsWriter<'a>,
+    group: &'a Group,
+}
 
 impl Params<'_> {
     fn decimal(&mut self, name: &[u8], number: i64) {
-        self.0.pair(name, number.to_string().as_bytes());
+        self.writer.pair(name, number.to_string().as_bytes());
     }
 }
 
 impl Environ for Params<'_> {
     fn set(&mut self, key: Key, value: &[u8]) {
-        self.0.pair(key.name().as_bytes(), value);
+        // What the worker can see it sees by another name.
+        let value = match key {
+            Key::ScriptFilename | Key::DocumentRoot => self.group.definition().inside(value),
+            _ => value,
+        };
+        self.writer.pair(key.name().as_bytes(), value);
     }
 
     fn header(&mut self, name: &[u8], value: &[u8]) {
@@ -63,11 +74,11 @@ impl Environ for Params<'_> {
         variable.extend(
             name.iter().map(|&byte| if byte == b'-' { b'_' } else { byte.to_ascii_uppercase() }),
         );
-        self.0.pair(&variable, value);
+        self.writer.pair(&variable, value);
     }
 
     fn other(&mut self, name: &[u8], value: &[u8]) {
-        self.0.pair(name, value);
+        self.writer.pair(name, value);
     }
 
     fn time(&mut self, key: Key, micros: i64) {

@@ -52,6 +52,17 @@ impl<'s> Server<'s> {
         }
     }
 
+    /// This module's config for directories of which no section speaks.
+    pub(crate) fn directory_defaults(self) -> *mut c_void {
+        // SAFETY: as above.
+        unsafe {
+            ap_get_module_config(
+                self.record().lookup_defaults,
+                &raw const crate::module::wsgi_module,
+            )
+        }
+    }
+
     /// `ServerName` without its port, as configured.
     pub(crate) fn name(self) -> Option<&'s [u8]> {
         // SAFETY: a string of the configuration's pool, or null.

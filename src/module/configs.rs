@@ -99,6 +99,12 @@ pub(crate) fn server_config<'s>(server: Server<'s>) -> Option<&'s ServerConfig> 
     unsafe { server.config().cast::<ServerSlot>().as_ref() }.map(|slot| &slot.server)
 }
 
+/// What a server says of directories outside every section.
+pub(crate) fn server_defaults<'s>(server: Server<'s>) -> Option<&'s DirectoryConfig> {
+    // SAFETY: made by `create_directory` or `merge_directory`, not changed once it is read.
+    unsafe { server.directory_defaults().cast::<DirectoryConfig>().as_ref() }
+}
+
 /// What is about the whole process, of the configuration in force; `main` is its main server.
 pub(crate) fn process_config<'s>(main: Server<'s>) -> Option<&'s ProcessConfig> {
     // SAFETY: made by `create_server`; the lines that write to it have been read.

@@ -10,7 +10,7 @@ use crate::bindings::{apr_pool_t, module};
 use crate::httpd::{self, Order};
 
 pub(crate) use configs::{
-    alias_of, directory_config, process_config, remember_alias, server_config,
+    alias_of, directory_config, process_config, remember_alias, server_config, server_defaults,
 };
 
 /// What `LoadModule wsgi_module …` looks for. Not `#[used]`: the tests of this crate would then have to

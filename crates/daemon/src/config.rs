@@ -16,7 +16,7 @@ pub struct GroupConfig {
     pub name: String,
     /// How many workers.
     pub processes: Processes,
-    /// Threads that serve, in each worker.
+    /// Threads that serve, in each worker; with none at all workers run the import scripts and end.
     pub threads: u32,
     /// The descriptors inherited from whoever started the program.
     pub descriptors: Descriptors,
@@ -36,8 +36,14 @@ pub struct GroupConfig {
     pub sole: bool,
     /// Scripts every worker loads before it is ready.
     pub import_scripts: Vec<ImportScript>,
-    /// Import in a template process before workers are forked. Accepted, without effect as yet.
+    /// Seconds to wait before anything else is done: the manager before this one died early.
+    pub delay: f64,
+    /// Import in a template process that workers are forked from, so that they share memory.
     pub preload: bool,
+    /// What the template imports, beside what workers have had to load.
+    pub preload_scripts: Vec<ImportScript>,
+    /// Watch the source files of all modules, and replace the workers when one changes.
+    pub reload: bool,
     /// What `ps` shows in place of the command line.
     pub display_name: Option<String>,
     /// Lines less serious than this (a number of `APLOG_*`) are not written.
@@ -130,7 +136,7 @@ pub struct Timers {
     pub startup_timeout: Option<f64>,
     /// A worker that is told to stop is forced out after this.
     pub shutdown_timeout: Option<f64>,
-    /// Accepted, without effect as yet.
+    /// Python's lock is not to be had for so long.
     pub deadlock_timeout: Option<f64>,
     /// Without any request for so long.
     pub inactivity_timeout: Option<f64>,
@@ -222,8 +228,8 @@ impl GroupConfig {
         if most == 0 || least > most || most > 10_000 {
             return Err(format!("processes: from {least} to {most} is no number of processes"));
         }
-        if self.threads == 0 {
-            return Err("threads: groups of service scripts (threads=0) are not supported".into());
+        if self.threads == 0 && self.import_scripts.is_empty() {
+            return Err("threads: a group of service scripts (threads=0) has no script".into());
         }
         if self.identity.uid == Some(0) {
             return Err("uid: a daemon process may not run as root".into());
@@ -244,6 +250,11 @@ impl GroupConfig {
             &self.descriptors;
         let named = [*shared_socket, *parent, *ready, *scoreboard].into_iter().flatten();
         named.chain(worker_sockets.iter().copied())
+    }
+
+    /// Whether the group runs service scripts and serves no requests.
+    pub fn is_service(&self) -> bool {
+        self.threads == 0
     }
 
     /// Whether the script of a request belongs into the main interpreter whatever its group.
@@ -271,7 +282,8 @@ impl GroupConfig {
             destroy_interpreters: python.destroy_interpreters,
             restrict_stdin: python.restrict_stdin,
             restrict_stdout: python.restrict_stdout,
-            restrict_signal: python.restrict_signal,
+            // A service script has the process for itself.
+            restrict_signal: python.restrict_signal && !self.is_service(),
             single_process: false,
             process_group: self.name.clone(),
             multithread: threads != 1,
@@ -306,7 +318,10 @@ impl Default for GroupConfig {
             application: None,
             sole: false,
             import_scripts: Vec::new(),
+            delay: 0.0,
             preload: false,
+            preload_scripts: Vec::new(),
+            reload: false,
             display_name: None,
             log_level: 6,
         }

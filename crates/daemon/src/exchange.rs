@@ -3,6 +3,7 @@
 
 use crate::connection::{Body as Part, Connection, would_block};
 use crate::log::Log;
+use crate::turn::Turn;
 use fastcgi::head::HeadWriter;
 use fastcgi::{Extensions, FileSpan, LogLevel, MAX_CONTENT, RecordType, encoder};
 use scoreboard::now;
@@ -19,6 +20,8 @@ pub(crate) struct FastCgiExchange<'a> {
     release: &'a Release<'a>,
     /// A connection that has to be looked after.
     kept: Option<Box<Connection>>,
+    /// Who answers: this exchange, or the worker that gives the request up.
+    turn: &'a Turn,
     log: &'a Log,
     facts: Facts,
     extensions: Extensions,
@@ -69,10 +72,12 @@ impl<'a> FastCgiExchange<'a> {
         mut connection: Box<Connection>,
         facts: Facts,
         log: &'a Log,
+        turn: &'a Turn,
         release: &'a Release<'a>,
     ) -> Self {
         let params = connection.wire.params();
         let extensions = Extensions::announced(params);
+        turn.begin(&connection, facts.from_module);
         let empty = matches!(params.get(b"CONTENT_LENGTH"), None | Some(b"0" | b""))
             && params.get(b"HTTP_TRANSFER_ENCODING").is_none();
         let input = match empty.then(|| connection.pass_over_body()) {
@@ -84,6 +89,7 @@ impl<'a> FastCgiExchange<'a> {
             connection: Some(connection),
             release,
             kept: None,
+            turn,
             log,
             facts,
             extensions,
@@ -98,7 +104,7 @@ impl<'a> FastCgiExchange<'a> {
 
     /// Answers with a status and nothing of the application's.
     pub(crate) fn fail(&mut self, status: u16) {
-        if self.answered {
+        if self.answered || !self.turn.take() {
             return self.cut();
         }
         let Some(connection) = self.connection.as_mut() else { return };
@@ -161,7 +167,11 @@ impl<'a> FastCgiExchange<'a> {
         let end = match output.then {
             Then::Flush => None,
             Then::End => Some(encoder::end_answer(connection.id(), 0)),
-            Then::Short => Some(encoder::end_answer(connection.id(), SHORT)),
+            Then::Short if self.facts.from_module => {
+                Some(encoder::end_answer(connection.id(), SHORT))
+            }
+            // Others might take it for complete: they see the connection end.
+            Then::Short => None,
         };
         let end = end.as_ref().map_or(&[][..], |end| &end[..]);
         match output.body {
@@ -194,6 +204,8 @@ impl Exchange for FastCgiExchange<'_> {
                 b"HTTPS" => secure = value.eq_ignore_ascii_case(b"on") || value == b"1",
                 // httpoxy: programs take it for their own proxy.
                 b"HTTP_PROXY" => {}
+                // nginx sends them beside those without the prefix, which alone are CGI's.
+                b"HTTP_CONTENT_TYPE" | b"HTTP_CONTENT_LENGTH" => {}
                 b"HTTP_HOST" => environ.set(Key::HttpHost, value),
                 b"HTTP_AUTHORIZATION" => environ.set(Key::HttpAuthorization, value),
                 b"HTTP_PROXY_AUTHORIZATION" => environ.set(Key::HttpProxyAuthorization, value),
@@ -260,6 +272,10 @@ impl Exchange for FastCgiExchange<'_> {
             self.cut();
             return Err(SendError::Disconnected);
         }
+        if !self.answered && !self.turn.take() {
+            self.cut();
+            return Err(SendError::Disconnected);
+        }
         self.answered = true;
         if let Err(why) = self.write(&output) {
             self.cut();
@@ -290,6 +306,7 @@ impl Exchange for FastCgiExchange<'_> {
 
     fn cut(&mut self) {
         if let Some(connection) = self.connection.take() {
+            self.turn.take();
             if self.facts.from_module && self.answered {
                 // The module then knows that the application broke off, and not this process. If it
                 // cannot hear it, the end of the connection says enough.

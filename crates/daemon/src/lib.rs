@@ -2,12 +2,14 @@
 //! over Unix sockets. It knows no Apache.
 //!
 //! [`config`] is what it is told, by Apache's supervisor or (`arguments`) by hand. `identity` is who it
-//! becomes. `group` is the manager: it fills each `slot` with a `worker`, hears from it by `message`, and
-//! sees what it does on the scoreboard (a crate of its own). In a worker the threads of `pool` take turns at each
-//! `connection`; `target` is which application a request is for, `exchange` what Python sees of it,
-//! `recycling` when the worker has had its time.
+//! becomes. `group` is the manager: it fills each `slot` with a `worker`, perhaps forked from a
+//! `template`, hears from it by `message`, and sees what it does on the scoreboard (a crate of its own). In
+//! a worker the threads of `pool` take turns at each `connection`; `target` is which application a request
+//! is for, `exchange` what Python sees of it, `turn` who answers it, `recycling` when the worker has had its time, `companion` a
+//! thread beside them. A `service` serves nobody.
 
 mod arguments;
+mod companion;
 pub mod config;
 mod connection;
 mod exchange;
@@ -19,9 +21,13 @@ mod pool;
 mod posix;
 mod program;
 mod recycling;
+mod reloader;
+mod service;
 mod slot;
 mod socket;
 mod target;
+mod template;
+mod turn;
 mod worker;
 
 pub use program::main;

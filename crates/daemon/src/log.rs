@@ -4,34 +4,23 @@
 use crate::posix;
 use scoreboard::now;
 use std::io::Write;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use wsgi::Level;
 
 /// The log of manager and workers.
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 pub(crate) struct Log {
     level: u8,
-    /// Whether a script failed to load since [`Log::forget_failures`].
-    complained: Arc<AtomicBool>,
 }
 
 const NAMES: [&str; 9] =
     ["emerg", "alert", "crit", "error", "warn", "notice", "info", "debug", "trace1"];
 
-/// How lines begin that say that a script could not be loaded.
-const FAILURES: [&[u8]; 4] = [b"WSGI0105", b"WSGI0107", b"WSGI0109", b"WSGI0035"];
-
 impl Log {
-    pub(crate) fn new(level: u8) -> Self {
-        Self { level, complained: Arc::default() }
+    pub(crate) const fn new(level: u8) -> Self {
+        Self { level }
     }
 
     pub(crate) fn write(&self, level: Level, line: &[u8]) {
-        // Whatever an application prints is an error too; only these codes say that a script failed.
-        if level <= Level::Error && FAILURES.iter().any(|code| line.starts_with(code)) {
-            self.complained.store(true, Ordering::Relaxed);
-        }
         if level as u8 > self.level {
             return;
         }
@@ -67,14 +56,6 @@ impl Log {
         record.push(b'\n');
         // Nobody is left to tell.
         let _ = std::io::stderr().write_all(&record);
-    }
-
-    pub(crate) fn forget_failures(&self) {
-        self.complained.store(false, Ordering::Relaxed);
-    }
-
-    pub(crate) fn has_failures(&self) -> bool {
-        self.complained.load(Ordering::Relaxed)
     }
 }
 

@@ -2,10 +2,11 @@
 //! other one is gone.
 #![forbid(unsafe_code)]
 
+use crate::posix;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::io::{self, IoSlice, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,6 +19,9 @@ pub(crate) struct Loaded {
     pub(crate) application_group: String,
     /// Its time of modification, in microseconds.
     pub(crate) modified: Option<i64>,
+    /// What requests call in it, where that is known: without it, it is of no use.
+    #[serde(default)]
+    pub(crate) callable: Option<String>,
 }
 
 /// From a worker.
@@ -32,6 +36,8 @@ pub(crate) enum Report {
     Stale(Loaded),
     /// It wants to be replaced.
     Replace { reason: Reason, detail: String },
+    /// From a template: the worker asked for is there.
+    Forked { pid: i32 },
 }
 
 /// To a worker.
@@ -40,6 +46,8 @@ pub(crate) enum Report {
 pub(crate) enum Order {
     /// Accept no more, serve what there is for so many seconds, leave.
     Finish { seconds: f64 },
+    /// To a template: fork a worker for this slot. Beside it comes the worker's end of its channel.
+    Fork { slot: usize, generation: u64 },
 }
 
 /// Why a worker is replaced.
@@ -83,21 +91,53 @@ impl Channel {
         self.stream.write_all(&line)
     }
 
+    /// An end that came from elsewhere.
+    pub(crate) fn of(socket: OwnedFd) -> Self {
+        Self { stream: socket.into(), received: Vec::new() }
+    }
+
+    /// Its socket, to be sent elsewhere.
+    pub(crate) fn into_socket(self) -> OwnedFd {
+        self.stream.into()
+    }
+
+    /// As [`Channel::send`], with a file.
+    pub(crate) fn send_with_file(
+        &self,
+        message: &impl Serialize,
+        file: BorrowedFd<'_>,
+    ) -> io::Result<()> {
+        let mut line = serde_json::to_vec(message)?;
+        line.push(b'\n');
+        posix::send_all(self.as_fd(), &mut [IoSlice::new(&line)], Some(file))
+    }
+
     /// Reads once, and gives what is complete; to be called when there is something to read.
     pub(crate) fn receive<M: DeserializeOwned>(&mut self) -> io::Result<Vec<M>> {
+        self.receive_with_file().map(|(messages, _)| messages)
+    }
+
+    /// The same, with a file that came along.
+    pub(crate) fn receive_with_file<M: DeserializeOwned>(
+        &mut self,
+    ) -> io::Result<(Vec<M>, Option<OwnedFd>)> {
         let mut bytes = [0; 4096];
-        let count = self.stream.read(&mut bytes)?;
-        if count == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
+        let (count, file) = match posix::receive_file(self.stream.as_fd(), &mut bytes) {
+            Ok((0, _)) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            // Nothing is here after all.
+            Err(why) if why.kind() == io::ErrorKind::WouldBlock => return Ok((Vec::new(), None)),
+            received => received?,
+        };
         self.received.extend(bytes.iter().take(count));
         let Some(end) = self.received.iter().rposition(|byte| *byte == b'\n') else {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), file));
         };
         let rest = self.received.split_off(end + 1);
         let lines = std::mem::replace(&mut self.received, rest);
         let lines = lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-        lines.map(|line| serde_json::from_slice(line).map_err(io::Error::from)).collect()
+        let messages: io::Result<Vec<M>> =
+            lines.map(|line| serde_json::from_slice(line).map_err(io::Error::from)).collect();
+        Ok((messages?, file))
     }
 
     /// The same end, for another thread that only sends.

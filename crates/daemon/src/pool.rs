@@ -14,6 +14,7 @@ use crate::message::{Channel, Loaded, Reason, Report};
 use crate::posix::{self, EPOLLIN, EPOLLONESHOT, Epoll};
 use crate::recycling::Recycling;
 use crate::target::Asked;
+use crate::turn::Turn;
 use host::{Host, ScriptFile, Served, Target};
 use scoreboard::{Record, now};
 use std::ffi::OsStr;
@@ -22,9 +23,9 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use wsgi::Level;
 
 /// What the threads of a worker share.
@@ -43,6 +44,12 @@ pub(crate) struct Pool {
     draining: AtomicBool,
     channel: Mutex<Channel>,
     loaded: Mutex<Vec<Loaded>>,
+    /// Whose turn it is to answer, by thread.
+    turns: Vec<Turn>,
+    /// When somebody last got Python's lock just to see whether it is to be had: microseconds since
+    /// `started`, by a clock that nobody sets.
+    last_turn: AtomicU64,
+    started: Instant,
     /// Wakes the main thread when a connection is gone while draining.
     nudge: PipeWriter,
 }
@@ -69,6 +76,7 @@ impl Pool {
     ) -> io::Result<(Self, PipeReader)> {
         let (nudged, nudge) = io::pipe()?;
         let recycling = Recycling::new(&config.timers, config.threads);
+        let turns = (0..config.threads).map(|_| Turn::default()).collect();
         let pool = Self {
             config,
             host,
@@ -82,6 +90,9 @@ impl Pool {
             draining: AtomicBool::new(false),
             channel: Mutex::new(channel),
             loaded: Mutex::default(),
+            turns,
+            last_turn: AtomicU64::new(0),
+            started: Instant::now(),
             nudge,
         };
         Ok((pool, nudged))
@@ -114,6 +125,41 @@ impl Pool {
             }
         }
         idle.into_iter().for_each(|connection| self.close(connection));
+    }
+
+    /// `deadlock-timeout` in seconds, where it is on.
+    pub(crate) fn deadlock_timeout(&self) -> Option<f64> {
+        self.config.timers.deadlock_timeout.filter(|seconds| *seconds > 0.0)
+    }
+
+    /// How often somebody looks whether Python's lock is to be had.
+    pub(crate) fn deadlock_tick(&self) -> Option<Duration> {
+        let limit = self.deadlock_timeout()?;
+        Some(Duration::from_secs_f64((limit / 10.0).clamp(0.1, 30.0)))
+    }
+
+    /// Takes Python's lock and gives it back, and notes that it was to be had.
+    pub(crate) fn take_turn(&self) {
+        if self.host.take_turn() {
+            let passed = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
+            self.last_turn.store(passed, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether nobody has got Python's lock for `deadlock-timeout`.
+    pub(crate) fn is_deadlocked(&self) -> bool {
+        let last = Duration::from_micros(self.last_turn.load(Ordering::Relaxed));
+        let waited = self.started.elapsed().saturating_sub(last);
+        self.deadlock_timeout().is_some_and(|limit| waited.as_secs_f64() > limit)
+    }
+
+    /// Answers every request that has no answer yet with `status`; `why` goes to the log.
+    pub(crate) fn give_up(&self, status: u16, why: &str) {
+        for (thread, _, line) in self.record.busy_threads() {
+            if let Some(turn) = self.turns.get(thread) {
+                turn.give_up(status, format!("{line}: {why}").as_bytes());
+            }
+        }
     }
 
     /// Whether every connection is gone.
@@ -288,7 +334,9 @@ impl Pool {
         let uri = params.get(b"REQUEST_URI").or_else(|| params.get(b"SCRIPT_NAME"));
         let line =
             [params.get(b"REQUEST_METHOD").unwrap_or_default(), b" ", uri.unwrap_or_default()];
-        self.record.begin(thread, line, now());
+        let time = now();
+        self.record.begin(thread, line, time, asked.is_activity);
+        self.recycling.before_request(time);
         let _ended = Ended { pool: self, thread };
         let release = |connection, complete| {
             if complete {
@@ -298,7 +346,8 @@ impl Pool {
             None
         };
         let facts = asked.facts(&self.config);
-        let mut exchange = FastCgiExchange::new(connection, facts, &self.log, &release);
+        let turn = self.turns.get(thread)?;
+        let mut exchange = FastCgiExchange::new(connection, facts, &self.log, turn, &release);
         if self.waited_too_long(&asked) {
             self.log.write(Level::Warning, b"a request waited longer than queue-timeout; 504");
             exchange.fail(504);
@@ -306,8 +355,13 @@ impl Pool {
         }
         let loaded = Loaded {
             path: Path::new(OsStr::from_bytes(&asked.script)).to_owned(),
-            application_group: String::from_utf8_lossy(&asked.application_group).into_owned(),
+            application_group: if self.config.main_interpreter() {
+                String::new()
+            } else {
+                String::from_utf8_lossy(&asked.application_group).into_owned()
+            },
             modified: asked.modified,
+            callable: Some(String::from_utf8_lossy(&asked.callable).into_owned()),
         };
         let target = Target {
             script: ScriptFile {

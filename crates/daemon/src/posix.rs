@@ -13,7 +13,8 @@ use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::time::Duration;
 
 pub(crate) use libc::{
-    EPOLLIN, EPOLLONESHOT, SIGCHLD, SIGINT, SIGKILL, SIGTERM, SIGUSR1, SIGWINCH, SIGXCPU,
+    EPOLLIN, EPOLLONESHOT, SIGCHLD, SIGHUP, SIGINT, SIGKILL, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH,
+    SIGXCPU,
 };
 
 fn check(result: libc::c_int) -> io::Result<libc::c_int> {
@@ -97,6 +98,12 @@ impl AsFd for Signals {
     }
 }
 
+/// From now on this signal does nothing; programs that Python starts have it by default all the same.
+pub(crate) fn ignore(number: i32) {
+    // SAFETY: SIG_IGN is always a valid disposition.
+    unsafe { libc::signal(number, libc::SIG_IGN) };
+}
+
 /// Gives a signal back what it does by default.
 pub(crate) fn unwatch(number: i32) {
     // SAFETY: SIG_DFL is always a valid disposition.
@@ -110,6 +117,41 @@ pub(crate) fn fork() -> io::Result<Option<i32>> {
     // SAFETY: only the manager calls it, which has one thread, so that the copy may do anything.
     let pid = check(unsafe { libc::fork() })?;
     Ok((pid != 0).then_some(pid))
+}
+
+/// Makes a copy of this process that is nobody's child for a moment, and then that of the nearest ancestor
+/// that [`adopt_orphans`]. `None` in the copy, its pid here.
+pub(crate) fn fork_away() -> io::Result<Option<i32>> {
+    let (mut answer, question) = io::pipe()?;
+    // SAFETY: the caller has one thread, or (CPython around it) none that matters in the copy. The process
+    // in between only makes system calls.
+    unsafe {
+        let between = check(libc::fork())?;
+        if between == 0 {
+            let pid = libc::fork();
+            if pid == 0 {
+                return Ok(None);
+            }
+            let bytes = pid.to_ne_bytes();
+            libc::write(question.as_raw_fd(), bytes.as_ptr().cast(), bytes.len());
+            libc::_exit(0);
+        }
+        drop(question);
+        let mut bytes = [0; 4];
+        let told = io::Read::read_exact(&mut answer, &mut bytes);
+        libc::waitpid(between, ptr::null_mut(), 0);
+        told?;
+        match i32::from_ne_bytes(bytes) {
+            -1 => Err(io::ErrorKind::OutOfMemory.into()),
+            pid => Ok(Some(pid)),
+        }
+    }
+}
+
+/// Orphaned descendants become children of this process.
+pub(crate) fn adopt_orphans() {
+    // SAFETY: takes numbers.
+    unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1 as libc::c_ulong) };
 }
 
 /// Has the kernel send this signal when the process that forked us is gone.
@@ -132,12 +174,12 @@ pub(crate) fn kill(pid: i32, signal: i32) {
     }
 }
 
-/// How this child ended, if it has.
-pub(crate) fn reap(pid: i32) -> Option<ExitStatus> {
+/// A child that has ended, and how.
+pub(crate) fn reap() -> Option<(i32, ExitStatus)> {
     let mut status = 0;
     // SAFETY: `status` has room for what waitpid writes.
-    let done = unsafe { libc::waitpid(pid, &raw mut status, libc::WNOHANG) };
-    (done == pid).then(|| ExitStatus::from_raw(status))
+    let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) };
+    (pid > 0).then(|| (pid, ExitStatus::from_raw(status)))
 }
 
 /// Waits until one of the descriptors is readable or closed; says which are.
@@ -480,6 +522,13 @@ pub(crate) fn send_all(
         }
     }
     Ok(())
+}
+
+/// Sends all of the pieces to a socket that another thread owns, and does not close before it has been told
+/// to by way of the caller.
+pub(crate) fn send_to(socket: RawFd, pieces: &mut [IoSlice<'_>]) -> io::Result<()> {
+    // SAFETY: open for the time of the call, by the caller's promise.
+    send_all(unsafe { BorrowedFd::borrow_raw(socket) }, pieces, None)
 }
 
 /// An epoll instance: what several threads wait on, one of them woken for each event, the one that

@@ -8,12 +8,14 @@ use crate::identity;
 use crate::log::Log;
 use crate::posix;
 use crate::socket;
+use crate::template;
 use crate::worker;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{OwnedFd, RawFd};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 use wsgi::Level;
 
 /// Something is wrong with the command line or the configuration.
@@ -59,14 +61,16 @@ pub fn main() -> ExitCode {
 
 fn run(config: GroupConfig, sockets: Sockets, file: Option<PathBuf>) -> ExitCode {
     let log = Log::new(config.log_level);
+    std::thread::sleep(Duration::from_secs_f64(config.delay.clamp(0.0, 60.0)));
     let manager = std::process::id();
     let started = identity::assume(&config, &log).and_then(|()| {
-        Group::new(config.clone(), log.clone(), sockets)
+        Group::new(config.clone(), log, sockets)
             .and_then(Group::run)
             .map_err(|why| format!("cannot manage the group: {why}"))
     });
     let outcome = match started {
-        Ok(Outcome::Worker(seat)) => worker::run(*seat),
+        Ok(Outcome::Worker(seat)) => worker::run(*seat, None),
+        Ok(Outcome::Template(seat)) => template::run(*seat),
         Ok(Outcome::Stopped) => ExitCode::SUCCESS,
         Err(why) => {
             log.write(Level::Critical, format!("daemon '{}' {why}", config.name).as_bytes());

@@ -54,22 +54,27 @@ impl Recycling {
         self.has_loaded.store(true, Ordering::Relaxed);
     }
 
+    /// Notes that a request begins; the first one starts the clock of `startup-timeout`.
+    pub(crate) fn before_request(&self, time: u64) {
+        if self.timers.startup_timeout.is_some() && self.first_request.load(Ordering::Relaxed) == 0
+        {
+            self.first_request.store(time, Ordering::Relaxed);
+        }
+    }
+
     /// Whether the time has come, seen after a request.
     pub(crate) fn after_request(
         &self,
         served: u64,
         record: &Record<'_>,
     ) -> Option<(Reason, String)> {
-        let time = now();
-        if served == 1 {
-            self.first_request.store(time, Ordering::Relaxed);
-        }
         if let Some(most) = self.most_requests
             && served >= most
         {
             return Some((Reason::MaximumRequests, format!("it has served {served} requests")));
         }
         let most = self.timers.maximum_memory?;
+        let time = now();
         let before = self.measured.load(Ordering::Relaxed);
         if time.saturating_sub(before) < MEASURE {
             return None;

@@ -21,6 +21,8 @@ pub(crate) struct Asked {
     pub(crate) queued: Option<u64>,
     /// What is written to the log, where that is not the group's own level.
     pub(crate) log_level: Option<u8>,
+    /// Whether the request keeps the worker from being idle (`WSGIIgnoreActivity`).
+    pub(crate) is_activity: bool,
     wants_body: bool,
     from_module: bool,
 }
@@ -28,7 +30,8 @@ pub(crate) struct Asked {
 impl Asked {
     /// Reads them; the application of `config`, if it has one, goes before what they name.
     pub(crate) fn read(params: Params<'_>, config: &GroupConfig) -> Self {
-        let mut asked = Self { reloading: true, wants_body: true, ..Self::default() };
+        let mut asked =
+            Self { reloading: true, wants_body: true, is_activity: true, ..Self::default() };
         let mut filename: &[u8] = &[];
         for (name, value) in params {
             match name {
@@ -39,6 +42,7 @@ impl Asked {
                 b"mod_wsgi.x-modified" => asked.modified = number(value),
                 b"mod_wsgi.x-reloading" => asked.reloading = value != b"0",
                 b"mod_wsgi.x-header-only" => asked.wants_body = value != b"1",
+                b"mod_wsgi.x-ignore-activity" => asked.is_activity = value != b"1",
                 b"mod_wsgi.x-log-level" => asked.log_level = number(value),
                 b"mod_wsgi.callable_object" => asked.callable = value.to_vec(),
                 b"mod_wsgi.application_group" => asked.application_group = value.to_vec(),

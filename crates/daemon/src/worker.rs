@@ -1,12 +1,17 @@
 //! A worker process: Python on the main thread, others that serve, and how both end.
 #![forbid(unsafe_code)]
 
+use crate::companion::Companion;
 use crate::config::GroupConfig;
 use crate::identity;
 use crate::log::Log;
 use crate::message::{Channel, Loaded, Order, Reason, Report};
 use crate::pool::Pool;
-use crate::posix::{self, SIGCHLD, SIGINT, SIGKILL, SIGTERM, SIGUSR1, SIGWINCH, SIGXCPU, Signals};
+use crate::posix::{
+    self, SIGCHLD, SIGHUP, SIGINT, SIGKILL, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH, SIGXCPU, Signals,
+};
+use crate::reloader::Reloader;
+use crate::service;
 use crate::target::modified;
 use host::{Host, ScriptFile, Target};
 use scoreboard::{Field, Record, State, now};
@@ -39,15 +44,65 @@ const TICK: Duration = Duration::from_secs(1);
 /// How often connections are looked at while draining.
 const SWEEP: Duration = Duration::from_millis(100);
 
-/// Lives a worker's life in this process.
-pub(crate) fn run(seat: Seat) -> ! {
+/// Python that has been started, and the scripts it has loaded.
+pub(crate) struct Prepared {
+    pub(crate) host: Host,
+    scripts: Vec<Loaded>,
+    failed: bool,
+}
+
+impl Prepared {
+    /// Starts Python in this process.
+    pub(crate) fn start(config: &GroupConfig, log: &Log) -> Result<Self, String> {
+        let host = Host::start(config.host_options(), Arc::new(*log))
+            .map_err(|why| format!("WSGI0036: Python cannot be started in this process: {why}"))?;
+        Ok(Self { host, scripts: Vec::new(), failed: false })
+    }
+
+    /// Whether a script did not load.
+    pub(crate) const fn failed(&self) -> bool {
+        self.failed
+    }
+
+    /// Loads what the configuration and `scripts` say, and is not loaded already.
+    pub(crate) fn import(&mut self, config: &GroupConfig, scripts: Vec<Loaded>) {
+        for mut script in scripts {
+            let same = |other: &Loaded| {
+                other.path == script.path && other.application_group == script.application_group
+            };
+            // Nobody has to hear of a script that was deleted.
+            if self.scripts.iter().any(same) || !script.path.is_file() {
+                continue;
+            }
+            script.modified = modified(&script.path);
+            let loaded = self.host.preload(&Target {
+                script: ScriptFile {
+                    path: script.path.as_os_str().as_bytes(),
+                    modified: script.modified,
+                    reloading: false,
+                    case_sensitive: config.python.case_sensitive,
+                },
+                callable: script.callable.as_deref().unwrap_or_default().as_bytes(),
+                application_group: script.application_group.as_bytes(),
+                main_interpreter: config.main_interpreter(),
+            });
+            self.failed |= !loaded;
+            if loaded {
+                self.scripts.push(script);
+            }
+        }
+    }
+}
+
+/// Lives a worker's life in this process, with Python `prepared` or still to be started.
+pub(crate) fn run(seat: Seat, prepared: Option<Prepared>) -> ! {
     // Python may be stuck in an import when the manager dies.
     posix::die_with_parent(SIGKILL);
     if std::os::unix::process::parent_id() != seat.manager {
         posix::exit_now(1);
     }
-    let log = seat.log.clone();
-    match live(seat) {
+    let log = seat.log;
+    match live(seat, prepared) {
         Ok(()) => posix::exit_now(0),
         Err(why) => {
             log.write(Level::Critical, why.as_bytes());
@@ -56,32 +111,37 @@ pub(crate) fn run(seat: Seat) -> ! {
     }
 }
 
-fn live(seat: Seat) -> Result<(), String> {
+fn live(seat: Seat, prepared: Option<Prepared>) -> Result<(), String> {
     let Seat { config, log, record, mut channel, sockets, warm_up, manager: _ } = seat;
     record.set(Field::Pid, std::process::id().into());
     let failed = |what: &'static str| move |why: io::Error| format!("cannot {what}: {why}");
-    let signals = Signals::watch(&SIGNALS).map_err(failed("watch signals"))?;
     // Applications wait for their own children.
     posix::unwatch(SIGCHLD);
     posix::unwatch(SIGWINCH);
     identity::limit(&config.limits, &config.timers, &log);
-    let host = Host::start(config.host_options(), Arc::new(log.clone()))
-        .map_err(|why| format!("WSGI0036: Python cannot be started in this process: {why}"))?;
-    log.forget_failures();
-    let scripts = import_all(&host, &config, warm_up);
-    let imports_failed = log.has_failures();
+    if config.is_service() {
+        SIGNALS.into_iter().for_each(posix::unwatch);
+        return service::run(&config, &log, channel);
+    }
+    let signals = Signals::watch(&SIGNALS).map_err(failed("watch signals"))?;
+    [SIGHUP, SIGUSR2].into_iter().for_each(posix::ignore);
+    let mut prepared = match prepared {
+        Some(prepared) => prepared,
+        None => Prepared::start(&config, &log)?,
+    };
+    prepared.import(&config, named_scripts(&config));
+    prepared.import(&config, warm_up);
+    let Prepared { host, scripts, failed: imports_failed } = prepared;
 
     let listeners = sockets.into_iter().map(UnixListener::from).collect();
     let sender = channel.sender().map_err(failed("share the channel to the manager"))?;
     let (pool, nudged) = Pool::new(config, host, log, record, listeners, sender)
         .map_err(failed("make the pool of threads"))?;
     let pool = Arc::new(pool);
-    if !imports_failed {
-        scripts.into_iter().for_each(|loaded| {
-            pool.recycling.loaded();
-            pool.note_loaded(loaded);
-        });
-    }
+    scripts.into_iter().for_each(|loaded| {
+        pool.recycling.loaded();
+        pool.note_loaded(loaded);
+    });
     let (stop, go_on) = io::pipe().map_err(failed("make a pipe"))?;
     let threads = start_threads(&pool).map_err(failed("start a thread"))?;
     pool.listen(&stop).map_err(failed("listen"))?;
@@ -89,10 +149,12 @@ fn live(seat: Seat) -> Result<(), String> {
     pool.tell(&Report::Ready { failed: imports_failed });
     posix::die_with_parent(SIGTERM);
 
+    let companions = companions(&pool).map_err(failed("start a thread"))?;
     let seconds = watch(&pool, &signals, &mut channel);
     pool.record.set_own_state(std::process::id(), State::Leaving);
     let drained = drain(&pool, &signals, &mut channel, nudged, seconds);
     fear(&pool);
+    drop(companions);
     if drained {
         drop(go_on);
         for thread in threads {
@@ -104,44 +166,42 @@ fn live(seat: Seat) -> Result<(), String> {
     Ok(())
 }
 
-/// Loads what the configuration and the predecessors say; gives what was loaded.
-fn import_all(host: &Host, config: &GroupConfig, warm_up: Vec<Loaded>) -> Vec<Loaded> {
-    let imports =
-        config.import_scripts.iter().map(|script| (&script.path, &script.application_group));
-    let none = String::new();
-    let fixed = config.application.iter().map(|application| (&application.script, &none));
-    let mut scripts: Vec<_> = imports
-        .chain(fixed)
-        .map(|(path, group)| Loaded {
-            path: path.clone(),
-            application_group: group.clone(),
-            modified: None,
-        })
-        .collect();
-    for loaded in warm_up {
-        let same = |other: &Loaded| {
-            other.path == loaded.path && other.application_group == loaded.application_group
+/// What the configuration has every worker load.
+fn named_scripts(config: &GroupConfig) -> Vec<Loaded> {
+    let imports = config
+        .import_scripts
+        .iter()
+        .map(|script| (script.path.clone(), script.application_group.clone(), None));
+    let fixed = config.application.iter().map(|application| {
+        (application.script.clone(), String::new(), Some(application.callable.clone()))
+    });
+    let loaded = |(path, application_group, callable)| Loaded {
+        path,
+        application_group,
+        modified: None,
+        callable,
+    };
+    imports.chain(fixed).map(loaded).collect()
+}
+
+/// The threads that watch Python, where the configuration wants them.
+fn companions(pool: &Arc<Pool>) -> io::Result<Vec<Companion>> {
+    let mut companions = Vec::new();
+    if let Some(tick) = pool.deadlock_tick() {
+        let watched = Arc::clone(pool);
+        companions.push(Companion::start("wsgi-watchdog", tick, move || watched.take_turn())?);
+    }
+    if pool.config.reload {
+        let watched = Arc::clone(pool);
+        let mut reloader = Reloader::default();
+        let act = move || {
+            for changed in reloader.look(watched.host.module_files()) {
+                watched.tell(&Report::Stale(changed));
+            }
         };
-        // Nobody has to hear of a script that was deleted.
-        if loaded.path.is_file() && !scripts.iter().any(same) {
-            scripts.push(loaded);
-        }
+        companions.push(Companion::start("wsgi-reloader", TICK, act)?);
     }
-    for script in &mut scripts {
-        script.modified = modified(&script.path);
-        host.preload(&Target {
-            script: ScriptFile {
-                path: script.path.as_os_str().as_bytes(),
-                modified: script.modified,
-                reloading: false,
-                case_sensitive: config.python.case_sensitive,
-            },
-            callable: b"application",
-            application_group: script.application_group.as_bytes(),
-            main_interpreter: config.main_interpreter(),
-        });
-    }
-    scripts
+    Ok(companions)
 }
 
 fn start_threads(pool: &Arc<Pool>) -> io::Result<Vec<JoinHandle<()>>> {
@@ -175,6 +235,7 @@ fn watch(pool: &Pool, signals: &Signals, channel: &mut Channel) -> f64 {
         timers.startup_timeout,
     ];
     let tick = ticks.iter().flatten().any(|seconds| *seconds > 0.0).then_some(TICK);
+    let tick = tick.into_iter().chain(pool.deadlock_tick()).min();
     loop {
         let ready = posix::wait_readable(&[signals.as_fd(), channel.as_fd()], tick);
         for signal in signals.take(&SIGNALS) {
@@ -199,12 +260,32 @@ fn watch(pool: &Pool, signals: &Signals, channel: &mut Channel) -> f64 {
                 }
             }
         }
+        if pool.is_deadlocked() {
+            end_deadlocked(pool);
+        }
         if tick.is_some()
             && let Some((reason, detail)) = pool.recycling.by_the_clock(&pool.record)
         {
             pool.retire(reason, detail);
         }
     }
+}
+
+/// Nothing of Python can be waited for any more. The manager starts another worker, and requests of which
+/// nothing has been answered can be sent there.
+fn end_deadlocked(pool: &Pool) -> ! {
+    let limit = pool.deadlock_timeout().unwrap_or_default();
+    let requests: Vec<_> = pool.record.requests().into_iter().map(|(_, line)| line).collect();
+    let serving = match requests.as_slice() {
+        [] => String::new(),
+        lines => format!("; it serves {}", lines.join(", ")),
+    };
+    let line = format!(
+        "no thread of this worker gets Python's lock, and has not for {limit} s (deadlock-timeout); it is \
+         ended{serving}"
+    );
+    pool.log.write(Level::Error, line.as_bytes());
+    posix::exit_now(1)
 }
 
 /// Accepts no more and waits for what is being served; whether all of it has been.
@@ -226,6 +307,12 @@ fn drain(
                 None => "leaving although a connection is open".to_owned(),
             };
             pool.log.write(Level::Warning, line.as_bytes());
+            let (status, why) = if left.is_zero() {
+                (503, "the worker had to leave before it was served")
+            } else {
+                (504, "it took longer than request-timeout; its worker leaves")
+            };
+            pool.give_up(status, why);
             return false;
         }
         let step = left.min(SWEEP);
@@ -241,7 +328,8 @@ fn drain(
         if ready.get(2) == Some(&true) {
             match channel.receive() {
                 Ok(orders) => {
-                    for Order::Finish { seconds } in orders {
+                    for order in orders {
+                        let Order::Finish { seconds } = order else { continue };
                         let sooner =
                             Instant::now() + Duration::from_secs_f64(seconds.clamp(0.0, 1e9));
                         deadline = deadline.min(sooner);
@@ -259,7 +347,7 @@ fn fear(pool: &Arc<Pool>) {
     let Some(seconds) = pool.config.timers.shutdown_timeout.filter(|seconds| *seconds > 0.0) else {
         return;
     };
-    let log = pool.log.clone();
+    let log = pool.log;
     let record = pool.record;
     let end = move || {
         thread::sleep(Duration::from_secs_f64(seconds));

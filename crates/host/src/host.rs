@@ -20,9 +20,9 @@ use wsgi::{Exchange, Level};
 
 /// The Python side of this process.
 pub struct Host {
-    options: HostOptions,
-    log: SharedLog,
-    main: Arc<Interpreter>,
+    pub(crate) options: HostOptions,
+    pub(crate) log: SharedLog,
+    pub(crate) main: Arc<Interpreter>,
     /// By application group; the empty name is the main interpreter.
     interpreters: RwLock<HashMap<Box<[u8]>, Arc<Interpreter>>>,
     creating: Mutex<()>,
@@ -87,19 +87,7 @@ impl Host {
 
     /// Serves one request. The calling thread must not hold any interpreter.
     pub fn serve(&self, target: &Target<'_>, exchange: &mut dyn Exchange) -> Served {
-        struct Active<'a>(&'a AtomicUsize);
-        impl Drop for Active<'_> {
-            fn drop(&mut self) {
-                self.0.fetch_sub(1, Ordering::SeqCst);
-            }
-        }
-        // Counted before looking, as `stop` says that it stops before it counts: one of them sees the
-        // other.
-        self.active.fetch_add(1, Ordering::SeqCst);
-        let _active = Active(&self.active);
-        if self.stopping.load(Ordering::SeqCst) {
-            return Served::Failed(503);
-        }
+        let Some(_active) = self.enter() else { return Served::Failed(503) };
         let Some(interpreter) = self.interpreter(target) else {
             let group = String::from_utf8_lossy(target.application_group);
             let line =
@@ -111,11 +99,20 @@ impl Host {
     }
 
     /// Loads a script before the first request needs it, as that request would; what goes wrong is
-    /// logged, and tried again then.
-    pub fn preload(&self, target: &Target<'_>) {
-        if let Some(interpreter) = self.interpreter(target) {
-            preload(&interpreter, &self.options.process_group, target, &*self.log);
-        }
+    /// logged, and tried again then. Says whether it is loaded.
+    pub fn preload(&self, target: &Target<'_>) -> bool {
+        self.interpreter(target).is_some_and(|interpreter| {
+            preload(&interpreter, &self.options.process_group, target, &*self.log)
+        })
+    }
+
+    /// Keeps Python from being finalised as long as the guard lives; `None` once it is being.
+    pub(crate) fn enter(&self) -> Option<Active<'_>> {
+        // Counted before looking, as `stop` says that it stops before it counts: one of them sees the
+        // other.
+        self.active.fetch_add(1, Ordering::SeqCst);
+        let active = Active(&self.active);
+        (!self.stopping.load(Ordering::SeqCst)).then_some(active)
     }
 
     /// How many requests are being served.
@@ -214,7 +211,7 @@ impl Host {
         }
     }
 
-    fn interpreter(&self, target: &Target<'_>) -> Option<Arc<Interpreter>> {
+    pub(crate) fn interpreter(&self, target: &Target<'_>) -> Option<Arc<Interpreter>> {
         if target.main_interpreter || target.application_group.is_empty() {
             self.adopt(target.application_group);
             return Some(Arc::clone(&self.main));
@@ -265,12 +262,23 @@ impl Host {
         }
     }
 
-    fn table(&self) -> std::sync::RwLockReadGuard<'_, HashMap<Box<[u8]>, Arc<Interpreter>>> {
+    pub(crate) fn table(
+        &self,
+    ) -> std::sync::RwLockReadGuard<'_, HashMap<Box<[u8]>, Arc<Interpreter>>> {
         self.interpreters.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn table_mut(&self) -> std::sync::RwLockWriteGuard<'_, HashMap<Box<[u8]>, Arc<Interpreter>>> {
         self.interpreters.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Somebody uses Python.
+pub(crate) struct Active<'a>(&'a AtomicUsize);
+
+impl Drop for Active<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

@@ -3,8 +3,8 @@
 //! [`Host`] is one process' Python. It serves requests that come as a [`wsgi::Exchange`] and never
 //! learns which transport is behind it: `serve` is the gateway of PEP 3333, `request` its rules about
 //! answers, `objects` what the application holds in its hands, `script` how its file is loaded, `room`
-//! how an interpreter is prepared, `cpython` the C API made safe, `lease` the request lent through
-//! Python.
+//! how an interpreter is prepared, `upkeep` what a process asks beside serving, `cpython` the C API made
+//! safe, `lease` the request lent through Python.
 
 mod cpython;
 mod environ;
@@ -19,6 +19,8 @@ mod request;
 mod room;
 mod script;
 mod serve;
+
+mod upkeep;
 mod yielding;
 
 pub use host::{BUILT_FOR, Host, PYTHON_VERSION, StartError};

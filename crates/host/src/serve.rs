@@ -102,12 +102,79 @@ pub(crate) fn preload(
     process_group: &str,
     target: &Target<'_>,
     log: &dyn ServerLog,
-) {
-    let Some(attachment) = interpreter.attach() else { return };
+) -> bool {
+    let Some(attachment) = interpreter.attach() else { return false };
     let place = Place { application_group: &interpreter.name, process_group };
     let log = |level, line: &str| log.log(level, line.as_bytes());
-    // It has been logged; the first request tries again.
-    let _ = load(attachment.py(), interpreter, &place, &target.script, &log);
+    let Ok(module) = load(attachment.py(), interpreter, &place, &target.script, &log) else {
+        return false;
+    };
+    if target.callable.is_empty() {
+        return true;
+    }
+    match find_application(&module, target) {
+        Ok(Some(_)) => true,
+        Ok(None) => false,
+        Err(line) => {
+            log(Level::Error, &line);
+            false
+        }
+    }
+}
+
+/// The callable, or the line that says why there is none; `None` when memory is exhausted.
+fn find_application<'py>(
+    module: &Object<'py>,
+    target: &Target<'_>,
+) -> std::result::Result<Option<Object<'py>>, String> {
+    let name = module.py().latin1(target.callable);
+    match name.and_then(|name| module.item(&name)) {
+        Ok(Some(application)) if application.is_callable() => Ok(Some(application)),
+        Err(raised) => {
+            raised.clear();
+            Ok(None)
+        }
+        Ok(found) => {
+            let script = String::from_utf8_lossy(target.script.path);
+            let name = String::from_utf8_lossy(target.callable);
+            let what = match found {
+                None => "does not contain WSGI application".to_owned(),
+                Some(object) => {
+                    let kind = object.type_name();
+                    format!("has a {kind}, which cannot be called, for WSGI application")
+                }
+            };
+            Err(format!(
+                "WSGI0089: [script {script}] Target WSGI script '{script}' {what} '{name}'."
+            ))
+        }
+    }
+}
+
+/// Runs a script to its end; leaving by `SystemExit` is no failure.
+pub(crate) fn run_service(
+    interpreter: &Interpreter,
+    process_group: &str,
+    target: &Target<'_>,
+    log: &dyn ServerLog,
+) {
+    let Some(attachment) = interpreter.attach() else { return };
+    let script = String::from_utf8_lossy(target.script.path);
+    let place = Place { application_group: &interpreter.name, process_group };
+    let line = format!("[script {script}] Running service script '{script}' in {place}.");
+    log.log(Level::Info, line.as_bytes());
+    let run = interpreter.room.scripts.module(attachment.py(), &target.script, |_| {}, |_| {});
+    let Err(why) = run else { return };
+    let (headline, exception) = why.headline(&script);
+    if exception.is_some_and(|exception| exception.is(ExceptionKind::SystemExit)) {
+        return;
+    }
+    log.log(Level::Error, headline.as_bytes());
+    if let Some(exception) = exception {
+        failure::report(exception, &script, &place, &mut |level, line| {
+            log.log(level, line.as_bytes());
+        });
+    }
 }
 
 /// The script's module dict, or the status that tells why there is none.
@@ -175,26 +242,10 @@ impl<'py> Gateway<'_, 'py> {
         module: &Object<'py>,
         lease: &Lease,
     ) -> std::result::Result<Object<'py>, u16> {
-        let name = self.py.latin1(self.target.callable);
-        match name.and_then(|name| module.item(&name)) {
-            Ok(Some(application)) if application.is_callable() => Ok(application),
-            Err(raised) => {
-                raised.clear();
-                Err(500)
-            }
-            Ok(found) => {
-                let script = self.script_name();
-                let name = String::from_utf8_lossy(self.target.callable);
-                let what = match found {
-                    None => "does not contain WSGI application".to_owned(),
-                    Some(object) => {
-                        let kind = object.type_name();
-                        format!("has a {kind}, which cannot be called, for WSGI application")
-                    }
-                };
-                let line = format!(
-                    "WSGI0089: [script {script}] Target WSGI script '{script}' {what} '{name}'."
-                );
+        match find_application(module, self.target) {
+            Ok(Some(application)) => Ok(application),
+            Ok(None) => Err(500),
+            Err(line) => {
                 self.log(lease, Level::Error, &line);
                 Err(500)
             }

@@ -193,8 +193,8 @@ impl Record<'_> {
         format!("worker {pid} {how}{serving}")
     }
 
-    /// Notes that a thread begins a request.
-    pub fn begin(&self, thread: usize, line: [&[u8]; 3], now: u64) {
+    /// Notes that a thread begins a request; `active` ones keep the worker from being idle.
+    pub fn begin(&self, thread: usize, line: [&[u8]; 3], now: u64, active: bool) {
         let Some((time, text)) = self.line(thread) else { return };
         let mut bytes = [0_u8; LINE_BYTES];
         let mut length = 0;
@@ -214,7 +214,9 @@ impl Record<'_> {
             }
         }
         time.store(now, Ordering::Release);
-        self.set(Field::LastRequest, now);
+        if active {
+            self.set(Field::LastRequest, now);
+        }
     }
 
     /// Notes that it has ended; how many this worker has served.
@@ -283,13 +285,13 @@ mod tests {
         let words = words(2, 3);
         let board = Scoreboard::new(&words, 2, 3);
         let (old, new) = (board.record(1, 4), board.record(1, 5));
-        old.begin(2, [b"GET", b" ", &[b'/'; 300]], 7);
+        old.begin(2, [b"GET", b" ", &[b'/'; 300]], 7, true);
         assert_eq!(old.requests(), [(7, format!("GET {}", "/".repeat(116)))]);
         assert_eq!((old.is_busy(), new.is_busy()), (true, false));
         assert_eq!(old.end(2), 1);
         assert_eq!((old.is_busy(), old.requests().len()), (false, 0));
         // A shorter line after a longer one.
-        old.begin(2, [b"GET", b" ", b"/a\nb"], 9);
+        old.begin(2, [b"GET", b" ", b"/a\nb"], 9, true);
         assert_eq!(old.requests(), [(9, "GET /a\\nb".to_owned())]);
         assert_eq!((old.since(2), old.since(1)), (9, 0));
     }
@@ -302,7 +304,7 @@ mod tests {
         record.set(Field::Pid, 7);
         record.set_state(State::Ready);
         assert!(board.is_ready(0) && board.ended(0, 0).is_none());
-        record.begin(0, [b"GET", b" ", b"/"], 3);
+        record.begin(0, [b"GET", b" ", b"/"], 3, true);
         record.bury(11, 100);
         assert!(!board.is_ready(0) && board.ended(0, 101).is_none());
         let obituary = board.ended(0, 100).map(|record| record.obituary());

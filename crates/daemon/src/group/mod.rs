@@ -3,21 +3,24 @@
 #![forbid(unsafe_code)]
 
 mod replacement;
+mod templates;
 
 use crate::config::GroupConfig;
 use crate::connection::would_block;
 use crate::log::Log;
 use crate::message::{Channel, Loaded, Reason, Report};
-use crate::posix::{self, SIGCHLD, SIGINT, SIGTERM, SIGUSR1, SIGWINCH, Signals};
+use crate::posix::{self, SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH, Signals};
 use crate::slot::{Slot, Worker};
+use crate::template::TemplateSeat;
 use crate::worker::Seat;
-use scoreboard::{Field, Scoreboard, State, now};
+use scoreboard::{Field, Record, Scoreboard, State, now};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
+use templates::Templates;
 use wsgi::Level;
 
 /// A process group being managed.
@@ -37,6 +40,7 @@ pub(crate) struct Group {
     /// The state of a script that could not be loaded.
     refused: Option<Loaded>,
     stopping: bool,
+    templates: Templates,
 }
 
 /// How [`Group::run`] ends.
@@ -45,6 +49,8 @@ pub(crate) enum Outcome {
     Stopped,
     /// In a new process: it is a worker.
     Worker(Box<Seat>),
+    /// In a new process: it is a template (`preload=On`).
+    Template(Box<TemplateSeat>),
 }
 
 /// The descriptors a group is given.
@@ -63,6 +69,8 @@ const STARTING: usize = 2;
 const SCRIPTS: usize = 64;
 /// Seconds after which a worker beyond the least number has nothing to do.
 const IDLE: f64 = 60.0;
+/// A service script that ends sooner is started again ever more slowly.
+const BRIEF: Duration = Duration::from_secs(5);
 
 impl Group {
     pub(crate) fn new(config: GroupConfig, log: Log, sockets: Sockets) -> io::Result<Self> {
@@ -75,7 +83,11 @@ impl Group {
         let mut own = sockets.workers.into_iter();
         Ok(Self {
             board,
-            signals: Signals::watch(&SIGNALS)?,
+            signals: {
+                // Sent to all by whoever rotates logs.
+                [SIGHUP, SIGUSR2].into_iter().for_each(posix::ignore);
+                Signals::watch(&SIGNALS)?
+            },
             shared: sockets.shared,
             parent: sockets.parent,
             ready: sockets.ready.map(File::from),
@@ -84,6 +96,7 @@ impl Group {
             changed: None,
             refused: None,
             stopping: false,
+            templates: Templates::new(),
             config,
             log,
         })
@@ -92,6 +105,9 @@ impl Group {
     /// Manages until there is nothing left to do.
     pub(crate) fn run(mut self) -> io::Result<Outcome> {
         loop {
+            if let Some(seat) = self.start_template() {
+                return Ok(Outcome::Template(seat));
+            }
             if let Some(seat) = self.start_workers() {
                 return Ok(Outcome::Worker(seat));
             }
@@ -106,7 +122,7 @@ impl Group {
     // --- starting ---------------------------------------------------------------------------------
 
     fn start_workers(&mut self) -> Option<Box<Seat>> {
-        if self.stopping {
+        if self.stopping || self.has_nothing_to_do() {
             return None;
         }
         let least = self.config.processes.least as usize;
@@ -114,7 +130,9 @@ impl Group {
         for index in 0..self.slots.len() {
             let starting = self.slots.iter().filter(|slot| slot.incoming.is_some()).count();
             let slot = self.slots.get(index)?;
-            let may = slot.not_before <= now;
+            let fresh = matches!(slot.wanted, Some(Reason::ScriptReload | Reason::Rolling));
+            let may = slot.not_before <= now && !self.templates.are_awaited(fresh);
+            let slot = self.slots.get(index)?;
             let missing = slot.current.is_none() && (index < least || slot.wanted.is_some());
             let replaced = slot.current.as_ref().is_some_and(|worker| worker.ready)
                 && slot.incoming.is_none()
@@ -146,15 +164,15 @@ impl Group {
         record.set(Field::Generation, slot.generation);
         record.set(Field::Started, now());
         record.set_state(State::Starting);
-        let Some(pid) = posix::fork()? else {
-            // Everything else the manager holds is closed when it is dropped.
-            let sockets = slot.socket.take().into_iter().chain(self.shared.take()).collect();
-            let cold = slot.wanted == Some(Reason::InactivityTimeout);
-            let warm_up = if cold { Vec::new() } else { std::mem::take(&mut self.scripts) };
-            let (config, log) = (self.config.clone(), self.log.clone());
-            let seat = Seat { config, log, record, channel: theirs, sockets, warm_up, manager };
-            return Ok(Some(Box::new(seat)));
+        let (generation, cold) = (slot.generation, slot.wanted == Some(Reason::InactivityTimeout));
+        let pid = match self.templates.fork(index, generation, theirs)? {
+            Ok(pid) => pid,
+            Err(theirs) => match posix::fork()? {
+                Some(pid) => pid,
+                None => return Ok(Some(self.seat(index, record, theirs, cold, manager))),
+            },
         };
+        let Some(slot) = self.slots.get_mut(index) else { return Ok(None) };
         record.set(Field::Pid, u64::try_from(pid).unwrap_or(0));
         let worker = Worker {
             pid,
@@ -174,6 +192,28 @@ impl Group {
             slot.incoming = Some(worker);
         }
         Ok(None)
+    }
+
+    /// In a new process: what makes it a worker. Everything else the manager holds is closed when it is
+    /// dropped.
+    fn seat(
+        &mut self,
+        index: usize,
+        record: Record<'static>,
+        channel: Channel,
+        cold: bool,
+        manager: u32,
+    ) -> Box<Seat> {
+        let own = self.slots.get_mut(index).and_then(|slot| slot.socket.take());
+        let sockets = own.into_iter().chain(self.shared.take()).collect();
+        let warm_up = if cold { Vec::new() } else { std::mem::take(&mut self.scripts) };
+        let (config, log) = (self.config.clone(), self.log);
+        Box::new(Seat { config, log, record, channel, sockets, warm_up, manager })
+    }
+
+    /// A group of service scripts without a script.
+    fn has_nothing_to_do(&self) -> bool {
+        self.config.is_service() && self.config.import_scripts.is_empty()
     }
 
     fn say_ready(&mut self) {
@@ -210,6 +250,10 @@ impl Group {
             sleepers.push((0, places.len()));
             places.push(socket.as_fd());
         }
+        let template = self.templates.incoming_channel().map(|channel| {
+            places.push(channel);
+            places.len() - 1
+        });
         let parent = self.parent.as_ref().filter(|_| !self.stopping).map(|parent| {
             places.push(parent.as_fd());
             places.len() - 1
@@ -228,6 +272,9 @@ impl Group {
             if is_ready(place) {
                 self.listen(index, pid);
             }
+        }
+        if template.is_some_and(is_ready) {
+            self.listen_to_template();
         }
         // First: who tells us to go with a signal may be gone a moment later.
         self.obey_signals();
@@ -252,7 +299,8 @@ impl Group {
         let least = self.config.processes.least as usize;
         let spare = self.slots.iter().skip(least).any(|slot| slot.current.is_some());
         let idle = spare.then(|| now + Duration::from_secs(1));
-        let next = starts.chain(ends).chain(idle).min();
+        let template = self.templates.deadline(startup);
+        let next = starts.chain(ends).chain(idle).chain(template).min();
         next.map(|when| when.saturating_duration_since(now).max(Duration::from_millis(1)))
     }
 
@@ -283,6 +331,8 @@ impl Group {
                 Report::Ready { failed } => self.welcome(index, pid, failed),
                 Report::Loaded(loaded) => self.note(loaded),
                 Report::Stale(loaded) => self.script_changed(index, loaded),
+                // Only templates say so, elsewhere.
+                Report::Forked { .. } => {}
                 Report::Replace { reason, detail } => {
                     self.say(Level::Info, &format!("worker {pid} is to be replaced: {detail}"));
                     self.replace(index, pid, reason);
@@ -322,16 +372,19 @@ impl Group {
 
     fn look_at_the_clock(&mut self) {
         let startup = self.config.timers.startup_timeout.filter(|seconds| *seconds > 0.0);
+        self.templates.enforce(startup);
         let idle = self.config.timers.inactivity_timeout.filter(|seconds| *seconds > 0.0);
         let least = self.config.processes.least as usize;
-        let mut retired = Vec::new();
+        let (mut retired, mut late_ones) = (Vec::new(), Vec::new());
         for (index, slot) in self.slots.iter_mut().enumerate() {
             for worker in slot.workers_mut() {
                 worker.enforce();
                 let late =
                     startup.is_some_and(|most| worker.started.elapsed().as_secs_f64() > most);
-                if late && !worker.ready {
+                if late && !worker.ready && worker.told.is_none() {
                     posix::kill(worker.pid, posix::SIGKILL);
+                    late_ones.push(worker.pid);
+                    worker.told = Some(Reason::StartupTimeout);
                 }
             }
             if let Some(worker) =
@@ -345,6 +398,13 @@ impl Group {
                 }
             }
         }
+        for pid in late_ones {
+            let limit = startup.unwrap_or_default();
+            let what = format!(
+                "worker {pid} was not ready within startup-timeout ({limit} s); it is ended"
+            );
+            self.say(Level::Error, &what);
+        }
         for (index, pid) in retired {
             self.replace(index, pid, Reason::InactivityTimeout);
         }
@@ -353,19 +413,18 @@ impl Group {
     // --- the dead ---------------------------------------------------------------------------------
 
     fn reap(&mut self) {
-        for index in 0..self.slots.len() {
-            let Some(slot) = self.slots.get_mut(index) else { return };
-            let pids: Vec<i32> = slot.workers().map(|worker| worker.pid).collect();
-            for pid in pids {
-                if let Some(status) = posix::reap(pid) {
-                    self.bury(index, pid, status);
-                }
+        // Others than ours: what an application left behind, or a template that is no longer needed.
+        while let Some((pid, status)) = posix::reap() {
+            let of = |slot: &Slot| slot.workers().any(|worker| worker.pid == pid);
+            match self.slots.iter().position(of) {
+                Some(index) => self.bury(index, pid, status),
+                None => self.bury_template(pid, status),
             }
         }
     }
 
     fn bury(&mut self, index: usize, pid: i32, status: ExitStatus) {
-        let stopping = self.stopping;
+        let (stopping, service) = (self.stopping, self.config.is_service());
         let Some(slot) = self.slots.get_mut(index) else { return };
         let dead = |worker: &mut Worker| worker.pid == pid;
         let current = slot.current.take_if(dead);
@@ -375,9 +434,13 @@ impl Group {
         let Some(worker) = current.or(incoming).or_else(|| leaving.next()) else { return };
         drop(leaving);
         let optional = matches!(slot.wanted, Some(Reason::ScriptReload | Reason::Rolling));
+        let brief = worker.started.elapsed() < BRIEF;
         if was_current {
             slot.current = slot.incoming.take();
-            if worker.ready {
+            if service {
+                slot.failures = if brief { slot.failures } else { 0 };
+                slot.back_off();
+            } else if worker.ready {
                 slot.not_before = Instant::now();
             } else if !stopping {
                 slot.back_off();
@@ -391,6 +454,7 @@ impl Group {
         let level = match worker.told {
             Some(_) if status.success() || worker.dismissed => Level::Info,
             Some(_) => Level::Warning,
+            None if service && status.success() => Level::Info,
             None => Level::Error,
         };
         self.say(level, &format!("{obituary}{starting}"));

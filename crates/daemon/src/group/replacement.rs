@@ -73,7 +73,10 @@ impl Group {
             return;
         }
         let path = loaded.path.display();
-        self.say(Level::Info, &format!("script {path} has changed; workers are to be replaced"));
+        self.say(Level::Info, &format!("{path} has changed; workers are to be replaced"));
+        if self.changed.as_ref() != Some(&loaded) {
+            self.dismiss_incoming();
+        }
         // Who has started since has read the new one; who has not been asked for it will say so.
         let modified = loaded.modified.and_then(|time| u64::try_from(time).ok()).unwrap_or(0);
         for (other, slot) in self.slots.iter_mut().enumerate() {
@@ -83,12 +86,33 @@ impl Group {
                 slot.not_before = Instant::now();
             }
         }
+        // Every worker that has it says so.
+        if self.changed.as_ref() != Some(&loaded) {
+            self.renew_template();
+        }
         self.changed = Some(loaded);
+    }
+
+    /// Replacements that are still starting have code that is no longer the newest; perhaps they will
+    /// never be ready.
+    fn dismiss_incoming(&mut self) {
+        let (_, grace) = self.farewell_times();
+        for slot in &mut self.slots {
+            if let Some(mut incoming) = slot.incoming.take() {
+                incoming.finish(Reason::Rolling, 0.0, grace);
+                incoming.dismissed = true;
+                posix::kill(incoming.pid, posix::SIGKILL);
+                slot.leaving.push(incoming);
+                slot.wanted.get_or_insert(Reason::Rolling);
+            }
+        }
     }
 
     pub(super) fn replace_all(&mut self, reason: Reason) {
         if reason == Reason::Rolling {
             self.refused = None;
+            self.dismiss_incoming();
+            self.renew_template();
         }
         for slot in &mut self.slots {
             if slot.current.is_some() {
@@ -118,6 +142,7 @@ impl Group {
 
     pub(super) fn stop(&mut self, seconds: f64) {
         self.stopping = true;
+        self.templates.dismiss();
         let (_, grace) = self.farewell_times();
         for slot in &mut self.slots {
             let standing = slot.current.take().into_iter().chain(slot.incoming.take());

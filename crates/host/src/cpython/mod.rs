@@ -20,6 +20,6 @@ pub(crate) use class::{Arguments, Class, Instance, Method, Property, Slots, Type
 pub(crate) use object::Object;
 pub(crate) use raised::{Exception, ExceptionKind, Raised, Result};
 pub use runtime::HashSeed;
-pub(crate) use runtime::{PythonConfig, end_interpreter, finalize, initialize};
+pub(crate) use runtime::{PythonConfig, end_interpreter, finalize, fork, initialize};
 pub(crate) use shelf::Shelf;
 pub(crate) use thread_state::{Attachment, InterpreterState, ThreadState};

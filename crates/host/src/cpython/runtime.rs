@@ -57,7 +57,7 @@ pub(crate) fn initialize(config: &PythonConfig) -> Result<ThreadState, PythonFai
         started?;
         let seat = ThreadState::detach_current()
             .ok_or_else(|| PythonFailure("no thread state after the start".to_owned()))?;
-        seat.is_first();
+        seat.is_only();
         Ok(seat)
     }
 }
@@ -145,6 +145,31 @@ unsafe fn check(status: ffi::PyStatus) -> Result<(), PythonFailure> {
             CStr::from_ptr(status.err_msg).to_string_lossy().into_owned()
         };
         Err(PythonFailure(text))
+    }
+}
+
+/// Forks this process by way of `fork`, which says whether it has come back in the child, with what CPython
+/// wants done before and after (`PyOS_BeforeFork`, `os.register_at_fork`). `main` is the seat of the
+/// calling thread, the only one that goes on in the child; sub-interpreters do not survive there.
+pub(crate) fn fork<T>(
+    main: ThreadState,
+    fork: impl FnOnce() -> std::io::Result<Option<T>>,
+) -> std::io::Result<Option<T>> {
+    let attachment = main.attach();
+    // SAFETY: attached to the main interpreter, as all three want. Between them only `fork` runs, which
+    // touches no Python.
+    unsafe {
+        ffi::PyOS_BeforeFork();
+        let forked = fork();
+        match &forked {
+            Ok(None) => {
+                ffi::PyOS_AfterFork_Child();
+                main.is_only();
+            }
+            Ok(Some(_)) | Err(_) => ffi::PyOS_AfterFork_Parent(),
+        }
+        drop(attachment);
+        forked
     }
 }
 

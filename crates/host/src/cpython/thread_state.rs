@@ -61,8 +61,8 @@ impl ThreadState {
         NonNull::new(unsafe { ffi::PyEval_SaveThread() }).map(Self)
     }
 
-    /// For the first seat of the process, in the thread that has just started Python.
-    pub(super) fn is_first(self) {
+    /// For the only seat of the process, in the thread that has just started Python or been forked.
+    pub(super) fn is_only(self) {
         #[cfg(not(Py_3_12))]
         gil_state::find(self);
     }
@@ -173,9 +173,11 @@ impl ThreadState {
 mod gil_state {
     use super::ThreadState;
     use pyo3_ffi as ffi;
-    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicU32, Ordering};
 
-    static KEY: OnceLock<libc::pthread_key_t> = OnceLock::new();
+    const NONE: u32 = u32::MAX;
+    /// Found once Python has started, and again after a fork, for which CPython makes a new one.
+    static KEY: AtomicU32 = AtomicU32::new(NONE);
 
     /// Looks for the key in a thread whose only seat is `first`. Where it cannot be told for sure,
     /// everything stays as CPython has it.
@@ -186,11 +188,11 @@ mod gil_state {
         // SAFETY: both C libraries of Linux answer null for a key that is not in use.
         let value = |key| unsafe { libc::pthread_getspecific(key) };
         let mut keys = (0..most).filter(|&key| value(key) == first.0.as_ptr().cast());
-        if let (Some(key), None) = (keys.next(), keys.next())
-            && is_the_one(key, first)
-        {
-            let _ = KEY.set(key);
-        }
+        let found = match (keys.next(), keys.next()) {
+            (Some(key), None) if is_the_one(key, first) => key,
+            _ => NONE,
+        };
+        KEY.store(found, Ordering::Relaxed);
     }
 
     /// Whether CPython sees what is stored under the key.
@@ -207,7 +209,8 @@ mod gil_state {
 
     /// The calling thread is now attached by `seat`.
     pub(super) fn follow(seat: ThreadState) {
-        if let Some(&key) = KEY.get() {
+        let key = KEY.load(Ordering::Relaxed);
+        if key != NONE {
             // SAFETY: CPython's own key, in use until it is finalised, after which nobody attaches;
             // the value is a thread state of this thread, which is what CPython stores there.
             unsafe { libc::pthread_setspecific(key, seat.0.as_ptr().cast()) };
