@@ -1,0 +1,264 @@
+"""Faults under load: what is killed, restarted or late costs no GET request.
+
+How slow the slowest request may be is a matter of `make soak`; here it is only printed.
+"""
+
+import concurrent.futures
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from harness import daemons
+from harness.conf import Conf
+from harness.env import TESTS
+from harness.httpd import wait_until
+from harness.load import Load
+
+pytestmark = pytest.mark.ours_only("our own processes")
+
+APP = (TESTS / "apps/faults.py").read_text()
+REPEATS = 5
+
+
+def conf(options="processes=2 threads=8", **more):
+    """One group, `app.py` at the root, room for all clients."""
+    # A graceful restart has the old children and the new ones side by side.
+    text = f"""
+    MaxKeepAliveRequests 0
+    MinSpareThreads 8
+    MaxSpareThreads 64
+    WSGIRestrictEmbedded On
+    WSGIDaemonProcess site {options}
+    WSGIScriptAlias / ${{ROOT}}/app.py process-group=site application-group=%{{GLOBAL}}
+    """
+    return Conf(
+        text,
+        files=(("app.py", APP), ("out/README", "the application writes here")),
+        children=16,
+        start=2,
+        threads=16,
+        **more,
+    )
+
+
+@pytest.fixture
+def start(servers, mpm):
+    """start(options) is a server of the test's own, warm; its log is watched to the end."""
+    own = []
+
+    def start(options="processes=2 threads=8", **more):
+        server = servers.make(conf(options, **more), mpm, "embedded")
+        own.append(server)
+        server.start()
+        (server.root / "out").chmod(0o777)
+        assert server.get("/").status == 200
+        return server
+
+    yield start
+    for server in own:
+        server.stop()
+        lines = server.log.unexpected()
+        assert not lines, "unexpected in the error log:\n" + "\n".join(map(str, lines))
+
+
+@pytest.fixture
+def report(record_property):
+    """Prints what became of the requests of a load."""
+
+    def report(what, total):
+        record_property("load", f"{what}: {total}")
+
+    return report
+
+
+def pid_of(response):
+    return int(response.text.split()[0])
+
+
+# --- nothing is lost ------------------------------------------------------------------------------
+
+
+FAULTS = {
+    "graceful restarts": lambda server: [daemons.restart(server, 2) for _ in range(REPEATS)],
+    "script touches": lambda server: [daemons.touch(server, 2) for _ in range(REPEATS)],
+    "SIGTERM to every worker": lambda server: daemons.signal_each_worker(server, 2, signal.SIGTERM),
+    "kill -9 of every worker": lambda server: daemons.signal_each_worker(server, 2, signal.SIGKILL),
+    "kill -9 of the manager": lambda server: daemons.kill_manager(server, 2),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_no_get_fails_at(start, report, fault):
+    server = start()
+    server.log.allow("was killed by signal 9")
+    with Load(server.port, "/nap") as load:
+        daemons.pause(0.2)
+        FAULTS[fault](server)
+        daemons.pause(0.2)
+    report(fault, load.total)
+    assert load.total.failed == []
+    assert load.total.sent > 100
+
+
+def test_requests_in_flight_at_a_graceful_restart_all_finish(start, report):
+    server = start()
+    with (
+        concurrent.futures.ThreadPoolExecutor(12) as pool,
+        Load(server.port, "/nap?for=0.2") as load,
+    ):
+        posts = [pool.submit(server.post, "/nap?for=0.5", b"x" * 1000) for _ in range(4)]
+        gets = [pool.submit(server.get, "/nap?for=1") for _ in range(4)]
+        daemons.pause(0.2)
+        for _ in range(2):
+            daemons.restart(server, 2)
+        answers = [future.result().status for future in posts + gets]
+    report("graceful restarts, 200 ms requests", load.total)
+    assert answers == [200] * 8
+    assert load.total.failed == []
+
+
+def reconfigure(server, *changes):
+    """Another configuration, by a graceful restart."""
+    path = server.root / "httpd.conf"
+    text = path.read_text()
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    path.write_text(text)
+    before = len(server.log.find("resuming normal operations"))
+    server.process.send_signal(signal.SIGUSR1)
+    server.log.wait_for("resuming normal operations", count=before + 1)
+
+
+# --- crashes --------------------------------------------------------------------------------------
+
+
+def notes(server, name="note"):
+    path = server.root / "out" / name
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def test_a_worker_that_is_stopped_by_the_kernel_costs_only_what_it_held(start):
+    """SIGSTOP is a worker that hangs: the others go on, and its requests end by socket-timeout."""
+    server = start("processes=2 threads=2 socket-timeout=1")
+    server.log.allow("WSGI0145")
+    hung = daemons.workers(server)[0]
+    os.kill(hung, signal.SIGSTOP)
+    try:
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(lambda _: server.get("/").status, range(24)))
+    finally:
+        os.kill(hung, signal.SIGCONT)
+    assert set(answers) <= {200, 504}
+    assert answers.count(200) >= 12
+
+
+# --- which worker ---------------------------------------------------------------------------------
+
+
+def accepted_by(server, sock):
+    """The child of Apache that holds the other end of the connection, None until it is accepted."""
+    ends = [f"{int(port):04X}" for port in (server.port, sock.getsockname()[1])]
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        fields = line.split()
+        if [fields[1].split(":")[1], fields[2].split(":")[1]] == ends:
+            for pid in daemons.httpd_children(server):
+                if f"socket:[{fields[9]}]" in server.open_files(pid):
+                    return pid
+    return None
+
+
+# --- scripts --------------------------------------------------------------------------------------
+
+
+def test_a_touch_under_load_replaces_each_worker_once(start):
+    server = start()
+    with Load(server.port, "/nap") as load:
+        for _ in range(3):
+            daemons.touch(server, 2)
+            daemons.pause(0.3)
+    assert load.total.failed == []
+    assert len(server.log.find(r"worker \d+ exited with status 0")) == 3 * 2
+
+
+def test_a_script_that_is_older_than_the_one_before_is_new_too(start):
+    """What rsync -t, tar and a rollback do."""
+    server = start()
+    old = daemons.workers(server)
+    script = server.root / "app.py"
+    with Load(server.port, "/nap") as load:
+        script.write_text(APP.replace("VERSION = 1", "VERSION = 2"))
+        os.utime(script, (1_500_000_000, 1_500_000_000))
+        daemons.settled(server, 2, without=old)
+    assert load.total.failed == []
+    assert {server.get("/").text.split()[1] for _ in range(8)} == {"2"}
+
+
+def test_a_deployment_that_does_not_load_leaves_the_old_workers_serving(start):
+    server = start()
+    old = sorted(daemons.workers(server))
+    script = server.root / "app.py"
+    with Load(server.port, "/nap") as load:
+        script.write_text("import no_such_module\n" + APP)
+        server.log.expect("No module named 'no_such_module'", "the workers there are go on")
+        daemons.pause(0.5)
+        assert sorted(daemons.settled(server, 2)) == old
+        # A graceful restart is no reason to take the broken code either.
+        reconfigure(server)
+        server.log.wait_for("the workers there are go on", count=2)
+        daemons.pause(0.5)
+        assert sorted(daemons.settled(server, 2)) == old
+        script.write_text(APP.replace("VERSION = 1", "VERSION = 3"))
+        daemons.settled(server, 2, without=old)
+    server.log.allow("WSGI01", "Traceback", "  File", "    ", "ModuleNotFound")
+    assert load.total.failed == []
+    assert server.get("/").text.split()[1] == "3"
+
+
+# --- time-outs ------------------------------------------------------------------------------------
+
+
+def test_a_request_that_waited_beyond_queue_timeout_is_a_504(start):
+    server = start("processes=1 threads=1 queue-timeout=1")
+    server.log.allow("queue-timeout")
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        first = pool.submit(server.get, "/nap?for=2")
+        daemons.pause(0.3)
+        second = pool.submit(server.get, "/")
+        assert first.result().status == 200
+        assert second.result().status == 504
+    server.log.expect("waited longer than queue-timeout")
+    assert server.get("/").status == 200
+
+
+def test_an_answer_that_does_not_come_within_socket_timeout_is_a_504(start):
+    server = start("processes=2 threads=2 socket-timeout=1")
+    note = server.root / "out/note"
+    with Load(server.port, "/nap", clients=4) as load:
+        began = time.monotonic()
+        assert server.get(f"/nap?for=4&note={note}").status == 504
+        assert time.monotonic() - began < 3
+        daemons.pause(0.5)
+    server.log.expect("WSGI0145")
+    assert len(notes(server)) == 1
+    assert load.total.failed == []
+
+
+# --- recycling under load -------------------------------------------------------------------------
+
+
+def test_no_get_fails_when_idle_workers_are_recycled(start):
+    """Requests that come just as inactivity-timeout expires."""
+    server = start("processes=1 threads=4 inactivity-timeout=1")
+    for count in (1, 2):
+        old = daemons.workers(server)
+        server.log.wait_for("is to be replaced: no request came", count=count)
+        # Whoever leaves, whoever comes: each request is answered.
+        wait_until(
+            lambda pids=old: pid_of(server.get("/")) not in pids, "an answer of another worker"
+        )
+
+
+# --- the log --------------------------------------------------------------------------------------
