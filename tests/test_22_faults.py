@@ -132,6 +132,21 @@ def reconfigure(server, *changes):
     server.log.wait_for("resuming normal operations", count=before + 1)
 
 
+@pytest.mark.parametrize("changed", ["threads=4", "processes=3", "processes=1"])
+def test_no_get_fails_when_a_group_is_changed_at_a_graceful_restart(start, report, changed):
+    server = start()
+    old = daemons.manager(server)
+    name, number = changed.split("=")
+    before = {"threads": "threads=8", "processes": "processes=2"}[name]
+    with Load(server.port, "/nap") as load:
+        reconfigure(server, (before, changed))
+        wait_until(lambda: old not in daemons.managers(server), "the old manager to leave")
+        daemons.settled(server, int(number) if name == "processes" else 2)
+        assert server.get("/").status == 200
+    report(f"graceful restart to {changed}", load.total)
+    assert load.total.failed == []
+
+
 # --- crashes --------------------------------------------------------------------------------------
 
 
