@@ -147,6 +147,24 @@ def test_no_get_fails_when_a_group_is_changed_at_a_graceful_restart(start, repor
     assert load.total.failed == []
 
 
+def test_a_group_that_is_added_before_another_does_not_take_its_place(start):
+    server = start()
+    reconfigure(
+        server,
+        (
+            "WSGIDaemonProcess site ",
+            "WSGIDaemonProcess first display-name=first\n"
+            "WSGIScriptAlias /first ${ROOT}/app.py process-group=first application-group=one\n"
+            "WSGIDaemonProcess site ",
+        ),
+    )
+    wait_until(lambda: len(daemons.managers(server)) == 2, "two managers")
+    name = "__import__('mod_wsgi').process_group"
+    for _ in range(5):
+        assert server.get(f"/eval?what={name}").text == "'site'"
+        assert server.get(f"/first/eval?what={name}").text == "'first'"
+
+
 # --- crashes --------------------------------------------------------------------------------------
 
 
