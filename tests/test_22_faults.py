@@ -173,6 +173,17 @@ def notes(server, name="note"):
     return path.read_text().splitlines() if path.exists() else []
 
 
+@pytest.mark.parametrize("read", [60_000, 1, 0])
+def test_a_post_is_never_sent_to_a_second_worker(start, read):
+    """Also not when its worker dies with part of the body unread."""
+    server = start()
+    note = server.root / "out/note"
+    answer = server.post(f"/signal?number=9&for=5&note={note}&read={read}", b"x" * 60_000)
+    assert answer.status in (502, 503)
+    server.log.expect(r"killed by signal 9 while serving POST /signal", "WSGI0146|WSGI0121")
+    assert len(notes(server)) == 1
+
+
 def test_a_worker_that_is_stopped_by_the_kernel_costs_only_what_it_held(start):
     """SIGSTOP is a worker that hangs: the others go on, and its requests end by socket-timeout."""
     server = start("processes=2 threads=2 socket-timeout=1")
