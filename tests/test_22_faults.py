@@ -173,6 +173,15 @@ def notes(server, name="note"):
     return path.read_text().splitlines() if path.exists() else []
 
 
+def test_a_get_that_kills_its_worker_does_not_kill_the_whole_group(start):
+    """It may be tried again, for a worker may die of something else; not until nobody is left."""
+    server = start("processes=4 threads=2")
+    server.log.allow("was killed by signal 9", "WSGI0146")
+    note = server.root / "out/note"
+    assert server.get(f"/signal?number=9&for=5&note={note}").status in (502, 503)
+    assert len(notes(server)) <= 2
+
+
 @pytest.mark.parametrize("read", [60_000, 1, 0])
 def test_a_post_is_never_sent_to_a_second_worker(start, read):
     """Also not when its worker dies with part of the body unread."""
