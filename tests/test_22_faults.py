@@ -299,6 +299,24 @@ def test_an_answer_that_does_not_come_within_socket_timeout_is_a_504(start):
     assert load.total.failed == []
 
 
+def test_a_group_that_takes_no_connection_is_a_503_after_connect_timeout(start):
+    server = start("processes=1 threads=1 listen-backlog=1 connect-timeout=1")
+    hung = daemons.workers(server)
+    server.log.allow("WSGI0117")
+    os.kill(hung[0], signal.SIGSTOP)
+    with concurrent.futures.ThreadPoolExecutor(10) as pool:
+        asked = [pool.submit(server.get, "/") for _ in range(10)]
+        try:
+            done, _ = concurrent.futures.wait(asked, 5, concurrent.futures.FIRST_COMPLETED)
+        finally:
+            os.kill(hung[0], signal.SIGCONT)
+        answers = [future.result().status for future in asked]
+    assert done, "every request still waited for the group after five seconds"
+    assert 503 in answers
+    assert server.log.find("WSGI0117: cannot connect to daemon process 'site'")
+    wait_until(lambda: daemons.serves(server), "an answer")
+
+
 # --- recycling under load -------------------------------------------------------------------------
 
 
