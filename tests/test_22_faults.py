@@ -317,6 +317,17 @@ def test_a_group_that_takes_no_connection_is_a_503_after_connect_timeout(start):
     wait_until(lambda: daemons.serves(server), "an answer")
 
 
+def test_a_client_that_does_not_read_holds_a_thread_for_response_socket_timeout(start):
+    server = start("processes=1 threads=1 response-socket-timeout=1", timeout=30)
+    server.log.allow(".")
+    with server.socket() as sock:
+        sock.sendall(b"GET /big?size=50000000 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        began = time.monotonic()
+        assert sock.recv(1000).startswith(b"HTTP/1.1 200")
+        assert server.get("/").status == 200
+        assert time.monotonic() - began < 6
+
+
 # --- recycling under load -------------------------------------------------------------------------
 
 
