@@ -361,3 +361,11 @@ def test_after_log_rotation_and_a_graceful_restart_daemons_write_to_the_new_log(
     wait_until(lambda: line in server.log.text() + old.read_text(), "the line")
     assert line not in old.read_text()
     server.log.expect(line)
+
+
+def test_what_loglevel_leaves_out_daemons_leave_out_too(start):
+    server = start(wsgi_level="wsgi:warn")
+    with Load(server.port, "/nap"):
+        daemons.touch(server, 2)
+    quiet = [line for line in server.log.lines() if line.module == "wsgi" and line.level == "info"]
+    assert quiet == []
