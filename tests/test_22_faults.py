@@ -211,6 +211,18 @@ def test_a_worker_that_is_stopped_by_the_kernel_costs_only_what_it_held(start):
 # --- which worker ---------------------------------------------------------------------------------
 
 
+def test_simultaneous_requests_go_to_different_workers(start):
+    server = start("processes=4 threads=1")
+    daemons.settled(server, 4)
+    for _ in range(8):
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            began = time.monotonic()
+            answers = list(pool.map(lambda _: server.get("/nap?for=0.3"), range(4)))
+            took = time.monotonic() - began
+        assert len({pid_of(answer) for answer in answers}) == 4
+        assert took < 0.6
+
+
 def accepted_by(server, sock):
     """The child of Apache that holds the other end of the connection, None until it is accepted."""
     ends = [f"{int(port):04X}" for port in (server.port, sock.getsockname()[1])]
