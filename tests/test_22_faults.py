@@ -4,6 +4,7 @@ How slow the slowest request may be is a matter of `make soak`; here it is only 
 """
 
 import concurrent.futures
+import contextlib
 import os
 import signal
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from harness import daemons
+from harness.client import read_all
 from harness.conf import Conf
 from harness.env import TESTS
 from harness.httpd import wait_until
@@ -233,6 +235,33 @@ def accepted_by(server, sock):
                 if f"socket:[{fields[9]}]" in server.open_files(pid):
                     return pid
     return None
+
+
+def test_an_apache_child_that_dies_leaves_no_worker_looking_busy(start):
+    """Its requests are over, whoever counted them."""
+    server = start("processes=2 threads=4")
+    server.log.allow("exit signal Killed")
+    with contextlib.ExitStack() as stack:
+        held = {}
+        while sum(len(of) >= 3 for of in held.values()) < 2:
+            sock = stack.enter_context(server.socket())
+            sock.sendall(b"GET /nap?for=1 HTTP/1.1\r\n")
+            pid = wait_until(lambda s=sock: accepted_by(server, s), "the connection's child")
+            held.setdefault(pid, []).append(sock)
+        (_, survives), (victim, dies) = list(held.items())[:2]
+        # In turn, so that one child's requests go to one worker and the other's to the other.
+        for pair in zip(survives[:3], dies[:3], strict=True):
+            for sock in pair:
+                sock.sendall(b"Host: localhost\r\nConnection: close\r\n\r\n")
+                daemons.pause(0.02)
+        os.kill(victim, signal.SIGKILL)
+        assert all(read_all(sock).startswith(b"HTTP/1.1 200") for sock in survives[:3])
+    for _ in range(3):
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            first = pool.submit(server.get, "/nap?for=0.3")
+            daemons.pause(0.1)
+            second = pool.submit(server.get, "/nap?for=0.3")
+            assert pid_of(first.result()) != pid_of(second.result())
 
 
 # --- scripts --------------------------------------------------------------------------------------
