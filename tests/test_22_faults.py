@@ -314,6 +314,22 @@ def test_a_deployment_that_does_not_load_leaves_the_old_workers_serving(start):
 # --- time-outs ------------------------------------------------------------------------------------
 
 
+def test_a_request_beyond_request_timeout_is_ended_once_and_alone(start):
+    server = start("processes=1 threads=4 request-timeout=1 graceful-timeout=1 shutdown-timeout=2")
+    server.log.allow("is still being served", "WSGI0146", "did not stop within", "exited with")
+    note = server.root / "out/note"
+    with Load(server.port, "/nap", clients=2) as load:
+        began = time.monotonic()
+        answer = server.get(f"/nap?for=30&note={note}")
+        took = time.monotonic() - began
+    server.log.expect(r"GET /nap\?for=30\S* takes longer than request-timeout")
+    assert answer.status in (502, 504)
+    assert len(notes(server)) == 1
+    # 1 s, times 1 + ln(4) for the threads, and a second each for looking and leaving.
+    assert took < 7
+    assert load.total.failed == []
+
+
 def test_a_request_that_waited_beyond_queue_timeout_is_a_504(start):
     server = start("processes=1 threads=1 queue-timeout=1")
     server.log.allow("queue-timeout")
