@@ -175,6 +175,26 @@ def notes(server, name="note"):
     return path.read_text().splitlines() if path.exists() else []
 
 
+@pytest.mark.parametrize(
+    ("path", "how"),
+    [
+        ("/crash", r"worker \d+ was killed by signal 11 while serving .*POST /crash"),
+        ("/exit", r"worker \d+ exited with status 3 while serving .*POST /exit"),
+    ],
+)
+def test_a_crash_is_named_in_the_log_and_only_its_own_request_suffers(start, path, how):
+    server = start()
+    with Load(server.port, "/nap") as load:
+        daemons.pause(0.1)
+        answer = server.post(path, b"x")
+        daemons.settled(server, 2)
+        daemons.pause(0.1)
+    assert answer.status in (502, 503)
+    # The virtual host's log has a line too, which points to the main one.
+    server.log.expect(how, "WSGI0146: daemon process 'site' closed the connection")
+    assert load.total.failed == []
+
+
 def test_a_get_that_kills_its_worker_does_not_kill_the_whole_group(start):
     """It may be tried again, for a worker may die of something else; not until nobody is left."""
     server = start("processes=4 threads=2")
