@@ -408,6 +408,22 @@ def test_a_client_that_does_not_read_holds_a_thread_for_response_socket_timeout(
 # --- recycling under load -------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ("maximum-requests=100", r"it has served \d+ requests"),
+        ("restart-interval=1", "it is 1 s old"),
+        ("maximum-memory=1", r"it uses \d+ bytes"),
+    ],
+)
+def test_no_get_fails_while_workers_are_recycled(start, report, options, reason):
+    server = start(f"processes=2 threads=8 {options}")
+    with Load(server.port, "/nap") as load:
+        server.log.wait_for(f"is to be replaced: {reason}", count=4, timeout=20)
+    report(options, load.total)
+    assert load.total.failed == []
+
+
 def test_no_get_fails_when_idle_workers_are_recycled(start):
     """Requests that come just as inactivity-timeout expires."""
     server = start("processes=1 threads=4 inactivity-timeout=1")
