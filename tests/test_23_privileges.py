@@ -277,6 +277,12 @@ def test_nothing_is_inherited_of_apaches_environment_but_what_the_documents_say(
     assert not {name for name in inside if not name.startswith("LC_")} - INHERITED - OWN
 
 
+def test_an_environment_that_is_no_utf_8_does_no_harm(start):
+    value = os.fsdecode(b"caf\xe9")
+    server = start(environment=(("CAFE", value), ("LC_NAME", value), ("TZ", "UTC")))
+    assert evaluate(server, "__import__('os').environ['TZ']") == "UTC"
+
+
 def test_lang_and_locale(start):
     server = start("lang=C locale=C.UTF-8")
     inside = evaluate(server, "dict(__import__('os').environ)")
