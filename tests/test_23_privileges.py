@@ -433,6 +433,22 @@ def test_whoever_is_not_apache_cannot_connect(start, env):
     assert server.get("/").status == 200
 
 
+def test_socket_user_is_who_may_connect(servers, mpm, env):
+    """For MPMs whose children are somebody else than Apache's User."""
+    server = servers.make(conf(f"socket-user={USER.pw_name}"), mpm, "embedded")
+    server.start()
+    try:
+        (file,) = socket_files(server)
+        assert (file.stat().st_uid, stat.S_IMODE(file.stat().st_mode)) == (USER.pw_uid, 0o600)
+        assert connect_as(env.user.pw_uid, file) == 13
+        assert connect_as(USER.pw_uid, file) == 0
+        assert server.get("/").status == 503
+        server.log.expect("WSGI0117: .*Permission denied")
+    finally:
+        server.stop()
+    assert server.log.unexpected() == []
+
+
 def test_daemons_of_one_group_cannot_connect_to_another(start):
     """An application must not get at its neighbour past Apache's access rules."""
     server = start(
