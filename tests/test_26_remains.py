@@ -128,6 +128,21 @@ def test_nothing_remains_after_a_stop(start, signum, busy):
     assert shared_memory() - before == set()
 
 
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGWINCH])
+def test_httpd_ends_after_its_daemons(start, signum):
+    """systemd (KillMode=mixed, as Debian has it) kills what is left when httpd itself has ended."""
+    server = start("processes=1 threads=2")
+    out = server.root / "out/note"
+    assert server.get(f"/at_exit?{out}").status == 200
+    server.process.send_signal(signum)
+    server.process.wait(15)
+    for pid in remaining(server):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    assert out.exists()
+    assert out.read_text() == "left in order"
+
+
 def test_a_worker_that_hangs_does_not_outlive_shutdown_timeout(start):
     server = start("processes=1 threads=2 shutdown-timeout=1 graceful-timeout=1")
     (worker,) = daemons.workers(server)
