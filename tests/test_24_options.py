@@ -488,6 +488,18 @@ def test_a_signal_replaces_a_worker(start, signum):
     server.log.wait_for(f"worker {first} is to be replaced")
 
 
+@pytest.mark.parametrize("signum", [signal.SIGHUP, signal.SIGUSR2, signal.SIGPIPE])
+@pytest.mark.parametrize("whom", ["worker", "manager"])
+def test_signals_that_mean_nothing_end_nobody(start, signum, whom):
+    server = start("processes=1 threads=2")
+    first = pid_of(server.get("/"))
+    manager = daemons.manager(server)
+    os.kill(first if whom == "worker" else manager, signum)
+    daemons.pause(0.2)
+    assert pid_of(server.get("/")) == first
+    assert daemons.manager(server) == manager
+
+
 def test_an_application_that_interrupts_itself_gets_a_fresh_process(start):
     """The documented way to have one: os.kill(os.getpid(), signal.SIGINT)."""
     server = start("processes=1 threads=2")
