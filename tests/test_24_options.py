@@ -470,6 +470,17 @@ def test_process_group_of_an_alias_beats_the_directive(start):
     assert evaluate(server, name, "/other") == "other"
 
 
+def test_wsgiignoreactivity_does_not_count_as_activity(start):
+    text = "<Location /health>\n    WSGIIgnoreActivity On\n</Location>\n"
+    server = start("threads=2 inactivity-timeout=2", text=text)
+    first = pid_of(server.get("/"))
+    deadline = time.monotonic() + 6
+    while (pid := pid_of(server.get("/health"))) == first and time.monotonic() < deadline:
+        daemons.pause(0.2)
+    assert pid != first
+    server.log.wait_for("is to be replaced: no request came")
+
+
 # --- signals --------------------------------------------------------------------------------------
 
 
