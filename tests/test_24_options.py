@@ -307,6 +307,23 @@ def options_of_sockets(pid, option):
     return found
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="looks into sockets of other processes")
+@pytest.mark.parametrize(
+    ("option", "number"),
+    [("send-buffer-size", socket.SO_SNDBUF), ("receive-buffer-size", socket.SO_RCVBUF)],
+)
+def test_buffers_of_sockets_have_the_size_asked_for(start, option, number):
+    server = start(f"threads=1 {option}=65536")
+    assert server.get("/").status == 200
+    sizes = options_of_sockets(daemons.workers(server)[0], number)
+    assert sizes
+    # Linux doubles what it is told.
+    assert set(sizes) == {2 * 65536}
+    body = b"x" * 3_000_000
+    assert server.get("/big?size=3000000").body == body
+    assert server.post("/", body).status == 200
+
+
 def test_wsgisocketprefix_says_where_sockets_go(start):
     folder = "out/run"
     server = start(
