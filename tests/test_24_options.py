@@ -240,6 +240,21 @@ def test_shutdown_timeout_ends_what_does_not_leave(start):
 SLOW = "import time\ntime.sleep(60)\n" + APP
 
 
+def test_startup_timeout_ends_a_worker_whose_first_request_cannot_load_its_script(start):
+    server = start(
+        "threads=2 startup-timeout=1 graceful-timeout=1 shutdown-timeout=1",
+        alias="WSGIScriptAlias / ${ROOT}/app.py process-group=site",
+        files=(("app.py", SLOW),),
+    )
+    server.log.allow("is still being served", "WSGI0146", "exited with", "did not stop", "killed")
+    before = daemons.settled(server, 1)
+    began = time.monotonic()
+    assert server.post("/", b"").status in (502, 503, 504)
+    assert time.monotonic() - began < 6
+    server.log.expect("no script was loaded in 1 s")
+    daemons.settled(server, 1, without=before)
+
+
 # --- Python ---------------------------------------------------------------------------------------
 
 
