@@ -240,6 +240,16 @@ def test_shutdown_timeout_ends_what_does_not_leave(start):
 SLOW = "import time\ntime.sleep(60)\n" + APP
 
 
+def test_startup_timeout_ends_a_worker_that_does_not_come_up(start):
+    server = start("threads=2 startup-timeout=1", files=(("app.py", SLOW),))
+    server.log.allow("was killed by signal 9 while starting")
+    first = daemons.settled(server, 1)
+    daemons.settled(server, 1, without=first)
+    server.log.expect("startup-timeout")
+    (server.root / "app.py").write_text(APP)
+    wait_until(lambda: daemons.serves(server), "an answer", timeout=20)
+
+
 def test_startup_timeout_ends_a_worker_whose_first_request_cannot_load_its_script(start):
     server = start(
         "threads=2 startup-timeout=1 graceful-timeout=1 shutdown-timeout=1",
