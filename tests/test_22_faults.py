@@ -338,6 +338,22 @@ def test_a_deployment_that_does_not_load_leaves_the_old_workers_serving(start):
     assert server.get("/").text.split()[1] == "3"
 
 
+def test_a_deployment_that_hangs_does_not_keep_the_next_one_from_coming(start):
+    server = start()
+    old = daemons.workers(server)
+    script = server.root / "app.py"
+    with Load(server.port, "/nap") as load:
+        note = f"import time\nprint('hangs', file=open('{server.root}/out/hangs', 'a'))\n"
+        deploy(script, note + "time.sleep(60)\n" + APP)
+        wait_until(lambda: len(notes(server, "hangs")) == 2, "two replacements that hang")
+        old += daemons.workers(server)
+        deploy(script, APP.replace("VERSION = 1", "VERSION = 3"))
+        daemons.settled(server, 2, without=old)
+    server.log.allow("while starting", "was starting")
+    assert load.total.failed == []
+    assert server.get("/").text.split()[1] == "3"
+
+
 # --- time-outs ------------------------------------------------------------------------------------
 
 
