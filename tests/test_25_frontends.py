@@ -20,6 +20,7 @@ pytestmark = pytest.mark.ours_only("mod_wsgi has no such program")
 TAKEN = {
     ("test_01_environ", "environ"): """
         a_request_without_a_body_has_neither
+        content_type_and_length_have_no_http_prefix
         every_method_reaches_the_application
         header_values_are_bytes_as_latin_1
         headers_become_http_variables
@@ -28,6 +29,7 @@ TAKEN = {
         the_wsgi_keys_have_the_types_pep_3333_asks_for
     """,
     ("test_02_request_body", "body"): """
+        a_body_arrives_whole
         a_large_body_streams_through_in_pieces
         an_absent_body_reads_as_empty
         an_input_kept_after_its_request_raises_instead_of_reading
@@ -35,11 +37,13 @@ TAKEN = {
         long_lines_survive_the_growth_of_the_buffer
         pipelined_requests_keep_their_own_bodies
         reading_takes_positional_arguments_only
+        the_validator_finds_nothing_wrong_with_our_input
         the_ways_of_reading_share_what_is_left
     """,
     ("test_03_response", "response"): """
         204_and_304_have_no_body
         a_body_is_its_pieces_in_order
+        a_body_short_of_content_length_is_visible
         a_body_that_must_not_be_is_dropped
         a_status_without_a_reason_is_accepted
         any_iterable_that_starts_in_time_will_do
