@@ -142,7 +142,7 @@ def test_daemons_have_no_way_back_to_root(start):
 
 
 @pytest.mark.parametrize(("options", "mask"), [("umask=0027", "0027"), ("umask=077", "0077")])
-def test_umask(start, options, mask):
+def test_umask_is_that_of_the_group(start, options, mask):
     server = start(options)
     for pid in processes(server):
         assert daemons.status_of(pid)["Umask"] == mask
@@ -283,7 +283,7 @@ def test_an_environment_that_is_no_utf_8_does_no_harm(start):
     assert evaluate(server, "__import__('os').environ['TZ']") == "UTC"
 
 
-def test_lang_and_locale(start):
+def test_lang_and_locale_are_set_and_in_force(start):
     server = start("lang=C locale=C.UTF-8")
     inside = evaluate(server, "dict(__import__('os').environ)")
     assert (inside["LANG"], inside["LC_ALL"]) == ("C", "C.UTF-8")

@@ -6,6 +6,7 @@ directives, its log, its error pages) and what front ends do with malformed requ
 
 import contextlib
 import importlib
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -172,3 +173,9 @@ def environ(server):
 @pytest.fixture
 def call(server):
     return lambda arguments: server.get(f"/call?{quote(arguments)}")
+
+
+def test_a_file_arrives_whole_although_no_descriptor_can_be_passed(front, tmp_path_factory):
+    file = tmp_path_factory.mktemp("files") / "content"
+    file.write_bytes(os.urandom(3_000_000))
+    assert front("files").get(f"/whole?{file}").body == file.read_bytes()
