@@ -338,6 +338,22 @@ def test_a_deployment_that_does_not_load_leaves_the_old_workers_serving(start):
     assert server.get("/").text.split()[1] == "3"
 
 
+def test_a_script_without_its_callable_is_no_deployment(start):
+    """What a script looks like while something writes it."""
+    server = start()
+    old = sorted(daemons.workers(server))
+    script = server.root / "app.py"
+    server.log.allow("callable|application|go on")
+    with Load(server.port, "/nap") as load:
+        deploy(script, "")
+        daemons.pause(1)
+        assert sorted(daemons.settled(server, 2)) == old
+        deploy(script, APP.replace("VERSION = 1", "VERSION = 3"))
+        daemons.settled(server, 2, without=old)
+    assert load.total.failed == []
+    assert server.get("/").text.split()[1] == "3"
+
+
 def test_a_deployment_that_hangs_does_not_keep_the_next_one_from_coming(start):
     server = start()
     old = daemons.workers(server)
