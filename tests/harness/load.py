@@ -8,6 +8,7 @@ connection that cannot be made, an answer that ends early, no answer on a new co
 but 200.
 """
 
+import functools
 import socket
 import threading
 import time
@@ -25,6 +26,14 @@ class Tally:
     retried: int = 0
     failed: list[str] = field(default_factory=list)
     slowest: float = 0.0
+
+    def plus(self, other):
+        return Tally(
+            self.sent + other.sent,
+            self.retried + other.retried,
+            self.failed + other.failed,
+            max(self.slowest, other.slowest),
+        )
 
     def __str__(self):
         return (
@@ -138,9 +147,4 @@ class Load:
     @property
     def total(self):
         """The sum of all clients."""
-        return Tally(
-            sum(tally.sent for tally in self.tallies),
-            sum(tally.retried for tally in self.tallies),
-            [why for tally in self.tallies for why in tally.failed],
-            max(tally.slowest for tally in self.tallies),
-        )
+        return functools.reduce(Tally.plus, self.tallies)
