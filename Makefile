@@ -14,7 +14,7 @@ MODULE := target/release/mod_wsgi_rs.so
 PYTEST := $(VENV)/bin/python -m pytest -n 2
 DESTDIR ?=
 
-.PHONY: help setup build run test unit pytest oracle check sanitize install uninstall clean
+.PHONY: help setup build run test unit pytest oracle check sanitize soak install uninstall clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -62,6 +62,9 @@ check: setup $(VENV)/.ready ## formatting, lints, licences
 
 sanitize: build $(VENV)/.ready ## a few hundred requests under valgrind
 	$(VENV)/bin/python tests/under_valgrind.py
+
+soak: build $(VENV)/.ready ## restarts, faults and memory for longer
+	$(VENV)/bin/python -m pytest tests/soak.py $(if $(T),-k '$(T)')
 
 install: ## install the module where apxs says (DESTDIR honoured)
 	@scripts/install "$(DESTDIR)"

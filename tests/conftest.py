@@ -14,6 +14,8 @@ DIFFERENCE = (AssertionError, http.client.HTTPException, OSError)
 MODES = ["embedded", "daemon"]
 MPMS = ["event", "worker", "prefork"]
 USED = pytest.StashKey[list]()
+# Properties of a report that the summary prints.
+MEASURED = {"memory", "load"}
 
 
 def pytest_addoption(parser):
@@ -78,10 +80,10 @@ def pytest_terminal_summary(terminalreporter, config):
         text
         for report in reports
         for name, text in report.user_properties
-        if report.when == "call" and name == "memory"
+        if report.when == "call" and name in MEASURED
     ]
     if measured:
-        terminalreporter.section("memory")
+        terminalreporter.section("measured")
         for text in measured:
             terminalreporter.line(text)
     if config.env.oracle:

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 from harness import fastcgi_client as fastcgi
-from harness.client import Client
+from harness import frontends
 from harness.env import REPO
-from harness.httpd import die_with_parent, free_ports, ports_locked, wait_until
+from harness.httpd import die_with_parent, wait_until
 
 pytestmark = pytest.mark.ours_only("mod_wsgi has no such program")
 
@@ -485,46 +485,7 @@ def test_nginx_serves_an_application(daemon):
     daemon.start("--processes", "2")
     daemon.socket.chmod(0o666)
     daemon.root.chmod(0o755)
-    with ports_locked():
-        (port,) = free_ports(1)
-        (daemon.root / "nginx.conf").write_text(f"""
-            daemon off; master_process off; pid {daemon.root}/nginx.pid;
-            error_log {daemon.root}/nginx.log;
-            events {{ worker_connections 64; }}
-            http {{
-                access_log off;
-                client_body_temp_path {daemon.root}/body;
-                fastcgi_temp_path {daemon.root}/fastcgi;
-                proxy_temp_path {daemon.root}/proxy;
-                scgi_temp_path {daemon.root}/scgi;
-                uwsgi_temp_path {daemon.root}/uwsgi;
-                upstream site {{ server unix:{daemon.socket}; keepalive 4; }}
-                server {{
-                    listen 127.0.0.1:{port};
-                    location / {{
-                        fastcgi_pass site;
-                        fastcgi_keep_conn on;
-                        include /etc/nginx/fastcgi_params;
-                    }}
-                }}
-            }}
-        """)
-        nginx = subprocess.Popen(
-            ["nginx", "-p", daemon.root, "-c", daemon.root / "nginx.conf"],
-            preexec_fn=die_with_parent,
-        )
-        client = Client(port)
-
-        def is_up():
-            with contextlib.suppress(OSError):
-                return client.get("/a/b?c").status == 200
-
-        try:
-            wait_until(is_up, "nginx")
-        except AssertionError:
-            nginx.kill()
-            raise
-    try:
+    with frontends.nginx(daemon.root, daemon.socket) as client:
         environ = client.get("/a/b?c").json()["environ"]
         assert (environ["SCRIPT_NAME"], environ["PATH_INFO"]) == ("", "/a/b")
         assert environ["QUERY_STRING"] == "c"
@@ -533,6 +494,3 @@ def test_nginx_serves_an_application(daemon):
         assert client.get("/raise").status == 500
         assert client.get("/short").truncated
         assert all(client.get("/").status == 200 for _ in range(50))
-    finally:
-        nginx.terminate()
-        nginx.wait()

@@ -1,0 +1,126 @@
+"""The processes of daemon mode as /proc shows them, and what may befall them."""
+
+import contextlib
+import os
+import signal
+import time
+from pathlib import Path
+
+from .httpd import READY, START_TIMEOUT, wait_until
+
+
+def is_alive(pid):
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError, IndexError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
+def children(pid):
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return []
+
+
+def is_daemon(pid):
+    """Whether the process runs wsgi-daemon, whatever it calls itself."""
+    with contextlib.suppress(OSError):
+        return "wsgi-daemon" in os.readlink(f"/proc/{pid}/exe")
+    return False
+
+
+def managers(server):
+    """The managers of all groups, in the order of the configuration at the server's start."""
+    return sorted(pid for pid in server.children() if is_daemon(pid))
+
+
+def manager(server):
+    """The manager of the only group."""
+    (pid,) = wait_until(lambda: managers(server), "the manager")
+    return pid
+
+
+def workers(server):
+    """The workers of the only group, those included that start or leave."""
+    return [pid for pid in children(manager(server)) if is_alive(pid)]
+
+
+def httpd_children(server):
+    """Apache's own children."""
+    return [pid for pid in server.children() if not is_daemon(pid) and is_alive(pid)]
+
+
+def settled(server, count, without=()):
+    """Waits for `count` workers, none of them of `without`; returns them."""
+
+    def there():
+        now = workers(server)
+        return len(now) == count and not set(now) & set(without) and now
+
+    return wait_until(there, f"{count} workers, none of {sorted(without)}", timeout=30)
+
+
+def restart(server, count, signum=signal.SIGUSR1):
+    """A graceful restart, up to the moment when the last old process is gone."""
+    old, old_children = workers(server), httpd_children(server)
+    before = len(server.log.find(READY))
+    server.process.send_signal(signum)
+    server.log.wait_for(READY, count=before + 1, timeout=START_TIMEOUT)
+    settled(server, count, without=old)
+    wait_until(
+        lambda: httpd_children(server) and not set(old_children) & set(httpd_children(server)),
+        "Apache's old children to leave",
+        timeout=30,
+    )
+
+
+def touch(server, count, script="app.py"):
+    """What a deployment does: the script has another date; the workers are replaced."""
+    old = workers(server)
+    path = server.root / script
+    before = path.stat().st_mtime_ns
+    wait_until(lambda: os.utime(path) or path.stat().st_mtime_ns != before, "another date")
+    settled(server, count, without=old)
+
+
+def signal_each_worker(server, count, signum):
+    """Sends the signal to each worker in turn, always waiting for the replacement."""
+    for victim in workers(server):
+        os.kill(victim, signum)
+        wait_until(lambda pid=victim: not is_alive(pid), f"worker {victim} to leave", timeout=30)
+        settled(server, count, without=[victim])
+
+
+def kill_manager(server, count):
+    """kill -9; then there is another one, with workers of its own."""
+    first, orphans = manager(server), workers(server)
+    os.kill(first, signal.SIGKILL)
+    wait_until(lambda: managers(server) not in ([], [first]), "another manager")
+    wait_until(lambda: not any(map(is_alive, orphans)), "the orphans to leave", timeout=30)
+    settled(server, count, without=orphans)
+
+
+def serves(server, path="/"):
+    """Whether a GET is answered with 200."""
+    with contextlib.suppress(OSError):
+        return server.get(path).status == 200
+    return False
+
+
+def status_of(pid):
+    """/proc/PID/status as a dict."""
+    text = Path(f"/proc/{pid}/status").read_text()
+    return dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
+
+
+def pss(pid):
+    """Proportional set size in bytes; 0 for a process that is gone."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) * 1024
+    return 0
+
+
+def pause(seconds):
+    """Lets load run for a while; not to wait for something that can be seen."""
+    time.sleep(seconds)

@@ -1,0 +1,503 @@
+"""Faults under load: what is killed, restarted or late costs no GET request.
+
+How slow the slowest request may be is a matter of `make soak`; here it is only printed.
+"""
+
+import concurrent.futures
+import contextlib
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from harness import daemons
+from harness.client import read_all
+from harness.conf import Conf
+from harness.env import TESTS
+from harness.httpd import wait_until
+from harness.load import Load
+
+pytestmark = pytest.mark.ours_only("our own processes")
+
+APP = (TESTS / "apps/faults.py").read_text()
+REPEATS = 5
+
+
+def conf(options="processes=2 threads=8", **more):
+    """One group, `app.py` at the root, room for all clients."""
+    # A graceful restart has the old children and the new ones side by side.
+    text = f"""
+    MaxKeepAliveRequests 0
+    MinSpareThreads 8
+    MaxSpareThreads 64
+    WSGIRestrictEmbedded On
+    WSGIDaemonProcess site {options}
+    WSGIScriptAlias / ${{ROOT}}/app.py process-group=site application-group=%{{GLOBAL}}
+    """
+    return Conf(
+        text,
+        files=(("app.py", APP), ("out/README", "the application writes here")),
+        children=16,
+        start=2,
+        threads=16,
+        **more,
+    )
+
+
+@pytest.fixture
+def start(servers, mpm):
+    """start(options) is a server of the test's own, warm; its log is watched to the end."""
+    own = []
+
+    def start(options="processes=2 threads=8", **more):
+        server = servers.make(conf(options, **more), mpm, "embedded")
+        own.append(server)
+        server.start()
+        (server.root / "out").chmod(0o777)
+        assert server.get("/").status == 200
+        return server
+
+    yield start
+    for server in own:
+        server.stop()
+        lines = server.log.unexpected()
+        assert not lines, "unexpected in the error log:\n" + "\n".join(map(str, lines))
+
+
+@pytest.fixture
+def report(record_property):
+    """Prints what became of the requests of a load."""
+
+    def report(what, total):
+        record_property("load", f"{what}: {total}")
+
+    return report
+
+
+def pid_of(response):
+    return int(response.text.split()[0])
+
+
+# --- nothing is lost ------------------------------------------------------------------------------
+
+
+FAULTS = {
+    "graceful restarts": lambda server: [daemons.restart(server, 2) for _ in range(REPEATS)],
+    "script touches": lambda server: [daemons.touch(server, 2) for _ in range(REPEATS)],
+    "SIGTERM to every worker": lambda server: daemons.signal_each_worker(server, 2, signal.SIGTERM),
+    "kill -9 of every worker": lambda server: daemons.signal_each_worker(server, 2, signal.SIGKILL),
+    "kill -9 of the manager": lambda server: daemons.kill_manager(server, 2),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_no_get_fails_at(start, report, fault):
+    server = start()
+    server.log.allow("was killed by signal 9")
+    with Load(server.port, "/nap") as load:
+        daemons.pause(0.2)
+        FAULTS[fault](server)
+        daemons.pause(0.2)
+    report(fault, load.total)
+    assert load.total.failed == []
+    assert load.total.sent > 100
+
+
+def test_requests_in_flight_at_a_graceful_restart_all_finish(start, report):
+    server = start()
+    with (
+        concurrent.futures.ThreadPoolExecutor(12) as pool,
+        Load(server.port, "/nap?for=0.2") as load,
+    ):
+        posts = [pool.submit(server.post, "/nap?for=0.5", b"x" * 1000) for _ in range(4)]
+        gets = [pool.submit(server.get, "/nap?for=1") for _ in range(4)]
+        daemons.pause(0.2)
+        for _ in range(2):
+            daemons.restart(server, 2)
+        answers = [future.result().status for future in posts + gets]
+    report("graceful restarts, 200 ms requests", load.total)
+    assert answers == [200] * 8
+    assert load.total.failed == []
+
+
+def reconfigure(server, *changes):
+    """Another configuration, by a graceful restart."""
+    path = server.root / "httpd.conf"
+    text = path.read_text()
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    path.write_text(text)
+    before = len(server.log.find("resuming normal operations"))
+    server.process.send_signal(signal.SIGUSR1)
+    server.log.wait_for("resuming normal operations", count=before + 1)
+
+
+@pytest.mark.parametrize("changed", ["threads=4", "processes=3", "processes=1"])
+def test_no_get_fails_when_a_group_is_changed_at_a_graceful_restart(start, report, changed):
+    server = start()
+    old = daemons.manager(server)
+    name, number = changed.split("=")
+    before = {"threads": "threads=8", "processes": "processes=2"}[name]
+    with Load(server.port, "/nap") as load:
+        reconfigure(server, (before, changed))
+        wait_until(lambda: old not in daemons.managers(server), "the old manager to leave")
+        daemons.settled(server, int(number) if name == "processes" else 2)
+        assert server.get("/").status == 200
+    report(f"graceful restart to {changed}", load.total)
+    assert load.total.failed == []
+
+
+def test_a_group_that_is_added_before_another_does_not_take_its_place(start):
+    server = start()
+    reconfigure(
+        server,
+        (
+            "WSGIDaemonProcess site ",
+            "WSGIDaemonProcess first display-name=first\n"
+            "WSGIScriptAlias /first ${ROOT}/app.py process-group=first application-group=one\n"
+            "WSGIDaemonProcess site ",
+        ),
+    )
+    wait_until(lambda: len(daemons.managers(server)) == 2, "two managers")
+    name = "__import__('mod_wsgi').process_group"
+    for _ in range(5):
+        assert server.get(f"/eval?what={name}").text == "'site'"
+        assert server.get(f"/first/eval?what={name}").text == "'first'"
+
+
+# --- crashes --------------------------------------------------------------------------------------
+
+
+def notes(server, name="note"):
+    path = server.root / "out" / name
+    return path.read_text().splitlines() if path.exists() else []
+
+
+@pytest.mark.parametrize(
+    ("path", "how"),
+    [
+        ("/crash", r"worker \d+ was killed by signal 11 while serving .*POST /crash"),
+        ("/exit", r"worker \d+ exited with status 3 while serving .*POST /exit"),
+    ],
+)
+def test_a_crash_is_named_in_the_log_and_only_its_own_request_suffers(start, path, how):
+    server = start()
+    with Load(server.port, "/nap") as load:
+        daemons.pause(0.1)
+        answer = server.post(path, b"x")
+        daemons.settled(server, 2)
+        daemons.pause(0.1)
+    assert answer.status in (502, 503)
+    # The virtual host's log has a line too, which points to the main one.
+    server.log.expect(how, "WSGI0146: daemon process 'site' closed the connection")
+    assert load.total.failed == []
+
+
+def test_a_get_that_kills_its_worker_does_not_kill_the_whole_group(start):
+    """It may be tried again, for a worker may die of something else; not until nobody is left."""
+    server = start("processes=4 threads=2")
+    server.log.allow("was killed by signal 9", "WSGI0146")
+    note = server.root / "out/note"
+    assert server.get(f"/signal?number=9&for=5&note={note}").status in (502, 503)
+    assert len(notes(server)) <= 3
+
+
+@pytest.mark.parametrize("read", [60_000, 1, 0])
+def test_a_post_is_never_sent_to_a_second_worker(start, read):
+    """Also not when its worker dies with part of the body unread."""
+    server = start()
+    note = server.root / "out/note"
+    answer = server.post(f"/signal?number=9&for=5&note={note}&read={read}", b"x" * 60_000)
+    assert answer.status in (502, 503)
+    server.log.expect(r"killed by signal 9 while serving POST /signal", "WSGI0146|WSGI0121")
+    assert len(notes(server)) == 1
+
+
+def test_a_worker_that_is_stopped_by_the_kernel_costs_only_what_it_held(start):
+    """SIGSTOP is a worker that hangs: the others go on, and its requests end by socket-timeout."""
+    server = start("processes=2 threads=2 socket-timeout=1")
+    server.log.allow("WSGI0145")
+    hung = daemons.workers(server)[0]
+    os.kill(hung, signal.SIGSTOP)
+    try:
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(lambda _: server.get("/").status, range(24)))
+    finally:
+        os.kill(hung, signal.SIGCONT)
+    assert set(answers) <= {200, 504}
+    assert answers.count(200) >= 12
+
+
+# --- which worker ---------------------------------------------------------------------------------
+
+
+def test_simultaneous_requests_go_to_different_workers(start):
+    server = start("processes=4 threads=1")
+    daemons.settled(server, 4)
+    for _ in range(8):
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            began = time.monotonic()
+            answers = list(pool.map(lambda _: server.get("/nap?for=0.3"), range(4)))
+            took = time.monotonic() - began
+        assert len({pid_of(answer) for answer in answers}) == 4
+        assert took < 0.6
+
+
+def accepted_by(server, sock):
+    """The child of Apache that holds the other end of the connection, None until it is accepted."""
+    ends = [f"{int(port):04X}" for port in (server.port, sock.getsockname()[1])]
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        fields = line.split()
+        if [fields[1].split(":")[1], fields[2].split(":")[1]] == ends:
+            for pid in daemons.httpd_children(server):
+                if f"socket:[{fields[9]}]" in server.open_files(pid):
+                    return pid
+    return None
+
+
+def test_an_apache_child_that_dies_leaves_no_worker_looking_busy(start):
+    """Its requests are over, whoever counted them."""
+    server = start("processes=2 threads=4")
+    server.log.allow("exit signal Killed")
+    with contextlib.ExitStack() as stack:
+        held = {}
+        while sum(len(of) >= 3 for of in held.values()) < 2:
+            sock = stack.enter_context(server.socket())
+            sock.sendall(b"GET /nap?for=1 HTTP/1.1\r\n")
+            pid = wait_until(lambda s=sock: accepted_by(server, s), "the connection's child")
+            held.setdefault(pid, []).append(sock)
+        (_, survives), (victim, dies) = list(held.items())[:2]
+        # In turn, so that one child's requests go to one worker and the other's to the other.
+        for pair in zip(survives[:3], dies[:3], strict=True):
+            for sock in pair:
+                sock.sendall(b"Host: localhost\r\nConnection: close\r\n\r\n")
+                daemons.pause(0.02)
+        os.kill(victim, signal.SIGKILL)
+        assert all(read_all(sock).startswith(b"HTTP/1.1 200") for sock in survives[:3])
+    for _ in range(3):
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            first = pool.submit(server.get, "/nap?for=0.3")
+            daemons.pause(0.1)
+            second = pool.submit(server.get, "/nap?for=0.3")
+            assert pid_of(first.result()) != pid_of(second.result())
+
+
+# --- scripts --------------------------------------------------------------------------------------
+
+
+def test_a_touch_under_load_replaces_each_worker_once(start):
+    server = start()
+    with Load(server.port, "/nap") as load:
+        for _ in range(3):
+            daemons.touch(server, 2)
+            daemons.pause(0.3)
+    assert load.total.failed == []
+    assert len(server.log.find(r"worker \d+ exited with status 0")) == 3 * 2
+
+
+def deploy(script, text):
+    """As deployments should: nobody ever sees half a file."""
+    fresh = script.with_name("fresh.py")
+    fresh.write_text(text)
+    fresh.replace(script)
+
+
+def test_a_script_that_is_older_than_the_one_before_is_new_too(start):
+    """What rsync -t, tar and a rollback do."""
+    server = start()
+    old = daemons.workers(server)
+    script = server.root / "app.py"
+    with Load(server.port, "/nap") as load:
+        deploy(script, APP.replace("VERSION = 1", "VERSION = 2"))
+        os.utime(script, (1_500_000_000, 1_500_000_000))
+        daemons.settled(server, 2, without=old)
+    assert load.total.failed == []
+    assert {server.get("/").text.split()[1] for _ in range(8)} == {"2"}
+
+
+def test_a_deployment_that_does_not_load_leaves_the_old_workers_serving(start):
+    server = start()
+    old = sorted(daemons.workers(server))
+    script = server.root / "app.py"
+    with Load(server.port, "/nap") as load:
+        deploy(script, "import no_such_module\n" + APP)
+        server.log.expect("No module named 'no_such_module'", "the workers there are go on")
+        daemons.pause(0.5)
+        assert sorted(daemons.settled(server, 2)) == old
+        # A graceful restart is no reason to take the broken code either.
+        reconfigure(server)
+        server.log.wait_for("the workers there are go on", count=2)
+        daemons.pause(0.5)
+        assert sorted(daemons.settled(server, 2)) == old
+        deploy(script, APP.replace("VERSION = 1", "VERSION = 3"))
+        daemons.settled(server, 2, without=old)
+    server.log.allow("WSGI01", "Traceback", "  File", "    ", "ModuleNotFound")
+    assert load.total.failed == []
+    assert server.get("/").text.split()[1] == "3"
+
+
+def test_a_script_without_its_callable_is_no_deployment(start):
+    """What a script looks like while something writes it."""
+    server = start()
+    old = sorted(daemons.workers(server))
+    script = server.root / "app.py"
+    server.log.allow("callable|application|go on")
+    with Load(server.port, "/nap") as load:
+        deploy(script, "")
+        daemons.pause(1)
+        assert sorted(daemons.settled(server, 2)) == old
+        deploy(script, APP.replace("VERSION = 1", "VERSION = 3"))
+        daemons.settled(server, 2, without=old)
+    assert load.total.failed == []
+    assert server.get("/").text.split()[1] == "3"
+
+
+def test_a_deployment_that_hangs_does_not_keep_the_next_one_from_coming(start):
+    server = start()
+    old = daemons.workers(server)
+    script = server.root / "app.py"
+    with Load(server.port, "/nap") as load:
+        note = f"import time\nprint('hangs', file=open('{server.root}/out/hangs', 'a'))\n"
+        deploy(script, note + "time.sleep(60)\n" + APP)
+        wait_until(lambda: len(notes(server, "hangs")) == 2, "two replacements that hang")
+        old += daemons.workers(server)
+        deploy(script, APP.replace("VERSION = 1", "VERSION = 3"))
+        daemons.settled(server, 2, without=old)
+    server.log.allow("while starting", "was starting")
+    assert load.total.failed == []
+    assert server.get("/").text.split()[1] == "3"
+
+
+# --- time-outs ------------------------------------------------------------------------------------
+
+
+def test_a_request_beyond_request_timeout_is_ended_once_and_alone(start):
+    server = start("processes=1 threads=4 request-timeout=1 graceful-timeout=1 shutdown-timeout=2")
+    server.log.allow("is still being served", "WSGI0146", "did not stop within", "exited with")
+    note = server.root / "out/note"
+    with Load(server.port, "/nap", clients=2) as load:
+        began = time.monotonic()
+        answer = server.get(f"/nap?for=30&note={note}")
+        took = time.monotonic() - began
+    server.log.expect(r"GET /nap\?for=30\S* takes longer than request-timeout")
+    assert answer.status in (502, 504)
+    assert len(notes(server)) == 1
+    # 1 s, times 1 + ln(4) for the threads, and a second each for looking and leaving.
+    assert took < 7
+    assert load.total.failed == []
+
+
+def test_a_request_that_waited_beyond_queue_timeout_is_a_504(start):
+    server = start("processes=1 threads=1 queue-timeout=1")
+    server.log.allow("queue-timeout")
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        first = pool.submit(server.get, "/nap?for=2")
+        daemons.pause(0.3)
+        second = pool.submit(server.get, "/")
+        assert first.result().status == 200
+        assert second.result().status == 504
+    server.log.expect("waited longer than queue-timeout")
+    assert server.get("/").status == 200
+
+
+def test_an_answer_that_does_not_come_within_socket_timeout_is_a_504(start):
+    server = start("processes=2 threads=2 socket-timeout=1")
+    note = server.root / "out/note"
+    with Load(server.port, "/nap", clients=4) as load:
+        began = time.monotonic()
+        assert server.get(f"/nap?for=4&note={note}").status == 504
+        assert time.monotonic() - began < 3
+        daemons.pause(0.5)
+    server.log.expect("WSGI0145")
+    assert len(notes(server)) == 1
+    assert load.total.failed == []
+
+
+def test_a_group_that_takes_no_connection_is_a_503_after_connect_timeout(start):
+    server = start("processes=1 threads=1 listen-backlog=1 connect-timeout=1")
+    hung = daemons.workers(server)
+    server.log.allow("WSGI0117")
+    os.kill(hung[0], signal.SIGSTOP)
+    with concurrent.futures.ThreadPoolExecutor(10) as pool:
+        asked = [pool.submit(server.get, "/") for _ in range(10)]
+        try:
+            done, _ = concurrent.futures.wait(asked, 5, concurrent.futures.FIRST_COMPLETED)
+        finally:
+            os.kill(hung[0], signal.SIGCONT)
+        answers = [future.result().status for future in asked]
+    assert done, "every request still waited for the group after five seconds"
+    assert 503 in answers
+    assert server.log.find("WSGI0117: cannot connect to daemon process 'site'")
+    wait_until(lambda: daemons.serves(server), "an answer")
+
+
+def test_a_client_that_does_not_read_holds_a_thread_for_response_socket_timeout(start):
+    server = start("processes=1 threads=1 response-socket-timeout=1", timeout=30)
+    server.log.allow(".")
+    with server.socket() as sock:
+        sock.sendall(b"GET /big?size=50000000 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        began = time.monotonic()
+        assert sock.recv(1000).startswith(b"HTTP/1.1 200")
+        assert server.get("/").status == 200
+        assert time.monotonic() - began < 6
+
+
+# --- recycling under load -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ("maximum-requests=100", r"it has served \d+ requests"),
+        ("restart-interval=1", "it is 1 s old"),
+        ("maximum-memory=1", r"it uses \d+ bytes"),
+    ],
+)
+def test_no_get_fails_while_workers_are_recycled(start, report, options, reason):
+    server = start(f"processes=2 threads=8 {options}")
+    with Load(server.port, "/nap") as load:
+        server.log.wait_for(f"is to be replaced: {reason}", count=4, timeout=20)
+    report(options, load.total)
+    assert load.total.failed == []
+
+
+def test_no_get_fails_when_idle_workers_are_recycled(start):
+    """Requests that come just as inactivity-timeout expires."""
+    server = start("processes=1 threads=4 inactivity-timeout=1")
+    for count in (1, 2):
+        old = daemons.workers(server)
+        server.log.wait_for("is to be replaced: no request came", count=count)
+        # Whoever leaves, whoever comes: each request is answered.
+        wait_until(
+            lambda pids=old: pid_of(server.get("/")) not in pids, "an answer of another worker"
+        )
+
+
+# --- the log --------------------------------------------------------------------------------------
+
+
+def test_after_log_rotation_and_a_graceful_restart_daemons_write_to_the_new_log(start):
+    server = start()
+    server.log.path.rename(server.root / "error_log.1")
+    server.process.send_signal(signal.SIGUSR1)
+    wait_until(server.log.path.exists, "the new log")
+    server.log.wait_for("resuming normal operations")
+    old = server.root / "error_log.1"
+    wait_until(lambda: daemons.serves(server), "an answer")
+    daemons.settled(server, 2)
+    victim = daemons.workers(server)[0]
+    line = f"worker {victim} was killed by signal 9"
+    os.kill(victim, signal.SIGKILL)
+    wait_until(lambda: line in server.log.text() + old.read_text(), "the line")
+    assert line not in old.read_text()
+    server.log.expect(line)
+
+
+def test_what_loglevel_leaves_out_daemons_leave_out_too(start):
+    server = start(wsgi_level="wsgi:warn")
+    with Load(server.port, "/nap"):
+        daemons.touch(server, 2)
+    quiet = [line for line in server.log.lines() if line.module == "wsgi" and line.level == "info"]
+    assert quiet == []

@@ -1,0 +1,339 @@
+"""However a server ends, nothing of daemon mode remains: processes, sockets, shared memory."""
+
+import concurrent.futures
+import contextlib
+import os
+import signal
+import socket
+import time
+from pathlib import Path
+
+import pytest
+from harness import daemons
+from harness.conf import Conf
+from harness.env import TESTS
+from harness.httpd import ConfigError, wait_until
+
+pytestmark = pytest.mark.ours_only("our own processes")
+
+APP = (TESTS / "apps/faults.py").read_text()
+AT_EXIT = """
+import atexit, time
+def note(path):
+    time.sleep(1)
+    with open(path, "a") as file:
+        file.write("left in order")
+def application(environ, start_response):
+    atexit.register(note, environ["QUERY_STRING"])
+    start_response("200 OK", [])
+    return [b"noted"]
+"""
+
+
+def conf(options="processes=2 threads=4", *, text="", files=()):
+    files = (
+        ("app.py", APP),
+        ("at_exit.py", AT_EXIT),
+        ("out/README", "the application writes here"),
+        *files,
+    )
+    group = f"""
+    WSGIRestrictEmbedded On
+    WSGIDaemonProcess site {options}
+    WSGIScriptAlias /at_exit ${{ROOT}}/at_exit.py process-group=site application-group=%{{GLOBAL}}
+    WSGIScriptAlias / ${{ROOT}}/app.py process-group=site application-group=%{{GLOBAL}}
+    """
+    return Conf(text + group, files=files, children=4, start=2, threads=8)
+
+
+@pytest.fixture
+def make(servers, mpm):
+    """make(…) is a server that is not started; whatever is left of it in the end is killed."""
+    own = []
+
+    def make(*arguments, **options):
+        server = servers.make(conf(*arguments, **options), mpm, "embedded")
+        (server.root / "out").chmod(0o777)
+        own.append(server)
+        return server
+
+    yield make
+    for server in own:
+        server.stop()
+        for pid in remaining(server):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def start(make):
+    def start(*arguments, **options):
+        server = make(*arguments, **options)
+        server.start()
+        assert server.get("/").status == 200
+        return server
+
+    return start
+
+
+def remaining(server):
+    """Every process that has a file of the server's directory open."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            held = [os.readlink(path) for path in (folder / "fd").iterdir()]
+            if any(target.startswith(f"{server.root}/") for target in held):
+                found.append(int(folder.name))
+    return [pid for pid in found if daemons.is_alive(pid) and pid != os.getpid()]
+
+
+def daemons_of(server):
+    return [daemons.manager(server), *daemons.workers(server)]
+
+
+def sockets(server):
+    return list(Path(server.root).rglob("*.sock"))
+
+
+def shared_memory():
+    """What would outlive a process: POSIX and System V."""
+    segments = Path("/proc/sysvipc/shm").read_text().splitlines()[1:]
+    semaphores = Path("/proc/sysvipc/sem").read_text().splitlines()[1:]
+    return {*os.listdir("/dev/shm"), *segments, *semaphores}
+
+
+def nothing_remains(server, timeout=10):
+    wait_until(lambda: not remaining(server), "every process to leave", timeout)
+    assert sockets(server) == []
+    with socket.socket() as sock:
+        assert sock.connect_ex(("127.0.0.1", server.port)) != 0
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGWINCH])
+@pytest.mark.parametrize("busy", [False, True])
+def test_nothing_remains_after_a_stop(start, signum, busy):
+    before = shared_memory()
+    server = start()
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        asked = []
+        if busy:
+            asked = [pool.submit(daemons.serves, server, "/nap?for=1") for _ in range(4)]
+            daemons.pause(0.2)
+        server.process.send_signal(signum)
+        server.process.wait(15)
+        if signum == signal.SIGWINCH:
+            # A graceful stop waits for what is being served.
+            assert all(future.result() for future in asked)
+    nothing_remains(server)
+    assert shared_memory() - before == set()
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGWINCH])
+def test_httpd_ends_after_its_daemons(start, signum):
+    """systemd (KillMode=mixed, as Debian has it) kills what is left when httpd itself has ended."""
+    server = start("processes=1 threads=2")
+    out = server.root / "out/note"
+    assert server.get(f"/at_exit?{out}").status == 200
+    server.process.send_signal(signum)
+    server.process.wait(15)
+    for pid in remaining(server):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    assert out.exists()
+    assert out.read_text() == "left in order"
+
+
+def test_a_worker_that_hangs_does_not_outlive_shutdown_timeout(start):
+    server = start("processes=1 threads=2 shutdown-timeout=1 graceful-timeout=1")
+    (worker,) = daemons.workers(server)
+    os.kill(worker, signal.SIGSTOP)
+    server.process.terminate()
+    server.process.wait(15)
+    nothing_remains(server)
+
+
+def test_a_worker_that_is_starting_does_not_outlive_a_stop(start):
+    server = start("processes=1 threads=2")
+    (server.root / "app.py").write_text("import time\ntime.sleep(60)\n" + APP)
+    old = daemons.workers(server)
+    assert server.get("/").status == 200
+    wait_until(lambda: set(daemons.workers(server)) - set(old), "the replacement")
+    server.process.terminate()
+    server.process.wait(15)
+    nothing_remains(server)
+
+
+def test_nothing_of_daemon_mode_remains_after_a_kill_of_the_parent(start):
+    before = shared_memory()
+    server = start()
+    left = daemons_of(server)
+    children = daemons.httpd_children(server)
+    server.process.kill()
+    server.process.wait()
+    wait_until(lambda: not any(map(daemons.is_alive, left)), "the daemons to leave")
+    # Apache's own children are Apache's affair.
+    for pid in children:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not remaining(server), "everybody to leave")
+    assert shared_memory() - before == set()
+    # Nobody could remove the sockets; the next start does.
+    old = set(sockets(server))
+    assert old
+    server.log.begin()
+    server.start()
+    assert server.get("/").status == 200
+    assert not old & set(sockets(server))
+    server.stop()
+    nothing_remains(server)
+
+
+def test_a_kill_of_the_parent_does_not_cut_what_daemons_are_doing(start):
+    server = start()
+    out = server.root / "out/note"
+    assert server.get(f"/at_exit?{out}").status == 200
+    children = daemons.httpd_children(server)
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        asked = [pool.submit(daemons.serves, server, "/nap?for=1") for _ in range(2)]
+        daemons.pause(0.2)
+        server.process.kill()
+        server.process.wait()
+        assert all(future.result() for future in asked)
+    wait_until(out.exists, "atexit")
+    for pid in children:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not remaining(server), "everybody to leave")
+
+
+def test_nothing_remains_when_managers_were_killed_again_and_again(start):
+    server = start()
+    for _ in range(4):
+        victim = daemons.manager(server)
+        os.kill(victim, signal.SIGKILL)
+        wait_until(lambda pid=victim: not daemons.is_alive(pid), "its death")
+        wait_until(lambda pid=victim: pid not in daemons.managers(server), "the parent to notice")
+        wait_until(lambda: daemons.managers(server), "the next", timeout=15)
+    # The next one waits a while before it starts; it must not sit on Apache's port meanwhile.
+    os.kill(daemons.manager(server), signal.SIGKILL)
+    server.log.wait_for("it is started again", count=5)
+    server.process.terminate()
+    server.process.wait(15)
+    assert remaining(server) == [] or wait_until(lambda: not remaining(server), "all", 3)
+    nothing_remains(server)
+
+
+def test_a_start_that_waits_its_turn_holds_nothing_of_apaches(start):
+    """A manager that stumbled waits between fork and exec; not with Apache's port in its hands."""
+    server = start()
+    for count in range(1, 6):
+        wait_until(lambda: daemons.managers(server), "a manager", timeout=15)
+        os.kill(daemons.manager(server), signal.SIGKILL)
+        server.log.wait_for("it is started again", count=count)
+    waiting = wait_until(
+        lambda: [pid for pid in server.children() if is_waiting(pid, server)],
+        "the one that waits",
+    )
+    tcp = {
+        line.split()[9]
+        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]
+        if line.split()[1].endswith(f":{server.port:04X}")
+    }
+    for pid in waiting:
+        held = {target[len("socket:[") : -1] for target in server.open_files(pid)}
+        assert not held & tcp
+
+
+def is_waiting(pid, server):
+    """A child that is neither one of Apache's own nor a daemon yet: it leads a session."""
+    return not daemons.is_daemon(pid) and os.getsid(pid) == pid
+
+
+@pytest.mark.parametrize("good", [True, False])
+def test_a_configtest_leaves_nothing(make, good):
+    server = make(text="" if good else "NoSuchDirective on\n")
+    assert server.configtest()[0] == good
+    nothing_remains(server)
+
+
+@pytest.mark.parametrize(
+    ("text", "printed"),
+    [
+        ("WSGIDaemonProcess other python-home=${ROOT}/no-such-place\n", "no-such-place"),
+        ("WSGISocketPrefix ${ROOT}/no/such/place\n", "no/such/place"),
+    ],
+)
+def test_a_start_that_fails_leaves_nothing(make, text, printed):
+    server = make(text=text)
+    with pytest.raises(ConfigError, match=printed):
+        server.start()
+    nothing_remains(server)
+
+
+def test_a_start_that_fails_after_a_group_was_started_leaves_nothing(make):
+    """The second group cannot have its sockets."""
+    server = make(text="", files=())
+    taken = "x" * 90
+    server.conf = Conf(
+        server.conf.text
+        + f"WSGISocketPrefix ${{ROOT}}/{taken}\nWSGIDaemonProcess second processes=2\n",
+        files=server.conf.files,
+    )
+    with pytest.raises(ConfigError, match="longer than 107 bytes"):
+        server.start()
+    nothing_remains(server)
+
+
+def test_a_port_that_is_taken_leaves_nothing(start, make):
+    first = start()
+    second = make()
+    second._write_conf()
+    path = second.root / "httpd.conf"
+    path.write_text(path.read_text().replace(f":{second.port}\n", f":{first.port}\n"))
+    second._write_conf = lambda: None
+    with pytest.raises(ConfigError, match="Address already in use"):
+        second.start()
+    wait_until(lambda: not remaining(second), "every process to leave")
+    assert sockets(second) == []
+    assert first.get("/").status == 200
+
+
+def test_a_group_that_is_no_longer_configured_ends_when_it_has_finished(start):
+    extra = """
+    WSGIDaemonProcess gone display-name=gone
+    WSGIScriptAlias /gone ${ROOT}/app.py process-group=gone application-group=%{GLOBAL}
+    """
+    server = start(text=extra)
+    assert server.get("/gone/").status == 200
+    assert len(daemons.managers(server)) == 2
+    files = sockets(server)
+    path = server.root / "httpd.conf"
+    path.write_text(path.read_text().replace(extra, ""))
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(server.get, "/gone/nap?for=1")
+        daemons.pause(0.3)
+        server.process.send_signal(signal.SIGUSR1)
+        server.log.wait_for("resuming normal operations", count=2)
+        assert asked.result().status == 200
+    wait_until(lambda: len(daemons.managers(server)) == 1, "the other manager to leave")
+    assert len(sockets(server)) == len(files) - 1
+    server.stop()
+    nothing_remains(server)
+
+
+def test_restarts_leave_nothing_behind(start):
+    server = start()
+    before = None
+    for number in range(4):
+        daemons.restart(server, 2, signal.SIGHUP if number % 2 else signal.SIGUSR1)
+        wait_until(lambda: daemons.serves(server), "an answer")
+        held = len(server.open_files(server.process.pid)), len(sockets(server))
+        manager = daemons.manager(server)
+        wait_until(lambda pid=manager: len(daemons.children(pid)) == 2, "two workers")
+        held += (len(server.open_files(manager)),)
+        before = before or held
+        assert held == before
+    began = time.monotonic()
+    server.stop()
+    assert time.monotonic() - began < 10
+    nothing_remains(server)

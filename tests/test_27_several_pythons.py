@@ -1,0 +1,156 @@
+"""Groups of several Python versions in one Apache, and a module that has no Python at all."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from harness.conf import Conf
+from harness.env import REPO
+from harness.httpd import ConfigError
+from test_30_pythons import installation, pythons  # noqa: F401
+
+pytestmark = pytest.mark.ours_only("our own programs")
+
+APP = """
+import sys
+def application(environ, start_response):
+    start_response("200 OK", [])
+    return ["{}.{} {}".format(*sys.version_info[:2], sys.prefix).encode()]
+"""
+
+
+def another(env):
+    """A version this machine has beside the module's own."""
+    found = [version for version in pythons()[0] if version != env.python]
+    if not found:
+        pytest.skip("there is no other Python with a shared library on this machine")
+    if not shutil.which("cargo"):
+        pytest.skip("cargo is missing")
+    return "3.12" if "3.12" in found else found[0]
+
+
+def build(package, target, *options, python):
+    """One package, built for a version; the next time cargo finds nothing to do."""
+    command = ["cargo", "build", "--locked", "-p", package, "--target-dir", target]
+    done = subprocess.run(
+        [*command, *options],
+        cwd=REPO,
+        env=os.environ | {"PYO3_PYTHON": str(python), "CARGO_TERM_COLOR": "never"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    return Path(target) / ("release" if "--release" in options else "debug")
+
+
+@pytest.fixture
+def place(env, servers):
+    """place(module, {version: program}) lays them side by side, as `make install` does."""
+    made = []
+
+    def place(module, programs):
+        folder = servers.base / f"modules-{len(list(servers.base.glob('modules-*')))}"
+        folder.mkdir()
+        made.append(folder)
+        shutil.copy2(module, folder / "mod_wsgi_rs.so")
+        for version, program in programs.items():
+            shutil.copy2(program, folder / f"wsgi-daemon-{version}")
+        return folder / "mod_wsgi_rs.so"
+
+    yield place
+    for folder in made:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def start(servers, mpm):
+    """start(module, text) is a server with this build of the module."""
+    own = []
+
+    def start(module, text):
+        text = f'LoadModule wsgi_module "{module}"\n{text}'
+        conf = Conf(text, files=(("app.py", APP),), load_wsgi=False)
+        server = servers.make(conf, mpm, "embedded")
+        own.append(server)
+        server.start()
+        return server
+
+    yield start
+    for server in own:
+        server.stop()
+        lines = server.log.unexpected()
+        assert not lines, "unexpected in the error log:\n" + "\n".join(map(str, lines))
+
+
+def program(env):
+    return REPO / f"target/release/wsgi-daemon-{env.python}"
+
+
+def virtual_environment(python, folder):
+    subprocess.run([python, "-m", "venv", "--without-pip", folder], check=True)
+    subprocess.run(["chmod", "-R", "a+rX", folder], check=True)
+    return folder
+
+
+@pytest.mark.slow
+def test_two_groups_run_two_versions_of_python(env, servers, installation, place, start):  # noqa: F811
+    version = another(env)
+    python = installation(version)
+    target = REPO / "target/pythons" / version / "build"
+    built = build("wsgi-daemon", target, "--release", python=python) / "wsgi-daemon"
+    module = place(env.module, {env.python: program(env), version: built})
+    venv = virtual_environment(python, servers.base / f"venv-{version}")
+    server = start(
+        module,
+        f"""
+        WSGIDaemonProcess mine threads=2
+        WSGIDaemonProcess other threads=2 python-home={venv}
+        WSGIScriptAlias /mine ${{ROOT}}/app.py process-group=mine application-group=%{{GLOBAL}}
+        WSGIScriptAlias /other ${{ROOT}}/app.py process-group=other application-group=%{{GLOBAL}}
+        WSGIScriptAlias /embedded ${{ROOT}}/app.py
+        """,
+    )
+    for _ in range(3):
+        assert server.get("/mine").text.split()[0] == env.python
+        assert server.get("/other").text.split() == [version, str(venv)]
+        assert server.get("/embedded").text.split()[0] == env.python
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_a_version_without_its_program_is_a_sentence(env, servers, place, start, installed):
+    home = servers.base / f"home-{installed}"
+    (home / "bin").mkdir(parents=True)
+    (home / "pyvenv.cfg").write_text("home = /usr/bin\nversion = 3.99.1\n")
+    module = place(env.module, {env.python: program(env)} if installed else {})
+    with pytest.raises(ConfigError) as refused:
+        start(module, f"WSGIDaemonProcess other python-home={home}\n")
+    (line,) = [line for line in str(refused.value).splitlines() if "3.99" in line]
+    assert "WSGIDaemonProcess other needs wsgi-daemon-3.99, which is not installed" in line
+    assert f"(installed: {env.python if installed else 'none'}" in line.replace("none is", "none")
+
+
+@pytest.mark.slow
+def test_a_module_without_python_serves_daemon_groups(env, place, start):
+    if not shutil.which("cargo"):
+        pytest.skip("cargo is missing")
+    target = REPO / "target/without-python"
+    built = build(
+        "mod_wsgi_rs", target, "--no-default-features", python=os.environ.get("PYO3_PYTHON", "")
+    )
+    library = built / "libmod_wsgi_rs.so"
+    assert "libpython" not in subprocess.check_output(["ldd", library], text=True)
+    module = place(library, {env.python: program(env)})
+    server = start(
+        module,
+        """
+        WSGIDaemonProcess mine threads=2
+        WSGIScriptAlias /mine ${ROOT}/app.py process-group=mine application-group=%{GLOBAL}
+        WSGIScriptAlias /embedded ${ROOT}/app.py
+        """,
+    )
+    assert server.get("/mine").text.split()[0] == env.python
+    assert server.get("/embedded").status == 500
+    server.log.expect("WSGI0142: .*no embedded mode")
