@@ -9,6 +9,8 @@ use crate::handler::Application;
 use crate::httpd::{BrigadeEnd, Head, Outcome, PassError, Request, RequestBody, ServerLogHandle};
 use crate::start::Child;
 use host::{Host, ScriptFile, Served, Target};
+use std::ffi::c_void;
+use std::ptr::NonNull;
 use wsgi::{Body, Environ, Exchange, Level, Output, ReadError, SendError, Then};
 
 /// Serves `request` with Python in this process.
@@ -96,6 +98,10 @@ impl Exchange for ApacheExchange<'_, '_> {
 
     fn log(&mut self, level: Level, line: &[u8]) {
         self.request.log(level, line);
+    }
+
+    fn native_request(&self) -> Option<NonNull<c_void>> {
+        self.request.native().filter(|_| self.settings.pass_apache_request)
     }
 }
 

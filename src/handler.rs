@@ -1,14 +1,16 @@
 //! Is a request ours, and for which application? (mod_wsgi's reference, sections 1.5, 2.2 and 2.3)
 #![forbid(unsafe_code)]
 
-use crate::config::{self, DirectoryConfig, Names, ScriptAlias, ServerIdentity, Settings};
-use crate::environ::split_path;
+use crate::config::{
+    self, DirectoryConfig, Dispatched, NotDispatched, ScriptAlias, ServerIdentity, Settings,
+};
 use crate::forward::Group;
 use crate::httpd::{ContentHandler, FileKind, Outcome, Request, TranslateName};
 use crate::module::{alias_of, directory_config, remember_alias, server_config};
+use crate::names::RequestNames;
 use crate::start::Child;
 use std::borrow::Cow;
-use std::ffi::{CString, OsStr};
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -69,13 +71,9 @@ fn dispatch(
     alias: Option<&ScriptAlias>,
     child: &Child,
 ) -> Outcome {
-    let (script_name, _) = split_path(request.uri(), request.path_info());
-    let script_name = if child.options.case_sensitive {
-        script_name
-    } else {
-        Cow::Owned(script_name.to_ascii_lowercase())
-    };
-    let names = RequestNames { request, script_name };
+    let Ok(chosen) = dispatched(request, settings) else { return Outcome::Status(500) };
+    let settings = &settings.dispatched(&chosen);
+    let names = RequestNames::of(request, child.options.case_sensitive);
     let process_group = config::process_group(settings.process_group, &names).into_owned();
     let application_group =
         config::application_group(settings.application_group, &names).into_owned();
@@ -96,6 +94,24 @@ fn dispatch(
         Ok(group) => crate::forward::serve(request, settings, &application, group),
         Err(refusal) => refusal.answer(request),
     }
+}
+
+/// What the dispatch script says, if there is one.
+#[cfg(feature = "embedded")]
+fn dispatched(
+    request: &mut Request<'_>,
+    settings: &Settings<'_>,
+) -> Result<Dispatched, NotDispatched> {
+    match settings.dispatch_script {
+        Some(script) => crate::access::dispatch(request, settings, script),
+        None => Ok(Dispatched::default()),
+    }
+}
+
+#[cfg(not(feature = "embedded"))]
+fn dispatched(_: &mut Request<'_>, _: &Settings<'_>) -> Result<Dispatched, NotDispatched> {
+    // A dispatch script is refused when the configuration is read.
+    Ok(Dispatched::default())
 }
 
 /// The daemon process group of this name, if this request may be served by it.
@@ -280,55 +296,5 @@ fn check_body(request: &Request<'_>, settings: &Settings<'_>) -> Result<(), Refu
             Err(Refusal::new(413, "WSGI0140", what))
         }
         Some(_) => Ok(()),
-    }
-}
-
-/// A request's answers to what a group's name may refer to.
-struct RequestNames<'a, 'call> {
-    request: &'a Request<'call>,
-    script_name: Cow<'a, [u8]>,
-}
-
-impl Names for RequestNames<'_, '_> {
-    fn server_name(&self) -> &[u8] {
-        self.request.server().name().unwrap_or_default()
-    }
-
-    /// The port the client named, where it is one of ours; else the configured one. A port out of a Host
-    /// header that nobody listens on would make an interpreter of its own for each number a client tries.
-    fn server_port(&self) -> u16 {
-        let named = self.request.server_port_for_url();
-        let configured = self.request.server().port();
-        if named == configured || named == self.request.local_address().1 {
-            return named;
-        }
-        match configured {
-            0 if self.request.scheme() == b"https" => 443,
-            0 => 80,
-            port => port,
-        }
-    }
-
-    fn host_name(&self) -> Option<&[u8]> {
-        self.request.host_name()
-    }
-
-    fn script_name(&self) -> Cow<'_, [u8]> {
-        Cow::Borrowed(&self.script_name)
-    }
-
-    fn env(&self, variable: &[u8]) -> Option<Cow<'_, [u8]>> {
-        let name = CString::new(variable).ok()?;
-        let found = self
-            .request
-            .notes()
-            .get(&name)
-            .or_else(|| self.request.subprocess_env().get(&name))
-            .map(Cow::Borrowed);
-        found.or_else(|| {
-            use std::os::unix::ffi::OsStringExt;
-            let value = std::env::var_os(OsStr::from_bytes(variable))?;
-            Some(Cow::Owned(value.into_vec()))
-        })
     }
 }

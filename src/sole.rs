@@ -22,13 +22,22 @@ pub(crate) fn is_sole(
     process_group: &[u8],
     servers: &[AliasesOf<'_>],
 ) -> bool {
+    // Scripts that are not of aliases have groups of their own, or choose some for each request.
+    let beside = process_group.is_empty() && process.access_scripts > 0;
+    if beside || process.dispatch_scripts > 0 || process.handler_scripts > 0 {
+        return false;
+    }
     // Such a line may hold for a part of an alias' URLs, or name the main interpreter for others.
     if process.application_groups.elsewhere > 0 || process.process_groups.elsewhere > 0 {
         return false;
     }
     let default_process = process.process_groups.default.as_deref().unwrap_or_default();
     let default = process.application_groups.default.as_deref();
-    let mut groups = HashSet::new();
+    let imported = process.import_scripts.iter();
+    let mut groups: HashSet<Vec<u8>> = imported
+        .filter(|script| *script.process_group == *process_group)
+        .map(|script| script.application_group.to_vec())
+        .collect();
     for server in servers {
         for alias in &server.aliases {
             if alias.process_group.as_deref().unwrap_or(default_process) != process_group {

@@ -140,7 +140,7 @@ mod embedded {
 
     /// Would Python start in the children?
     pub(super) fn check(options: &ProcessOptions) -> Result<(), String> {
-        if options.restrict_embedded {
+        if !options.embedded_python {
             return Ok(());
         }
         let (uid, gid) = if posix::is_root() { Facts::account() } else { posix::account() };
@@ -156,7 +156,7 @@ mod embedded {
 
     /// Starts Python, unless the configuration keeps it out of Apache's processes.
     pub(super) fn start(options: &ProcessOptions, sole: bool, main: Server<'_>) -> Option<Host> {
-        if options.restrict_embedded {
+        if !options.embedded_python {
             return None;
         }
         let log = Arc::new(ServerLogHandle::of(main));

@@ -257,11 +257,7 @@ def test_a_directive_of_mod_wsgi_4_is_accepted_with_a_warning(accepted, line):
     "line",
     [
         "WSGIImportScript /a.py process-group=%{GLOBAL} application-group=%{GLOBAL}",
-        "WSGIDispatchScript /a.py",
         "WSGIHandlerScript name /a.py",
-        "<Directory /srv>\nWSGIAccessScript /a.py\n</Directory>",
-        "<Directory /srv>\nWSGIAuthUserScript /a.py\n</Directory>",
-        "<Directory /srv>\nWSGIAuthGroupScript /a.py\n</Directory>",
     ],
 )
 def test_a_directive_that_does_not_work_yet_says_so(refused, line):

@@ -194,6 +194,7 @@ mod tests {
         configuration(lines).directory
     }
 
+    #[cfg(feature = "embedded")]
     #[test]
     fn a_child_setting_wins_and_an_unset_one_is_inherited() {
         let all = [

@@ -43,12 +43,31 @@ pub(crate) struct ProcessConfig {
     pub(crate) telemetry_options: Option<TelemetryOptions>,
     pub(crate) application_groups: GroupLines,
     pub(crate) process_groups: GroupLines,
+    /// How many access and authentication scripts there are, `.htaccess` files apart.
+    pub(crate) access_scripts: usize,
+    /// How many dispatch scripts there are.
+    pub(crate) dispatch_scripts: usize,
+    /// How many handler scripts there are.
+    pub(crate) handler_scripts: usize,
 }
 
 impl ProcessConfig {
-    /// Keeps in mind a line that has just been read into `directory`, if it names a group.
-    pub(super) fn note_group(&mut self, directory: &DirectoryConfig, line: &Line<'_>) {
+    /// Keeps in mind a line that has just been read into `directory`, if it says something about the
+    /// whole process.
+    pub(super) fn note(&mut self, directory: &DirectoryConfig, line: &Line<'_>) {
         let (lines, named) = match line.name() {
+            "WSGIAccessScript" | "WSGIAuthUserScript" | "WSGIAuthGroupScript" => {
+                self.access_scripts += 1;
+                return;
+            }
+            "WSGIDispatchScript" => {
+                self.dispatch_scripts += 1;
+                return;
+            }
+            "WSGIHandlerScript" => {
+                self.handler_scripts += 1;
+                return;
+            }
             "WSGIApplicationGroup" => (&mut self.application_groups, &directory.application_group),
             "WSGIProcessGroup" => (&mut self.process_groups, &directory.process_group),
             _ => return,
@@ -198,6 +217,9 @@ pub(super) fn add_import_script(
     line: &Line<'_>,
 ) -> Result<(), ConfigError> {
     let script = ImportScript::parse(line)?;
+    if !cfg!(feature = "embedded") && script.process_group.is_empty() {
+        return Err(ConfigError::without_python("WSGIImportScript with process-group=%{GLOBAL}"));
+    }
     if !script.process_group.is_empty() {
         reachable(line, &process.daemon_processes, &script.process_group)?;
     }
@@ -299,6 +321,7 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "embedded")]
     #[test]
     fn an_import_script_names_both_groups_and_the_first_must_be_there() {
         let mut written = configuration(&[

@@ -117,6 +117,7 @@ impl ImportScript {
 mod tests {
     use super::super::stub::{Configuration, configuration};
 
+    #[cfg(feature = "embedded")]
     #[test]
     fn a_script_beside_the_request_has_a_path_and_perhaps_a_group() {
         for (name, kind) in [

@@ -37,6 +37,19 @@ pub(crate) struct Settings<'a> {
     restrict_process: Option<&'a [Bytes]>,
 }
 
+/// What a dispatch script has chosen for one request; what it left open stays as configured. Not yet
+/// expanded.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Dispatched {
+    pub(crate) process_group: Option<Vec<u8>>,
+    pub(crate) application_group: Option<Vec<u8>>,
+    pub(crate) callable_object: Option<Vec<u8>>,
+}
+
+/// A dispatch script has not said where a request is to run. It has been logged.
+#[derive(Debug)]
+pub(crate) struct NotDispatched;
+
 impl<'a> Settings<'a> {
     pub(crate) fn resolve(config: &'a DirectoryConfig) -> Self {
         let DirectoryConfig {
@@ -111,6 +124,19 @@ impl<'a> Settings<'a> {
         }
     }
 
+    /// The same for a request about which a dispatch script was asked: what it chose wins.
+    pub(crate) fn dispatched(self, chosen: &'a Dispatched) -> Self {
+        Self {
+            process_group: chosen.process_group.as_deref().unwrap_or(self.process_group),
+            application_group: chosen
+                .application_group
+                .as_deref()
+                .unwrap_or(self.application_group),
+            callable_object: chosen.callable_object.as_deref().unwrap_or(self.callable_object),
+            ..self
+        }
+    }
+
     /// The script that is the handler `name`, if there is one.
     pub(crate) fn handler_script(&self, name: &[u8]) -> Option<&'a HandlerScript> {
         self.handler_scripts.iter().find(|script| *script.name == *name)
@@ -169,6 +195,19 @@ mod tests {
         assert_eq!(through.application_group, b"");
         assert_eq!(through.callable_object, b"directory");
         assert!(!through.pass_authorization && settings.pass_authorization);
+    }
+
+    #[test]
+    fn what_a_dispatch_script_chose_wins_and_the_rest_stays() {
+        let written = configuration(&["WSGIProcessGroup site", "WSGICallableObject app"]).directory;
+        let chosen = Dispatched {
+            process_group: Some(Vec::new()),
+            application_group: Some(b"%{SERVER}".to_vec()),
+            callable_object: None,
+        };
+        let settings = Settings::resolve(&written).dispatched(&chosen);
+        assert_eq!((settings.process_group, settings.callable_object), (&b""[..], &b"app"[..]));
+        assert_eq!(settings.application_group, b"%{SERVER}");
     }
 
     #[test]
