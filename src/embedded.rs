@@ -17,13 +17,13 @@ use wsgi::{Body, Environ, Exchange, Level, Output, ReadError, SendError, Then};
 pub(crate) fn serve(
     request: &mut Request<'_>,
     settings: &Settings<'_>,
-    application: &Application,
+    application: &Application<'_>,
     child: &Child,
     host: &Host,
 ) -> Outcome {
     let script = ScriptFile {
-        path: request.filename().unwrap_or_default(),
-        modified: Some(request.file_modified()),
+        path: application.script,
+        modified: application.modified,
         reloading: settings.script_reloading,
         case_sensitive: child.options.case_sensitive,
     };

@@ -192,6 +192,9 @@ fn resource(request: &Request<'_>, settings: &Settings<'_>, environ: &mut dyn En
     environ.set(Key::RawScriptName, &script_name);
     environ.set(Key::RawPathInfo, &path_info);
     environ.set(Key::ScriptFilename, request.filename().unwrap_or_default());
+    if let Some(script) = settings.handler_script {
+        environ.set(Key::HandlerScript, &script.path);
+    }
     environ.set(Key::RequestHandler, request.handler().unwrap_or_default());
 }
 

@@ -1,11 +1,10 @@
 //! Is a request ours, and for which application? (mod_wsgi's reference, sections 1.5, 2.2 and 2.3)
 #![forbid(unsafe_code)]
 
-use crate::config::{
-    self, DirectoryConfig, Dispatched, NotDispatched, ScriptAlias, ServerIdentity, Settings,
-};
+use crate::config::{self, DirectoryConfig, Dispatched, NotDispatched, ServerIdentity, Settings};
 use crate::forward::Group;
 use crate::httpd::{ContentHandler, FileKind, Outcome, Request, TranslateName};
+use crate::modified::modified;
 use crate::module::{alias_of, directory_config, remember_alias, server_config};
 use crate::names::RequestNames;
 use crate::start::Child;
@@ -41,17 +40,21 @@ impl TranslateName for Wsgi {
 impl ContentHandler for Wsgi {
     fn handle(request: &mut Request<'_>) -> Outcome {
         let Some(handler) = request.handler() else { return Outcome::Declined };
-        if !HANDLERS.contains(&handler) {
+        static UNSET: LazyLock<DirectoryConfig> = LazyLock::new(DirectoryConfig::default);
+        let config = directory_config(request).unwrap_or(&UNSET);
+        let script = config.handler_script(handler);
+        if script.is_none() && !HANDLERS.contains(&handler) {
             return Outcome::Declined;
         }
         let alias = alias_of(request);
-        if let Err(refusal) = check(request, alias.is_some()) {
+        let settings = Settings::resolve(config);
+        let (settings, checked) = match (script, alias) {
+            (Some(script), _) => (settings.served_by(script), check_path_info(request)),
+            (None, Some(alias)) => (settings.through(alias), check(request, true)),
+            (None, None) => (settings, check(request, false)),
+        };
+        if let Err(refusal) = checked {
             return refusal.answer(request);
-        }
-        static UNSET: LazyLock<DirectoryConfig> = LazyLock::new(DirectoryConfig::default);
-        let mut settings = Settings::resolve(directory_config(request).unwrap_or(&UNSET));
-        if let Some(alias) = alias {
-            settings = settings.through(alias);
         }
         if let Err(refusal) = check_body(request, &settings) {
             return refusal.answer(request);
@@ -60,7 +63,7 @@ impl ContentHandler for Wsgi {
             return Refusal::new(500, "WSGI0210", "this process has not been initialised")
                 .answer(request);
         };
-        dispatch(request, &settings, alias, child)
+        dispatch(request, &settings, alias.is_some(), child)
     }
 }
 
@@ -68,7 +71,7 @@ impl ContentHandler for Wsgi {
 fn dispatch(
     request: &mut Request<'_>,
     settings: &Settings<'_>,
-    alias: Option<&ScriptAlias>,
+    aliased: bool,
     child: &Child,
 ) -> Outcome {
     let Ok(chosen) = dispatched(request, settings) else { return Outcome::Status(500) };
@@ -85,12 +88,16 @@ fn dispatch(
         let what = format!("daemon process '{group}' may not be used here (WSGIRestrictProcess)");
         return Refusal::new(500, "WSGI0149", what).answer(request);
     }
-    let adopted = alias.is_some() && child.sole;
-    let application = Application { application_group, callable, adopted };
+    let (script, modified) = match settings.handler_script {
+        Some(script) => (&*script.path, modified(&script.path)),
+        None => (request.filename().unwrap_or_default(), Some(request.file_modified())),
+    };
+    let adopted = aliased && child.sole && settings.handler_script.is_none();
+    let application = Application { script, modified, application_group, callable, adopted };
     if process_group.is_empty() {
         return serve_embedded(request, settings, &application, child);
     }
-    match daemon_group(request, &process_group, child) {
+    match daemon_group(request, script, &process_group, child) {
         Ok(group) => crate::forward::serve(request, settings, &application, group),
         Err(refusal) => refusal.answer(request),
     }
@@ -117,6 +124,7 @@ fn dispatched(_: &mut Request<'_>, _: &Settings<'_>) -> Result<Dispatched, NotDi
 /// The daemon process group of this name, if this request may be served by it.
 fn daemon_group<'a>(
     request: &Request<'_>,
+    script: &[u8],
     name: &[u8],
     child: &'a Child,
 ) -> Result<&'a Group, Refusal> {
@@ -136,17 +144,17 @@ fn daemon_group<'a>(
         let what = format!("WSGI daemon process '{shown}' belongs to another virtual host");
         return Err(Refusal::new(500, "WSGI0152", what));
     }
-    check_owner(request, group)?;
+    check_owner(script, group)?;
     Ok(group)
 }
 
 /// `script-user` and `script-group`: a script that somebody else could have written is not run.
-fn check_owner(request: &Request<'_>, group: &Group) -> Result<(), Refusal> {
+fn check_owner(script: &[u8], group: &Group) -> Result<(), Refusal> {
     let definition = group.definition();
     if definition.script_user.is_none() && definition.script_group.is_none() {
         return Ok(());
     }
-    let script = Path::new(OsStr::from_bytes(request.filename().unwrap_or_default()));
+    let script = Path::new(OsStr::from_bytes(script));
     for path in std::iter::once(script).chain(script.parent()) {
         let refuse = |what: &str| {
             let what = format!("'{}' {what}", path.display());
@@ -173,8 +181,11 @@ fn check_owner(request: &Request<'_>, group: &Group) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Which application, by name.
-pub(crate) struct Application {
+/// Which application.
+pub(crate) struct Application<'a> {
+    /// The script's path, and when it was modified, if that can be seen.
+    pub(crate) script: &'a [u8],
+    pub(crate) modified: Option<i64>,
     pub(crate) application_group: Vec<u8>,
     pub(crate) callable: Vec<u8>,
     /// It is the only one of its process, and runs in the main interpreter (design decision D5).
@@ -185,7 +196,7 @@ pub(crate) struct Application {
 fn serve_embedded(
     request: &mut Request<'_>,
     settings: &Settings<'_>,
-    application: &Application,
+    application: &Application<'_>,
     child: &Child,
 ) -> Outcome {
     if child.options.restrict_embedded {
@@ -203,7 +214,7 @@ fn serve_embedded(
 fn serve_embedded(
     request: &mut Request<'_>,
     _settings: &Settings<'_>,
-    _application: &Application,
+    _application: &Application<'_>,
     _child: &Child,
 ) -> Outcome {
     Refusal::new(500, "WSGI0142", "this build of the module has no embedded mode").answer(request)
@@ -253,6 +264,11 @@ fn check(request: &Request<'_>, aliased: bool) -> Result<(), Refusal> {
         }
         FileKind::Other => {}
     }
+    check_path_info(request)
+}
+
+/// Is a path behind the file allowed?
+fn check_path_info(request: &Request<'_>) -> Result<(), Refusal> {
     if request.rejects_path_info() && request.path_info().is_some_and(|path| !path.is_empty()) {
         return Err(Refusal::new(404, "WSGI0137", "AcceptPathInfo off disallows user's path"));
     }

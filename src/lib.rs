@@ -24,6 +24,7 @@ mod error_override;
 mod forward;
 mod handler;
 mod httpd;
+mod modified;
 mod module;
 mod names;
 mod posix;

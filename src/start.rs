@@ -128,12 +128,12 @@ mod embedded {
 
     use crate::config::{HashSeed, ImportScript, ProcessOptions};
     use crate::httpd::{Facts, Mpm, Server, ServerLogHandle};
+    use crate::modified::modified;
     use crate::posix;
     use crate::python_home::{self, Reader};
     use host::{ApacheFacts, Host, HostOptions, ScriptFile, Target};
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
-    use std::os::unix::fs::MetadataExt;
     use std::path::{Path, PathBuf};
     use std::sync::Arc;
     use wsgi::Level;
@@ -176,12 +176,10 @@ mod embedded {
     }
 
     fn preload(host: &Host, options: &ProcessOptions, sole: bool, script: &ImportScript) {
-        let modified = path(&script.path).metadata().ok();
-        let modified = modified.map(|found| found.mtime() * 1_000_000 + found.mtime_nsec() / 1000);
         host.preload(&Target {
             script: ScriptFile {
                 path: &script.path,
-                modified,
+                modified: modified(&script.path),
                 reloading: true,
                 case_sensitive: options.case_sensitive,
             },

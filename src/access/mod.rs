@@ -13,15 +13,12 @@ use crate::config::{self, Script, Settings, split_words};
 use crate::httpd::{
     AccessChecker, Authenticator, Authorizer, Outcome, Password, RealmHash, Request,
 };
+use crate::modified::modified;
 use crate::module::directory_config;
 use crate::names::RequestNames;
 use crate::start::Child;
 use exchange::{Environment, ScriptExchange};
 use host::{Answer, Question, ScriptFile, Unanswered};
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 use wsgi::Level;
 
 /// This module's hooks and providers for access control.
@@ -293,12 +290,6 @@ fn consult(
         }
         Refused::Logged
     })
-}
-
-/// When a file was last modified, in microseconds since the epoch.
-fn modified(path: &[u8]) -> Option<i64> {
-    let found = Path::new(OsStr::from_bytes(path)).metadata().ok()?;
-    Some(found.mtime() * 1_000_000 + found.mtime_nsec() / 1000)
 }
 
 #[cfg(test)]

@@ -20,7 +20,6 @@ use Form::{Raw, Section, Words};
 /// Scripts that Apache's own processes run, whoever serves the application.
 const OWN_PYTHON: Standing =
     if cfg!(feature = "embedded") { Standing::Works } else { Standing::NeedsPython };
-const SCRIPTS: Standing = Standing::Later("handler, dispatch and import scripts");
 const INTERPRETERS: Standing = Standing::Later("settings per interpreter");
 const METRICS: Standing = Standing::Later("metrics");
 const AUTH_PROVIDERS: Standing =
@@ -41,14 +40,14 @@ pub(crate) static DIRECTIVES: [Directive; 54] = [
         ToServer(script_alias::add_script_alias_match)),
     Directive::new(c"WSGIHandlerScript", Everywhere, Raw,
         c"name of an Apache handler, script file, and options",
-        ToDirectory(directory::add_handler_script)).standing(SCRIPTS),
+        ToDirectory(directory::add_handler_script)),
     Directive::new(c"WSGIDispatchScript", Everywhere, Raw,
         c"script that chooses groups and callable for each request",
         ToDirectory(|directory, line| set_script(&mut directory.dispatch_script, line, "dispatch")))
         .standing(OWN_PYTHON),
     Directive::new(c"WSGIImportScript", ServerWide, Raw,
         c"script to load when a process starts, process-group= and application-group=",
-        ToServer(process::add_import_script)).standing(SCRIPTS),
+        ToServer(process::add_import_script)),
     // Which processes and which interpreter run it.
     Directive::new(c"WSGIDaemonProcess", ServerWide, Raw,
         c"name of a process group, and options",

@@ -137,7 +137,6 @@ mod tests {
             let script = script.as_ref().expect(name);
             assert_eq!(&*script.path, b"/etc/apache2/a b.wsgi");
             assert_eq!(script.application_group.as_deref(), Some(&b"x"[..]));
-            assert!(directory.needs_embedded_python());
 
             let mut refused = Configuration::default();
             assert_eq!(
