@@ -2,8 +2,10 @@
 #include "wrapper.h"
 
 APR_DECLARE_OPTIONAL_FN(int, ssl_is_https, (conn_rec *));
+APR_DECLARE_OPTIONAL_FN(char *, ssl_var_lookup, (apr_pool_t *, server_rec *, conn_rec *, request_rec *, char *));
 
 static APR_OPTIONAL_FN_TYPE(ssl_is_https) *https_lookup;
+static APR_OPTIONAL_FN_TYPE(ssl_var_lookup) *tls_lookup;
 
 int shim_request_level(const request_rec *r, int module_index) { return ap_get_request_module_loglevel(r, module_index); }
 int shim_server_level(const server_rec *s, int module_index) { return ap_get_server_module_loglevel(s, module_index); }
@@ -15,8 +17,9 @@ int shim_bucket_is_metadata(const apr_bucket *b) { return APR_BUCKET_IS_METADATA
 apr_status_t shim_bucket_read(apr_bucket *b, const char **data, apr_size_t *length) { return apr_bucket_read(b, data, length, APR_BLOCK_READ); }
 apr_status_t shim_bucket_split(apr_bucket *b, apr_size_t point) { return apr_bucket_split(b, point); }
 void shim_bucket_delete(apr_bucket *b) { apr_bucket_delete(b); }
-const char *shim_register_https_lookup(void) { https_lookup = APR_RETRIEVE_OPTIONAL_FN(ssl_is_https); return https_lookup ? "mod_ssl" : ""; }
+const char *shim_register_https_lookup(void) { https_lookup = APR_RETRIEVE_OPTIONAL_FN(ssl_is_https); tls_lookup = APR_RETRIEVE_OPTIONAL_FN(ssl_var_lookup); return https_lookup ? "mod_ssl" : ""; }
 int shim_request_is_https(request_rec *r) { return https_lookup && https_lookup(r->connection); }
+const char *shim_tls_variable(request_rec *r, const char *name) { return tls_lookup ? tls_lookup(r->pool, r->server, r->connection, r, (char *)name) : NULL; }
 int shim_status_is_timeup(apr_status_t s) { return APR_STATUS_IS_TIMEUP(s); }
 int shim_status_is_eof(apr_status_t s) { return APR_STATUS_IS_EOF(s) || APR_STATUS_IS_INCOMPLETE(s); }
 int shim_status_is_reset(apr_status_t s) { return APR_STATUS_IS_ECONNRESET(s) || APR_STATUS_IS_ECONNABORTED(s) || APR_STATUS_IS_EPIPE(s); }

@@ -8,6 +8,7 @@
 #include "http_protocol.h"
 #include "http_request.h"
 #include "http_vhost.h"
+#include "mod_auth.h"
 #include "util_filter.h"
 #include "util_script.h"
 #include "ap_mpm.h"
@@ -39,6 +40,7 @@ apr_status_t shim_bucket_split(apr_bucket *b, apr_size_t point);
 void shim_bucket_delete(apr_bucket *b);
 const char *shim_register_https_lookup(void);
 int shim_request_is_https(request_rec *r);
+const char *shim_tls_variable(request_rec *r, const char *name);
 int shim_status_is_timeup(apr_status_t s);
 int shim_status_is_eof(apr_status_t s);
 int shim_status_is_reset(apr_status_t s);

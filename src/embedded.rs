@@ -9,19 +9,21 @@ use crate::handler::Application;
 use crate::httpd::{BrigadeEnd, Head, Outcome, PassError, Request, RequestBody, ServerLogHandle};
 use crate::start::Child;
 use host::{Host, ScriptFile, Served, Target};
+use std::ffi::c_void;
+use std::ptr::NonNull;
 use wsgi::{Body, Environ, Exchange, Level, Output, ReadError, SendError, Then};
 
 /// Serves `request` with Python in this process.
 pub(crate) fn serve(
     request: &mut Request<'_>,
     settings: &Settings<'_>,
-    application: &Application,
+    application: &Application<'_>,
     child: &Child,
     host: &Host,
 ) -> Outcome {
     let script = ScriptFile {
-        path: request.filename().unwrap_or_default(),
-        modified: Some(request.file_modified()),
+        path: application.script,
+        modified: application.modified,
         reloading: settings.script_reloading,
         case_sensitive: child.options.case_sensitive,
     };
@@ -96,6 +98,10 @@ impl Exchange for ApacheExchange<'_, '_> {
 
     fn log(&mut self, level: Level, line: &[u8]) {
         self.request.log(level, line);
+    }
+
+    fn native_request(&self) -> Option<NonNull<c_void>> {
+        self.request.native().filter(|_| self.settings.pass_apache_request)
     }
 }
 

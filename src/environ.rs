@@ -45,6 +45,43 @@ pub(crate) fn fill(request: &mut Request<'_>, settings: &Settings<'_>, environ: 
     }
 }
 
+/// Hands over what a script for access control is told: the request as it came, without anything that
+/// another module or a proxy says about it (mod_wsgi's reference, section 5.1).
+#[cfg(feature = "embedded")]
+pub(crate) fn fill_for_access(request: &Request<'_>, environ: &mut dyn Environ) {
+    request.headers_in().each(|name, value| match header_rule(name) {
+        HeaderRule::Http => environ.header(name, value),
+        HeaderRule::ContentType => environ.set(Key::ContentType, value),
+        HeaderRule::ContentLength => environ.set(Key::ContentLength, value),
+        HeaderRule::Host => environ.set(Key::HttpHost, value),
+        HeaderRule::Authorization
+        | HeaderRule::ProxyAuthorization
+        | HeaderRule::Proxy
+        | HeaderRule::Ambiguous => {}
+    });
+    let mut number = [0; 20];
+    environ.other(b"SERVER_SIGNATURE", request.server_signature());
+    environ.set(Key::ServerSoftware, request.server_software());
+    environ.set(Key::ServerName, request.server_name_for_url());
+    environ.set(Key::ServerAddr, request.local_address().0);
+    environ.set(Key::ServerPort, decimal(request.server_port_for_url().into(), &mut number));
+    if let Some(admin) = request.server().admin() {
+        environ.set(Key::ServerAdmin, admin);
+    }
+    if let Some(host) = request.remote_host() {
+        environ.other(b"REMOTE_HOST", host);
+    }
+    client(request, environ);
+    environ.set(Key::DocumentRoot, request.document_root());
+    environ.set(Key::ServerProtocol, request.protocol());
+    environ.set(Key::RequestMethod, request.method());
+    environ.set(Key::QueryString, request.query().unwrap_or_default());
+    environ.set(Key::RequestUri, request.target());
+    let (script_name, path_info) = split_path(request.uri(), request.path_info());
+    environ.set(Key::ScriptName, &script_name);
+    environ.set(Key::PathInfo, &path_info);
+}
+
 /// What a proxy in front of Apache says of the client; `None` where the configuration does not ask.
 fn proxy<'call>(request: &Request<'call>, settings: &Settings<'_>) -> Option<Verdict<'call>> {
     if settings.trusted_proxy_headers.is_empty() {
@@ -155,6 +192,9 @@ fn resource(request: &Request<'_>, settings: &Settings<'_>, environ: &mut dyn En
     environ.set(Key::RawScriptName, &script_name);
     environ.set(Key::RawPathInfo, &path_info);
     environ.set(Key::ScriptFilename, request.filename().unwrap_or_default());
+    if let Some(script) = settings.handler_script {
+        environ.set(Key::HandlerScript, &script.path);
+    }
     environ.set(Key::RequestHandler, request.handler().unwrap_or_default());
 }
 

@@ -1,14 +1,15 @@
 //! Is a request ours, and for which application? (mod_wsgi's reference, sections 1.5, 2.2 and 2.3)
 #![forbid(unsafe_code)]
 
-use crate::config::{self, DirectoryConfig, Names, ScriptAlias, ServerIdentity, Settings};
-use crate::environ::split_path;
+use crate::config::{self, DirectoryConfig, Dispatched, NotDispatched, ServerIdentity, Settings};
 use crate::forward::Group;
 use crate::httpd::{ContentHandler, FileKind, Outcome, Request, TranslateName};
+use crate::modified::modified;
 use crate::module::{alias_of, directory_config, remember_alias, server_config};
+use crate::names::RequestNames;
 use crate::start::Child;
 use std::borrow::Cow;
-use std::ffi::{CString, OsStr};
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -39,17 +40,21 @@ impl TranslateName for Wsgi {
 impl ContentHandler for Wsgi {
     fn handle(request: &mut Request<'_>) -> Outcome {
         let Some(handler) = request.handler() else { return Outcome::Declined };
-        if !HANDLERS.contains(&handler) {
+        static UNSET: LazyLock<DirectoryConfig> = LazyLock::new(DirectoryConfig::default);
+        let config = directory_config(request).unwrap_or(&UNSET);
+        let script = config.handler_script(handler);
+        if script.is_none() && !HANDLERS.contains(&handler) {
             return Outcome::Declined;
         }
         let alias = alias_of(request);
-        if let Err(refusal) = check(request, alias.is_some()) {
+        let settings = Settings::resolve(config);
+        let (settings, checked) = match (script, alias) {
+            (Some(script), _) => (settings.served_by(script), check_path_info(request)),
+            (None, Some(alias)) => (settings.through(alias), check(request, true)),
+            (None, None) => (settings, check(request, false)),
+        };
+        if let Err(refusal) = checked {
             return refusal.answer(request);
-        }
-        static UNSET: LazyLock<DirectoryConfig> = LazyLock::new(DirectoryConfig::default);
-        let mut settings = Settings::resolve(directory_config(request).unwrap_or(&UNSET));
-        if let Some(alias) = alias {
-            settings = settings.through(alias);
         }
         if let Err(refusal) = check_body(request, &settings) {
             return refusal.answer(request);
@@ -58,7 +63,7 @@ impl ContentHandler for Wsgi {
             return Refusal::new(500, "WSGI0210", "this process has not been initialised")
                 .answer(request);
         };
-        dispatch(request, &settings, alias, child)
+        dispatch(request, &settings, alias.is_some(), child)
     }
 }
 
@@ -66,16 +71,12 @@ impl ContentHandler for Wsgi {
 fn dispatch(
     request: &mut Request<'_>,
     settings: &Settings<'_>,
-    alias: Option<&ScriptAlias>,
+    aliased: bool,
     child: &Child,
 ) -> Outcome {
-    let (script_name, _) = split_path(request.uri(), request.path_info());
-    let script_name = if child.options.case_sensitive {
-        script_name
-    } else {
-        Cow::Owned(script_name.to_ascii_lowercase())
-    };
-    let names = RequestNames { request, script_name };
+    let Ok(chosen) = dispatched(request, settings) else { return Outcome::Status(500) };
+    let settings = &settings.dispatched(&chosen);
+    let names = RequestNames::of(request, child.options.case_sensitive);
     let process_group = config::process_group(settings.process_group, &names).into_owned();
     let application_group =
         config::application_group(settings.application_group, &names).into_owned();
@@ -87,20 +88,43 @@ fn dispatch(
         let what = format!("daemon process '{group}' may not be used here (WSGIRestrictProcess)");
         return Refusal::new(500, "WSGI0149", what).answer(request);
     }
-    let adopted = alias.is_some() && child.sole;
-    let application = Application { application_group, callable, adopted };
+    let (script, modified) = match settings.handler_script {
+        Some(script) => (&*script.path, modified(&script.path)),
+        None => (request.filename().unwrap_or_default(), Some(request.file_modified())),
+    };
+    let adopted = aliased && child.sole && settings.handler_script.is_none();
+    let application = Application { script, modified, application_group, callable, adopted };
     if process_group.is_empty() {
         return serve_embedded(request, settings, &application, child);
     }
-    match daemon_group(request, &process_group, child) {
+    match daemon_group(request, script, &process_group, child) {
         Ok(group) => crate::forward::serve(request, settings, &application, group),
         Err(refusal) => refusal.answer(request),
     }
 }
 
+/// What the dispatch script says, if there is one.
+#[cfg(feature = "embedded")]
+fn dispatched(
+    request: &mut Request<'_>,
+    settings: &Settings<'_>,
+) -> Result<Dispatched, NotDispatched> {
+    match settings.dispatch_script {
+        Some(script) => crate::access::dispatch(request, settings, script),
+        None => Ok(Dispatched::default()),
+    }
+}
+
+#[cfg(not(feature = "embedded"))]
+fn dispatched(_: &mut Request<'_>, _: &Settings<'_>) -> Result<Dispatched, NotDispatched> {
+    // A dispatch script is refused when the configuration is read.
+    Ok(Dispatched::default())
+}
+
 /// The daemon process group of this name, if this request may be served by it.
 fn daemon_group<'a>(
     request: &Request<'_>,
+    script: &[u8],
     name: &[u8],
     child: &'a Child,
 ) -> Result<&'a Group, Refusal> {
@@ -125,22 +149,22 @@ fn daemon_group<'a>(
             format!("WSGI daemon process '{shown}' runs service scripts and serves no requests");
         return Err(Refusal::new(503, "WSGI0153", what));
     }
-    if !group.definition().sees(request.filename().unwrap_or_default()) {
+    if !group.definition().sees(script) {
         let what =
             format!("the script lies outside of the chroot of WSGI daemon process '{shown}'");
         return Err(Refusal::new(500, "WSGI0081", what));
     }
-    check_owner(request, group)?;
+    check_owner(script, group)?;
     Ok(group)
 }
 
 /// `script-user` and `script-group`: a script that somebody else could have written is not run.
-fn check_owner(request: &Request<'_>, group: &Group) -> Result<(), Refusal> {
+fn check_owner(script: &[u8], group: &Group) -> Result<(), Refusal> {
     let definition = group.definition();
     if definition.script_user.is_none() && definition.script_group.is_none() {
         return Ok(());
     }
-    let script = Path::new(OsStr::from_bytes(request.filename().unwrap_or_default()));
+    let script = Path::new(OsStr::from_bytes(script));
     for path in std::iter::once(script).chain(script.parent()) {
         let refuse = |what: &str| {
             let what = format!("'{}' {what}", path.display());
@@ -167,8 +191,11 @@ fn check_owner(request: &Request<'_>, group: &Group) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Which application, by name.
-pub(crate) struct Application {
+/// Which application.
+pub(crate) struct Application<'a> {
+    /// The script's path, and when it was modified, if that can be seen.
+    pub(crate) script: &'a [u8],
+    pub(crate) modified: Option<i64>,
     pub(crate) application_group: Vec<u8>,
     pub(crate) callable: Vec<u8>,
     /// It is the only one of its process, and runs in the main interpreter (design decision D5).
@@ -179,7 +206,7 @@ pub(crate) struct Application {
 fn serve_embedded(
     request: &mut Request<'_>,
     settings: &Settings<'_>,
-    application: &Application,
+    application: &Application<'_>,
     child: &Child,
 ) -> Outcome {
     if child.options.restrict_embedded {
@@ -197,7 +224,7 @@ fn serve_embedded(
 fn serve_embedded(
     request: &mut Request<'_>,
     _settings: &Settings<'_>,
-    _application: &Application,
+    _application: &Application<'_>,
     _child: &Child,
 ) -> Outcome {
     Refusal::new(500, "WSGI0142", "this build of the module has no embedded mode").answer(request)
@@ -247,6 +274,11 @@ fn check(request: &Request<'_>, aliased: bool) -> Result<(), Refusal> {
         }
         FileKind::Other => {}
     }
+    check_path_info(request)
+}
+
+/// Is a path behind the file allowed?
+fn check_path_info(request: &Request<'_>) -> Result<(), Refusal> {
     if request.rejects_path_info() && request.path_info().is_some_and(|path| !path.is_empty()) {
         return Err(Refusal::new(404, "WSGI0137", "AcceptPathInfo off disallows user's path"));
     }
@@ -290,55 +322,5 @@ fn check_body(request: &Request<'_>, settings: &Settings<'_>) -> Result<(), Refu
             Err(Refusal::new(413, "WSGI0140", what))
         }
         Some(_) => Ok(()),
-    }
-}
-
-/// A request's answers to what a group's name may refer to.
-struct RequestNames<'a, 'call> {
-    request: &'a Request<'call>,
-    script_name: Cow<'a, [u8]>,
-}
-
-impl Names for RequestNames<'_, '_> {
-    fn server_name(&self) -> &[u8] {
-        self.request.server().name().unwrap_or_default()
-    }
-
-    /// The port the client named, where it is one of ours; else the configured one. A port out of a Host
-    /// header that nobody listens on would make an interpreter of its own for each number a client tries.
-    fn server_port(&self) -> u16 {
-        let named = self.request.server_port_for_url();
-        let configured = self.request.server().port();
-        if named == configured || named == self.request.local_address().1 {
-            return named;
-        }
-        match configured {
-            0 if self.request.scheme() == b"https" => 443,
-            0 => 80,
-            port => port,
-        }
-    }
-
-    fn host_name(&self) -> Option<&[u8]> {
-        self.request.host_name()
-    }
-
-    fn script_name(&self) -> Cow<'_, [u8]> {
-        Cow::Borrowed(&self.script_name)
-    }
-
-    fn env(&self, variable: &[u8]) -> Option<Cow<'_, [u8]>> {
-        let name = CString::new(variable).ok()?;
-        let found = self
-            .request
-            .notes()
-            .get(&name)
-            .or_else(|| self.request.subprocess_env().get(&name))
-            .map(Cow::Borrowed);
-        found.or_else(|| {
-            use std::os::unix::ffi::OsStringExt;
-            let value = std::env::var_os(OsStr::from_bytes(variable))?;
-            Some(Cow::Owned(value.into_vec()))
-        })
     }
 }

@@ -12,6 +12,8 @@
     allow(dead_code, unused_imports, reason = "embedded mode alone uses some of the fences")
 )]
 
+#[cfg(feature = "embedded")]
+mod access;
 mod apr;
 mod config;
 mod daemon_program;
@@ -22,7 +24,9 @@ mod error_override;
 mod forward;
 mod handler;
 mod httpd;
+mod modified;
 mod module;
+mod names;
 mod posix;
 mod python_home;
 mod sole;

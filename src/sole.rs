@@ -25,11 +25,20 @@ pub(crate) fn is_sole(
     process_group: &[u8],
     servers: &[AliasesOf<'_>],
 ) -> bool {
+    // Scripts that are not of aliases have groups of their own, or choose some for each request.
+    let beside = process_group.is_empty() && process.access_scripts > 0;
+    if beside || process.dispatch_scripts > 0 || process.handler_scripts > 0 {
+        return false;
+    }
     // Such a line may hold for a part of an alias' URLs, or name the main interpreter for others.
     if process.groups_in_sections > 0 {
         return false;
     }
-    let mut groups = HashSet::new();
+    let imported = process.import_scripts.iter();
+    let mut groups: HashSet<Vec<u8>> = imported
+        .filter(|script| *script.process_group == *process_group)
+        .map(|script| script.application_group.to_vec())
+        .collect();
     for (server, alias) in aliases(process_group, servers) {
         match group(server, alias) {
             Some(group) => groups.insert(group),

@@ -132,19 +132,19 @@ mod embedded {
 
     use crate::config::{HashSeed, ImportScript, ProcessOptions};
     use crate::httpd::{Facts, Mpm, Server, ServerLogHandle};
+    use crate::modified::modified;
     use crate::posix;
     use crate::python_home::{self, Reader};
     use host::{ApacheFacts, Host, HostOptions, ScriptFile, Target};
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
-    use std::os::unix::fs::MetadataExt;
     use std::path::{Path, PathBuf};
     use std::sync::Arc;
     use wsgi::Level;
 
     /// Would Python start in the children?
     pub(super) fn check(options: &ProcessOptions) -> Result<(), String> {
-        if options.restrict_embedded {
+        if !options.embedded_python {
             return Ok(());
         }
         let (uid, gid) = if posix::is_root() { Facts::account() } else { posix::account() };
@@ -160,7 +160,7 @@ mod embedded {
 
     /// Starts Python, unless the configuration keeps it out of Apache's processes.
     pub(super) fn start(options: &ProcessOptions, sole: bool, main: Server<'_>) -> Option<Host> {
-        if options.restrict_embedded {
+        if !options.embedded_python {
             return None;
         }
         let log = Arc::new(ServerLogHandle::of(main));
@@ -180,12 +180,10 @@ mod embedded {
     }
 
     fn preload(host: &Host, options: &ProcessOptions, sole: bool, script: &ImportScript) {
-        let modified = path(&script.path).metadata().ok();
-        let modified = modified.map(|found| found.mtime() * 1_000_000 + found.mtime_nsec() / 1000);
         host.preload(&Target {
             script: ScriptFile {
                 path: &script.path,
-                modified,
+                modified: modified(&script.path),
                 reloading: true,
                 case_sensitive: options.case_sensitive,
             },

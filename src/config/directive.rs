@@ -60,6 +60,8 @@ pub(crate) enum Standing {
     Works,
     /// Parsed and checked, then refused; it comes with the named theme.
     Later(&'static str),
+    /// Needs Python in Apache's own processes, which this build of the module does not have.
+    NeedsPython,
     /// Gone from mod_wsgi; accepted without effect, with a warning that gives the reason.
     Obsolete(&'static str),
 }
@@ -118,7 +120,7 @@ impl Directive {
             }
             (Apply::Directory(set), Scope::ServerFiles { directory, process, .. }) => {
                 set(directory, line)?;
-                process.note_group(line);
+                process.note(line);
             }
             (Apply::Directory(set), Scope::Htaccess { directory }) => set(directory, line)?,
             (Apply::Process(_) | Apply::Server(_), Scope::Htaccess { .. }) => {
@@ -143,6 +145,7 @@ impl Directive {
     fn answer(&self, line: &Line<'_>) -> Result<(), ConfigError> {
         match self.standing {
             Standing::Works => Ok(()),
+            Standing::NeedsPython => Err(ConfigError::without_python(self.name())),
             Standing::Later(theme) => Err(ConfigError::later(self.name(), theme)),
             Standing::Obsolete(reason) => {
                 line.surroundings.warn(&format!("{} has no effect: {reason}", self.name()));
@@ -160,14 +163,25 @@ mod tests {
     #[test]
     fn a_directive_of_a_later_version_is_checked_first_and_then_refused() {
         let mut configuration = Configuration::default();
-        let refused = configuration.read("WSGIAccessScript /srv/access.wsgi").unwrap_err();
+        let refused = configuration.read("WSGIPerInterpreterGIL On").unwrap_err();
         assert_eq!(
             refused.to_string(),
-            "WSGIAccessScript is not supported by this version of mod_wsgi_rs yet \
-             (access control scripts)"
+            "WSGIPerInterpreterGIL is not supported by this version of mod_wsgi_rs yet \
+             (settings per interpreter)"
         );
-        let refused = configuration.read("WSGIAccessScript").unwrap_err();
-        assert_eq!(refused.to_string(), "WSGIAccessScript needs the location of the access script");
+        let refused = configuration.read("WSGIPerInterpreterGIL Perhaps").unwrap_err();
+        assert!(refused.to_string().starts_with("WSGIPerInterpreterGIL must be one of"));
+    }
+
+    #[cfg(not(feature = "embedded"))]
+    #[test]
+    fn what_needs_python_is_refused_by_a_module_without_it() {
+        for line in ["WSGIAccessScript /a", "WSGIAuthUserScript /a", "WSGIDispatchScript /a"] {
+            let sentence = Configuration::default().refusal(line);
+            assert!(sentence.contains("this module was built without it"), "{sentence}");
+        }
+        let line = "WSGIImportScript /a process-group=%{GLOBAL} application-group=%{GLOBAL}";
+        assert!(Configuration::default().refusal(line).contains("built without it"));
     }
 
     #[test]

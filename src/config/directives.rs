@@ -17,9 +17,9 @@ use Contexts::{
 };
 use Form::{Raw, Section, Words};
 
-const ACCESS: Standing = Standing::Later("access control scripts");
-const SCRIPTS: Standing = Standing::Later("handler, dispatch and import scripts");
-const REQUEST: Standing = Standing::Later("access to the Apache request");
+/// Scripts that Apache's own processes run, whoever serves the application.
+const OWN_PYTHON: Standing =
+    if cfg!(feature = "embedded") { Standing::Works } else { Standing::NeedsPython };
 const INTERPRETERS: Standing = Standing::Later("settings per interpreter");
 const METRICS: Standing = Standing::Later("metrics");
 const AUTH_PROVIDERS: Standing =
@@ -40,11 +40,11 @@ pub(crate) static DIRECTIVES: [Directive; 54] = [
         ToServer(script_alias::add_script_alias_match)),
     Directive::new(c"WSGIHandlerScript", Everywhere, Raw,
         c"name of an Apache handler, script file, and options",
-        ToDirectory(directory::add_handler_script)).standing(SCRIPTS),
+        ToDirectory(directory::add_handler_script)),
     Directive::new(c"WSGIDispatchScript", Everywhere, Raw,
         c"script that chooses groups and callable for each request",
         ToDirectory(|directory, line| set_script(&mut directory.dispatch_script, line, "dispatch")))
-        .standing(SCRIPTS),
+        .standing(OWN_PYTHON),
     Directive::new(c"WSGIImportScript", ServerWide, Raw,
         c"script to load when a process starts, process-group= and application-group=",
         ToServer(process::add_import_script)),
@@ -148,8 +148,7 @@ pub(crate) static DIRECTIVES: [Directive; 54] = [
         ToDirectory(|directory, line| set(&mut directory.pass_authorization, line.flag()))),
     Directive::new(c"WSGIPassApacheRequest", Everywhere, Words,
         c"On or Off: whether an application is given Apache's request",
-        ToDirectory(|directory, line| set(&mut directory.pass_apache_request, line.flag())))
-        .standing(REQUEST),
+        ToDirectory(|directory, line| set(&mut directory.pass_apache_request, line.flag()))),
     Directive::new(c"WSGIChunkedRequest", EverywhereFileInfo, Words,
         c"On or Off: whether a request body may come in chunks",
         ToDirectory(|directory, line| set(&mut directory.chunked_request, line.flag()))),
@@ -177,17 +176,17 @@ pub(crate) static DIRECTIVES: [Directive; 54] = [
     Directive::new(c"WSGIAccessScript", DirectoryAuthConfig, Raw,
         c"script that says which hosts may come in",
         ToDirectory(|directory, line| set_script(&mut directory.access_script, line, "access")))
-        .standing(ACCESS),
+        .standing(OWN_PYTHON),
     Directive::new(c"WSGIAuthUserScript", DirectoryAuthConfig, Raw,
         c"script that checks passwords",
         ToDirectory(|directory, line|
             set_script(&mut directory.auth_user_script, line, "auth user")))
-        .standing(ACCESS),
+        .standing(OWN_PYTHON),
     Directive::new(c"WSGIAuthGroupScript", DirectoryAuthConfig, Raw,
         c"script that says which groups a user is in",
         ToDirectory(|directory, line|
             set_script(&mut directory.auth_group_script, line, "auth group")))
-        .standing(ACCESS),
+        .standing(OWN_PYTHON),
     Directive::new(c"WSGIGroupAuthoritative", DirectoryAuthConfig, Words,
         c"On or Off: kept for compatibility",
         ToDirectory(|directory, line| set(&mut directory.group_authoritative, line.flag()))),
@@ -430,7 +429,10 @@ mod tests {
             assert!(has(&format!("- **Override:** {class}")), "{name}: {class}");
             assert!(section.contains("- **Syntax:** `") && section.contains("- **Default:** "));
             let promised = section.contains("**Not yet:**");
-            let works = matches!(directive.standing, Standing::Works | Standing::Obsolete(_));
+            let works = matches!(
+                directive.standing,
+                Standing::Works | Standing::NeedsPython | Standing::Obsolete(_)
+            );
             assert_eq!(promised, !works, "{name}: the manual must say whether it works");
         }
     }

@@ -95,12 +95,9 @@ impl DirectoryConfig {
         }
     }
 
-    /// Whether these settings need Python in Apache's own child processes.
-    pub(crate) fn needs_embedded_python(&self) -> bool {
-        self.access_script.is_some()
-            || self.auth_user_script.is_some()
-            || self.auth_group_script.is_some()
-            || self.dispatch_script.is_some()
+    /// The script that is the handler `name`, if there is one.
+    pub(crate) fn handler_script(&self, name: &[u8]) -> Option<&HandlerScript> {
+        self.handler_scripts.as_ref()?.iter().find(|script| *script.name == *name)
     }
 }
 
@@ -194,6 +191,7 @@ mod tests {
         configuration(lines).directory
     }
 
+    #[cfg(feature = "embedded")]
     #[test]
     fn a_child_setting_wins_and_an_unset_one_is_inherited() {
         let all = [

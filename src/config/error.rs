@@ -12,6 +12,13 @@ impl ConfigError {
         Self(sentence.into())
     }
 
+    /// The one way to say that this build of the module lacks what `what` needs.
+    pub(crate) fn without_python(what: &str) -> Self {
+        Self(format!(
+            "{what} needs Python in Apache's own processes, and this module was built without it"
+        ))
+    }
+
     /// The one way to say "not yet": `what` as written, `theme` as the change log will call it.
     pub(crate) fn later(what: &str, theme: &str) -> Self {
         Self(format!("{what} is not supported by this version of mod_wsgi_rs yet ({theme})"))

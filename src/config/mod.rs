@@ -69,6 +69,7 @@ pub(crate) use proxy_header::{ProxyCategory, ProxyHeader};
 pub(crate) use script::{HandlerScript, ImportScript, Script};
 pub(crate) use script_alias::{Location, Mapped, ScriptAlias};
 pub(crate) use server::ServerConfig;
-pub(crate) use settings::Settings;
+pub(crate) use settings::{Dispatched, NotDispatched, Settings};
 pub(crate) use subnet::Subnet;
 pub(crate) use telemetry::{TelemetryOptions, TelemetryService};
+pub(crate) use words::split_words;

@@ -44,13 +44,28 @@ pub(crate) struct ProcessConfig {
     /// How many lines of `WSGIApplicationGroup` and `WSGIProcessGroup` stand in a section such as
     /// `<Location>`: with them nobody can tell which requests a server's aliases lead where.
     pub(crate) groups_in_sections: usize,
+    /// How many access and authentication scripts there are, `.htaccess` files apart.
+    pub(crate) access_scripts: usize,
+    /// How many dispatch scripts there are.
+    pub(crate) dispatch_scripts: usize,
+    /// How many handler scripts there are.
+    pub(crate) handler_scripts: usize,
 }
 
 impl ProcessConfig {
-    /// Keeps in mind a line that has just been read, if it names a group.
-    pub(super) fn note_group(&mut self, line: &Line<'_>) {
-        let names_group = matches!(line.name(), "WSGIApplicationGroup" | "WSGIProcessGroup");
-        self.groups_in_sections += usize::from(names_group && line.surroundings.in_section());
+    /// Keeps in mind a line that has just been read, if it says something about the whole process.
+    pub(super) fn note(&mut self, line: &Line<'_>) {
+        match line.name() {
+            "WSGIAccessScript" | "WSGIAuthUserScript" | "WSGIAuthGroupScript" => {
+                self.access_scripts += 1;
+            }
+            "WSGIDispatchScript" => self.dispatch_scripts += 1,
+            "WSGIHandlerScript" => self.handler_scripts += 1,
+            "WSGIApplicationGroup" | "WSGIProcessGroup" if line.surroundings.in_section() => {
+                self.groups_in_sections += 1;
+            }
+            _ => {}
+        }
     }
 }
 
@@ -181,6 +196,9 @@ pub(super) fn add_import_script(
     line: &Line<'_>,
 ) -> Result<(), ConfigError> {
     let script = ImportScript::parse(line)?;
+    if !cfg!(feature = "embedded") && script.process_group.is_empty() {
+        return Err(ConfigError::without_python("WSGIImportScript with process-group=%{GLOBAL}"));
+    }
     if !script.process_group.is_empty() {
         reachable(line, &process.daemon_processes, &script.process_group)?;
     }
@@ -282,6 +300,7 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "embedded")]
     #[test]
     fn an_import_script_names_both_groups_and_the_first_must_be_there() {
         let mut written = configuration(&[

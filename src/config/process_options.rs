@@ -22,6 +22,8 @@ pub(crate) struct ProcessOptions {
     pub(crate) destroy_interpreter: bool,
     pub(crate) case_sensitive: bool,
     pub(crate) restrict_embedded: bool,
+    /// Whether Apache's own processes start Python: for applications, or for scripts of the server's.
+    pub(crate) embedded_python: bool,
     /// `None` is `wsgi` in Apache's run-time directory.
     pub(crate) socket_prefix: Option<Bytes>,
     pub(crate) socket_rotation: bool,
@@ -63,6 +65,9 @@ impl ProcessOptions {
             telemetry_service,
             telemetry_options,
             groups_in_sections: _,
+            access_scripts,
+            dispatch_scripts,
+            handler_scripts: _,
         } = config;
         Self {
             python_home: python_home.clone(),
@@ -74,6 +79,9 @@ impl ProcessOptions {
             destroy_interpreter: destroy_interpreter.unwrap_or(true),
             case_sensitive: case_sensitivity.unwrap_or(!cfg!(target_os = "macos")),
             restrict_embedded: restrict_embedded.unwrap_or(false),
+            embedded_python: !restrict_embedded.unwrap_or(false)
+                || access_scripts + dispatch_scripts > 0
+                || import_scripts.iter().any(|script| script.process_group.is_empty()),
             socket_prefix: socket_prefix.clone(),
             socket_rotation: socket_rotation.unwrap_or(true),
             accept_mutex: accept_mutex.unwrap_or(AcceptMutex::Default),
@@ -114,7 +122,26 @@ impl ProcessOptions {
 
 #[cfg(test)]
 mod tests {
+    use super::super::stub::configuration;
     use super::*;
+
+    #[cfg(feature = "embedded")]
+    #[test]
+    fn python_is_kept_out_of_apaches_processes_unless_a_script_of_the_server_needs_it() {
+        let starts =
+            |lines: &[&str]| ProcessOptions::resolve(&configuration(lines).process).embedded_python;
+        let off = "WSGIRestrictEmbedded On";
+        assert!(!starts(&[off]));
+        assert!(!starts(&[off, "WSGIHandlerScript name /h.wsgi"]));
+        for line in [
+            "WSGIAccessScript /a",
+            "WSGIAuthUserScript /a",
+            "WSGIAuthGroupScript /a",
+            "WSGIDispatchScript /a",
+        ] {
+            assert!(starts(&[off, line]), "{line}");
+        }
+    }
 
     #[test]
     fn what_nobody_wrote_has_mod_wsgis_default() {
@@ -123,6 +150,7 @@ mod tests {
         assert_eq!(options.hash_seed, HashSeed::Random);
         assert!(options.write_bytecode && options.destroy_interpreter && options.case_sensitive);
         assert!(options.socket_rotation && !options.restrict_embedded && !options.server_metrics);
+        assert!(options.embedded_python);
         assert_eq!(options.slow_requests, None);
         let interpreter = options.interpreter(b"", b"");
         assert!(interpreter.restrict_signal);

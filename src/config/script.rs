@@ -117,6 +117,7 @@ impl ImportScript {
 mod tests {
     use super::super::stub::{Configuration, configuration};
 
+    #[cfg(feature = "embedded")]
     #[test]
     fn a_script_beside_the_request_has_a_path_and_perhaps_a_group() {
         for (name, kind) in [
@@ -136,7 +137,6 @@ mod tests {
             let script = script.as_ref().expect(name);
             assert_eq!(&*script.path, b"/etc/apache2/a b.wsgi");
             assert_eq!(script.application_group.as_deref(), Some(&b"x"[..]));
-            assert!(directory.needs_embedded_python());
 
             let mut refused = Configuration::default();
             assert_eq!(

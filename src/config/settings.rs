@@ -32,10 +32,24 @@ pub(crate) struct Settings<'a> {
     pub(crate) auth_user_script: Option<&'a Script>,
     pub(crate) auth_group_script: Option<&'a Script>,
     pub(crate) group_authoritative: bool,
-    pub(crate) handler_scripts: &'a [HandlerScript],
+    /// The script whose handler was named, in place of the file that the URL means.
+    pub(crate) handler_script: Option<&'a HandlerScript>,
     /// `None`: every process group may be chosen.
     restrict_process: Option<&'a [Bytes]>,
 }
+
+/// What a dispatch script has chosen for one request; what it left open stays as configured. Not yet
+/// expanded.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Dispatched {
+    pub(crate) process_group: Option<Vec<u8>>,
+    pub(crate) application_group: Option<Vec<u8>>,
+    pub(crate) callable_object: Option<Vec<u8>>,
+}
+
+/// A dispatch script has not said where a request is to run. It has been logged.
+#[derive(Debug)]
+pub(crate) struct NotDispatched;
 
 impl<'a> Settings<'a> {
     pub(crate) fn resolve(config: &'a DirectoryConfig) -> Self {
@@ -59,7 +73,7 @@ impl<'a> Settings<'a> {
             auth_user_script,
             auth_group_script,
             group_authoritative,
-            handler_scripts,
+            handler_scripts: _,
         } = config;
         Self {
             process_group: process_group.as_deref().unwrap_or(b""),
@@ -80,7 +94,7 @@ impl<'a> Settings<'a> {
             auth_user_script: auth_user_script.as_deref(),
             auth_group_script: auth_group_script.as_deref(),
             group_authoritative: group_authoritative.unwrap_or(true),
-            handler_scripts: handler_scripts.as_deref().unwrap_or_default(),
+            handler_script: None,
             restrict_process: restrict_process.as_deref(),
         }
     }
@@ -107,13 +121,22 @@ impl<'a> Settings<'a> {
                 .unwrap_or(self.application_group),
             callable_object: b"handle_request",
             pass_authorization: script.pass_authorization.unwrap_or(self.pass_authorization),
+            handler_script: Some(script),
             ..self
         }
     }
 
-    /// The script that is the handler `name`, if there is one.
-    pub(crate) fn handler_script(&self, name: &[u8]) -> Option<&'a HandlerScript> {
-        self.handler_scripts.iter().find(|script| *script.name == *name)
+    /// The same for a request about which a dispatch script was asked: what it chose wins.
+    pub(crate) fn dispatched(self, chosen: &'a Dispatched) -> Self {
+        Self {
+            process_group: chosen.process_group.as_deref().unwrap_or(self.process_group),
+            application_group: chosen
+                .application_group
+                .as_deref()
+                .unwrap_or(self.application_group),
+            callable_object: chosen.callable_object.as_deref().unwrap_or(self.callable_object),
+            ..self
+        }
     }
 
     /// Whether `WSGIRestrictProcess` lets a request go to the (expanded) group. Names have no case
@@ -172,6 +195,19 @@ mod tests {
     }
 
     #[test]
+    fn what_a_dispatch_script_chose_wins_and_the_rest_stays() {
+        let written = configuration(&["WSGIProcessGroup site", "WSGICallableObject app"]).directory;
+        let chosen = Dispatched {
+            process_group: Some(Vec::new()),
+            application_group: Some(b"%{SERVER}".to_vec()),
+            callable_object: None,
+        };
+        let settings = Settings::resolve(&written).dispatched(&chosen);
+        assert_eq!((settings.process_group, settings.callable_object), (&b""[..], &b"app"[..]));
+        assert_eq!(settings.application_group, b"%{SERVER}");
+    }
+
+    #[test]
     fn a_handler_script_has_its_own_groups_and_one_callable() {
         let written = configuration(&[
             "WSGICallableObject directory",
@@ -179,8 +215,11 @@ mod tests {
             "WSGIHandlerScript mine /h.wsgi application-group=script",
         ]);
         let settings = Settings::resolve(&written.directory);
-        assert!(settings.handler_script(b"other").is_none());
-        let served = settings.served_by(settings.handler_script(b"mine").expect("it is there"));
+        assert!(written.directory.handler_script(b"other").is_none());
+        assert!(settings.handler_script.is_none());
+        let script = written.directory.handler_script(b"mine").expect("it is there");
+        let served = settings.served_by(script);
+        assert_eq!(served.handler_script, Some(script));
         assert_eq!(served.callable_object, b"handle_request");
         assert_eq!(served.application_group, b"script");
         assert_eq!(served.process_group, b"");

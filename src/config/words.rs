@@ -1,6 +1,12 @@
 //! The rest of a line as words, split by the rules of httpd's `ap_getword_conf`. It never knows
 //! what the words mean.
 
+/// All words of a line.
+pub(crate) fn split_words(line: &[u8]) -> Vec<Vec<u8>> {
+    let mut words = Words::new(line);
+    std::iter::from_fn(|| words.next_word()).collect()
+}
+
 /// What of the line has not been read yet. Never starts with white space.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Words<'a> {
@@ -99,9 +105,7 @@ mod tests {
             (b"\xff\xfe x", &[b"\xff\xfe", b"x"]),
         ];
         for (line, expected) in table {
-            let mut words = Words::new(line);
-            let found: Vec<Vec<u8>> = std::iter::from_fn(|| words.next_word()).collect();
-            assert_eq!(&found, expected, "{}", String::from_utf8_lossy(line));
+            assert_eq!(&split_words(line), expected, "{}", String::from_utf8_lossy(line));
         }
     }
 

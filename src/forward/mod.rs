@@ -31,7 +31,7 @@ const RISKED: usize = 2;
 pub(crate) fn serve(
     request: &mut Request<'_>,
     settings: &Settings<'_>,
-    application: &Application,
+    application: &Application<'_>,
     group: &Group,
 ) -> Outcome {
     let queued = scoreboard::now();

@@ -16,7 +16,7 @@ use wsgi::{Environ, Key};
 pub(super) fn write(
     request: &mut Request<'_>,
     settings: &Settings<'_>,
-    application: &Application,
+    application: &Application<'_>,
     group: &Group,
     queued: i64,
     out: &mut Vec<u8>,
@@ -26,9 +26,10 @@ pub(super) fn write(
     let mut params = Params { writer: client.begin(out, true, extensions), group };
     environ::fill(request, settings, &mut params);
     params.time(Key::QueueStart, queued);
-    let script = request.filename().unwrap_or_default();
-    params.other(b"mod_wsgi.x-script", group.definition().inside(script));
-    params.decimal(b"mod_wsgi.x-modified", request.file_modified());
+    params.other(b"mod_wsgi.x-script", group.definition().inside(application.script));
+    if let Some(modified) = application.modified {
+        params.decimal(b"mod_wsgi.x-modified", modified);
+    }
     params.other(b"mod_wsgi.x-reloading", flag(settings.script_reloading));
     if settings.ignore_activity {
         params.other(b"mod_wsgi.x-ignore-activity", flag(true));

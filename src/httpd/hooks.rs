@@ -21,7 +21,7 @@ pub(crate) enum Outcome {
 }
 
 impl Outcome {
-    fn into_raw(self) -> c_int {
+    pub(super) fn into_raw(self) -> c_int {
         match self {
             Self::Declined => DECLINED,
             Self::Done => OK as c_int,
@@ -69,7 +69,7 @@ impl Order {
     pub(crate) const MIDDLE: Self = Self { after: &[], before: &[] };
 
     /// Null-terminated lists as httpd wants them, kept for ever: hooks are sorted later.
-    fn lists(&self) -> (*const *const c_char, *const *const c_char) {
+    pub(super) fn lists(&self) -> (*const *const c_char, *const *const c_char) {
         let list = |names: &[&'static CStr]| {
             if names.is_empty() {
                 return std::ptr::null();
@@ -82,7 +82,7 @@ impl Order {
 }
 
 /// `APR_HOOK_MIDDLE`.
-const MIDDLE: c_int = 10;
+pub(super) const MIDDLE: c_int = 10;
 
 pub(crate) fn hook_content_handler<H: ContentHandler>(order: &Order) {
     unsafe extern "C" fn call<H: ContentHandler>(raw: *mut request_rec) -> c_int {

@@ -2,6 +2,7 @@
 //! nothing of WSGI, and nothing above it sees a raw pointer.
 #![allow(unsafe_code, reason = "this room is the fence around httpd")]
 
+mod auth;
 mod facts;
 mod hooks;
 mod log;
@@ -12,6 +13,10 @@ mod response;
 mod server;
 
 pub(crate) use crate::apr::guard;
+pub(crate) use auth::{
+    AccessChecker, Authenticator, Authorizer, Password, RealmHash, hook_access_checker,
+    register_authenticator, register_authorizer,
+};
 pub(crate) use facts::{Facts, Mpm, OtherChild};
 pub(crate) use hooks::{
     CheckConfig, ChildInit, ContentHandler, Order, Outcome, PostConfig, TranslateName,

@@ -4,15 +4,18 @@ use super::log::log_request;
 use super::server::Server;
 use crate::apr::{Brigade, Bucket, Pool, Status, Table, bytes};
 use crate::bindings::{
-    OPT_EXECCGI, ap_allow_options, ap_auth_type, ap_context_document_root, ap_context_prefix,
-    ap_document_root, ap_escape_html2, ap_get_brigade, ap_get_core_module_config,
-    ap_get_limit_req_body, ap_get_module_config, ap_get_server_banner, ap_get_server_name_for_url,
-    ap_get_server_port, ap_input_mode_t, ap_map_http_request_error, ap_run_generate_log_id,
-    ap_run_http_scheme, ap_set_module_config, apr_filetype_e, apr_read_type_e, conn_rec,
-    core_dir_config, request_rec, shim_method_is_get, shim_request_is_https,
+    OPT_EXECCGI, REMOTE_HOST, REMOTE_NAME, SATISFY_ANY, ap_allow_options, ap_auth_type,
+    ap_context_document_root, ap_context_prefix, ap_document_root, ap_escape_html2, ap_get_brigade,
+    ap_get_core_module_config, ap_get_limit_req_body, ap_get_module_config, ap_get_server_banner,
+    ap_get_server_name_for_url, ap_get_server_port, ap_get_useragent_host, ap_input_mode_t,
+    ap_map_http_request_error, ap_psignature, ap_run_generate_log_id, ap_run_http_scheme,
+    ap_satisfies, ap_set_module_config, ap_some_auth_required, apr_filetype_e, apr_read_type_e,
+    conn_rec, core_dir_config, request_rec, shim_method_is_get, shim_request_is_https,
+    shim_tls_variable,
 };
-use std::ffi::{CStr, c_void};
+use std::ffi::{CStr, c_int, c_void};
 use std::marker::PhantomData;
+use std::ptr::NonNull;
 use wsgi::{Level, ReadError};
 
 /// A request and everything that hangs on it. Strings are borrowed for `'call`: they live in the
@@ -300,6 +303,49 @@ impl<'call> Request<'call> {
         unsafe { bytes(self.record().ap_auth_type).or_else(|| bytes(ap_auth_type(self.raw))) }
     }
 
+    /// The client's host name, where `HostnameLookups` asks for it.
+    pub(crate) fn remote_host(&self) -> Option<&'call [u8]> {
+        self.useragent_host(REMOTE_HOST)
+    }
+
+    /// The client's host name where `HostnameLookups` asks for it, else its address.
+    pub(crate) fn remote_name(&self) -> &'call [u8] {
+        self.useragent_host(REMOTE_NAME).unwrap_or_default()
+    }
+
+    fn useragent_host(&self, kind: u32) -> Option<&'call [u8]> {
+        let kind = c_int::try_from(kind).unwrap_or(0);
+        // SAFETY: live; a string of the pool or null. It may wait for the name server.
+        unsafe { bytes(ap_get_useragent_host(self.raw, kind, std::ptr::null_mut())) }
+    }
+
+    /// `ServerSignature`.
+    pub(crate) fn server_signature(&self) -> &'call [u8] {
+        // SAFETY: live; a string of the pool.
+        unsafe { bytes(ap_psignature(c"".as_ptr(), self.raw)) }.unwrap_or_default()
+    }
+
+    /// What mod_ssl knows under this name (its environment variables' names); `None` without mod_ssl.
+    pub(crate) fn tls_variable(&self, name: &[u8]) -> Option<&'call [u8]> {
+        let name = self.pool().copy(name);
+        // SAFETY: live; the answer is a string of the pool, or null.
+        unsafe { bytes(shim_tls_variable(self.raw, name)) }
+    }
+
+    /// Whether a password would do in place of the right address (`Satisfy Any`). For use in an access
+    /// checker; `ap_some_authn_required` would run it again.
+    pub(crate) fn may_log_in_instead(&self) -> bool {
+        // SAFETY: live.
+        unsafe {
+            ap_satisfies(self.raw) == SATISFY_ANY as c_int && ap_some_auth_required(self.raw) != 0
+        }
+    }
+
+    /// httpd's own structure, for extension modules.
+    pub(crate) fn native(&self) -> Option<NonNull<c_void>> {
+        NonNull::new(self.raw.cast())
+    }
+
     pub(crate) fn document_root(&self) -> &'call [u8] {
         // SAFETY: live; a string of the configuration.
         unsafe { bytes(ap_document_root(self.raw)) }.unwrap_or_default()
@@ -388,6 +434,13 @@ impl<'call> Request<'call> {
         let filename = self.pool().copy(filename);
         // SAFETY: live; the copy lives as long as the request.
         unsafe { (*self.raw).filename = filename };
+    }
+
+    /// Sets the authenticated user.
+    pub(crate) fn set_user(&mut self, user: &[u8]) {
+        let user = self.pool().copy(user);
+        // SAFETY: live; the copy lives as long as the request.
+        unsafe { (*self.raw).user = user };
     }
 
     /// Sets the handler.

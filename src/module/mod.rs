@@ -36,7 +36,11 @@ pub static mut wsgi_module: module = module {
     flags: 0,
 };
 
-unsafe extern "C" fn register_hooks(_pool: *mut apr_pool_t) {
+#[cfg_attr(
+    not(feature = "embedded"),
+    allow(unused_variables, reason = "the providers are Python's")
+)]
+unsafe extern "C" fn register_hooks(pool: *mut apr_pool_t) {
     httpd::guard((), || {
         httpd::install_panic_hook();
         httpd::hook_check_config::<crate::start::Start>(&Order::MIDDLE);
@@ -48,5 +52,18 @@ unsafe extern "C" fn register_hooks(_pool: *mut apr_pool_t) {
             before: &[c"mod_userdir.c", c"mod_vhost_alias.c"],
         });
         httpd::hook_content_handler::<crate::handler::Wsgi>(&Order::MIDDLE);
+        #[cfg(feature = "embedded")]
+        {
+            use crate::access::Access;
+            // mod_ssl has to have spoken, and what Apache itself knows of hosts comes later.
+            httpd::hook_access_checker::<Access>(&Order {
+                after: &[c"mod_ssl.c"],
+                before: &[c"mod_authz_host.c"],
+            });
+            // SAFETY: the pool of the configuration that is being read, which httpd lends.
+            let pool = unsafe { crate::apr::Pool::from_raw(pool) };
+            httpd::register_authenticator::<Access>(pool, c"wsgi");
+            httpd::register_authorizer::<Access>(pool, c"wsgi-group");
+        }
     });
 }

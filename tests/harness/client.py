@@ -1,5 +1,6 @@
 """An HTTP client for well-formed requests, and a bare socket for the others."""
 
+import base64
 import contextlib
 import http.client
 import json
@@ -108,6 +109,11 @@ def read_until(sock, marker):
         assert piece, f"the server closed before {marker!r}; it sent {received!r}"
         received += piece
     return received
+
+
+def basic(credentials):
+    """The Authorization header of `user:password`."""
+    return "Basic " + base64.b64encode(credentials.encode("latin-1")).decode()
 
 
 def split(raw):

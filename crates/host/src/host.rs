@@ -1,6 +1,7 @@
 //! One process' Python: started once, serving from any thread, stopped once.
 #![forbid(unsafe_code)]
 
+use crate::consult::{Answer, Question, Unanswered, consult};
 use crate::cpython::{
     Attachment, PythonConfig, ThreadState, end_interpreter, finalize, initialize,
 };
@@ -88,7 +89,8 @@ impl Host {
     /// Serves one request. The calling thread must not hold any interpreter.
     pub fn serve(&self, target: &Target<'_>, exchange: &mut dyn Exchange) -> Served {
         let Some(_active) = self.enter() else { return Served::Failed(503) };
-        let Some(interpreter) = self.interpreter(target) else {
+        let found = self.interpreter(target.application_group, target.main_interpreter);
+        let Some(interpreter) = found else {
             let group = String::from_utf8_lossy(target.application_group);
             let line =
                 format!("WSGI0087: cannot create an interpreter for application group '{group}'");
@@ -98,12 +100,20 @@ impl Host {
         serve(&interpreter, &self.options.process_group, target, exchange)
     }
 
-    /// Loads a script before the first request needs it, as that request would; what goes wrong is
-    /// logged, and tried again then. Says whether it is loaded.
-    pub fn preload(&self, target: &Target<'_>) -> bool {
-        self.interpreter(target).is_some_and(|interpreter| {
-            preload(&interpreter, &self.options.process_group, target, &*self.log)
-        })
+    /// Asks one of the server's own scripts about a request. The calling thread must not hold any
+    /// interpreter.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    pub fn consult(
+        &self,
+        question: &Question<'_>,
+        exchange: &mut dyn Exchange,
+    ) -> Result<Vec<Option<Answer>>, Unanswered> {
+        let _active = self.enter().ok_or(Unanswered::Interpreter)?;
+        let interpreter = self.interpreter(question.application_group, false);
+        let interpreter = interpreter.ok_or(Unanswered::Interpreter)?;
+        consult(&interpreter, &self.options.process_group, question, exchange)
     }
 
     /// Keeps Python from being finalised as long as the guard lives; `None` once it is being.
@@ -113,6 +123,15 @@ impl Host {
         self.active.fetch_add(1, Ordering::SeqCst);
         let active = Active(&self.active);
         (!self.stopping.load(Ordering::SeqCst)).then_some(active)
+    }
+
+    /// Loads a script before the first request needs it, as that request would; what goes wrong is
+    /// logged, and tried again then. Says whether it is loaded.
+    pub fn preload(&self, target: &Target<'_>) -> bool {
+        let found = self.interpreter(target.application_group, target.main_interpreter);
+        found.is_some_and(|interpreter| {
+            preload(&interpreter, &self.options.process_group, target, &*self.log)
+        })
     }
 
     /// How many requests are being served.
@@ -211,17 +230,19 @@ impl Host {
         }
     }
 
-    pub(crate) fn interpreter(&self, target: &Target<'_>) -> Option<Arc<Interpreter>> {
-        if target.main_interpreter || target.application_group.is_empty() {
-            self.adopt(target.application_group);
+    /// The interpreter of an application group, made now if need be; `main` is whether the group has
+    /// the main one.
+    pub(crate) fn interpreter(&self, group: &[u8], main: bool) -> Option<Arc<Interpreter>> {
+        if main || group.is_empty() {
+            self.adopt(group);
             return Some(Arc::clone(&self.main));
         }
-        if let Some(known) = self.table().get(target.application_group) {
+        if let Some(known) = self.table().get(group) {
             return Some(Arc::clone(known));
         }
         let _creating = self.creating.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = self.table().get(target.application_group).map(Arc::clone);
-        known.or_else(|| self.create(target.application_group))
+        let known = self.table().get(group).map(Arc::clone);
+        known.or_else(|| self.create(group))
     }
 
     fn create(&self, group: &[u8]) -> Option<Arc<Interpreter>> {

@@ -2,10 +2,12 @@
 //!
 //! [`Host`] is one process' Python. It serves requests that come as a [`wsgi::Exchange`] and never
 //! learns which transport is behind it: `serve` is the gateway of PEP 3333, `request` its rules about
-//! answers, `objects` what the application holds in its hands, `script` how its file is loaded, `room`
+//! answers, `consult` how the server asks its own scripts, `objects` what
+//! the application holds in its hands, `script` how its file is loaded, `room`
 //! how an interpreter is prepared, `upkeep` what a process asks beside serving, `cpython` the C API made
 //! safe, `lease` the request lent through Python.
 
+mod consult;
 mod cpython;
 mod environ;
 mod failure;
@@ -23,6 +25,7 @@ mod serve;
 mod upkeep;
 mod yielding;
 
+pub use consult::{Answer, Question, Unanswered};
 pub use host::{BUILT_FOR, Host, PYTHON_VERSION, StartError};
 pub use options::{ApacheFacts, HashSeed, HostOptions};
 pub use request::ServerLog;

@@ -5,7 +5,7 @@
 use crate::cpython::{Attached, Object, Raised, Result, Shelf};
 use crate::environ::Names;
 use crate::failure;
-use crate::objects::{Adapter, FileWrapper, Input, Log, Restricted, SignalIntercept};
+use crate::objects::{Adapter, Auth, FileWrapper, Input, Log, Restricted, SignalIntercept};
 use crate::options::HostOptions;
 use crate::request::SharedLog;
 use crate::script::Scripts;
@@ -20,6 +20,7 @@ pub(crate) struct Room {
     pub(crate) input: Shelf,
     pub(crate) log: Shelf,
     pub(crate) adapter: Shelf,
+    pub(crate) auth: Shelf,
     pub(crate) file_wrapper: Shelf,
     /// The environ before a request's own variables come into it.
     pub(crate) template: Shelf,
@@ -93,6 +94,7 @@ impl Room {
             input: Shelf::keep(py.class::<Input>()?),
             log: Shelf::keep(log_class),
             adapter: Shelf::keep(py.class::<Adapter>()?),
+            auth: Shelf::keep(py.class::<Auth>()?),
             file_wrapper: Shelf::keep(file_wrapper),
             template: Shelf::keep(template),
             module: Shelf::keep(module),

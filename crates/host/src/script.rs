@@ -55,15 +55,17 @@ pub(crate) enum Loading {
 }
 
 impl Scripts {
-    /// The module's dict, loaded now if need be. `say` hears of it before the file is read.
+    /// The module's dict, loaded now if need be. `say` hears of it before the file is read. `asks` is
+    /// whether the script itself has a say in its reloading.
     pub(crate) fn module<'py>(
         &self,
         py: Attached<'py>,
         file: &ScriptFile<'_>,
+        asks: bool,
         mut say: impl FnMut(Loading),
         mut complain: impl FnMut(&Exception<'py>),
     ) -> std::result::Result<Object<'py>, LoadError<'py>> {
-        if let Some(dict) = self.current(py, file, &mut complain) {
+        if let Some(dict) = self.current(py, file, asks, &mut complain) {
             return Ok(dict);
         }
         let _loading = match self.loading.try_lock() {
@@ -71,7 +73,7 @@ impl Scripts {
             Err(_) => py.detached(|| self.loading.lock().unwrap_or_else(PoisonError::into_inner)),
         };
         // Another thread may have loaded it while this one waited.
-        if let Some(dict) = self.current(py, file, &mut complain) {
+        if let Some(dict) = self.current(py, file, asks, &mut complain) {
             return Ok(dict);
         }
         let previous = self.table().remove(file.path);
@@ -90,6 +92,7 @@ impl Scripts {
         &self,
         py: Attached<'py>,
         file: &ScriptFile<'_>,
+        asks: bool,
         complain: &mut impl FnMut(&Exception<'py>),
     ) -> Option<Object<'py>> {
         let dict = {
@@ -100,7 +103,7 @@ impl Scripts {
             }
             loaded.dict.get(py)
         };
-        if file.reloading {
+        if file.reloading && asks {
             match reload_required(&dict, file) {
                 Ok(false) => {}
                 Ok(true) => return None,

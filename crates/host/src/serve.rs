@@ -1,7 +1,7 @@
 //! The gateway: one request through one application (PEP 3333).
 #![forbid(unsafe_code)]
 
-use crate::cpython::{Attached, ExceptionKind, Instance, Object, Raised, Result};
+use crate::cpython::{Attached, Capsule, ExceptionKind, Instance, Object, Raised, Result};
 use crate::environ::Builder;
 use crate::failure::{self, Place};
 use crate::interpreter::{Interpreter, thread_id};
@@ -69,7 +69,15 @@ pub(crate) fn serve(
             let gateway = Gateway { py, interpreter, process_group, target };
             // Before the request is lent: what is made here may set off a garbage collection, and with it
             // Python code that writes to a log.
-            let variables = gateway.variables(request.exchange);
+            let native = Capsule::of(py, request.exchange.native_request());
+            let variables = native.and_then(|native| {
+                gateway.variables(request.exchange, native.as_ref()).map(|it| (it, native))
+            });
+            // What is native is revoked once the request has ended.
+            let (variables, _native) = match variables {
+                Ok((variables, native)) => (Ok(variables), native),
+                Err(raised) => (Err(raised), None),
+            };
             Lease::lend(&mut request, py, |lease| {
                 let _current = CurrentRequest::set(lease);
                 let rest = gateway.run(variables, lease);
@@ -106,7 +114,7 @@ pub(crate) fn preload(
     let Some(attachment) = interpreter.attach() else { return false };
     let place = Place { application_group: &interpreter.name, process_group };
     let log = |level, line: &str| log.log(level, line.as_bytes());
-    let Ok(module) = load(attachment.py(), interpreter, &place, &target.script, &log) else {
+    let Ok(module) = load(attachment.py(), interpreter, &place, &target.script, true, &log) else {
         return false;
     };
     if target.callable.is_empty() {
@@ -163,7 +171,8 @@ pub(crate) fn run_service(
     let place = Place { application_group: &interpreter.name, process_group };
     let line = format!("[script {script}] Running service script '{script}' in {place}.");
     log.log(Level::Info, line.as_bytes());
-    let run = interpreter.room.scripts.module(attachment.py(), &target.script, |_| {}, |_| {});
+    let run =
+        interpreter.room.scripts.module(attachment.py(), &target.script, false, |_| {}, |_| {});
     let Err(why) = run else { return };
     let (headline, exception) = why.headline(&script);
     if exception.is_some_and(|exception| exception.is(ExceptionKind::SystemExit)) {
@@ -177,12 +186,14 @@ pub(crate) fn run_service(
     }
 }
 
-/// The script's module dict, or the status that tells why there is none.
-fn load<'py>(
+/// The script's module dict, or the status that tells why there is none. `asks` is whether the script
+/// itself has a say in its reloading.
+pub(crate) fn load<'py>(
     py: Attached<'py>,
     interpreter: &Interpreter,
     place: &Place<'_>,
     file: &ScriptFile<'_>,
+    asks: bool,
     log: &dyn Fn(Level, &str),
 ) -> std::result::Result<Object<'py>, u16> {
     let script = String::from_utf8_lossy(file.path);
@@ -194,7 +205,7 @@ fn load<'py>(
     let report = |exception: &_| {
         failure::report(exception, &script, place, &mut |level, line| log(level, line));
     };
-    interpreter.room.scripts.module(py, file, say, report).map_err(|why| {
+    interpreter.room.scripts.module(py, file, asks, say, report).map_err(|why| {
         let (headline, exception) = why.headline(&script);
         log(Level::Error, &headline);
         if let Some(exception) = exception {
@@ -234,7 +245,7 @@ impl<'py> Gateway<'_, 'py> {
     /// The script's module dict, or the status that tells why there is none.
     fn module(&self, lease: &Lease) -> std::result::Result<Object<'py>, u16> {
         let log = |level, line: &str| self.log(lease, level, line);
-        load(self.py, self.interpreter, &self.place(), &self.target.script, &log)
+        load(self.py, self.interpreter, &self.place(), &self.target.script, true, &log)
     }
 
     fn application(
@@ -289,7 +300,11 @@ impl<'py> Gateway<'_, 'py> {
     }
 
     /// The transport's variables.
-    fn variables(&self, exchange: &mut dyn Exchange) -> Result<'py, Builder<'_, 'py>> {
+    fn variables(
+        &self,
+        exchange: &mut dyn Exchange,
+        native: Option<&Capsule<'py>>,
+    ) -> Result<'py, Builder<'_, 'py>> {
         let py = self.py;
         let room = &self.interpreter.room;
         let mut builder = Builder::new(&room.names, &room.template.get(py))?;
@@ -298,6 +313,9 @@ impl<'py> Gateway<'_, 'py> {
             .put(&words.application_group.get(py), &py.latin1(self.target.application_group)?)?;
         builder.put(&words.callable_object.get(py), &py.latin1(self.target.callable)?)?;
         exchange.environ(&mut builder);
+        if let Some(native) = native {
+            builder.put(&py.interned(Capsule::NAME)?, native.object())?;
+        }
         Ok(builder)
     }
 

@@ -97,7 +97,8 @@ impl Host {
             self.log.log(Level::Warning, b"SIGTERM will end the service script at once");
             failure::traceback(&exception, &mut |level, line| self.log.log(level, line.as_bytes()));
         }
-        if let Some(interpreter) = self.interpreter(target) {
+        let found = self.interpreter(target.application_group, target.main_interpreter);
+        if let Some(interpreter) = found {
             run_service(&interpreter, &self.options.process_group, target, &*self.log);
         }
     }

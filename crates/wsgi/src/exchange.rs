@@ -4,8 +4,10 @@
 //! has to let other Python threads run meanwhile.
 
 use crate::{Environ, Level, ResponseHead};
+use std::ffi::c_void;
 use std::fmt;
 use std::os::fd::BorrowedFd;
+use std::ptr::NonNull;
 
 /// A request that waits for its answer (design decision D4: one gateway, two transports).
 pub trait Exchange {
@@ -33,6 +35,22 @@ pub trait Exchange {
 
     /// Writes one line to the log of the request's virtual host. Does not block for long.
     fn log(&mut self, level: Level, line: &[u8]);
+
+    /// Whether the server itself decrypts the client's connection.
+    fn is_encrypted(&self) -> bool {
+        false
+    }
+
+    /// What the server knows of the client's encrypted connection, by mod_ssl's names.
+    fn tls_variable(&mut self, _name: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// The server's own structure of the request, for extension modules that know the server. It is
+    /// gone when the request ends.
+    fn native_request(&self) -> Option<NonNull<c_void>> {
+        None
+    }
 }
 
 /// A piece of an answer: the head where it is the first, some body, and what is to follow.

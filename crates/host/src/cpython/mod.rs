@@ -7,6 +7,7 @@
 #![allow(unsafe_code, reason = "this room is the fence around the C API")]
 
 mod attached;
+mod capsule;
 mod class;
 mod object;
 mod raised;
@@ -16,6 +17,7 @@ mod text;
 mod thread_state;
 
 pub(crate) use attached::Attached;
+pub(crate) use capsule::Capsule;
 pub(crate) use class::{Arguments, Class, Instance, Method, Property, Slots, TypeFlags};
 pub(crate) use object::Object;
 pub(crate) use raised::{Exception, ExceptionKind, Raised, Result};

@@ -147,6 +147,16 @@ impl<'py> Object<'py> {
         self.as_ptr() == unsafe { ffi::Py_None() }
     }
 
+    /// The value of a `bool`; `None` for anything else.
+    pub(crate) fn as_bool(&self) -> Option<bool> {
+        // SAFETY: reads the addresses of the two singletons.
+        let (yes, no) = unsafe { (ffi::Py_True(), ffi::Py_False()) };
+        if self.as_ptr() == yes {
+            return Some(true);
+        }
+        (self.as_ptr() == no).then_some(false)
+    }
+
     /// `callable(self)`.
     pub(crate) fn is_callable(&self) -> bool {
         // SAFETY: attached.

@@ -54,6 +54,22 @@ impl<'py> Object<'py> {
         Ok(String::from_utf8_lossy(&self.utf8_replacing()?).into_owned())
     }
 
+    /// The text of a `str`, if it can be written as UTF-8.
+    pub(crate) fn to_utf8(&self) -> Option<String> {
+        let mut length = 0;
+        // SAFETY: attached; the text is part of the object, which lives for the call; null means that
+        // there are lone surrogates, with an exception set.
+        let bytes = unsafe {
+            let start = ffi::PyUnicode_AsUTF8AndSize(self.as_ptr(), &raw mut length);
+            if start.is_null() {
+                Raised::new(self.py()).clear();
+                return None;
+            }
+            std::slice::from_raw_parts(start.cast::<u8>(), usize::try_from(length).unwrap_or(0))
+        };
+        String::from_utf8(bytes.to_vec()).ok()
+    }
+
     /// `str(self)`, or a remark that there is none.
     pub(crate) fn text(&self) -> String {
         // SAFETY: attached.

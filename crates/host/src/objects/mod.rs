@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod adapter;
+mod auth;
 mod file_wrapper;
 mod input;
 mod log;
@@ -10,6 +11,7 @@ mod restricted;
 mod signal_intercept;
 
 pub(crate) use adapter::{Adapter, raise_chunk_error};
+pub(crate) use auth::Auth;
 pub(crate) use file_wrapper::FileWrapper;
 pub(crate) use input::Input;
 pub(crate) use log::{CurrentRequest, Log};
