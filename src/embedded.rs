@@ -6,10 +6,12 @@ use crate::config::Settings;
 use crate::environ;
 use crate::error_override;
 use crate::handler::Application;
-use crate::httpd::{BrigadeEnd, Head, Outcome, PassError, Request, RequestBody, ServerLogHandle};
+use crate::httpd::{
+    BrigadeEnd, Head, Outcome, PassError, Place, Request, RequestBody, ServerLogHandle,
+};
 use crate::start::Child;
 use host::{Host, ScriptFile, Served, Target};
-use wsgi::{Body, Environ, Exchange, Level, Output, ReadError, SendError, Then};
+use wsgi::{Body, Environ, Exchange, Level, Output, ReadError, SendError, Source, Then};
 
 /// Serves `request` with Python in this process.
 pub(crate) fn serve(
@@ -97,11 +99,27 @@ impl Exchange for ApacheExchange<'_, '_> {
     fn log(&mut self, level: Level, line: &[u8]) {
         self.request.log(level, line);
     }
+
+    fn logs(&self, level: Level) -> bool {
+        self.request.logs(level)
+    }
+
+    fn log_from(&mut self, level: Level, line: &[u8], source: &Source<'_>) {
+        self.request.log_from(level, line, &Place::new(source.path, source.line));
+    }
 }
 
 impl host::ServerLog for ServerLogHandle {
     fn log(&self, level: Level, line: &[u8]) {
         Self::log(self, level, line);
+    }
+
+    fn logs(&self, level: Level) -> bool {
+        Self::logs(self, level)
+    }
+
+    fn log_from(&self, level: Level, line: &[u8], source: &Source<'_>) {
+        Self::log_from(self, level, line, &Place::new(source.path, source.line));
     }
 }
 

@@ -25,6 +25,8 @@ mod httpd;
 mod module;
 mod posix;
 mod python_home;
+#[cfg(feature = "embedded")]
+mod server_status;
 mod sole;
 mod start;
 mod supervisor;

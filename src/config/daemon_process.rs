@@ -196,11 +196,17 @@ impl DaemonProcess {
             (self.preload, "preload=On"),
             (self.reload, "reload=On"),
             (self.interrupt_timeout.is_some(), "interrupt-timeout="),
-            (self.server_metrics, "server-metrics=On"),
         ] {
             if given {
                 line.surroundings.warn(&format!("{} {option} has no effect yet", line.name()));
             }
+        }
+        if self.server_metrics {
+            line.surroundings.warn(&format!(
+                "{} server-metrics=On has no effect: a daemon process has none of Apache's memory, and \
+                 mod_wsgi.server_metrics() returns None there",
+                line.name()
+            ));
         }
         Ok(())
     }

@@ -194,7 +194,7 @@ pub(crate) static DIRECTIVES: [Directive; 54] = [
     // What is measured.
     Directive::new(c"WSGIServerMetrics", GlobalOnly, Words,
         c"On or Off: whether applications may read the server's figures",
-        ToProcess(|process, line| set(&mut process.server_metrics, line.flag()))).standing(METRICS),
+        ToProcess(|process, line| set(&mut process.server_metrics, line.flag()))),
     Directive::new(c"WSGISlowRequests", GlobalOnly, Words,
         c"seconds after which a request is reported as slow",
         ToProcess(process::set_slow_requests)).standing(METRICS),

@@ -277,6 +277,8 @@ impl GroupConfig {
             multithread: threads != 1,
             multiprocess: self.processes.given || processes != 1,
             run_once: false,
+            // Apache's scoreboard is memory of Apache's own processes.
+            server_status: None,
             maximum_processes: processes,
             threads_per_process: threads,
             apache: python.apache.as_ref().map(|apache| ApacheFacts {

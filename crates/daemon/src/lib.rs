@@ -19,6 +19,7 @@ mod pool;
 mod posix;
 mod program;
 mod recycling;
+mod signal_teller;
 mod slot;
 mod socket;
 mod target;

@@ -13,7 +13,8 @@ use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::time::Duration;
 
 pub(crate) use libc::{
-    EPOLLIN, EPOLLONESHOT, SIGCHLD, SIGINT, SIGKILL, SIGTERM, SIGUSR1, SIGWINCH, SIGXCPU,
+    EPOLLIN, EPOLLONESHOT, SIGCHLD, SIGHUP, SIGINT, SIGKILL, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH,
+    SIGXCPU,
 };
 
 fn check(result: libc::c_int) -> io::Result<libc::c_int> {

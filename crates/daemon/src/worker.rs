@@ -6,7 +6,10 @@ use crate::identity;
 use crate::log::Log;
 use crate::message::{Channel, Loaded, Order, Reason, Report};
 use crate::pool::Pool;
-use crate::posix::{self, SIGCHLD, SIGINT, SIGKILL, SIGTERM, SIGUSR1, SIGWINCH, SIGXCPU, Signals};
+use crate::posix::{
+    self, SIGCHLD, SIGHUP, SIGINT, SIGKILL, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH, SIGXCPU, Signals,
+};
+use crate::signal_teller::SignalTeller;
 use crate::target::modified;
 use host::{Host, ScriptFile, Target};
 use scoreboard::{Field, Record, State, now};
@@ -33,7 +36,7 @@ pub(crate) struct Seat {
     pub(crate) manager: u32,
 }
 
-const SIGNALS: [i32; 4] = [SIGTERM, SIGINT, SIGUSR1, SIGXCPU];
+const SIGNALS: [i32; 6] = [SIGTERM, SIGINT, SIGUSR1, SIGXCPU, SIGHUP, SIGUSR2];
 /// How often limits on time are looked at.
 const TICK: Duration = Duration::from_secs(1);
 /// How often connections are looked at while draining.
@@ -89,7 +92,8 @@ fn live(seat: Seat) -> Result<(), String> {
     pool.tell(&Report::Ready { failed: imports_failed });
     posix::die_with_parent(SIGTERM);
 
-    let seconds = watch(&pool, &signals, &mut channel);
+    let mut teller = SignalTeller::new(&pool);
+    let (seconds, reason) = watch(&pool, &signals, &mut channel, &mut teller);
     pool.record.set_own_state(std::process::id(), State::Leaving);
     let drained = drain(&pool, &signals, &mut channel, nudged, seconds);
     fear(&pool);
@@ -100,7 +104,8 @@ fn live(seat: Seat) -> Result<(), String> {
             let _ = thread.join();
         }
     }
-    pool.host.stop();
+    teller.finish();
+    pool.host.stop(reason.word());
     Ok(())
 }
 
@@ -165,8 +170,13 @@ fn start_threads(pool: &Arc<Pool>) -> io::Result<Vec<JoinHandle<()>>> {
     (0..pool.config.threads).map(start).collect()
 }
 
-/// Waits until this worker is to leave; for how long it may go on with what it has.
-fn watch(pool: &Pool, signals: &Signals, channel: &mut Channel) -> f64 {
+/// Waits until this worker is to leave; for how long it may go on with what it has, and why it leaves.
+fn watch(
+    pool: &Pool,
+    signals: &Signals,
+    channel: &mut Channel,
+    teller: &mut SignalTeller,
+) -> (f64, Reason) {
     let timers = &pool.config.timers;
     let ticks = [
         timers.request_timeout,
@@ -179,6 +189,10 @@ fn watch(pool: &Pool, signals: &Signals, channel: &mut Channel) -> f64 {
         let ready = posix::wait_readable(&[signals.as_fd(), channel.as_fd()], tick);
         for signal in signals.take(&SIGNALS) {
             let (reason, detail) = match signal {
+                SIGHUP | SIGUSR2 => {
+                    teller.tell(signal);
+                    continue;
+                }
                 SIGUSR1 => (Reason::Eviction, "it got SIGUSR1"),
                 SIGXCPU => (Reason::CpuTimeLimit, "it has used its cpu-time-limit"),
                 SIGINT => (Reason::Signal, "it got SIGINT"),
@@ -189,13 +203,13 @@ fn watch(pool: &Pool, signals: &Signals, channel: &mut Channel) -> f64 {
         if ready.get(1) == Some(&true) {
             match channel.receive() {
                 Ok(orders) => {
-                    if let Some(Order::Finish { seconds }) = orders.into_iter().next() {
-                        return seconds;
+                    if let Some(Order::Finish { seconds, reason }) = orders.into_iter().next() {
+                        return (seconds, reason);
                     }
                 }
                 Err(_) => {
                     pool.log.write(Level::Notice, b"the manager is gone; this worker leaves");
-                    return timers.graceful_timeout;
+                    return (timers.graceful_timeout, Reason::Signal);
                 }
             }
         }
@@ -241,7 +255,7 @@ fn drain(
         if ready.get(2) == Some(&true) {
             match channel.receive() {
                 Ok(orders) => {
-                    for Order::Finish { seconds } in orders {
+                    for Order::Finish { seconds, .. } in orders {
                         let sooner =
                             Instant::now() + Duration::from_secs_f64(seconds.clamp(0.0, 1e9));
                         deadline = deadline.min(sooner);

@@ -1,9 +1,11 @@
 //! One process' Python: started once, serving from any thread, stopped once.
 #![forbid(unsafe_code)]
 
+use crate::activity::Activity;
 use crate::cpython::{
-    Attachment, PythonConfig, ThreadState, end_interpreter, finalize, initialize,
+    Attachment, PythonConfig, Result, Shelf, ThreadState, end_interpreter, finalize, initialize,
 };
+use crate::events::{Event, Subscribers};
 use crate::failure;
 use crate::interpreter::{Interpreter, thread_id};
 use crate::options::HostOptions;
@@ -22,6 +24,7 @@ use wsgi::{Exchange, Level};
 pub struct Host {
     options: HostOptions,
     log: SharedLog,
+    activity: Arc<Activity>,
     main: Arc<Interpreter>,
     /// By application group; the empty name is the main interpreter.
     interpreters: RwLock<HashMap<Box<[u8]>, Arc<Interpreter>>>,
@@ -57,7 +60,10 @@ impl Host {
     ///
     /// # Errors
     /// When CPython does not start, or the main interpreter cannot be prepared.
-    pub fn start(options: HostOptions, log: Arc<dyn ServerLog>) -> Result<Self, StartError> {
+    pub fn start(
+        options: HostOptions,
+        log: Arc<dyn ServerLog>,
+    ) -> std::result::Result<Self, StartError> {
         thread_id();
         let (program_name, home) = installation(options.python_home.as_deref());
         let config = PythonConfig {
@@ -69,13 +75,15 @@ impl Host {
             hash_seed: options.hash_seed,
         };
         let seat = initialize(&config).map_err(|why| StartError(why.to_string()))?;
-        let room = prepare(seat, "", &options, &log)
+        let activity = Arc::new(Activity::new(false));
+        let room = prepare(seat, "", &options, &activity, &log)
             .ok_or_else(|| StartError("the main interpreter cannot be prepared".to_owned()))?;
         let main = Arc::new(Interpreter::new(String::new(), 0, seat, room));
         let interpreters = HashMap::from([(Box::default(), Arc::clone(&main))]);
         Ok(Self {
             options,
             log,
+            activity,
             main,
             interpreters: RwLock::new(interpreters),
             creating: Mutex::default(),
@@ -107,7 +115,7 @@ impl Host {
             exchange.log(Level::Error, line.as_bytes());
             return Served::Failed(500);
         };
-        serve(&interpreter, &self.options.process_group, target, exchange)
+        serve(&interpreter, &self.options.process_group, target, exchange, &self.activity)
     }
 
     /// Loads a script before the first request needs it, as that request would; what goes wrong is
@@ -118,24 +126,48 @@ impl Host {
         }
     }
 
+    /// Tells the applications of a signal this process got (`process_signal`). Runs their callbacks.
+    pub fn signal(&self, name: &str, number: i32) {
+        for interpreter in self.listening() {
+            let Some(attachment) = interpreter.attach() else { continue };
+            let py = attachment.py();
+            let subscribers = &interpreter.room.subscribers;
+            let event = Event::new(py, "process_signal").and_then(|event| {
+                event.put("signame", &py.str(name)?)?;
+                event.put("signum", &py.int(number.into())?).map(|()| event)
+            });
+            self.tell(subscribers, &subscribers.signals, event);
+        }
+    }
+
+    /// The interpreters in which somebody has subscribed to something.
+    fn listening(&self) -> Vec<Arc<Interpreter>> {
+        let listens = |interpreter: &&Arc<Interpreter>| interpreter.room.subscribers.any();
+        self.table().values().filter(listens).map(Arc::clone).collect()
+    }
+
     /// How many requests are being served.
     pub fn active(&self) -> usize {
         self.active.load(Ordering::SeqCst)
     }
 
-    /// Ends the interpreters and finalises Python: `threading` shutdown and `atexit` of each
-    /// sub-interpreter, then of the main one. Leaves Python as it is while requests are being served
-    /// (their threads could not survive it) and where the configuration says so.
-    pub fn stop(&self) {
+    /// Tells the applications that the process stops, and why. Then ends the interpreters and finalises
+    /// Python: `threading` shutdown and `atexit` of each sub-interpreter, then of the main one. Leaves
+    /// Python as it is while requests are being served (their threads could not survive it) and where
+    /// the configuration says so.
+    pub fn stop(&self, reason: &str) {
         if !self.options.destroy_interpreters {
+            self.say_stopping(reason);
             return;
         }
         self.stopping.store(true, Ordering::SeqCst);
         if self.active() > 0 {
+            self.say_stopping(reason);
             self.log.log(Level::Info, b"requests are still being served; Python is not finalised");
             return;
         }
         let Some(main) = self.main.seat() else { return };
+        self.say_stopping(reason);
         let all = std::mem::take(&mut *self.table_mut());
         let mut yielding = Yielding::of(all.values());
         let mut finalisable = true;
@@ -152,6 +184,46 @@ impl Host {
             // Threads that cannot be ended still use the runtime; only say good-bye.
             let attachment = main.attach();
             self.good_bye(&attachment);
+        }
+    }
+
+    /// `process_stopping`, in every interpreter in which somebody wants to hear it.
+    fn say_stopping(&self, reason: &str) {
+        let listening = self.listening();
+        // They have to be let in, too.
+        let yielding = (!listening.is_empty()).then(|| Yielding::of(self.table().values()));
+        for interpreter in listening {
+            let Some(attachment) = interpreter.attach() else { continue };
+            let py = attachment.py();
+            let subscribers = &interpreter.room.subscribers;
+            let event = Event::new(py, "process_stopping")
+                .and_then(|event| event.put("shutdown_reason", &py.str(reason)?).map(|()| event));
+            self.tell(subscribers, &subscribers.shutdown, event);
+        }
+        if let Some(yielding) = yielding {
+            yielding.leave_all();
+        }
+    }
+
+    /// Publishes an event of the process.
+    fn tell<'py>(
+        &self,
+        subscribers: &Subscribers,
+        special: &Shelf,
+        event: Result<'py, Event<'py>>,
+    ) {
+        match event {
+            Ok(event) => subscribers.publish(Some(special), &event, &mut |level, line| {
+                self.log.log(level, line.as_bytes());
+            }),
+            Err(raised) => {
+                let exception = raised.take();
+                self.log
+                    .log(Level::Error, b"WSGI0104: an event of the process cannot be published");
+                failure::traceback(&exception, &mut |level, line| {
+                    self.log.log(level, line.as_bytes());
+                });
+            }
         }
     }
 
@@ -236,7 +308,7 @@ impl Host {
             self.log.log(Level::Critical, format!("WSGI0035: cannot create {place}").as_bytes());
             return None;
         };
-        let room = prepare(seat, &name, &self.options, &self.log)?;
+        let room = prepare(seat, &name, &self.options, &self.activity, &self.log)?;
         let mut table = self.table_mut();
         let index = table.len();
         let interpreter = Arc::new(Interpreter::new(name, index, seat, room));
@@ -275,9 +347,15 @@ impl Host {
 }
 
 /// Prepares the interpreter in which `seat` is; what goes wrong is logged.
-fn prepare(seat: ThreadState, name: &str, options: &HostOptions, log: &SharedLog) -> Option<Room> {
+fn prepare(
+    seat: ThreadState,
+    name: &str,
+    options: &HostOptions,
+    activity: &Arc<Activity>,
+    log: &SharedLog,
+) -> Option<Room> {
     let attachment = seat.attach();
-    match Room::prepare(attachment.py(), name, options, log) {
+    match Room::prepare(attachment.py(), name, options, activity, log) {
         Ok(room) => Some(room),
         Err(raised) => {
             let exception = raised.take();

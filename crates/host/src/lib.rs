@@ -4,25 +4,34 @@
 //! learns which transport is behind it: `serve` is the gateway of PEP 3333, `request` its rules about
 //! answers, `objects` what the application holds in its hands, `script` how its file is loaded, `room`
 //! how an interpreter is prepared, `cpython` the C API made safe, `lease` the request lent through
-//! Python.
+//! Python. `events` and `observation` tell applications what happens, `activity` and `metrics` count it.
 
+mod activity;
 mod cpython;
+mod current;
 mod environ;
+mod events;
 mod failure;
+mod histogram;
 mod host;
 mod interpreter;
 mod lease;
+mod metrics;
 mod objects;
+mod observation;
 mod options;
 mod posix;
 mod request;
 mod room;
 mod script;
 mod serve;
+mod tally;
 mod yielding;
 
 pub use host::{BUILT_FOR, Host, PYTHON_VERSION, StartError};
-pub use options::{ApacheFacts, HashSeed, HostOptions};
+pub use options::{
+    ApacheFacts, HashSeed, HostOptions, ServerBoard, ServerProcess, ServerStatus, ServerWorker,
+};
 pub use request::ServerLog;
 pub use script::ScriptFile;
 pub use serve::{Served, Target};

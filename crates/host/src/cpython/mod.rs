@@ -14,6 +14,7 @@ mod runtime;
 mod shelf;
 mod text;
 mod thread_state;
+mod waiting;
 
 pub(crate) use attached::Attached;
 pub(crate) use class::{Arguments, Class, Instance, Method, Property, Slots, TypeFlags};
@@ -23,3 +24,4 @@ pub use runtime::HashSeed;
 pub(crate) use runtime::{PythonConfig, end_interpreter, finalize, initialize};
 pub(crate) use shelf::Shelf;
 pub(crate) use thread_state::{Attachment, InterpreterState, ThreadState};
+pub(crate) use waiting::{Waited, Waiting};

@@ -71,7 +71,7 @@ impl ThreadState {
     /// attached already. Blocks until the interpreter's lock is free.
     pub(crate) fn attach(self) -> Attachment {
         // SAFETY: the seat is live until `give_up` or `end_interpreter` consumed it.
-        unsafe { ffi::PyEval_RestoreThread(self.0.as_ptr()) };
+        super::waiting::timed(|| unsafe { ffi::PyEval_RestoreThread(self.0.as_ptr()) });
         #[cfg(not(Py_3_12))]
         gil_state::follow(self);
         Attachment(PhantomData)
