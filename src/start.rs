@@ -225,6 +225,7 @@ mod embedded {
             server_status: options
                 .server_metrics
                 .then(|| Arc::new(ApacheStatus) as Arc<dyn host::ServerStatus>),
+            slow_requests: options.slow_requests,
             process_group: String::new(),
             multithread: mpm.threads != 1,
             multiprocess: mpm.processes != 1,

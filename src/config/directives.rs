@@ -21,7 +21,7 @@ const ACCESS: Standing = Standing::Later("access control scripts");
 const SCRIPTS: Standing = Standing::Later("handler, dispatch and import scripts");
 const REQUEST: Standing = Standing::Later("access to the Apache request");
 const INTERPRETERS: Standing = Standing::Later("settings per interpreter");
-const METRICS: Standing = Standing::Later("metrics");
+const TELEMETRY: Standing = Standing::Later("telemetry");
 const AUTH_PROVIDERS: Standing =
     Standing::Obsolete("Apache asks its providers in the order of AuthBasicProvider");
 const NEW_RELIC: Standing =
@@ -197,13 +197,13 @@ pub(crate) static DIRECTIVES: [Directive; 54] = [
         ToProcess(|process, line| set(&mut process.server_metrics, line.flag()))),
     Directive::new(c"WSGISlowRequests", GlobalOnly, Words,
         c"seconds after which a request is reported as slow",
-        ToProcess(process::set_slow_requests)).standing(METRICS),
+        ToProcess(process::set_slow_requests)),
     Directive::new(c"WSGITelemetryService", GlobalOnly, Words,
         c"unix:/path of the socket that figures are sent to, and interval=seconds",
-        ToProcess(telemetry::set_service)).standing(METRICS),
+        ToProcess(telemetry::set_service)).standing(TELEMETRY),
     Directive::new(c"WSGITelemetryOptions", GlobalOnly, Raw,
         c"None, All, or flags with or without a sign",
-        ToProcess(telemetry::set_options)).standing(METRICS),
+        ToProcess(telemetry::set_options)).standing(TELEMETRY),
     // What mod_wsgi had once.
     Directive::new(c"WSGIVerboseDebugging", GlobalOnly, Words,
         c"On or Off: LogLevel wsgi:debug does it now",

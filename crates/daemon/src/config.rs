@@ -6,6 +6,7 @@ use host::{ApacheFacts, HashSeed, HostOptions};
 use serde::{Deserialize, Serialize};
 use std::os::fd::RawFd;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// A process group with its sockets. Unset is `null` or absent; times are seconds and may be
 /// fractions; sizes are bytes.
@@ -168,6 +169,8 @@ pub struct Python {
     pub restrict_stdin: bool,
     pub restrict_stdout: bool,
     pub restrict_signal: bool,
+    /// In seconds.
+    pub slow_requests: Option<f64>,
     /// Whether names of scripts that differ in case only are different files.
     pub case_sensitive: bool,
     pub apache: Option<Apache>,
@@ -272,6 +275,10 @@ impl GroupConfig {
             restrict_stdin: python.restrict_stdin,
             restrict_stdout: python.restrict_stdout,
             restrict_signal: python.restrict_signal,
+            slow_requests: python
+                .slow_requests
+                .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+                .filter(|limit| !limit.is_zero()),
             single_process: false,
             process_group: self.name.clone(),
             multithread: threads != 1,
@@ -352,6 +359,7 @@ impl Default for Python {
             restrict_stdin: host.restrict_stdin,
             restrict_stdout: host.restrict_stdout,
             restrict_signal: host.restrict_signal,
+            slow_requests: None,
             case_sensitive: true,
             apache: None,
         }

@@ -8,6 +8,7 @@ use crate::cpython::Waited;
 use crate::interpreter::thread_id;
 use crate::metrics::{Interval, Lap};
 use crate::posix::Usage;
+use crate::slow::{Candidate, Report};
 use crate::tally::Tally;
 use std::cell::OnceCell;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -35,6 +36,8 @@ pub(crate) struct Thread {
     depth: AtomicU32,
     /// When the outermost of them began, if it is measured.
     since: Mutex<Option<Instant>>,
+    /// What it serves, where slow requests are looked for.
+    candidate: Mutex<Option<Candidate>>,
 }
 
 /// When things happened to a request, in seconds since the epoch; 0 is never.
@@ -135,6 +138,7 @@ impl Activity {
             served: AtomicU64::new(0),
             depth: AtomicU32::new(0),
             since: Mutex::default(),
+            candidate: Mutex::default(),
         });
         lock(&self.threads).push(Arc::clone(&thread));
         thread
@@ -147,10 +151,38 @@ impl Thread {
         i64::try_from(self.served.load(Ordering::Relaxed)).unwrap_or(i64::MAX)
     }
 
+    /// What it has been serving for longer than `limit`, once.
+    pub(crate) fn slow_candidate(&self, limit: Duration) -> Option<Candidate> {
+        let mut candidate = lock(&self.candidate);
+        let late =
+            |it: &&mut Candidate| it.report == Report::Nothing && it.since.elapsed() >= limit;
+        let slow = candidate.as_mut().filter(late)?;
+        slow.report = Report::HasTaken;
+        Some(slow.clone())
+    }
+
+    /// Whether it still serves the same.
+    pub(crate) fn serves(&self, other: &Candidate) -> bool {
+        lock(&self.candidate).as_ref().is_some_and(|it| Arc::ptr_eq(&it.lease, &other.lease))
+    }
+
     /// How many it is serving.
     pub(crate) fn busy(&self) -> i64 {
         self.depth.load(Ordering::Relaxed).into()
     }
+}
+
+/// Says what the calling thread serves; gives what it said before.
+pub(crate) fn set_candidate(candidate: Option<Candidate>) -> Option<Candidate> {
+    THREAD.with(|thread| {
+        let thread = thread.get()?;
+        std::mem::replace(&mut *lock(&thread.candidate), candidate)
+    })
+}
+
+/// The last word about what the calling thread serves, if it is slow.
+pub(crate) fn farewell() -> Option<String> {
+    THREAD.with(|thread| lock(&thread.get()?.candidate).as_mut()?.farewell())
 }
 
 /// A request being served by the calling thread.

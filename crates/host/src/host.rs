@@ -12,6 +12,7 @@ use crate::options::HostOptions;
 use crate::request::{ServerLog, SharedLog};
 use crate::room::Room;
 use crate::serve::{Served, Target, preload, serve};
+use crate::slow::SlowWatch;
 use crate::yielding::Yielding;
 use std::collections::HashMap;
 use std::fmt;
@@ -25,6 +26,7 @@ pub struct Host {
     options: HostOptions,
     log: SharedLog,
     activity: Arc<Activity>,
+    slow: Option<SlowWatch>,
     main: Arc<Interpreter>,
     /// By application group; the empty name is the main interpreter.
     interpreters: RwLock<HashMap<Box<[u8]>, Arc<Interpreter>>>,
@@ -80,10 +82,12 @@ impl Host {
             .ok_or_else(|| StartError("the main interpreter cannot be prepared".to_owned()))?;
         let main = Arc::new(Interpreter::new(String::new(), 0, seat, room));
         let interpreters = HashMap::from([(Box::default(), Arc::clone(&main))]);
+        let slow = options.slow_requests.map(|limit| SlowWatch::start(limit, &activity, &log));
         Ok(Self {
             options,
             log,
             activity,
+            slow,
             main,
             interpreters: RwLock::new(interpreters),
             creating: Mutex::default(),
@@ -115,7 +119,8 @@ impl Host {
             exchange.log(Level::Error, line.as_bytes());
             return Served::Failed(500);
         };
-        serve(&interpreter, &self.options.process_group, target, exchange, &self.activity)
+        let group = &self.options.process_group;
+        serve(&interpreter, group, target, exchange, &self.activity, self.slow.is_some())
     }
 
     /// Loads a script before the first request needs it, as that request would; what goes wrong is
@@ -156,6 +161,9 @@ impl Host {
     /// Python as it is while requests are being served (their threads could not survive it) and where
     /// the configuration says so.
     pub fn stop(&self, reason: &str) {
+        if let Some(slow) = &self.slow {
+            slow.stop(self.active() == 0);
+        }
         if !self.options.destroy_interpreters {
             self.say_stopping(reason);
             return;

@@ -25,6 +25,7 @@ mod request;
 mod room;
 mod script;
 mod serve;
+mod slow;
 mod tally;
 mod yielding;
 

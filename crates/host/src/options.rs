@@ -4,6 +4,7 @@
 pub use crate::cpython::HashSeed;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Options of the Python side of one process. Each is named after its directive or
 /// `WSGIDaemonProcess` option.
@@ -35,6 +36,8 @@ pub struct HostOptions {
     pub restrict_signal: bool,
     /// Leave `sys.stdin` and `sys.stdout` alone (`httpd -X`).
     pub single_process: bool,
+    /// `WSGISlowRequests`.
+    pub slow_requests: Option<Duration>,
     /// The daemon process group; empty in embedded mode.
     pub process_group: String,
     /// `wsgi.multithread`.
@@ -86,6 +89,7 @@ impl Default for HostOptions {
             restrict_stdout: false,
             restrict_signal: true,
             single_process: false,
+            slow_requests: None,
             process_group: String::new(),
             multithread: true,
             multiprocess: true,

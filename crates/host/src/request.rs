@@ -2,6 +2,7 @@
 //!
 //! The rules of PEP 3333 about heads, lengths and ends live here; Python does not.
 
+use crate::activity;
 use crate::tally::{Tally, Watch};
 use std::sync::Arc;
 use wsgi::{
@@ -16,6 +17,8 @@ pub(crate) struct Request<'r> {
     /// Body bytes of an answer that is sent once Python is done.
     pub(crate) collected: Vec<u8>,
     pub(crate) tally: Tally,
+    /// Somebody looks for slow requests.
+    pub(crate) may_be_slow: bool,
     stage: Stage,
     written: u64,
     promised: Option<u64>,
@@ -55,6 +58,7 @@ impl<'r> Request<'r> {
             head: buffers.head,
             collected: buffers.body,
             tally: Tally::default(),
+            may_be_slow: false,
             stage: Stage::Silent,
             written: 0,
             promised: None,
@@ -300,6 +304,13 @@ impl<'r> Request<'r> {
     }
 
     fn send(&mut self, body: Body<'_>, length: u64, then: Then) -> Result<(), ChunkError> {
+        // Once all of the answer is out a transport may have no way to the request's log any more.
+        if self.may_be_slow
+            && then != Then::Flush
+            && let Some(line) = activity::farewell()
+        {
+            self.log(Level::Warning, &line);
+        }
         let head = (self.stage == Stage::Started).then_some(&self.head);
         let watch = Watch::start(self.tally.timed);
         let sent = self.exchange.send(Output { head, body, then });

@@ -1,7 +1,7 @@
 //! The gateway: one request through one application (PEP 3333).
 #![forbid(unsafe_code)]
 
-use crate::activity::{Activity, Finished, Measurement, Moments};
+use crate::activity::{self, Activity, Finished, Measurement, Moments};
 use crate::cpython::{
     Attached, Exception, ExceptionKind, Instance, Object, Raised, Result, Shelf, Waiting,
 };
@@ -15,9 +15,11 @@ use crate::objects::{Adapter, FileWrapper, Input, Log, raise_chunk_error};
 use crate::observation::{Ending, Observation};
 use crate::request::{Buffers, ChunkError, Request, ServerLog, Stage};
 use crate::script::{Loading, ScriptFile};
+use crate::slow::{Candidate, Report};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
+use std::time::Instant;
 use wsgi::{Exchange, Level, ReadError, SendError};
 
 /// Which application a request is for.
@@ -61,11 +63,12 @@ const COLLECTED: usize = 64 * 1024;
 
 /// Serves one request in `interpreter`. The calling thread must not be attached to any.
 pub(crate) fn serve(
-    interpreter: &Interpreter,
+    interpreter: &Arc<Interpreter>,
     process_group: &str,
     target: &Target<'_>,
     exchange: &mut dyn Exchange,
     activity: &Activity,
+    may_be_slow: bool,
 ) -> Served {
     let buffers = BUFFERS.take().cleared();
     let mut request = Request::new(exchange, target.script.path, buffers);
@@ -76,7 +79,10 @@ pub(crate) fn serve(
         waiting.get_or_init(Waiting::measure);
     }
     request.tally.timed = measurement.is_some();
+    request.may_be_slow = may_be_slow;
     let mut moments = None;
+    let begun = may_be_slow.then(Instant::now);
+    let mut before = None;
     let rest = match interpreter.attach() {
         Some(attachment) => {
             let py = attachment.py();
@@ -92,6 +98,19 @@ pub(crate) fn serve(
             let variables = gateway.variables(request.exchange);
             Lease::lend(&mut request, py, |lease| {
                 let current = CurrentRequest::begin(py, lease, &interpreter.room.subscribers);
+                if let Some(since) = begun
+                    && let Some(seat) = interpreter.seat()
+                {
+                    before = Some(activity::set_candidate(Some(Candidate {
+                        since,
+                        line: request_line(&variables),
+                        script: gateway.script_name(),
+                        interpreter: Arc::clone(interpreter),
+                        seat,
+                        lease: Arc::clone(lease),
+                        report: Report::Nothing,
+                    })));
+                }
                 let rest = gateway.run(variables, lease, &current);
                 moments = gateway.seen.moments.get();
                 // What was printed without a newline still is a line.
@@ -113,6 +132,12 @@ pub(crate) fn serve(
             Err(ChunkError::NotStarted | ChunkError::Head(_)) => Served::Failed(500),
         },
     };
+    if let Some(before) = before
+        && let Some(mut candidate) = activity::set_candidate(before)
+        && let Some(line) = candidate.farewell()
+    {
+        request.log(Level::Warning, &line);
+    }
     if let Some(waiting) = waiting.get() {
         let status = match served {
             Served::Failed(status) => status,
@@ -123,6 +148,14 @@ pub(crate) fn serve(
     }
     BUFFERS.set(request.into_buffers());
     served
+}
+
+/// Method and target of a request, for the log.
+fn request_line(variables: &Result<'_, Builder<'_, '_>>) -> String {
+    let text = |name| variables.as_ref().ok().and_then(|variables| variables.text(name));
+    let method = text("REQUEST_METHOD").unwrap_or_default();
+    let target = text("REQUEST_URI").or_else(|| text("PATH_INFO")).unwrap_or_default();
+    format!("{method} {target}")
 }
 
 /// Loads a script outside of any request.
