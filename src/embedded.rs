@@ -6,12 +6,14 @@ use crate::config::Settings;
 use crate::environ;
 use crate::error_override;
 use crate::handler::Application;
-use crate::httpd::{BrigadeEnd, Head, Outcome, PassError, Request, RequestBody, ServerLogHandle};
+use crate::httpd::{
+    BrigadeEnd, Head, Outcome, PassError, Place, Request, RequestBody, ServerLogHandle,
+};
 use crate::start::Child;
 use host::{Host, ScriptFile, Served, Target};
 use std::ffi::c_void;
 use std::ptr::NonNull;
-use wsgi::{Body, Environ, Exchange, Level, Output, ReadError, SendError, Then};
+use wsgi::{Body, Environ, Exchange, Level, Output, ReadError, SendError, Source, Then};
 
 /// Serves `request` with Python in this process.
 pub(crate) fn serve(
@@ -103,11 +105,27 @@ impl Exchange for ApacheExchange<'_, '_> {
     fn native_request(&self) -> Option<NonNull<c_void>> {
         self.request.native().filter(|_| self.settings.pass_apache_request)
     }
+
+    fn logs(&self, level: Level) -> bool {
+        self.request.logs(level)
+    }
+
+    fn log_from(&mut self, level: Level, line: &[u8], source: &Source<'_>) {
+        self.request.log_from(level, line, &Place::new(source.path, source.line));
+    }
 }
 
 impl host::ServerLog for ServerLogHandle {
     fn log(&self, level: Level, line: &[u8]) {
         Self::log(self, level, line);
+    }
+
+    fn logs(&self, level: Level) -> bool {
+        Self::logs(self, level)
+    }
+
+    fn log_from(&self, level: Level, line: &[u8], source: &Source<'_>) {
+        Self::log_from(self, level, line, &Place::new(source.path, source.line));
     }
 }
 

@@ -29,6 +29,8 @@ mod module;
 mod names;
 mod posix;
 mod python_home;
+#[cfg(feature = "embedded")]
+mod server_status;
 mod sole;
 mod start;
 mod supervisor;

@@ -121,7 +121,7 @@ impl Drop for Stop {
     fn drop(&mut self) {
         #[cfg(feature = "embedded")]
         if let Some(host) = Child::get().and_then(|child| child.host.as_ref()) {
-            host.stop();
+            host.stop("");
         }
     }
 }
@@ -135,6 +135,7 @@ mod embedded {
     use crate::modified::modified;
     use crate::posix;
     use crate::python_home::{self, Reader};
+    use crate::server_status::ApacheStatus;
     use host::{ApacheFacts, Host, HostOptions, ScriptFile, Target};
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
@@ -223,6 +224,10 @@ mod embedded {
             restrict_stdout: interpreter.restrict_stdout,
             restrict_signal: interpreter.restrict_signal,
             single_process: Facts::is_single_process(),
+            server_status: options
+                .server_metrics
+                .then(|| Arc::new(ApacheStatus) as Arc<dyn host::ServerStatus>),
+            slow_requests: options.slow_requests,
             process_group: String::new(),
             multithread: mpm.threads != 1,
             multiprocess: mpm.processes != 1,

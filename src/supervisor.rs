@@ -477,6 +477,7 @@ fn configure(
             "restrict_stdin": interpreter.restrict_stdin,
             "restrict_stdout": interpreter.restrict_stdout,
             "restrict_signal": interpreter.restrict_signal,
+            "slow_requests": seconds(options.slow_requests),
             "case_sensitive": options.case_sensitive,
             "apache": {
                 "version": Facts::VERSION,

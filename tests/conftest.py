@@ -44,7 +44,7 @@ def pytest_generate_tests(metafunc):
         mpms = asked or (MPMS if marked("all_mpms") else MPMS[:1])
         # At session scope pytest sorts by it, and servers are started less often.
         metafunc.parametrize("mpm", mpms, scope="session")
-    if "mode" in metafunc.fixturenames:
+    if "mode" in metafunc.fixturenames and "mode" not in named:
         asked = [mode for mode in metafunc.config.getoption("mode").split(",") if mode]
         modes = [mode for mode in asked or MODES if mode in MODES]
         if marked("embedded_only"):

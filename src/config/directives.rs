@@ -21,7 +21,7 @@ use Form::{Raw, Section, Words};
 const OWN_PYTHON: Standing =
     if cfg!(feature = "embedded") { Standing::Works } else { Standing::NeedsPython };
 const INTERPRETERS: Standing = Standing::Later("settings per interpreter");
-const METRICS: Standing = Standing::Later("metrics");
+const TELEMETRY: Standing = Standing::Later("telemetry");
 const AUTH_PROVIDERS: Standing =
     Standing::Obsolete("Apache asks its providers in the order of AuthBasicProvider");
 const NEW_RELIC: Standing =
@@ -193,16 +193,16 @@ pub(crate) static DIRECTIVES: [Directive; 54] = [
     // What is measured.
     Directive::new(c"WSGIServerMetrics", GlobalOnly, Words,
         c"On or Off: whether applications may read the server's figures",
-        ToProcess(|process, line| set(&mut process.server_metrics, line.flag()))).standing(METRICS),
+        ToProcess(|process, line| set(&mut process.server_metrics, line.flag()))),
     Directive::new(c"WSGISlowRequests", GlobalOnly, Words,
         c"seconds after which a request is reported as slow",
-        ToProcess(process::set_slow_requests)).standing(METRICS),
+        ToProcess(process::set_slow_requests)),
     Directive::new(c"WSGITelemetryService", GlobalOnly, Words,
         c"unix:/path of the socket that figures are sent to, and interval=seconds",
-        ToProcess(telemetry::set_service)).standing(METRICS),
+        ToProcess(telemetry::set_service)).standing(TELEMETRY),
     Directive::new(c"WSGITelemetryOptions", GlobalOnly, Raw,
         c"None, All, or flags with or without a sign",
-        ToProcess(telemetry::set_options)).standing(METRICS),
+        ToProcess(telemetry::set_options)).standing(TELEMETRY),
     // What mod_wsgi had once.
     Directive::new(c"WSGIVerboseDebugging", GlobalOnly, Words,
         c"On or Off: LogLevel wsgi:debug does it now",

@@ -5,7 +5,8 @@ use crate::bindings::{
     ap_log_error_, ap_log_rerror_, ap_server_conf, request_rec, server_rec, shim_request_level,
     shim_server_level,
 };
-use std::ffi::{CString, c_int};
+use std::borrow::Cow;
+use std::ffi::{CStr, CString, c_int};
 use wsgi::Level;
 
 /// httpd cuts a record at `MAX_STRING_LEN`; what is longer is split, so that nothing is lost.
@@ -15,19 +16,23 @@ const RECORD: usize = 7800;
 ///
 /// # Safety
 /// `request` is live.
-pub(super) unsafe fn log_request(request: *const request_rec, level: Level, line: &[u8]) {
-    let index = module_index();
+pub(super) unsafe fn log_request(
+    request: *const request_rec,
+    level: Level,
+    line: &[u8],
+    place: &Place,
+) {
     // SAFETY: the caller's promise.
-    if unsafe { shim_request_level(request, index) } < level as c_int {
+    if !unsafe { logs_request(request, level) } {
         return;
     }
     for piece in pieces(line) {
-        // SAFETY: `%s` takes one NUL-terminated string, which outlives the call.
+        // SAFETY: `%s` takes one NUL-terminated string, which outlives the call, as the file's name does.
         unsafe {
             ap_log_rerror_(
-                c"mod_wsgi.c".as_ptr(),
-                0,
-                index,
+                place.file.as_ptr(),
+                place.line,
+                module_index(),
                 level as c_int,
                 0,
                 request,
@@ -38,10 +43,38 @@ pub(super) unsafe fn log_request(request: *const request_rec, level: Level, line
     }
 }
 
+/// Whether the request's log takes lines of this level.
+///
+/// # Safety
+/// `request` is live.
+pub(super) unsafe fn logs_request(request: *const request_rec, level: Level) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { shim_request_level(request, module_index()) >= level as c_int }
+}
+
+/// Where in a source file a line comes from, as `%F` of `ErrorLogFormat` shows it.
+pub(crate) struct Place {
+    file: Cow<'static, CStr>,
+    line: c_int,
+}
+
+impl Place {
+    pub(crate) fn new(file: &[u8], line: u32) -> Self {
+        // A path with a NUL is none that could be opened.
+        let file = Cow::Owned(CString::new(file).unwrap_or_default());
+        Self { file, line: c_int::try_from(line).unwrap_or(c_int::MAX) }
+    }
+
+    /// Of our own lines: mod_wsgi's name, and no number.
+    pub(super) const fn ours() -> Self {
+        Self { file: Cow::Borrowed(c"mod_wsgi.c"), line: 0 }
+    }
+}
+
 /// Writes to the server's log (`ap_log_error`).
 pub(crate) fn log_server(server: Server<'_>, level: Level, line: &[u8]) {
     // SAFETY: a `Server` is live.
-    unsafe { log_raw(server.as_ptr(), level, line) };
+    unsafe { log_raw(server.as_ptr(), level, line, &Place::ours()) };
 }
 
 /// What is written for a request, as an `APLOG_*` number: its directory may have a `LogLevel` of its own.
@@ -66,8 +99,19 @@ impl ServerLogHandle {
 
     /// Writes one line.
     pub(crate) fn log(&self, level: Level, line: &[u8]) {
+        self.log_from(level, line, &Place::ours());
+    }
+
+    /// Writes one line that comes from a place in an application.
+    pub(crate) fn log_from(&self, level: Level, line: &[u8], place: &Place) {
         // SAFETY: see `of`.
-        unsafe { log_raw(self.0, level, line) };
+        unsafe { log_raw(self.0, level, line, place) };
+    }
+
+    /// Whether lines of this level are written.
+    pub(crate) fn logs(&self, level: Level) -> bool {
+        // SAFETY: see `of`.
+        unsafe { shim_server_level(self.0, module_index()) >= level as c_int }
     }
 }
 
@@ -75,12 +119,12 @@ impl ServerLogHandle {
 pub(super) fn log_process(level: Level, line: &[u8]) {
     // SAFETY: httpd sets the variable once the configuration has been read, and keeps it valid for as
     // long as threads of ours run; null is what ap_log_error expects before that.
-    unsafe { log_raw(ap_server_conf, level, line) };
+    unsafe { log_raw(ap_server_conf, level, line, &Place::ours()) };
 }
 
 /// # Safety
 /// `server` is live or null.
-unsafe fn log_raw(server: *const server_rec, level: Level, line: &[u8]) {
+unsafe fn log_raw(server: *const server_rec, level: Level, line: &[u8], place: &Place) {
     let index = module_index();
     // SAFETY: the caller's promise.
     if !server.is_null() && unsafe { shim_server_level(server, index) } < level as c_int {
@@ -90,8 +134,8 @@ unsafe fn log_raw(server: *const server_rec, level: Level, line: &[u8]) {
         // SAFETY: as above.
         unsafe {
             ap_log_error_(
-                c"mod_wsgi.c".as_ptr(),
-                0,
+                place.file.as_ptr(),
+                place.line,
                 index,
                 level as c_int,
                 0,

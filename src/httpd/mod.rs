@@ -10,6 +10,7 @@ mod panic_hook;
 mod regex;
 mod request;
 mod response;
+mod scores;
 mod server;
 
 pub(crate) use crate::apr::guard;
@@ -23,9 +24,10 @@ pub(crate) use hooks::{
     hook_check_config, hook_child_init, hook_content_handler, hook_post_config,
     hook_translate_name,
 };
-pub(crate) use log::{ServerLogHandle, log_server};
+pub(crate) use log::{Place, ServerLogHandle, log_server};
 pub(crate) use panic_hook::install_panic_hook;
 pub(crate) use regex::Regex;
 pub(crate) use request::{FileKind, Request, RequestBody};
 pub(crate) use response::{BrigadeEnd, Head, PassError};
+pub(crate) use scores::Scoreboard;
 pub(crate) use server::Server;

@@ -1,6 +1,6 @@
 //! A request, lent by httpd for the length of one hook call.
 
-use super::log::log_request;
+use super::log::{Place, log_request, logs_request};
 use super::server::Server;
 use crate::apr::{Brigade, Bucket, Pool, Status, Table, bytes};
 use crate::bindings::{
@@ -456,8 +456,19 @@ impl<'call> Request<'call> {
 
     /// Writes to the error log of the request's virtual host.
     pub(crate) fn log(&self, level: Level, line: &[u8]) {
+        self.log_from(level, line, &Place::ours());
+    }
+
+    /// The same, for a line that comes from a place in an application.
+    pub(crate) fn log_from(&self, level: Level, line: &[u8], place: &Place) {
         // SAFETY: live.
-        unsafe { log_request(self.raw, level, line) };
+        unsafe { log_request(self.raw, level, line, place) };
+    }
+
+    /// Whether that log takes lines of this level.
+    pub(crate) fn logs(&self, level: Level) -> bool {
+        // SAFETY: live.
+        unsafe { logs_request(self.raw, level) }
     }
 }
 

@@ -6,6 +6,7 @@ use host::{ApacheFacts, HashSeed, HostOptions};
 use serde::{Deserialize, Serialize};
 use std::os::fd::RawFd;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// A process group with its sockets. Unset is `null` or absent; times are seconds and may be
 /// fractions; sizes are bytes.
@@ -174,6 +175,8 @@ pub struct Python {
     pub restrict_stdin: bool,
     pub restrict_stdout: bool,
     pub restrict_signal: bool,
+    /// In seconds.
+    pub slow_requests: Option<f64>,
     /// Whether names of scripts that differ in case only are different files.
     pub case_sensitive: bool,
     pub apache: Option<Apache>,
@@ -284,11 +287,17 @@ impl GroupConfig {
             restrict_stdout: python.restrict_stdout,
             // A service script has the process for itself.
             restrict_signal: python.restrict_signal && !self.is_service(),
+            slow_requests: python
+                .slow_requests
+                .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+                .filter(|limit| !limit.is_zero()),
             single_process: false,
             process_group: self.name.clone(),
             multithread: threads != 1,
             multiprocess: self.processes.given || processes != 1,
             run_once: false,
+            // Apache's scoreboard is memory of Apache's own processes.
+            server_status: None,
             maximum_processes: processes,
             threads_per_process: threads,
             apache: python.apache.as_ref().map(|apache| ApacheFacts {
@@ -365,6 +374,7 @@ impl Default for Python {
             restrict_stdin: host.restrict_stdin,
             restrict_stdout: host.restrict_stdout,
             restrict_signal: host.restrict_signal,
+            slow_requests: None,
             case_sensitive: true,
             apache: None,
         }

@@ -317,8 +317,12 @@ impl Exchange for FastCgiExchange<'_> {
         }
     }
 
+    fn logs(&self, level: Level) -> bool {
+        level as u8 <= self.facts.log_level
+    }
+
     fn log(&mut self, level: Level, line: &[u8]) {
-        if level as u8 > self.facts.log_level {
+        if !self.logs(level) {
             return;
         }
         let Some(connection) = &self.connection else { return self.log.write(level, line) };

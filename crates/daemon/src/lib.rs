@@ -23,6 +23,7 @@ mod program;
 mod recycling;
 mod reloader;
 mod service;
+mod signal_teller;
 mod slot;
 mod socket;
 mod target;

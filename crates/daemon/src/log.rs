@@ -63,6 +63,10 @@ impl host::ServerLog for Log {
     fn log(&self, level: Level, line: &[u8]) {
         self.write(level, line);
     }
+
+    fn logs(&self, level: Level) -> bool {
+        level as u8 <= self.level
+    }
 }
 
 fn name_of<'a>(names: &[&'a str], index: i32) -> &'a str {

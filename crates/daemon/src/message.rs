@@ -45,7 +45,7 @@ pub(crate) enum Report {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Order {
     /// Accept no more, serve what there is for so many seconds, leave.
-    Finish { seconds: f64 },
+    Finish { seconds: f64, reason: Reason },
     /// To a template: fork a worker for this slot. Beside it comes the worker's end of its channel.
     Fork { slot: usize, generation: u64 },
 }
@@ -65,6 +65,25 @@ pub(crate) enum Reason {
     StartupTimeout,
     InactivityTimeout,
     RestartInterval,
+}
+
+impl Reason {
+    /// What applications are told at the end of their process: mod_wsgi's words where it has one.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::ScriptReload => "script_reload",
+            Self::Rolling => "graceful_signal",
+            Self::Signal => "shutdown_signal",
+            Self::Eviction => "eviction_signal",
+            Self::CpuTimeLimit => "cpu_time_limit",
+            Self::MaximumRequests => "maximum_requests",
+            Self::MaximumMemory => "maximum_memory",
+            Self::RequestTimeout => "request_timeout",
+            Self::StartupTimeout => "startup_timeout",
+            Self::InactivityTimeout => "inactivity_timeout",
+            Self::RestartInterval => "restart_interval",
+        }
+    }
 }
 
 /// One end.

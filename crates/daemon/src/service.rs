@@ -57,6 +57,6 @@ pub(crate) fn run(config: &GroupConfig, log: &Log, mut channel: Channel) -> Resu
             main_interpreter: config.sole,
         });
     }
-    prepared.host.stop();
+    prepared.host.stop("");
     Ok(())
 }

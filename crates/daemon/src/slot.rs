@@ -80,7 +80,7 @@ impl Worker {
     /// Tells it to finish what it has within `seconds`; `grace` later it is killed, if at all.
     pub(crate) fn finish(&mut self, reason: Reason, seconds: f64, grace: Option<f64>) {
         self.told = Some(reason);
-        let sent = self.channel.send(&Order::Finish { seconds });
+        let sent = self.channel.send(&Order::Finish { seconds, reason });
         let limit =
             |seconds: f64| Instant::now() + Duration::from_secs_f64(seconds.clamp(0.0, 1e9));
         // It has its own clock for both; the second is for one that cannot look at it.

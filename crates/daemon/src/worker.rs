@@ -12,6 +12,7 @@ use crate::posix::{
 };
 use crate::reloader::Reloader;
 use crate::service;
+use crate::signal_teller::SignalTeller;
 use crate::target::modified;
 use host::{Host, ScriptFile, Target};
 use scoreboard::{Field, Record, State, now};
@@ -38,7 +39,7 @@ pub(crate) struct Seat {
     pub(crate) manager: u32,
 }
 
-const SIGNALS: [i32; 4] = [SIGTERM, SIGINT, SIGUSR1, SIGXCPU];
+const SIGNALS: [i32; 6] = [SIGTERM, SIGINT, SIGUSR1, SIGXCPU, SIGHUP, SIGUSR2];
 /// How often limits on time are looked at.
 const TICK: Duration = Duration::from_secs(1);
 /// How often connections are looked at while draining.
@@ -124,7 +125,6 @@ fn live(seat: Seat, prepared: Option<Prepared>) -> Result<(), String> {
         return service::run(&config, &log, channel);
     }
     let signals = Signals::watch(&SIGNALS).map_err(failed("watch signals"))?;
-    [SIGHUP, SIGUSR2].into_iter().for_each(posix::ignore);
     let mut prepared = match prepared {
         Some(prepared) => prepared,
         None => Prepared::start(&config, &log)?,
@@ -150,7 +150,8 @@ fn live(seat: Seat, prepared: Option<Prepared>) -> Result<(), String> {
     posix::die_with_parent(SIGTERM);
 
     let companions = companions(&pool).map_err(failed("start a thread"))?;
-    let seconds = watch(&pool, &signals, &mut channel);
+    let mut teller = SignalTeller::new(&pool);
+    let (seconds, reason) = watch(&pool, &signals, &mut channel, &mut teller);
     pool.record.set_own_state(std::process::id(), State::Leaving);
     let drained = drain(&pool, &signals, &mut channel, nudged, seconds);
     fear(&pool);
@@ -162,7 +163,8 @@ fn live(seat: Seat, prepared: Option<Prepared>) -> Result<(), String> {
             let _ = thread.join();
         }
     }
-    pool.host.stop();
+    teller.finish();
+    pool.host.stop(reason.word());
     Ok(())
 }
 
@@ -225,8 +227,13 @@ fn start_threads(pool: &Arc<Pool>) -> io::Result<Vec<JoinHandle<()>>> {
     (0..pool.config.threads).map(start).collect()
 }
 
-/// Waits until this worker is to leave; for how long it may go on with what it has.
-fn watch(pool: &Pool, signals: &Signals, channel: &mut Channel) -> f64 {
+/// Waits until this worker is to leave; for how long it may go on with what it has, and why it leaves.
+fn watch(
+    pool: &Pool,
+    signals: &Signals,
+    channel: &mut Channel,
+    teller: &mut SignalTeller,
+) -> (f64, Reason) {
     let timers = &pool.config.timers;
     let ticks = [
         timers.request_timeout,
@@ -240,6 +247,10 @@ fn watch(pool: &Pool, signals: &Signals, channel: &mut Channel) -> f64 {
         let ready = posix::wait_readable(&[signals.as_fd(), channel.as_fd()], tick);
         for signal in signals.take(&SIGNALS) {
             let (reason, detail) = match signal {
+                SIGHUP | SIGUSR2 => {
+                    teller.tell(signal);
+                    continue;
+                }
                 SIGUSR1 => (Reason::Eviction, "it got SIGUSR1"),
                 SIGXCPU => (Reason::CpuTimeLimit, "it has used its cpu-time-limit"),
                 SIGINT => (Reason::Signal, "it got SIGINT"),
@@ -250,13 +261,13 @@ fn watch(pool: &Pool, signals: &Signals, channel: &mut Channel) -> f64 {
         if ready.get(1) == Some(&true) {
             match channel.receive() {
                 Ok(orders) => {
-                    if let Some(Order::Finish { seconds }) = orders.into_iter().next() {
-                        return seconds;
+                    if let Some(Order::Finish { seconds, reason }) = orders.into_iter().next() {
+                        return (seconds, reason);
                     }
                 }
                 Err(_) => {
                     pool.log.write(Level::Notice, b"the manager is gone; this worker leaves");
-                    return timers.graceful_timeout;
+                    return (timers.graceful_timeout, Reason::Signal);
                 }
             }
         }
@@ -329,7 +340,7 @@ fn drain(
             match channel.receive() {
                 Ok(orders) => {
                     for order in orders {
-                        let Order::Finish { seconds } = order else { continue };
+                        let Order::Finish { seconds, .. } = order else { continue };
                         let sooner =
                             Instant::now() + Duration::from_secs_f64(seconds.clamp(0.0, 1e9));
                         deadline = deadline.min(sooner);

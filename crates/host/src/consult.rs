@@ -4,11 +4,12 @@
 #![forbid(unsafe_code)]
 
 use crate::cpython::{Attached, Capsule, Object, Result};
+use crate::current::CurrentRequest;
 use crate::environ::Builder;
 use crate::failure::{self, Place};
 use crate::interpreter::Interpreter;
 use crate::lease::Lease;
-use crate::objects::{Auth, CurrentRequest, Log};
+use crate::objects::{Auth, Log};
 use crate::request::{Buffers, Request};
 use crate::script::ScriptFile;
 use crate::serve::load;
@@ -101,7 +102,7 @@ pub(crate) fn consult(
         variables.map(|variables| (variables, native))
     });
     Lease::lend(&mut request, py, |lease| {
-        let _current = CurrentRequest::set(lease);
+        let _current = CurrentRequest::begin(py, lease, &interpreter.room.subscribers);
         let log = |level, line: &str| {
             lease.with_detached(py, |request| request.log(level, line));
         };

@@ -1,7 +1,7 @@
 //! The environ of one request: a copy of what is the same for all, and the transport's variables.
 #![forbid(unsafe_code)]
 
-use crate::cpython::{Attached, Object, Result, Shelf};
+use crate::cpython::{Attached, Object, Raised, Result, Shelf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use wsgi::{Environ, Key};
 
@@ -100,6 +100,18 @@ impl<'a, 'py> Builder<'a, 'py> {
     /// Adds what the gateway itself knows.
     pub(crate) fn put(&mut self, name: &Object<'py>, value: &Object<'py>) -> Result<'py, ()> {
         self.dict.set_item(name, value)
+    }
+
+    /// What it says so far under a name.
+    pub(crate) fn text(&self, name: &str) -> Option<String> {
+        let found = || match self.dict.item(&self.dict.py().str(name)?)? {
+            Some(value) if value.is_str() => value.to_text().map(Some),
+            _ => Ok(None),
+        };
+        found().unwrap_or_else(|raised: Raised<'py>| {
+            raised.clear();
+            None
+        })
     }
 
     /// The finished environ.

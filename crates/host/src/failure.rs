@@ -1,7 +1,7 @@
 //! An exception told to the administrator: a headline, then the traceback, a record a line.
 #![forbid(unsafe_code)]
 
-use crate::cpython::{Exception, ExceptionKind, Result};
+use crate::cpython::{Attached, Exception, ExceptionKind, Object, Result};
 use wsgi::Level;
 
 /// How interpreters are named in log lines.
@@ -60,6 +60,26 @@ pub(crate) fn traceback(exception: &Exception<'_>, log: &mut dyn FnMut(Level, &s
     if let Some(hint) = hint(&text) {
         log(Level::Error, hint);
     }
+}
+
+/// Writes where the calling thread is in the application's code.
+pub(crate) fn stack(py: Attached<'_>, log: &mut dyn FnMut(&str)) {
+    let mut walk = || {
+        let entries = py.import(c"traceback")?.call_method(c"format_stack", [])?;
+        each_line(&entries, log)
+    };
+    if let Err(raised) = walk() {
+        raised.clear();
+    }
+}
+
+/// Calls `log` with each line of a list of texts, such as those of `traceback.format_stack`.
+pub(crate) fn each_line<'py>(entries: &Object<'py>, log: &mut dyn FnMut(&str)) -> Result<'py, ()> {
+    let entries = entries.iter()?;
+    while let Some(entry) = entries.next()? {
+        entry.to_text()?.lines().filter(|line| !line.trim().is_empty()).for_each(&mut *log);
+    }
+    Ok(())
 }
 
 /// The exception's class, bare.

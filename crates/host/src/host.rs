@@ -1,28 +1,34 @@
 //! One process' Python: started once, serving from any thread, stopped once.
 #![forbid(unsafe_code)]
 
+use crate::activity::Activity;
 use crate::consult::{Answer, Question, Unanswered, consult};
 use crate::cpython::{
-    Attachment, PythonConfig, ThreadState, end_interpreter, finalize, initialize,
+    Attachment, PythonConfig, Result, Shelf, ThreadState, end_interpreter, finalize, initialize,
 };
+use crate::events::{Event, Subscribers};
 use crate::failure;
 use crate::interpreter::{Interpreter, thread_id};
 use crate::options::HostOptions;
 use crate::request::{ServerLog, SharedLog};
 use crate::room::Room;
 use crate::serve::{Served, Target, preload, serve};
+use crate::slow::SlowWatch;
 use crate::yielding::Yielding;
 use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use wsgi::{Exchange, Level};
 
 /// The Python side of this process.
 pub struct Host {
     pub(crate) options: HostOptions,
     pub(crate) log: SharedLog,
+    pub(crate) activity: Arc<Activity>,
+    /// Started by the first request: a thread does not survive the fork of a process that preloads.
+    slow: OnceLock<SlowWatch>,
     pub(crate) main: Arc<Interpreter>,
     /// By application group; the empty name is the main interpreter.
     interpreters: RwLock<HashMap<Box<[u8]>, Arc<Interpreter>>>,
@@ -58,7 +64,10 @@ impl Host {
     ///
     /// # Errors
     /// When CPython does not start, or the main interpreter cannot be prepared.
-    pub fn start(options: HostOptions, log: Arc<dyn ServerLog>) -> Result<Self, StartError> {
+    pub fn start(
+        options: HostOptions,
+        log: Arc<dyn ServerLog>,
+    ) -> std::result::Result<Self, StartError> {
         thread_id();
         let (program_name, home) = installation(options.python_home.as_deref());
         let config = PythonConfig {
@@ -70,13 +79,16 @@ impl Host {
             hash_seed: options.hash_seed,
         };
         let seat = initialize(&config).map_err(|why| StartError(why.to_string()))?;
-        let room = prepare(seat, "", &options, &log)
+        let activity = Arc::new(Activity::new(false));
+        let room = prepare(seat, "", &options, &activity, &log)
             .ok_or_else(|| StartError("the main interpreter cannot be prepared".to_owned()))?;
         let main = Arc::new(Interpreter::new(String::new(), 0, seat, room));
         let interpreters = HashMap::from([(Box::default(), Arc::clone(&main))]);
         Ok(Self {
             options,
             log,
+            activity,
+            slow: OnceLock::new(),
             main,
             interpreters: RwLock::new(interpreters),
             creating: Mutex::default(),
@@ -97,7 +109,12 @@ impl Host {
             exchange.log(Level::Error, line.as_bytes());
             return Served::Failed(500);
         };
-        serve(&interpreter, &self.options.process_group, target, exchange)
+        let group = &self.options.process_group;
+        if let Some(limit) = self.options.slow_requests {
+            self.slow.get_or_init(|| SlowWatch::start(limit, &self.activity, &self.log));
+        }
+        let may_be_slow = self.options.slow_requests.is_some();
+        serve(&interpreter, group, target, exchange, &self.activity, may_be_slow)
     }
 
     /// Asks one of the server's own scripts about a request. The calling thread must not hold any
@@ -109,7 +126,7 @@ impl Host {
         &self,
         question: &Question<'_>,
         exchange: &mut dyn Exchange,
-    ) -> Result<Vec<Option<Answer>>, Unanswered> {
+    ) -> std::result::Result<Vec<Option<Answer>>, Unanswered> {
         let _active = self.enter().ok_or(Unanswered::Interpreter)?;
         let interpreter = self.interpreter(question.application_group, false);
         let interpreter = interpreter.ok_or(Unanswered::Interpreter)?;
@@ -134,24 +151,51 @@ impl Host {
         })
     }
 
+    /// Tells the applications of a signal this process got (`process_signal`). Runs their callbacks.
+    pub fn signal(&self, name: &str, number: i32) {
+        for interpreter in self.listening() {
+            let Some(attachment) = interpreter.attach() else { continue };
+            let py = attachment.py();
+            let subscribers = &interpreter.room.subscribers;
+            let event = Event::new(py, "process_signal").and_then(|event| {
+                event.put("signame", &py.str(name)?)?;
+                event.put("signum", &py.int(number.into())?).map(|()| event)
+            });
+            self.tell(subscribers, &subscribers.signals, event);
+        }
+    }
+
+    /// The interpreters in which somebody has subscribed to something.
+    fn listening(&self) -> Vec<Arc<Interpreter>> {
+        let listens = |interpreter: &&Arc<Interpreter>| interpreter.room.subscribers.any();
+        self.table().values().filter(listens).map(Arc::clone).collect()
+    }
+
     /// How many requests are being served.
     pub fn active(&self) -> usize {
         self.active.load(Ordering::SeqCst)
     }
 
-    /// Ends the interpreters and finalises Python: `threading` shutdown and `atexit` of each
-    /// sub-interpreter, then of the main one. Leaves Python as it is while requests are being served
-    /// (their threads could not survive it) and where the configuration says so.
-    pub fn stop(&self) {
+    /// Tells the applications that the process stops, and why. Then ends the interpreters and finalises
+    /// Python: `threading` shutdown and `atexit` of each sub-interpreter, then of the main one. Leaves
+    /// Python as it is while requests are being served (their threads could not survive it) and where
+    /// the configuration says so.
+    pub fn stop(&self, reason: &str) {
+        if let Some(slow) = self.slow.get() {
+            slow.stop(self.active() == 0);
+        }
         if !self.options.destroy_interpreters {
+            self.say_stopping(reason);
             return;
         }
         self.stopping.store(true, Ordering::SeqCst);
         if self.active() > 0 {
+            self.say_stopping(reason);
             self.log.log(Level::Info, b"requests are still being served; Python is not finalised");
             return;
         }
         let Some(main) = self.main.seat() else { return };
+        self.say_stopping(reason);
         let all = std::mem::take(&mut *self.table_mut());
         let mut yielding = Yielding::of(all.values());
         let mut finalisable = true;
@@ -168,6 +212,46 @@ impl Host {
             // Threads that cannot be ended still use the runtime; only say good-bye.
             let attachment = main.attach();
             self.good_bye(&attachment);
+        }
+    }
+
+    /// `process_stopping`, in every interpreter in which somebody wants to hear it.
+    fn say_stopping(&self, reason: &str) {
+        let listening = self.listening();
+        // They have to be let in, too.
+        let yielding = (!listening.is_empty()).then(|| Yielding::of(self.table().values()));
+        for interpreter in listening {
+            let Some(attachment) = interpreter.attach() else { continue };
+            let py = attachment.py();
+            let subscribers = &interpreter.room.subscribers;
+            let event = Event::new(py, "process_stopping")
+                .and_then(|event| event.put("shutdown_reason", &py.str(reason)?).map(|()| event));
+            self.tell(subscribers, &subscribers.shutdown, event);
+        }
+        if let Some(yielding) = yielding {
+            yielding.leave_all();
+        }
+    }
+
+    /// Publishes an event of the process.
+    fn tell<'py>(
+        &self,
+        subscribers: &Subscribers,
+        special: &Shelf,
+        event: Result<'py, Event<'py>>,
+    ) {
+        match event {
+            Ok(event) => subscribers.publish(Some(special), &event, &mut |level, line| {
+                self.log.log(level, line.as_bytes());
+            }),
+            Err(raised) => {
+                let exception = raised.take();
+                self.log
+                    .log(Level::Error, b"WSGI0104: an event of the process cannot be published");
+                failure::traceback(&exception, &mut |level, line| {
+                    self.log.log(level, line.as_bytes());
+                });
+            }
         }
     }
 
@@ -254,7 +338,7 @@ impl Host {
             self.log.log(Level::Critical, format!("WSGI0035: cannot create {place}").as_bytes());
             return None;
         };
-        let room = prepare(seat, &name, &self.options, &self.log)?;
+        let room = prepare(seat, &name, &self.options, &self.activity, &self.log)?;
         let mut table = self.table_mut();
         let index = table.len();
         let interpreter = Arc::new(Interpreter::new(name, index, seat, room));
@@ -304,9 +388,15 @@ impl Drop for Active<'_> {
 }
 
 /// Prepares the interpreter in which `seat` is; what goes wrong is logged.
-fn prepare(seat: ThreadState, name: &str, options: &HostOptions, log: &SharedLog) -> Option<Room> {
+fn prepare(
+    seat: ThreadState,
+    name: &str,
+    options: &HostOptions,
+    activity: &Arc<Activity>,
+    log: &SharedLog,
+) -> Option<Room> {
     let attachment = seat.attach();
-    match Room::prepare(attachment.py(), name, options, log) {
+    match Room::prepare(attachment.py(), name, options, activity, log) {
         Ok(room) => Some(room),
         Err(raised) => {
             let exception = raised.take();

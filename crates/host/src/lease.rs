@@ -65,6 +65,21 @@ impl Lease {
         })
     }
 
+    /// As [`Lease::with`], for a thread that is not attached and must not wait: `None` also when another
+    /// thread is inside.
+    pub(crate) fn try_with<R>(
+        &self,
+        body: impl for<'r> FnOnce(&mut Request<'r>) -> R,
+    ) -> Option<R> {
+        let slot = match self.0.try_lock() {
+            Ok(slot) => slot,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        // SAFETY: as above.
+        slot.map(|mut request| body(unsafe { request.as_mut() }))
+    }
+
     /// Makes a record of a line of text that still waits for its newline.
     pub(crate) fn with_unfinished_log(&self, py: Attached<'_>) {
         if self.with(py, |request| request.has_unfinished_line()) == Some(true) {

@@ -5,29 +5,39 @@
 //! answers, `consult` how the server asks its own scripts, `objects` what
 //! the application holds in its hands, `script` how its file is loaded, `room`
 //! how an interpreter is prepared, `upkeep` what a process asks beside serving, `cpython` the C API made
-//! safe, `lease` the request lent through Python.
+//! safe, `lease` the request lent through Python. `events` and `observation` tell applications what happens,
+//! `activity` and `metrics` count it.
 
+mod activity;
 mod consult;
 mod cpython;
+mod current;
 mod environ;
+mod events;
 mod failure;
+mod histogram;
 mod host;
 mod interpreter;
 mod lease;
+mod metrics;
 mod objects;
+mod observation;
 mod options;
 mod posix;
 mod request;
 mod room;
 mod script;
 mod serve;
-
+mod slow;
+mod tally;
 mod upkeep;
 mod yielding;
 
 pub use consult::{Answer, Question, Unanswered};
 pub use host::{BUILT_FOR, Host, PYTHON_VERSION, StartError};
-pub use options::{ApacheFacts, HashSeed, HostOptions};
+pub use options::{
+    ApacheFacts, HashSeed, HostOptions, ServerBoard, ServerProcess, ServerStatus, ServerWorker,
+};
 pub use request::ServerLog;
 pub use script::ScriptFile;
 pub use serve::{Served, Target};

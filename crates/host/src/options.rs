@@ -3,6 +3,8 @@
 
 pub use crate::cpython::HashSeed;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 /// Options of the Python side of one process. Each is named after its directive or
 /// `WSGIDaemonProcess` option.
@@ -34,6 +36,8 @@ pub struct HostOptions {
     pub restrict_signal: bool,
     /// Leave `sys.stdin` and `sys.stdout` alone (`httpd -X`).
     pub single_process: bool,
+    /// `WSGISlowRequests`.
+    pub slow_requests: Option<Duration>,
     /// The daemon process group; empty in embedded mode.
     pub process_group: String,
     /// `wsgi.multithread`.
@@ -48,6 +52,8 @@ pub struct HostOptions {
     pub threads_per_process: i64,
     /// The Apache server around us; `None` where there is none.
     pub apache: Option<ApacheFacts>,
+    /// Its scoreboard, where the configuration opens it to applications (`WSGIServerMetrics`).
+    pub server_status: Option<Arc<dyn ServerStatus>>,
 }
 
 /// What the `apache` module of an application says.
@@ -83,6 +89,7 @@ impl Default for HostOptions {
             restrict_stdout: false,
             restrict_signal: true,
             single_process: false,
+            slow_requests: None,
             process_group: String::new(),
             multithread: true,
             multiprocess: true,
@@ -90,6 +97,66 @@ impl Default for HostOptions {
             maximum_processes: 1,
             threads_per_process: 1,
             apache: None,
+            server_status: None,
         }
     }
+}
+
+/// Apache's scoreboard, for `mod_wsgi.server_metrics()`.
+pub trait ServerStatus: Send + Sync + std::fmt::Debug {
+    /// What it shows now; `None` when there is none.
+    fn look(&self) -> Option<ServerBoard>;
+}
+
+/// What a scoreboard shows. Times are seconds since the epoch; 0 is never.
+#[derive(Clone, Debug, Default)]
+pub struct ServerBoard {
+    /// How many child processes there may be.
+    pub server_limit: i64,
+    /// How many threads each may have.
+    pub thread_limit: i64,
+    /// How often the server has been restarted gracefully.
+    pub generation: i64,
+    /// When it was last restarted.
+    pub restart_time: f64,
+    /// One for each child process there may be.
+    pub processes: Vec<ServerProcess>,
+}
+
+/// A child process' part of a [`ServerBoard`].
+#[derive(Clone, Debug, Default)]
+pub struct ServerProcess {
+    /// 0 where there is none.
+    pub pid: i64,
+    /// In which generation it was started.
+    pub generation: i64,
+    /// It finishes what it has.
+    pub quiescing: bool,
+    /// One for each thread it may have.
+    pub workers: Vec<ServerWorker>,
+}
+
+/// A thread's part of a [`ServerBoard`].
+#[derive(Clone, Debug, Default)]
+pub struct ServerWorker {
+    /// In which generation it was started.
+    pub generation: i64,
+    /// One character, as on mod_status' page.
+    pub status: u8,
+    /// Requests it has served.
+    pub access_count: i64,
+    /// Bytes it has sent.
+    pub bytes_served: i64,
+    /// When it began its last request.
+    pub start_time: f64,
+    /// When that ended.
+    pub stop_time: f64,
+    /// When its state last changed.
+    pub last_used: f64,
+    /// The client's address.
+    pub client: Vec<u8>,
+    /// The request line.
+    pub request: Vec<u8>,
+    /// The virtual host.
+    pub vhost: Vec<u8>,
 }

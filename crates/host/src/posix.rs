@@ -43,3 +43,50 @@ impl<'a> RegularFile<'a> {
         self.descriptor
     }
 }
+
+/// What a thread or a process has used.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Usage {
+    /// CPU seconds in user mode.
+    pub(crate) user: f64,
+    /// CPU seconds in the kernel.
+    pub(crate) system: f64,
+    /// The most memory the process ever had, in bytes.
+    pub(crate) most_resident: i64,
+}
+
+impl Usage {
+    /// Of this process.
+    pub(crate) fn process() -> Self {
+        Self::of(libc::RUSAGE_SELF)
+    }
+
+    /// Of the calling thread.
+    pub(crate) fn thread() -> Self {
+        Self::of(libc::RUSAGE_THREAD)
+    }
+
+    fn of(who: libc::c_int) -> Self {
+        let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+        // SAFETY: there is room for what the call writes; all zeros is a valid value.
+        let usage = unsafe {
+            libc::getrusage(who, usage.as_mut_ptr());
+            usage.assume_init()
+        };
+        let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
+        Self {
+            user: seconds(usage.ru_utime),
+            system: seconds(usage.ru_stime),
+            // The kernel counts kilobytes.
+            most_resident: usage.ru_maxrss * 1024,
+        }
+    }
+}
+
+/// The memory of this process that is resident now, in bytes.
+pub(crate) fn resident() -> i64 {
+    let text = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages: i64 = text.split_ascii_whitespace().nth(1).and_then(|n| n.parse().ok()).unwrap_or(0);
+    // SAFETY: asks for a number.
+    pages * unsafe { libc::sysconf(libc::_SC_PAGESIZE) }
+}

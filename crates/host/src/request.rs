@@ -2,8 +2,12 @@
 //!
 //! The rules of PEP 3333 about heads, lengths and ends live here; Python does not.
 
+use crate::activity;
+use crate::tally::{Tally, Watch};
 use std::sync::Arc;
-use wsgi::{Body, Exchange, HeadError, Level, Output, ReadError, ResponseHead, SendError, Then};
+use wsgi::{
+    Body, Exchange, HeadError, Level, Output, ReadError, ResponseHead, SendError, Source, Then,
+};
 
 /// A request being served.
 pub(crate) struct Request<'r> {
@@ -12,6 +16,9 @@ pub(crate) struct Request<'r> {
     pub(crate) head: ResponseHead,
     /// Body bytes of an answer that is sent once Python is done.
     pub(crate) collected: Vec<u8>,
+    pub(crate) tally: Tally,
+    /// Somebody looks for slow requests.
+    pub(crate) may_be_slow: bool,
     stage: Stage,
     written: u64,
     promised: Option<u64>,
@@ -50,6 +57,8 @@ impl<'r> Request<'r> {
             script,
             head: buffers.head,
             collected: buffers.body,
+            tally: Tally::default(),
+            may_be_slow: false,
             stage: Stage::Silent,
             written: 0,
             promised: None,
@@ -57,6 +66,11 @@ impl<'r> Request<'r> {
             read_failure: None,
             send_failure: None,
         }
+    }
+
+    /// The status of the answer; `None` before `start_response`.
+    pub(crate) fn status(&self) -> Option<u16> {
+        (self.stage != Stage::Silent).then(|| self.head.status())
     }
 
     /// How far the answer has come.
@@ -76,7 +90,11 @@ impl<'r> Request<'r> {
         if self.stage == Stage::Silent {
             return Err(ChunkError::NotStarted);
         }
-        if chunk.is_empty() || self.stage == Stage::Ended {
+        if chunk.is_empty() {
+            return Ok(());
+        }
+        self.tally.output.add(chunk.len());
+        if self.stage == Stage::Ended {
             return Ok(());
         }
         self.prepare()?;
@@ -103,6 +121,7 @@ impl<'r> Request<'r> {
             }
         };
         let then = if Some(length) == self.promised { Then::End } else { Then::Short };
+        self.tally.output.add(usize::try_from(length).unwrap_or(usize::MAX));
         self.send(Body::File { file, offset, length }, length, then)
     }
 
@@ -111,7 +130,10 @@ impl<'r> Request<'r> {
         if self.stage == Stage::Silent {
             return Err(ChunkError::NotStarted);
         }
-        self.collected.extend_from_slice(chunk);
+        if !chunk.is_empty() {
+            self.tally.output.add(chunk.len());
+            self.collected.extend_from_slice(chunk);
+        }
         Ok(())
     }
 
@@ -158,7 +180,10 @@ impl<'r> Request<'r> {
 
     /// Reads request body.
     pub(crate) fn read(&mut self, into: &mut [u8]) -> Result<usize, ReadError> {
+        let watch = Watch::start(self.tally.timed);
         let read = self.exchange.read(into);
+        watch.stop(&mut self.tally.input);
+        self.tally.input.bytes += *read.as_ref().unwrap_or(&0) as u64;
         if let Err(why) = &read {
             self.read_failure = Some(why.clone());
         }
@@ -209,18 +234,35 @@ impl<'r> Request<'r> {
         self.exchange.log(level, line.as_bytes());
     }
 
+    /// Whether lines of this level are written.
+    pub(crate) fn logs(&self, level: Level) -> bool {
+        self.exchange.logs(level)
+    }
+
+    /// Writes one line of the application's, with the place it comes from.
+    pub(crate) fn log_from(&mut self, level: Level, line: &[u8], source: &Source<'_>) {
+        let record = self.of_script(line);
+        self.exchange.log_from(level, &record, source);
+    }
+
     /// Gives the buffers back for the next request.
     pub(crate) fn into_buffers(self) -> Buffers {
         Buffers { head: self.head, body: self.collected }
     }
 
     fn log_script_line(&mut self, line: &[u8]) {
+        let record = self.of_script(line);
+        self.exchange.log(Level::Error, &record);
+    }
+
+    /// The line with the script's name before it.
+    fn of_script(&self, line: &[u8]) -> Vec<u8> {
         let mut record = Vec::with_capacity(self.script.len() + line.len() + 10);
         record.extend_from_slice(b"[script ");
         record.extend_from_slice(self.script);
         record.extend_from_slice(b"] ");
         record.extend_from_slice(line);
-        self.exchange.log(Level::Error, &record);
+        record
     }
 
     fn prepare(&mut self) -> Result<(), ChunkError> {
@@ -262,8 +304,17 @@ impl<'r> Request<'r> {
     }
 
     fn send(&mut self, body: Body<'_>, length: u64, then: Then) -> Result<(), ChunkError> {
+        // Once all of the answer is out a transport may have no way to the request's log any more.
+        if self.may_be_slow
+            && then != Then::Flush
+            && let Some(line) = activity::farewell()
+        {
+            self.log(Level::Warning, &line);
+        }
         let head = (self.stage == Stage::Started).then_some(&self.head);
+        let watch = Watch::start(self.tally.timed);
         let sent = self.exchange.send(Output { head, body, then });
+        watch.stop(&mut self.tally.output);
         self.stage = if then == Then::Flush { Stage::Sending } else { Stage::Ended };
         self.written += length;
         sent.map_err(|why| {
@@ -300,6 +351,16 @@ impl Buffers {
 pub trait ServerLog: Send + Sync {
     /// Writes one line to the server's error log.
     fn log(&self, level: Level, line: &[u8]);
+
+    /// Whether a line of this level would be written.
+    fn logs(&self, _level: Level) -> bool {
+        true
+    }
+
+    /// As [`ServerLog::log`], for a line that has a place in a source file.
+    fn log_from(&self, level: Level, line: &[u8], _source: &Source<'_>) {
+        self.log(level, line);
+    }
 }
 
 /// A server log that several objects share.

@@ -2,15 +2,20 @@
 //! section 4.2), and what this crate keeps there.
 #![forbid(unsafe_code)]
 
+use crate::activity::Activity;
 use crate::cpython::{Attached, Object, Raised, Result, Shelf};
 use crate::environ::Names;
+use crate::events::Subscribers;
 use crate::failure;
-use crate::objects::{Adapter, Auth, FileWrapper, Input, Log, Restricted, SignalIntercept};
+use crate::objects::{
+    Adapter, Auth, FUNCTION_NAMES, FileWrapper, Functions, Input, Log, Restricted, SignalIntercept,
+};
 use crate::options::HostOptions;
 use crate::request::SharedLog;
 use crate::script::Scripts;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::Arc;
 use wsgi::Level;
 
 /// What this crate keeps in one interpreter. References in it belong to that interpreter alone.
@@ -26,6 +31,9 @@ pub(crate) struct Room {
     pub(crate) template: Shelf,
     /// The interpreter's `mod_wsgi` module.
     pub(crate) module: Shelf,
+    pub(crate) subscribers: Arc<Subscribers>,
+    /// `mod_wsgi.RequestTimeout`, which interrupts a request that takes too long.
+    request_timeout: Shelf,
     pub(crate) words: Words,
 }
 
@@ -35,6 +43,9 @@ pub(crate) struct Words {
     pub(crate) wsgi_errors: Shelf,
     pub(crate) application_group: Shelf,
     pub(crate) callable_object: Shelf,
+    pub(crate) request_start: Shelf,
+    pub(crate) queue_start: Shelf,
+    pub(crate) daemon_start: Shelf,
     pub(crate) application_start: Shelf,
     pub(crate) thread_id: Shelf,
 }
@@ -48,6 +59,7 @@ impl Room {
         py: Attached<'py>,
         name: &str,
         options: &HostOptions,
+        activity: &Arc<Activity>,
         log: &SharedLog,
     ) -> Result<'py, Self> {
         // threading notes which thread is the main one when it is first imported; do that here.
@@ -75,6 +87,13 @@ impl Room {
 
         let file_wrapper = py.class::<FileWrapper>()?;
         fill_module(py, &module, name, options, &file_wrapper)?;
+        let request_timeout = py.exception_class(
+            c"mod_wsgi.RequestTimeout",
+            c"Raised in a request that takes longer than request-timeout.",
+        )?;
+        module.set_attribute(c"RequestTimeout", &request_timeout)?;
+        let subscribers = Arc::new(Subscribers::new(py)?);
+        add_functions(py, &module, options, activity, &subscribers, log)?;
         if let Some(facts) = &options.apache
             && find_module(py, "apache")?.is_none()
         {
@@ -98,8 +117,17 @@ impl Room {
             file_wrapper: Shelf::keep(file_wrapper),
             template: Shelf::keep(template),
             module: Shelf::keep(module),
+            subscribers,
+            request_timeout: Shelf::keep(request_timeout),
             words: Words::new(py)?,
         })
+    }
+}
+
+impl Room {
+    /// The class `mod_wsgi.RequestTimeout` of this interpreter.
+    pub(crate) fn request_timeout<'py>(&self, py: Attached<'py>) -> Object<'py> {
+        self.request_timeout.get(py)
     }
 }
 
@@ -111,6 +139,9 @@ impl Words {
             wsgi_errors: word("wsgi.errors")?,
             application_group: word("mod_wsgi.application_group")?,
             callable_object: word("mod_wsgi.callable_object")?,
+            request_start: word("mod_wsgi.request_start")?,
+            queue_start: word("mod_wsgi.queue_start")?,
+            daemon_start: word("mod_wsgi.daemon_start")?,
             application_start: word("mod_wsgi.application_start")?,
             thread_id: word("mod_wsgi.thread_id")?,
         })
@@ -158,6 +189,33 @@ fn fill_module<'py>(
     module.set_attribute(c"maximum_processes", &py.int(options.maximum_processes)?)?;
     module.set_attribute(c"threads_per_process", &py.int(options.threads_per_process)?)?;
     module.set_attribute(c"FileWrapper", file_wrapper)
+}
+
+/// The module's functions are bound methods of one object that knows what they work on.
+fn add_functions<'py>(
+    py: Attached<'py>,
+    module: &Object<'py>,
+    options: &HostOptions,
+    activity: &Arc<Activity>,
+    subscribers: &Arc<Subscribers>,
+    log: &SharedLog,
+) -> Result<'py, ()> {
+    let functions = Functions {
+        subscribers: Arc::clone(subscribers),
+        activity: Arc::clone(activity),
+        log: SharedLog::clone(log),
+        has_signals: !options.process_group.is_empty(),
+        threads: options.threads_per_process,
+        server: options.server_status.clone(),
+        module: Some(Shelf::keep(module.clone())),
+    };
+    let functions = py.instantiate(&py.class::<Functions>()?, functions)?;
+    for name in FUNCTION_NAMES {
+        module.set_attribute(name, &functions.attribute(name)?)?;
+    }
+    module.set_attribute(c"event_callbacks", &subscribers.events.get(py))?;
+    module.set_attribute(c"shutdown_callbacks", &subscribers.shutdown.get(py))?;
+    module.set_attribute(c"signal_callbacks", &subscribers.signals.get(py))
 }
 
 fn new_module<'py>(py: Attached<'py>, name: &str) -> Result<'py, Object<'py>> {

@@ -1,18 +1,25 @@
 //! The gateway: one request through one application (PEP 3333).
 #![forbid(unsafe_code)]
 
-use crate::cpython::{Attached, Capsule, ExceptionKind, Instance, Object, Raised, Result};
+use crate::activity::{self, Activity, Finished, Measurement, Moments};
+use crate::cpython::{
+    Attached, Capsule, Exception, ExceptionKind, Instance, Object, Raised, Result, Shelf, Waiting,
+};
+use crate::current::CurrentRequest;
 use crate::environ::Builder;
 use crate::failure::{self, Place};
 use crate::interpreter::{Interpreter, thread_id};
 use crate::lease::Lease;
-use crate::objects::{Adapter, CurrentRequest, FileWrapper, Input, Log, raise_chunk_error};
+use crate::metrics::seconds_now;
+use crate::objects::{Adapter, FileWrapper, Input, Log, raise_chunk_error};
+use crate::observation::{Ending, Observation};
 use crate::request::{Buffers, ChunkError, Request, ServerLog, Stage};
 use crate::script::{Loading, ScriptFile};
-use std::cell::RefCell;
+use crate::slow::{Candidate, Report};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 use wsgi::{Exchange, Level, ReadError, SendError};
 
 /// Which application a request is for.
@@ -56,17 +63,36 @@ const COLLECTED: usize = 64 * 1024;
 
 /// Serves one request in `interpreter`. The calling thread must not be attached to any.
 pub(crate) fn serve(
-    interpreter: &Interpreter,
+    interpreter: &Arc<Interpreter>,
     process_group: &str,
     target: &Target<'_>,
     exchange: &mut dyn Exchange,
+    activity: &Activity,
+    may_be_slow: bool,
 ) -> Served {
     let buffers = BUFFERS.take().cleared();
     let mut request = Request::new(exchange, target.script.path, buffers);
+    let visit = activity.enter();
+    let measurement = visit.measurement();
+    let waiting = OnceCell::new();
+    if measurement.is_some() {
+        waiting.get_or_init(Waiting::measure);
+    }
+    request.tally.timed = measurement.is_some();
+    request.may_be_slow = may_be_slow;
+    let mut moments = None;
+    let begun = may_be_slow.then(Instant::now);
+    let mut before = None;
     let rest = match interpreter.attach() {
         Some(attachment) => {
             let py = attachment.py();
-            let gateway = Gateway { py, interpreter, process_group, target };
+            let seen = Seen {
+                measurement,
+                waiting: &waiting,
+                moments: Cell::new(None),
+                observation: OnceCell::new(),
+            };
+            let gateway = Gateway { py, interpreter, process_group, target, seen };
             // Before the request is lent: what is made here may set off a garbage collection, and with it
             // Python code that writes to a log.
             let native = Capsule::of(py, request.exchange.native_request());
@@ -79,8 +105,22 @@ pub(crate) fn serve(
                 Err(raised) => (Err(raised), None),
             };
             Lease::lend(&mut request, py, |lease| {
-                let _current = CurrentRequest::set(lease);
-                let rest = gateway.run(variables, lease);
+                let current = CurrentRequest::begin(py, lease, &interpreter.room.subscribers);
+                if let Some(since) = begun
+                    && let Some(seat) = interpreter.seat()
+                {
+                    before = Some(activity::set_candidate(Some(Candidate {
+                        since,
+                        line: request_line(&variables),
+                        script: gateway.script_name(),
+                        interpreter: Arc::clone(interpreter),
+                        seat,
+                        lease: Arc::clone(lease),
+                        report: Report::Nothing,
+                    })));
+                }
+                let rest = gateway.run(variables, lease, &current);
+                moments = gateway.seen.moments.get();
                 // What was printed without a newline still is a line.
                 lease.with_unfinished_log(py);
                 rest
@@ -100,8 +140,30 @@ pub(crate) fn serve(
             Err(ChunkError::NotStarted | ChunkError::Head(_)) => Served::Failed(500),
         },
     };
+    if let Some(before) = before
+        && let Some(mut candidate) = activity::set_candidate(before)
+        && let Some(line) = candidate.farewell()
+    {
+        request.log(Level::Warning, &line);
+    }
+    if let Some(waiting) = waiting.get() {
+        let status = match served {
+            Served::Failed(status) => status,
+            Served::Done => request.status().unwrap_or(500),
+        };
+        let waited = waiting.so_far();
+        visit.record(&Finished { status, moments, tally: &request.tally, waited });
+    }
     BUFFERS.set(request.into_buffers());
     served
+}
+
+/// Method and target of a request, for the log.
+fn request_line(variables: &Result<'_, Builder<'_, '_>>) -> String {
+    let text = |name| variables.as_ref().ok().and_then(|variables| variables.text(name));
+    let method = text("REQUEST_METHOD").unwrap_or_default();
+    let target = text("REQUEST_URI").or_else(|| text("PATH_INFO")).unwrap_or_default();
+    format!("{method} {target}")
 }
 
 /// Loads a script outside of any request.
@@ -220,10 +282,25 @@ struct Gateway<'a, 'py> {
     interpreter: &'a Interpreter,
     process_group: &'a str,
     target: &'a Target<'a>,
+    seen: Seen<'a, 'py>,
 }
 
-impl<'py> Gateway<'_, 'py> {
-    fn run(&self, variables: Result<'py, Builder<'_, 'py>>, lease: &Arc<Lease>) -> Rest {
+/// What is noted of a request because somebody wants to know it.
+struct Seen<'a, 'py> {
+    measurement: Option<Measurement>,
+    waiting: &'a OnceCell<Waiting>,
+    moments: Cell<Option<Moments>>,
+    /// Where somebody listens to events.
+    observation: OnceCell<Observation<'a, 'py>>,
+}
+
+impl<'a, 'py> Gateway<'a, 'py> {
+    fn run(
+        &self,
+        variables: Result<'py, Builder<'_, 'py>>,
+        lease: &Arc<Lease>,
+        current: &CurrentRequest<'_, 'py>,
+    ) -> Rest {
         let variables = match variables {
             Ok(variables) => variables,
             Err(raised) => return self.failed(raised, lease),
@@ -236,10 +313,38 @@ impl<'py> Gateway<'_, 'py> {
             Ok(application) => application,
             Err(status) => return Rest::Fail(status),
         };
-        match self.answer(&application, variables, lease) {
+        let rest = match self.answer(application, variables, lease, current) {
             Ok(rest) => rest,
             Err(raised) => self.failed(raised, lease),
+        };
+        match self.seen.observation.get() {
+            Some(observation) => self.finished(observation, rest, lease),
+            None => rest,
         }
+    }
+
+    /// Tells that a request is over, once all of it is.
+    fn finished(&self, observation: &Observation<'_, 'py>, rest: Rest, lease: &Lease) -> Rest {
+        let rest = match rest {
+            Rest::Finish => match lease.with_detached(self.py, |request| request.finish()) {
+                Some(Err(ChunkError::NotStarted | ChunkError::Head(_))) => Rest::Fail(500),
+                Some(Ok(()) | Err(ChunkError::Send(_))) | None => Rest::Nothing,
+            },
+            rest => rest,
+        };
+        let (status, tally) =
+            lease.with(self.py, |request| (request.status(), request.tally)).unwrap_or_default();
+        let told = observation.finished(&Ending {
+            status: if let Rest::Fail(status) = rest { status } else { status.unwrap_or(500) },
+            moments: self.seen.moments.get().unwrap_or_default(),
+            tally: &tally,
+            waited: self.seen.waiting.get().map(Waiting::so_far).unwrap_or_default(),
+            measurement: self.seen.measurement,
+        });
+        if let Err(raised) = told {
+            self.report(raised, lease);
+        }
+        rest
     }
 
     /// The script's module dict, or the status that tells why there is none.
@@ -265,15 +370,32 @@ impl<'py> Gateway<'_, 'py> {
 
     fn answer(
         &self,
-        application: &Object<'py>,
+        mut application: Object<'py>,
         variables: Builder<'_, 'py>,
         lease: &Arc<Lease>,
+        current: &CurrentRequest<'_, 'py>,
     ) -> Result<'py, Rest> {
         let py = self.py;
         let room = &self.interpreter.room;
         let environ = self.environ(variables, lease)?;
-        let adapter =
-            py.instantiate(&room.adapter.get(py), Adapter { lease: Arc::clone(lease) })?;
+        current.set_environ(&environ)?;
+        let mut subscribers = None;
+        if let Some(observation) = Observation::begin(&room.subscribers, lease, &environ)? {
+            // Its own script may have subscribed just now.
+            self.seen.waiting.get_or_init(Waiting::measure);
+            lease.with(py, |request| request.tally.timed = true);
+            let moments = self.moments(&environ)?;
+            application =
+                observation.started(application, self.target.callable, &environ, &moments)?;
+            self.seen.moments.set(Some(moments));
+            // It is the first.
+            let _ = self.seen.observation.set(observation);
+            subscribers = Some(Arc::clone(&room.subscribers));
+        } else if self.seen.measurement.is_some() {
+            self.seen.moments.set(Some(self.moments(&environ)?));
+        }
+        let adapter = Adapter { lease: Arc::clone(lease), subscribers };
+        let adapter = py.instantiate(&room.adapter.get(py), adapter)?;
         let start_response = adapter.attribute(c"start_response")?;
         let result = application.call([&environ, &start_response])?;
         if result.is_plain_sequence()
@@ -295,8 +417,23 @@ impl<'py> Gateway<'_, 'py> {
         if let Err(raised) = closed {
             self.report(raised, lease);
         }
-        sent.map_err(crate::cpython::Exception::restore)?;
+        sent.map_err(Exception::restore)?;
         Ok(Rest::Nothing)
+    }
+
+    /// When the stations of a request were, as its environ says.
+    fn moments(&self, environ: &Object<'py>) -> Result<'py, Moments> {
+        let words = &self.interpreter.room.words;
+        let moment = |word: &Shelf| match environ.item(&word.get(self.py))? {
+            Some(time) => time.as_f64(),
+            None => Ok(0.0),
+        };
+        Ok(Moments {
+            request: moment(&words.request_start)?,
+            queue: moment(&words.queue_start)?,
+            daemon: moment(&words.daemon_start)?,
+            application: moment(&words.application_start)?,
+        })
     }
 
     /// The transport's variables.
@@ -333,7 +470,7 @@ impl<'py> Gateway<'_, 'py> {
         let errors = py.instantiate(&room.log.get(py), Log::of_request(Arc::clone(lease)))?;
         builder.put(&words.wsgi_errors.get(py), &errors)?;
         builder.put(&words.thread_id.get(py), &py.int(thread_id())?)?;
-        builder.put(&words.application_start.get(py), &py.float(now())?)?;
+        builder.put(&words.application_start.get(py), &py.float(seconds_now())?)?;
         builder.finish()
     }
 
@@ -423,10 +560,20 @@ impl<'py> Gateway<'_, 'py> {
         let of_the_client = raised.is(ExceptionKind::Os)
             && (send_failure == Some(SendError::Disconnected)
                 || matches!(&read_failure, Some(why) if !matches!(why, ReadError::Other(_))));
+        let timed_out = raised.is_of(&self.interpreter.room.request_timeout(py));
         if of_the_client {
             let exception = raised.take();
             let why = exception.value.text();
             self.log(lease, Level::Debug, &format!("the application gave up: {why}"));
+        } else if timed_out {
+            let (stage, end) = if stage >= Stage::Sending {
+                (" after headers were sent", "response truncated")
+            } else {
+                ("", "thread recovered")
+            };
+            let line = format!("Request interrupted by RequestTimeout{stage}; {end}");
+            self.log(lease, Level::Info, &line);
+            self.tell_exception(&raised.take());
         } else {
             self.report(raised, lease);
         }
@@ -435,6 +582,7 @@ impl<'py> Gateway<'_, 'py> {
             return Rest::Nothing;
         }
         match read_failure {
+            _ if timed_out => Rest::Fail(504),
             Some(why) if of_the_client => Rest::Fail(why.status()),
             _ => Rest::Fail(500),
         }
@@ -449,6 +597,15 @@ impl<'py> Gateway<'_, 'py> {
         failure::report(&exception, &self.script_name(), &self.place(), &mut |level, line| {
             self.log(lease, level, line);
         });
+        self.tell_exception(&exception);
+    }
+
+    fn tell_exception(&self, exception: &Exception<'py>) {
+        if let Some(observation) = self.seen.observation.get()
+            && let Err(raised) = observation.exception(exception)
+        {
+            raised.clear();
+        }
     }
 
     fn log(&self, lease: &Lease, level: Level, line: &str) {
@@ -473,8 +630,4 @@ fn settle<'py>(
         Some(Err(why)) => Err(raise_chunk_error(py, &why)),
         Some(Ok(())) | None => Ok(()),
     }
-}
-
-fn now() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }

@@ -42,6 +42,15 @@ impl Yielding {
         }
     }
 
+    /// Ends all threads. The calling thread must not be attached.
+    pub(crate) fn leave_all(mut self) {
+        while let Some(yielder) = self.0.pop() {
+            yielder.enough.store(true, Ordering::Release);
+            // As below.
+            let _ = yielder.thread.join();
+        }
+    }
+
     /// Ends the thread of this interpreter. The calling thread must not be attached.
     pub(crate) fn leave(&mut self, interpreter: &Arc<Interpreter>) {
         let found = self.0.iter().position(|it| Arc::ptr_eq(&it.interpreter, interpreter));

@@ -51,6 +51,25 @@ pub trait Exchange {
     fn native_request(&self) -> Option<NonNull<c_void>> {
         None
     }
+
+    /// Whether a line of this level would be written.
+    fn logs(&self, _level: Level) -> bool {
+        true
+    }
+
+    /// As [`Exchange::log`], for a line that has a place in a source file. A transport that cannot
+    /// carry the place leaves it out.
+    fn log_from(&mut self, level: Level, line: &[u8], _source: &Source<'_>) {
+        self.log(level, line);
+    }
+}
+
+/// A place in a source file.
+pub struct Source<'a> {
+    /// The file's path.
+    pub path: &'a [u8],
+    /// The line, from 1.
+    pub line: u32,
 }
 
 /// A piece of an answer: the head where it is the first, some body, and what is to follow.

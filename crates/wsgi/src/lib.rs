@@ -11,7 +11,7 @@ mod level;
 mod rule;
 
 pub use environ::{Environ, Key};
-pub use exchange::{Body, Exchange, Output, ReadError, SendError, Then};
+pub use exchange::{Body, Exchange, Output, ReadError, SendError, Source, Then};
 pub use head::{HeadError, ResponseHead};
 pub use level::Level;
 pub use rule::{HeaderRule, header_rule, python_repr};

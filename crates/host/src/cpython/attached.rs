@@ -27,7 +27,7 @@ impl<'py> Attached<'py> {
             fn drop(&mut self) {
                 // SAFETY: the state PyEval_SaveThread returned to this very thread. In `drop`, so
                 // that a panic in `call` unwinds into attached code as it left it.
-                unsafe { ffi::PyEval_RestoreThread(self.0) };
+                super::waiting::timed(|| unsafe { ffi::PyEval_RestoreThread(self.0) });
             }
         }
         // SAFETY: the token proves that a thread state is attached.

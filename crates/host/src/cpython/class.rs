@@ -112,6 +112,11 @@ pub(crate) struct Arguments<'a, 'py> {
 }
 
 impl<'py> Arguments<'_, 'py> {
+    /// The token they live under.
+    pub(crate) const fn py(&self) -> Attached<'py> {
+        self.py
+    }
+
     /// How many there are.
     pub(crate) const fn len(&self) -> usize {
         self.raw.len()

@@ -15,6 +15,7 @@ mod runtime;
 mod shelf;
 mod text;
 mod thread_state;
+mod waiting;
 
 pub(crate) use attached::Attached;
 pub(crate) use capsule::Capsule;
@@ -25,3 +26,4 @@ pub use runtime::HashSeed;
 pub(crate) use runtime::{PythonConfig, end_interpreter, finalize, fork, initialize};
 pub(crate) use shelf::Shelf;
 pub(crate) use thread_state::{Attachment, InterpreterState, ThreadState};
+pub(crate) use waiting::{Waited, Waiting};

@@ -170,6 +170,13 @@ impl<'py> Object<'py> {
         if value == -1 { Raised::if_any(self.py).map_or(Ok(value), Err) } else { Ok(value) }
     }
 
+    /// The value of a `float`, or of what can be made one.
+    pub(crate) fn as_f64(&self) -> Result<'py, f64> {
+        // SAFETY: attached; -1 may be the value or an error, which `if_any` tells apart.
+        let value = unsafe { ffi::PyFloat_AsDouble(self.as_ptr()) };
+        if value == -1.0 { Raised::if_any(self.py).map_or(Ok(value), Err) } else { Ok(value) }
+    }
+
     /// The value of anything that can stand for an integer (`__index__`).
     pub(crate) fn as_index(&self) -> Result<'py, i64> {
         // SAFETY: attached; a null exception type asks for clipping instead of OverflowError; -1
@@ -212,6 +219,12 @@ impl<'py> Object<'py> {
             ffi::PyList_CheckExact(self.as_ptr()) != 0
                 || ffi::PyTuple_CheckExact(self.as_ptr()) != 0
         }
+    }
+
+    /// Whether it is a `dict` (or of a subclass).
+    pub(crate) fn is_dict(&self) -> bool {
+        // SAFETY: attached; a flag check on a live object.
+        unsafe { ffi::PyDict_Check(self.as_ptr()) != 0 }
     }
 
     /// The number of items of a `list` or `tuple`.

@@ -2,7 +2,7 @@
 
 use super::{Attached, Object};
 use pyo3_ffi as ffi;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 
 /// What a call into Python gives.
 pub(crate) type Result<'py, T> = std::result::Result<T, Raised<'py>>;
@@ -67,6 +67,12 @@ impl<'py> Raised<'py> {
     pub(crate) fn is(&self, kind: ExceptionKind) -> bool {
         // SAFETY: attached, with an exception set.
         unsafe { ffi::PyErr_ExceptionMatches(kind.raw()) != 0 }
+    }
+
+    /// Whether it is of this class (or of a subclass).
+    pub(crate) fn is_of(&self, class: &Object<'py>) -> bool {
+        // SAFETY: attached, with an exception set; the class is a live object.
+        unsafe { ffi::PyErr_ExceptionMatches(class.as_ptr()) != 0 }
     }
 
     /// Forgets it.
@@ -143,6 +149,21 @@ impl<'py> Exception<'py> {
 }
 
 impl<'py> Attached<'py> {
+    /// A new exception class for the current interpreter, derived from `BaseException` itself; `name`
+    /// is `module.Name`.
+    pub(crate) fn exception_class(self, name: &CStr, doc: &CStr) -> Result<'py, Object<'py>> {
+        // SAFETY: attached; both texts are NUL-terminated and copied, the base is a built-in type.
+        unsafe {
+            let raw = ffi::PyErr_NewExceptionWithDoc(
+                name.as_ptr(),
+                doc.as_ptr(),
+                ffi::PyExc_BaseException,
+                std::ptr::null_mut(),
+            );
+            Object::from_owned(self, raw)
+        }
+    }
+
     /// Raises an exception of this kind with this text.
     pub(crate) fn raise(self, kind: ExceptionKind, text: &str) -> Raised<'py> {
         let text = CString::new(text.replace('\0', "\\x00")).unwrap_or_default();

@@ -1,6 +1,6 @@
 //! Interpreters and thread states: who they are, and how a thread attaches to one.
 
-use super::Attached;
+use super::{Attached, Object};
 use pyo3_ffi as ffi;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
@@ -71,7 +71,7 @@ impl ThreadState {
     /// attached already. Blocks until the interpreter's lock is free.
     pub(crate) fn attach(self) -> Attachment {
         // SAFETY: the seat is live until `give_up` or `end_interpreter` consumed it.
-        unsafe { ffi::PyEval_RestoreThread(self.0.as_ptr()) };
+        super::waiting::timed(|| unsafe { ffi::PyEval_RestoreThread(self.0.as_ptr()) });
         #[cfg(not(Py_3_12))]
         gil_state::follow(self);
         Attachment(PhantomData)
@@ -101,6 +101,24 @@ impl ThreadState {
         };
         drop(attachment);
         new.map(Self)
+    }
+
+    /// The Python frame in which the thread of this seat is, of which the caller's own is another one in
+    /// the same interpreter. `None` also on a Python without its lock, where that thread would go on
+    /// while it is looked at.
+    pub(crate) fn frame(self, attachment: &Attachment) -> Option<Object<'_>> {
+        if cfg!(Py_GIL_DISABLED) {
+            return None;
+        }
+        // SAFETY: the attachment holds the interpreter's lock, so the thread does not run, and seats
+        // live until no request is served any more; null is a thread that is in no frame.
+        unsafe {
+            let frame = PyThreadState_GetFrame(self.0.as_ptr());
+            if frame.is_null() {
+                return None;
+            }
+            Object::from_owned(attachment.py(), frame).ok()
+        }
     }
 
     /// Clears and deletes the seat of a thread that will not use it again, from an attachment to the
@@ -161,6 +179,11 @@ impl ThreadState {
             }
         }
     }
+}
+
+unsafe extern "C" {
+    /// In CPython since 3.9. The bindings have it with a type of their own for frames.
+    fn PyThreadState_GetFrame(state: *mut ffi::PyThreadState) -> *mut ffi::PyObject;
 }
 
 /// What `PyGILState_Ensure` takes for the calling thread's state, up to 3.11: the first one the thread

@@ -3,7 +3,10 @@
 use crate::cpython::{
     Arguments, Attached, Class, Exception, ExceptionKind, Instance, Method, Object, Raised, Result,
 };
+use crate::current;
+use crate::events::Subscribers;
 use crate::lease::Lease;
+use crate::observation;
 use crate::request::{ChunkError, Stage};
 use std::sync::Arc;
 use wsgi::{HeadError, ResponseHead};
@@ -11,6 +14,8 @@ use wsgi::{HeadError, ResponseHead};
 /// The object whose bound methods are an application's `start_response` and `write`.
 pub(crate) struct Adapter {
     pub(crate) lease: Arc<Lease>,
+    /// Where somebody listens to events.
+    pub(crate) subscribers: Option<Arc<Subscribers>>,
 }
 
 impl Class for Adapter {
@@ -33,6 +38,13 @@ fn start_response<'py>(
     let (Some(status), Some(headers)) = (arguments.get(0), arguments.get(1)) else {
         return Err(py.raise(ExceptionKind::System, "missing arguments"));
     };
+    if let Some(subscribers) = &this.subscribers
+        && current::is(&this.lease)
+    {
+        let info = arguments.get(2).unwrap_or(py.none());
+        let given = [status.clone(), headers.clone(), info];
+        observation::response_started(py, subscribers, &this.lease, given)?;
+    }
     if !headers.is_list() {
         let found = headers.type_name();
         let text = format!("start_response() argument 2 must be list, not {found}");

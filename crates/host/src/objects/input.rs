@@ -199,6 +199,7 @@ impl<'py> This<'_, 'py> {
             return Ok(0);
         }
         let read = self.lease.with_detached(py, |request| {
+            request.tally.input.calls += 1;
             let mut filled = 0;
             while let Some(rest) = into.get_mut(filled..).filter(|rest| !rest.is_empty()) {
                 match request.read(rest)? {
@@ -213,7 +214,10 @@ impl<'py> This<'_, 'py> {
 
     /// Some bytes, none at the end.
     fn some(&self, py: Attached<'py>, into: &mut [u8], method: &str) -> Result<'py, usize> {
-        let read = self.lease.with_detached(py, |request| request.read(into));
+        let read = self.lease.with_detached(py, |request| {
+            request.tally.input.calls += 1;
+            request.read(into)
+        });
         settle(py, read, method)
     }
 

@@ -4,9 +4,9 @@
 use crate::cpython::{
     Arguments, Attached, Class, ExceptionKind, Instance, Method, Object, Property, Result,
 };
+use crate::current;
 use crate::lease::Lease;
 use crate::request::{Request, SharedLog};
-use std::cell::RefCell;
 use std::ffi::CStr;
 use std::sync::{Arc, Mutex, PoisonError};
 use wsgi::Level;
@@ -23,30 +23,6 @@ pub(crate) enum LogTarget {
     Request(Arc<Lease>),
     /// That of the request the calling thread serves, else the server's.
     Thread { server: SharedLog, unfinished: Mutex<Vec<u8>> },
-}
-
-thread_local! {
-    static CURRENT: RefCell<Option<Arc<Lease>>> = const { RefCell::new(None) };
-}
-
-/// Says which request this thread serves, until it is dropped; then it is again the one before, which
-/// there is where an output filter makes a subrequest.
-pub(crate) struct CurrentRequest(Option<Arc<Lease>>);
-
-impl CurrentRequest {
-    pub(crate) fn set(lease: &Arc<Lease>) -> Self {
-        Self(CURRENT.replace(Some(Arc::clone(lease))))
-    }
-
-    pub(crate) fn get() -> Option<Arc<Lease>> {
-        CURRENT.with_borrow(Clone::clone)
-    }
-}
-
-impl Drop for CurrentRequest {
-    fn drop(&mut self) {
-        drop(CURRENT.replace(self.0.take()));
-    }
 }
 
 impl Log {
@@ -68,7 +44,7 @@ impl Log {
         match &self.target {
             LogTarget::Request(lease) => to_request(lease),
             LogTarget::Thread { server, unfinished } => {
-                if let Some(lease) = CurrentRequest::get() {
+                if let Some(lease) = current::lease() {
                     return to_request(&lease);
                 }
                 py.detached(|| {
@@ -95,7 +71,7 @@ impl Log {
         match &self.target {
             LogTarget::Request(lease) => finish(lease),
             LogTarget::Thread { server, unfinished } => {
-                if let Some(lease) = CurrentRequest::get() {
+                if let Some(lease) = current::lease() {
                     return finish(&lease);
                 }
                 py.detached(|| {

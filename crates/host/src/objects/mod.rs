@@ -5,15 +5,19 @@
 mod adapter;
 mod auth;
 mod file_wrapper;
+mod functions;
 mod input;
 mod log;
+mod log_handler;
+mod metrics;
 mod restricted;
 mod signal_intercept;
 
 pub(crate) use adapter::{Adapter, raise_chunk_error};
 pub(crate) use auth::Auth;
 pub(crate) use file_wrapper::FileWrapper;
+pub(crate) use functions::{Functions, NAMES as FUNCTION_NAMES};
 pub(crate) use input::Input;
-pub(crate) use log::{CurrentRequest, Log};
+pub(crate) use log::Log;
 pub(crate) use restricted::Restricted;
 pub(crate) use signal_intercept::SignalIntercept;

@@ -1,6 +1,7 @@
 //! `signal.signal` where the configuration keeps signals for Apache (`WSGIRestrictSignal`).
 
 use crate::cpython::{Attached, Class, ExceptionKind, Instance, Object, Result, Shelf, Slots};
+use crate::failure;
 use crate::request::SharedLog;
 use std::ffi::CStr;
 use wsgi::Level;
@@ -45,24 +46,6 @@ fn call<'py>(
         format!("callback registration for signal {number} ignored (WSGIRestrictSignal)")
             .as_bytes(),
     );
-    log_stack(this);
+    failure::stack(py, &mut |line| this.log.log(Level::Info, line.as_bytes()));
     Ok(handler)
-}
-
-/// Where the registration came from.
-fn log_stack(this: &Instance<'_, '_, SignalIntercept>) {
-    let py = this.py();
-    let stack = || {
-        let lines = py.import(c"traceback")?.call_method(c"format_stack", [])?.iter()?;
-        while let Some(entry) = lines.next()? {
-            for line in entry.to_text()?.lines() {
-                this.log.log(Level::Info, line.as_bytes());
-            }
-        }
-        Ok(())
-    };
-    if let Err(raised) = stack() {
-        let raised: crate::cpython::Raised<'_> = raised;
-        raised.clear();
-    }
 }

@@ -1,0 +1,244 @@
+//! What the threads of this process are doing, and what they have done: the figures behind
+//! `mod_wsgi.request_metrics()` and `mod_wsgi.process_metrics()`, and whom a slow request keeps busy.
+//!
+//! A request that nobody measures costs three stores to memory of its own thread.
+#![forbid(unsafe_code)]
+
+use crate::cpython::Waited;
+use crate::interpreter::thread_id;
+use crate::metrics::{Interval, Lap};
+use crate::posix::Usage;
+use crate::slow::{Candidate, Report};
+use crate::tally::Tally;
+use std::cell::OnceCell;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+/// The threads of a process that serve, and their figures.
+pub(crate) struct Activity {
+    threads: Mutex<Vec<Arc<Thread>>>,
+    /// Somebody wants to know how long requests take.
+    measuring: AtomicBool,
+    /// `start_recording_metrics()` has been called.
+    recording: AtomicBool,
+    interval: Mutex<Interval>,
+    /// Microseconds.
+    busy: AtomicU64,
+    pub(crate) started: SystemTime,
+}
+
+/// One thread that serves.
+pub(crate) struct Thread {
+    pub(crate) id: i64,
+    served: AtomicU64,
+    /// Requests it is in: more than one where an output filter makes a subrequest.
+    depth: AtomicU32,
+    /// When the outermost of them began, if it is measured.
+    since: Mutex<Option<Instant>>,
+    /// What it serves, where slow requests are looked for.
+    candidate: Mutex<Option<Candidate>>,
+}
+
+/// When things happened to a request, in seconds since the epoch; 0 is never.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Moments {
+    pub(crate) request: f64,
+    pub(crate) queue: f64,
+    pub(crate) daemon: f64,
+    pub(crate) application: f64,
+}
+
+/// A request that has ended.
+pub(crate) struct Finished<'a> {
+    pub(crate) status: u16,
+    pub(crate) moments: Option<Moments>,
+    pub(crate) tally: &'a Tally,
+    pub(crate) waited: Waited,
+}
+
+thread_local! {
+    static THREAD: OnceCell<Arc<Thread>> = const { OnceCell::new() };
+}
+
+impl Activity {
+    pub(crate) fn new(measuring: bool) -> Self {
+        Self {
+            threads: Mutex::default(),
+            measuring: AtomicBool::new(measuring),
+            recording: AtomicBool::new(false),
+            interval: Mutex::new(Interval::begin()),
+            busy: AtomicU64::new(0),
+            started: SystemTime::now(),
+        }
+    }
+
+    /// The calling thread begins a request.
+    pub(crate) fn enter(&self) -> Visit<'_> {
+        let measured = self.measuring.load(Ordering::Relaxed);
+        let outermost = THREAD.with(|thread| {
+            let thread = thread.get_or_init(|| self.new_thread());
+            let depth = thread.depth.load(Ordering::Relaxed);
+            thread.depth.store(depth + 1, Ordering::Relaxed);
+            if measured && depth == 0 {
+                *lock(&thread.since) = Some(Instant::now());
+            }
+            depth == 0
+        });
+        let measurement = measured.then(|| Measurement {
+            begun: Instant::now(),
+            cpu: Usage::thread(),
+            outermost,
+        });
+        Visit { activity: self, measurement }
+    }
+
+    /// From now on requests are measured.
+    pub(crate) fn measure(&self) {
+        self.measuring.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on they are recorded as well.
+    pub(crate) fn record(&self) {
+        self.measure();
+        if !self.recording.swap(true, Ordering::Relaxed) {
+            *lock(&self.interval) = Interval::begin();
+        }
+    }
+
+    pub(crate) fn is_recording(&self) -> bool {
+        self.recording.load(Ordering::Relaxed)
+    }
+
+    /// What has been recorded since the last call, and the laps of the threads.
+    pub(crate) fn drain(&self) -> (Interval, Vec<Lap>) {
+        let threads = self.threads();
+        let mut interval = lock(&self.interval);
+        let ended = std::mem::replace(&mut *interval, Interval::begin());
+        let busy = threads.iter().map(|thread| (thread.id, *lock(&thread.since)));
+        let laps = ended.laps(busy);
+        (ended, laps)
+    }
+
+    /// The threads that have served, by number.
+    pub(crate) fn threads(&self) -> Vec<Arc<Thread>> {
+        let mut threads = lock(&self.threads).clone();
+        threads.sort_by_key(|thread| thread.id);
+        threads
+    }
+
+    /// How long all requests took that were recorded.
+    pub(crate) fn busy_time(&self) -> Duration {
+        Duration::from_micros(self.busy.load(Ordering::Relaxed))
+    }
+
+    fn new_thread(&self) -> Arc<Thread> {
+        let thread = Arc::new(Thread {
+            id: thread_id(),
+            served: AtomicU64::new(0),
+            depth: AtomicU32::new(0),
+            since: Mutex::default(),
+            candidate: Mutex::default(),
+        });
+        lock(&self.threads).push(Arc::clone(&thread));
+        thread
+    }
+}
+
+impl Thread {
+    /// How many requests it has served.
+    pub(crate) fn served(&self) -> i64 {
+        i64::try_from(self.served.load(Ordering::Relaxed)).unwrap_or(i64::MAX)
+    }
+
+    /// What it has been serving for longer than `limit`, once.
+    pub(crate) fn slow_candidate(&self, limit: Duration) -> Option<Candidate> {
+        let mut candidate = lock(&self.candidate);
+        let late =
+            |it: &&mut Candidate| it.report == Report::Nothing && it.since.elapsed() >= limit;
+        let slow = candidate.as_mut().filter(late)?;
+        slow.report = Report::HasTaken;
+        Some(slow.clone())
+    }
+
+    /// Whether it still serves the same.
+    pub(crate) fn serves(&self, other: &Candidate) -> bool {
+        lock(&self.candidate).as_ref().is_some_and(|it| Arc::ptr_eq(&it.lease, &other.lease))
+    }
+
+    /// How many it is serving.
+    pub(crate) fn busy(&self) -> i64 {
+        self.depth.load(Ordering::Relaxed).into()
+    }
+}
+
+/// Says what the calling thread serves; gives what it said before.
+pub(crate) fn set_candidate(candidate: Option<Candidate>) -> Option<Candidate> {
+    THREAD.with(|thread| {
+        let thread = thread.get()?;
+        std::mem::replace(&mut *lock(&thread.candidate), candidate)
+    })
+}
+
+/// The last word about what the calling thread serves, if it is slow.
+pub(crate) fn farewell() -> Option<String> {
+    THREAD.with(|thread| lock(&thread.get()?.candidate).as_mut()?.farewell())
+}
+
+/// A request being served by the calling thread.
+pub(crate) struct Visit<'a> {
+    activity: &'a Activity,
+    measurement: Option<Measurement>,
+}
+
+/// What is known at the start of a request that is measured.
+#[derive(Clone, Copy)]
+pub(crate) struct Measurement {
+    pub(crate) begun: Instant,
+    pub(crate) cpu: Usage,
+    outermost: bool,
+}
+
+impl Visit<'_> {
+    /// `None`: nobody wants to know.
+    pub(crate) const fn measurement(&self) -> Option<Measurement> {
+        self.measurement
+    }
+
+    /// Records the request, if it was measured from its start.
+    pub(crate) fn record(&self, finished: &Finished<'_>) {
+        let Some(measurement) = self.measurement.filter(|_| self.activity.is_recording()) else {
+            return;
+        };
+        let cpu = Usage::thread();
+        let lap = Lap {
+            thread: thread_id(),
+            completed: 1,
+            busy: measurement.begun.elapsed(),
+            cpu: cpu.user + cpu.system - measurement.cpu.user - measurement.cpu.system,
+            ..Lap::default()
+        };
+        let micros = u64::try_from(lap.busy.as_micros()).unwrap_or(0);
+        self.activity.busy.fetch_add(micros, Ordering::Relaxed);
+        lock(&self.activity.interval).add(finished, measurement.begun, lap);
+    }
+}
+
+impl Drop for Visit<'_> {
+    fn drop(&mut self) {
+        THREAD.with(|thread| {
+            let Some(thread) = thread.get() else { return };
+            let depth = thread.depth.load(Ordering::Relaxed);
+            thread.depth.store(depth.saturating_sub(1), Ordering::Relaxed);
+            // Nobody else writes it.
+            thread.served.store(thread.served.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+            if self.measurement.is_some_and(|measurement| measurement.outermost) {
+                *lock(&thread.since) = None;
+            }
+        });
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,140 @@
+//! Which request the calling thread serves, and what Python keeps of it while it does.
+#![forbid(unsafe_code)]
+
+use crate::cpython::{Attached, Object, Result, Shelf};
+use crate::events::Subscribers;
+use crate::lease::Lease;
+use std::cell::RefCell;
+use std::sync::Arc;
+
+struct Current {
+    lease: Arc<Lease>,
+    environ: Option<Shelf>,
+    /// `mod_wsgi.request_data()`, once somebody has asked for it.
+    data: Option<Shelf>,
+    /// Under which name it stands in `mod_wsgi.active_requests`.
+    listed: Option<Shelf>,
+}
+
+thread_local! {
+    static CURRENT: RefCell<Option<Current>> = const { RefCell::new(None) };
+}
+
+/// Says which request this thread serves, until it is dropped; then it is again the one before, which
+/// there is where an output filter makes a subrequest.
+pub(crate) struct CurrentRequest<'a, 'py> {
+    before: Option<Current>,
+    subscribers: &'a Subscribers,
+    py: Attached<'py>,
+}
+
+impl<'a, 'py> CurrentRequest<'a, 'py> {
+    pub(crate) fn begin(
+        py: Attached<'py>,
+        lease: &Arc<Lease>,
+        subscribers: &'a Subscribers,
+    ) -> Self {
+        let lease = Arc::clone(lease);
+        let current = Current { lease, environ: None, data: None, listed: None };
+        Self { before: CURRENT.replace(Some(current)), subscribers, py }
+    }
+
+    /// The environ is complete.
+    pub(crate) fn set_environ(&self, environ: &Object<'py>) -> Result<'py, ()> {
+        let kept = Shelf::keep(environ.clone());
+        CURRENT.with_borrow_mut(|current| match current {
+            Some(current) => current.environ = Some(kept),
+            None => kept.clear(self.py),
+        });
+        if self.subscribers.active_requests.get().is_some() {
+            data(self.py, self.subscribers)?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for CurrentRequest<'_, '_> {
+    fn drop(&mut self) {
+        let py = self.py;
+        let Some(current) = CURRENT.replace(self.before.take()) else { return };
+        if let (Some(listed), Some(list)) =
+            (&current.listed, self.subscribers.active_requests.get())
+            && let Err(raised) = list.get(py).remove_item(&listed.get(py))
+        {
+            raised.clear();
+        }
+        for kept in [current.environ, current.data, current.listed].into_iter().flatten() {
+            kept.clear(py);
+        }
+    }
+}
+
+/// The lease on the request this thread serves.
+pub(crate) fn lease() -> Option<Arc<Lease>> {
+    CURRENT.with_borrow(|current| current.as_ref().map(|current| Arc::clone(&current.lease)))
+}
+
+/// Whether this thread serves the request of `lease`.
+pub(crate) fn is(lease: &Arc<Lease>) -> bool {
+    CURRENT.with_borrow(|current| {
+        current.as_ref().is_some_and(|current| Arc::ptr_eq(&current.lease, lease))
+    })
+}
+
+/// The number of this thread's request in the log; `None` where it has none.
+pub(crate) fn request_id(py: Attached<'_>) -> Result<'_, Object<'_>> {
+    let environ = CURRENT.with_borrow(|current| {
+        current.as_ref().and_then(|current| current.environ.as_ref()).map(|shelf| shelf.get(py))
+    });
+    let id = match environ {
+        Some(environ) => environ.item(&py.interned("mod_wsgi.request_id")?)?,
+        None => None,
+    };
+    Ok(id.unwrap_or(py.none()))
+}
+
+/// The dict that an application may keep things of this thread's request in; `None` when it serves
+/// none.
+pub(crate) fn data<'py>(
+    py: Attached<'py>,
+    subscribers: &Subscribers,
+) -> Result<'py, Option<Object<'py>>> {
+    let seen = CURRENT.with_borrow(|current| {
+        let current = current.as_ref()?;
+        let get = |shelf: &Option<Shelf>| shelf.as_ref().map(|shelf| shelf.get(py));
+        Some((get(&current.environ), get(&current.data), current.listed.is_some()))
+    });
+    let Some((environ, data, listed)) = seen else { return Ok(None) };
+    // Nothing is borrowed while objects are made: a garbage collection could come back here.
+    let data = match data {
+        Some(data) => data,
+        None => {
+            let data = py.dict()?;
+            keep(py, data.clone(), |current| &mut current.data);
+            data
+        }
+    };
+    if !listed
+        && let (Some(list), Some(environ)) = (subscribers.active_requests.get(), environ)
+        && let Some(id) = environ.item(&py.interned("mod_wsgi.request_id")?)?
+    {
+        list.get(py).set_item(&id, &data)?;
+        keep(py, id, |current| &mut current.listed);
+    }
+    Ok(Some(data))
+}
+
+fn keep<'py>(
+    py: Attached<'py>,
+    object: Object<'py>,
+    place: impl FnOnce(&mut Current) -> &mut Option<Shelf>,
+) {
+    let kept = Shelf::keep(object);
+    let unused = CURRENT.with_borrow_mut(|current| match current {
+        Some(current) => place(current).replace(kept),
+        None => Some(kept),
+    });
+    if let Some(unused) = unused {
+        unused.clear(py);
+    }
+}

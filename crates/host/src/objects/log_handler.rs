@@ -1,0 +1,95 @@
+//! `mod_wsgi.LogHandler`: records of Python's `logging` into Apache's log, each at its own level
+//! (reference section 6.3).
+
+use crate::cpython::{Attached, Class, ExceptionKind, Instance, Object, Result, Slots};
+use crate::current;
+use crate::request::SharedLog;
+use std::ffi::CStr;
+use wsgi::{Level, Source};
+
+/// A subclass of a Python class is said in Python with the fewest words. Run when first asked for,
+/// because importing `logging` costs every interpreter some milliseconds.
+const SOURCE: &str = r#"
+import logging
+
+class LogHandler(logging.Handler):
+    """Writes records to Apache's error log at their own level."""
+
+    def emit(self, record):
+        if not writes(record.levelno):
+            return
+        try:
+            write(record.levelno, self.format(record), record.pathname, record.lineno)
+        except Exception:
+            self.handleError(record)
+"#;
+
+/// The class, made anew.
+pub(crate) fn class<'py>(py: Attached<'py>, log: &SharedLog) -> Result<'py, Object<'py>> {
+    let names = py.dict()?;
+    let put = |name, value: &Object<'py>| names.set_item(&py.interned(name)?, value);
+    put("__name__", &py.str("mod_wsgi")?)?;
+    let writer = |what| Writer { what, log: SharedLog::clone(log) };
+    let class = py.class::<Writer>()?;
+    put("writes", &py.instantiate(&class, writer(What::Ask))?)?;
+    put("write", &py.instantiate(&class, writer(What::Write))?)?;
+    let builtins = py.import(c"builtins")?;
+    put("__builtins__", &builtins)?;
+    builtins.call_method(c"exec", [&py.str(SOURCE)?, &names])?;
+    names
+        .item(&py.interned("LogHandler")?)?
+        .ok_or_else(|| py.raise(ExceptionKind::System, "LogHandler is missing"))
+}
+
+/// `writes(level)` and `write(level, text, pathname, lineno)`.
+struct Writer {
+    what: What,
+    log: SharedLog,
+}
+
+enum What {
+    Ask,
+    Write,
+}
+
+impl Class for Writer {
+    const NAME: &'static CStr = c"mod_wsgi.LogWriter";
+    const SLOTS: Slots<Self> = Slots { call: Some(call), ..Slots::NONE };
+}
+
+fn call<'py>(
+    this: &Instance<'_, 'py, Writer>,
+    arguments: &Object<'py>,
+) -> Result<'py, Object<'py>> {
+    let py = this.py();
+    let level = level(arguments.sequence_item(0)?.as_index()?);
+    if matches!(this.what, What::Ask) {
+        let asked =
+            current::lease().and_then(|lease| lease.with(py, |request| request.logs(level)));
+        return Ok(py.bool(asked.unwrap_or_else(|| this.log.logs(level))));
+    }
+    let text = arguments.sequence_item(1)?.utf8_replacing()?;
+    let path = arguments.sequence_item(2)?.utf8_replacing()?;
+    let number = arguments.sequence_item(3)?.as_index()?;
+    let source = Source { path: &path, line: u32::try_from(number).unwrap_or(0) };
+    for line in text.split(|&byte| byte == b'\n') {
+        let of_request = current::lease().and_then(|lease| {
+            lease.with_detached(py, |request| request.log_from(level, line, &source))
+        });
+        if of_request.is_none() {
+            py.detached(|| this.log.log_from(level, line, &source));
+        }
+    }
+    Ok(py.none())
+}
+
+/// Apache's level of one of Python's.
+const fn level(number: i64) -> Level {
+    match number {
+        50.. => Level::Critical,
+        40.. => Level::Error,
+        30.. => Level::Warning,
+        20.. => Level::Info,
+        _ => Level::Debug,
+    }
+}

@@ -1,0 +1,132 @@
+//! Requests that take longer than `WSGISlowRequests`: a thread that looks for them and writes down where
+//! they are. There is none where the directive is not used.
+#![forbid(unsafe_code)]
+
+use crate::activity::{Activity, Thread};
+use crate::cpython::{Attachment, Object, Result, ThreadState};
+use crate::failure;
+use crate::interpreter::Interpreter;
+use crate::lease::Lease;
+use crate::request::SharedLog;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use wsgi::Level;
+
+/// A request that may become slow, as its thread says it.
+#[derive(Clone)]
+pub(crate) struct Candidate {
+    pub(crate) since: Instant,
+    /// Method and target.
+    pub(crate) line: String,
+    pub(crate) script: String,
+    pub(crate) interpreter: Arc<Interpreter>,
+    /// Its thread's seat there.
+    pub(crate) seat: ThreadState,
+    pub(crate) lease: Arc<Lease>,
+    pub(crate) report: Report,
+}
+
+/// What the log has been told of a slow request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Report {
+    Nothing,
+    HasTaken,
+    Took,
+}
+
+impl Candidate {
+    /// The last word about a request that was reported, once.
+    pub(crate) fn farewell(&mut self) -> Option<String> {
+        if self.report != Report::HasTaken {
+            return None;
+        }
+        self.report = Report::Took;
+        let seconds = self.since.elapsed().as_secs_f64();
+        Some(format!("[script {}] slow request {} took {seconds:.3} s", self.script, self.line))
+    }
+}
+
+/// The thread that looks.
+pub(crate) struct SlowWatch {
+    thread: Mutex<Option<(Sender<()>, JoinHandle<()>)>>,
+}
+
+impl SlowWatch {
+    /// Begins to look for requests that take longer than `limit`.
+    pub(crate) fn start(limit: Duration, activity: &Arc<Activity>, log: &SharedLog) -> Self {
+        let (stop, stopped) = mpsc::channel();
+        let (activity, log) = (Arc::clone(activity), SharedLog::clone(log));
+        // Often enough for a report in good time, seldom enough to cost nothing.
+        let step = (limit / 4).clamp(Duration::from_millis(10), Duration::from_secs(1));
+        let look = move || {
+            while stopped.recv_timeout(step) == Err(RecvTimeoutError::Timeout) {
+                for thread in activity.threads() {
+                    look(&thread, limit, &log);
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("wsgi-slow".to_owned()).spawn(look);
+        Self { thread: Mutex::new(thread.ok().map(|thread| (stop, thread))) }
+    }
+
+    /// Looks no more. `wait`: nobody is being served, so it cannot be held up.
+    pub(crate) fn stop(&self, wait: bool) {
+        let taken = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some((stop, thread)) = taken {
+            drop(stop);
+            if wait {
+                // Its panic has been told.
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+fn look(thread: &Thread, limit: Duration, log: &SharedLog) {
+    let Some(slow) = thread.slow_candidate(limit) else { return };
+    let say = |line: &str| {
+        let line = format!("[script {}] {line}", slow.script);
+        // The request's own log, unless its thread is just using it.
+        let said = slow.lease.try_with(|request| request.log(Level::Warning, &line));
+        if said.is_none() {
+            log.log(Level::Warning, line.as_bytes());
+        }
+    };
+    // Said before anything that might have to wait for the application.
+    let seconds = slow.since.elapsed().as_secs_f64();
+    say(&format!("slow request {} has taken {seconds:.3} s in thread {}", slow.line, thread.id));
+    let Some(attachment) = slow.interpreter.attach() else { return };
+    let lines = stack(&slow, &attachment);
+    drop(attachment);
+    // Whoever has ended meanwhile was somewhere else.
+    if thread.serves(&slow) {
+        match lines {
+            Some(lines) => lines.iter().for_each(|line| say(line)),
+            None => say("it is not in Python code"),
+        }
+    }
+}
+
+/// Where a thread is in its application's code.
+fn stack(slow: &Candidate, attachment: &Attachment) -> Option<Vec<String>> {
+    let frame = slow.seat.frame(attachment)?;
+    let mut lines = Vec::new();
+    if let Err(raised) = walk(&frame, &mut lines) {
+        raised.clear();
+    }
+    (!lines.is_empty()).then_some(lines)
+}
+
+fn walk<'py>(frame: &Object<'py>, lines: &mut Vec<String>) -> Result<'py, ()> {
+    let py = frame.py();
+    let traceback = py.import(c"traceback")?;
+    // First all frames, then the files: reading those lets the other thread go on.
+    let frames = traceback.call_method(c"walk_stack", [frame])?;
+    let frames = py.import(c"builtins")?.call_method(c"list", [&frames])?;
+    frames.call_method(c"reverse", [])?;
+    let summary = traceback.attribute(c"StackSummary")?.call_method(c"extract", [&frames])?;
+    let entries = summary.call_method(c"format", [])?;
+    failure::each_line(&entries, &mut |line| lines.push(line.to_owned()))
+}
