@@ -1,0 +1,51 @@
+"""All samples of a run, and what went wrong. Pure; becomes results.json."""
+
+import json
+
+
+class Results:
+    def __init__(self, facts=None):
+        self.facts = facts or {}
+        # {case: {contender: [one dict of figures for each round, None where it failed]}}
+        self.samples = {}
+        # {case: {contender: text}}: invalid figures, and what there is no counterpart for.
+        self.faults = {}
+        self.absent = {}
+
+    def add(self, case, contender, sample):
+        self.samples.setdefault(case, {}).setdefault(contender, []).append(sample)
+
+    def fail(self, case, contender, text):
+        """The figures of this contender for this case are invalid, the ones it has included."""
+        self.faults.setdefault(case, {}).setdefault(contender, str(text))
+
+    def lack(self, case, contender, text):
+        """There is nothing to measure."""
+        self.absent.setdefault(case, {})[contender] = str(text)
+
+    def failed(self, case, contender):
+        return contender in self.faults.get(case, {})
+
+    def values(self, case, contender, figure):
+        """One value a round; empty when there are none or they are invalid."""
+        if self.failed(case, contender):
+            return []
+        samples = self.samples.get(case, {}).get(contender, [])
+        return [sample[figure] for sample in samples if sample and figure in sample]
+
+    def why_not(self, case, contender):
+        """Why there is no figure."""
+        for where in (self.faults, self.absent):
+            for key in (case, "*"):
+                if contender in where.get(key, {}):
+                    return where[key][contender]
+        return "not measured"
+
+    def to_json(self):
+        whole = {
+            "facts": self.facts,
+            "samples": self.samples,
+            "faults": self.faults,
+            "not available": self.absent,
+        }
+        return json.dumps(whole, indent=1, ensure_ascii=False) + "\n"
