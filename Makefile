@@ -15,7 +15,7 @@ MODULE := target/release/mod_wsgi_rs.so
 PYTEST := $(VENV)/bin/python -m pytest -n 2
 DESTDIR ?=
 
-.PHONY: help setup build run test unit pytest oracle check sanitize bench install uninstall clean
+.PHONY: help setup build run test unit pytest oracle check sanitize bench profile install uninstall clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -73,6 +73,10 @@ $(VENV)-bench/.ready: bench/requirements.txt
 bench: build $(VENV)-bench/.ready ## compare with the alternatives on this machine (QUICK=1: the main figures)
 	@scripts/setup bench
 	@$(VENV)-bench/bin/python -m bench
+
+profile: build $(VENV)-bench/.ready ## instructions a request, which the load of the machine hardly moves (FUNCTIONS=1, CONTENDERS=ours-daemon)
+	@scripts/setup bench
+	@$(VENV)-bench/bin/python -m bench.profile
 
 install: ## install the module where apxs says (DESTDIR honoured)
 	@scripts/install "$(DESTDIR)"

@@ -118,6 +118,17 @@ class Server:
         finally:
             connection.close()
 
+    def ask_again(self, path, count):
+        """So many requests, one after the other on one connection."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        with contextlib.closing(connection):
+            for _ in range(count):
+                connection.request("GET", path)
+                answer = connection.getresponse()
+                answer.read()
+                if answer.status != 200:
+                    raise Broken(f"status {answer.status} for {path}")
+
     def printed(self, size=300):
         """The end of what the programs printed or logged."""
         text = ""
