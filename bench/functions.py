@@ -25,7 +25,8 @@ def lines(server, part, pids, path):
     whole = total * PERIOD / REQUESTS
     yield f"{part}: {tables.number(whole, 0)} instructions a request, one connection"
     for where, count in sorted(samples.items(), key=lambda item: -item[1])[:SHOWN]:
-        yield f"  {tables.number(whole * count / total, 0):>8} {100 * count / total:5.1f} %  {where}"
+        share = count / total
+        yield f"  {tables.number(whole * share, 0):>8} {100 * share:5.1f} %  {where}"
 
 
 def _record(server, pids, path, file):

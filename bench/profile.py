@@ -1,4 +1,4 @@
-"""`make profile`: processor instructions a request, a figure that hardly moves with the machine's load.
+"""`make profile`: instructions a request, which the load of the machine hardly moves.
 
 `perf stat` counts user and kernel instructions of Apache and of the daemon apart, at one connection
 and at sixteen. FUNCTIONS=1 lists the functions that they are spent in.

@@ -36,9 +36,8 @@ class Results:
     def why_not(self, case, contender):
         """Why there is no figure."""
         for where in (self.faults, self.absent):
-            for key in (case, "*"):
-                if contender in where.get(key, {}):
-                    return where[key][contender]
+            if contender in where.get(case, {}):
+                return where[case][contender]
         return "not measured"
 
     def to_json(self):

@@ -21,6 +21,7 @@ class Running:
         self.contenders, self.shape = contenders, shape
         self.results, self.progress = results, progress
         self.servers = {}
+        self.lost = {}
         self._stack = contextlib.ExitStack()
 
     def __enter__(self):
@@ -43,7 +44,7 @@ class Running:
         self._stack.close()
 
     def _lost(self, contender, error):
-        self.results.fail("*", contender.name, error)
+        self.lost[contender.name] = error
         self.progress.note(f"  {contender.title} does not start: {error}")
 
     def measure(self, case, sample):
@@ -56,7 +57,10 @@ class Running:
             elif case.path in contender.lacks:
                 self.results.lack(case.name, contender.name, contender.lacks[case.path])
                 self.progress.step(case.title, contender.title, case.rounds)
-            elif contender.name in self.servers and self._try(case, contender, sample.prepare):
+            elif contender.name in self.lost:
+                self.results.fail(case.name, contender.name, self.lost[contender.name])
+                self.progress.step(case.title, contender.title, case.rounds)
+            elif self._try(case, contender, sample.prepare):
                 able.append(contender)
             else:
                 self.progress.step(case.title, contender.title, case.rounds)

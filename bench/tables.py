@@ -10,7 +10,7 @@ FIGURES = {
     cases.MEMORY: ("idle_mb", "loaded_mb"),
     **dict.fromkeys(cases.DJANGO_MEMORY.values(), ("idle_mb", "loaded_mb")),
     **dict.fromkeys(
-        cases.GROUPS.values(), ("first_ms", "idle_mb", "slowest_first_ms", "p50_ms", "cpu_us")
+        cases.GROUPS.values(), ("all_ms", "idle_mb", "slowest_first_ms", "p50_ms", "cpu_us")
     ),
 }
 # What a case's ratios are made of, and whose figure is 1.
@@ -20,7 +20,8 @@ RATIO = {
 }
 # Without a counterpart in the null handler.
 RATIO |= dict.fromkeys(("django", "sleep", "spin"), ("cpu_us", "mod_wsgi-daemon"))
-RATIO |= dict.fromkeys((cases.START, *cases.GROUPS.values()), ("first_ms", "mod_wsgi-daemon"))
+RATIO[cases.START] = ("first_ms", "mod_wsgi-daemon")
+RATIO |= dict.fromkeys(cases.GROUPS.values(), ("idle_mb", "mod_wsgi-daemon"))
 RATIO |= dict.fromkeys(
     (cases.MEMORY, cases.DJANGO_MEMORY[False], cases.DJANGO_MEMORY[True]),
     ("loaded_mb", "mod_wsgi-daemon"),
@@ -43,7 +44,7 @@ def columns(rows, right=1):
 
 
 def of_case(results, case, contenders):
-    """A table of one case: a line for each contender, medians and for the first figure the spread."""
+    """A table of one case: a line for each contender, medians, the spread of the first figure."""
     figures = FIGURES[case]
     units = [cases.UNITS[figure] for figure in figures]
     rows = [[cases.TITLES[case], *(unit for unit, _, _ in units), "spread of the first"]]

@@ -125,7 +125,7 @@ MEMORY = [
     ),
 ]
 GROUPS = [
-    Growth("first_ms", "start-up"),
+    Growth("all_ms", "start-up"),
     Growth("idle_mb", "idle memory"),
     Target(
         cases.GROUPS[200],

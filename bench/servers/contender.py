@@ -1,5 +1,7 @@
 """What every contender has: a name, and a way to describe its programs for a shape."""
 
+from typing import ClassVar
+
 from bench.servers.server import Server, free_port
 from bench.servers.site import Shape, Unavailable
 
@@ -10,7 +12,7 @@ class Contender:
     name = ""
     title = ""
     # Paths of the application that it has no counterpart for, and why.
-    lacks = {}
+    lacks: ClassVar[dict] = {}
 
     def __init__(self, site):
         self.site = site

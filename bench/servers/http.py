@@ -59,7 +59,7 @@ class Granian(BehindProxy):
     def backend(self, socket, shape):
         self.installed("granian")
         if shape.preload:
-            raise Unavailable("has no preload")
+            raise Unavailable("not available, has no preload")
         return (
             *("-m", "granian", "--interface", "wsgi", "--uds", str(socket), "--no-log"),
             *("--workers", str(shape.processes), "--blocking-threads", str(shape.threads)),

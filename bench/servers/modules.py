@@ -16,8 +16,7 @@ GROUP = """\
 WSGIDaemonProcess g{number} processes=1 threads=2 python-path={path}
 WSGIScriptAlias /g{number} {script} process-group=g{number} application-group=%{{GLOBAL}}
 """
-# A module listens to preload=On when it does not say that it has no effect.
-NO_PRELOAD = "has no preload"
+NO_PRELOAD = "not available, has no preload"
 
 
 class Module(Contender):
@@ -70,10 +69,11 @@ class Module(Contender):
         """Whether configtest takes preload=On without a word."""
         command = [*program.argv[:-1], "-t"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-        said = [line for line in (done.stdout + done.stderr).splitlines() if "preload" in line]
-        if done.returncode or said:
-            text = said[0] if said else done.stderr.strip()[-200:]
-            raise Unavailable(f"{NO_PRELOAD}: {text.rpartition('] ')[2]}")
+        printed = (done.stdout + done.stderr).strip().splitlines()
+        # What is accepted and not done is as good as refused.
+        said = printed if done.returncode else [line for line in printed if "preload" in line]
+        if said:
+            raise Unavailable(f"{NO_PRELOAD}: {said[-1].rpartition('] ')[2]}")
 
 
 class Theirs(Module):

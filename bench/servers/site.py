@@ -1,4 +1,4 @@
-"""What all contenders stand on: Apache and the applications, where an unprivileged user can read."""
+"""What all contenders stand on: Apache, and the applications where its user can read them."""
 
 import os
 import shutil
@@ -26,7 +26,7 @@ class Unavailable(Exception):
 
 @dataclass(frozen=True)
 class Shape:
-    """How a server is laid out. Daemons have `processes` of `threads`, Apache `children` of its own.
+    """How a server is laid out: Apache has `children`, daemons have `processes` of `threads`.
 
     Each Apache child has some threads more than there are connections. With all threads of a child
     busy it closes connections that are kept alive, and connects would be measured instead.
