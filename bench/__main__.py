@@ -83,7 +83,7 @@ def measure(plan, alone_names, rounds, contenders, results):
 
 def show(results, contenders, wanted):
     for case in tables.FIGURES:
-        if case in results.samples or case in results.faults:
+        if any(case in known for known in (results.samples, results.faults, results.absent)):
             print(*tables.of_case(results, case, contenders), sep="\n")
     print(*tables.of_ratios(results, contenders), sep="\n")
     print(*(f"{what}: {text}" for what, text in results.facts.items()), "", sep="\n")

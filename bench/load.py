@@ -54,9 +54,14 @@ def run(url, connections, seconds, request="", may_close=False):
             timeout=seconds + 30,
             check=False,
         )
-    line = next((s for s in done.stdout.splitlines() if s.startswith("RESULT ")), None)
+    return read(done.stdout + done.stderr, may_close)
+
+
+def read(printed, may_close=False):
+    """The figures in what wrk printed; raises LoadFailed when it counted errors."""
+    line = next((line for line in printed.splitlines() if line.startswith("RESULT ")), None)
     if line is None:
-        raise LoadFailed(f"wrk: {(done.stderr or done.stdout).strip()[-200:]}")
+        raise LoadFailed(f"wrk: {printed.strip()[-200:]}")
     result = json.loads(line.removeprefix("RESULT "))
     failed = {what: count for what, count in result.pop("failed").items() if count}
     result["closed"] = failed.pop("read", 0) if may_close else 0

@@ -15,7 +15,8 @@ def _said(*command):
         done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     except OSError:
         return ""
-    return (done.stdout + done.stderr).strip()
+    # Some print their version as an error; git prints errors only.
+    return (done.stdout or done.stderr).strip() if "fatal:" not in done.stderr else ""
 
 
 def _line(path, key):
@@ -45,12 +46,13 @@ def facts(site):
     )
     manifest = (REPO / "Cargo.toml").read_text()
     commit = _said("git", "-C", str(REPO), "rev-parse", "--short", "HEAD")
+    version = re.search(r'version = "([\d.]+)"', manifest).group(1)
     return {
         "date": time.strftime("%Y-%m-%d"),
         "processor": f"{_line('/proc/cpuinfo', 'model name')}, {os.cpu_count()} cores",
         "memory": f"{int(_line('/proc/meminfo', 'MemTotal').split()[0]) >> 20} GB",
         "system": f"{release.get('PRETTY_NAME', '?').strip(chr(34))}, Linux {platform.release()}",
-        "mod_wsgi_rs": f"{re.search(r'version = .([0-9.]+)', manifest).group(1)} ({commit})",
+        "mod_wsgi_rs": f"{version} ({commit})" if commit else version,
         "Apache": f"{site.env.version}, event MPM",
         "Python": _version(_said(str(site.python), "--version")),
         "nginx": _version(_said("nginx", "-v")),

@@ -57,12 +57,14 @@ class Uwsgi(Contender):
     def backend(self, room, shape):
         """(the program uwsgi, its socket)."""
         self.needs_one_application(shape)
-        uwsgi = self.site.packages.parents[2] / "bin/uwsgi"
-        uwsgi = uwsgi if uwsgi.exists() else VENV / "bin/uwsgi"
+        uwsgi = VENV / "bin/uwsgi"
         if not uwsgi.exists():
             raise Unavailable("uwsgi is not installed in .venv-bench")
         if not self.site.env.readable_by_children(uwsgi):
-            uwsgi = shutil.copy(uwsgi, self.site.base / "uwsgi")
+            copy = self.site.base / "uwsgi"
+            if not copy.exists():
+                shutil.copy(uwsgi, copy)
+            uwsgi = copy
         socket = room / "uwsgi.sock"
         argv = [
             *(str(uwsgi), "--master", "--die-on-term", "--disable-logging", "--enable-threads"),
