@@ -85,14 +85,15 @@ def show(results, contenders, wanted):
     for case in tables.FIGURES:
         if any(case in known for known in (results.samples, results.faults, results.absent)):
             print(*tables.of_case(results, case, contenders), sep="\n")
-    print(*tables.of_ratios(results, contenders), sep="\n")
+    print("Ratios", *tables.columns(tables.ratios(results, contenders)), "", sep="\n")
     print(*(f"{what}: {text}" for what, text in results.facts.items()), "", sep="\n")
     print(*tables.of_targets(results, wanted), sep="\n")
 
 
 def main():
     # Whoever ends us, the servers are stopped on the way out.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit("stopped"))
     given = arguments()
     partial = given.cases or given.contenders
     site = Site()
@@ -107,8 +108,6 @@ def main():
             names = [name for name in alone.NAMES if name in given.cases.split(",")]
         results = Results(machine.facts(site))
         measure(plan, names, given.rounds or ALONE_ROUNDS, contenders, results)
-    except KeyboardInterrupt:
-        sys.exit("stopped")
     finally:
         site.remove()
     if not partial and not given.quick:

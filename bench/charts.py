@@ -2,7 +2,7 @@
 
 from html import escape
 
-WIDTH, LABELS, VALUES = 720, 250, 90
+WIDTH, LABELS, VALUES = 760, 290, 90
 BAR, GAP, HEAD, PANEL_HEAD = 16, 6, 34, 26
 OURS, OTHERS, FLOOR = "#2f6f4f", "#9db4c8", "#cfcfcf"
 STYLE = (

@@ -91,24 +91,15 @@ def _targets(results):
         else:
             span = f"{ratio.low:.2f}–{ratio.high:.2f}"
             verdict = "met" if met else "**not met**"
-            yield _row([target.text, target.limit, f"{ratio.median:.2f}", span, verdict])
+            measured = targets.shown(ratio.median, target.bound)
+            yield _row([target.text, target.limit, measured, span, verdict])
 
 
 def _ratios(results, contenders):
-    present = [case for case in tables.RATIO if case in results.samples]
-    names = [each.name for each in contenders]
-    yield _row(["", *names])
-    yield "|---" * (len(names) + 1) + "|"
-    for case in present:
-        figure, reference = tables.RATIO[case]
-        unit = cases.UNITS[figure][0]
-        cells = [f"{cases.TITLES[case]}: {unit} ÷ {reference}'s"]
-        for name in names:
-            ratio = stats.ratio(
-                results.values(case, name, figure), results.values(case, reference, figure)
-            )
-            cells.append(f"{ratio.median:.2f}" if ratio else "")
-        yield _row(cells)
+    head, *rows = tables.ratios(results, contenders)
+    yield _row(head)
+    yield "|---" * len(head) + "|"
+    yield from map(_row, rows)
 
 
 def _faults(results, contenders):

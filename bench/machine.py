@@ -61,5 +61,6 @@ def facts(site):
         "gunicorn": packages.get("gunicorn", "missing"),
         "granian": packages.get("granian", "missing"),
         "Django": packages.get("django", "missing"),
+        "load average at the start": f"{os.getloadavg()[0]:.1f}",
         "wrk": _version(_said("wrk", "-v")),
     }

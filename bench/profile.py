@@ -130,7 +130,8 @@ def main():
     given = parser.parse_args()
     if not shutil.which("perf"):
         sys.exit("perf is missing: install linux-perf (Debian) or perf (Fedora)")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit("stopped"))
     site = Site()
     try:
         names = given.contenders.split(",")
@@ -141,8 +142,6 @@ def main():
             for contender in contenders:
                 print(f"\n{contender.title}")
                 by_function(contender, given.path)
-    except KeyboardInterrupt:
-        sys.exit("stopped")
     finally:
         site.remove()
 

@@ -41,10 +41,35 @@ class Results:
         return "not measured"
 
     def to_json(self):
+        """{"samples": {case: {contender: {figure: [a value each round]}}}}, a line a contender."""
+        samples = {
+            case: {contender: _by_figure(rounds) for contender, rounds in contenders.items()}
+            for case, contenders in self.samples.items()
+        }
         whole = {
             "facts": self.facts,
-            "samples": self.samples,
+            "samples": samples,
             "faults": self.faults,
             "not available": self.absent,
         }
-        return json.dumps(whole, indent=1, ensure_ascii=False) + "\n"
+        return _lines(whole, 3) + "\n"
+
+
+def _by_figure(rounds):
+    names = dict.fromkeys(name for sample in rounds if sample for name in sample)
+    return {
+        name: [float(f"{sample[name]:.4g}") if sample else None for sample in rounds]
+        for name in names
+    }
+
+
+def _lines(value, depth, indent=""):
+    """JSON with a line for each entry down to `depth`."""
+    if not depth or not isinstance(value, dict) or not value:
+        return json.dumps(value, ensure_ascii=False)
+    inner = indent + " "
+    entries = (
+        f"{inner}{json.dumps(key)}: {_lines(entry, depth - 1, inner)}"
+        for key, entry in value.items()
+    )
+    return "{\n" + ",\n".join(entries) + f"\n{indent}}}"

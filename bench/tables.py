@@ -1,6 +1,6 @@
 """Results as text for a terminal. Pure."""
 
-from bench import cases, stats
+from bench import cases, stats, targets
 
 LOAD_FIGURES = ("rps", "cpu_us", "p50_ms", "p99_ms", "p999_ms")
 FIGURES = {
@@ -67,38 +67,39 @@ def of_case(results, case, contenders):
     return [*columns(rows), *notes, ""]
 
 
-def of_ratios(results, contenders):
-    """One table: a line for each contender, a column for each case."""
-    present = [case for case in RATIO if case in results.samples]
-    rows = [["", *present]]
-    for contender in contenders:
-        row = [contender.title]
-        for case in present:
-            figure, reference = RATIO[case]
+def ratios(results, contenders):
+    """One table: a row for each case, a column for each contender; empty where there is none."""
+    rows = [["", *(contender.name for contender in contenders)]]
+    for case, (figure, reference) in RATIO.items():
+        if case not in results.samples:
+            continue
+        row = [f"{cases.TITLES[case]}: {cases.UNITS[figure][0]} ÷ {reference}'s"]
+        for contender in contenders:
             ratio = stats.ratio(
                 results.values(case, contender.name, figure),
                 results.values(case, reference, figure),
             )
-            row.append(f"{ratio.median:.2f}" if ratio else "-")
+            row.append(f"{ratio.median:.2f}" if ratio else "")
         rows.append(row)
-    said = {}
-    for case in present:
-        figure, reference = RATIO[case]
-        said.setdefault(f"{cases.UNITS[figure][0]} ÷ {reference}'s", []).append(case)
-    notes = [f"  {what}: {', '.join(names)}" for what, names in said.items()]
-    return ["Ratios", *columns(rows), *notes, ""]
+    return rows
 
 
-def of_targets(results, targets):
+def of_targets(results, wanted):
     """The table of targets, met or not."""
     rows = [["Target", "limit", "measured", "spread", "verdict"]]
-    for target in targets:
+    for target in wanted:
         met, ratio = target.verdict(results)
         if met is None:
             rows.append([target.text, target.limit, "-", "-", f"unknown ({ratio})"])
             continue
         span = f"{ratio.low:.2f}–{ratio.high:.2f}"
         rows.append(
-            [target.text, target.limit, f"{ratio.median:.2f}", span, "met" if met else "NOT met"]
+            [
+                target.text,
+                target.limit,
+                targets.shown(ratio.median, target.bound),
+                span,
+                "met" if met else "NOT met",
+            ]
         )
     return columns(rows, right=99)

@@ -90,6 +90,15 @@ class Growth:
         return ratio.median <= self.bound, ratio
 
 
+def shown(value, bound):
+    """A ratio with as many decimals as it takes to see on which side of the bound it is."""
+    for decimals in (2, 3, 4):
+        text = f"{value:.{decimals}f}"
+        if (float(text) > bound, float(text) < bound) == (value > bound, value < bound):
+            break
+    return text
+
+
 def _mode(contender):
     return {OURS_E: "embedded ", OURS_D: "daemon "}.get(contender, "")
 

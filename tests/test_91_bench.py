@@ -1,5 +1,6 @@
 """The pure part of `make bench`: from samples to verdicts, tables, charts and the page."""
 
+import json
 import re
 import sys
 from xml.etree import ElementTree
@@ -142,3 +143,17 @@ def test_wrk_that_counts_errors_fails_the_load():
             load.read(printed % failed)
     with pytest.raises(load.LoadFailed, match="unable to connect"):
         load.read("unable to connect")
+
+
+@pytest.mark.parametrize(
+    ("value", "bound", "text"),
+    [(1.5, 1.3, "1.50"), (1.296, 1.3, "1.296"), (1.3, 1.3, "1.30"), (0.50004, 0.5, "0.5000")],
+)
+def test_a_ratio_is_shown_with_the_decimals_that_its_verdict_needs(value, bound, text):
+    assert targets.shown(value, bound) == text
+
+
+def test_the_samples_survive_in_json():
+    made = results(ours_daemon=[57.81234, None, 60], null=[1, 2, 3])
+    read = json.loads(made.to_json())
+    assert read["samples"]["hello-16"]["ours-daemon"] == {"cpu_us": [57.81, None, 60.0]}

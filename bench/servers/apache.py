@@ -26,6 +26,7 @@ MaxConnectionsPerChild 0
 DocumentRoot "{htdocs}"
 <Directory />
     Require all granted
+    AllowOverride None
 </Directory>
 """
 
