@@ -4,6 +4,7 @@
 #                       Apache's unprivileged user has to be able to read it)
 #   T=reload            run the tests whose names contain this
 #   MPM=event,worker    the MPMs to test under
+#   QUICK=1             make bench: four minutes, and no document is written
 
 PYTHON ?= $(shell test -x /usr/bin/python3 && echo /usr/bin/python3 || command -v python3)
 export PYO3_PYTHON := $(shell command -v $(PYTHON) 2>/dev/null)
@@ -14,7 +15,7 @@ MODULE := target/release/mod_wsgi_rs.so
 PYTEST := $(VENV)/bin/python -m pytest -n 2
 DESTDIR ?=
 
-.PHONY: help setup build run test unit pytest oracle check sanitize soak install uninstall clean
+.PHONY: help setup build run test unit pytest oracle check sanitize soak bench profile install uninstall clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -57,14 +58,28 @@ check: setup $(VENV)/.ready ## formatting, lints, licences
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo clippy --no-default-features --locked -- -D warnings
 	scripts/deny
-	$(VENV)/bin/ruff check tests
-	$(VENV)/bin/ruff format --check tests
+	$(VENV)/bin/ruff check tests bench
+	$(VENV)/bin/ruff format --check tests bench
 
 sanitize: build $(VENV)/.ready ## a few hundred requests under valgrind
 	$(VENV)/bin/python tests/under_valgrind.py
 
 soak: build $(VENV)/.ready ## restarts, faults and memory for longer
 	$(VENV)/bin/python -m pytest tests/soak.py $(if $(T),-k '$(T)')
+
+$(VENV)-bench/.ready: bench/requirements.txt
+	/usr/bin/env $(PYTHON) -m venv $(VENV)-bench
+	$(VENV)-bench/bin/pip install --quiet --disable-pip-version-check wheel
+	$(VENV)-bench/bin/pip install --quiet --disable-pip-version-check -r bench/requirements.txt
+	@touch $@
+
+bench: build $(VENV)-bench/.ready ## compare with the alternatives on this machine (QUICK=1: the main figures)
+	@scripts/setup bench
+	@$(VENV)-bench/bin/python -m bench
+
+profile: build $(VENV)-bench/.ready ## instructions a request, which the load of the machine hardly moves (FUNCTIONS=1, CONTENDERS=ours-daemon)
+	@scripts/setup bench
+	@$(VENV)-bench/bin/python -m bench.profile
 
 install: ## install the module where apxs says (DESTDIR honoured)
 	@scripts/install "$(DESTDIR)"
@@ -74,4 +89,4 @@ uninstall: ## remove what install put there
 
 clean: ## remove what was built
 	cargo clean
-	rm -rf $(VENV) $(VENV)-oracle .httpd
+	rm -rf $(VENV) $(VENV)-oracle $(VENV)-bench .httpd

@@ -1,0 +1,119 @@
+"""`make bench`: measure, print, write docs/performance.md. QUICK=1: hello, 64 MB, the ratios."""
+
+import argparse
+import dataclasses
+import os
+import signal
+import sys
+
+from bench import alone, cases, document, machine, tables, targets
+from bench.progress import Progress
+from bench.results import Results
+from bench.rounds import LoadSample, Running, TransferSample
+from bench.servers import CONTENDERS
+from bench.servers.contender import Shape
+from bench.servers.site import Site
+
+QUICK_CASES = ("hello-1", "hello-16", "hello-64", "stream", "file", "upload")
+
+
+QUICK_TARGETS = [*targets.HELLO, *targets.TRANSFER]
+ALONE_ROUNDS = 3
+# Servers are laid out for so many connections at most.
+# CROWDED gives 2 x 16 threads.
+CROWDED = 12
+LAYOUTS = (16, CROWDED, 64, 256)
+
+
+def layout(case):
+    if getattr(case, "crowded", False):
+        return CROWDED
+    return next(size for size in (16, 64, 256) if size >= case.connections)
+
+
+def arguments():
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", default=bool(os.environ.get("QUICK")))
+    parser.add_argument("--cases", help="only these, commas between them; nothing is written")
+    parser.add_argument("--contenders", help="only these; nothing is written")
+    parser.add_argument("--rounds", type=int, help="another number of rounds")
+    return parser.parse_args()
+
+
+def chosen(given):
+    """The cases of this run."""
+    every = {case.name: case for case in [*cases.LOADS, *cases.TRANSFERS]}
+    names = given.cases.split(",") if given.cases else QUICK_CASES if given.quick else list(every)
+    found = [every[name] for name in names if name in every]
+    if given.rounds or given.quick:
+        found = [dataclasses.replace(case, rounds=given.rounds or 3) for case in found]
+    if given.quick:
+        # All contenders say hello; the rest is for the targets.
+        found = [
+            case if case.name == "hello-16" else dataclasses.replace(case, only=asked(case.name))
+            for case in found
+        ]
+    return found
+
+
+def asked(case):
+    """The contenders that a target asks for in a case, and the floor to compare with."""
+    about = [t for t in QUICK_TARGETS if t.case == case]
+    names = {name for target in about for name in (target.contender, target.reference)}
+    return frozenset(names | {"null", targets.OURS_E, targets.OURS_D})
+
+
+def measure(plan, alone_names, rounds, contenders, results):
+    steps = sum(case.rounds for case in plan) + len(alone_names) * rounds
+    progress = Progress(len(contenders) * steps)
+    try:
+        for connections in LAYOUTS:
+            here = [case for case in plan if layout(case) == connections]
+            if not here:
+                continue
+            shape = Shape(connections=connections)
+            with Running(contenders, shape, results, progress) as running:
+                for case in here:
+                    sample = LoadSample if isinstance(case, cases.Load) else TransferSample
+                    running.measure(case, sample)
+        alone.measure(contenders, alone_names, rounds, results, progress)
+    finally:
+        progress.end()
+
+
+def show(results, contenders, wanted):
+    for case in tables.FIGURES:
+        if any(case in known for known in (results.samples, results.faults, results.absent)):
+            print(*tables.of_case(results, case, contenders), sep="\n")
+    print("Ratios", *tables.columns(tables.ratios(results, contenders)), "", sep="\n")
+    print(*(f"{what}: {text}" for what, text in results.facts.items()), "", sep="\n")
+    print(*tables.of_targets(results, wanted), sep="\n")
+
+
+def main():
+    # Whoever ends us, the servers are stopped on the way out.
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit("stopped"))
+    given = arguments()
+    partial = given.cases or given.contenders
+    site = Site()
+    try:
+        contenders = [kind(site) for kind in CONTENDERS]
+        if given.contenders:
+            names = given.contenders.split(",")
+            contenders = [each for each in contenders if each.name in names]
+        plan = chosen(given)
+        names = [] if given.quick else alone.NAMES
+        if given.cases:
+            names = [name for name in alone.NAMES if name in given.cases.split(",")]
+        results = Results(machine.facts(site))
+        measure(plan, names, given.rounds or ALONE_ROUNDS, contenders, results)
+    finally:
+        site.remove()
+    if not partial and not given.quick:
+        document.write(results, contenders)
+    show(results, contenders, QUICK_TARGETS if given.quick else targets.ALL)
+
+
+if __name__ == "__main__":
+    main()

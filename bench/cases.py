@@ -1,0 +1,94 @@
+"""What is measured. Pure: names, paths and sizes."""
+
+from dataclasses import dataclass
+
+from bench import load
+
+
+@dataclass(frozen=True)
+class Load:
+    """Many requests at once, from wrk: req/s, CPU µs a request, p50, p99, p99.9."""
+
+    name: str
+    title: str
+    path: str = "/hello"
+    connections: int = 16
+    request: str = ""
+    method: str = "GET"
+    rounds: int = 3
+    seconds: int = 1
+    # More connections than Apache has threads: it then closes some that are kept alive.
+    crowded: bool = False
+    # Names of the contenders; all when empty.
+    only: frozenset = frozenset()
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """64 MB on one connection: MB/s and CPU ms."""
+
+    name: str
+    title: str
+    path: str
+    upload: bool = False
+    connections: int = 16
+    rounds: int = 5
+    repeats: int = 3
+    only: frozenset = frozenset()
+
+
+HELLO_1 = Load("hello-1", "hello, 1 connection", connections=1, rounds=5)
+HELLO_16 = Load("hello-16", "hello, 16 connections", rounds=5, seconds=2)
+HELLO_64 = Load(
+    *("hello-64", "hello, 64 connections for 32 threads"),
+    **{"connections": 64, "rounds": 5, "seconds": 2, "crowded": True},
+)
+
+LOADS = [
+    HELLO_1,
+    HELLO_16,
+    HELLO_64,
+    Load("hello-64-wide", "hello, 64 connections", connections=64, seconds=2),
+    Load("hello-256", "hello, 256 connections", connections=256, seconds=2),
+    Load("page", "8 KB page", "/page"),
+    Load("headers", "30 request headers", request=load.HEADERS),
+    Load("post", "1 KB POST", "/post", request=load.POST, method="POST"),
+    Load("django", "Django page with template", "/django", seconds=2),
+    Load("sleep", "5 ms sleep", "/sleep"),
+    Load("spin", "2 ms of CPU", "/spin", seconds=2),
+]
+TRANSFERS = [
+    Transfer("stream", "64 MB stream", "/stream"),
+    Transfer("file", "64 MB file_wrapper", "/large"),
+    Transfer("upload", "64 MB upload", "/upload", upload=True),
+]
+# Others are measured by bench/alone.py; the names are for tables and targets.
+START = "start"
+MEMORY = "memory"
+DJANGO_MEMORY = {False: "memory-django", True: "memory-django-preload"}
+GROUPS = {1: "groups-1", 50: "groups-50", 200: "groups-200"}
+
+TITLES = {
+    **{case.name: case.title for case in [*LOADS, *TRANSFERS]},
+    START: "start to first answer",
+    MEMORY: "memory, 2 processes x 15 threads",
+    DJANGO_MEMORY[False]: "memory, Django, 4 processes, preload off",
+    DJANGO_MEMORY[True]: "memory, Django, 4 processes, preload on",
+    **{name: f"{count} process group{'s' * (count > 1)}" for count, name in GROUPS.items()},
+}
+# A figure's unit, the decimals to show, and whether less is better.
+UNITS = {
+    "rps": ("req/s", 0, False),
+    "cpu_us": ("CPU µs/req", 1, True),
+    "p50_ms": ("p50 ms", 2, True),
+    "p99_ms": ("p99 ms", 2, True),
+    "p999_ms": ("p99.9 ms", 2, True),
+    "mb_s": ("MB/s", 0, False),
+    "cpu_ms": ("CPU ms", 0, True),
+    "first_ms": ("ms to first answer", 0, True),
+    "idle_mb": ("PSS MB idle", 1, True),
+    "loaded_mb": ("PSS MB after load", 1, True),
+    "closed": ("closed per 1000", 1, True),
+    "all_ms": ("ms to all groups' answers", 0, True),
+    "slowest_first_ms": ("slowest first request ms", 1, True),
+}

@@ -1,0 +1,133 @@
+"""Samples in turn: A B C … A B C …, so that what disturbs the machine disturbs all alike.
+
+The servers of all contenders are up and idle while one is measured. That costs next to nothing and
+lets the samples of one round follow each other within seconds.
+"""
+
+import contextlib
+
+from bench import load, transfer
+from bench.servers import Unavailable
+from bench.servers.server import Broken
+from bench.transfer import TransferFailed
+
+FAULTS = (Broken, load.LoadFailed, TransferFailed, OSError)
+
+
+class Running:
+    """The servers of some contenders in one shape, all up."""
+
+    def __init__(self, contenders, shape, results, progress):
+        self.contenders, self.shape = contenders, shape
+        self.results, self.progress = results, progress
+        self.servers = {}
+        self.lost = {}
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self):
+        with self._stack:
+            for contender in self.contenders:
+                self.progress.step("starting", contender.title, 0)
+                try:
+                    server = contender.server(self.shape)
+                    server.start()
+                except (Unavailable, *FAULTS) as error:
+                    self._lost(contender, error)
+                    continue
+                self._stack.callback(server.stop)
+                self.servers[contender.name] = server
+            self._stack = self._stack.pop_all()
+        return self
+
+    def __exit__(self, *error):
+        self.progress.step("stopping", f"{len(self.servers)} servers", 0)
+        self._stack.close()
+
+    def _lost(self, contender, error):
+        self.lost[contender.name] = error
+        self.progress.note(f"  {contender.title} does not start: {error}")
+
+    def measure(self, case, sample):
+        """`case.rounds` samples of each contender that has a counterpart for the case."""
+        able = []
+        for contender in self.contenders:
+            if case.only and contender.name not in case.only:
+                self.results.lack(case.name, contender.name, "not measured in this run")
+                self.progress.step(case.title, contender.title, case.rounds)
+            elif case.path in contender.lacks:
+                self.results.lack(case.name, contender.name, contender.lacks[case.path])
+                self.progress.step(case.title, contender.title, case.rounds)
+            elif contender.name in self.lost:
+                self.results.fail(case.name, contender.name, self.lost[contender.name])
+                self.progress.step(case.title, contender.title, case.rounds)
+            elif self._try(case, contender, sample.prepare):
+                able.append(contender)
+            else:
+                self.progress.step(case.title, contender.title, case.rounds)
+        for number in range(case.rounds):
+            for contender in able:
+                taken = None
+                if not self.results.failed(case.name, contender.name):
+                    taken = self._try(case, contender, sample.take)
+                self.results.add(case.name, contender.name, taken)
+                text = f"round {number + 1} of {case.rounds}, {contender.title}"
+                self.progress.step(case.title, text)
+
+    def _try(self, case, contender, function):
+        try:
+            return function(case, self.servers[contender.name])
+        except FAULTS as error:
+            self.results.fail(case.name, contender.name, error)
+            self.progress.note(f"  {case.title}: {contender.title}: {error}")
+            return None
+
+
+class LoadSample:
+    """One run of wrk."""
+
+    @staticmethod
+    def prepare(case, server):
+        """The answer is right, and every thread has had work before anything counts."""
+        body = b"x" * 1024 if case.method == "POST" else None
+        content = server.check(case.path, case.method, body)
+        load.run(server.url(case.path), case.connections, 1, case.request, case.crowded)
+        return len(content)
+
+    @staticmethod
+    def take(case, server):
+        before = server.cpu_seconds()
+        counted = load.run(
+            server.url(case.path), case.connections, case.seconds, case.request, case.crowded
+        )
+        spent = server.cpu_seconds() - before
+        return {
+            "rps": counted["requests"] / counted["seconds"],
+            "cpu_us": spent / counted["requests"] * 1e6,
+            "p50_ms": counted["p50"] / 1000,
+            "p99_ms": counted["p99"] / 1000,
+            "p999_ms": counted["p999"] / 1000,
+            "closed": counted["closed"] / counted["requests"] * 1000,
+        }
+
+
+class TransferSample:
+    """Some transfers of 64 MB, one after the other."""
+
+    @staticmethod
+    def _once(case, server):
+        move = transfer.upload if case.upload else transfer.download
+        return move(server.port, case.path)
+
+    @classmethod
+    def prepare(cls, case, server):
+        return cls._once(case, server)
+
+    @classmethod
+    def take(cls, case, server):
+        before = server.cpu_seconds()
+        seconds = sum(cls._once(case, server) for _ in range(case.repeats))
+        spent = server.cpu_seconds() - before
+        return {
+            "mb_s": case.repeats * (transfer.SIZE / 1e6) / seconds,
+            "cpu_ms": spent / case.repeats * 1000,
+        }

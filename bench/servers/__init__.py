@@ -1,0 +1,22 @@
+"""The contenders, in the order in which they are measured and shown."""
+
+from bench.servers.contender import Unavailable
+from bench.servers.floor import Null, Static
+from bench.servers.http import Granian, Gunicorn
+from bench.servers.modules import OursDaemon, OursEmbedded, TheirsDaemon, TheirsEmbedded
+from bench.servers.uwsgi import ApacheUwsgi, NginxUwsgi
+
+__all__ = ["CONTENDERS", "Unavailable"]
+
+CONTENDERS = [
+    Null,
+    Static,
+    OursEmbedded,
+    TheirsEmbedded,
+    OursDaemon,
+    TheirsDaemon,
+    ApacheUwsgi,
+    NginxUwsgi,
+    Gunicorn,
+    Granian,
+]

@@ -1,0 +1,105 @@
+"""Results as text for a terminal. Pure."""
+
+from bench import cases, stats, targets
+
+LOAD_FIGURES = ("rps", "cpu_us", "p50_ms", "p99_ms", "p999_ms")
+FIGURES = {
+    **{case.name: LOAD_FIGURES + (("closed",) if case.crowded else ()) for case in cases.LOADS},
+    **{case.name: ("mb_s", "cpu_ms") for case in cases.TRANSFERS},
+    cases.START: ("first_ms",),
+    cases.MEMORY: ("idle_mb", "loaded_mb"),
+    **dict.fromkeys(cases.DJANGO_MEMORY.values(), ("idle_mb", "loaded_mb")),
+    **dict.fromkeys(
+        cases.GROUPS.values(), ("all_ms", "idle_mb", "slowest_first_ms", "p50_ms", "cpu_us")
+    ),
+}
+# What a case's ratios are made of, and whose figure is 1.
+RATIO = {
+    **{case.name: ("cpu_us", "null") for case in cases.LOADS},
+    **{case.name: ("mb_s", "mod_wsgi-daemon") for case in cases.TRANSFERS},
+}
+# Without a counterpart in the null handler.
+RATIO |= dict.fromkeys(("django", "sleep", "spin"), ("cpu_us", "mod_wsgi-daemon"))
+RATIO[cases.START] = ("first_ms", "mod_wsgi-daemon")
+RATIO |= dict.fromkeys(cases.GROUPS.values(), ("idle_mb", "mod_wsgi-daemon"))
+RATIO |= dict.fromkeys(
+    (cases.MEMORY, cases.DJANGO_MEMORY[False], cases.DJANGO_MEMORY[True]),
+    ("loaded_mb", "mod_wsgi-daemon"),
+)
+
+
+def number(value, decimals):
+    return f"{value:,.{decimals}f}".replace(",", " ")
+
+
+def columns(rows, right=1):
+    """Rows of texts as lines; columns from `right` on are flush right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (
+            cell.ljust(width) if place < right else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        yield "  ".join(cells).rstrip()
+
+
+def of_case(results, case, contenders):
+    """A table of one case: a line for each contender, medians, the spread of the first figure."""
+    figures = FIGURES[case]
+    units = [cases.UNITS[figure] for figure in figures]
+    rows = [[cases.TITLES[case], *(unit for unit, _, _ in units), "spread of the first"]]
+    without = {}
+    for contender in contenders:
+        values = [results.values(case, contender.name, figure) for figure in figures]
+        if not any(values):
+            why = results.why_not(case, contender.name)
+            without.setdefault(why, []).append(contender.title)
+            continue
+        spreads = [stats.Spread.of(found) if found else None for found in values]
+        cells = [
+            number(spread.median, decimals) if spread else "-"
+            for spread, (_, decimals, _) in zip(spreads, units, strict=True)
+        ]
+        first, decimals = spreads[0], units[0][1]
+        span = f"{number(first.low, decimals)}–{number(first.high, decimals)}" if first else "-"
+        rows.append([contender.title, *cells, span])
+    notes = (f"  {why}: {'; '.join(titles)}" for why, titles in without.items())
+    return [*columns(rows), *notes, ""]
+
+
+def ratios(results, contenders):
+    """One table: a row for each case, a column for each contender; empty where there is none."""
+    rows = [["", *(contender.name for contender in contenders)]]
+    for case, (figure, reference) in RATIO.items():
+        if case not in results.samples:
+            continue
+        row = [f"{cases.TITLES[case]}: {cases.UNITS[figure][0]} ÷ {reference}'s"]
+        for contender in contenders:
+            ratio = stats.ratio(
+                results.values(case, contender.name, figure),
+                results.values(case, reference, figure),
+            )
+            row.append(f"{ratio.median:.2f}" if ratio else "")
+        rows.append(row)
+    return rows
+
+
+def of_targets(results, wanted):
+    """The table of targets, met or not."""
+    rows = [["Target", "limit", "measured", "spread", "verdict"]]
+    for target in wanted:
+        met, ratio = target.verdict(results)
+        if met is None:
+            rows.append([target.text, target.limit, "-", "-", f"unknown ({ratio})"])
+            continue
+        span = f"{ratio.low:.2f}–{ratio.high:.2f}"
+        rows.append(
+            [
+                target.text,
+                target.limit,
+                targets.shown(ratio.median, target.bound),
+                span,
+                "met" if met else "NOT met",
+            ]
+        )
+    return columns(rows, right=99)
