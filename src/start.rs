@@ -220,6 +220,7 @@ mod embedded {
             write_bytecode: options.write_bytecode,
             switch_interval: interpreter.switch_interval,
             destroy_interpreters: options.destroy_interpreter,
+            interruptible: false,
             restrict_stdin: interpreter.restrict_stdin,
             restrict_stdout: interpreter.restrict_stdout,
             restrict_signal: interpreter.restrict_signal,

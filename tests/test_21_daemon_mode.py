@@ -71,12 +71,13 @@ def test_requests_are_served_by_other_processes_as_apaches_user(server, env):
 
 
 def test_a_request_never_waits_behind_a_busy_worker_while_another_is_idle(server):
-    # Until its threads are there a worker is no candidate.
-    wait_until(
-        lambda: all(len(os.listdir(f"/proc/{pid}/task")) > 2 for pid in workers(server)),
-        "both workers",
-    )
-    server.get("/")
+    def pair():
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            slow = [pool.submit(server.get, "/slow") for _ in range(2)]
+            return {pid_of(future.result()) for future in slow}
+
+    # Until it is ready a worker is no candidate.
+    wait_until(lambda: pair() == set(workers(server)), "both workers")
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         slow = [pool.submit(server.get, "/slow") for _ in range(2)]
         begun = time.monotonic()

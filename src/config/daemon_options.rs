@@ -350,7 +350,7 @@ mod tests {
             let (group, warnings) =
                 parse(option).unwrap_or_else(|error| panic!("{option}: {error}"));
             assert!(check(&group), "{option}");
-            let idle = ["interrupt-timeout", "server-metrics"];
+            let idle = ["server-metrics"];
             let warned =
                 idle.iter().any(|idle| option.starts_with(idle)) && !option.ends_with("Off");
             assert_eq!(!warnings.is_empty(), warned, "{option}: {warnings:?}");

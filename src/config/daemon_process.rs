@@ -183,11 +183,6 @@ impl DaemonProcess {
 
     /// Options that are read and checked, and that nothing carries out yet, are never taken in silence.
     fn say_what_is_missing(&self, line: &Line<'_>) {
-        for (given, option) in [(self.interrupt_timeout.is_some(), "interrupt-timeout=")] {
-            if given {
-                line.surroundings.warn(&format!("{} {option} has no effect yet", line.name()));
-            }
-        }
         if self.server_metrics {
             line.surroundings.warn(&format!(
                 "{} server-metrics=On has no effect: a daemon process has none of Apache's memory, and \

@@ -17,6 +17,7 @@ pub(crate) struct Connection {
     client: ClientConnection,
     files: VecDeque<OwnedFd>,
     aborted: bool,
+    used: bool,
 }
 
 /// Why a connection is of no more use.
@@ -91,13 +92,25 @@ impl Connection {
             client: ClientConnection::new(limits),
             files: VecDeque::new(),
             aborted: false,
+            used: false,
         })
     }
 
-    /// Whether another request can go over it: nothing is left of the last one, and the worker has not
-    /// closed it.
-    pub(crate) fn is_fresh(&self) -> bool {
-        !self.aborted && self.client.is_reusable() && !self.has_input()
+    /// Whether another request can go over it: nothing is left of the last one. If the worker closes it
+    /// meanwhile, the next request finds that out by [`Broken::Unsent`], which costs nothing but the
+    /// attempt.
+    pub(crate) fn is_reusable(&self) -> bool {
+        !self.aborted && self.client.is_reusable()
+    }
+
+    /// Whether it was used before.
+    pub(crate) const fn is_used(&self) -> bool {
+        self.used
+    }
+
+    /// It has served a request.
+    pub(crate) const fn mark_used(&mut self) {
+        self.used = true;
     }
 
     /// Whether something can be read at once (the end of the connection counts).

@@ -175,14 +175,9 @@ impl WorkerLease<'_> {
         let Some(kept) = self.group.kept.get(self.slot) else {
             return Err(io::Error::other("the group has no worker"));
         };
-        loop {
-            let connection = kept.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            match connection {
-                None => break,
-                Some(connection) if connection.is_fresh() => return Ok(connection),
-                // The worker has closed it meanwhile.
-                Some(stale) => drop(stale),
-            }
+        let connection = kept.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        if let Some(connection) = connection {
+            return Ok(connection);
         }
         let plan = &self.group.plan;
         let path = plan.sockets.get(self.slot).ok_or(io::ErrorKind::NotFound)?;
@@ -214,8 +209,9 @@ impl WorkerLease<'_> {
     }
 
     /// Keeps the connection for the next request, if it can be.
-    pub(super) fn finish(self, connection: Connection) {
-        if connection.is_fresh()
+    pub(super) fn finish(self, mut connection: Connection) {
+        connection.mark_used();
+        if connection.is_reusable()
             && let Some(kept) = self.group.kept.get(self.slot)
         {
             kept.lock().unwrap_or_else(PoisonError::into_inner).push(connection);

@@ -68,15 +68,16 @@ fn attempt<'call>(
 ) -> Outcome {
     // A worker that goes away before it answers is replaced; the next one gets the request.
     let patience = Instant::now() + group.definition().connect_timeout;
-    let mut attempts = 0..group.attempts();
-    let mut risked = 0;
+    let (mut failed, mut risked) = (0, 0);
     loop {
-        let attempt = attempts.next();
-        let lease = group.choose(attempt.is_none_or(|attempt| attempt > 0), queued);
+        let lease = group.choose(failed > 0, queued);
         let mut connection = match lease.connect(patience) {
             Ok(connection) => connection,
             // The configuration has changed, and this child still has the old one.
-            Err(why) if attempt.is_some() && why.kind() == io::ErrorKind::NotFound => continue,
+            Err(why) if failed < group.attempts() && why.kind() == io::ErrorKind::NotFound => {
+                failed += 1;
+                continue;
+            }
             Err(why) => return Failure::connect(group, &why).answer(request),
         };
         let lost = || lease.obituary(queued);
@@ -85,10 +86,13 @@ fn attempt<'call>(
                 lease.finish(connection);
                 return outcome;
             }
+            // The worker had closed a connection that was kept: that says nothing of the worker there is.
+            Err(failure) if failure.unsent && connection.is_used() => {}
             Err(failure) => {
                 // Perhaps it is the request that ends workers.
                 risked += usize::from(!failure.unread);
-                let again = attempt.is_some()
+                failed += 1;
+                let again = failed < group.attempts()
                     && failure.may_repeat
                     && body.is_replayable()
                     && (failure.unread || request.is_get_or_head() && risked <= RISKED);
@@ -186,17 +190,20 @@ struct Failure {
     may_repeat: bool,
     /// The worker certainly has not acted on the request.
     unread: bool,
+    /// Not a byte of it has left.
+    unsent: bool,
 }
 
 impl Failure {
     fn connect(group: &Group, why: &dyn std::fmt::Display) -> Self {
         let line = format!("WSGI0117: cannot connect to daemon process '{}': {why}", group.name());
-        Self { status: 503, line, may_repeat: true, unread: true }
+        Self { status: 503, line, may_repeat: true, unread: true, unsent: false }
     }
 
     fn sending(group: &Group, why: &Broken) -> Self {
         let line = format!("WSGI0121: cannot send to daemon process '{}': {why}", group.name());
-        Self { status: 502, line, may_repeat: true, unread: why.is_unread() }
+        let unsent = matches!(why, Broken::Unsent);
+        Self { status: 502, line, may_repeat: true, unread: why.is_unread(), unsent }
     }
 
     fn receiving(group: &Group, connection: &Connection, why: &Broken) -> Self {
@@ -218,7 +225,7 @@ impl Failure {
             ),
         };
         let may_repeat = connection.is_silent() && (why.is_end() || matches!(why, Broken::Refused));
-        Self { status, line, may_repeat, unread: why.is_unread() }
+        Self { status, line, may_repeat, unread: why.is_unread(), unsent: false }
     }
 
     /// The same, with what is known of the worker's death.
@@ -234,6 +241,7 @@ impl Failure {
     /// The same, not to be tried again.
     fn final_one(mut self) -> Self {
         self.may_repeat = false;
+        self.unsent = false;
         self
     }
 

@@ -143,7 +143,7 @@ pub struct Timers {
     pub inactivity_timeout: Option<f64>,
     /// A request that takes longer has its worker replaced.
     pub request_timeout: Option<f64>,
-    /// Accepted, without effect as yet.
+    /// A request beyond request_timeout is first interrupted, and has so long to end.
     pub interrupt_timeout: Option<f64>,
     /// What a replaced worker has for the requests it serves.
     pub graceful_timeout: f64,
@@ -283,6 +283,7 @@ impl GroupConfig {
             write_bytecode: python.write_bytecode,
             switch_interval: python.switch_interval,
             destroy_interpreters: python.destroy_interpreters,
+            interruptible: self.timers.is_interrupting(),
             restrict_stdin: python.restrict_stdin,
             restrict_stdout: python.restrict_stdout,
             // A service script has the process for itself.
@@ -309,6 +310,14 @@ impl GroupConfig {
                 threads_per_process: apache.threads_per_process,
             }),
         }
+    }
+}
+
+impl Timers {
+    /// Whether requests are interrupted before their worker is replaced.
+    pub fn is_interrupting(&self) -> bool {
+        let on = |limit: Option<f64>| limit.is_some_and(|seconds| seconds > 0.0);
+        on(self.interrupt_timeout) && on(self.request_timeout)
     }
 }
 

@@ -98,7 +98,7 @@ impl Recycling {
             return Some((Reason::RestartInterval, format!("it is {limit} s old")));
         }
         for (since, line) in record.requests() {
-            if let Some(limit) = self.request_limit()
+            if let Some(limit) = self.last_limit()
                 && over(Some(limit), since).is_some()
             {
                 let text = format!("{line} takes longer than request-timeout ({limit:.0} s)");
@@ -122,14 +122,22 @@ impl Recycling {
 
     /// Whether nothing is being served but requests that have taken too long.
     pub(crate) fn is_stuck(&self, record: &Record<'_>) -> bool {
-        let Some(limit) = self.request_limit() else { return false };
+        let Some(limit) = self.last_limit() else { return false };
         let (time, requests) = (now(), record.requests());
         let late = |since: u64| time.saturating_sub(since) as f64 > limit * 1e6;
         !requests.is_empty() && requests.iter().all(|(since, _)| late(*since))
     }
 
+    /// How long a request may take before its worker is replaced.
+    fn last_limit(&self) -> Option<f64> {
+        let grace = self.timers.interrupt_timeout.filter(|seconds| *seconds > 0.0);
+        Some(self.request_limit()? + grace.unwrap_or(0.0))
+    }
+
+    /// How long one may take before anything is done about it, in seconds.
+    ///
     /// mod_wsgi's formula: one stuck thread of many is less urgent than the only one.
-    fn request_limit(&self) -> Option<f64> {
+    pub(crate) fn request_limit(&self) -> Option<f64> {
         let seconds = self.timers.request_timeout.filter(|seconds| *seconds > 0.0)?;
         Some(seconds * (1.0 + f64::from(self.threads.max(1)).ln()))
     }

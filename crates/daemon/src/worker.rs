@@ -193,6 +193,15 @@ fn companions(pool: &Arc<Pool>) -> io::Result<Vec<Companion>> {
         let watched = Arc::clone(pool);
         companions.push(Companion::start("wsgi-watchdog", tick, move || watched.take_turn())?);
     }
+    if let Some(limit) = pool.recycling.request_limit()
+        && pool.config.timers.is_interrupting()
+        && let Ok(limit) = Duration::try_from_secs_f64(limit)
+    {
+        let tick = (limit / 10).clamp(Duration::from_millis(50), TICK);
+        let watched = Arc::clone(pool);
+        let act = move || watched.host.interrupt_requests(limit);
+        companions.push(Companion::start("wsgi-interrupter", tick, act)?);
+    }
     if pool.config.reload {
         let watched = Arc::clone(pool);
         let mut reloader = Reloader::default();

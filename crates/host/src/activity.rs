@@ -38,6 +38,8 @@ pub(crate) struct Thread {
     since: Mutex<Option<Instant>>,
     /// What it serves, where slow requests are looked for.
     candidate: Mutex<Option<Candidate>>,
+    /// An exception was sent into it, and may not have come out yet.
+    interrupted: AtomicBool,
 }
 
 /// When things happened to a request, in seconds since the epoch; 0 is never.
@@ -139,6 +141,7 @@ impl Activity {
             depth: AtomicU32::new(0),
             since: Mutex::default(),
             candidate: Mutex::default(),
+            interrupted: AtomicBool::new(false),
         });
         lock(&self.threads).push(Arc::clone(&thread));
         thread
@@ -149,6 +152,21 @@ impl Thread {
     /// How many requests it has served.
     pub(crate) fn served(&self) -> i64 {
         i64::try_from(self.served.load(Ordering::Relaxed)).unwrap_or(i64::MAX)
+    }
+
+    /// What it serves, if that has taken longer than `limit` and has not been interrupted; from now on it
+    /// has been.
+    pub(crate) fn overdue_candidate(&self, limit: Duration) -> Option<Candidate> {
+        let mut candidate = lock(&self.candidate);
+        let late = |it: &&mut Candidate| !it.interrupted && it.since.elapsed() > limit;
+        let overdue = candidate.as_mut().filter(late)?;
+        overdue.interrupted = true;
+        Some(overdue.clone())
+    }
+
+    /// An exception is on its way into this thread.
+    pub(crate) fn note_interrupt(&self) {
+        self.interrupted.store(true, Ordering::SeqCst);
     }
 
     /// What it has been serving for longer than `limit`, once.
@@ -170,6 +188,16 @@ impl Thread {
     pub(crate) fn busy(&self) -> i64 {
         self.depth.load(Ordering::Relaxed).into()
     }
+}
+
+/// Whether an exception that was meant for a request before may still come out in the calling thread.
+pub(crate) fn take_interrupt() -> bool {
+    THREAD.with(|thread| {
+        thread.get().is_some_and(|thread| {
+            thread.interrupted.load(Ordering::Relaxed)
+                && thread.interrupted.swap(false, Ordering::SeqCst)
+        })
+    })
 }
 
 /// Says what the calling thread serves; gives what it said before.

@@ -113,7 +113,7 @@ impl Host {
         if let Some(limit) = self.options.slow_requests {
             self.slow.get_or_init(|| SlowWatch::start(limit, &self.activity, &self.log));
         }
-        let may_be_slow = self.options.slow_requests.is_some();
+        let may_be_slow = self.options.slow_requests.is_some() || self.options.interruptible;
         serve(&interpreter, group, target, exchange, &self.activity, may_be_slow)
     }
 

@@ -18,6 +18,7 @@ mod failure;
 mod histogram;
 mod host;
 mod interpreter;
+mod interrupt;
 mod lease;
 mod metrics;
 mod objects;

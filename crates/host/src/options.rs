@@ -28,6 +28,8 @@ pub struct HostOptions {
     pub switch_interval: Option<f64>,
     /// `WSGIDestroyInterpreter`.
     pub destroy_interpreters: bool,
+    /// Requests may be interrupted (`interrupt-timeout`).
+    pub interruptible: bool,
     /// `WSGIRestrictStdin`.
     pub restrict_stdin: bool,
     /// `WSGIRestrictStdout`.
@@ -85,6 +87,7 @@ impl Default for HostOptions {
             write_bytecode: true,
             switch_interval: None,
             destroy_interpreters: true,
+            interruptible: false,
             restrict_stdin: false,
             restrict_stdout: false,
             restrict_signal: true,

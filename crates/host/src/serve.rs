@@ -105,6 +105,10 @@ pub(crate) fn serve(
                 Err(raised) => (Err(raised), None),
             };
             Lease::lend(&mut request, py, |lease| {
+                if activity::take_interrupt() {
+                    // It came too late for the request before, which is no reason to end this one.
+                    py.interrupt(Attached::thread_ident(), None);
+                }
                 let current = CurrentRequest::begin(py, lease, &interpreter.room.subscribers);
                 if let Some(since) = begun
                     && let Some(seat) = interpreter.seat()
@@ -117,6 +121,8 @@ pub(crate) fn serve(
                         seat,
                         lease: Arc::clone(lease),
                         report: Report::Nothing,
+                        ident: Attached::thread_ident(),
+                        interrupted: false,
                     })));
                 }
                 let rest = gateway.run(variables, lease, &current);

@@ -26,6 +26,9 @@ pub(crate) struct Candidate {
     pub(crate) seat: ThreadState,
     pub(crate) lease: Arc<Lease>,
     pub(crate) report: Report,
+    /// Its thread, as Python names it.
+    pub(crate) ident: u64,
+    pub(crate) interrupted: bool,
 }
 
 /// What the log has been told of a slow request.
@@ -110,7 +113,7 @@ fn look(thread: &Thread, limit: Duration, log: &SharedLog) {
 }
 
 /// Where a thread is in its application's code.
-fn stack(slow: &Candidate, attachment: &Attachment) -> Option<Vec<String>> {
+pub(crate) fn stack(slow: &Candidate, attachment: &Attachment) -> Option<Vec<String>> {
     let frame = slow.seat.frame(attachment)?;
     let mut lines = Vec::new();
     if let Err(raised) = walk(&frame, &mut lines) {

@@ -5,6 +5,11 @@ use pyo3_ffi as ffi;
 use std::ffi::CStr;
 use std::marker::PhantomData;
 
+unsafe extern "C" {
+    /// In CPython (pythread.h), missing from the bindings.
+    fn PyThread_get_thread_ident() -> std::ffi::c_ulong;
+}
+
 /// A token that exists only while this thread holds an attached thread state. It is neither `Send`
 /// nor storable beyond the attachment it came from.
 #[derive(Clone, Copy)]
@@ -33,6 +38,21 @@ impl<'py> Attached<'py> {
         // SAFETY: the token proves that a thread state is attached.
         let _reattach = Reattach(unsafe { ffi::PyEval_SaveThread() });
         call()
+    }
+
+    /// The number by which Python names the calling thread (`threading.get_ident()`).
+    pub(crate) fn thread_ident() -> u64 {
+        // SAFETY: only asks the C library.
+        unsafe { PyThread_get_thread_ident() as u64 }
+    }
+
+    /// Has the thread of this number raise `exception` in this interpreter as soon as it runs Python code
+    /// there; `None` takes back what has not been raised yet.
+    pub(crate) fn interrupt(self, thread: u64, exception: Option<&Object<'py>>) {
+        let exception = exception.map_or(std::ptr::null_mut(), Object::as_ptr);
+        // SAFETY: attached; the function takes a reference of its own, and a thread that is gone is not
+        // found.
+        unsafe { ffi::PyThreadState_SetAsyncExc(thread as std::ffi::c_long, exception) };
     }
 
     /// `None`.

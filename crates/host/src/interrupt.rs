@@ -1,0 +1,39 @@
+//! Interrupting requests that take too long: `mod_wsgi.RequestTimeout` is raised in their thread, wherever
+//! it is in its Python code (`interrupt-timeout`). Code that is waiting in C hears of it when it comes back.
+#![forbid(unsafe_code)]
+
+use crate::activity::Thread;
+use crate::host::Host;
+use crate::slow::stack;
+use std::time::Duration;
+use wsgi::Level;
+
+impl Host {
+    /// Interrupts every request that has taken longer than `limit`, once.
+    pub fn interrupt_requests(&self, limit: Duration) {
+        let Some(_active) = self.enter() else { return };
+        for thread in self.activity.threads() {
+            self.interrupt(&thread, limit);
+        }
+    }
+
+    fn interrupt(&self, thread: &Thread, limit: Duration) {
+        let Some(late) = thread.overdue_candidate(limit) else { return };
+        let Some(attachment) = late.interpreter.attach() else { return };
+        let lines = stack(&late, &attachment).unwrap_or_default();
+        // It cannot end while this thread has its interpreter.
+        if !thread.serves(&late) {
+            return;
+        }
+        let py = attachment.py();
+        thread.note_interrupt();
+        py.interrupt(late.ident, Some(&late.interpreter.room.request_timeout(py)));
+        drop(attachment);
+        let seconds = late.since.elapsed().as_secs_f64();
+        let first =
+            format!("{} is interrupted after {seconds:.3} s; its thread was here:", late.line);
+        for line in std::iter::once(first).chain(lines) {
+            self.log.log(Level::Info, format!("[script {}] {line}", late.script).as_bytes());
+        }
+    }
+}
