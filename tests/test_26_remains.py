@@ -114,10 +114,10 @@ def nothing_remains(server, timeout=10):
 def test_nothing_remains_after_a_stop(start, signum, busy):
     before = shared_memory()
     server = start()
-    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
         asked = []
         if busy:
-            asked = [pool.submit(daemons.serves, server, "/nap?for=1") for _ in range(4)]
+            asked = [pool.submit(daemons.serves, server, "/nap?for=1") for _ in range(2)]
             daemons.pause(0.2)
         server.process.send_signal(signum)
         server.process.wait(15)
