@@ -155,8 +155,9 @@ def test_threads_started_by_an_import_are_warned_about(start):
 
 
 def test_a_changed_module_replaces_the_workers_where_reload_is_on(start):
-    app = "import sys, os\nsys.path.insert(0, os.path.dirname(__file__))\nimport part\n" + APP.replace(
-        "VERSION = ", "VERSION = part.VERSION or "
+    app = (
+        "import sys, os\nsys.path.insert(0, os.path.dirname(__file__))\nimport part\n"
+        + APP.replace("VERSION = ", "VERSION = part.VERSION or ")
     )
     server = start(
         """
