@@ -379,6 +379,16 @@ pub(crate) fn ends(pid: u32, patience: Instant) -> bool {
     }
 }
 
+/// Kills the processes of a session that [`spawn`] has begun, and its leader.
+pub(crate) fn end_session(leader: u32) {
+    if let Ok(leader) = i32::try_from(leader)
+        && leader > 1
+    {
+        // SAFETY: a system call on numbers; each leader of ours leads a process group as well.
+        unsafe { libc::kill(-leader, libc::SIGKILL) };
+    }
+}
+
 /// Whether a process of this id exists.
 pub(crate) fn exists(pid: u32) -> bool {
     // SAFETY: signal 0 only asks.

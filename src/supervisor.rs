@@ -166,15 +166,16 @@ impl Drop for EndOfParent {
         let mine = groups.iter().filter(|group| group.owner == std::process::id());
         let ends: Vec<(u32, Instant)> = mine
             .filter_map(|group| {
+                // The manager kills its workers after twice the time and a second.
                 let patience = group.definition.shutdown_timeout.unwrap_or(Duration::from_secs(60));
                 let pid = group.manager.as_ref()?.pid;
-                Some((pid, Instant::now() + patience + Duration::from_secs(2)))
+                Some((pid, Instant::now() + patience * 2 + Duration::from_secs(3)))
             })
             .collect();
         groups.clear();
         for (pid, patience) in ends {
             if !posix::ends(pid, patience) {
-                posix::signal(pid, libc::SIGKILL);
+                posix::end_session(pid);
             }
         }
     }

@@ -29,8 +29,10 @@ def conf(options="processes=2 threads=8", **more):
     # A graceful restart has the old children and the new ones side by side.
     text = f"""
     MaxKeepAliveRequests 0
-    MinSpareThreads 8
-    MaxSpareThreads 64
+    <IfModule !mpm_prefork_module>
+        MinSpareThreads 8
+        MaxSpareThreads 64
+    </IfModule>
     WSGIRestrictEmbedded On
     WSGIDaemonProcess site {options}
     WSGIScriptAlias / ${{ROOT}}/app.py process-group=site application-group=%{{GLOBAL}}
@@ -39,7 +41,7 @@ def conf(options="processes=2 threads=8", **more):
         text,
         files=(("app.py", APP), ("out/README", "the application writes here")),
         children=16,
-        start=2,
+        start=8,
         threads=16,
         **more,
     )
@@ -211,7 +213,7 @@ def test_a_post_is_never_sent_to_a_second_worker(start, read):
     note = server.root / "out/note"
     answer = server.post(f"/signal?number=9&for=5&note={note}&read={read}", b"x" * 60_000)
     assert answer.status in (502, 503)
-    server.log.expect(r"killed by signal 9 while serving POST /signal", "WSGI0146|WSGI0121")
+    server.log.expect(r"killed by signal 9 while serving .*POST /signal", "WSGI0146|WSGI0121")
     assert len(notes(server)) == 1
 
 
@@ -257,8 +259,10 @@ def accepted_by(server, sock):
     return None
 
 
-def test_an_apache_child_that_dies_leaves_no_worker_looking_busy(start):
+def test_an_apache_child_that_dies_leaves_no_worker_looking_busy(start, mpm):
     """Its requests are over, whoever counted them."""
+    if mpm == "prefork":
+        pytest.skip("a child of prefork has one request at a time")
     server = start("processes=2 threads=4")
     server.log.allow("exit signal Killed")
     with contextlib.ExitStack() as stack:
@@ -268,7 +272,7 @@ def test_an_apache_child_that_dies_leaves_no_worker_looking_busy(start):
             sock.sendall(b"GET /nap?for=1 HTTP/1.1\r\n")
             pid = wait_until(lambda s=sock: accepted_by(server, s), "the connection's child")
             held.setdefault(pid, []).append(sock)
-        (_, survives), (victim, dies) = list(held.items())[:2]
+        (_, survives), (victim, dies) = [pair for pair in held.items() if len(pair[1]) >= 3]
         # In turn, so that one child's requests go to one worker and the other's to the other.
         for pair in zip(survives[:3], dies[:3], strict=True):
             for sock in pair:
@@ -375,14 +379,14 @@ def test_a_deployment_that_hangs_does_not_keep_the_next_one_from_coming(start):
 
 def test_a_request_beyond_request_timeout_is_ended_once_and_alone(start):
     server = start("processes=1 threads=4 request-timeout=1 graceful-timeout=1 shutdown-timeout=2")
-    server.log.allow("is still being served", "WSGI0146", "did not stop within", "exited with")
+    server.log.allow("is still being served", "did not stop within", "it took longer than")
     note = server.root / "out/note"
     with Load(server.port, "/nap", clients=2) as load:
         began = time.monotonic()
         answer = server.get(f"/nap?for=30&note={note}")
         took = time.monotonic() - began
     server.log.expect(r"GET /nap\?for=30\S* takes longer than request-timeout")
-    assert answer.status in (502, 504)
+    assert answer.status == 504
     assert len(notes(server)) == 1
     # 1 s, times 1 + ln(4) for the threads, and a second each for looking and leaving.
     assert took < 7

@@ -134,6 +134,7 @@ NOT_OURS = {
     "nginx": {"many_headers_all_arrive": "drops headers without a value"},
     "mod_proxy_fcgi": {
         "repeated_headers_stay_apart_and_in_order": "joins them by commas",
+        "a_body_short_of_content_length_is_visible": "drops Content-Length",
         "bytes_beyond_content_length_are_dropped": "drops Content-Length",
         "head_keeps_the_applications_content_length": "drops Content-Length",
         "head_answers_as_get_does_without_the_body": "drops Content-Length",

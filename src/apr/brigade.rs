@@ -118,6 +118,12 @@ impl<'p> Brigade<'p> {
         self.allocator
     }
 
+    /// Whether there is no bucket in it.
+    pub(crate) fn is_empty(&self) -> bool {
+        // SAFETY: the brigade is live.
+        unsafe { shim_brigade_empty(self.raw) != 0 }
+    }
+
     /// What stands first; `None` when the brigade is empty. Metadata and empty buckets are passed
     /// over. May block where a bucket has to be read from somewhere.
     pub(crate) fn first(&mut self) -> Result<Option<Bucket<'_>>, Status> {

@@ -1,7 +1,8 @@
 //! `apr_status_t`, and what its values mean.
 
 use crate::bindings::{
-    apr_status_t, apr_strerror, shim_status_is_eof, shim_status_is_reset, shim_status_is_timeup,
+    apr_status_t, apr_strerror, shim_status_is_again, shim_status_is_eof, shim_status_is_reset,
+    shim_status_is_timeup,
 };
 use std::ffi::CStr;
 use std::fmt;
@@ -19,6 +20,12 @@ impl Status {
     pub(crate) fn is_timeout(self) -> bool {
         // SAFETY: compares a number.
         unsafe { shim_status_is_timeup(self.0) != 0 }
+    }
+
+    /// Nothing is here yet, and nobody wanted to wait.
+    pub(crate) fn is_again(self) -> bool {
+        // SAFETY: compares a number.
+        unsafe { shim_status_is_again(self.0) != 0 }
     }
 
     /// The other side closed the connection.

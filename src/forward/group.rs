@@ -125,8 +125,13 @@ impl Group {
 
     /// The least busy worker that is there; among equals the next in turn, so that none is forgotten. One
     /// that is not there is chosen, and thereby started, when all threads of the others are taken.
-    /// `elsewhere` moves on from the one that has just failed.
-    pub(super) fn choose(&self, elsewhere: bool, now: u64) -> WorkerLease<'_> {
+    /// `elsewhere` moves on from the one that has just failed, `missing` is no longer there at all.
+    pub(super) fn choose(
+        &self,
+        missing: Option<usize>,
+        elsewhere: bool,
+        now: u64,
+    ) -> WorkerLease<'_> {
         let looked = self.looked.load(Ordering::Relaxed);
         if now.saturating_sub(looked) > LOOK {
             self.looked.store(now, Ordering::Relaxed);
@@ -137,6 +142,7 @@ impl Group {
         let rank = |slot: usize| {
             let count = self.plan.claims.of(slot);
             let distance = match (board.is_ready(slot), count < threads) {
+                _ if missing == Some(slot) => 3,
                 (true, true) => 0,
                 (false, true) => 1,
                 (_, false) => 2,
@@ -170,6 +176,11 @@ pub(super) struct WorkerLease<'a> {
 }
 
 impl WorkerLease<'_> {
+    /// Which worker it is.
+    pub(super) const fn slot(&self) -> usize {
+        self.slot
+    }
+
     /// A kept connection, else a new one, for which it waits until `patience` runs out.
     pub(super) fn connect(&self, patience: Instant) -> io::Result<Connection> {
         let Some(kept) = self.group.kept.get(self.slot) else {

@@ -68,14 +68,15 @@ fn attempt<'call>(
 ) -> Outcome {
     // A worker that goes away before it answers is replaced; the next one gets the request.
     let patience = Instant::now() + group.definition().connect_timeout;
-    let (mut failed, mut risked) = (0, 0);
+    let (mut failed, mut risked, mut missing) = (0, 0, None);
     loop {
-        let lease = group.choose(failed > 0, queued);
+        let lease = group.choose(missing, failed > 0, queued);
         let mut connection = match lease.connect(patience) {
             Ok(connection) => connection,
             // The configuration has changed, and this child still has the old one.
             Err(why) if failed < group.attempts() && why.kind() == io::ErrorKind::NotFound => {
                 failed += 1;
+                missing = Some(lease.slot());
                 continue;
             }
             Err(why) => return Failure::connect(group, &why).answer(request),
@@ -273,9 +274,10 @@ impl<'call> Body<'call> {
         while !self.ended && self.held.len() < HELD {
             let length = self.held.len();
             self.held.resize(HELD, 0);
-            let read = self.reader.read(request, self.held.get_mut(length..).unwrap_or_default());
+            let room = self.held.get_mut(length..).unwrap_or_default();
+            let read = self.reader.read_all_there_is(request, room);
             self.held.truncate(length + read.as_ref().copied().unwrap_or(0));
-            self.ended = read? == 0;
+            self.ended = read? == 0 || self.reader.has_ended();
         }
         Ok(())
     }
@@ -284,7 +286,7 @@ impl<'call> Body<'call> {
     fn next(&mut self, request: &mut Request<'call>) -> Result<&[u8], ReadError> {
         self.moved_on = true;
         self.held.resize(HELD, 0);
-        let read = self.reader.read(request, &mut self.held)?;
+        let read = self.reader.read_all_there_is(request, &mut self.held)?;
         self.held.truncate(read);
         self.ended = read == 0;
         Ok(&self.held)

@@ -494,7 +494,7 @@ impl<'call> RequestBody<'call> {
         if let Some(why) = &self.failed {
             return Err(why.clone());
         }
-        let read = self.some(request, into);
+        let read = self.some(request, into, true);
         if let Err(why) = &read {
             self.failed = Some(why.clone());
             request.close_connection();
@@ -502,10 +502,40 @@ impl<'call> RequestBody<'call> {
         read
     }
 
-    fn some(&mut self, request: &mut Request<'call>, into: &mut [u8]) -> Result<usize, ReadError> {
+    /// The same, and then as much more as is here already: httpd gives 8 KB at a time.
+    pub(crate) fn read_all_there_is(
+        &mut self,
+        request: &mut Request<'call>,
+        into: &mut [u8],
+    ) -> Result<usize, ReadError> {
+        let mut total = self.read(request, into)?;
+        while total > 0 && !self.ended {
+            let Some(rest) = into.get_mut(total..).filter(|rest| !rest.is_empty()) else { break };
+            // What is wrong now is still wrong at the next read.
+            match self.some(request, rest, false) {
+                Ok(0) | Err(_) => break,
+                Ok(more) => total += more,
+            }
+        }
+        Ok(total)
+    }
+
+    /// Whether all of it has been read.
+    pub(crate) const fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    fn some(
+        &mut self,
+        request: &mut Request<'call>,
+        into: &mut [u8],
+        wait: bool,
+    ) -> Result<usize, ReadError> {
         if self.ended || into.is_empty() {
             return Ok(0);
         }
+        let mode =
+            if wait { apr_read_type_e::APR_BLOCK_READ } else { apr_read_type_e::APR_NONBLOCK_READ };
         let brigade = self.brigade.get_or_insert_with(|| request.new_brigade());
         loop {
             let count = match brigade.first().map_err(cause)? {
@@ -528,10 +558,13 @@ impl<'call> RequestBody<'call> {
                             request.record().input_filters,
                             brigade.as_ptr(),
                             ap_input_mode_t::AP_MODE_READBYTES,
-                            apr_read_type_e::APR_BLOCK_READ,
+                            mode,
                             wanted as i64,
                         )
                     });
+                    if !wait && (status.is_again() || status.is_success() && brigade.is_empty()) {
+                        return Ok(0);
+                    }
                     if !status.is_success() {
                         return Err(cause(status));
                     }

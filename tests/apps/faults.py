@@ -20,8 +20,8 @@ def application(environ, start_response):
     if path == "/nap":
         time.sleep(float(asked.get("for", "0.005")))
     if path == "/spin":
-        until = time.monotonic() + float(asked["for"])
-        while time.monotonic() < until:
+        until = time.process_time() + float(asked["for"])
+        while time.process_time() < until:
             sum(range(1000))
     if path == "/signal":
         os.kill(os.getpid(), int(asked["number"]))

@@ -41,6 +41,8 @@ pub(crate) enum Body {
 }
 
 const READ: usize = 16 * 1024;
+/// The same for a request body.
+const READ_BODY: usize = 128 * 1024;
 /// Who has just connected has something to say, and gets so long to say it.
 const FRESH: Duration = Duration::from_secs(1);
 
@@ -118,7 +120,7 @@ impl Connection {
                 }
                 Some(Event::Begin(_) | Event::Params(_)) => {}
                 None => {
-                    if self.fill(true)? == 0 {
+                    if self.fill_with(READ_BODY, true)? == 0 {
                         return Err(io::ErrorKind::UnexpectedEof.into());
                     }
                 }
@@ -217,7 +219,11 @@ impl Connection {
     }
 
     fn fill(&mut self, wait: bool) -> io::Result<usize> {
-        let spare = self.wire.spare(READ);
+        self.fill_with(READ, wait)
+    }
+
+    fn fill_with(&mut self, most: usize, wait: bool) -> io::Result<usize> {
+        let spare = self.wire.spare(most);
         let count = if wait {
             io::Read::read(&mut &self.stream, spare)?
         } else {

@@ -167,11 +167,7 @@ impl<'a> FastCgiExchange<'a> {
         let end = match output.then {
             Then::Flush => None,
             Then::End => Some(encoder::end_answer(connection.id(), 0)),
-            Then::Short if self.facts.from_module => {
-                Some(encoder::end_answer(connection.id(), SHORT))
-            }
-            // Others might take it for complete: they see the connection end.
-            Then::Short => None,
+            Then::Short => Some(encoder::end_answer(connection.id(), SHORT)),
         };
         let end = end.as_ref().map_or(&[][..], |end| &end[..]);
         match output.body {
