@@ -4,14 +4,14 @@ use super::log::{Place, log_request, logs_request};
 use super::server::Server;
 use crate::apr::{Brigade, Bucket, Pool, Status, Table, bytes};
 use crate::bindings::{
-    OPT_EXECCGI, REMOTE_HOST, REMOTE_NAME, SATISFY_ANY, ap_allow_options, ap_auth_type,
-    ap_context_document_root, ap_context_prefix, ap_document_root, ap_escape_html2, ap_get_brigade,
-    ap_get_core_module_config, ap_get_limit_req_body, ap_get_module_config, ap_get_server_banner,
-    ap_get_server_name_for_url, ap_get_server_port, ap_get_useragent_host, ap_input_mode_t,
-    ap_map_http_request_error, ap_psignature, ap_run_generate_log_id, ap_run_http_scheme,
-    ap_satisfies, ap_set_module_config, ap_some_auth_required, apr_filetype_e, apr_read_type_e,
-    conn_rec, core_dir_config, request_rec, shim_method_is_get, shim_request_is_https,
-    shim_tls_variable,
+    AP_CORE_CONFIG_ON, OPT_EXECCGI, REMOTE_HOST, REMOTE_NAME, SATISFY_ANY, ap_allow_options,
+    ap_auth_type, ap_context_document_root, ap_context_prefix, ap_document_root, ap_escape_html2,
+    ap_get_brigade, ap_get_core_module_config, ap_get_limit_req_body, ap_get_module_config,
+    ap_get_server_banner, ap_get_server_name_for_url, ap_get_server_port, ap_get_useragent_host,
+    ap_input_mode_t, ap_map_http_request_error, ap_psignature, ap_run_generate_log_id,
+    ap_run_http_scheme, ap_satisfies, ap_set_module_config, ap_some_auth_required, apr_filetype_e,
+    apr_hash_get, apr_read_type_e, apr_uri_unparse, conn_rec, core_dir_config, request_rec,
+    shim_method_is_get, shim_request_is_https, shim_tls_variable,
 };
 use std::ffi::{CStr, c_int, c_void};
 use std::marker::PhantomData;
@@ -382,6 +382,45 @@ impl<'call> Request<'call> {
     /// `CGIPassAuth On`.
     pub(crate) fn passes_credentials(&self) -> bool {
         self.core().cgi_pass_auth() == crate::bindings::AP_CGI_PASS_AUTH_ON
+    }
+
+    /// `CGIVar REQUEST_URI current-uri`: programs are told the URL path as it is now, after internal
+    /// redirects and rewriting.
+    pub(crate) fn tells_current_uri(&self) -> bool {
+        let rules = self.core().cgi_var_rules;
+        if rules.is_null() {
+            return false;
+        }
+        // SAFETY: a table of the configuration, from names to strings.
+        let rule = unsafe {
+            let name = c"REQUEST_URI";
+            bytes(apr_hash_get(rules, name.as_ptr().cast(), name.count_bytes() as isize).cast())
+        };
+        rule == Some(b"current-uri")
+    }
+
+    /// `QualifyRedirectURL On`: `REDIRECT_URL` begins with scheme and host.
+    pub(crate) fn qualifies_redirect_url(&self) -> bool {
+        self.core().qualify_redirect_url() == AP_CORE_CONFIG_ON
+    }
+
+    /// The whole URL of the request, scheme, host and port filled in where the client did not name them.
+    pub(crate) fn whole_url(&self) -> &'call [u8] {
+        let mut uri = self.record().parsed_uri;
+        // SAFETY: live; the copy's strings are those of the request, or static, or made in its pool.
+        unsafe {
+            if uri.scheme.is_null() {
+                uri.scheme = ap_run_http_scheme(self.raw).cast_mut();
+            }
+            if uri.port == 0 {
+                uri.port = ap_get_server_port(self.raw);
+                uri.port_str = self.pool().copy(uri.port.to_string().as_bytes());
+            }
+            if uri.hostname.is_null() {
+                uri.hostname = ap_get_server_name_for_url(self.raw).cast_mut();
+            }
+            bytes(apr_uri_unparse(self.record().pool, &raw const uri, 0)).unwrap_or_default()
+        }
     }
 
     /// `EnableSendfile` and `EnableMMAP` of httpd: whether the administrator switched them on, and not
