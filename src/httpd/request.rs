@@ -2,21 +2,20 @@
 
 use super::log::{Place, log_request, logs_request};
 use super::server::Server;
-use crate::apr::{Brigade, Bucket, Pool, Status, Table, bytes};
+use crate::apr::{Pool, Table, bytes};
 use crate::bindings::{
     AP_CORE_CONFIG_ON, OPT_EXECCGI, REMOTE_HOST, REMOTE_NAME, SATISFY_ANY, ap_allow_options,
     ap_auth_type, ap_context_document_root, ap_context_prefix, ap_document_root, ap_escape_html2,
-    ap_get_brigade, ap_get_core_module_config, ap_get_limit_req_body, ap_get_module_config,
-    ap_get_server_banner, ap_get_server_name_for_url, ap_get_server_port, ap_get_useragent_host,
-    ap_input_mode_t, ap_map_http_request_error, ap_psignature, ap_run_generate_log_id,
-    ap_run_http_scheme, ap_satisfies, ap_set_module_config, ap_some_auth_required, apr_filetype_e,
-    apr_hash_get, apr_read_type_e, apr_uri_unparse, conn_rec, core_dir_config, request_rec,
-    shim_method_is_get, shim_request_is_https, shim_tls_variable,
+    ap_get_core_module_config, ap_get_limit_req_body, ap_get_module_config, ap_get_server_banner,
+    ap_get_server_name_for_url, ap_get_server_port, ap_get_useragent_host, ap_psignature,
+    ap_run_generate_log_id, ap_run_http_scheme, ap_satisfies, ap_set_module_config,
+    ap_some_auth_required, apr_filetype_e, apr_hash_get, apr_uri_unparse, conn_rec,
+    core_dir_config, request_rec, shim_method_is_get, shim_request_is_https, shim_tls_variable,
 };
 use std::ffi::{CStr, c_int, c_void};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
-use wsgi::{Level, ReadError};
+use wsgi::Level;
 
 /// A request and everything that hangs on it. Strings are borrowed for `'call`: they live in the
 /// request's pool and are never changed in place, only replaced.
@@ -40,7 +39,7 @@ impl<'call> Request<'call> {
         Self { raw, lent: PhantomData }
     }
 
-    fn record(&self) -> &'call request_rec {
+    pub(super) fn record(&self) -> &'call request_rec {
         // SAFETY: lent for `'call`. httpd changes fields only in calls made through `self`, and what is
         // read here is copied out at once.
         unsafe { &*self.raw }
@@ -508,95 +507,5 @@ impl<'call> Request<'call> {
     pub(crate) fn logs(&self, level: Level) -> bool {
         // SAFETY: live.
         unsafe { logs_request(self.raw, level) }
-    }
-}
-
-/// The request body, read through the input filters.
-pub(crate) struct RequestBody<'call> {
-    brigade: Option<Brigade<'call>>,
-    ended: bool,
-    failed: Option<ReadError>,
-}
-
-impl<'call> RequestBody<'call> {
-    pub(crate) const fn new() -> Self {
-        Self { brigade: None, ended: false, failed: None }
-    }
-
-    /// Reads some bytes, none at the end. The first read sends `100 Continue` if the client waits for
-    /// it. Blocks.
-    pub(crate) fn read(
-        &mut self,
-        request: &mut Request<'call>,
-        into: &mut [u8],
-    ) -> Result<usize, ReadError> {
-        if let Some(why) = &self.failed {
-            return Err(why.clone());
-        }
-        let read = self.some(request, into);
-        if let Err(why) = &read {
-            self.failed = Some(why.clone());
-            request.close_connection();
-        }
-        read
-    }
-
-    fn some(&mut self, request: &mut Request<'call>, into: &mut [u8]) -> Result<usize, ReadError> {
-        if self.ended || into.is_empty() {
-            return Ok(0);
-        }
-        let brigade = self.brigade.get_or_insert_with(|| request.new_brigade());
-        loop {
-            let count = match brigade.first().map_err(cause)? {
-                Some(Bucket::End) => {
-                    self.ended = true;
-                    return Ok(0);
-                }
-                Some(Bucket::Data(data)) => {
-                    let count = data.len().min(into.len());
-                    if let (Some(to), Some(from)) = (into.get_mut(..count), data.get(..count)) {
-                        to.copy_from_slice(from);
-                    }
-                    count
-                }
-                None => {
-                    let wanted = into.len().clamp(8 * 1024, 64 * 1024);
-                    // SAFETY: live request, own brigade.
-                    let status = Status(unsafe {
-                        ap_get_brigade(
-                            request.record().input_filters,
-                            brigade.as_ptr(),
-                            ap_input_mode_t::AP_MODE_READBYTES,
-                            apr_read_type_e::APR_BLOCK_READ,
-                            wanted as i64,
-                        )
-                    });
-                    if !status.is_success() {
-                        return Err(cause(status));
-                    }
-                    continue;
-                }
-            };
-            brigade.consume(count).map_err(cause)?;
-            return Ok(count);
-        }
-    }
-}
-
-/// What an input filter's status means.
-fn cause(status: Status) -> ReadError {
-    if status.is_timeout() {
-        return ReadError::Timeout;
-    }
-    if status.is_disconnect() {
-        return ReadError::Disconnected;
-    }
-    // SAFETY: a pure function of two numbers.
-    match unsafe { ap_map_http_request_error(status.0, 500) } {
-        // A filter that has answered itself found fault with the request (httpd: AP_FILTER_ERROR).
-        400 | crate::bindings::AP_FILTER_ERROR => ReadError::Malformed,
-        408 => ReadError::Timeout,
-        413 => ReadError::TooLarge,
-        _ => ReadError::Other(status.to_string()),
     }
 }

@@ -9,10 +9,10 @@ use crate::environ::Builder;
 use crate::failure::{self, Place};
 use crate::interpreter::Interpreter;
 use crate::lease::Lease;
+use crate::load::load;
 use crate::objects::{Auth, Log};
 use crate::request::{Buffers, Request};
 use crate::script::ScriptFile;
-use crate::serve::load;
 use std::sync::Arc;
 use wsgi::{Exchange, Level};
 

@@ -9,10 +9,11 @@ use crate::cpython::{
 use crate::events::{Event, Subscribers};
 use crate::failure;
 use crate::interpreter::{Interpreter, thread_id};
+use crate::load::preload;
 use crate::options::HostOptions;
 use crate::request::{ServerLog, SharedLog};
 use crate::room::Room;
-use crate::serve::{Served, Target, preload, serve};
+use crate::serve::{Served, Target, serve};
 use crate::slow::SlowWatch;
 use crate::yielding::Yielding;
 use std::collections::HashMap;

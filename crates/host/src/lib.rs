@@ -20,6 +20,7 @@ mod host;
 mod interpreter;
 mod interrupt;
 mod lease;
+mod load;
 mod metrics;
 mod objects;
 mod observation;

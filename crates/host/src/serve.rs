@@ -10,11 +10,12 @@ use crate::environ::Builder;
 use crate::failure::{self, Place};
 use crate::interpreter::{Interpreter, thread_id};
 use crate::lease::Lease;
+use crate::load::{find_application, load};
 use crate::metrics::seconds_now;
 use crate::objects::{Adapter, FileWrapper, Input, Log, raise_chunk_error};
 use crate::observation::{Ending, Observation};
-use crate::request::{Buffers, ChunkError, Request, ServerLog, Stage};
-use crate::script::{Loading, ScriptFile};
+use crate::request::{Buffers, ChunkError, Request, Stage};
+use crate::script::ScriptFile;
 use crate::slow::{Candidate, Report};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::os::fd::BorrowedFd;
@@ -170,117 +171,6 @@ fn request_line(variables: &Result<'_, Builder<'_, '_>>) -> String {
     let method = text("REQUEST_METHOD").unwrap_or_default();
     let target = text("REQUEST_URI").or_else(|| text("PATH_INFO")).unwrap_or_default();
     format!("{method} {target}")
-}
-
-/// Loads a script outside of any request.
-pub(crate) fn preload(
-    interpreter: &Interpreter,
-    process_group: &str,
-    target: &Target<'_>,
-    log: &dyn ServerLog,
-) -> bool {
-    let Some(attachment) = interpreter.attach() else { return false };
-    let place = Place { application_group: &interpreter.name, process_group };
-    let log = |level, line: &str| log.log(level, line.as_bytes());
-    let Ok(module) = load(attachment.py(), interpreter, &place, &target.script, true, &log) else {
-        return false;
-    };
-    if target.callable.is_empty() {
-        return true;
-    }
-    match find_application(&module, target) {
-        Ok(Some(_)) => true,
-        Ok(None) => false,
-        Err(line) => {
-            log(Level::Error, &line);
-            false
-        }
-    }
-}
-
-/// The callable, or the line that says why there is none; `None` when memory is exhausted.
-fn find_application<'py>(
-    module: &Object<'py>,
-    target: &Target<'_>,
-) -> std::result::Result<Option<Object<'py>>, String> {
-    let name = module.py().latin1(target.callable);
-    match name.and_then(|name| module.item(&name)) {
-        Ok(Some(application)) if application.is_callable() => Ok(Some(application)),
-        Err(raised) => {
-            raised.clear();
-            Ok(None)
-        }
-        Ok(found) => {
-            let script = String::from_utf8_lossy(target.script.path);
-            let name = String::from_utf8_lossy(target.callable);
-            let what = match found {
-                None => "does not contain WSGI application".to_owned(),
-                Some(object) => {
-                    let kind = object.type_name();
-                    format!("has a {kind}, which cannot be called, for WSGI application")
-                }
-            };
-            Err(format!(
-                "WSGI0089: [script {script}] Target WSGI script '{script}' {what} '{name}'."
-            ))
-        }
-    }
-}
-
-/// Runs a script to its end; leaving by `SystemExit` is no failure.
-pub(crate) fn run_service(
-    interpreter: &Interpreter,
-    process_group: &str,
-    target: &Target<'_>,
-    log: &dyn ServerLog,
-) {
-    let Some(attachment) = interpreter.attach() else { return };
-    let script = String::from_utf8_lossy(target.script.path);
-    let place = Place { application_group: &interpreter.name, process_group };
-    let line = format!("[script {script}] Running service script '{script}' in {place}.");
-    log.log(Level::Info, line.as_bytes());
-    let run =
-        interpreter.room.scripts.module(attachment.py(), &target.script, false, |_| {}, |_| {});
-    let Err(why) = run else { return };
-    let (headline, exception) = why.headline(&script);
-    if exception.is_some_and(|exception| exception.is(ExceptionKind::SystemExit)) {
-        return;
-    }
-    log.log(Level::Error, headline.as_bytes());
-    if let Some(exception) = exception {
-        failure::report(exception, &script, &place, &mut |level, line| {
-            log.log(level, line.as_bytes());
-        });
-    }
-}
-
-/// The script's module dict, or the status that tells why there is none. `asks` is whether the script
-/// itself has a say in its reloading.
-pub(crate) fn load<'py>(
-    py: Attached<'py>,
-    interpreter: &Interpreter,
-    place: &Place<'_>,
-    file: &ScriptFile<'_>,
-    asks: bool,
-    log: &dyn Fn(Level, &str),
-) -> std::result::Result<Object<'py>, u16> {
-    let script = String::from_utf8_lossy(file.path);
-    let say = |loading| {
-        let verb = if loading == Loading::First { "Loading" } else { "Reloading" };
-        let line = format!("[script {script}] {verb} WSGI script '{script}' into {place}.");
-        log(Level::Info, &line);
-    };
-    let report = |exception: &_| {
-        failure::report(exception, &script, place, &mut |level, line| log(level, line));
-    };
-    interpreter.room.scripts.module(py, file, asks, say, report).map_err(|why| {
-        let (headline, exception) = why.headline(&script);
-        log(Level::Error, &headline);
-        if let Some(exception) = exception {
-            report(exception);
-        }
-        why.status()
-    })
 }
 
 struct Gateway<'a, 'py> {

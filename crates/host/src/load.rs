@@ -1,0 +1,122 @@
+//! Scripts and the applications in them: loaded for a request, ahead of one, or to run by themselves; what
+//! goes wrong is told to a log.
+#![forbid(unsafe_code)]
+
+use crate::cpython::{Attached, ExceptionKind, Object};
+use crate::failure::{self, Place};
+use crate::interpreter::Interpreter;
+use crate::request::ServerLog;
+use crate::script::{Loading, ScriptFile};
+use crate::serve::Target;
+use wsgi::Level;
+
+/// Loads a script outside of any request.
+pub(crate) fn preload(
+    interpreter: &Interpreter,
+    process_group: &str,
+    target: &Target<'_>,
+    log: &dyn ServerLog,
+) -> bool {
+    let Some(attachment) = interpreter.attach() else { return false };
+    let place = Place { application_group: &interpreter.name, process_group };
+    let log = |level, line: &str| log.log(level, line.as_bytes());
+    let Ok(module) = load(attachment.py(), interpreter, &place, &target.script, true, &log) else {
+        return false;
+    };
+    if target.callable.is_empty() {
+        return true;
+    }
+    match find_application(&module, target) {
+        Ok(Some(_)) => true,
+        Ok(None) => false,
+        Err(line) => {
+            log(Level::Error, &line);
+            false
+        }
+    }
+}
+
+/// The callable, or the line that says why there is none; `None` when memory is exhausted.
+pub(crate) fn find_application<'py>(
+    module: &Object<'py>,
+    target: &Target<'_>,
+) -> std::result::Result<Option<Object<'py>>, String> {
+    let name = module.py().latin1(target.callable);
+    match name.and_then(|name| module.item(&name)) {
+        Ok(Some(application)) if application.is_callable() => Ok(Some(application)),
+        Err(raised) => {
+            raised.clear();
+            Ok(None)
+        }
+        Ok(found) => {
+            let script = String::from_utf8_lossy(target.script.path);
+            let name = String::from_utf8_lossy(target.callable);
+            let what = match found {
+                None => "does not contain WSGI application".to_owned(),
+                Some(object) => {
+                    let kind = object.type_name();
+                    format!("has a {kind}, which cannot be called, for WSGI application")
+                }
+            };
+            Err(format!(
+                "WSGI0089: [script {script}] Target WSGI script '{script}' {what} '{name}'."
+            ))
+        }
+    }
+}
+
+/// Runs a script to its end; leaving by `SystemExit` is no failure.
+pub(crate) fn run_service(
+    interpreter: &Interpreter,
+    process_group: &str,
+    target: &Target<'_>,
+    log: &dyn ServerLog,
+) {
+    let Some(attachment) = interpreter.attach() else { return };
+    let script = String::from_utf8_lossy(target.script.path);
+    let place = Place { application_group: &interpreter.name, process_group };
+    let line = format!("[script {script}] Running service script '{script}' in {place}.");
+    log.log(Level::Info, line.as_bytes());
+    let run =
+        interpreter.room.scripts.module(attachment.py(), &target.script, false, |_| {}, |_| {});
+    let Err(why) = run else { return };
+    let (headline, exception) = why.headline(&script);
+    if exception.is_some_and(|exception| exception.is(ExceptionKind::SystemExit)) {
+        return;
+    }
+    log.log(Level::Error, headline.as_bytes());
+    if let Some(exception) = exception {
+        failure::report(exception, &script, &place, &mut |level, line| {
+            log.log(level, line.as_bytes());
+        });
+    }
+}
+
+/// The script's module dict, or the status that tells why there is none. `asks` is whether the script
+/// itself has a say in its reloading.
+pub(crate) fn load<'py>(
+    py: Attached<'py>,
+    interpreter: &Interpreter,
+    place: &Place<'_>,
+    file: &ScriptFile<'_>,
+    asks: bool,
+    log: &dyn Fn(Level, &str),
+) -> std::result::Result<Object<'py>, u16> {
+    let script = String::from_utf8_lossy(file.path);
+    let say = |loading| {
+        let verb = if loading == Loading::First { "Loading" } else { "Reloading" };
+        let line = format!("[script {script}] {verb} WSGI script '{script}' into {place}.");
+        log(Level::Info, &line);
+    };
+    let report = |exception: &_| {
+        failure::report(exception, &script, place, &mut |level, line| log(level, line));
+    };
+    interpreter.room.scripts.module(py, file, asks, say, report).map_err(|why| {
+        let (headline, exception) = why.headline(&script);
+        log(Level::Error, &headline);
+        if let Some(exception) = exception {
+            report(exception);
+        }
+        why.status()
+    })
+}
