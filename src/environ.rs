@@ -27,7 +27,7 @@ pub(crate) fn fill(request: &mut Request<'_>, settings: &Settings<'_>, environ: 
     server(request, proxy.as_ref().and_then(|it| it.https).unwrap_or(https), environ);
     client(request, environ);
     if let Some(previous) = request.previous() {
-        redirection(&previous, environ);
+        redirection(request, &previous, environ);
         redirected_user = previous.user();
     }
     match (request.user(), redirected_user) {
@@ -174,8 +174,9 @@ fn client(request: &Request<'_>, environ: &mut dyn Environ) {
 }
 
 /// Where an internal redirect came from.
-fn redirection(previous: &Request<'_>, environ: &mut dyn Environ) {
-    environ.set(Key::RedirectUrl, previous.uri());
+fn redirection(request: &Request<'_>, previous: &Request<'_>, environ: &mut dyn Environ) {
+    let url = if request.qualifies_redirect_url() { previous.whole_url() } else { previous.uri() };
+    environ.set(Key::RedirectUrl, url);
     if let Some(query) = previous.query() {
         environ.set(Key::RedirectQueryString, query);
     }
@@ -185,7 +186,8 @@ fn resource(request: &Request<'_>, settings: &Settings<'_>, environ: &mut dyn En
     environ.set(Key::ServerProtocol, request.protocol());
     environ.set(Key::RequestMethod, method(request, settings.map_head_to_get));
     environ.set(Key::QueryString, request.query().unwrap_or_default());
-    environ.set(Key::RequestUri, request.target());
+    let current = request.tells_current_uri();
+    environ.set(Key::RequestUri, if current { request.uri() } else { request.target() });
     let (script_name, path_info) = split_path(request.uri(), request.path_info());
     environ.set(Key::ScriptName, &script_name);
     environ.set(Key::PathInfo, &path_info);

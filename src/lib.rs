@@ -3,7 +3,8 @@
 //! A request comes in at [`module`], which is all httpd knows of us. [`handler`] decides whether it is
 //! ours and for which application, by what [`config`] made of the administrator's lines. [`embedded`]
 //! serves it in this very process with the Python room (`host`). [`environ`] says what an application is
-//! told of a request, whoever serves it. [`start`] checks the configuration and prepares each child
+//! told of a request, whoever serves it. `access` asks the server's own scripts, [`trusted_proxy`]
+//! says whom to believe. [`start`] checks the configuration and prepares each child
 //! process; [`python_home`] looks at a Python installation with the eyes of the unprivileged user.
 //! [`httpd`] and [`apr`] are the fences around C: they know nothing of WSGI, and outside them and `module`
 //! there is no `unsafe`.

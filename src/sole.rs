@@ -39,13 +39,15 @@ pub(crate) fn is_sole(
         .filter(|script| *script.process_group == *process_group)
         .map(|script| script.application_group.to_vec())
         .collect();
+    let mut aliased = false;
     for (server, alias) in aliases(process_group, servers) {
         match group(server, alias) {
             Some(group) => groups.insert(group),
             None => return false,
         };
+        aliased = true;
     }
-    groups.len() == 1
+    aliased && groups.len() == 1
 }
 
 /// The scripts that aliases lead to in `process_group`, each with its application group where that does not
@@ -99,6 +101,7 @@ fn group(server: &AliasesOf<'_>, alias: &ScriptAlias) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{ImportScript, ServerIdentity};
 
     fn alias(prefix: &str, target: &str, application_group: Option<&str>) -> ScriptAlias {
         ScriptAlias {
@@ -159,5 +162,37 @@ mod tests {
             (is_sole(&process, b"site", &servers), is_sole(&process, b"", &servers))
         };
         assert_eq!((in_one_group(0), in_one_group(1)), ((true, false), (false, false)));
+    }
+
+    #[test]
+    fn scripts_that_are_not_of_aliases_keep_the_application_apart() {
+        let site = alias("/", "/srv/a.wsgi", Some("site"));
+        let server = |aliases: Vec<_>| AliasesOf {
+            name: b"x",
+            port: 0,
+            aliases: aliases.into_iter().collect(),
+            process_group: None,
+            application_group: None,
+        };
+        let import = |group: &str| ImportScript {
+            path: b"/srv/i.wsgi".as_slice().into(),
+            process_group: b"".as_slice().into(),
+            application_group: group.as_bytes().into(),
+            server: ServerIdentity::default(),
+        };
+        let plain = ProcessConfig::default;
+        let table = [
+            (plain(), true, true),
+            (ProcessConfig { import_scripts: vec![import("site")], ..plain() }, true, true),
+            (ProcessConfig { import_scripts: vec![import("other")], ..plain() }, true, false),
+            (ProcessConfig { import_scripts: vec![import("site")], ..plain() }, false, false),
+            (ProcessConfig { access_scripts: 1, ..plain() }, true, false),
+            (ProcessConfig { dispatch_scripts: 1, ..plain() }, true, false),
+            (ProcessConfig { handler_scripts: 1, ..plain() }, true, false),
+        ];
+        for (process, aliased, expected) in table {
+            let servers = [server(if aliased { vec![&site] } else { vec![] })];
+            assert_eq!(is_sole(&process, b"", &servers), expected, "{process:?}");
+        }
     }
 }

@@ -6,11 +6,12 @@ use crate::apr::Pool;
 use crate::config::ProcessOptions;
 use crate::daemon_program;
 use crate::forward::Group;
-use crate::httpd::{CheckConfig, ChildInit, Facts, PostConfig, Server};
+use crate::httpd::{CheckConfig, ChildInit, Facts, PostConfig, Server, log_server};
 use crate::module::{process_config, server_config, server_defaults};
 use crate::sole::{AliasesOf, is_sole, scripts};
 use crate::supervisor::{self, Applications, EndOfParent};
 use std::sync::OnceLock;
+use wsgi::Level;
 
 /// This module's hooks on the life of the server.
 pub(crate) struct Start;
@@ -62,6 +63,10 @@ impl PostConfig for Start {
         }
         let servers = aliases(main);
         let options = ProcessOptions::resolve(config);
+        if options.telemetry_service.is_some() {
+            let line = "WSGITelemetryService is accepted, but this version of mod_wsgi_rs sends nothing yet";
+            log_server(main, Level::Warning, line.as_bytes());
+        }
         static END: std::sync::Once = std::sync::Once::new();
         END.call_once(|| {
             main.process_pool().adopt(EndOfParent);

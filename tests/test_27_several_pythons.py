@@ -154,3 +154,16 @@ def test_a_module_without_python_serves_daemon_groups(env, place, start):
     assert server.get("/mine").text.split()[0] == env.python
     assert server.get("/embedded").status == 500
     server.log.expect("WSGI0142: .*no embedded mode")
+    for line in (
+        "WSGIAccessScript /a.py",
+        "WSGIAuthUserScript /a.py",
+        "WSGIAuthGroupScript /a.py",
+        "WSGIDispatchScript /a.py",
+    ):
+        with pytest.raises(ConfigError) as refused:
+            start(module, f"<Location /x>\n{line}\n</Location>\n")
+        name = line.split()[0]
+        assert f"{name} needs Python in Apache's own processes" in str(refused.value)
+    with pytest.raises(ConfigError) as refused:
+        start(module, "WSGIImportScript /a.py process-group=%{GLOBAL} application-group=x\n")
+    assert "needs Python in Apache's own processes" in str(refused.value)

@@ -21,7 +21,6 @@ use Form::{Raw, Section, Words};
 const OWN_PYTHON: Standing =
     if cfg!(feature = "embedded") { Standing::Works } else { Standing::NeedsPython };
 const INTERPRETERS: Standing = Standing::Later("settings per interpreter");
-const TELEMETRY: Standing = Standing::Later("telemetry");
 const AUTH_PROVIDERS: Standing =
     Standing::Obsolete("Apache asks its providers in the order of AuthBasicProvider");
 const NEW_RELIC: Standing =
@@ -199,10 +198,10 @@ pub(crate) static DIRECTIVES: [Directive; 54] = [
         ToProcess(process::set_slow_requests)),
     Directive::new(c"WSGITelemetryService", GlobalOnly, Words,
         c"unix:/path of the socket that figures are sent to, and interval=seconds",
-        ToProcess(telemetry::set_service)).standing(TELEMETRY),
+        ToProcess(telemetry::set_service)),
     Directive::new(c"WSGITelemetryOptions", GlobalOnly, Raw,
         c"None, All, or flags with or without a sign",
-        ToProcess(telemetry::set_options)).standing(TELEMETRY),
+        ToProcess(telemetry::set_options)),
     // What mod_wsgi had once.
     Directive::new(c"WSGIVerboseDebugging", GlobalOnly, Words,
         c"On or Off: LogLevel wsgi:debug does it now",

@@ -3,6 +3,7 @@
 #![allow(unsafe_code, reason = "this room is the fence around httpd")]
 
 mod auth;
+mod body;
 mod facts;
 mod hooks;
 mod log;
@@ -18,6 +19,7 @@ pub(crate) use auth::{
     AccessChecker, Authenticator, Authorizer, Password, RealmHash, hook_access_checker,
     register_authenticator, register_authorizer,
 };
+pub(crate) use body::RequestBody;
 pub(crate) use facts::{Facts, Mpm, OtherChild};
 pub(crate) use hooks::{
     CheckConfig, ChildInit, ContentHandler, Order, Outcome, PostConfig, TranslateName,
@@ -27,7 +29,7 @@ pub(crate) use hooks::{
 pub(crate) use log::{Place, ServerLogHandle, log_server};
 pub(crate) use panic_hook::install_panic_hook;
 pub(crate) use regex::Regex;
-pub(crate) use request::{FileKind, Request, RequestBody};
+pub(crate) use request::{FileKind, Request};
 pub(crate) use response::{BrigadeEnd, Head, PassError};
 pub(crate) use scores::Scoreboard;
 pub(crate) use server::Server;

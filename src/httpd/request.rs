@@ -2,21 +2,20 @@
 
 use super::log::{Place, log_request, logs_request};
 use super::server::Server;
-use crate::apr::{Brigade, Bucket, Pool, Status, Table, bytes};
+use crate::apr::{Pool, Table, bytes};
 use crate::bindings::{
-    OPT_EXECCGI, REMOTE_HOST, REMOTE_NAME, SATISFY_ANY, ap_allow_options, ap_auth_type,
-    ap_context_document_root, ap_context_prefix, ap_document_root, ap_escape_html2, ap_get_brigade,
+    AP_CORE_CONFIG_ON, OPT_EXECCGI, REMOTE_HOST, REMOTE_NAME, SATISFY_ANY, ap_allow_options,
+    ap_auth_type, ap_context_document_root, ap_context_prefix, ap_document_root, ap_escape_html2,
     ap_get_core_module_config, ap_get_limit_req_body, ap_get_module_config, ap_get_server_banner,
-    ap_get_server_name_for_url, ap_get_server_port, ap_get_useragent_host, ap_input_mode_t,
-    ap_map_http_request_error, ap_psignature, ap_run_generate_log_id, ap_run_http_scheme,
-    ap_satisfies, ap_set_module_config, ap_some_auth_required, apr_filetype_e, apr_read_type_e,
-    conn_rec, core_dir_config, request_rec, shim_method_is_get, shim_request_is_https,
-    shim_tls_variable,
+    ap_get_server_name_for_url, ap_get_server_port, ap_get_useragent_host, ap_psignature,
+    ap_run_generate_log_id, ap_run_http_scheme, ap_satisfies, ap_set_module_config,
+    ap_some_auth_required, apr_filetype_e, apr_hash_get, apr_uri_unparse, conn_rec,
+    core_dir_config, request_rec, shim_method_is_get, shim_request_is_https, shim_tls_variable,
 };
 use std::ffi::{CStr, c_int, c_void};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
-use wsgi::{Level, ReadError};
+use wsgi::Level;
 
 /// A request and everything that hangs on it. Strings are borrowed for `'call`: they live in the
 /// request's pool and are never changed in place, only replaced.
@@ -40,7 +39,7 @@ impl<'call> Request<'call> {
         Self { raw, lent: PhantomData }
     }
 
-    fn record(&self) -> &'call request_rec {
+    pub(super) fn record(&self) -> &'call request_rec {
         // SAFETY: lent for `'call`. httpd changes fields only in calls made through `self`, and what is
         // read here is copied out at once.
         unsafe { &*self.raw }
@@ -384,6 +383,45 @@ impl<'call> Request<'call> {
         self.core().cgi_pass_auth() == crate::bindings::AP_CGI_PASS_AUTH_ON
     }
 
+    /// `CGIVar REQUEST_URI current-uri`: programs are told the URL path as it is now, after internal
+    /// redirects and rewriting.
+    pub(crate) fn tells_current_uri(&self) -> bool {
+        let rules = self.core().cgi_var_rules;
+        if rules.is_null() {
+            return false;
+        }
+        // SAFETY: a table of the configuration, from names to strings.
+        let rule = unsafe {
+            let name = c"REQUEST_URI";
+            bytes(apr_hash_get(rules, name.as_ptr().cast(), name.count_bytes() as isize).cast())
+        };
+        rule == Some(b"current-uri")
+    }
+
+    /// `QualifyRedirectURL On`: `REDIRECT_URL` begins with scheme and host.
+    pub(crate) fn qualifies_redirect_url(&self) -> bool {
+        self.core().qualify_redirect_url() == AP_CORE_CONFIG_ON
+    }
+
+    /// The whole URL of the request, scheme, host and port filled in where the client did not name them.
+    pub(crate) fn whole_url(&self) -> &'call [u8] {
+        let mut uri = self.record().parsed_uri;
+        // SAFETY: live; the copy's strings are those of the request, or static, or made in its pool.
+        unsafe {
+            if uri.scheme.is_null() {
+                uri.scheme = ap_run_http_scheme(self.raw).cast_mut();
+            }
+            if uri.port == 0 {
+                uri.port = ap_get_server_port(self.raw);
+                uri.port_str = self.pool().copy(uri.port.to_string().as_bytes());
+            }
+            if uri.hostname.is_null() {
+                uri.hostname = ap_get_server_name_for_url(self.raw).cast_mut();
+            }
+            bytes(apr_uri_unparse(self.record().pool, &raw const uri, 0)).unwrap_or_default()
+        }
+    }
+
     /// `EnableSendfile` and `EnableMMAP` of httpd: whether the administrator switched them on, and not
     /// off, respectively.
     pub(crate) fn file_options(&self) -> (bool, bool) {
@@ -469,128 +507,5 @@ impl<'call> Request<'call> {
     pub(crate) fn logs(&self, level: Level) -> bool {
         // SAFETY: live.
         unsafe { logs_request(self.raw, level) }
-    }
-}
-
-/// The request body, read through the input filters.
-pub(crate) struct RequestBody<'call> {
-    brigade: Option<Brigade<'call>>,
-    ended: bool,
-    failed: Option<ReadError>,
-}
-
-impl<'call> RequestBody<'call> {
-    pub(crate) const fn new() -> Self {
-        Self { brigade: None, ended: false, failed: None }
-    }
-
-    /// Reads some bytes, none at the end. The first read sends `100 Continue` if the client waits for
-    /// it. Blocks.
-    pub(crate) fn read(
-        &mut self,
-        request: &mut Request<'call>,
-        into: &mut [u8],
-    ) -> Result<usize, ReadError> {
-        if let Some(why) = &self.failed {
-            return Err(why.clone());
-        }
-        let read = self.some(request, into, true);
-        if let Err(why) = &read {
-            self.failed = Some(why.clone());
-            request.close_connection();
-        }
-        read
-    }
-
-    /// The same, and then as much more as is here already: httpd gives 8 KB at a time.
-    pub(crate) fn read_all_there_is(
-        &mut self,
-        request: &mut Request<'call>,
-        into: &mut [u8],
-    ) -> Result<usize, ReadError> {
-        let mut total = self.read(request, into)?;
-        while total > 0 && !self.ended {
-            let Some(rest) = into.get_mut(total..).filter(|rest| !rest.is_empty()) else { break };
-            // What is wrong now is still wrong at the next read.
-            match self.some(request, rest, false) {
-                Ok(0) | Err(_) => break,
-                Ok(more) => total += more,
-            }
-        }
-        Ok(total)
-    }
-
-    /// Whether all of it has been read.
-    pub(crate) const fn has_ended(&self) -> bool {
-        self.ended
-    }
-
-    fn some(
-        &mut self,
-        request: &mut Request<'call>,
-        into: &mut [u8],
-        wait: bool,
-    ) -> Result<usize, ReadError> {
-        if self.ended || into.is_empty() {
-            return Ok(0);
-        }
-        let mode =
-            if wait { apr_read_type_e::APR_BLOCK_READ } else { apr_read_type_e::APR_NONBLOCK_READ };
-        let brigade = self.brigade.get_or_insert_with(|| request.new_brigade());
-        loop {
-            let count = match brigade.first().map_err(cause)? {
-                Some(Bucket::End) => {
-                    self.ended = true;
-                    return Ok(0);
-                }
-                Some(Bucket::Data(data)) => {
-                    let count = data.len().min(into.len());
-                    if let (Some(to), Some(from)) = (into.get_mut(..count), data.get(..count)) {
-                        to.copy_from_slice(from);
-                    }
-                    count
-                }
-                None => {
-                    let wanted = into.len().clamp(8 * 1024, 64 * 1024);
-                    // SAFETY: live request, own brigade.
-                    let status = Status(unsafe {
-                        ap_get_brigade(
-                            request.record().input_filters,
-                            brigade.as_ptr(),
-                            ap_input_mode_t::AP_MODE_READBYTES,
-                            mode,
-                            wanted as i64,
-                        )
-                    });
-                    if !wait && (status.is_again() || status.is_success() && brigade.is_empty()) {
-                        return Ok(0);
-                    }
-                    if !status.is_success() {
-                        return Err(cause(status));
-                    }
-                    continue;
-                }
-            };
-            brigade.consume(count).map_err(cause)?;
-            return Ok(count);
-        }
-    }
-}
-
-/// What an input filter's status means.
-fn cause(status: Status) -> ReadError {
-    if status.is_timeout() {
-        return ReadError::Timeout;
-    }
-    if status.is_disconnect() {
-        return ReadError::Disconnected;
-    }
-    // SAFETY: a pure function of two numbers.
-    match unsafe { ap_map_http_request_error(status.0, 500) } {
-        // A filter that has answered itself found fault with the request (httpd: AP_FILTER_ERROR).
-        400 | crate::bindings::AP_FILTER_ERROR => ReadError::Malformed,
-        408 => ReadError::Timeout,
-        413 => ReadError::TooLarge,
-        _ => ReadError::Other(status.to_string()),
     }
 }

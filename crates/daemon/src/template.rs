@@ -85,7 +85,9 @@ fn prepare(seat: &TemplateSeat) -> Result<Prepared, String> {
         modified: None,
         callable: None,
     });
-    let all: Vec<Loaded> = named.chain(seat.scripts.iter().cloned()).collect();
+    // Nobody has to hear of a script that was deleted.
+    let loaded = seat.scripts.iter().filter(|script| script.path.is_file()).cloned();
+    let all: Vec<Loaded> = loaded.chain(named).collect();
     let (here, later): (Vec<_>, Vec<_>) = all
         .into_iter()
         .partition(|script| config.main_interpreter() || script.application_group.is_empty());

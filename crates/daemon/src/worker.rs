@@ -71,8 +71,7 @@ impl Prepared {
             let same = |other: &Loaded| {
                 other.path == script.path && other.application_group == script.application_group
             };
-            // Nobody has to hear of a script that was deleted.
-            if self.scripts.iter().any(same) || !script.path.is_file() {
+            if self.scripts.iter().any(same) {
                 continue;
             }
             script.modified = modified(&script.path);
@@ -129,8 +128,10 @@ fn live(seat: Seat, prepared: Option<Prepared>) -> Result<(), String> {
         Some(prepared) => prepared,
         None => Prepared::start(&config, &log)?,
     };
+    // Predecessors' first: of them it is known what requests call in them. Nobody has to hear of one that
+    // was deleted.
+    prepared.import(&config, warm_up.into_iter().filter(|it| it.path.is_file()).collect());
     prepared.import(&config, named_scripts(&config));
-    prepared.import(&config, warm_up);
     let Prepared { host, scripts, failed: imports_failed } = prepared;
 
     let listeners = sockets.into_iter().map(UnixListener::from).collect();

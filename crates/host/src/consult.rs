@@ -9,7 +9,7 @@ use crate::environ::Builder;
 use crate::failure::{self, Place};
 use crate::interpreter::Interpreter;
 use crate::lease::Lease;
-use crate::loading::load;
+use crate::load::load;
 use crate::objects::{Auth, Log};
 use crate::request::{Buffers, Request};
 use crate::script::ScriptFile;

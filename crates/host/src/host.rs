@@ -9,7 +9,7 @@ use crate::cpython::{
 use crate::events::{Event, Subscribers};
 use crate::failure;
 use crate::interpreter::{Interpreter, thread_id};
-use crate::loading::preload;
+use crate::load::preload;
 use crate::options::HostOptions;
 use crate::request::{ServerLog, SharedLog};
 use crate::room::Room;

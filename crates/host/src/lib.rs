@@ -3,7 +3,7 @@
 //! [`Host`] is one process' Python. It serves requests that come as a [`wsgi::Exchange`] and never
 //! learns which transport is behind it: `serve` is the gateway of PEP 3333, `request` its rules about
 //! answers, `consult` how the server asks its own scripts, `objects` what
-//! the application holds in its hands, `script` and `loading` how its file is loaded, `room`
+//! the application holds in its hands, `script` and `load` how its file is loaded, `room`
 //! how an interpreter is prepared, `upkeep` what a process asks beside serving, `cpython` the C API made
 //! safe, `lease` the request lent through Python. `events` and `observation` tell applications what happens,
 //! `activity` and `metrics` count it.
@@ -20,7 +20,7 @@ mod host;
 mod interpreter;
 mod interrupt;
 mod lease;
-mod loading;
+mod load;
 mod metrics;
 mod objects;
 mod observation;

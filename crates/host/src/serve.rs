@@ -10,7 +10,7 @@ use crate::environ::Builder;
 use crate::failure::{self, Place};
 use crate::interpreter::{Interpreter, thread_id};
 use crate::lease::Lease;
-use crate::loading::{find_application, load};
+use crate::load::{find_application, load};
 use crate::metrics::seconds_now;
 use crate::objects::{Adapter, FileWrapper, Input, Log, raise_chunk_error};
 use crate::observation::{Ending, Observation};

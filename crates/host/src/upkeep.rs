@@ -6,7 +6,7 @@ use crate::cpython::{self, Attached, Result};
 use crate::failure;
 use crate::host::Host;
 use crate::interpreter::Interpreter;
-use crate::loading::run_service;
+use crate::load::run_service;
 use crate::serve::Target;
 use std::ffi::OsString;
 use std::io;

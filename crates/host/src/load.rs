@@ -1,4 +1,5 @@
-//! Scripts brought into an interpreter, for a request or before any, and what is told of it.
+//! Scripts and the applications in them: loaded for a request, ahead of one, or to run by themselves; what
+//! goes wrong is told to a log.
 #![forbid(unsafe_code)]
 
 use crate::cpython::{Attached, ExceptionKind, Object};
