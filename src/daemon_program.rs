@@ -70,7 +70,10 @@ pub(crate) fn version_of(home: &Path) -> Option<String> {
         return settings.lines().find_map(|line| {
             let (key, value) = line.split_once('=')?;
             let known = matches!(key.trim(), "version" | "version_info");
-            known.then(|| value.trim().split('.').take(2).collect::<Vec<_>>().join("."))
+            let version = value.trim().split('.').take(2).collect::<Vec<_>>().join(".");
+            // Free-threaded: the file does not tell, the name of the library's directory does.
+            let free_threaded = home.join(format!("lib/python{version}t")).is_dir();
+            known.then(|| if free_threaded { version + "t" } else { version })
         });
     }
     let entries = std::fs::read_dir(home.join("lib")).ok()?;

@@ -40,7 +40,7 @@ pub(crate) fn check(named: &str, home: &Path, version: &str, reader: Reader) -> 
     }
     readable(named, home, reader)?;
     match std::fs::read_to_string(home.join("pyvenv.cfg")) {
-        Ok(settings) => check_venv(named, home, &settings, version, reader),
+        Ok(settings) => check_venv(named, home, &settings, version.trim_end_matches('t'), reader),
         Err(_) => check_prefix(named, home, version),
     }
 }

@@ -30,6 +30,11 @@ pub(crate) fn is_sole(
     if beside || process.dispatch_scripts > 0 || process.handler_scripts > 0 {
         return false;
     }
+    // Whoever speaks of an interpreter by its name wants one of that name.
+    let sections = process.interpreter_sections.iter();
+    if sections.map(|section| &section.selector).any(|it| it.names_sub_interpreter(process_group)) {
+        return false;
+    }
     // Such a line may hold for a part of an alias' URLs, or name the main interpreter for others.
     if process.groups_in_sections > 0 {
         return false;

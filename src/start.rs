@@ -135,13 +135,13 @@ impl Drop for Stop {
 mod embedded {
     //! Python in Apache's own processes.
 
-    use crate::config::{HashSeed, ImportScript, ProcessOptions};
+    use crate::config::{Bytes, HashSeed, ImportScript, InterpreterSettings, ProcessOptions};
     use crate::httpd::{Facts, Mpm, Server, ServerLogHandle};
     use crate::modified::modified;
     use crate::posix;
     use crate::python_home::{self, Reader};
     use crate::server_status::ApacheStatus;
-    use host::{ApacheFacts, Host, HostOptions, ScriptFile, Target};
+    use host::{ApacheFacts, Host, HostOptions, InterpreterOptions, ScriptFile, Target};
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
     use std::path::{Path, PathBuf};
@@ -201,16 +201,9 @@ mod embedded {
 
     fn host_options(options: &ProcessOptions) -> HostOptions {
         let mpm = Mpm::query();
-        let interpreter = options.interpreter(b"", b"");
+        let all = options.interpreter(b"", None);
         HostOptions {
             python_home: home(options),
-            python_path: interpreter
-                .python_path
-                .iter()
-                .flat_map(|path| path.split(|&byte| byte == b':'))
-                .filter(|path| !path.is_empty())
-                .map(path)
-                .collect(),
             python_eggs: options.python_eggs.as_deref().map(path),
             optimize: u8::try_from(options.python_optimize).unwrap_or(u8::MAX),
             warnings: options
@@ -223,12 +216,18 @@ mod embedded {
                 HashSeed::Fixed(seed) => host::HashSeed::Fixed(seed),
             }),
             write_bytecode: options.write_bytecode,
-            switch_interval: interpreter.switch_interval,
+            free_threading: all.free_threading,
+            interpreter: interpreter_options(all),
+            named_interpreters: options
+                .named_interpreters(b"")
+                .into_iter()
+                .map(|name| {
+                    let own = options.interpreter(b"", Some(name));
+                    (String::from_utf8_lossy(name).into_owned(), interpreter_options(own))
+                })
+                .collect(),
             destroy_interpreters: options.destroy_interpreter,
             interruptible: false,
-            restrict_stdin: interpreter.restrict_stdin,
-            restrict_stdout: interpreter.restrict_stdout,
-            restrict_signal: interpreter.restrict_signal,
             single_process: Facts::is_single_process(),
             server_status: options
                 .server_metrics
@@ -248,6 +247,22 @@ mod embedded {
                 maximum_processes: mpm.processes,
                 threads_per_process: mpm.threads,
             }),
+        }
+    }
+
+    fn interpreter_options(settings: InterpreterSettings) -> InterpreterOptions {
+        let layer = |paths: &Bytes| {
+            let paths = paths.split(|&byte| byte == b':').filter(|path| !path.is_empty());
+            paths.map(path).collect()
+        };
+        InterpreterOptions {
+            python_path: settings.python_path.iter().map(layer).collect(),
+            switch_interval: settings.switch_interval,
+            interval_is_its_own: settings.interval_is_its_own,
+            restrict_stdin: settings.restrict_stdin,
+            restrict_stdout: settings.restrict_stdout,
+            restrict_signal: settings.restrict_signal,
+            own_gil: settings.own_gil,
         }
     }
 

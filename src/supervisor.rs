@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use crate::apr::Pool;
-use crate::config::{DaemonProcess, HashSeed, ProcessOptions};
+use crate::config::{DaemonProcess, HashSeed, InterpreterSettings, ProcessOptions};
 use crate::daemon_program;
 use crate::forward::{Board, Claims, GroupPlan};
 use crate::httpd::{Facts, Mpm, OtherChild, Server, log_server};
@@ -383,17 +383,36 @@ fn configure(
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let some = |bytes: &Option<crate::config::Bytes>| bytes.as_deref().map(text);
     let seconds = |limit: Option<Duration>| limit.map(|limit| limit.as_secs_f64());
-    let interpreter = options.interpreter(&definition.name, b"");
+    let all = options.interpreter(&definition.name, None);
     let mpm = Mpm::query();
     let (uid, gid) = Facts::account();
-    let path =
-        definition.python_path.as_deref().or(interpreter.python_path.first().map(|path| &**path));
-    let path: Vec<String> = path
-        .map(text)
-        .unwrap_or_default()
-        .split(':')
-        .filter(|part| !part.is_empty())
-        .map(str::to_owned)
+    let directories = |paths: &[u8]| -> Vec<String> {
+        text(paths).split(':').filter(|part| !part.is_empty()).map(str::to_owned).collect()
+    };
+    let path = definition.python_path.as_deref().map(directories).unwrap_or_default();
+    let layers = |settings: &InterpreterSettings| -> Vec<Vec<String>> {
+        settings.python_path.iter().map(|layer| directories(layer)).collect()
+    };
+    let interpreters: Vec<Value> = options
+        .named_interpreters(&definition.name)
+        .into_iter()
+        .map(|name| {
+            let own = options.interpreter(&definition.name, Some(name));
+            json!({
+                "application_group": text(name),
+                "path_layers": layers(&own),
+                "switch_interval": if own.interval_is_its_own {
+                    own.switch_interval
+                } else {
+                    definition.switch_interval.or(own.switch_interval)
+                },
+                "interval_is_its_own": own.interval_is_its_own,
+                "restrict_stdin": own.restrict_stdin,
+                "restrict_stdout": own.restrict_stdout,
+                "restrict_signal": own.restrict_signal,
+                "own_gil": own.own_gil,
+            })
+        })
         .collect();
     let import_scripts: Vec<Value> = options
         .import_scripts(&definition.name)
@@ -473,11 +492,15 @@ fn configure(
                 HashSeed::Fixed(seed) => Some(seed),
             },
             "write_bytecode": options.write_bytecode,
-            "switch_interval": definition.switch_interval.or(interpreter.switch_interval),
+            "switch_interval": definition.switch_interval.or(all.switch_interval),
             "destroy_interpreters": options.destroy_interpreter,
-            "restrict_stdin": interpreter.restrict_stdin,
-            "restrict_stdout": interpreter.restrict_stdout,
-            "restrict_signal": interpreter.restrict_signal,
+            "restrict_stdin": all.restrict_stdin,
+            "restrict_stdout": all.restrict_stdout,
+            "restrict_signal": all.restrict_signal,
+            "own_gil": all.own_gil,
+            "free_threading": all.free_threading,
+            "path_layers": layers(&all),
+            "interpreters": interpreters,
             "slow_requests": seconds(options.slow_requests),
             "case_sensitive": options.case_sensitive,
             "apache": {

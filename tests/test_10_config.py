@@ -256,8 +256,8 @@ def test_a_directive_of_mod_wsgi_4_is_accepted_with_a_warning(accepted, line):
 @pytest.mark.parametrize(
     "line",
     [
-        "WSGIPerInterpreterGIL On",
-        "WSGIFreeThreading On",
+        "WSGITelemetryService unix:/run/telemetry.sock",
+        "WSGITelemetryOptions All",
     ],
 )
 def test_a_directive_that_does_not_work_yet_says_so(refused, line):

@@ -189,6 +189,27 @@ def test_a_directives_documentation_has_all_its_parts():
     assert lacking == []
 
 
+LEVELS = {"alert", "crit", "error", "warn", "debug", "configuration"}
+
+
+def test_every_code_of_the_log_is_documented_and_every_documented_one_is_written():
+    # Unit tests, at the end of a file, may name codes that nobody writes.
+    sources = (path.read_text().partition("#[cfg(test)]")[0] for path in rust_files())
+    lines = (line for source in sources for line in source.splitlines())
+    written = {
+        code
+        for line in lines
+        if not line.strip().startswith("//")
+        for code in re.findall(r"WSGI\d{4}", line)
+    }
+    page = (REPO / "docs/errors.md").read_text()
+    rows = re.findall(r"^\| `(WSGI\d{4})` \| ([^|]+) \| ([^|]+) \|$", page, re.M)
+    documented = [code for code, _, _ in rows]
+    assert written
+    assert documented == sorted(written)
+    assert {level for _, levels, _ in rows for level in levels.split(", ")} <= LEVELS
+
+
 def differences():
     """{slug: reason} of every differs marker in the tests."""
     found = {}

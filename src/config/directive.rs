@@ -58,8 +58,6 @@ pub(crate) enum Apply {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Standing {
     Works,
-    /// Parsed and checked, then refused; it comes with the named theme.
-    Later(&'static str),
     /// Needs Python in Apache's own processes, which this build of the module does not have.
     NeedsPython,
     /// Gone from mod_wsgi; accepted without effect, with a warning that gives the reason.
@@ -146,7 +144,6 @@ impl Directive {
         match self.standing {
             Standing::Works => Ok(()),
             Standing::NeedsPython => Err(ConfigError::without_python(self.name())),
-            Standing::Later(theme) => Err(ConfigError::later(self.name(), theme)),
             Standing::Obsolete(reason) => {
                 line.surroundings.warn(&format!("{} has no effect: {reason}", self.name()));
                 Ok(())
@@ -159,19 +156,6 @@ impl Directive {
 mod tests {
     use super::super::stub::{Configuration, configuration, directive, with_line};
     use super::*;
-
-    #[test]
-    fn a_directive_of_a_later_version_is_checked_first_and_then_refused() {
-        let mut configuration = Configuration::default();
-        let refused = configuration.read("WSGIPerInterpreterGIL On").unwrap_err();
-        assert_eq!(
-            refused.to_string(),
-            "WSGIPerInterpreterGIL is not supported by this version of mod_wsgi_rs yet \
-             (settings per interpreter)"
-        );
-        let refused = configuration.read("WSGIPerInterpreterGIL Perhaps").unwrap_err();
-        assert!(refused.to_string().starts_with("WSGIPerInterpreterGIL must be one of"));
-    }
 
     #[cfg(not(feature = "embedded"))]
     #[test]

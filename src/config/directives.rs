@@ -20,7 +20,6 @@ use Form::{Raw, Section, Words};
 /// Scripts that Apache's own processes run, whoever serves the application.
 const OWN_PYTHON: Standing =
     if cfg!(feature = "embedded") { Standing::Works } else { Standing::NeedsPython };
-const INTERPRETERS: Standing = Standing::Later("settings per interpreter");
 const AUTH_PROVIDERS: Standing =
     Standing::Obsolete("Apache asks its providers in the order of AuthBasicProvider");
 const NEW_RELIC: Standing =
@@ -111,15 +110,13 @@ pub(crate) static DIRECTIVES: [Directive; 54] = [
         c"On or Off: whether each interpreter has a lock of its own",
         ToProcess(|process, line|
             set(&mut process.interpreter_at(line).per_interpreter_gil, line.flag())))
-        .standing(INTERPRETERS).in_section(),
+        .in_section(),
     Directive::new(c"WSGIFreeThreading", GlobalOnly, Words,
         c"On or Off: whether a free-threaded Python runs without its lock",
-        ToProcess(|process, line|
-            set(&mut process.interpreter_at(line).free_threading, line.flag())))
-        .standing(INTERPRETERS).in_section(),
+        ToProcess(interpreter::set_free_threading)).in_section(),
     Directive::new(c"<WSGIInterpreterOptions", GlobalOnly, Section,
         c"process-group= and application-group= of the interpreters that the lines inside are for",
-        ToProcess(interpreter::open_section)).standing(INTERPRETERS),
+        ToProcess(interpreter::open_section)),
     // What an application may do and is given.
     Directive::new(c"WSGIRestrictStdin", GlobalOnly, Words,
         c"On or Off: whether reading sys.stdin is an error",

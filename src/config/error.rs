@@ -18,11 +18,6 @@ impl ConfigError {
             "{what} needs Python in Apache's own processes, and this module was built without it"
         ))
     }
-
-    /// The one way to say "not yet": `what` as written, `theme` as the change log will call it.
-    pub(crate) fn later(what: &str, theme: &str) -> Self {
-        Self(format!("{what} is not supported by this version of mod_wsgi_rs yet ({theme})"))
-    }
 }
 
 impl fmt::Display for ConfigError {

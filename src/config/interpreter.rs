@@ -41,6 +41,8 @@ pub(crate) struct InterpreterSettings {
     pub(crate) free_threading: bool,
     /// `None` leaves Python's own interval.
     pub(crate) switch_interval: Option<f64>,
+    /// A block that names the application group gave that interval.
+    pub(crate) interval_is_its_own: bool,
     /// A `:` list per layer; each layer puts its new entries in front of those before it.
     pub(crate) python_path: Vec<Bytes>,
     pub(crate) restrict_stdin: bool,
@@ -80,9 +82,21 @@ impl SectionSelector {
         Ok(selector)
     }
 
-    fn selects(&self, process_group: &[u8], application_group: &[u8]) -> bool {
+    /// Whether it is for an interpreter; without an application group, for one that no block names.
+    fn selects(&self, process_group: &[u8], application_group: Option<&[u8]>) -> bool {
+        let application = self.application_group.as_deref();
+        self.selects_process(process_group)
+            && application.is_none_or(|name| application_group == Some(name))
+    }
+
+    fn selects_process(&self, process_group: &[u8]) -> bool {
         self.process_group.as_deref().is_none_or(|name| name == process_group)
-            && self.application_group.as_deref().is_none_or(|name| name == application_group)
+    }
+
+    /// Whether it names a sub-interpreter of `process_group`.
+    pub(crate) fn names_sub_interpreter(&self, process_group: &[u8]) -> bool {
+        self.selects_process(process_group)
+            && self.application_group.as_ref().is_some_and(|name| !name.is_empty())
     }
 
     /// How many selectors it gives; the more, the stronger.
@@ -106,7 +120,7 @@ impl InterpreterSettings {
         top_level: &InterpreterOptions,
         sections: &[Section],
         process_group: &[u8],
-        application_group: &[u8],
+        application_group: Option<&[u8]>,
     ) -> Self {
         let mut sections: Vec<&Section> = sections
             .iter()
@@ -126,9 +140,15 @@ impl InterpreterSettings {
         // At the top level the path is for embedded mode; daemons have python-path=.
         let base = python_path.filter(|_| process_group.is_empty());
         let mut path: Vec<Bytes> = base.into_iter().collect();
-        for Section { options, .. } in sections {
+        let mut interval_is_its_own = false;
+        for Section { selector, options } in sections {
             per_interpreter_gil = options.per_interpreter_gil.or(per_interpreter_gil);
-            free_threading = options.free_threading.or(free_threading);
+            if selector.application_group.is_none() {
+                free_threading = options.free_threading.or(free_threading);
+            }
+            if options.switch_interval.is_some() {
+                interval_is_its_own = selector.application_group.is_some();
+            }
             switch_interval = options.switch_interval.or(switch_interval);
             restrict_stdin = options.restrict_stdin.or(restrict_stdin);
             restrict_stdout = options.restrict_stdout.or(restrict_stdout);
@@ -139,12 +159,39 @@ impl InterpreterSettings {
             own_gil: per_interpreter_gil.unwrap_or(false),
             free_threading: free_threading.unwrap_or(false),
             switch_interval,
+            interval_is_its_own,
             python_path: path,
             restrict_stdin: restrict_stdin.unwrap_or(false),
             restrict_stdout: restrict_stdout.unwrap_or(false),
             restrict_signal: restrict_signal.unwrap_or(true),
         }
     }
+}
+
+/// The application groups that blocks for `process_group` name, each once.
+pub(super) fn named<'a>(sections: &'a [Section], process_group: &[u8]) -> Vec<&'a [u8]> {
+    let of_process = sections.iter().map(|section| &section.selector);
+    let of_process = of_process.filter(|selector| selector.selects_process(process_group));
+    let mut names: Vec<_> =
+        of_process.filter_map(|selector| selector.application_group.as_deref()).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// `WSGIFreeThreading`
+pub(super) fn set_free_threading(
+    process: &mut ProcessConfig,
+    line: &Line<'_>,
+) -> Result<(), ConfigError> {
+    process.interpreter_at(line).free_threading = Some(line.flag()?);
+    if line.section.is_some_and(|section| section.application_group.is_some()) {
+        line.surroundings.warn(&format!(
+            "WSGI0201: {} has no effect in a block with application-group=: it holds for whole processes",
+            line.name()
+        ));
+    }
+    Ok(())
 }
 
 /// `<WSGIInterpreterOptions …>`: the lines inside it find the block at the end of the list.
@@ -249,7 +296,7 @@ mod tests {
             ("site", "admin", 4.0, true, "/all /site /admin"),
         ] {
             let resolved =
-                options.interpreter(process_group.as_bytes(), application_group.as_bytes());
+                options.interpreter(process_group.as_bytes(), Some(application_group.as_bytes()));
             assert_eq!(resolved.switch_interval, Some(interval), "{process_group}");
             assert_eq!(resolved.own_gil, own_gil, "{process_group}");
             assert!(resolved.restrict_stdin && !resolved.restrict_signal);
@@ -257,6 +304,35 @@ mod tests {
                 resolved.python_path.iter().map(|it| String::from_utf8_lossy(it)).collect();
             assert_eq!(layers.join(" "), path, "{process_group} {application_group}");
         }
+    }
+
+    #[test]
+    fn what_one_interpreter_is_told_alone_is_known_as_such() {
+        let mut written = configuration(&[
+            "<WSGIInterpreterOptions application-group=b>",
+            "WSGISwitchInterval 1",
+            "</WSGIInterpreterOptions>",
+            "<WSGIInterpreterOptions process-group=site application-group=a>",
+            "WSGIRestrictStdin On",
+            "</WSGIInterpreterOptions>",
+            "<WSGIInterpreterOptions>",
+            "WSGIFreeThreading On",
+            "</WSGIInterpreterOptions>",
+        ]);
+        let options = ProcessOptions::resolve(&written.process);
+        assert_eq!(options.named_interpreters(b"site"), [b"a", b"b"]);
+        assert_eq!(options.named_interpreters(b""), [b"b"]);
+        let settings = options.interpreter(b"", Some(b"b"));
+        assert_eq!((settings.switch_interval, settings.interval_is_its_own), (Some(1.0), true));
+        let settings = options.interpreter(b"site", None);
+        assert!(!settings.restrict_stdin && settings.switch_interval.is_none());
+        assert!(settings.free_threading);
+        assert!(written.warnings().is_empty());
+        written.store("<WSGIInterpreterOptions application-group=c>").unwrap();
+        written.store("WSGIFreeThreading Off").unwrap();
+        assert_eq!(written.warnings().len(), 1);
+        let options = ProcessOptions::resolve(&written.process);
+        assert!(options.interpreter(b"", Some(b"c")).free_threading);
     }
 
     #[test]

@@ -96,11 +96,12 @@ impl ProcessOptions {
         }
     }
 
-    /// What holds for one interpreter. Empty names: embedded mode, the main interpreter.
+    /// What holds for one interpreter; without an application group, for all that no block names. Empty
+    /// names: embedded mode, the main interpreter.
     pub(crate) fn interpreter(
         &self,
         process_group: &[u8],
-        application_group: &[u8],
+        application_group: Option<&[u8]>,
     ) -> InterpreterSettings {
         InterpreterSettings::resolve(
             &self.interpreter,
@@ -108,6 +109,11 @@ impl ProcessOptions {
             process_group,
             application_group,
         )
+    }
+
+    /// The application groups of `process_group` that blocks name.
+    pub(crate) fn named_interpreters(&self, process_group: &[u8]) -> Vec<&[u8]> {
+        super::interpreter::named(&self.interpreter_sections, process_group)
     }
 
     /// The scripts to load when a process of `process_group` starts. Empty: embedded mode.
@@ -152,7 +158,7 @@ mod tests {
         assert!(options.socket_rotation && !options.restrict_embedded && !options.server_metrics);
         assert!(options.embedded_python);
         assert_eq!(options.slow_requests, None);
-        let interpreter = options.interpreter(b"", b"");
+        let interpreter = options.interpreter(b"", None);
         assert!(interpreter.restrict_signal);
         assert!(
             !interpreter.restrict_stdin && !interpreter.restrict_stdout && !interpreter.own_gil

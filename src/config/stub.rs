@@ -44,25 +44,19 @@ impl Configuration {
         Ok(())
     }
 
-    /// Reads one line as it will be read when its directive is supported.
+    /// Reads one line, and what it opens or closes.
     pub(super) fn store(&mut self, text: &str) -> Result<(), ConfigError> {
         if text == "</WSGIInterpreterOptions>" {
             self.section = None;
             return Ok(());
         }
         let directive = with_line(&self.apache, None, text, |line| Ok(line.directive))?;
-        match (self.read(text), directive.standing) {
-            (Err(error), Standing::Later(theme))
-                if error == ConfigError::later(directive.name(), theme) =>
-            {
-                if directive.form == Form::Section {
-                    let opened = self.process.interpreter_sections.last();
-                    self.section = opened.map(|opened| opened.selector.clone());
-                }
-                Ok(())
-            }
-            (result, _) => result,
+        self.read(text)?;
+        if directive.form == Form::Section {
+            let opened = self.process.interpreter_sections.last();
+            self.section = opened.map(|opened| opened.selector.clone());
         }
+        Ok(())
     }
 
     /// The sentence with which a line is refused.

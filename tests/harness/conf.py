@@ -83,7 +83,8 @@ class Conf:
         if env.user:
             user = f"User #{env.user.pw_uid}\nGroup #{env.user.pw_gid}\n"
         # WSGIPythonPath is for embedded mode; daemons have an option of their own.
-        paths = ["${APPS}", *re.findall(r"^\s*WSGIPythonPath (\S+)$", self.text, re.M)]
+        outside = re.sub(r"(?s)<WSGIInterpreterOptions.*?</WSGIInterpreterOptions>", "", self.text)
+        paths = ["${APPS}", *re.findall(r"^\s*WSGIPythonPath (\S+)$", outside, re.M)]
         daemon = ""
         if mode == "daemon":
             daemon = DAEMON.format(threads=self.threads, path=":".join(paths))

@@ -2,7 +2,7 @@
 //! writes it as JSON into an inherited descriptor, the command line makes one by hand.
 #![forbid(unsafe_code)]
 
-use host::{ApacheFacts, HashSeed, HostOptions};
+use host::{ApacheFacts, HashSeed, HostOptions, InterpreterOptions};
 use serde::{Deserialize, Serialize};
 use std::os::fd::RawFd;
 use std::path::PathBuf;
@@ -175,11 +175,33 @@ pub struct Python {
     pub restrict_stdin: bool,
     pub restrict_stdout: bool,
     pub restrict_signal: bool,
+    pub own_gil: bool,
+    pub free_threading: bool,
+    /// Layers of directories that come before those of `path`, for every interpreter.
+    pub path_layers: Vec<Vec<PathBuf>>,
+    /// What holds for the interpreter of one application group in place of the above.
+    pub interpreters: Vec<Interpreter>,
     /// In seconds.
     pub slow_requests: Option<f64>,
     /// Whether names of scripts that differ in case only are different files.
     pub case_sensitive: bool,
     pub apache: Option<Apache>,
+}
+
+/// The options of one interpreter; see [`InterpreterOptions`].
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "each is described at the field of the same name")]
+pub struct Interpreter {
+    /// Empty is the main one.
+    pub application_group: String,
+    pub path_layers: Vec<Vec<PathBuf>>,
+    pub switch_interval: Option<f64>,
+    pub interval_is_its_own: bool,
+    pub restrict_stdin: bool,
+    pub restrict_stdout: bool,
+    pub restrict_signal: bool,
+    pub own_gil: bool,
 }
 
 /// What the `apache` module of applications says; see [`ApacheFacts`].
@@ -271,23 +293,46 @@ impl GroupConfig {
         let processes = i64::from(self.processes.most);
         let threads = i64::from(self.threads);
         // mod_wsgi: home= comes before everything of python-path=.
-        let home = self.identity.home.iter();
-        let python_path = home.chain(&python.path).cloned().collect();
+        let layers = |more: &[Vec<PathBuf>]| {
+            let mut layers = vec![python.path.clone()];
+            layers.extend_from_slice(more);
+            layers.extend(self.identity.home.iter().map(|home| vec![home.clone()]));
+            layers
+        };
+        // A service script has the process for itself.
+        let may_restrict_signal = !self.is_service();
+        let named_interpreters = python.interpreters.iter().map(|own| {
+            let options = InterpreterOptions {
+                python_path: layers(&own.path_layers),
+                switch_interval: own.switch_interval,
+                interval_is_its_own: own.interval_is_its_own,
+                restrict_stdin: own.restrict_stdin,
+                restrict_stdout: own.restrict_stdout,
+                restrict_signal: own.restrict_signal && may_restrict_signal,
+                own_gil: own.own_gil,
+            };
+            (own.application_group.clone(), options)
+        });
         HostOptions {
             python_home: python.home.clone(),
-            python_path,
+            interpreter: InterpreterOptions {
+                python_path: layers(&python.path_layers),
+                switch_interval: python.switch_interval,
+                interval_is_its_own: false,
+                restrict_stdin: python.restrict_stdin,
+                restrict_stdout: python.restrict_stdout,
+                restrict_signal: python.restrict_signal && may_restrict_signal,
+                own_gil: python.own_gil,
+            },
+            named_interpreters: named_interpreters.collect(),
+            free_threading: python.free_threading,
             python_eggs: python.eggs.clone(),
             optimize: python.optimize,
             warnings: python.warnings.clone(),
             hash_seed: Some(python.hash_seed.map_or(HashSeed::Random, HashSeed::Fixed)),
             write_bytecode: python.write_bytecode,
-            switch_interval: python.switch_interval,
             destroy_interpreters: python.destroy_interpreters,
             interruptible: self.timers.is_interrupting(),
-            restrict_stdin: python.restrict_stdin,
-            restrict_stdout: python.restrict_stdout,
-            // A service script has the process for itself.
-            restrict_signal: python.restrict_signal && !self.is_service(),
             slow_requests: python
                 .slow_requests
                 .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
@@ -380,9 +425,13 @@ impl Default for Python {
             write_bytecode: host.write_bytecode,
             switch_interval: None,
             destroy_interpreters: host.destroy_interpreters,
-            restrict_stdin: host.restrict_stdin,
-            restrict_stdout: host.restrict_stdout,
-            restrict_signal: host.restrict_signal,
+            restrict_stdin: host.interpreter.restrict_stdin,
+            restrict_stdout: host.interpreter.restrict_stdout,
+            restrict_signal: host.interpreter.restrict_signal,
+            own_gil: host.interpreter.own_gil,
+            free_threading: host.free_threading,
+            path_layers: Vec::new(),
+            interpreters: Vec::new(),
             slow_requests: None,
             case_sensitive: true,
             apache: None,

@@ -206,14 +206,17 @@ impl Pool {
     /// Notes a script that has been loaded.
     pub(crate) fn note_loaded(&self, loaded: Loaded) {
         let mut known = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        let same = |other: &Loaded| {
+        let same = |other: &&mut Loaded| {
             other.path == loaded.path && other.application_group == loaded.application_group
         };
-        if !known.iter().any(same) {
-            known.push(loaded.clone());
-            drop(known);
-            self.tell(&Report::Loaded(loaded));
+        match known.iter_mut().find(same) {
+            Some(known) if known.callable.is_some() || loaded.callable.is_none() => return,
+            // Loaded at the start; now it is known what requests call in it.
+            Some(known) => known.callable.clone_from(&loaded.callable),
+            None => known.push(loaded.clone()),
         }
+        drop(known);
+        self.tell(&Report::Loaded(loaded));
     }
 
     fn accept(&self, token: u64, thread: usize) {

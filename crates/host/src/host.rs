@@ -10,6 +10,7 @@ use crate::events::{Event, Subscribers};
 use crate::failure;
 use crate::interpreter::{Interpreter, thread_id};
 use crate::load::preload;
+use crate::modes::Modes;
 use crate::options::HostOptions;
 use crate::request::{ServerLog, SharedLog};
 use crate::room::Room;
@@ -26,6 +27,7 @@ use wsgi::{Exchange, Level};
 /// The Python side of this process.
 pub struct Host {
     pub(crate) options: HostOptions,
+    pub(crate) modes: Modes,
     pub(crate) log: SharedLog,
     pub(crate) activity: Arc<Activity>,
     /// Started by the first request: a thread does not survive the fork of a process that preloads.
@@ -70,6 +72,7 @@ impl Host {
         log: Arc<dyn ServerLog>,
     ) -> std::result::Result<Self, StartError> {
         thread_id();
+        let modes = Modes::decide(&options, &log);
         let (program_name, home) = installation(options.python_home.as_deref());
         let config = PythonConfig {
             program_name,
@@ -77,16 +80,18 @@ impl Host {
             write_bytecode: options.write_bytecode,
             optimization_level: options.optimize,
             warnings: options.warnings.clone(),
+            free_threading: modes.free_threading,
             hash_seed: options.hash_seed,
         };
         let seat = initialize(&config).map_err(|why| StartError(why.to_string()))?;
         let activity = Arc::new(Activity::new(false));
-        let room = prepare(seat, "", &options, &activity, &log)
+        let room = prepare(seat, "", &options, modes, &activity, &log)
             .ok_or_else(|| StartError("the main interpreter cannot be prepared".to_owned()))?;
         let main = Arc::new(Interpreter::new(String::new(), 0, seat, room));
         let interpreters = HashMap::from([(Box::default(), Arc::clone(&main))]);
         Ok(Self {
             options,
+            modes,
             log,
             activity,
             slow: OnceLock::new(),
@@ -212,7 +217,7 @@ impl Host {
         } else {
             // Threads that cannot be ended still use the runtime; only say good-bye.
             let attachment = main.attach();
-            self.good_bye(&attachment);
+            self.good_bye(&attachment, "");
         }
     }
 
@@ -270,7 +275,7 @@ impl Host {
         for other in interpreter.take_other_seats() {
             other.give_up(&attachment);
         }
-        self.good_bye(&attachment);
+        self.good_bye(&attachment, &interpreter.name);
         drop(attachment);
         yielding.leave(interpreter);
         let attachment = seat.attach();
@@ -292,7 +297,7 @@ impl Host {
     /// What CPython does first when an interpreter ends, done by hand to see afterwards whether
     /// daemon threads are left, which it would take for a fatal error: wait for the other threads of
     /// `threading`, then run `atexit`.
-    fn good_bye(&self, attachment: &Attachment) {
+    fn good_bye(&self, attachment: &Attachment, name: &str) {
         let py = attachment.py();
         let steps = || {
             let threading = py.import(c"threading")?;
@@ -301,7 +306,7 @@ impl Host {
             let nothing = py.import(c"builtins")?.attribute(c"bool")?;
             threading.set_attribute(c"_shutdown", &nothing)?;
             py.import(c"atexit")?.call_method(c"_run_exitfuncs", [])?;
-            if self.options.restrict_stdout {
+            if self.options.interpreter(name).restrict_stdout {
                 // CPython flushes it at the end, and would complain that it cannot.
                 py.set_sys(c"stdout", &py.none())?;
             }
@@ -334,12 +339,16 @@ impl Host {
         let name = String::from_utf8_lossy(group).into_owned();
         let place =
             failure::Place { application_group: &name, process_group: &self.options.process_group };
-        self.log.log(Level::Info, format!("Creating {place}.").as_bytes());
-        let Some(seat) = self.main.seat()?.new_interpreter() else {
+        let own_gil = self.modes.own_gil(self.options.interpreter(&name));
+        let with = if own_gil { " with own GIL" } else { "" };
+        self.log.log(Level::Info, format!("Creating {place}{with}.").as_bytes());
+        let main = self.main.seat()?;
+        let seat = if own_gil { main.new_isolated_interpreter() } else { main.new_interpreter() };
+        let Some(seat) = seat else {
             self.log.log(Level::Critical, format!("WSGI0035: cannot create {place}").as_bytes());
             return None;
         };
-        let room = prepare(seat, &name, &self.options, &self.activity, &self.log)?;
+        let room = prepare(seat, &name, &self.options, self.modes, &self.activity, &self.log)?;
         let mut table = self.table_mut();
         let index = table.len();
         let interpreter = Arc::new(Interpreter::new(name, index, seat, room));
@@ -393,11 +402,12 @@ fn prepare(
     seat: ThreadState,
     name: &str,
     options: &HostOptions,
+    modes: Modes,
     activity: &Arc<Activity>,
     log: &SharedLog,
 ) -> Option<Room> {
     let attachment = seat.attach();
-    match Room::prepare(attachment.py(), name, options, activity, log) {
+    match Room::prepare(attachment.py(), name, options, modes, activity, log) {
         Ok(room) => Some(room),
         Err(raised) => {
             let exception = raised.take();

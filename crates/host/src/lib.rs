@@ -22,6 +22,7 @@ mod interrupt;
 mod lease;
 mod load;
 mod metrics;
+mod modes;
 mod objects;
 mod observation;
 mod options;
@@ -38,7 +39,8 @@ mod yielding;
 pub use consult::{Answer, Question, Unanswered};
 pub use host::{BUILT_FOR, Host, PYTHON_VERSION, StartError};
 pub use options::{
-    ApacheFacts, HashSeed, HostOptions, ServerBoard, ServerProcess, ServerStatus, ServerWorker,
+    ApacheFacts, HashSeed, HostOptions, InterpreterOptions, ServerBoard, ServerProcess,
+    ServerStatus, ServerWorker,
 };
 pub use request::ServerLog;
 pub use script::ScriptFile;

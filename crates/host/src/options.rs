@@ -12,8 +12,6 @@ use std::time::Duration;
 pub struct HostOptions {
     /// `WSGIPythonHome`: a virtual environment or a prefix.
     pub python_home: Option<PathBuf>,
-    /// `WSGIPythonPath`: directories added as `site.addsitedir` does.
-    pub python_path: Vec<PathBuf>,
     /// `WSGIPythonEggs`.
     pub python_eggs: Option<PathBuf>,
     /// `WSGIPythonOptimize`: the `-O` level.
@@ -24,18 +22,17 @@ pub struct HostOptions {
     pub hash_seed: Option<HashSeed>,
     /// `WSGIDontWriteBytecode Off`.
     pub write_bytecode: bool,
-    /// `WSGISwitchInterval`, in seconds.
-    pub switch_interval: Option<f64>,
+    /// What holds for every interpreter that is not named below.
+    pub interpreter: InterpreterOptions,
+    /// What holds for the interpreter of one application group (`<WSGIInterpreterOptions>`); the main
+    /// interpreter's name is empty.
+    pub named_interpreters: Vec<(String, InterpreterOptions)>,
+    /// `WSGIFreeThreading`.
+    pub free_threading: bool,
     /// `WSGIDestroyInterpreter`.
     pub destroy_interpreters: bool,
     /// Requests may be interrupted (`interrupt-timeout`).
     pub interruptible: bool,
-    /// `WSGIRestrictStdin`.
-    pub restrict_stdin: bool,
-    /// `WSGIRestrictStdout`.
-    pub restrict_stdout: bool,
-    /// `WSGIRestrictSignal`.
-    pub restrict_signal: bool,
     /// Leave `sys.stdin` and `sys.stdout` alone (`httpd -X`).
     pub single_process: bool,
     /// `WSGISlowRequests`.
@@ -56,6 +53,54 @@ pub struct HostOptions {
     pub apache: Option<ApacheFacts>,
     /// Its scoreboard, where the configuration opens it to applications (`WSGIServerMetrics`).
     pub server_status: Option<Arc<dyn ServerStatus>>,
+}
+
+/// Options of one interpreter, each named after its directive.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InterpreterOptions {
+    /// `WSGIPythonPath`: directories added as `site.addsitedir` does. What a layer adds comes before
+    /// what those before it added.
+    pub python_path: Vec<Vec<PathBuf>>,
+    /// `WSGISwitchInterval`, in seconds.
+    pub switch_interval: Option<f64>,
+    /// That interval was written for this interpreter alone: it must not reach others.
+    pub interval_is_its_own: bool,
+    /// `WSGIRestrictStdin`.
+    pub restrict_stdin: bool,
+    /// `WSGIRestrictStdout`.
+    pub restrict_stdout: bool,
+    /// `WSGIRestrictSignal`.
+    pub restrict_signal: bool,
+    /// `WSGIPerInterpreterGIL`.
+    pub own_gil: bool,
+}
+
+impl HostOptions {
+    /// What holds for the interpreter of an application group.
+    pub fn interpreter(&self, application_group: &str) -> &InterpreterOptions {
+        let named = self.named_interpreters.iter().find(|(name, _)| name == application_group);
+        named.map_or(&self.interpreter, |(_, options)| options)
+    }
+
+    /// The options of all interpreters.
+    pub(crate) fn interpreters(&self) -> impl Iterator<Item = &InterpreterOptions> {
+        let named = self.named_interpreters.iter().map(|(_, options)| options);
+        std::iter::once(&self.interpreter).chain(named)
+    }
+}
+
+impl Default for InterpreterOptions {
+    fn default() -> Self {
+        Self {
+            python_path: Vec::new(),
+            switch_interval: None,
+            interval_is_its_own: false,
+            restrict_stdin: false,
+            restrict_stdout: false,
+            restrict_signal: true,
+            own_gil: false,
+        }
+    }
 }
 
 /// What the `apache` module of an application says.
@@ -79,18 +124,16 @@ impl Default for HostOptions {
     fn default() -> Self {
         Self {
             python_home: None,
-            python_path: Vec::new(),
             python_eggs: None,
             optimize: 0,
             warnings: Vec::new(),
             hash_seed: None,
             write_bytecode: true,
-            switch_interval: None,
+            interpreter: InterpreterOptions::default(),
+            named_interpreters: Vec::new(),
+            free_threading: false,
             destroy_interpreters: true,
             interruptible: false,
-            restrict_stdin: false,
-            restrict_stdout: false,
-            restrict_signal: true,
             single_process: false,
             slow_requests: None,
             process_group: String::new(),

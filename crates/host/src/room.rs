@@ -7,14 +7,15 @@ use crate::cpython::{Attached, Object, Raised, Result, Shelf};
 use crate::environ::Names;
 use crate::events::Subscribers;
 use crate::failure;
+use crate::modes::Modes;
 use crate::objects::{
     Adapter, Auth, FUNCTION_NAMES, FileWrapper, Functions, Input, Log, Restricted, SignalIntercept,
 };
-use crate::options::HostOptions;
+use crate::options::{HostOptions, InterpreterOptions};
 use crate::request::SharedLog;
 use crate::script::Scripts;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use wsgi::Level;
 
@@ -59,23 +60,25 @@ impl Room {
         py: Attached<'py>,
         name: &str,
         options: &HostOptions,
+        modes: Modes,
         activity: &Arc<Activity>,
         log: &SharedLog,
     ) -> Result<'py, Self> {
+        let own = options.interpreter(name);
         // threading notes which thread is the main one when it is first imported; do that here.
         py.import(c"threading")?;
-        if let Some(interval) = options.switch_interval {
+        if let Some(interval) = modes.switch_interval(own, name, log) {
             py.import(c"sys")?.call_method(c"setswitchinterval", [&py.float(interval)?])?;
         }
         let module = new_module(py, "mod_wsgi")?;
         inherit_package_path(py, &module)?;
         register(py, "mod_wsgi", &module)?;
         let log_class = py.class::<Log>()?;
-        replace_streams(py, &log_class, options, log)?;
+        replace_streams(py, &log_class, options.single_process, own, log)?;
         let argv = py.list()?;
         argv.append(&py.str("mod_wsgi")?)?;
         py.set_sys(c"argv", &argv)?;
-        if options.restrict_signal {
+        if own.restrict_signal {
             intercept_signals(py, log)?;
         }
         if let Some(eggs) = &options.python_eggs {
@@ -83,7 +86,9 @@ impl Room {
             let eggs = py.path(eggs.as_os_str().as_bytes())?;
             environ.call_method(c"__setitem__", [&py.str("PYTHON_EGG_CACHE")?, &eggs])?;
         }
-        add_site_directories(py, options, log)?;
+        for layer in &own.python_path {
+            add_site_directories(py, layer, log)?;
+        }
 
         let file_wrapper = py.class::<FileWrapper>()?;
         fill_module(py, &module, name, options, &file_wrapper)?;
@@ -248,12 +253,13 @@ fn inherit_package_path<'py>(py: Attached<'py>, module: &Object<'py>) -> Result<
 fn replace_streams<'py>(
     py: Attached<'py>,
     log_class: &Object<'py>,
-    options: &HostOptions,
+    single_process: bool,
+    options: &InterpreterOptions,
     log: &SharedLog,
 ) -> Result<'py, ()> {
     let stream = |name| text_stream(py, log_class, Log::of_thread(name, SharedLog::clone(log)));
     py.set_sys(c"stderr", &stream("<stderr>")?)?;
-    if options.single_process {
+    if single_process {
         return Ok(());
     }
     let restricted = |name| py.instantiate(&py.class::<Restricted>()?, Restricted { name });
@@ -293,10 +299,10 @@ fn intercept_signals<'py>(py: Attached<'py>, log: &SharedLog) -> Result<'py, ()>
 /// A directory that fails is reported, and those after it are left out.
 fn add_site_directories<'py>(
     py: Attached<'py>,
-    options: &HostOptions,
+    directories: &[PathBuf],
     log: &SharedLog,
 ) -> Result<'py, ()> {
-    if options.python_path.is_empty() {
+    if directories.is_empty() {
         return Ok(());
     }
     let Some(path) = py.sys(c"path") else {
@@ -306,7 +312,7 @@ fn add_site_directories<'py>(
     let list = py.import(c"builtins")?.attribute(c"list")?;
     let before = list.call([&path])?;
     let addsitedir = py.import(c"site")?.attribute(c"addsitedir")?;
-    for directory in &options.python_path {
+    for directory in directories {
         let shown = directory.display();
         log.log(Level::Info, format!("adding '{shown}' to the module search path").as_bytes());
         if let Err(raised) = add_one(py, &addsitedir, directory) {

@@ -25,5 +25,7 @@ pub(crate) use raised::{Exception, ExceptionKind, Raised, Result};
 pub use runtime::HashSeed;
 pub(crate) use runtime::{PythonConfig, end_interpreter, finalize, fork, initialize};
 pub(crate) use shelf::Shelf;
-pub(crate) use thread_state::{Attachment, InterpreterState, ThreadState};
+pub(crate) use thread_state::{
+    Attachment, FREE_THREADED, HAS_OWN_GIL, InterpreterState, ThreadState,
+};
 pub(crate) use waiting::{Waited, Waiting};

@@ -243,11 +243,13 @@ impl<'py> Object<'py> {
 
     /// The item at `index` of a `list` or `tuple`.
     pub(crate) fn sequence_item(&self, index: usize) -> Result<'py, Self> {
-        // SAFETY: attached; both return a borrowed reference, or null with IndexError set, which
-        // `from_borrowed` is not called with.
+        // SAFETY: attached; the first returns a new reference, as another thread may take the item out
+        // of the list where there is no lock; the second a borrowed one of a tuple, which does not
+        // change; or null with IndexError set, which `from_borrowed` is not called with.
         unsafe {
             let raw = if self.is_list() {
-                ffi::PyList_GetItem(self.as_ptr(), index as isize)
+                let raw = ffi::compat::PyList_GetItemRef(self.as_ptr(), index as isize);
+                return Self::from_owned(self.py, raw);
             } else {
                 ffi::PyTuple_GetItem(self.as_ptr(), index as isize)
             };
@@ -297,13 +299,15 @@ impl<'py> Object<'py> {
 
     /// `dict.get(key)`, quietly `None` for a key that is not there.
     pub(crate) fn item(&self, key: &Self) -> Result<'py, Option<Self>> {
-        // SAFETY: attached; a borrowed reference, or null with or without an error.
+        let mut raw = std::ptr::null_mut();
+        // SAFETY: attached; writes a new reference and says 1, or null and 0, or null and -1 with an
+        // error.
         unsafe {
-            let raw = ffi::PyDict_GetItemWithError(self.as_ptr(), key.as_ptr());
-            if raw.is_null() {
-                return Raised::if_any(self.py).map_or(Ok(None), Err);
+            match ffi::compat::PyDict_GetItemRef(self.as_ptr(), key.as_ptr(), &raw mut raw) {
+                1 => Self::from_owned(self.py, raw).map(Some),
+                0 => Ok(None),
+                _ => Err(Raised::new(self.py)),
             }
-            Ok(Some(Self::from_borrowed(self.py, raw)))
         }
     }
 

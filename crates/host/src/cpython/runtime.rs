@@ -20,6 +20,8 @@ pub(crate) struct PythonConfig {
     pub(crate) optimization_level: u8,
     /// `-W` options.
     pub(crate) warnings: Vec<String>,
+    /// Run without the lock, where this Python is built for it.
+    pub(crate) free_threading: bool,
     /// A fixed seed for `hash(str)`; `None` leaves Python's own choice.
     pub(crate) hash_seed: Option<HashSeed>,
 }
@@ -68,6 +70,13 @@ unsafe fn start(raw: &mut ffi::PyConfig, config: &PythonConfig) -> Result<(), Py
     raw.parse_argv = 0;
     // Apache's children handle signals themselves; SIGPIPE and SIGXFSZ they already ignore.
     raw.install_signal_handlers = 0;
+    #[cfg(Py_GIL_DISABLED)]
+    {
+        // _PyConfig_GIL_DISABLE and _PyConfig_GIL_ENABLE; left alone, extensions decide.
+        raw.enable_gil = i32::from(!config.free_threading);
+    }
+    #[cfg(not(Py_GIL_DISABLED))]
+    debug_assert!(!config.free_threading, "this Python has nothing but its lock");
     raw.write_bytecode = config.write_bytecode.into();
     raw.optimization_level = config.optimization_level.into();
     match config.hash_seed {

@@ -24,6 +24,11 @@ unsafe impl Send for ThreadState {}
 // SAFETY: as above.
 unsafe impl Sync for ThreadState {}
 
+/// Whether interpreters can have locks of their own.
+pub(crate) const HAS_OWN_GIL: bool = cfg!(Py_3_12);
+/// Whether this Python is built to run without its lock.
+pub(crate) const FREE_THREADED: bool = cfg!(Py_GIL_DISABLED);
+
 /// An attachment: this thread holds the interpreter's lock until it is dropped.
 pub(crate) struct Attachment(PhantomData<*mut ()>);
 
@@ -119,6 +124,33 @@ impl ThreadState {
             }
             Object::from_owned(attachment.py(), frame).ok()
         }
+    }
+
+    /// The same for an interpreter with a lock of its own. CPython only lets in extension modules that say
+    /// they are ready for it, and gives it neither `fork` nor daemon threads.
+    #[cfg(Py_3_12)]
+    pub(crate) fn new_isolated_interpreter(self) -> Option<Self> {
+        let attachment = self.attach();
+        let mut new = std::ptr::null_mut();
+        // SAFETY: attached to the main interpreter. CPython reads the configuration and writes the new
+        // state. On success the main interpreter's lock has been given back and the new one's is held; on
+        // failure the old state is current again.
+        let status = unsafe {
+            ffi::Py_NewInterpreterFromConfig(&raw mut new, &ffi::_PyInterpreterConfig_INIT)
+        };
+        // SAFETY: a status that CPython has just returned.
+        if new.is_null() || unsafe { ffi::PyStatus_Exception(status) } != 0 {
+            return None;
+        }
+        std::mem::forget(attachment);
+        // SAFETY: attached, by the new state.
+        unsafe { Self::detach_current() }
+    }
+
+    /// There are none before Python 3.12.
+    #[cfg(not(Py_3_12))]
+    pub(crate) fn new_isolated_interpreter(self) -> Option<Self> {
+        self.new_interpreter()
     }
 
     /// Clears and deletes the seat of a thread that will not use it again, from an attachment to the
