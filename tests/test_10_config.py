@@ -247,18 +247,3 @@ def test_a_directive_of_mod_wsgi_4_is_accepted_with_a_warning(accepted, line):
     printed = accepted(line)
     assert line.split()[0] in printed
     assert "warn" in printed
-
-
-# --- until their own issues come: delete a line here when its directive works ---------------------
-
-
-@pytest.mark.ours_only("mod_wsgi has them all")
-@pytest.mark.parametrize(
-    "line",
-    [
-        "WSGITelemetryService unix:/run/telemetry.sock",
-        "WSGITelemetryOptions All",
-    ],
-)
-def test_a_directive_that_does_not_work_yet_says_so(refused, line):
-    assert f"{line.split()[0]} is not supported" in refused(line)

@@ -24,6 +24,8 @@ use wsgi::{Level, ReadError};
 /// How much of a body is read before a worker is chosen: a slow client then ties up no worker, and a
 /// request that has not been answered can be sent again.
 const HELD: usize = 64 * 1024;
+/// Bytes that the params of most requests take.
+const PARAMS: usize = 4096;
 /// How often a request goes to another worker although the one before may have died of it.
 const RISKED: usize = 2;
 
@@ -39,7 +41,7 @@ pub(crate) fn serve(
     if let Err(why) = body.fill(request) {
         return refuse_body(request, &why);
     }
-    let mut sent = Vec::new();
+    let mut sent = Vec::with_capacity(PARAMS);
     let queued_at = i64::try_from(queued).unwrap_or(0);
     if let Err(why) = params::write(request, settings, application, group, queued_at, &mut sent) {
         let line = format!("WSGI0121: the request cannot be passed to a daemon process: {why}");

@@ -356,22 +356,20 @@ impl Pool {
             exchange.fail(504);
             return exchange.into_connection();
         }
-        let loaded = Loaded {
+        // Most requests are for what has been served before.
+        let news = (!self.is_current(&asked)).then(|| Loaded {
             path: Path::new(OsStr::from_bytes(&asked.script)).to_owned(),
-            application_group: if self.config.main_interpreter() {
-                String::new()
-            } else {
-                String::from_utf8_lossy(&asked.application_group).into_owned()
-            },
+            application_group: String::from_utf8_lossy(self.group_of(&asked)).into_owned(),
             modified: asked.modified,
             callable: Some(String::from_utf8_lossy(&asked.callable).into_owned()),
-        };
+        });
+        let is_loaded = news.as_ref().is_none_or(|news| self.is_loaded(news, asked.reloading));
         let target = Target {
             script: ScriptFile {
                 path: &asked.script,
                 modified: asked.modified,
                 // A worker that has it is replaced, not loaded anew: then other modules are new too.
-                reloading: asked.reloading && !self.is_loaded(&loaded, asked.reloading),
+                reloading: asked.reloading && !is_loaded,
                 case_sensitive: self.config.python.case_sensitive,
             },
             callable: &asked.callable,
@@ -381,11 +379,31 @@ impl Pool {
         match self.host.serve(&target, &mut exchange) {
             Served::Failed(status) => exchange.fail(status),
             Served::Done => {
-                self.recycling.loaded();
-                self.note_loaded(loaded);
+                if let Some(news) = news {
+                    self.recycling.loaded();
+                    self.note_loaded(news);
+                }
             }
         }
         exchange.into_connection()
+    }
+
+    /// The application group whose interpreter has the script.
+    fn group_of<'a>(&self, asked: &'a Asked) -> &'a [u8] {
+        if self.config.main_interpreter() { &[] } else { &asked.application_group }
+    }
+
+    /// Whether this worker has the script in the state that is asked for, and has told so.
+    fn is_current(&self, asked: &Asked) -> bool {
+        let known = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        known.iter().any(|known| {
+            known.callable.is_some()
+                && known.path.as_os_str().as_bytes() == asked.script
+                && known.application_group.as_bytes() == self.group_of(asked)
+                && (!asked.reloading
+                    || asked.modified.is_none()
+                    || known.modified == asked.modified)
+        })
     }
 
     /// Whether this worker has the script. If it has another state of it, the manager hears of it.

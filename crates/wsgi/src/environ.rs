@@ -2,6 +2,8 @@
 //!
 //! Values are bytes: what becomes of them (latin-1 text, a FastCGI param) is the receiver's affair.
 
+use std::sync::LazyLock;
+
 /// Receives the variables of one request. A later value for a name replaces an earlier one.
 pub trait Environ {
     /// A variable whose name is known beforehand.
@@ -202,7 +204,14 @@ impl Key {
 
     /// The key of this name, when there is one.
     pub fn from_name(name: &[u8]) -> Option<Self> {
-        Self::ALL.into_iter().find(|key| key.name().as_bytes() == name)
+        /// Keys by the length of their names: of each length there are a few only.
+        static BY_LENGTH: LazyLock<[Vec<Key>; 40]> = LazyLock::new(|| {
+            std::array::from_fn(|length| {
+                Key::ALL.into_iter().filter(|key| key.name().len() == length).collect()
+            })
+        });
+        let candidates = BY_LENGTH.get(name.len())?;
+        candidates.iter().copied().find(|key| key.name().as_bytes() == name)
     }
 }
 

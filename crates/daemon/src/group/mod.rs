@@ -358,7 +358,7 @@ impl Group {
         }
     }
 
-    fn note(&mut self, loaded: Loaded) {
+    pub(super) fn note(&mut self, loaded: Loaded) {
         let same = |other: &Loaded| {
             other.path == loaded.path && other.application_group == loaded.application_group
         };

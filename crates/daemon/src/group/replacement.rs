@@ -72,6 +72,10 @@ impl Group {
         if self.refused.as_ref() == Some(&loaded) {
             return;
         }
+        if loaded.callable.is_some() {
+            // What the replacement will be asked for.
+            self.note(loaded.clone());
+        }
         let path = loaded.path.display();
         self.say(Level::Info, &format!("{path} has changed; workers are to be replaced"));
         if self.changed.as_ref() != Some(&loaded) {
