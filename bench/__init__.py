@@ -2,7 +2,8 @@
 
 The tour: `cases` says what is measured and `targets` what we promise. `servers/` has one file for
 each contender; `servers/server.py` starts and stops what they describe. `load` and `transfer` are
-the clients, `cpu` reads /proc. `rounds` takes the samples in turn and puts them into `results`.
-`tables`, `charts` and `document` show them. Nothing outside `servers/`, `rounds`, `memory`,
-`groups`, `load`, `transfer`, `cpu` and `machine` touches a process.
+the clients, `cpu` reads /proc. `rounds` takes the samples in turn, `alone` those with one server up
+and no other; `results` keeps them, `tables`, `charts` and `document` show them. `profile` and
+`functions` are `make profile`. `cases`, `stats`, `results`, `targets`, `tables` and `charts` are
+pure, and tests/test_91_bench.py is theirs.
 """

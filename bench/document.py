@@ -109,5 +109,11 @@ def _faults(results, contenders):
         for name, text in found.items():
             none = False
             yield f"- {cases.TITLES[case]}: {titles[name]}: {text}"
+    for case, found in results.absent.items():
+        for name, text in found.items():
+            # Who runs no Python lacks nothing.
+            if text.startswith("not available"):
+                none = False
+                yield f"- {cases.TITLES[case]}: {titles[name]}: {text}"
     if none:
         yield "None."
