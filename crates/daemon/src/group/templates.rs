@@ -178,10 +178,7 @@ impl Group {
             // Its death will be reported by the kernel.
             Err(_) => None,
         };
-        let Some(failed) = failed else {
-            // Not to be asked again for nothing, a thousand times a second.
-            return;
-        };
+        let Some(failed) = failed else { return };
         let incoming = self.templates.incoming.take();
         if failed && self.templates.current.is_some() {
             drop(incoming);
