@@ -2,7 +2,7 @@
 #![allow(unsafe_code, reason = "the one POSIX file of this crate")]
 
 use std::ffi::{CStr, CString, OsString};
-use std::io;
+use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
@@ -50,6 +50,57 @@ pub(crate) fn is_readable(stream: BorrowedFd<'_>, limit: Duration) -> bool {
     let limit = i32::try_from(limit.as_millis()).unwrap_or(i32::MAX);
     // SAFETY: one pollfd, which lives for the call.
     unsafe { libc::poll(&raw mut poll, 1, limit) == 1 }
+}
+
+/// What [`wait_for`] has found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Ready {
+    /// The stream can be read, its end included.
+    pub(crate) input: bool,
+    /// The stream takes more.
+    pub(crate) room: bool,
+    /// The other one can be read.
+    pub(crate) other: bool,
+}
+
+/// Waits until `stream` can be read, or written if `for_room`, or `other` be read.
+pub(crate) fn wait_for(
+    stream: BorrowedFd<'_>,
+    for_room: bool,
+    other: Option<BorrowedFd<'_>>,
+    limit: Duration,
+) -> Ready {
+    let events = libc::POLLIN | if for_room { libc::POLLOUT } else { 0 };
+    // A negative number is passed over.
+    let other = other.map_or(-1, |other| other.as_raw_fd());
+    let mut polls = [
+        libc::pollfd { fd: stream.as_raw_fd(), events, revents: 0 },
+        libc::pollfd { fd: other, events: libc::POLLIN, revents: 0 },
+    ];
+    let limit = i32::try_from(limit.as_micros().div_ceil(1000)).unwrap_or(i32::MAX);
+    // SAFETY: two pollfds, which live for the call.
+    if unsafe { libc::poll(polls.as_mut_ptr(), 2, limit) } <= 0 {
+        return Ready::default();
+    }
+    let [stream, other] = polls.map(|poll| poll.revents);
+    Ready {
+        input: stream & !libc::POLLOUT != 0,
+        room: stream & libc::POLLOUT != 0,
+        other: other != 0,
+    }
+}
+
+/// Sends as much as there is room for. Never waits.
+pub(crate) fn send_now(stream: BorrowedFd<'_>, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+    // SAFETY: an all-zero msghdr is a valid one. An IoSlice is an iovec, and none is written to.
+    let sent = unsafe {
+        let mut message = std::mem::zeroed::<libc::msghdr>();
+        message.msg_iov = pieces.as_ptr().cast_mut().cast();
+        message.msg_iovlen = pieces.len() as _;
+        let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
+        libc::sendmsg(stream.as_raw_fd(), &raw const message, flags)
+    };
+    usize::try_from(sent).map_err(|_| io::Error::last_os_error())
 }
 
 /// Reads bytes, and a descriptor that travels beside them (`SCM_RIGHTS`). 0 is the end of the stream.

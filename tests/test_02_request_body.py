@@ -1,8 +1,10 @@
 """wsgi.input: every way of reading, every way a body can arrive, be wrong, or stop short."""
 
+import http.client
 import json
 import re
 import socket
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from harness.client import head, read_all, read_until, split
@@ -119,6 +121,10 @@ def test_chunk_extensions_and_trailers_are_no_part_of_the_body(server, trailer):
 # --- 100-continue ---------------------------------------------------------------------------------
 
 
+def chunk(data):
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
 def expecting(path):
     return head(
         path, "Content-Length: 5", "Expect: 100-continue", "Connection: close", method="POST"
@@ -143,6 +149,19 @@ def test_reading_nothing_first_is_enough_for_100_continue(server):
         assert json.loads(split(read_all(sock))[1]) == ["", "hello"]
 
 
+@pytest.mark.parametrize("path", ["/parrot", "/greet"])
+def test_100_continue_comes_for_a_body_of_unknown_length(server, path):
+    with server.socket() as sock:
+        fields = "Transfer-Encoding: chunked", "Expect: 100-continue", "Connection: close"
+        sock.sendall(head(path, *fields, method="POST"))
+        first = read_until(sock, b"\r\n\r\n")
+        if path == "/parrot":
+            assert first.startswith(b"HTTP/1.1 100 Continue\r\n")
+        sock.sendall(chunk(b"hello") + chunk(b""))
+        answer = read_all(sock)
+    assert b"hello" in answer
+
+
 @pytest.mark.embedded_only("the first 64 KB of a body are read before a daemon hears of it")
 def test_100_continue_does_not_come_when_nobody_reads(server):
     with server.socket() as sock:
@@ -160,6 +179,129 @@ def test_100_continue_never_lands_inside_a_response(server):
         answer = early + read_all(sock)
     assert b"100 Continue" not in answer
     assert b"hello" in answer
+
+
+# --- body and answer at the same time -------------------------------------------------------------
+
+BOTH_WAYS = pytest.mark.differs(
+    "daemon-full-duplex", "mod_wsgi's daemon mode reads all of a body first", always=False
+)
+
+
+def upload(path, *fields):
+    return head(path, *(fields or ["Transfer-Encoding: chunked"]), method="POST")
+
+
+@BOTH_WAYS
+@pytest.mark.all_mpms
+@pytest.mark.parametrize("size", [10, 5000, 100_000])
+@pytest.mark.parametrize("fields", [(), ("Content-Length: 1000000",)], ids=["chunked", "length"])
+def test_a_piece_is_answered_before_the_next_one_is_sent(server, size, fields):
+    frame = bytes if fields else chunk
+    with server.socket() as sock:
+        sock.sendall(upload("/parrot", *fields))
+        for turn in range(5):
+            sock.sendall(frame(b"%d" % turn * (size - 1) + b"|\n"))
+            answer = read_until(sock, b"|")
+            assert (b"HTTP/1.1 200 OK" in answer) == (turn == 0)
+        if not fields:
+            sock.sendall(chunk(b""))
+            assert read_until(sock, b"0\r\n\r\n")
+
+
+@BOTH_WAYS
+def test_an_application_may_speak_first(server):
+    with server.socket() as sock:
+        sock.sendall(upload("/greet"))
+        read_until(sock, b"hello|")
+        sock.sendall(chunk(b"who is there?\n") + chunk(b""))
+        assert b"who is there?" in read_until(sock, b"0\r\n\r\n")
+
+
+@BOTH_WAYS
+def test_a_client_that_says_nothing_for_a_while_hears_what_is_said_meanwhile(server):
+    with server.socket() as sock:
+        sock.sendall(upload("/parrot") + chunk(b"first|\nsecond"))
+        read_until(sock, b"first|")
+        # In two packets, the border in the middle of a chunk's head.
+        sock.sendall(b"2\r")
+        sock.sendall(b"\n|\n\r\n")
+        read_until(sock, b"second|")
+
+
+@BOTH_WAYS
+@pytest.mark.parametrize("chunked", [False, True])
+def test_neither_direction_waits_for_the_other(server, chunked):
+    """A worker whose answer fills the wire reads no more: whoever feeds it has to drink."""
+    total, piece = 32 * 1024 * 1024, b"0123456789abcdef" * 4096
+    with server.socket() as sock, ThreadPoolExecutor(1) as pool:
+        sock.sendall(
+            upload("/twice", "Connection: close", "Transfer-Encoding: chunked")
+            if chunked
+            else upload("/twice", "Connection: close", f"Content-Length: {total}")
+        )
+
+        def send():
+            for _ in range(total // len(piece)):
+                sock.sendall(chunk(piece) if chunked else piece)
+            sock.sendall(chunk(b"") if chunked else b"")
+
+        sent = pool.submit(send)
+        reply = http.client.HTTPResponse(sock)
+        reply.begin()
+        count = 0
+        while got := reply.read(1024 * 1024):
+            count += len(got)
+        sent.result()
+    assert count == 2 * total
+
+
+@BOTH_WAYS
+@pytest.mark.parametrize("size", [60_000, 1_000_000])
+def test_an_answer_may_be_long_before_the_body_is_looked_at(server, size):
+    answer = server.post("/shout", b"y" * size).body
+    assert answer == b"x" * 64 * 65536 + b"|%d" % size
+
+
+@BOTH_WAYS
+def test_an_answer_may_end_before_the_body(server):
+    """What is left of the body harms no other request, of this connection or to this worker."""
+    for _ in range(3):
+        with server.socket() as sock:
+            sock.sendall(upload("/impatient") + chunk(b"that will do|\n"))
+            # The server now waits for the rest.
+            assert b"that will do" in read_until(sock, b"|")
+            sock.sendall(chunk(b"x" * 300_000) + chunk(b"") + head("/ignore", "Connection: close"))
+            assert read_all(sock).endswith(b"the body was not read")
+    assert server.post("/echo", b"x" * 100_000).body == b"x" * 100_000
+
+
+@BOTH_WAYS
+def test_a_client_that_falls_silent_in_conversation_is_cut_off(server):
+    """`Timeout` of this server is three seconds."""
+    with server.socket() as sock:
+        sock.sendall(upload("/parrot") + chunk(b"hello|\n"))
+        read_until(sock, b"hello|")
+        assert not read_all(sock).endswith(b"0\r\n\r\n")
+    server.log.allow("request data read error", "Traceback|OSError|parrot|body.py")
+    assert server.post("/echo", b"x").body == b"x"
+
+
+@pytest.mark.differs("read-failure-status", "mod_wsgi answers 500 in embedded mode", always=False)
+def test_requestreadtimeout_holds_for_a_body_that_is_passed_on_as_it_comes(serve):
+    text = BODY.text + "RequestReadTimeout header=0 body=1"
+    server = serve(Conf(text, ("reqtimeout",), timeout=60))
+    assert status(server.raw(upload("/length") + chunk(b"and then silence"))) == 408
+
+
+@BOTH_WAYS
+def test_a_client_that_leaves_in_conversation_frees_its_worker(server):
+    for _ in range(8):
+        with server.socket() as sock:
+            sock.sendall(upload("/parrot") + chunk(b"hello|\n"))
+            read_until(sock, b"hello|")
+    server.log.allow("request data read error", "Traceback|OSError|parrot|body.py")
+    assert server.post("/echo", b"x").body == b"x"
 
 
 # --- what the handler refuses ---------------------------------------------------------------------

@@ -1,10 +1,14 @@
 """curl in HTTP/1.0, 1.1 and 2, in clear and over TLS."""
 
+import contextlib
 import shutil
+import socket
+import ssl
 import subprocess
 
 import pytest
 from harness.conf import Conf
+from harness.conversation import Chunks, Stream
 
 TLS = """
     WSGIPythonPath ${{APPS}}
@@ -91,6 +95,43 @@ def test_a_body_of_unknown_length_arrives(curl):
         pytest.skip("HTTP/1.0 has no chunks")
     answer = curl("/body/length", "-X", "POST", "-T", "-", body=b"x" * 300_000)
     assert b'"length": 300000' in answer
+
+
+@pytest.mark.differs(
+    "daemon-full-duplex", "mod_wsgi's daemon mode reads all of a body first", always=False
+)
+@pytest.mark.parametrize("tls", [False, True])
+@pytest.mark.parametrize("version", ["1.1", "2"])
+def test_a_conversation_goes_on_line_by_line(server, version, tls):
+    """Each line is answered before the next one is sent. No curl can do that."""
+    with contextlib.ExitStack() as stack:
+        port = server.port2 if tls else server.port
+        sock = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=15))
+        if tls:
+            context = ssl.create_default_context()
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            context.set_alpn_protocols(["h2" if version == "2" else "http/1.1"])
+            sock = stack.enter_context(context.wrap_socket(sock))
+        talk = Stream(sock, "/body/parrot") if version == "2" else Chunks(sock, "/body/parrot")
+        for size in (5, 300, 20_000, 5):
+            said = b"x" * size + b"\n"
+            talk.say(said)
+            heard = b""
+            while len(heard) < len(said):
+                piece = talk.hear()
+                assert piece, heard
+                heard += piece
+            assert heard == said
+        talk.say(b"", last=True)
+        assert talk.hear() == b""
+
+
+@pytest.mark.differs(
+    "daemon-full-duplex", "mod_wsgi's daemon mode reads all of a body first", always=False
+)
+def test_a_long_answer_to_a_long_body_that_still_comes(curl):
+    body = bytes(range(256)) * 4096 * 8
+    assert len(curl("/body/twice", "--data-binary", "@-", body=body)) == 2 * len(body)
 
 
 @pytest.mark.parametrize("path", ["/generator", "/pieces", "/big/30", "/empty"])

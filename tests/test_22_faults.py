@@ -7,6 +7,7 @@ import concurrent.futures
 import contextlib
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -24,7 +25,7 @@ APP = (TESTS / "apps/faults.py").read_text()
 REPEATS = 5
 
 
-def conf(options="processes=2 threads=8", **more):
+def conf(options="processes=2 threads=8", extra="", **more):
     """One group, `app.py` at the root, room for all clients."""
     # A graceful restart has the old children and the new ones side by side.
     text = f"""
@@ -36,6 +37,7 @@ def conf(options="processes=2 threads=8", **more):
     WSGIRestrictEmbedded On
     WSGIDaemonProcess site {options}
     WSGIScriptAlias / ${{ROOT}}/app.py process-group=site application-group=%{{GLOBAL}}
+    {extra}
     """
     return Conf(
         text,
@@ -104,6 +106,34 @@ def test_no_get_fails_at(start, report, fault):
     report(fault, load.total)
     assert load.total.failed == []
     assert load.total.sent > 100
+
+
+@pytest.mark.parametrize("fault", ["graceful restarts", "script touches"])
+def test_no_post_of_unknown_length_fails_at(start, fault):
+    """Its worker is chosen before the body is here; whoever leaves in order refuses it unread."""
+    server = start(extra="WSGIChunkedRequest On")
+    done = threading.Event()
+
+    def pieces():
+        yield b"x" * 100
+        daemons.pause(0.01)
+        yield b"y" * 100
+
+    def post():
+        statuses = []
+        while not done.is_set():
+            statuses.append(server.post("/nap", pieces(), chunked=True).status)
+        return statuses
+
+    with concurrent.futures.ThreadPoolExecutor(6) as pool:
+        posts = [pool.submit(post) for _ in range(6)]
+        try:
+            FAULTS[fault](server)
+        finally:
+            done.set()
+        statuses = [status for future in posts for status in future.result()]
+    assert set(statuses) == {200}
+    assert len(statuses) > 50
 
 
 def test_requests_in_flight_at_a_graceful_restart_all_finish(start, report):

@@ -16,6 +16,9 @@ pub(crate) struct Connection {
     stream: UnixStream,
     client: ClientConnection,
     files: VecDeque<OwnedFd>,
+    /// What there was no room for when it was sent, from `sent` on.
+    unsent: Vec<u8>,
+    sent: usize,
     aborted: bool,
     used: bool,
 }
@@ -91,6 +94,8 @@ impl Connection {
             stream,
             client: ClientConnection::new(limits),
             files: VecDeque::new(),
+            unsent: Vec::new(),
+            sent: 0,
             aborted: false,
             used: false,
         })
@@ -100,7 +105,8 @@ impl Connection {
     /// meanwhile, the next request finds that out by [`Broken::Unsent`], which costs nothing but the
     /// attempt.
     pub(crate) fn is_reusable(&self) -> bool {
-        !self.aborted && self.client.is_reusable()
+        // The answer may have come before all of the request had gone: in the middle of a record.
+        !self.aborted && !self.has_unsent() && self.client.is_reusable()
     }
 
     /// Whether it was used before.
@@ -113,11 +119,6 @@ impl Connection {
         self.used = true;
     }
 
-    /// Whether something can be read at once (the end of the connection counts).
-    pub(crate) fn has_input(&self) -> bool {
-        posix::is_readable(self.stream.as_fd(), Duration::ZERO)
-    }
-
     /// Waits for something to read.
     pub(crate) fn waits_for_input(&self, limit: Duration) -> bool {
         posix::is_readable(self.stream.as_fd(), limit)
@@ -128,7 +129,8 @@ impl Connection {
         self.client.is_silent()
     }
 
-    /// Sends the params and the first part of the body with one call, which most requests need.
+    /// Sends the params and the first part of the body with one call, which most requests need. With a body
+    /// it does not wait: a worker that is busy answering reads none.
     pub(crate) fn send_request(
         &mut self,
         params: &[u8],
@@ -151,30 +153,66 @@ impl Connection {
         if complete {
             pieces.push(IoSlice::new(&end));
         }
-        write_all(&mut self.stream, &mut pieces)
+        if body.is_empty() {
+            return write_all(&mut self.stream, &mut pieces);
+        }
+        self.send(&mut pieces)
     }
 
-    /// Sends a piece of body; an empty one ends it.
-    pub(crate) fn send_body(&mut self, piece: &[u8]) -> Result<(), Broken> {
+    /// Sends a piece of body, and its end if `complete`. Never waits.
+    pub(crate) fn send_body(&mut self, piece: &[u8], complete: bool) -> Result<(), Broken> {
         let id = ClientConnection::REQUEST_ID;
-        if piece.is_empty() {
-            let end = encoder::end_of_stream(RecordType::STDIN, id);
-            return write_all(&mut self.stream, &mut [IoSlice::new(&end)]);
-        }
         let chunks: Vec<_> = encoder::stream(RecordType::STDIN, id, piece).collect();
-        let mut pieces: Vec<_> = chunks
-            .iter()
-            .flat_map(|(header, content)| [IoSlice::new(header), IoSlice::new(content)])
-            .collect();
-        write_all(&mut self.stream, &mut pieces)
+        let end = encoder::end_of_stream(RecordType::STDIN, id);
+        let end = if complete { &end[..] } else { &[] };
+        let pieces = chunks.iter().flat_map(|(header, content)| [&header[..], *content]);
+        let mut pieces: Vec<_> = pieces.chain([end]).map(IoSlice::new).collect();
+        self.send(&mut pieces)
+    }
+
+    /// Whether something waits for room in the socket.
+    pub(crate) const fn has_unsent(&self) -> bool {
+        self.sent < self.unsent.len()
+    }
+
+    /// Sends as much of it as there is room for.
+    pub(crate) fn send_rest(&mut self) -> Result<(), Broken> {
+        let rest = self.unsent.get(self.sent..).unwrap_or_default();
+        match posix::send_now(self.stream.as_fd(), &[IoSlice::new(rest)]) {
+            Ok(count) => self.sent += count,
+            Err(why) if is_full(&why) => {}
+            Err(why) => return Err(Broken::Io(why)),
+        }
+        if !self.has_unsent() {
+            self.unsent.clear();
+            self.sent = 0;
+        }
+        Ok(())
+    }
+
+    /// Sends what there is room for and keeps the rest.
+    fn send(&mut self, mut pieces: &mut [IoSlice<'_>]) -> Result<(), Broken> {
+        let count = match posix::send_now(self.stream.as_fd(), pieces) {
+            Ok(count) => count,
+            Err(why) if is_full(&why) => 0,
+            Err(why) if is_gone(&why) => return Err(Broken::Unsent),
+            Err(why) => return Err(Broken::Io(why)),
+        };
+        IoSlice::advance_slices(&mut pieces, count);
+        for piece in pieces {
+            self.unsent.extend_from_slice(piece);
+        }
+        Ok(())
     }
 
     /// Tells the worker that nobody waits for the answer any more.
     pub(crate) fn abort(&mut self) {
         self.aborted = true;
-        let record = encoder::abort_request(ClientConnection::REQUEST_ID);
-        // If the worker cannot hear it, it sees the end of the connection, which follows.
-        let _ = self.stream.write_all(&record);
+        if !self.has_unsent() {
+            let record = encoder::abort_request(ClientConnection::REQUEST_ID);
+            // If the worker cannot hear it, it sees the end of the connection, which follows.
+            let _ = posix::send_now(self.stream.as_fd(), &[IoSlice::new(&record)]);
+        }
     }
 
     /// The next part of the answer that is already here.
@@ -217,17 +255,17 @@ fn write_all(stream: &mut UnixStream, mut pieces: &mut [IoSlice<'_>]) -> Result<
                 IoSlice::advance_slices(&mut pieces, written);
             }
             Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
-            Err(why)
-                if !begun
-                    && matches!(
-                        why.kind(),
-                        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
-                    ) =>
-            {
-                return Err(Broken::Unsent);
-            }
+            Err(why) if !begun && is_gone(&why) => return Err(Broken::Unsent),
             Err(why) => return Err(why.into()),
         }
     }
     Ok(())
+}
+
+fn is_gone(why: &io::Error) -> bool {
+    matches!(why.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
+}
+
+fn is_full(why: &io::Error) -> bool {
+    matches!(why.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }

@@ -118,6 +118,16 @@ impl Group {
         definition.response_socket_timeout.or(definition.socket_timeout)
     }
 
+    /// The same where the connection has no limit of its own.
+    pub(super) fn client_timeout(&self) -> Duration {
+        self.response_timeout().unwrap_or(self.plan.timeout)
+    }
+
+    /// How long a worker may neither take nor give a byte.
+    pub(super) fn worker_timeout(&self) -> Duration {
+        self.plan.definition.socket_timeout.unwrap_or(self.plan.timeout)
+    }
+
     /// How often a request is tried.
     pub(super) fn attempts(&self) -> usize {
         2 * self.plan.sockets.len() + 1
@@ -192,7 +202,7 @@ impl WorkerLease<'_> {
         }
         let plan = &self.group.plan;
         let path = plan.sockets.get(self.slot).ok_or(io::ErrorKind::NotFound)?;
-        let timeout = plan.definition.socket_timeout.unwrap_or(plan.timeout);
+        let timeout = self.group.worker_timeout();
         // A socket whose backlog is full lets us wait. It never refuses: Apache's parent holds it.
         let wait = patience.saturating_duration_since(Instant::now());
         let connection = Connection::open(path, wait, timeout, self.group.limits())?;

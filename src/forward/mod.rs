@@ -4,6 +4,7 @@
 
 mod claims;
 mod connection;
+mod duplex;
 mod group;
 mod params;
 mod relay;
@@ -21,8 +22,8 @@ use std::io;
 use std::time::Instant;
 use wsgi::{Level, ReadError};
 
-/// How much of a body is read before a worker is chosen: a slow client then ties up no worker, and a
-/// request that has not been answered can be sent again.
+/// A body that is said to be this long at most is read before a worker is chosen: a slow client then ties up
+/// no worker. As much of any body is kept, so that a request that has not been answered can be sent again.
 const HELD: usize = 64 * 1024;
 /// Bytes that the params of most requests take.
 const PARAMS: usize = 4096;
@@ -121,29 +122,13 @@ fn exchange<'call>(
         .send_request(params, &body.held, body.ended)
         .map_err(|why| Failure::sending(group, &why))?;
     let mut relay = Relay::new(settings, group);
-    while !body.ended {
-        // An application may answer before it has all of the body.
-        if connection.has_input()
-            && let Some(done) = step(request, group, connection, &mut relay, lost)?
-        {
-            return Ok(done);
+    if (!body.ended || connection.has_unsent())
+        && let Some(done) = duplex::run(request, group, connection, &mut relay, body, lost)?
+    {
+        if done == Outcome::Done {
+            request.flush_complete();
         }
-        match body.next(request) {
-            Ok(piece) => {
-                connection
-                    .send_body(piece)
-                    .map_err(|why| Failure::sending(group, &why).final_one())?;
-            }
-            Err(why) => {
-                connection.abort();
-                if relay.has_head() {
-                    relay.let_go(request);
-                    request.cut();
-                    return Ok(Outcome::Done);
-                }
-                return Ok(refuse_body(request, &why));
-            }
-        }
+        return Ok(done);
     }
     loop {
         if let Some(done) = step(request, group, connection, &mut relay, lost)? {
@@ -167,22 +152,47 @@ fn step(
             connection.abort();
             Ok(Some(Outcome::Done))
         }
-        Err(why) if relay.has_head() => {
-            // What there is goes to the client before anybody looks for the cause.
-            connection.abort();
-            relay.let_go(request);
-            let cause = why.is_end().then(lost).flatten();
-            let cause = cause.unwrap_or_else(|| why.to_string());
-            let line = format!(
-                "WSGI0119: daemon process '{}' broke off its answer: {cause}",
-                group.name()
-            );
-            request.log(Level::Error, line.as_bytes());
-            request.cut();
-            Ok(Some(Outcome::Done))
-        }
-        Err(why) => Err(Failure::receiving(group, connection, &why)),
+        Err(why) => broken(request, group, connection, relay, &why, lost).map(Some),
     }
+}
+
+/// The connection is of no more use.
+fn broken(
+    request: &mut Request<'_>,
+    group: &Group,
+    connection: &mut Connection,
+    relay: &mut Relay<'_>,
+    why: &Broken,
+    lost: &dyn Fn() -> Option<String>,
+) -> Result<Outcome, Failure> {
+    if !relay.has_head() {
+        return Err(Failure::receiving(group, connection, why));
+    }
+    // What there is goes to the client before anybody looks for the cause.
+    connection.abort();
+    relay.let_go(request);
+    let cause = why.is_end().then(lost).flatten();
+    let cause = cause.unwrap_or_else(|| why.to_string());
+    let line = format!("WSGI0119: daemon process '{}' broke off its answer: {cause}", group.name());
+    request.log(Level::Error, line.as_bytes());
+    request.cut();
+    Ok(Outcome::Done)
+}
+
+/// The client does not go on with its body.
+fn unfinished(
+    request: &mut Request<'_>,
+    connection: &mut Connection,
+    relay: &mut Relay<'_>,
+    why: &ReadError,
+) -> Outcome {
+    connection.abort();
+    if !relay.has_head() {
+        return refuse_body(request, why);
+    }
+    relay.let_go(request);
+    request.cut();
+    Outcome::Done
 }
 
 /// Why an attempt came to nothing.
@@ -241,13 +251,6 @@ impl Failure {
         self
     }
 
-    /// The same, not to be tried again.
-    fn final_one(mut self) -> Self {
-        self.may_repeat = false;
-        self.unsent = false;
-        self
-    }
-
     fn answer(&self, request: &Request<'_>) -> Outcome {
         request.log(Level::Error, self.line.as_bytes());
         Outcome::Status(self.status)
@@ -257,46 +260,76 @@ impl Failure {
 /// The request body on its way.
 struct Body<'call> {
     reader: RequestBody<'call>,
+    /// All that has been read, or only the last of it.
     held: Vec<u8>,
-    /// Pieces beyond the held ones have gone out.
-    moved_on: bool,
+    whole: bool,
+    /// It is short: it is not passed on before all of it is here.
+    short: bool,
     ended: bool,
 }
 
 impl<'call> Body<'call> {
     fn new(request: &Request<'call>) -> Self {
         let headers = request.headers_in();
-        let none = headers.get(c"Transfer-Encoding").is_none()
-            && headers.get(c"Content-Length").is_none_or(|length| length == b"0");
-        Self { reader: RequestBody::new(), held: Vec::new(), moved_on: false, ended: none }
+        let length = match headers.get(c"Transfer-Encoding") {
+            Some(_) => None,
+            None => headers.get(c"Content-Length").map_or(Some(0), |length| {
+                std::str::from_utf8(length).ok().and_then(|length| length.parse().ok())
+            }),
+        };
+        Self {
+            reader: RequestBody::new(),
+            held: Vec::new(),
+            whole: true,
+            short: length.is_some_and(|length| length <= HELD),
+            ended: length == Some(0),
+        }
     }
 
-    /// Reads the first part.
+    /// Reads what is to be here before a worker is chosen.
     fn fill(&mut self, request: &mut Request<'call>) -> Result<(), ReadError> {
         while !self.ended && self.held.len() < HELD {
             let length = self.held.len();
             self.held.resize(HELD, 0);
             let room = self.held.get_mut(length..).unwrap_or_default();
-            let read = self.reader.read_all_there_is(request, room);
-            self.held.truncate(length + read.as_ref().copied().unwrap_or(0));
-            self.ended = read? == 0 || self.reader.has_ended();
+            // httpd says `100 Continue` only to those who wait.
+            let read = if self.short || length == 0 && request.expects_continue() {
+                self.reader.read_all_there_is(request, room).map(Some)
+            } else {
+                self.reader.read_now(request, room)
+            };
+            let count = read.as_ref().map_or(0, |count| count.unwrap_or(0));
+            self.held.truncate(length + count);
+            if read?.is_none() {
+                break;
+            }
+            self.ended = count == 0 || self.reader.has_ended();
         }
         Ok(())
     }
 
-    /// Reads another piece; an empty one is the end.
-    fn next(&mut self, request: &mut Request<'call>) -> Result<&[u8], ReadError> {
-        self.moved_on = true;
+    /// Reads another piece if there is one, and says whether it is the last. Never waits.
+    fn next(&mut self, request: &mut Request<'call>) -> Result<Option<(&[u8], bool)>, ReadError> {
+        if !self.whole || self.held.len() >= HELD {
+            self.whole = false;
+            self.held.clear();
+        }
+        let length = self.held.len();
         self.held.resize(HELD, 0);
-        let read = self.reader.read_all_there_is(request, &mut self.held)?;
-        self.held.truncate(read);
-        self.ended = read == 0;
-        Ok(&self.held)
+        let room = self.held.get_mut(length..).unwrap_or_default();
+        let read = self.reader.read_now(request, room);
+        let count = read.as_ref().map_or(0, |count| count.unwrap_or(0));
+        self.held.truncate(length + count);
+        if read?.is_none() {
+            return Ok(None);
+        }
+        self.ended = count == 0 || self.reader.has_ended();
+        Ok(self.held.get(length..).map(|piece| (piece, self.ended)))
     }
 
     /// Whether all that has been read is still here.
     const fn is_replayable(&self) -> bool {
-        !self.moved_on
+        self.whole
     }
 }
 

@@ -31,8 +31,7 @@ impl<'call> RequestBody<'call> {
         }
         let read = self.some(request, into, true);
         if let Err(why) = &read {
-            self.failed = Some(why.clone());
-            request.close_connection();
+            self.fail(request, why.clone());
         }
         read
     }
@@ -43,16 +42,46 @@ impl<'call> RequestBody<'call> {
         request: &mut Request<'call>,
         into: &mut [u8],
     ) -> Result<usize, ReadError> {
-        let mut total = self.read(request, into)?;
-        while total > 0 && !self.ended {
-            let Some(rest) = into.get_mut(total..).filter(|rest| !rest.is_empty()) else { break };
-            // What is wrong now is still wrong at the next read.
+        let first = self.read(request, into)?;
+        if first == 0 {
+            return Ok(0);
+        }
+        let rest = into.get_mut(first..).unwrap_or_default();
+        Ok(first + self.read_rest(request, rest))
+    }
+
+    /// Reads what is here already and never waits; `None` when that is nothing, 0 at the end.
+    pub(crate) fn read_now(
+        &mut self,
+        request: &mut Request<'call>,
+        into: &mut [u8],
+    ) -> Result<Option<usize>, ReadError> {
+        match (self.read_rest(request, into), &self.failed) {
+            (0, Some(why)) => Err(why.clone()),
+            (0, None) if !self.ended => Ok(None),
+            (total, _) => Ok(Some(total)),
+        }
+    }
+
+    /// Reads what is here already; a failure shows at the next read.
+    fn read_rest(&mut self, request: &mut Request<'call>, into: &mut [u8]) -> usize {
+        let mut total = 0;
+        while !self.ended
+            && self.failed.is_none()
+            && let Some(rest) = into.get_mut(total..).filter(|rest| !rest.is_empty())
+        {
             match self.some(request, rest, false) {
-                Ok(0) | Err(_) => break,
+                Ok(0) => break,
                 Ok(more) => total += more,
+                Err(why) => self.fail(request, why),
             }
         }
-        Ok(total)
+        total
+    }
+
+    fn fail(&mut self, request: &mut Request<'call>, why: ReadError) {
+        self.failed = Some(why);
+        request.close_connection();
     }
 
     /// Whether all of it has been read.

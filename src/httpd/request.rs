@@ -197,6 +197,11 @@ impl<'call> Request<'call> {
         unsafe { ap_allow_options(self.raw) & OPT_EXECCGI as i32 != 0 }
     }
 
+    /// The client waits for `100 Continue` before it sends the body.
+    pub(crate) fn expects_continue(&self) -> bool {
+        self.record().expecting_100 != 0
+    }
+
     /// When the request came, in microseconds since the epoch.
     pub(crate) fn time(&self) -> i64 {
         self.record().request_time

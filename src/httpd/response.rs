@@ -4,12 +4,13 @@ use super::request::Request;
 use crate::apr::{Brigade, FileFlags};
 use crate::bindings::{
     HTTP_BAD_GATEWAY, ap_bucket_error_create, ap_conn_keepalive_e, ap_get_conn_socket,
-    ap_pass_brigade, ap_set_content_length, ap_set_content_type, apr_socket_timeout_get,
-    apr_socket_timeout_set,
+    ap_pass_brigade, ap_set_content_length, ap_set_content_type, apr_os_sock_get,
+    apr_socket_timeout_get, apr_socket_timeout_set,
 };
 use std::ffi::c_int;
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
+use std::time::Duration;
 use wsgi::ResponseHead;
 
 /// Why the output filters took no more.
@@ -113,6 +114,35 @@ impl<'call> Request<'call> {
         }
     }
 
+    /// How long a read of the client's connection may take, where it has a socket of its own.
+    pub(crate) fn client_timeout(&self) -> Option<Duration> {
+        let mut limit = 0;
+        // SAFETY: as above.
+        unsafe {
+            let socket = ap_get_conn_socket((*self.raw).connection);
+            if socket.is_null() || apr_socket_timeout_get(socket, &raw mut limit) != 0 {
+                return None;
+            }
+        }
+        u64::try_from(limit).ok().map(Duration::from_micros)
+    }
+
+    /// The client's socket, to wait at: what has been read from it may still lie in an input filter.
+    /// `None` for a stream of HTTP/2, which shares a socket with others.
+    pub(crate) fn client_socket(&self) -> Option<BorrowedFd<'call>> {
+        // SAFETY: the connection and its socket live as long as the request.
+        unsafe {
+            let connection = &*(*self.raw).connection;
+            let socket = ap_get_conn_socket((*self.raw).connection);
+            let mut descriptor = -1;
+            (connection.master.is_null()
+                && !socket.is_null()
+                && apr_os_sock_get(&raw mut descriptor, socket) == 0
+                && descriptor >= 0)
+                .then(|| BorrowedFd::borrow_raw(descriptor))
+        }
+    }
+
     /// No further request comes over this connection.
     pub(crate) fn close_connection(&mut self) {
         // SAFETY: live.
@@ -139,6 +169,16 @@ impl<'call> Request<'call> {
         brigade.append_end();
         // Whether the client still hears of it makes no difference any more.
         let _ = self.pass(&mut brigade);
+    }
+
+    /// Sends what httpd still holds back of an answer that is complete: it reads the rest of the request body
+    /// first, for which a client may not hurry.
+    pub(crate) fn flush_complete(&mut self) {
+        let mut brigade = self.new_brigade();
+        brigade.append_flush();
+        // SAFETY: live connection, own brigade. The request's own filters have seen the end already.
+        unsafe { ap_pass_brigade((*(*self.raw).connection).output_filters, brigade.as_ptr()) };
+        brigade.clear();
     }
 
     /// Passes bytes on.

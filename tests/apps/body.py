@@ -69,6 +69,41 @@ def after_output(environ, start_response):
     yield environ["wsgi.input"].read(-1)
 
 
+def parrot(environ, start_response):
+    """Answers each line when it has come, without waiting for the next."""
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    yield from iter(environ["wsgi.input"].readline, b"")
+
+
+def greet(environ, start_response):
+    """Speaks before it listens."""
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    yield b"hello|"
+    yield from iter(environ["wsgi.input"].readline, b"")
+
+
+def twice(environ, start_response):
+    """Answers more than it gets, while it gets it."""
+    start_response("200 OK", [("Content-Type", "application/octet-stream")])
+    while piece := environ["wsgi.input"].read(65536):
+        yield piece
+        yield piece
+
+
+def shout(environ, start_response):
+    """A long answer before the first look at the body."""
+    start_response("200 OK", [("Content-Type", "application/octet-stream")])
+    for _ in range(64):
+        yield b"x" * 65536
+    yield b"|%d" % len(environ["wsgi.input"].read())
+
+
+def impatient(environ, start_response):
+    """Ends its answer in the middle of the body."""
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    yield environ["wsgi.input"].readline()
+
+
 def failing(environ, start_response):
     """The first read fails; the second says that it already has."""
     stream = environ["wsgi.input"]
