@@ -1,5 +1,7 @@
 """What becomes of what an application returns, yields and writes."""
 
+import dataclasses
+
 import pytest
 from harness.client import head, read_until, split
 from harness.conf import Conf
@@ -9,6 +11,7 @@ RESPONSE = Conf(
     """
     WSGIPythonPath ${APPS}
     WSGIApplicationGroup %{GLOBAL}
+    WSGIChunkedRequest On
     WSGIScriptAlias /validated ${APPS}/response.py callable-object=validated
     WSGIScriptAlias /head/on ${APPS}/response.py
     WSGIScriptAlias /head/off ${APPS}/response.py
@@ -41,6 +44,12 @@ RESPONSE = Conf(
 @pytest.fixture
 def server(serve):
     return serve(RESPONSE)
+
+
+@pytest.fixture
+def locating(serve):
+    """A server with one thread for applications."""
+    return serve(dataclasses.replace(RESPONSE, threads=1, timeout=5))
 
 
 @pytest.mark.all_mpms
@@ -278,3 +287,74 @@ def test_output_filters_see_the_response(server, path):
 
 def test_the_server_serves_on_after_all_this(server):
     wait_until(lambda: server.get("/hello").status == 200, "an answer")
+
+
+# --- Location with a path of this server: CGI's local redirect, in daemon mode only ---------------
+
+HERE = b"not here"
+
+
+def located(locating, answer):
+    """What the application at /arrived was told; None where the answer went out as it was."""
+    if locating.mode == "daemon":
+        assert answer.header_values("Location") == answer.header_values("Set-Cookie") == []
+        assert answer.header("X-From") is None
+        return answer.json()
+    assert (answer.status, answer.body) == (200, HERE)
+    assert answer.header("Location").startswith("/arrived")
+    return None
+
+
+@pytest.mark.all_mpms
+def test_a_local_location_is_followed_inside_the_server_by_a_get(locating):
+    answer = locating.get("/located?200&/arrived?x=1", headers={"X-Asked": "as before"})
+    if told := located(locating, answer):
+        assert told["REQUEST_METHOD"] == "GET"
+        assert told["QUERY_STRING"] == "x=1"
+        assert told["HTTP_X_ASKED"] == "as before"
+        assert told["REDIRECT_URL"] == "/located"
+
+
+@pytest.mark.parametrize("size", [10, 60_000, 1_000_000])
+@pytest.mark.parametrize("chunked", [False, True])
+def test_the_body_does_not_follow_a_local_location(locating, size, chunked):
+    body = iter([b"x" * size]) if chunked else b"x" * size
+    if told := located(locating, locating.post("/located?200&/arrived", body, chunked=chunked)):
+        assert told["REQUEST_METHOD"] == "GET"
+        assert "CONTENT_LENGTH" not in told
+        assert told["body"] == 0
+
+
+def test_what_is_left_of_a_body_at_a_local_location_is_no_request(locating):
+    body = b"GET /arrived?smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n" * 20_000
+    with locating.connection() as connection:
+        for _ in range(3):
+            connection.request("POST", "/located?200&/arrived?mine", body)
+            answer = connection.getresponse().read()
+            assert b"mine" in answer if locating.mode == "daemon" else answer == HERE
+
+
+def test_a_local_location_may_be_a_file(locating):
+    body = locating.get("/located?200&/pages/500.txt").body
+    assert body == (b"the administrator's 500" if locating.mode == "daemon" else HERE)
+
+
+def test_head_of_a_local_location_has_no_body(locating):
+    answer = locating.request("HEAD", "/located?200&/pages/500.txt")
+    length = len("the administrator's 500") if locating.mode == "daemon" else len(HERE)
+    assert (answer.body, answer.header("Content-Length")) == (b"", str(length))
+
+
+@pytest.mark.parametrize(
+    "query", ["201&/arrived", "302&/arrived", "200&http://localhost/arrived", "200&arrived"]
+)
+def test_any_other_location_goes_to_the_client(locating, query):
+    status, _, where = query.partition("&")
+    answer = locating.get(f"/located?{query}")
+    assert (answer.status, answer.header("Location"), answer.body) == (int(status), where, HERE)
+
+
+def test_local_locations_that_lead_in_a_circle_end(locating):
+    answer = locating.get("/circle")
+    assert answer.status == (500 if locating.mode == "daemon" else 200)
+    locating.log.allow("AH00124")

@@ -57,7 +57,18 @@ pub(crate) fn serve(
     if let Some(before) = before {
         request.set_client_timeout(before);
     }
-    outcome
+    match outcome {
+        Answered::Here(outcome) => outcome,
+        // The worker is free by now: it may be the one that has the answer.
+        Answered::At(location) => request.redirect(&location),
+    }
+}
+
+/// What an exchange with a worker came to.
+enum Answered {
+    Here(Outcome),
+    /// By an answer that is to be found at this path.
+    At(Vec<u8>),
 }
 
 /// Sends the request to a worker, and if need be to others.
@@ -68,7 +79,7 @@ fn attempt<'call>(
     sent: &[u8],
     body: &mut Body<'call>,
     queued: u64,
-) -> Outcome {
+) -> Answered {
     // A worker that goes away before it answers is replaced; the next one gets the request.
     let patience = Instant::now() + group.definition().connect_timeout;
     let (mut failed, mut risked, mut missing) = (0, 0, None);
@@ -82,13 +93,13 @@ fn attempt<'call>(
                 missing = Some(lease.slot());
                 continue;
             }
-            Err(why) => return Failure::connect(group, &why).answer(request),
+            Err(why) => return Answered::Here(Failure::connect(group, &why).answer(request)),
         };
         let lost = || lease.obituary(queued);
         match exchange(request, settings, group, &mut connection, sent, body, &lost) {
-            Ok(outcome) => {
+            Ok(answered) => {
                 lease.finish(connection);
-                return outcome;
+                return answered;
             }
             // The worker had closed a connection that was kept: that says nothing of the worker there is.
             Err(failure) if failure.unsent && connection.is_used() => {}
@@ -101,7 +112,7 @@ fn attempt<'call>(
                     && body.is_replayable()
                     && (failure.unread || request.is_get_or_head() && risked <= RISKED);
                 if !again {
-                    return failure.explained(lost).answer(request);
+                    return Answered::Here(failure.explained(lost).answer(request));
                 }
             }
         }
@@ -117,24 +128,25 @@ fn exchange<'call>(
     params: &[u8],
     body: &mut Body<'call>,
     lost: &dyn Fn() -> Option<String>,
-) -> Result<Outcome, Failure> {
+) -> Result<Answered, Failure> {
     connection
         .send_request(params, &body.held, body.ended)
         .map_err(|why| Failure::sending(group, &why))?;
     let mut relay = Relay::new(settings, group);
-    if (!body.ended || connection.has_unsent())
-        && let Some(done) = duplex::run(request, group, connection, &mut relay, body, lost)?
-    {
-        if done == Outcome::Done {
+    let mut done = None;
+    if !body.ended || connection.has_unsent() {
+        done = duplex::run(request, group, connection, &mut relay, body, lost)?;
+        if done == Some(Outcome::Done) {
             request.flush_complete();
         }
-        return Ok(done);
     }
-    loop {
-        if let Some(done) = step(request, group, connection, &mut relay, lost)? {
-            return Ok(done);
+    let outcome = loop {
+        match done {
+            Some(outcome) => break outcome,
+            None => done = step(request, group, connection, &mut relay, lost)?,
         }
-    }
+    };
+    Ok(relay.into_location().map_or(Answered::Here(outcome), Answered::At))
 }
 
 /// Relays what has come; `Some` at the end.

@@ -30,6 +30,8 @@ pub(super) struct Relay<'a> {
     unflushed: usize,
     written: u64,
     promised: Option<u64>,
+    /// The path of this server at which the answer is to be found.
+    location: Option<Vec<u8>>,
     errors: ErrorLines,
 }
 
@@ -39,6 +41,8 @@ enum Stage {
     Body,
     /// httpd answers instead; the rest is only read.
     Replaced(u16),
+    /// The answer is somewhere else; the rest is only read.
+    Located,
 }
 
 /// What a step came to.
@@ -68,6 +72,7 @@ impl<'a> Relay<'a> {
             unflushed: 0,
             written: 0,
             promised: None,
+            location: None,
             errors: ErrorLines::new(&group.limits()),
         }
     }
@@ -75,6 +80,11 @@ impl<'a> Relay<'a> {
     /// Whether the client has seen part of the answer.
     pub(super) fn has_head(&self) -> bool {
         self.stage == Stage::Body
+    }
+
+    /// Where the answer is, if this is none.
+    pub(super) fn into_location(self) -> Option<Vec<u8>> {
+        self.location
     }
 
     /// Passes on what is still held back, before an answer is broken off.
@@ -186,12 +196,22 @@ impl<'a> Relay<'a> {
         let code = parsed.status().unwrap_or(200);
         let line = [code.to_string().as_bytes(), b" ", parsed.reason()].concat();
         head.set_status(line.trim_ascii_end()).map_err(malformed)?;
+        let mut location = None;
         for (name, value) in parsed.fields() {
             head.push(name, value).map_err(malformed)?;
+            // CGI's local redirect (RFC 3875, 6.2.2).
+            if code == 200 && name.len() == 8 && name.eq_ignore_ascii_case(b"Location") {
+                location = Some(value).filter(|value| value.starts_with(b"/"));
+            }
         }
         if is_overridden(request, self.settings, code) {
             error_override::keep_headers(request, &head);
             self.stage = Stage::Replaced(code);
+            return Ok(());
+        }
+        if let Some(location) = location {
+            self.location = Some(location.to_vec());
+            self.stage = Stage::Located;
             return Ok(());
         }
         self.promised = head.content_length().map_err(malformed)?;
@@ -239,6 +259,7 @@ impl<'a> Relay<'a> {
         }
         match self.stage {
             Stage::Replaced(status) => return Ok(Relayed::Complete(Outcome::Status(status))),
+            Stage::Located => return Ok(Relayed::Complete(Outcome::Done)),
             // A request that came to nothing ends with the HTTP status that tells why.
             Stage::Head => {
                 return match u16::try_from(app_status) {

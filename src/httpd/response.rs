@@ -1,11 +1,12 @@
 //! The answer to a request: head, body through the output filters, and how to break it off.
 
+use super::Outcome;
 use super::request::Request;
 use crate::apr::{Brigade, FileFlags};
 use crate::bindings::{
-    HTTP_BAD_GATEWAY, ap_bucket_error_create, ap_conn_keepalive_e, ap_get_conn_socket,
-    ap_pass_brigade, ap_set_content_length, ap_set_content_type, apr_os_sock_get,
-    apr_socket_timeout_get, apr_socket_timeout_set,
+    HTTP_BAD_GATEWAY, M_GET, ap_bucket_error_create, ap_conn_keepalive_e, ap_discard_request_body,
+    ap_get_conn_socket, ap_internal_redirect, ap_pass_brigade, ap_set_content_length,
+    ap_set_content_type, apr_os_sock_get, apr_socket_timeout_get, apr_socket_timeout_set,
 };
 use std::ffi::c_int;
 use std::ops::Range;
@@ -169,6 +170,26 @@ impl<'call> Request<'call> {
         brigade.append_end();
         // Whether the client still hears of it makes no difference any more.
         let _ = self.pass(&mut brigade);
+    }
+
+    /// Answers with what a `GET` of this path of the server gives. What is left of the request body is read:
+    /// else it would be taken for the next request, once nothing tells its length any more.
+    pub(crate) fn redirect(&mut self, path: &[u8]) -> Outcome {
+        // SAFETY: live request; its method's name is static, and the path lives in its pool.
+        unsafe {
+            let refused = ap_discard_request_body(self.raw);
+            if refused != 0 {
+                self.close_connection();
+                return Outcome::Status(u16::try_from(refused).unwrap_or(400));
+            }
+            for name in [c"Content-Length", c"Transfer-Encoding"] {
+                self.headers_in().unset(name);
+            }
+            (*self.raw).method = c"GET".as_ptr();
+            (*self.raw).method_number = M_GET as c_int;
+            ap_internal_redirect(self.pool().copy(path), self.raw);
+        }
+        Outcome::Done
     }
 
     /// Sends what httpd still holds back of an answer that is complete: it reads the rest of the request body

@@ -1,5 +1,6 @@
 """Every shape a response may have."""
 
+import json
 import sys
 import threading
 
@@ -54,6 +55,29 @@ def writer(environ, start_response):
 def writer_only(environ, start_response):
     start_response("200 OK", TEXT)(b"written")
     return []
+
+
+def located(environ, start_response):
+    """/located?<status>&<where to>"""
+    status, _, where = environ["QUERY_STRING"].partition("&")
+    more = [("Location", where), ("Set-Cookie", "from=located"), ("X-From", "located")]
+    body = b"not here"
+    start_response(f"{status} There", [*TEXT, *more, ("Content-Length", str(len(body)))])
+    return [body]
+
+
+def circle(environ, start_response):
+    start_response("200 OK", [*TEXT, ("Location", "/circle")])
+    return [b"round and round"]
+
+
+def arrived(environ, start_response):
+    """What is left of the request that was located first."""
+    names = ["REQUEST_METHOD", "QUERY_STRING", "CONTENT_LENGTH", "HTTP_TRANSFER_ENCODING"]
+    names += ["REDIRECT_URL", "REDIRECT_STATUS", "REDIRECT_REQUEST_METHOD", "HTTP_X_ASKED"]
+    told = {name: environ[name] for name in names if name in environ}
+    told["body"] = len(environ["wsgi.input"].read())
+    return answer(start_response, json.dumps(told), "application/json")
 
 
 def status(environ, start_response):
