@@ -17,7 +17,7 @@ pub(crate) fn find(group: &DaemonProcess, options: &ProcessOptions) -> Result<Pa
     let name = String::from_utf8_lossy(&group.name).into_owned();
     let home = home(group, options);
     let installed = installed();
-    let wanted = home.as_deref().and_then(|home| version_of(Path::new(home)));
+    let wanted = home.as_deref().and_then(version_of);
     let found = match &wanted {
         Some(version) => installed.iter().find(|(it, _)| it == version),
         None => installed.iter().find(|(it, _)| default_version().is_none_or(|ours| it == ours)),
@@ -40,8 +40,7 @@ pub(crate) fn find(group: &DaemonProcess, options: &ProcessOptions) -> Result<Pa
 /// One sentence that names the path and what is wrong with it.
 pub(crate) fn check_home(group: &DaemonProcess, options: &ProcessOptions) -> Result<(), String> {
     let Some(home) = home(group, options) else { return Ok(()) };
-    let home = Path::new(&home);
-    let version = version_of(home).or_else(|| default_version().map(str::to_owned));
+    let version = version_of(&home).or_else(|| default_version().map(str::to_owned));
     let (mut uid, mut gid) = if posix::is_root() { Facts::account() } else { posix::account() };
     if let Some(user) = group.user.as_ref().filter(|_| posix::is_root()) {
         uid = user.id;
@@ -54,19 +53,18 @@ pub(crate) fn check_home(group: &DaemonProcess, options: &ProcessOptions) -> Res
     } else {
         "WSGIPythonHome".to_owned()
     };
-    python_home::check(&named, home, &version.unwrap_or_default(), Reader { uid, gid })
+    python_home::check(&named, &home, &version.unwrap_or_default(), Reader { uid, gid })
 }
 
 /// The group's `python-home`, else `WSGIPythonHome`.
-pub(crate) fn home(group: &DaemonProcess, options: &ProcessOptions) -> Option<String> {
+pub(crate) fn home(group: &DaemonProcess, options: &ProcessOptions) -> Option<PathBuf> {
     let home = group.python_home.as_deref().or(options.python_home.as_deref())?;
-    let home = crate::python_home::normalised(Path::new(OsStr::from_bytes(home)));
-    Some(home.to_string_lossy().into_owned())
+    Some(python_home::normalised(Path::new(OsStr::from_bytes(home))))
 }
 
 /// `X.Y` of an installation: what its `pyvenv.cfg` says, else the name of its library.
 pub(crate) fn version_of(home: &Path) -> Option<String> {
-    if let Ok(settings) = std::fs::read_to_string(home.join("pyvenv.cfg")) {
+    if let Ok(settings) = python_home::settings_of(home) {
         return settings.lines().find_map(|line| {
             let (key, value) = line.split_once('=')?;
             let known = matches!(key.trim(), "version" | "version_info");

@@ -3,6 +3,7 @@
 //! dies again and again ("No module named 'encodings'").
 #![forbid(unsafe_code)]
 
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -23,6 +24,12 @@ pub(crate) fn normalised(home: &Path) -> PathBuf {
     }
 }
 
+/// What makes a directory a virtual environment. The paths in it need not be UTF-8.
+pub(crate) fn settings_of(home: &Path) -> io::Result<String> {
+    let settings = std::fs::read(home.join("pyvenv.cfg"))?;
+    Ok(String::from_utf8_lossy(&settings).into_owned())
+}
+
 /// Checks `home` for Python `version` (such as `3.11`). `named` is how the administrator named it.
 ///
 /// # Errors
@@ -39,7 +46,7 @@ pub(crate) fn check(named: &str, home: &Path, version: &str, reader: Reader) -> 
         ));
     }
     readable(named, home, reader)?;
-    match std::fs::read_to_string(home.join("pyvenv.cfg")) {
+    match settings_of(home) {
         Ok(settings) => check_venv(named, home, &settings, version.trim_end_matches('t'), reader),
         Err(_) => check_prefix(named, home, version),
     }

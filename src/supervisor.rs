@@ -380,14 +380,17 @@ fn configure(
     applications: &Applications<'_>,
     log_level: u8,
 ) -> Value {
+    // Names are text; what the system knows as bytes is passed as `wsgi-daemon` takes it, each byte as the
+    // character of its number.
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let some = |bytes: &Option<crate::config::Bytes>| bytes.as_deref().map(text);
+    let octets = |bytes: &[u8]| bytes.iter().map(|&byte| char::from(byte)).collect::<String>();
+    let some = |bytes: &Option<crate::config::Bytes>| bytes.as_deref().map(octets);
     let seconds = |limit: Option<Duration>| limit.map(|limit| limit.as_secs_f64());
     let all = options.interpreter(&definition.name, None);
     let mpm = Mpm::query();
     let (uid, gid) = Facts::account();
     let directories = |paths: &[u8]| -> Vec<String> {
-        text(paths).split(':').filter(|part| !part.is_empty()).map(str::to_owned).collect()
+        octets(paths).split(':').filter(|part| !part.is_empty()).map(str::to_owned).collect()
     };
     let path = definition.python_path.as_deref().map(directories).unwrap_or_default();
     let layers = |settings: &InterpreterSettings| -> Vec<Vec<String>> {
@@ -417,7 +420,7 @@ fn configure(
     let import_scripts: Vec<Value> = options
         .import_scripts(&definition.name)
         .map(|script| {
-            let path = text(definition.inside(&script.path));
+            let path = octets(definition.inside(&script.path));
             json!({ "path": path, "application_group": text(&script.application_group) })
         })
         .collect();
@@ -426,7 +429,7 @@ fn configure(
         .iter()
         .filter_map(|(script, group)| {
             let group = if applications.sole { Some(&b""[..]) } else { *group };
-            let path = text(definition.inside(script));
+            let path = octets(definition.inside(script));
             Some(json!({ "path": path, "application_group": text(group?) }))
         })
         .collect();
@@ -436,7 +439,7 @@ fn configure(
         None => vec![0, uid],
     };
     let display_name = some(&definition.display_name)
-        .map(|name| name.replace("%{GROUP}", &format!("(wsgi:{})", text(&definition.name))));
+        .map(|name| name.replace("%{GROUP}", &format!("(wsgi:{})", octets(&definition.name))));
     json!({
         "name": text(&definition.name),
         "processes": {
@@ -482,7 +485,8 @@ fn configure(
             "socket_timeout": seconds(definition.socket_timeout),
         },
         "python": {
-            "home": daemon_program::home(definition, options),
+            "home": daemon_program::home(definition, options)
+                .map(|home| octets(home.as_os_str().as_bytes())),
             "path": path,
             "eggs": some(&definition.python_eggs),
             "optimize": options.python_optimize.min(255),

@@ -4,6 +4,7 @@ import concurrent.futures
 import contextlib
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -191,3 +192,63 @@ def alive(pid):
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
         return state != "Z"
     return False
+
+
+# --- paths that are not UTF-8 ---------------------------------------------------------------------
+
+CAFE = os.fsdecode(b"caf\xe9")
+LATIN = """
+import os, sys, beside
+SEEN = {
+    "script": __file__, "home": os.getcwd(), "prefix": sys.prefix, "beside": beside.__file__,
+    "imported": getattr(sys, "imported_script", ""),
+}
+VERSION = 1
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "application/json")])
+    told = {name: os.fsencode(path).decode("latin-1") for name, path in SEEN.items()}
+    told |= {"root": environ["SCRIPT_FILENAME"], "version": VERSION}
+    return [__import__("json").dumps(told).encode()]
+"""
+
+
+def test_paths_that_are_not_utf_8_reach_the_daemon_as_they_are(servers, mpm, env):
+    text = f"""
+    WSGIRestrictEmbedded On
+    WSGIDaemonProcess site threads=2 python-home=${{ROOT}}/{CAFE}/venv home=${{ROOT}}/{CAFE} \\
+        python-path=${{ROOT}}/{CAFE}/lib
+    WSGIImportScript ${{ROOT}}/{CAFE}/import.py process-group=site application-group=%{{GLOBAL}}
+    WSGIScriptAlias / ${{ROOT}}/{CAFE}/app.py process-group=site application-group=%{{GLOBAL}}
+    WSGISocketPrefix ${{ROOT}}/{CAFE}/socket
+    """
+    files = {"app.py": LATIN, "import.py": "import sys\nsys.imported_script = __file__\n"}
+    files["lib/beside.py"] = ""
+    files = tuple((f"{CAFE}/{name}", content) for name, content in files.items())
+    server = servers.make(Conf(text, files=files), mpm, "embedded")
+    folder = server.root / CAFE
+    plain = server.root / "venv"
+    python = f"/usr/bin/python{env.python}"
+    if not Path(python).exists():
+        pytest.skip("the module was not built for the system's Python")
+    subprocess.run([python, "-m", "venv", "--without-pip", plain], check=True)
+    # venv itself cannot write such a name down.
+    plain.rename(folder / "venv")
+    shown = os.fsencode(folder).decode("latin-1")
+    try:
+        server.start()
+        told = server.get("/").json()
+        assert told == {
+            "script": f"{shown}/app.py",
+            "home": shown,
+            "prefix": f"{shown}/venv",
+            "beside": f"{shown}/lib/beside.py",
+            "imported": f"{shown}/import.py",
+            "root": f"{folder}/app.py",
+            "version": 1,
+        }
+        # The worker tells its manager which file has changed.
+        server.write(f"{CAFE}/app.py", LATIN.replace("VERSION = 1", "VERSION = 2"))
+        wait_until(lambda: server.get("/").json()["version"] == 2, "the new version")
+    finally:
+        server.stop()
+    assert not server.log.unexpected()

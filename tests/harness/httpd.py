@@ -84,7 +84,8 @@ class Httpd(Client):
         """A file in the server's directory that its children can read."""
         path = self.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        # Paths need not be UTF-8: Python writes the bytes of such a name as surrogates.
+        path.write_bytes(text if isinstance(text, bytes) else os.fsencode(text))
         return path
 
     def _write_conf(self):

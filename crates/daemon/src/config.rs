@@ -2,14 +2,16 @@
 //! writes it as JSON into an inherited descriptor, the command line makes one by hand.
 #![forbid(unsafe_code)]
 
+use crate::octets;
 use host::{ApacheFacts, HashSeed, HostOptions, InterpreterOptions};
 use serde::{Deserialize, Serialize};
+use std::ffi::OsString;
 use std::os::fd::RawFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// A process group with its sockets. Unset is `null` or absent; times are seconds and may be
-/// fractions; sizes are bytes.
+/// fractions; sizes are bytes; paths are what [`octets`] makes of them.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct GroupConfig {
@@ -46,7 +48,8 @@ pub struct GroupConfig {
     /// Watch the source files of all modules, and replace the workers when one changes.
     pub reload: bool,
     /// What `ps` shows in place of the command line.
-    pub display_name: Option<String>,
+    #[serde(with = "octets")]
+    pub display_name: Option<OsString>,
     /// Lines less serious than this (a number of `APLOG_*`) are not written.
     pub log_level: u8,
 }
@@ -92,13 +95,17 @@ pub struct Identity {
     /// Permission bits new files do not get.
     pub umask: Option<u32>,
     /// New root directory.
+    #[serde(with = "octets")]
     pub chroot: Option<PathBuf>,
     /// Working directory; also the first entry of `sys.path`.
+    #[serde(with = "octets")]
     pub home: Option<PathBuf>,
     /// `LANG`.
-    pub lang: Option<String>,
+    #[serde(with = "octets")]
+    pub lang: Option<OsString>,
     /// `LC_ALL`.
-    pub locale: Option<String>,
+    #[serde(with = "octets")]
+    pub locale: Option<OsString>,
     /// Nice value.
     pub cpu_priority: i32,
 }
@@ -162,8 +169,11 @@ pub struct Timers {
 #[serde(default, deny_unknown_fields)]
 #[allow(missing_docs, reason = "each is described at the field of the same name of HostOptions")]
 pub struct Python {
+    #[serde(with = "octets")]
     pub home: Option<PathBuf>,
+    #[serde(with = "octets")]
     pub path: Vec<PathBuf>,
+    #[serde(with = "octets")]
     pub eggs: Option<PathBuf>,
     pub optimize: u8,
     pub warnings: Vec<String>,
@@ -178,6 +188,7 @@ pub struct Python {
     pub own_gil: bool,
     pub free_threading: bool,
     /// Layers of directories that come before those of `path`, for every interpreter.
+    #[serde(with = "octets")]
     pub path_layers: Vec<Vec<PathBuf>>,
     /// What holds for the interpreter of one application group in place of the above.
     pub interpreters: Vec<Interpreter>,
@@ -195,6 +206,7 @@ pub struct Python {
 pub struct Interpreter {
     /// Empty is the main one.
     pub application_group: String,
+    #[serde(with = "octets")]
     pub path_layers: Vec<Vec<PathBuf>>,
     pub switch_interval: Option<f64>,
     pub interval_is_its_own: bool,
@@ -222,6 +234,7 @@ pub struct Apache {
 #[serde(deny_unknown_fields)]
 pub struct Application {
     /// The file.
+    #[serde(with = "octets")]
     pub script: PathBuf,
     /// The callable in it.
     #[serde(default = "application")]
@@ -233,6 +246,7 @@ pub struct Application {
 #[serde(deny_unknown_fields)]
 pub struct ImportScript {
     /// The file.
+    #[serde(with = "octets")]
     pub path: PathBuf,
     /// The interpreter by name; empty is the main one.
     #[serde(default)]

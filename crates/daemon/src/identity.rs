@@ -28,7 +28,7 @@ pub(crate) fn assume(config: &GroupConfig, log: &Log) -> Result<(), String> {
         (None, None) => {}
     }
     if let Some(name) = &config.display_name {
-        display(name);
+        display(name.as_bytes());
     }
     let privileged = posix::effective_uid() == 0;
     if identity.cpu_priority != 0
@@ -81,12 +81,12 @@ pub(crate) fn assume(config: &GroupConfig, log: &Log) -> Result<(), String> {
         posix::set_variable("HOME", OsStr::from_bytes(user.home.to_bytes()));
     }
     if let Some(lang) = &identity.lang {
-        posix::set_variable("LANG", OsStr::new(lang));
+        posix::set_variable("LANG", lang);
     }
     if let Some(locale) = &identity.locale {
-        posix::set_variable("LC_ALL", OsStr::new(locale));
+        posix::set_variable("LC_ALL", locale);
         if !posix::set_locale() {
-            let line = format!("WSGI0079: this system has no locale '{locale}'");
+            let line = format!("WSGI0079: this system has no locale '{}'", locale.display());
             log.write(Level::Warning, line.as_bytes());
         }
     }
@@ -111,12 +111,12 @@ pub(crate) fn limit(limits: &Limits, timers: &Timers, log: &Log) {
 }
 
 /// Shows `name` where `ps` shows a command line, as far as there is room.
-fn display(name: &str) {
+fn display(name: &[u8]) {
     if let Ok(name) = CString::new(name) {
         posix::set_process_name(&name);
     }
     // Nothing depends on it.
-    let _ = overwrite_arguments(name.as_bytes());
+    let _ = overwrite_arguments(name);
 }
 
 fn overwrite_arguments(name: &[u8]) -> io::Result<()> {

@@ -2,6 +2,7 @@
 //! other one is gone.
 #![forbid(unsafe_code)]
 
+use crate::octets;
 use crate::posix;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,7 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub(crate) struct Loaded {
     /// As the requests name it; a path need not be text.
+    #[serde(with = "octets")]
     pub(crate) path: PathBuf,
     pub(crate) application_group: String,
     /// Its time of modification, in microseconds.
