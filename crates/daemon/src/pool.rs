@@ -13,7 +13,7 @@ use crate::log::Log;
 use crate::message::{Channel, Loaded, Reason, Report};
 use crate::posix::{self, EPOLLIN, EPOLLONESHOT, Epoll};
 use crate::recycling::Recycling;
-use crate::target::Asked;
+use crate::target::{Asked, modified};
 use crate::turn::Turn;
 use host::{Host, ScriptFile, Served, Target};
 use scoreboard::{Record, now};
@@ -357,11 +357,15 @@ impl Pool {
             return exchange.into_connection();
         }
         // Most requests are for what has been served before.
-        let news = (!self.is_current(&asked)).then(|| Loaded {
-            path: Path::new(OsStr::from_bytes(&asked.script)).to_owned(),
-            application_group: String::from_utf8_lossy(self.group_of(&asked)).into_owned(),
-            modified: asked.modified,
-            callable: Some(String::from_utf8_lossy(&asked.callable).into_owned()),
+        let news = (!self.is_current(&asked)).then(|| {
+            let path = Path::new(OsStr::from_bytes(&asked.script)).to_owned();
+            Loaded {
+                application_group: String::from_utf8_lossy(self.group_of(&asked)).into_owned(),
+                // The web server may have looked at it long ago: the body came after that.
+                modified: asked.modified.map(|then| modified(&path).unwrap_or(then)),
+                callable: Some(String::from_utf8_lossy(&asked.callable).into_owned()),
+                path,
+            }
         });
         let is_loaded = news.as_ref().is_none_or(|news| self.is_loaded(news, asked.reloading));
         let target = Target {
