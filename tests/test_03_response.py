@@ -325,13 +325,13 @@ def test_the_body_does_not_follow_a_local_location(locating, size, chunked):
         assert told["body"] == 0
 
 
-def test_what_is_left_of_a_body_at_a_local_location_is_no_request(locating):
+def test_what_is_left_of_a_body_at_a_local_location_is_no_request(server):
     body = b"GET /arrived?smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n" * 20_000
-    with locating.connection() as connection:
+    with server.connection() as connection:
         for _ in range(3):
             connection.request("POST", "/located?200&/arrived?mine", body)
             answer = connection.getresponse().read()
-            assert b"mine" in answer if locating.mode == "daemon" else answer == HERE
+            assert b"mine" in answer if server.mode == "daemon" else answer == HERE
 
 
 def test_a_local_location_may_be_a_file(locating):
