@@ -28,7 +28,7 @@ impl TranslateName for Wsgi {
         let Some((alias, mapped)) = config.script_alias(request.uri()) else {
             return Outcome::Declined;
         };
-        request.set_filename(&mapped.filename);
+        request.set_file(&mapped.target, mapped.rest);
         request.set_handler(c"wsgi-script");
         // mod_alias says so of its ScriptAlias; other modules look at it.
         request.notes().set(request.pool(), c"alias-forced-type", b"wsgi-script");
