@@ -1,6 +1,7 @@
 //! A kept connection to one worker.
 #![forbid(unsafe_code)]
 
+use super::params::{self, Params};
 use crate::posix;
 use fastcgi::{Answer, ClientConnection, Limits, RecordType, encoder};
 use std::collections::VecDeque;
@@ -16,9 +17,19 @@ pub(crate) struct Connection {
     stream: UnixStream,
     client: ClientConnection,
     files: VecDeque<OwnedFd>,
+    /// The begin of a request and its params, and the memory for them.
+    head: Vec<u8>,
+    /// How much to read at once.
+    appetite: usize,
     aborted: bool,
     used: bool,
 }
+
+/// Bytes of memory kept for the params of the next request.
+const KEPT: usize = 16 * 1024;
+/// Bytes to read at once: enough for the whole of a small answer, and for as long as more comes a lot.
+const SIP: usize = 8 * 1024;
+const GULP: usize = 64 * 1024;
 
 /// Why a connection is of no more use.
 #[derive(Debug)]
@@ -31,6 +42,8 @@ pub(crate) enum Broken {
     Refused,
     /// The worker breaks the rules of the wire.
     Malformed(String),
+    /// The request is too long for the wire.
+    TooLong(String),
     /// The worker has closed the connection before it took a single byte of what was sent.
     Unsent,
     /// Anything else.
@@ -67,7 +80,7 @@ impl fmt::Display for Broken {
             Self::Closed | Self::Unsent => f.write_str("the connection was closed"),
             Self::Timeout => f.write_str("nothing came within socket-timeout"),
             Self::Refused => f.write_str("it is overloaded"),
-            Self::Malformed(what) => f.write_str(what),
+            Self::Malformed(what) | Self::TooLong(what) => f.write_str(what),
             Self::Io(why) => write!(f, "{why}"),
         }
     }
@@ -91,6 +104,8 @@ impl Connection {
             stream,
             client: ClientConnection::new(limits),
             files: VecDeque::new(),
+            head: Vec::new(),
+            appetite: SIP,
             aborted: false,
             used: false,
         })
@@ -131,19 +146,25 @@ impl Connection {
     /// Sends the params and the first part of the body with one call, which most requests need.
     pub(crate) fn send_request(
         &mut self,
-        params: &[u8],
+        params: &Params,
         body: &[u8],
         complete: bool,
     ) -> Result<(), Broken> {
-        // The state machine has to know that a request is on its way; its own encoding of the begin is
-        // the one in `params` already.
-        let mut unused = Vec::new();
-        let _ = self.client.begin(&mut unused, true, fastcgi::Extensions { log: true, file: true });
-        let mut pieces = Vec::with_capacity(6);
+        self.head.clear();
+        self.head.shrink_to(KEPT);
+        let mut writer =
+            self.client.begin_steadily(&mut self.head, params::EXTENSIONS, &params.steady);
+        writer.pairs(&params.own);
+        writer.finish().map_err(|why| Broken::TooLong(why.to_string()))?;
         let id = ClientConnection::REQUEST_ID;
-        let chunks: Vec<_> = encoder::stream(RecordType::STDIN, id, body).collect();
         let end = encoder::end_of_stream(RecordType::STDIN, id);
-        pieces.push(IoSlice::new(params));
+        if body.is_empty() && complete {
+            self.head.extend_from_slice(&end);
+            return write_all(&mut self.stream, &mut [IoSlice::new(&self.head)]);
+        }
+        let chunks: Vec<_> = encoder::stream(RecordType::STDIN, id, body).collect();
+        let mut pieces = Vec::with_capacity(6);
+        pieces.push(IoSlice::new(&self.head));
         for (header, content) in &chunks {
             pieces.push(IoSlice::new(header));
             pieces.push(IoSlice::new(content));
@@ -184,10 +205,14 @@ impl Connection {
 
     /// Reads what has come, waiting for it.
     pub(crate) fn read(&mut self) -> Result<(), Broken> {
-        let spare = self.client.spare(64 * 1024);
+        let spare = self.client.spare(self.appetite);
+        let room = spare.len();
         let (count, file) = posix::receive(self.stream.as_fd(), spare)?;
         if count == 0 {
             return Err(Broken::Closed);
+        }
+        if count == room {
+            self.appetite = GULP;
         }
         self.client.filled(count);
         self.files.extend(file);
