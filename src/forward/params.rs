@@ -103,12 +103,11 @@ impl Environ for Writer<'_> {
     }
 
     fn header(&mut self, name: &[u8], value: &[u8]) {
-        let mut variable = Vec::with_capacity(name.len() + 5);
-        variable.extend_from_slice(b"HTTP_");
-        variable.extend(
-            name.iter().map(|&byte| if byte == b'-' { b'_' } else { byte.to_ascii_uppercase() }),
-        );
-        self.params.own.pair(&variable, value);
+        let variable = name.iter().map(|&byte| match byte {
+            b'-' => b'_',
+            byte => byte.to_ascii_uppercase(),
+        });
+        self.params.own.pair_of(b"HTTP_", variable, value);
     }
 
     fn other(&mut self, name: &[u8], value: &[u8]) {

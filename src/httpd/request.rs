@@ -1,6 +1,7 @@
 //! A request, lent by httpd for the length of one hook call.
 
 use super::log::{Place, log_request, logs_request};
+use super::log_id;
 use super::server::Server;
 use crate::apr::{Pool, Table, bytes};
 use crate::bindings::{
@@ -8,10 +9,10 @@ use crate::bindings::{
     SATISFY_ANY, ap_allow_options, ap_auth_type, ap_context_document_root, ap_context_prefix,
     ap_document_root, ap_escape_html2, ap_get_core_module_config, ap_get_limit_req_body,
     ap_get_module_config, ap_get_server_banner, ap_get_server_name_for_url, ap_get_server_port,
-    ap_get_useragent_host, ap_psignature, ap_run_dirwalk_stat, ap_run_generate_log_id,
-    ap_run_http_scheme, ap_satisfies, ap_set_module_config, ap_some_auth_required, apr_filetype_e,
-    apr_hash_get, apr_uri_unparse, conn_rec, core_dir_config, request_rec, shim_method_is_get,
-    shim_request_is_https, shim_tls_variable,
+    ap_get_useragent_host, ap_psignature, ap_run_dirwalk_stat, ap_run_http_scheme, ap_satisfies,
+    ap_set_module_config, ap_some_auth_required, apr_filetype_e, apr_hash_get, apr_uri_unparse,
+    conn_rec, core_dir_config, request_rec, shim_method_is_get, shim_request_is_https,
+    shim_tls_variable,
 };
 use std::ffi::{CStr, c_int, c_void};
 use std::marker::PhantomData;
@@ -435,9 +436,7 @@ impl<'call> Request<'call> {
         // SAFETY: live; the hook writes a string of the pool.
         unsafe {
             if (*self.raw).log_id.is_null() {
-                let mut id = std::ptr::null();
-                ap_run_generate_log_id((*self.raw).connection, self.raw, &raw mut id);
-                (*self.raw).log_id = id;
+                (*self.raw).log_id = log_id::generate(self.raw, self.pool());
             }
             bytes((*self.raw).log_id).unwrap_or_default()
         }
