@@ -4,28 +4,38 @@
 
 use crate::config::{MapHead, ProxyHeader, Settings};
 use crate::httpd::Request;
+use crate::start::Child;
 use crate::trusted_proxy::Verdict;
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::io::Write;
-use wsgi::{Environ, HeaderRule, Key, header_rule};
+use wsgi::{Environ, HeaderRule, Key, Steady, header_rule};
+
+thread_local! {
+    /// Its memory, and its reader's memory of it, serve one request after the other.
+    static STEADY: RefCell<Steady> = const { RefCell::new(Steady::new()) };
+}
 
 /// Hands over every variable of `request`. Later ones replace earlier ones of the same name, so what
-/// `SetEnv` and other modules set comes first.
+/// `SetEnv` and other modules set comes before what httpd itself knows.
 pub(crate) fn fill(request: &mut Request<'_>, settings: &Settings<'_>, environ: &mut dyn Environ) {
     let proxy = proxy(request, settings);
-    let mut https = proxy.as_ref().is_none_or(|it| !it.decides_scheme()) && request.is_https();
-    let mut redirected_user = None;
+    let paths = split_path(request.uri(), request.path_info());
+    // A filter may send a request of its own from inside of a request; it has to make do without.
+    let mut steady = STEADY.take();
+    steady.clear();
+    describe(request, settings, &proxy, &paths.0, &mut steady);
+    environ.steady(&steady);
     request.subprocess_env().each(|name, value| {
-        if name == b"HTTPS" {
-            https |= value == b"1" || value.eq_ignore_ascii_case(b"on");
-        }
-        if !hidden(&proxy, || name.strip_prefix(b"HTTP_")) {
+        let known = Key::from_name(name).is_some_and(|key| steady.has(key));
+        if !known && !hidden(&proxy, || name.strip_prefix(b"HTTP_")) {
             environ.other(name, value);
         }
     });
+    STEADY.set(steady);
     headers(request, settings, &proxy, environ);
-    server(request, proxy.as_ref().and_then(|it| it.https).unwrap_or(https), environ);
     client(request, environ);
+    let mut redirected_user = None;
     if let Some(previous) = request.previous() {
         redirection(request, &previous, environ);
         redirected_user = previous.user();
@@ -38,7 +48,12 @@ pub(crate) fn fill(request: &mut Request<'_>, settings: &Settings<'_>, environ: 
     if let Some(kind) = request.auth_type() {
         environ.set(Key::AuthType, kind);
     }
-    resource(request, settings, environ);
+    environ.set(Key::RequestMethod, method(request, settings.map_head_to_get));
+    environ.set(Key::QueryString, request.query().unwrap_or_default());
+    let current = request.tells_current_uri();
+    environ.set(Key::RequestUri, if current { request.uri() } else { request.target() });
+    environ.set(Key::PathInfo, &paths.1);
+    environ.set(Key::RawPathInfo, &paths.1);
     bookkeeping(request, environ);
     if let Some(proxy) = &proxy {
         believe(proxy, environ);
@@ -146,24 +161,56 @@ fn headers(
     });
 }
 
-fn server(request: &Request<'_>, https: bool, environ: &mut dyn Environ) {
+/// What the configuration and the connection decide.
+fn describe(
+    request: &Request<'_>,
+    settings: &Settings<'_>,
+    proxy: &Option<Verdict<'_>>,
+    script_name: &[u8],
+    steady: &mut Steady,
+) {
     let mut number = [0; 20];
     let (local_address, local_port) = request.local_address();
-    environ.set(Key::ServerSoftware, request.server_software());
-    environ.set(Key::ServerName, request.server_name_for_url());
-    environ.set(Key::ServerAddr, local_address);
-    environ.set(Key::ServerPort, decimal(request.server_port_for_url().into(), &mut number));
+    steady.set(Key::ServerPid, decimal(server_pid().into(), &mut number));
+    steady.set(Key::ServerName, request.server_name_for_url());
+    steady.set(Key::ServerAddr, local_address);
+    steady.set(Key::ServerPort, decimal(request.server_port_for_url().into(), &mut number));
+    steady.set(Key::ServerSoftware, request.server_software());
     if let Some(admin) = request.server().admin() {
-        environ.set(Key::ServerAdmin, admin);
+        steady.set(Key::ServerAdmin, admin);
     }
-    environ.set(Key::DocumentRoot, request.document_root());
-    environ.set(Key::RequestScheme, request.scheme());
-    environ.set(Key::UrlScheme, if https { b"https" } else { b"http" });
-    environ.set(Key::ContextPrefix, request.context_prefix());
-    environ.set(Key::ContextDocumentRoot, request.context_document_root());
-    environ.set(Key::ListenerHost, request.listener_host());
-    environ.set(Key::ListenerPort, decimal(local_port.into(), &mut number));
-    environ.set(Key::ServerPid, decimal(std::process::id().into(), &mut number));
+    steady.set(Key::DocumentRoot, request.document_root());
+    steady.set(Key::RequestScheme, request.scheme());
+    let https = is_https(request, proxy);
+    steady.set(Key::UrlScheme, if https { b"https" } else { b"http" });
+    steady.set(Key::ContextPrefix, request.context_prefix());
+    steady.set(Key::ContextDocumentRoot, request.context_document_root());
+    steady.set(Key::ListenerHost, request.listener_host());
+    steady.set(Key::ListenerPort, decimal(local_port.into(), &mut number));
+    steady.set(Key::ServerProtocol, request.protocol());
+    steady.set(Key::ScriptName, script_name);
+    steady.set(Key::RawScriptName, script_name);
+    steady.set(Key::ScriptFilename, request.filename().unwrap_or_default());
+    if let Some(script) = settings.handler_script {
+        steady.set(Key::HandlerScript, &script.path);
+    }
+    steady.set(Key::RequestHandler, request.handler().unwrap_or_default());
+}
+
+fn server_pid() -> u32 {
+    Child::get().map_or_else(std::process::id, |child| child.pid)
+}
+
+/// Whether the client's connection is encrypted: what a trusted proxy says of it, else what this server or
+/// its administrator (`SetEnv HTTPS On`) says.
+fn is_https(request: &Request<'_>, proxy: &Option<Verdict<'_>>) -> bool {
+    let said = proxy.as_ref().and_then(|it| it.https);
+    let known = || proxy.as_ref().is_none_or(|it| !it.decides_scheme()) && request.is_https();
+    let set = || {
+        let value = request.subprocess_env().get(c"HTTPS").unwrap_or_default();
+        value == b"1" || value.eq_ignore_ascii_case(b"on")
+    };
+    said.unwrap_or_else(|| known() || set())
 }
 
 fn client(request: &Request<'_>, environ: &mut dyn Environ) {
@@ -180,24 +227,6 @@ fn redirection(request: &Request<'_>, previous: &Request<'_>, environ: &mut dyn 
     if let Some(query) = previous.query() {
         environ.set(Key::RedirectQueryString, query);
     }
-}
-
-fn resource(request: &Request<'_>, settings: &Settings<'_>, environ: &mut dyn Environ) {
-    environ.set(Key::ServerProtocol, request.protocol());
-    environ.set(Key::RequestMethod, method(request, settings.map_head_to_get));
-    environ.set(Key::QueryString, request.query().unwrap_or_default());
-    let current = request.tells_current_uri();
-    environ.set(Key::RequestUri, if current { request.uri() } else { request.target() });
-    let (script_name, path_info) = split_path(request.uri(), request.path_info());
-    environ.set(Key::ScriptName, &script_name);
-    environ.set(Key::PathInfo, &path_info);
-    environ.set(Key::RawScriptName, &script_name);
-    environ.set(Key::RawPathInfo, &path_info);
-    environ.set(Key::ScriptFilename, request.filename().unwrap_or_default());
-    if let Some(script) = settings.handler_script {
-        environ.set(Key::HandlerScript, &script.path);
-    }
-    environ.set(Key::RequestHandler, request.handler().unwrap_or_default());
 }
 
 fn bookkeeping(request: &mut Request<'_>, environ: &mut dyn Environ) {

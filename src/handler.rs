@@ -1,7 +1,7 @@
 //! Is a request ours, and for which application? (mod_wsgi's reference, sections 1.5, 2.2 and 2.3)
 #![forbid(unsafe_code)]
 
-use crate::config::{self, DirectoryConfig, Dispatched, NotDispatched, ServerIdentity, Settings};
+use crate::config::{self, DirectoryConfig, Dispatched, NotDispatched, Settings};
 use crate::forward::Group;
 use crate::httpd::{ContentHandler, FileKind, Outcome, Request, TranslateName};
 use crate::modified::modified;
@@ -9,6 +9,7 @@ use crate::module::{alias_of, directory_config, remember_alias, server_config};
 use crate::names::RequestNames;
 use crate::start::Child;
 use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -28,7 +29,7 @@ impl TranslateName for Wsgi {
         let Some((alias, mapped)) = config.script_alias(request.uri()) else {
             return Outcome::Declined;
         };
-        request.set_filename(&mapped.filename);
+        request.set_file(&mapped.target, mapped.rest);
         request.set_handler(c"wsgi-script");
         // mod_alias says so of its ScriptAlias; other modules look at it.
         request.notes().set(request.pool(), c"alias-forced-type", b"wsgi-script");
@@ -76,13 +77,8 @@ fn dispatch(
 ) -> Outcome {
     let Ok(chosen) = dispatched(request, settings) else { return Outcome::Status(500) };
     let settings = &settings.dispatched(&chosen);
-    let names = RequestNames::of(request, child.options.case_sensitive);
-    let process_group = config::process_group(settings.process_group, &names).into_owned();
-    let application_group =
-        config::application_group(settings.application_group, &names).into_owned();
-    let callable = config::callable_object(settings.callable_object, &names).into_owned();
-    drop(names);
-
+    let Destination { process_group, application_group, callable } =
+        destination(request, settings, child);
     if !settings.allows_process_group(&process_group) {
         let group = String::from_utf8_lossy(&process_group).into_owned();
         let what = format!("daemon process '{group}' may not be used here (WSGIRestrictProcess)");
@@ -100,6 +96,40 @@ fn dispatch(
     match daemon_group(request, script, &process_group, child) {
         Ok(group) => crate::forward::serve(request, settings, &application, group),
         Err(refusal) => refusal.answer(request),
+    }
+}
+
+/// Where a request is served, without any more `%{…}`.
+struct Destination<'a> {
+    process_group: Cow<'a, [u8]>,
+    application_group: Cow<'a, [u8]>,
+    callable: Cow<'a, [u8]>,
+}
+
+fn destination<'a>(
+    request: &Request<'_>,
+    settings: &Settings<'a>,
+    child: &Child,
+) -> Destination<'a> {
+    let names = OnceCell::new();
+    let expanded = |value: &'a [u8], expand: fn(&[u8], &RequestNames<'_, '_>) -> Vec<u8>| {
+        // Names that depend on nothing are most of them.
+        if !value.starts_with(b"%") {
+            return Cow::Borrowed(value);
+        }
+        let names = names.get_or_init(|| RequestNames::of(request, child.options.case_sensitive));
+        Cow::Owned(expand(value, names))
+    };
+    Destination {
+        process_group: expanded(settings.process_group, |value, names| {
+            config::process_group(value, names).into_owned()
+        }),
+        application_group: expanded(settings.application_group, |value, names| {
+            config::application_group(value, names).into_owned()
+        }),
+        callable: expanded(settings.callable_object, |value, names| {
+            config::callable_object(value, names).into_owned()
+        }),
     }
 }
 
@@ -128,30 +158,25 @@ fn daemon_group<'a>(
     name: &[u8],
     child: &'a Child,
 ) -> Result<&'a Group, Refusal> {
-    let shown = String::from_utf8_lossy(name);
+    let shown = || String::from_utf8_lossy(name);
     let Some(group) = child.groups.iter().find(|group| *group.definition().name == *name) else {
-        let what = format!("no WSGI daemon process called '{shown}' has been configured");
+        let what = format!("no WSGI daemon process called '{}' has been configured", shown());
         return Err(Refusal::new(500, "WSGI0151", what));
     };
-    let here = request.server();
-    let identity = ServerIdentity {
-        name: here.name().map(<[u8]>::to_vec),
-        is_virtual: here.is_virtual(),
-        port: here.port(),
-        defined_at: String::new(),
-    };
-    if config::visibility(group.server(), &identity).is_err() {
-        let what = format!("WSGI daemon process '{shown}' belongs to another virtual host");
+    if config::visibility(group.server(), request.server().name()).is_err() {
+        let what = format!("WSGI daemon process '{}' belongs to another virtual host", shown());
         return Err(Refusal::new(500, "WSGI0152", what));
     }
     if group.definition().threads == 0 {
-        let what =
-            format!("WSGI daemon process '{shown}' runs service scripts and serves no requests");
+        let what = format!(
+            "WSGI daemon process '{}' runs service scripts and serves no requests",
+            shown()
+        );
         return Err(Refusal::new(503, "WSGI0153", what));
     }
     if !group.definition().sees(script) {
         let what =
-            format!("the script lies outside of the chroot of WSGI daemon process '{shown}'");
+            format!("the script lies outside of the chroot of WSGI daemon process '{}'", shown());
         return Err(Refusal::new(500, "WSGI0081", what));
     }
     check_owner(script, group)?;
@@ -196,8 +221,8 @@ pub(crate) struct Application<'a> {
     /// The script's path, and when it was modified, if that can be seen.
     pub(crate) script: &'a [u8],
     pub(crate) modified: Option<i64>,
-    pub(crate) application_group: Vec<u8>,
-    pub(crate) callable: Vec<u8>,
+    pub(crate) application_group: Cow<'a, [u8]>,
+    pub(crate) callable: Cow<'a, [u8]>,
     /// It is the only one of its process, and runs in the main interpreter (design decision D5).
     pub(crate) adopted: bool,
 }

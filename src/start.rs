@@ -18,6 +18,8 @@ pub(crate) struct Start;
 
 /// What requests need to know of the process they are served in.
 pub(crate) struct Child {
+    /// Its process id; asked of the kernel once.
+    pub(crate) pid: u32,
     pub(crate) options: ProcessOptions,
     /// One application only is served here (design decision D5).
     pub(crate) sole: bool,
@@ -91,6 +93,7 @@ impl ChildInit for Start {
         #[cfg(feature = "embedded")]
         let host = embedded::start(&options, sole, main);
         let started = CHILD.set(Child {
+            pid: std::process::id(),
             options,
             sole,
             groups,

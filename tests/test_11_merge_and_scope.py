@@ -278,3 +278,46 @@ def test_an_alias_that_names_both_groups_is_loaded_at_start(serve, groups, loade
     assert server.get("/").status == 200
     loads = server.log.find(r"oading WSGI script .*/environ\.py")
     assert len(loads) == (2 if loaded else 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "path", "status"),
+    [
+        ("FollowSymLinks", "/link/x", 200),
+        ("SymLinksIfOwnerMatch", "/link/x", 200),
+        ("None", "/link/x", 403),
+        ("None", "/plain/x", 200),
+        ("FollowSymLinks", "/guarded/x", 403),
+        ("FollowSymLinks", "/hidden/x", 403),
+    ],
+)
+def test_apaches_rules_for_files_hold_for_an_aliass_script(serve, options, path, status):
+    server = serve(
+        Conf(
+            f"""
+            WSGIPythonPath ${{APPS}}
+            WSGIScriptAlias /link ${{ROOT}}/scripts/link.wsgi
+            WSGIScriptAlias /plain ${{ROOT}}/scripts/plain.wsgi
+            WSGIScriptAlias /guarded ${{ROOT}}/scripts/guarded.wsgi
+            WSGIScriptAlias /hidden ${{ROOT}}/scripts/hidden/app.wsgi
+            <Directory ${{ROOT}}/scripts>
+                Options {options}
+                <Files guarded.wsgi>
+                    Require all denied
+                </Files>
+            </Directory>
+            <Directory ${{ROOT}}/scripts/hidden>
+                Require all denied
+            </Directory>
+            """,
+            files=tuple(
+                (f"scripts/{name}.wsgi", "from environ import application\n")
+                for name in ("plain", "guarded", "hidden/app")
+            ),
+        ),
+        private=True,
+    )
+    (server.root / "scripts/link.wsgi").symlink_to("plain.wsgi")
+    assert server.get(path).status == status
+    if status == 403:
+        server.log.expect(r"AH00037|AH01630")

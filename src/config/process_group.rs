@@ -14,11 +14,11 @@ pub(crate) enum Hidden {
 
 /// A group of the main server serves everyone; a group of a virtual host serves every server of
 /// that name.
-pub(crate) fn visibility(group: &ServerIdentity, from: &ServerIdentity) -> Result<(), Hidden> {
+pub(crate) fn visibility(group: &ServerIdentity, from: Option<&[u8]>) -> Result<(), Hidden> {
     if !group.is_virtual {
         return Ok(());
     }
-    match (&group.name, &from.name) {
+    match (group.name.as_deref(), from) {
         (Some(group), Some(from)) if group != from => Err(Hidden::NotAccessible),
         (Some(_), None) | (None, Some(_)) => Err(Hidden::NotMatchable),
         _ => Ok(()),
@@ -39,7 +39,8 @@ pub(super) fn reachable<'g>(
         )));
     };
     let defined_at = &group.server.defined_at;
-    visibility(&group.server, &line.surroundings.server()).map_err(|hidden| match hidden {
+    visibility(&group.server, line.surroundings.server().name.as_deref()).map_err(|hidden| {
+        match hidden {
         Hidden::NotAccessible => line.error(format_args!(
             "names the process group {shown}, which is not accessible: the virtual host at \
              {defined_at} that defines it has another ServerName"
@@ -48,6 +49,7 @@ pub(super) fn reachable<'g>(
             "names the process group {shown}, which is not matchable: either this server or the \
              virtual host at {defined_at} that defines it has no ServerName"
         )),
+    }
     })?;
     Ok(group)
 }
@@ -74,7 +76,11 @@ mod tests {
             (server(None, true), server(Some("b"), false), Err(Hidden::NotMatchable)),
         ];
         for (group, from, expected) in table {
-            assert_eq!(visibility(&group, &from), expected, "{group:?} from {from:?}");
+            assert_eq!(
+                visibility(&group, from.name.as_deref()),
+                expected,
+                "{group:?} from {from:?}"
+            );
         }
     }
 }

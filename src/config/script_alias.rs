@@ -35,16 +35,16 @@ pub(crate) enum Location {
 
 /// Where a URL path leads.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Mapped {
-    /// The script followed by the rest of the URL path; Apache's directory walk parts them.
-    pub(crate) filename: Vec<u8>,
-    /// How much of the URL path the alias stood for.
-    pub(crate) matched: usize,
+pub(crate) struct Mapped<'a> {
+    /// The script, or the directory of scripts.
+    pub(crate) target: Cow<'a, [u8]>,
+    /// The rest of the URL path. If the target is a directory, a script's name is still in it.
+    pub(crate) rest: &'a [u8],
 }
 
 impl ScriptAlias {
     /// Where `uri` leads, if this alias is for it. `uri` is the decoded URL path.
-    pub(crate) fn matches(&self, uri: &[u8]) -> Option<Mapped> {
+    pub(crate) fn matches<'a>(&'a self, uri: &'a [u8]) -> Option<Mapped<'a>> {
         if !uri.starts_with(b"/") && !uri.is_empty() {
             return None;
         }
@@ -65,8 +65,8 @@ impl ScriptAlias {
             Location::Prefix(prefix) => **prefix == *b"/",
             Location::Pattern(_) => uri[..matched] == *b"/",
         };
-        let tail = if slash { uri } else { &uri[matched..] };
-        Some(Mapped { filename: [&target, tail].concat(), matched })
+        let rest = if slash { uri } else { &uri[matched..] };
+        Some(Mapped { target, rest })
     }
 }
 
@@ -228,7 +228,11 @@ mod tests {
     fn mapped(line: &str, uri: &str) -> Option<String> {
         let written = configuration(&[line]);
         let (_, mapped) = written.server.script_alias(uri.as_bytes())?;
-        Some(String::from_utf8_lossy(&mapped.filename).into_owned())
+        Some(path(&mapped))
+    }
+
+    fn path(mapped: &Mapped<'_>) -> String {
+        String::from_utf8([&mapped.target, mapped.rest].concat()).unwrap()
     }
 
     #[test]
@@ -287,7 +291,7 @@ mod tests {
         let merged = ServerConfig::merge(&parent, &child);
         for (uri, expected) in [("/a", "/host"), ("/a/x", "/host/x"), ("/b", "/main")] {
             let (_, mapped) = merged.script_alias(uri.as_bytes()).expect(uri);
-            assert_eq!(String::from_utf8_lossy(&mapped.filename), expected);
+            assert_eq!(path(&mapped), expected);
         }
         assert!(merged.script_alias(b"/c").is_none());
     }

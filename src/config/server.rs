@@ -20,7 +20,10 @@ impl ServerConfig {
     }
 
     /// The first alias that matches the URL path, and the file it leads to.
-    pub(crate) fn script_alias(&self, uri: &[u8]) -> Option<(&Arc<ScriptAlias>, Mapped)> {
+    pub(crate) fn script_alias<'a>(
+        &'a self,
+        uri: &'a [u8],
+    ) -> Option<(&'a Arc<ScriptAlias>, Mapped<'a>)> {
         self.script_aliases.iter().find_map(|alias| Some((alias, alias.matches(uri)?)))
     }
 }

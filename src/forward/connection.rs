@@ -1,6 +1,7 @@
 //! A kept connection to one worker.
 #![forbid(unsafe_code)]
 
+use super::params::{self, Params};
 use crate::posix;
 use fastcgi::{Answer, ClientConnection, Limits, RecordType, encoder};
 use std::collections::VecDeque;
@@ -19,9 +20,19 @@ pub(crate) struct Connection {
     /// What there was no room for when it was sent, from `sent` on.
     unsent: Vec<u8>,
     sent: usize,
+    /// The begin of a request and its params, and the memory for them.
+    head: Vec<u8>,
+    /// How much to read at once.
+    appetite: usize,
     aborted: bool,
     used: bool,
 }
+
+/// Bytes of memory kept for the params of the next request.
+const KEPT: usize = 16 * 1024;
+/// Bytes to read at once: enough for the whole of a small answer, and for as long as more comes a lot.
+const SIP: usize = 8 * 1024;
+const GULP: usize = 64 * 1024;
 
 /// Why a connection is of no more use.
 #[derive(Debug)]
@@ -34,6 +45,8 @@ pub(crate) enum Broken {
     Refused,
     /// The worker breaks the rules of the wire.
     Malformed(String),
+    /// The request is too long for the wire.
+    TooLong(String),
     /// The worker has closed the connection before it took a single byte of what was sent.
     Unsent,
     /// Anything else.
@@ -70,7 +83,7 @@ impl fmt::Display for Broken {
             Self::Closed | Self::Unsent => f.write_str("the connection was closed"),
             Self::Timeout => f.write_str("nothing came within socket-timeout"),
             Self::Refused => f.write_str("it is overloaded"),
-            Self::Malformed(what) => f.write_str(what),
+            Self::Malformed(what) | Self::TooLong(what) => f.write_str(what),
             Self::Io(why) => write!(f, "{why}"),
         }
     }
@@ -96,6 +109,8 @@ impl Connection {
             files: VecDeque::new(),
             unsent: Vec::new(),
             sent: 0,
+            head: Vec::new(),
+            appetite: SIP,
             aborted: false,
             used: false,
         })
@@ -133,19 +148,25 @@ impl Connection {
     /// it does not wait: a worker that is busy answering reads none.
     pub(crate) fn send_request(
         &mut self,
-        params: &[u8],
+        params: &Params,
         body: &[u8],
         complete: bool,
     ) -> Result<(), Broken> {
-        // The state machine has to know that a request is on its way; its own encoding of the begin is
-        // the one in `params` already.
-        let mut unused = Vec::new();
-        let _ = self.client.begin(&mut unused, true, fastcgi::Extensions { log: true, file: true });
-        let mut pieces = Vec::with_capacity(6);
+        self.head.clear();
+        self.head.shrink_to(KEPT);
+        let mut writer =
+            self.client.begin_steadily(&mut self.head, params::EXTENSIONS, &params.steady);
+        writer.pairs(&params.own);
+        writer.finish().map_err(|why| Broken::TooLong(why.to_string()))?;
         let id = ClientConnection::REQUEST_ID;
-        let chunks: Vec<_> = encoder::stream(RecordType::STDIN, id, body).collect();
         let end = encoder::end_of_stream(RecordType::STDIN, id);
-        pieces.push(IoSlice::new(params));
+        if body.is_empty() && complete {
+            self.head.extend_from_slice(&end);
+            return write_all(&mut self.stream, &mut [IoSlice::new(&self.head)]);
+        }
+        let chunks: Vec<_> = encoder::stream(RecordType::STDIN, id, body).collect();
+        let mut pieces = Vec::with_capacity(6);
+        pieces.push(IoSlice::new(&self.head));
         for (header, content) in &chunks {
             pieces.push(IoSlice::new(header));
             pieces.push(IoSlice::new(content));
@@ -156,7 +177,7 @@ impl Connection {
         if body.is_empty() {
             return write_all(&mut self.stream, &mut pieces);
         }
-        self.send(&mut pieces)
+        send(&self.stream, &mut pieces, &mut self.unsent)
     }
 
     /// Sends a piece of body, and its end if `complete`. Never waits.
@@ -167,7 +188,7 @@ impl Connection {
         let end = if complete { &end[..] } else { &[] };
         let pieces = chunks.iter().flat_map(|(header, content)| [&header[..], *content]);
         let mut pieces: Vec<_> = pieces.chain([end]).map(IoSlice::new).collect();
-        self.send(&mut pieces)
+        send(&self.stream, &mut pieces, &mut self.unsent)
     }
 
     /// Whether something waits for room in the socket.
@@ -190,21 +211,6 @@ impl Connection {
         Ok(())
     }
 
-    /// Sends what there is room for and keeps the rest.
-    fn send(&mut self, mut pieces: &mut [IoSlice<'_>]) -> Result<(), Broken> {
-        let count = match posix::send_now(self.stream.as_fd(), pieces) {
-            Ok(count) => count,
-            Err(why) if is_full(&why) => 0,
-            Err(why) if is_gone(&why) => return Err(Broken::Unsent),
-            Err(why) => return Err(Broken::Io(why)),
-        };
-        IoSlice::advance_slices(&mut pieces, count);
-        for piece in pieces {
-            self.unsent.extend_from_slice(piece);
-        }
-        Ok(())
-    }
-
     /// Tells the worker that nobody waits for the answer any more.
     pub(crate) fn abort(&mut self) {
         self.aborted = true;
@@ -222,10 +228,14 @@ impl Connection {
 
     /// Reads what has come, waiting for it.
     pub(crate) fn read(&mut self) -> Result<(), Broken> {
-        let spare = self.client.spare(64 * 1024);
+        let spare = self.client.spare(self.appetite);
+        let room = spare.len();
         let (count, file) = posix::receive(self.stream.as_fd(), spare)?;
         if count == 0 {
             return Err(Broken::Closed);
+        }
+        if count == room {
+            self.appetite = GULP;
         }
         self.client.filled(count);
         self.files.extend(file);
@@ -242,6 +252,25 @@ impl AsFd for Connection {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.stream.as_fd()
     }
+}
+
+/// Sends what there is room for; the rest is added to `unsent`.
+fn send(
+    stream: &UnixStream,
+    mut pieces: &mut [IoSlice<'_>],
+    unsent: &mut Vec<u8>,
+) -> Result<(), Broken> {
+    let count = match posix::send_now(stream.as_fd(), pieces) {
+        Ok(count) => count,
+        Err(why) if is_full(&why) => 0,
+        Err(why) if is_gone(&why) => return Err(Broken::Unsent),
+        Err(why) => return Err(Broken::Io(why)),
+    };
+    IoSlice::advance_slices(&mut pieces, count);
+    for piece in pieces {
+        unsent.extend_from_slice(piece);
+    }
+    Ok(())
 }
 
 fn write_all(stream: &mut UnixStream, mut pieces: &mut [IoSlice<'_>]) -> Result<(), Broken> {

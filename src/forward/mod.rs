@@ -17,6 +17,7 @@ use crate::error_override;
 use crate::handler::Application;
 use crate::httpd::{Outcome, Request, RequestBody};
 use connection::{Broken, Connection};
+use params::Params;
 use relay::{Relay, Relayed};
 use std::io;
 use std::time::Instant;
@@ -25,8 +26,6 @@ use wsgi::{Level, ReadError};
 /// A body that is said to be this long at most is read before a worker is chosen: a slow client then ties up
 /// no worker. As much of any body is kept, so that a request that has not been answered can be sent again.
 const HELD: usize = 64 * 1024;
-/// Bytes that the params of most requests take.
-const PARAMS: usize = 4096;
 /// How often a request goes to another worker although the one before may have died of it.
 const RISKED: usize = 2;
 
@@ -42,18 +41,14 @@ pub(crate) fn serve(
     if let Err(why) = body.fill(request) {
         return refuse_body(request, &why);
     }
-    let mut sent = Vec::with_capacity(PARAMS);
     let queued_at = i64::try_from(queued).unwrap_or(0);
-    if let Err(why) = params::write(request, settings, application, group, queued_at, &mut sent) {
-        let line = format!("WSGI0121: the request cannot be passed to a daemon process: {why}");
-        request.log(Level::Error, line.as_bytes());
-        return Outcome::Status(431);
-    }
+    let params = Params::of(request, settings, application, group, queued_at);
     // A client that does not take its answer ties up a worker: it may have its own limit.
     let before = group
         .response_timeout()
         .and_then(|limit| request.set_client_timeout(i64::try_from(limit.as_micros()).ok()?));
-    let outcome = attempt(request, settings, group, &sent, &mut body, queued);
+    let outcome = attempt(request, settings, group, &params, &mut body, queued);
+    params.put_away();
     if let Some(before) = before {
         request.set_client_timeout(before);
     }
@@ -76,7 +71,7 @@ fn attempt<'call>(
     request: &mut Request<'call>,
     settings: &Settings<'_>,
     group: &Group,
-    sent: &[u8],
+    params: &Params,
     body: &mut Body<'call>,
     queued: u64,
 ) -> Answered {
@@ -96,7 +91,7 @@ fn attempt<'call>(
             Err(why) => return Answered::Here(Failure::connect(group, &why).answer(request)),
         };
         let lost = || lease.obituary(queued);
-        match exchange(request, settings, group, &mut connection, sent, body, &lost) {
+        match exchange(request, settings, group, &mut connection, params, body, &lost) {
             Ok(answered) => {
                 lease.finish(connection);
                 return answered;
@@ -125,7 +120,7 @@ fn exchange<'call>(
     settings: &Settings<'_>,
     group: &Group,
     connection: &mut Connection,
-    params: &[u8],
+    params: &Params,
     body: &mut Body<'call>,
     lost: &dyn Fn() -> Option<String>,
 ) -> Result<Answered, Failure> {
@@ -146,7 +141,7 @@ fn exchange<'call>(
             None => done = step(request, group, connection, &mut relay, lost)?,
         }
     };
-    Ok(relay.into_location().map_or(Answered::Here(outcome), Answered::At))
+    Ok(relay.take_location().map_or(Answered::Here(outcome), Answered::At))
 }
 
 /// Relays what has come; `Some` at the end.
@@ -226,6 +221,10 @@ impl Failure {
     }
 
     fn sending(group: &Group, why: &Broken) -> Self {
+        if let Broken::TooLong(why) = why {
+            let line = format!("WSGI0121: the request cannot be passed to a daemon process: {why}");
+            return Self { status: 431, line, may_repeat: false, unread: true, unsent: false };
+        }
         let line = format!("WSGI0121: cannot send to daemon process '{}': {why}", group.name());
         let unsent = matches!(why, Broken::Unsent);
         Self { status: 502, line, may_repeat: true, unread: why.is_unread(), unsent }
@@ -242,7 +241,7 @@ impl Failure {
             Broken::Malformed(what) => {
                 (502, format!("WSGI0148: daemon process '{name}' sent a malformed answer: {what}"))
             }
-            Broken::Closed | Broken::Unsent | Broken::Io(_) => (
+            Broken::Closed | Broken::Unsent | Broken::TooLong(_) | Broken::Io(_) => (
                 502,
                 format!(
                     "WSGI0146: daemon process '{name}' closed the connection before it answered"

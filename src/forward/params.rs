@@ -6,83 +6,115 @@ use crate::config::Settings;
 use crate::environ;
 use crate::handler::Application;
 use crate::httpd::Request;
-use fastcgi::{ClientConnection, Extensions, Limits, ParamsWriter, WireError};
-use wsgi::{Environ, Key};
+use fastcgi::{Extensions, PairList};
+use std::cell::RefCell;
+use wsgi::{Environ, Key, Steady};
 
-/// Appends BEGIN_REQUEST and all PARAMS of `request` to `out`.
-///
-/// # Errors
-/// When a limit of the wire is exceeded.
-pub(super) fn write(
-    request: &mut Request<'_>,
-    settings: &Settings<'_>,
-    application: &Application<'_>,
-    group: &Group,
-    queued: i64,
-    out: &mut Vec<u8>,
-) -> Result<(), WireError> {
-    let mut client = ClientConnection::new(Limits::default());
-    let extensions = Extensions { log: true, file: true };
-    let mut params = Params { writer: client.begin(out, true, extensions), group };
-    environ::fill(request, settings, &mut params);
-    params.time(Key::QueueStart, queued);
-    params.other(b"mod_wsgi.x-script", group.definition().inside(application.script));
-    if let Some(modified) = application.modified {
-        params.decimal(b"mod_wsgi.x-modified", modified);
+/// What we want to receive beside plain FastCGI.
+pub(super) const EXTENSIONS: Extensions = Extensions { log: true, file: true };
+/// Bytes of memory that a thread keeps for each list.
+const KEPT: usize = 16 * 1024;
+
+/// The params of a request.
+#[derive(Default)]
+pub(super) struct Params {
+    /// What it has in common with most requests of its application.
+    pub(super) steady: PairList,
+    /// Its own.
+    pub(super) own: PairList,
+}
+
+thread_local! {
+    static MEMORY: RefCell<Params> =
+        const { RefCell::new(Params { steady: PairList::new(), own: PairList::new() }) };
+}
+
+impl Params {
+    /// Those of `request`, in memory that this thread has used before.
+    pub(super) fn of(
+        request: &mut Request<'_>,
+        settings: &Settings<'_>,
+        application: &Application<'_>,
+        group: &Group,
+        queued: i64,
+    ) -> Self {
+        let mut params = MEMORY.take();
+        params.steady.clear(KEPT);
+        params.own.clear(KEPT);
+        let mut writer = Writer { params: &mut params, group };
+        environ::fill(request, settings, &mut writer);
+        writer.time(Key::QueueStart, queued);
+        if request.is_head() {
+            params.own.pair(b"mod_wsgi.x-header-only", b"1");
+        }
+        let steady = &mut params.steady;
+        for name in EXTENSIONS.names() {
+            steady.pair(name.as_bytes(), b"1");
+        }
+        steady.pair(b"mod_wsgi.x-script", group.definition().inside(application.script));
+        if let Some(modified) = application.modified {
+            decimal(steady, b"mod_wsgi.x-modified", modified);
+        }
+        steady.pair(b"mod_wsgi.x-reloading", flag(settings.script_reloading));
+        if settings.ignore_activity {
+            steady.pair(b"mod_wsgi.x-ignore-activity", flag(true));
+        }
+        if request.log_level() != group.log_level() {
+            decimal(steady, b"mod_wsgi.x-log-level", request.log_level().into());
+        }
+        steady.pair(b"mod_wsgi.callable_object", &application.callable);
+        steady.pair(b"mod_wsgi.application_group", &application.application_group);
+        params
     }
-    params.other(b"mod_wsgi.x-reloading", flag(settings.script_reloading));
-    if settings.ignore_activity {
-        params.other(b"mod_wsgi.x-ignore-activity", flag(true));
+
+    /// Gives the memory back.
+    pub(super) fn put_away(self) {
+        MEMORY.set(self);
     }
-    params.other(b"mod_wsgi.x-header-only", flag(request.is_head()));
-    if request.log_level() != group.log_level() {
-        params.decimal(b"mod_wsgi.x-log-level", request.log_level().into());
-    }
-    params.other(b"mod_wsgi.callable_object", &application.callable);
-    params.other(b"mod_wsgi.application_group", &application.application_group);
-    params.other(b"mod_wsgi.process_group", group.name().as_bytes());
-    params.writer.finish()
 }
 
 const fn flag(value: bool) -> &'static [u8] {
     if value { b"1" } else { b"0" }
 }
 
-struct Params<'a> {
-    writer: ParamsWriter<'a>,
+fn decimal(list: &mut PairList, name: &[u8], number: i64) {
+    list.pair(name, number.to_string().as_bytes());
+}
+
+struct Writer<'a> {
+    params: &'a mut Params,
     group: &'a Group,
 }
 
-impl Params<'_> {
-    fn decimal(&mut self, name: &[u8], number: i64) {
-        self.writer.pair(name, number.to_string().as_bytes());
+impl Environ for Writer<'_> {
+    fn steady(&mut self, steady: &Steady) {
+        for (key, value) in steady.iter() {
+            // What the worker can see it sees by another name.
+            let value = match key {
+                Key::ScriptFilename | Key::DocumentRoot => self.group.definition().inside(value),
+                _ => value,
+            };
+            self.params.steady.pair(key.name().as_bytes(), value);
+        }
     }
-}
 
-impl Environ for Params<'_> {
     fn set(&mut self, key: Key, value: &[u8]) {
-        // What the worker can see it sees by another name.
-        let value = match key {
-            Key::ScriptFilename | Key::DocumentRoot => self.group.definition().inside(value),
-            _ => value,
-        };
-        self.writer.pair(key.name().as_bytes(), value);
+        self.params.own.pair(key.name().as_bytes(), value);
     }
 
     fn header(&mut self, name: &[u8], value: &[u8]) {
-        let mut variable = Vec::with_capacity(name.len() + 5);
-        variable.extend_from_slice(b"HTTP_");
-        variable.extend(
-            name.iter().map(|&byte| if byte == b'-' { b'_' } else { byte.to_ascii_uppercase() }),
-        );
-        self.writer.pair(&variable, value);
+        let variable = name.iter().map(|&byte| match byte {
+            b'-' => b'_',
+            byte => byte.to_ascii_uppercase(),
+        });
+        self.params.own.pair_of(b"HTTP_", variable, value);
     }
 
     fn other(&mut self, name: &[u8], value: &[u8]) {
-        self.writer.pair(name, value);
+        self.params.own.pair(name, value);
     }
 
     fn time(&mut self, key: Key, micros: i64) {
-        self.decimal(key.name().as_bytes(), micros);
+        decimal(&mut self.params.own, key.name().as_bytes(), micros);
     }
 }

@@ -8,7 +8,9 @@ use crate::config::Settings;
 use crate::error_override;
 use crate::httpd::{BrigadeEnd, Head, Outcome, PassError, Request};
 use fastcgi::head::HeadParser;
-use fastcgi::{Answer, ErrorLines, FileSpan, ProtocolStatus};
+use fastcgi::{Answer, ErrorLines, FileSpan, Limits, ProtocolStatus};
+use std::cell::RefCell;
+use std::io::Write;
 use std::os::fd::AsFd;
 use wsgi::{Level, ResponseHead};
 
@@ -21,11 +23,8 @@ const PENDING: usize = 16 * 1024;
 pub(super) struct Relay<'a> {
     settings: &'a Settings<'a>,
     group: &'a Group,
-    parser: HeadParser,
+    memory: Memory,
     stage: Stage,
-    /// Body bytes that wait for their company: what comes with the end goes out with the end, and lets
-    /// httpd tell the length.
-    pending: Vec<u8>,
     /// Bytes passed on since the last flush.
     unflushed: usize,
     written: u64,
@@ -33,6 +32,21 @@ pub(super) struct Relay<'a> {
     /// The path of this server at which the answer is to be found.
     location: Option<Vec<u8>>,
     errors: ErrorLines,
+}
+
+/// Memory for one answer after the other.
+struct Memory {
+    parser: HeadParser,
+    head: ResponseHead,
+    /// The status line.
+    line: Vec<u8>,
+    /// Body bytes that wait for their company: what comes with the end goes out with the end, and lets
+    /// httpd tell the length.
+    pending: Vec<u8>,
+}
+
+thread_local! {
+    static MEMORY: RefCell<Option<Memory>> = const { RefCell::new(None) };
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -61,14 +75,39 @@ enum Piece {
     End(ProtocolStatus, u32),
 }
 
+impl Memory {
+    const fn new(limits: Limits) -> Self {
+        Self {
+            parser: HeadParser::new(limits),
+            head: ResponseHead::new(),
+            line: Vec::new(),
+            pending: Vec::new(),
+        }
+    }
+
+    fn take(limits: Limits) -> Self {
+        let Some(mut memory) = MEMORY.take() else { return Self::new(limits) };
+        memory.parser.restart(limits);
+        memory.head.clear();
+        memory.pending.clear();
+        memory
+    }
+}
+
+impl Drop for Relay<'_> {
+    fn drop(&mut self) {
+        let limits = self.group.limits();
+        MEMORY.set(Some(std::mem::replace(&mut self.memory, Memory::new(limits))));
+    }
+}
+
 impl<'a> Relay<'a> {
     pub(super) fn new(settings: &'a Settings<'a>, group: &'a Group) -> Self {
         Self {
             settings,
             group,
-            parser: HeadParser::new(group.limits()),
+            memory: Memory::take(group.limits()),
             stage: Stage::Head,
-            pending: Vec::new(),
             unflushed: 0,
             written: 0,
             promised: None,
@@ -83,16 +122,15 @@ impl<'a> Relay<'a> {
     }
 
     /// Where the answer is, if this is none.
-    pub(super) fn into_location(self) -> Option<Vec<u8>> {
-        self.location
+    pub(super) const fn take_location(&mut self) -> Option<Vec<u8>> {
+        self.location.take()
     }
 
     /// Passes on what is still held back, before an answer is broken off.
     pub(super) fn let_go(&mut self, request: &mut Request<'_>) {
-        let pending = std::mem::take(&mut self.pending);
         let mut brigade = request.new_brigade();
         // If the client cannot take it, it cannot hear of the end either.
-        let _ = request.pass_bytes(&mut brigade, &pending, BrigadeEnd::Flush);
+        let _ = self.pass_pending(request, &mut brigade, BrigadeEnd::Flush);
     }
 
     /// Reads once and relays what has come.
@@ -141,8 +179,7 @@ impl<'a> Relay<'a> {
                 || !connection.waits_for_input(self.group.response_flush_delay()))
         {
             self.unflushed = 0;
-            let pending = std::mem::take(&mut self.pending);
-            if request.pass_bytes(&mut brigade, &pending, BrigadeEnd::Flush).is_err() {
+            if self.pass_pending(request, &mut brigade, BrigadeEnd::Flush).is_err() {
                 return Ok(Relayed::Gone);
             }
         }
@@ -158,7 +195,7 @@ impl<'a> Relay<'a> {
         let mut data = data;
         if self.stage == Stage::Head {
             let complete =
-                self.parser.feed(data).map_err(|why| Broken::Malformed(why.to_string()))?;
+                self.memory.parser.feed(data).map_err(|why| Broken::Malformed(why.to_string()))?;
             let Some(body) = complete else { return Ok(Ok(())) };
             data = data.get(body..).unwrap_or_default();
             self.head(request)?;
@@ -168,33 +205,48 @@ impl<'a> Relay<'a> {
         }
         self.unflushed += data.len();
         self.written += data.len() as u64;
-        if self.pending.len() + data.len() <= PENDING {
-            self.pending.extend_from_slice(data);
+        let pending = &mut self.memory.pending;
+        if pending.len() + data.len() <= PENDING {
+            pending.extend_from_slice(data);
             return Ok(Ok(()));
         }
         Ok(self
-            .pass_pending(request, brigade)
+            .pass_held(request, brigade)
             .and_then(|()| request.pass_bytes(brigade, data, BrigadeEnd::More)))
+    }
+
+    /// Passes on what waits, if anything does, before what comes behind it.
+    fn pass_held<'call>(
+        &mut self,
+        request: &mut Request<'call>,
+        brigade: &mut Brigade<'call>,
+    ) -> Result<(), PassError> {
+        if self.memory.pending.is_empty() {
+            return Ok(());
+        }
+        self.pass_pending(request, brigade, BrigadeEnd::More)
     }
 
     fn pass_pending<'call>(
         &mut self,
         request: &mut Request<'call>,
         brigade: &mut Brigade<'call>,
+        end: BrigadeEnd,
     ) -> Result<(), PassError> {
-        if self.pending.is_empty() {
-            return Ok(());
-        }
-        let pending = std::mem::take(&mut self.pending);
-        request.pass_bytes(brigade, &pending, BrigadeEnd::More)
+        let passed = request.pass_bytes(brigade, &self.memory.pending, end);
+        self.memory.pending.clear();
+        passed
     }
 
     fn head(&mut self, request: &mut Request<'_>) -> Result<(), Broken> {
         let malformed = |why: wsgi::HeadError| Broken::Malformed(why.to_string());
-        let parsed = self.parser.head().ok_or_else(|| Broken::Malformed("no head".to_owned()))?;
-        let mut head = ResponseHead::new();
+        let Memory { parser, head, line, .. } = &mut self.memory;
+        let parsed = parser.head().ok_or_else(|| Broken::Malformed("no head".to_owned()))?;
         let code = parsed.status().unwrap_or(200);
-        let line = [code.to_string().as_bytes(), b" ", parsed.reason()].concat();
+        line.clear();
+        // Writing to memory does not fail.
+        let _ = write!(line, "{code} ");
+        line.extend_from_slice(parsed.reason());
         head.set_status(line.trim_ascii_end()).map_err(malformed)?;
         let mut location = None;
         for (name, value) in parsed.fields() {
@@ -205,7 +257,7 @@ impl<'a> Relay<'a> {
             }
         }
         if is_overridden(request, self.settings, code) {
-            error_override::keep_headers(request, &head);
+            error_override::keep_headers(request, head);
             self.stage = Stage::Replaced(code);
             return Ok(());
         }
@@ -218,7 +270,7 @@ impl<'a> Relay<'a> {
         if request.is_head() || head.is_bodiless() {
             self.promised = None;
         }
-        request.set_head(&Head::of(&head));
+        request.set_head(&Head::of(head));
         self.stage = Stage::Body;
         Ok(())
     }
@@ -240,7 +292,7 @@ impl<'a> Relay<'a> {
         self.unflushed += 1;
         let part = span.offset..span.offset.saturating_add(span.length);
         let sendfile = self.settings.enable_sendfile;
-        if let Err(why) = self.pass_pending(request, brigade) {
+        if let Err(why) = self.pass_held(request, brigade) {
             return Ok(Err(why));
         }
         Ok(request.pass_file(brigade, file.as_fd(), part, sendfile, BrigadeEnd::More))
@@ -274,8 +326,7 @@ impl<'a> Relay<'a> {
             }
             Stage::Body => {}
         }
-        let pending = std::mem::take(&mut self.pending);
-        let passed = request.pass_bytes(brigade, &pending, BrigadeEnd::End);
+        let passed = self.pass_pending(request, brigade, BrigadeEnd::End);
         if self.promised.is_some_and(|promised| self.written < promised) {
             request.close_connection();
         }

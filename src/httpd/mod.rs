@@ -7,6 +7,7 @@ mod body;
 mod facts;
 mod hooks;
 mod log;
+mod log_id;
 mod panic_hook;
 mod regex;
 mod request;

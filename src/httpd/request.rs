@@ -1,16 +1,18 @@
 //! A request, lent by httpd for the length of one hook call.
 
 use super::log::{Place, log_request, logs_request};
+use super::log_id;
 use super::server::Server;
 use crate::apr::{Pool, Table, bytes};
 use crate::bindings::{
-    AP_CORE_CONFIG_ON, OPT_EXECCGI, REMOTE_HOST, REMOTE_NAME, SATISFY_ANY, ap_allow_options,
-    ap_auth_type, ap_context_document_root, ap_context_prefix, ap_document_root, ap_escape_html2,
-    ap_get_core_module_config, ap_get_limit_req_body, ap_get_module_config, ap_get_server_banner,
-    ap_get_server_name_for_url, ap_get_server_port, ap_get_useragent_host, ap_psignature,
-    ap_run_generate_log_id, ap_run_http_scheme, ap_satisfies, ap_set_module_config,
-    ap_some_auth_required, apr_filetype_e, apr_hash_get, apr_uri_unparse, conn_rec,
-    core_dir_config, request_rec, shim_method_is_get, shim_request_is_https, shim_tls_variable,
+    AP_CORE_CONFIG_ON, APR_FINFO_MIN, APR_SUCCESS, OPT_EXECCGI, REMOTE_HOST, REMOTE_NAME,
+    SATISFY_ANY, ap_allow_options, ap_auth_type, ap_context_document_root, ap_context_prefix,
+    ap_document_root, ap_escape_html2, ap_get_core_module_config, ap_get_limit_req_body,
+    ap_get_module_config, ap_get_server_banner, ap_get_server_name_for_url, ap_get_server_port,
+    ap_get_useragent_host, ap_psignature, ap_run_dirwalk_stat, ap_run_http_scheme, ap_satisfies,
+    ap_set_module_config, ap_some_auth_required, apr_filetype_e, apr_hash_get, apr_uri_unparse,
+    conn_rec, core_dir_config, request_rec, shim_method_is_get, shim_request_is_https,
+    shim_tls_variable,
 };
 use std::ffi::{CStr, c_int, c_void};
 use std::marker::PhantomData;
@@ -439,9 +441,7 @@ impl<'call> Request<'call> {
         // SAFETY: live; the hook writes a string of the pool.
         unsafe {
             if (*self.raw).log_id.is_null() {
-                let mut id = std::ptr::null();
-                ap_run_generate_log_id((*self.raw).connection, self.raw, &raw mut id);
-                (*self.raw).log_id = id;
+                (*self.raw).log_id = log_id::generate(self.raw, self.pool());
             }
             bytes((*self.raw).log_id).unwrap_or_default()
         }
@@ -472,11 +472,28 @@ impl<'call> Request<'call> {
 
     // What is decided.
 
-    /// Sets the file the URL means.
-    pub(crate) fn set_filename(&mut self, filename: &[u8]) {
-        let filename = self.pool().copy(filename);
+    /// Sets the path the URL means: `target`, and `rest` behind it. Which part of them is the file the
+    /// directory walk finds out, by a `stat` for each component. Where `target` is a file there is nothing
+    /// to find out: its own `stat` is enough (`ap_directory_walk` keeps a `finfo` and a `path_info` that are
+    /// there already, and still looks for links where `Options` does not allow all of them).
+    pub(crate) fn set_file(&mut self, target: &[u8], rest: &[u8]) {
+        let pool = self.pool();
+        if !target.ends_with(b"/") {
+            // SAFETY: live; the copies live as long as the request, and the hook fills the `finfo` in.
+            unsafe {
+                (*self.raw).filename = pool.copy(target);
+                let found = &raw mut (*self.raw).finfo;
+                let status = ap_run_dirwalk_stat(found, self.raw, APR_FINFO_MIN as i32);
+                if status == APR_SUCCESS as i32 && (*found).filetype == apr_filetype_e::APR_REG {
+                    (*self.raw).path_info = pool.copy(rest);
+                    return;
+                }
+                (*found).filetype = apr_filetype_e::APR_NOFILE;
+            }
+        }
+        let whole = pool.copy(&[target, rest].concat());
         // SAFETY: live; the copy lives as long as the request.
-        unsafe { (*self.raw).filename = filename };
+        unsafe { (*self.raw).filename = whole };
     }
 
     /// Sets the authenticated user.

@@ -1,19 +1,24 @@
 //! A connection from a web server: its socket and its side of FastCGI. It knows no Python.
 #![forbid(unsafe_code)]
 
+use crate::config::GroupConfig;
 use crate::posix;
+use crate::target::Application;
 use fastcgi::{Capabilities, Event, Header, Limits, MAX_CONTENT, RecordType, ServerConnection};
 use fastcgi::{WireError, encoder};
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// One connection; used for one request after the other.
 pub(crate) struct Connection {
     stream: UnixStream,
     pub(crate) wire: ServerConnection,
+    /// The application that its requests are for, as long as they do not say otherwise.
+    application: Option<(u64, Arc<Application>)>,
     /// Its place among the connections that wait, once it has one.
     pub(crate) place: Option<usize>,
     accepted: Instant,
@@ -59,6 +64,7 @@ impl Connection {
         Ok(Self {
             stream,
             wire: ServerConnection::new(Limits::default(), capabilities),
+            application: None,
             place: None,
             accepted: Instant::now(),
             served: false,
@@ -98,6 +104,21 @@ impl Connection {
                 }
             }
         }
+    }
+
+    /// The application that the active request is for.
+    pub(crate) fn application(&mut self, config: &GroupConfig) -> Arc<Application> {
+        let Some((version, params)) = self.wire.steady() else {
+            return Arc::new(Application::read(self.wire.params(), config));
+        };
+        if let Some((known, application)) = &self.application
+            && *known == version
+        {
+            return Arc::clone(application);
+        }
+        let application = Arc::new(Application::of_many(params, config));
+        self.application = Some((version, Arc::clone(&application)));
+        application
     }
 
     /// Copies some of the request body. Waits for it.

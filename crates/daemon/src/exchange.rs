@@ -3,14 +3,16 @@
 
 use crate::connection::{Body as Part, Connection, would_block};
 use crate::log::Log;
+use crate::target::{Application, is_private};
 use crate::turn::Turn;
 use fastcgi::head::HeadWriter;
-use fastcgi::{Extensions, FileSpan, LogLevel, MAX_CONTENT, RecordType, encoder};
+use fastcgi::{FileSpan, LogLevel, MAX_CONTENT, RecordType, encoder};
 use scoreboard::now;
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 use wsgi::{Body, Environ, Exchange, Key, Level, Output, ReadError, ResponseHead, SendError, Then};
 
 /// A request on a connection.
@@ -24,7 +26,7 @@ pub(crate) struct FastCgiExchange<'a> {
     turn: &'a Turn,
     log: &'a Log,
     facts: Facts,
-    extensions: Extensions,
+    application: Arc<Application>,
     input: Input,
     /// Body bytes the application has not asked for yet.
     rest: Vec<u8>,
@@ -44,8 +46,8 @@ pub(crate) type Release<'a> = dyn Fn(Box<Connection>, bool) -> Option<Box<Connec
 pub(crate) struct Facts {
     /// The client gets the body.
     pub(crate) wants_body: bool,
-    /// The Apache module asked, and makes error pages itself.
-    pub(crate) from_module: bool,
+    /// There may be a request body.
+    pub(crate) has_body: bool,
     /// The application is the only one: where there is no `PATH_INFO`, all of the path is.
     pub(crate) mounted_at_root: bool,
     /// What is written to the log for it (a number of `APLOG_*`).
@@ -70,17 +72,14 @@ const FILE: u64 = 16 * 1024;
 impl<'a> FastCgiExchange<'a> {
     pub(crate) fn new(
         mut connection: Box<Connection>,
+        application: Arc<Application>,
         facts: Facts,
         log: &'a Log,
         turn: &'a Turn,
         release: &'a Release<'a>,
     ) -> Self {
-        let params = connection.wire.params();
-        let extensions = Extensions::announced(params);
-        turn.begin(&connection, facts.from_module);
-        let empty = matches!(params.get(b"CONTENT_LENGTH"), None | Some(b"0" | b""))
-            && params.get(b"HTTP_TRANSFER_ENCODING").is_none();
-        let input = match empty.then(|| connection.pass_over_body()) {
+        turn.begin(&connection, application.from_module);
+        let input = match (!facts.has_body).then(|| connection.pass_over_body()) {
             Some(Part::End) => Input::Ended,
             Some(Part::Aborted) => Input::Failed(ReadError::Disconnected),
             Some(Part::Bytes(_)) | None => Input::Open,
@@ -92,7 +91,7 @@ impl<'a> FastCgiExchange<'a> {
             turn,
             log,
             facts,
-            extensions,
+            application,
             input,
             rest: Vec::new(),
             taken: 0,
@@ -108,7 +107,7 @@ impl<'a> FastCgiExchange<'a> {
             return self.cut();
         }
         let Some(connection) = self.connection.as_mut() else { return };
-        let sent = if self.facts.from_module {
+        let sent = if self.application.from_module {
             connection.write(&[], &[], &encoder::end_answer(connection.id(), status.into()))
         } else {
             let head =
@@ -174,7 +173,9 @@ impl<'a> FastCgiExchange<'a> {
             _ if self.silent => connection.write(&self.head, &[], end),
             Body::Empty => connection.write(&self.head, &[], end),
             Body::Bytes(bytes) => connection.write(&self.head, bytes, end),
-            Body::File { file, offset, length } if self.extensions.file && length >= FILE => {
+            Body::File { file, offset, length }
+                if self.application.extensions.file && length >= FILE =>
+            {
                 connection.write(&self.head, &[], &[])?;
                 let record = encoder::file(connection.id(), FileSpan { offset, length });
                 connection.send(&mut [IoSlice::new(&record), IoSlice::new(end)], Some(file))
@@ -189,40 +190,43 @@ impl<'a> FastCgiExchange<'a> {
 impl Exchange for FastCgiExchange<'_> {
     fn environ(&mut self, environ: &mut dyn Environ) {
         let Some(connection) = &self.connection else { return };
-        let params = connection.wire.params();
+        let steady = &self.application.steady;
+        environ.steady(steady);
+        self.application.others.iter().for_each(|(name, value)| environ.other(name, value));
         let (mut scheme, mut path, mut script) = (None, None, None);
         let mut secure = false;
-        for (name, value) in params {
-            match name {
-                b"SCRIPT_NAME" => script = Some(value),
-                b"PATH_INFO" => path = Some(value),
-                b"wsgi.url_scheme" => scheme = Some(value),
-                b"HTTPS" => secure = value.eq_ignore_ascii_case(b"on") || value == b"1",
-                // httpoxy: programs take it for their own proxy.
-                b"HTTP_PROXY" => {}
-                // nginx sends them beside those without the prefix, which alone are CGI's.
-                b"HTTP_CONTENT_TYPE" | b"HTTP_CONTENT_LENGTH" => {}
-                b"HTTP_HOST" => environ.set(Key::HttpHost, value),
-                b"HTTP_AUTHORIZATION" => environ.set(Key::HttpAuthorization, value),
-                b"HTTP_PROXY_AUTHORIZATION" => environ.set(Key::HttpProxyAuthorization, value),
-                // What host says itself, and what is between the two ends of this wire.
-                b"mod_wsgi.callable_object" | b"mod_wsgi.application_group" => {}
-                _ if name.starts_with(b"mod_wsgi.x-") || name.starts_with(b"MOD_WSGI_RS_") => {}
-                _ => match name.strip_prefix(b"HTTP_") {
-                    Some(header) => environ.header(header, value),
-                    None => set(environ, name, value),
-                },
+        for (name, value) in connection.wire.params() {
+            if let Some(header) = name.strip_prefix(b"HTTP_") {
+                set_header(environ, header, value);
+                continue;
+            }
+            match Key::from_name(name) {
+                Some(Key::ScriptName) => script = Some(value),
+                Some(Key::PathInfo) => path = Some(value),
+                Some(Key::UrlScheme) => scheme = Some(value),
+                Some(key) if key.is_time() => environ.time(key, time(value)),
+                Some(key) => environ.set(key, value),
+                None if name == b"HTTPS" => {
+                    secure = value.eq_ignore_ascii_case(b"on") || value == b"1";
+                }
+                None if is_private(name) => {}
+                None => environ.other(name, value),
             }
         }
+        let has_script = script.is_some() || !steady.has(Key::ScriptName);
         // nginx as Debian ships it sends all of the path as SCRIPT_NAME and no PATH_INFO.
         let (script, path) = match path {
             None if self.facts.mounted_at_root => (&[][..], script.unwrap_or_default()),
             path => (script.unwrap_or_default(), path.unwrap_or_default()),
         };
-        environ.set(Key::ScriptName, script);
+        if has_script {
+            environ.set(Key::ScriptName, script);
+        }
         environ.set(Key::PathInfo, path);
-        let known: &[u8] = if secure { b"https" } else { b"http" };
-        environ.set(Key::UrlScheme, scheme.unwrap_or(known));
+        if scheme.is_some() || !steady.has(Key::UrlScheme) {
+            let known: &[u8] = if secure { b"https" } else { b"http" };
+            environ.set(Key::UrlScheme, scheme.unwrap_or(known));
+        }
         environ.time(Key::DaemonStart, i64::try_from(now()).unwrap_or(0));
     }
 
@@ -303,7 +307,7 @@ impl Exchange for FastCgiExchange<'_> {
     fn cut(&mut self) {
         if let Some(connection) = self.connection.take() {
             self.turn.take();
-            if self.facts.from_module && self.answered {
+            if self.application.from_module && self.answered {
                 // The module then knows that the application broke off, and not this process. If it
                 // cannot hear it, the end of the connection says enough.
                 let end = encoder::end_answer(connection.id(), CUT);
@@ -324,7 +328,7 @@ impl Exchange for FastCgiExchange<'_> {
         let Some(connection) = &self.connection else { return self.log.write(level, line) };
         let mut record = Vec::with_capacity(line.len() + 16);
         match LogLevel::from_wire(level as u8) {
-            Some(level) if self.extensions.log => {
+            Some(level) if self.application.extensions.log => {
                 encoder::append_log(&mut record, connection.id(), level, line);
             }
             _ => {
@@ -343,17 +347,21 @@ impl Drop for FastCgiExchange<'_> {
     }
 }
 
-fn set(environ: &mut dyn Environ, name: &[u8], value: &[u8]) {
-    match Key::from_name(name) {
-        Some(key) if key.is_time() => {
-            environ.time(
-                key,
-                std::str::from_utf8(value).ok().and_then(|text| text.parse().ok()).unwrap_or(0),
-            );
-        }
-        Some(key) => environ.set(key, value),
-        None => environ.other(name, value),
+fn set_header(environ: &mut dyn Environ, header: &[u8], value: &[u8]) {
+    match header {
+        b"HOST" => environ.set(Key::HttpHost, value),
+        b"AUTHORIZATION" => environ.set(Key::HttpAuthorization, value),
+        b"PROXY_AUTHORIZATION" => environ.set(Key::HttpProxyAuthorization, value),
+        // httpoxy: programs take it for their own proxy.
+        b"PROXY" => {}
+        // nginx sends them beside those without the prefix, which alone are CGI's.
+        b"CONTENT_TYPE" | b"CONTENT_LENGTH" => {}
+        _ => environ.header(header, value),
     }
+}
+
+fn time(value: &[u8]) -> i64 {
+    std::str::from_utf8(value).ok().and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
 /// Reads a file and sends it in records.

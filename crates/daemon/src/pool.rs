@@ -8,12 +8,12 @@
 
 use crate::config::GroupConfig;
 use crate::connection::{Connection, Next};
-use crate::exchange::FastCgiExchange;
+use crate::exchange::{Facts, FastCgiExchange};
 use crate::log::Log;
 use crate::message::{Channel, Loaded, Reason, Report};
 use crate::posix::{self, EPOLLIN, EPOLLONESHOT, Epoll};
 use crate::recycling::Recycling;
-use crate::target::{Asked, modified};
+use crate::target::{self, Application, Asked};
 use crate::turn::Turn;
 use host::{Host, ScriptFile, Served, Target};
 use scoreboard::{Record, now};
@@ -24,7 +24,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use wsgi::Level;
 
@@ -331,15 +331,20 @@ impl Pool {
         None
     }
 
-    fn answer(&self, connection: Box<Connection>, thread: usize) -> Option<Box<Connection>> {
-        let params = connection.wire.params();
-        let asked = Asked::read(params, &self.config);
-        let uri = params.get(b"REQUEST_URI").or_else(|| params.get(b"SCRIPT_NAME"));
-        let line =
-            [params.get(b"REQUEST_METHOD").unwrap_or_default(), b" ", uri.unwrap_or_default()];
+    fn answer(&self, mut connection: Box<Connection>, thread: usize) -> Option<Box<Connection>> {
+        let application = connection.application(&self.config);
+        let asked = Asked::read(connection.wire.params());
         let time = now();
-        self.record.begin(thread, line, time, asked.is_activity);
+        let line = [asked.method, b" ", asked.uri];
+        self.record.begin(thread, line, time, application.is_activity);
         self.recycling.before_request(time);
+        let overdue = self.waited_too_long(asked.queued, time);
+        let facts = Facts {
+            wants_body: asked.wants_body,
+            has_body: asked.has_body,
+            mounted_at_root: self.config.application.is_some(),
+            log_level: application.log_level.unwrap_or(self.config.log_level),
+        };
         let _ended = Ended { pool: self, thread };
         let release = |connection, complete| {
             if complete {
@@ -348,36 +353,40 @@ impl Pool {
             self.close(connection);
             None
         };
-        let facts = asked.facts(&self.config);
         let turn = self.turns.get(thread)?;
-        let mut exchange = FastCgiExchange::new(connection, facts, &self.log, turn, &release);
-        if self.waited_too_long(&asked) {
+        let shared = Arc::clone(&application);
+        let mut exchange =
+            FastCgiExchange::new(connection, shared, facts, &self.log, turn, &release);
+        if overdue {
             self.log.write(Level::Warning, b"a request waited longer than queue-timeout; 504");
             exchange.fail(504);
             return exchange.into_connection();
         }
+        let modified = application.modified();
         // Most requests are for what has been served before.
-        let news = (!self.is_current(&asked)).then(|| {
-            let path = Path::new(OsStr::from_bytes(&asked.script)).to_owned();
+        let news = (!self.is_current(&application, modified)).then(|| {
+            let path = Path::new(OsStr::from_bytes(&application.script)).to_owned();
+            let group = self.group_of(&application);
             Loaded {
-                application_group: String::from_utf8_lossy(self.group_of(&asked)).into_owned(),
+                application_group: String::from_utf8_lossy(group).into_owned(),
                 // The web server may have looked at it long ago: the body came after that.
-                modified: asked.modified.map(|then| modified(&path).unwrap_or(then)),
-                callable: Some(String::from_utf8_lossy(&asked.callable).into_owned()),
+                modified: modified.map(|then| target::modified(&path).unwrap_or(then)),
+                callable: Some(String::from_utf8_lossy(&application.callable).into_owned()),
                 path,
             }
         });
-        let is_loaded = news.as_ref().is_none_or(|news| self.is_loaded(news, asked.reloading));
+        let is_loaded =
+            news.as_ref().is_none_or(|news| self.is_loaded(news, application.reloading));
         let target = Target {
             script: ScriptFile {
-                path: &asked.script,
-                modified: asked.modified,
+                path: &application.script,
+                modified,
                 // A worker that has it is replaced, not loaded anew: then other modules are new too.
-                reloading: asked.reloading && !is_loaded,
+                reloading: application.reloading && !is_loaded,
                 case_sensitive: self.config.python.case_sensitive,
             },
-            callable: &asked.callable,
-            application_group: &asked.application_group,
+            callable: &application.callable,
+            application_group: &application.application_group,
             main_interpreter: self.config.main_interpreter(),
         };
         match self.host.serve(&target, &mut exchange) {
@@ -393,20 +402,18 @@ impl Pool {
     }
 
     /// The application group whose interpreter has the script.
-    fn group_of<'a>(&self, asked: &'a Asked) -> &'a [u8] {
-        if self.config.main_interpreter() { &[] } else { &asked.application_group }
+    fn group_of<'a>(&self, application: &'a Application) -> &'a [u8] {
+        if self.config.main_interpreter() { &[] } else { &application.application_group }
     }
 
     /// Whether this worker has the script in the state that is asked for, and has told so.
-    fn is_current(&self, asked: &Asked) -> bool {
+    fn is_current(&self, asked: &Application, modified: Option<i64>) -> bool {
         let known = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         known.iter().any(|known| {
             known.callable.is_some()
                 && known.path.as_os_str().as_bytes() == asked.script
                 && known.application_group.as_bytes() == self.group_of(asked)
-                && (!asked.reloading
-                    || asked.modified.is_none()
-                    || known.modified == asked.modified)
+                && (!asked.reloading || modified.is_none() || known.modified == modified)
         })
     }
 
@@ -425,11 +432,11 @@ impl Pool {
         true
     }
 
-    fn waited_too_long(&self, asked: &Asked) -> bool {
-        let (Some(limit), Some(queued)) = (self.config.timers.queue_timeout, asked.queued) else {
+    fn waited_too_long(&self, queued: Option<u64>, now: u64) -> bool {
+        let (Some(limit), Some(queued)) = (self.config.timers.queue_timeout, queued) else {
             return false;
         };
-        limit > 0.0 && queued > 0 && now().saturating_sub(queued) as f64 > limit * 1e6
+        limit > 0.0 && queued > 0 && now.saturating_sub(queued) as f64 > limit * 1e6
     }
 
     fn close(&self, connection: Box<Connection>) {

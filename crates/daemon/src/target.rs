@@ -2,81 +2,131 @@
 #![forbid(unsafe_code)]
 
 use crate::config::GroupConfig;
-use crate::exchange::Facts;
-use fastcgi::Params;
+use fastcgi::{Extensions, Params};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use wsgi::{Key, Steady};
 
-/// What the params of a request ask for.
+/// An application as a web server asks for it, and what it asks for with each of its requests.
 #[derive(Debug, Default)]
-pub(crate) struct Asked {
+pub(crate) struct Application {
     pub(crate) script: Vec<u8>,
-    pub(crate) modified: Option<i64>,
     pub(crate) callable: Vec<u8>,
     pub(crate) application_group: Vec<u8>,
     /// Whether a changed script is to be noticed.
     pub(crate) reloading: bool,
-    /// When the requesting end began to look for a worker, in microseconds.
-    pub(crate) queued: Option<u64>,
     /// What is written to the log, where that is not the group's own level.
     pub(crate) log_level: Option<u8>,
     /// Whether the request keeps the worker from being idle (`WSGIIgnoreActivity`).
     pub(crate) is_activity: bool,
-    wants_body: bool,
-    from_module: bool,
+    /// What the web server takes beside plain FastCGI.
+    pub(crate) extensions: Extensions,
+    /// The Apache module asked.
+    pub(crate) from_module: bool,
+    /// Variables that its requests have in common, and those of them that have no [`Key`].
+    pub(crate) steady: Steady,
+    pub(crate) others: Vec<(Vec<u8>, Vec<u8>)>,
+    modified: Option<i64>,
 }
 
-impl Asked {
-    /// Reads them; the application of `config`, if it has one, goes before what they name.
+impl Application {
+    /// The one that the params of a single request name. The application of `config`, if it has one, goes
+    /// before what they name.
     pub(crate) fn read(params: Params<'_>, config: &GroupConfig) -> Self {
-        let mut asked =
-            Self { reloading: true, wants_body: true, is_activity: true, ..Self::default() };
+        let mut it = Self { reloading: true, is_activity: true, ..Self::default() };
         let mut filename: &[u8] = &[];
         for (name, value) in params {
             match name {
                 b"mod_wsgi.x-script" => {
-                    asked.script = value.to_vec();
-                    asked.from_module = true;
+                    it.script = value.to_vec();
+                    it.from_module = true;
                 }
-                b"mod_wsgi.x-modified" => asked.modified = number(value),
-                b"mod_wsgi.x-reloading" => asked.reloading = value != b"0",
-                b"mod_wsgi.x-header-only" => asked.wants_body = value != b"1",
-                b"mod_wsgi.x-ignore-activity" => asked.is_activity = value != b"1",
-                b"mod_wsgi.x-log-level" => asked.log_level = number(value),
-                b"mod_wsgi.callable_object" => asked.callable = value.to_vec(),
-                b"mod_wsgi.application_group" => asked.application_group = value.to_vec(),
-                b"mod_wsgi.queue_start" => asked.queued = number(value),
+                b"mod_wsgi.x-modified" => it.modified = number(value),
+                b"mod_wsgi.x-reloading" => it.reloading = value != b"0",
+                b"mod_wsgi.x-ignore-activity" => it.is_activity = value != b"1",
+                b"mod_wsgi.x-log-level" => it.log_level = number(value),
+                b"mod_wsgi.callable_object" => it.callable = value.to_vec(),
+                b"mod_wsgi.application_group" => it.application_group = value.to_vec(),
                 b"SCRIPT_FILENAME" => filename = value,
-                b"REQUEST_METHOD" if value == b"HEAD" => asked.wants_body = false,
                 _ => {}
             }
         }
         if let Some(application) = &config.application {
-            asked.script = application.script.as_os_str().as_bytes().to_vec();
-            asked.callable = application.callable.as_bytes().to_vec();
-            asked.application_group.clear();
-            asked.modified = None;
-        } else if !asked.from_module {
-            asked.script = filename.to_vec();
+            it.script = application.script.as_os_str().as_bytes().to_vec();
+            it.callable = application.callable.as_bytes().to_vec();
+            it.application_group.clear();
+            it.modified = None;
+        } else if !it.from_module {
+            it.script = filename.to_vec();
         }
-        if asked.callable.is_empty() {
-            asked.callable = b"application".to_vec();
+        if it.callable.is_empty() {
+            it.callable = b"application".to_vec();
         }
-        if asked.modified.is_none() {
-            asked.modified = modified(Path::new(std::ffi::OsStr::from_bytes(&asked.script)));
-        }
-        asked
+        it.extensions = Extensions::announced(params);
+        it
     }
 
-    /// What the exchange has to know.
-    pub(crate) fn facts(&self, config: &GroupConfig) -> Facts {
-        Facts {
-            wants_body: self.wants_body,
-            from_module: self.from_module,
-            mounted_at_root: config.application.is_some(),
-            log_level: self.log_level.unwrap_or(config.log_level),
+    /// The one that params name which many requests have in common.
+    pub(crate) fn of_many(params: Params<'_>, config: &GroupConfig) -> Self {
+        let mut it = Self::read(params, config);
+        for (name, value) in params {
+            match Key::from_name(name) {
+                Some(key) => it.steady.set(key, value),
+                None if is_private(name) => {}
+                None => it.others.push((name.to_vec(), value.to_vec())),
+            }
         }
+        it
+    }
+
+    /// When the script was modified: as the web server has seen it, else as it is now.
+    pub(crate) fn modified(&self) -> Option<i64> {
+        self.modified.or_else(|| modified(Path::new(std::ffi::OsStr::from_bytes(&self.script))))
+    }
+}
+
+/// Whether a variable is between the two ends of the wire, or one that host says itself.
+pub(crate) fn is_private(name: &[u8]) -> bool {
+    name.starts_with(b"mod_wsgi.x-")
+        || name.starts_with(b"MOD_WSGI_RS_")
+        || matches!(name, b"mod_wsgi.callable_object" | b"mod_wsgi.application_group")
+}
+
+/// What the params of a request ask for beside its application.
+#[derive(Debug)]
+pub(crate) struct Asked<'a> {
+    /// When the requesting end began to look for a worker, in microseconds.
+    pub(crate) queued: Option<u64>,
+    /// The client gets the body of the answer.
+    pub(crate) wants_body: bool,
+    /// There may be a request body.
+    pub(crate) has_body: bool,
+    /// Method and URL of the request, as far as the params tell.
+    pub(crate) method: &'a [u8],
+    pub(crate) uri: &'a [u8],
+}
+
+impl<'a> Asked<'a> {
+    pub(crate) fn read(params: Params<'a>) -> Self {
+        let mut asked =
+            Self { queued: None, wants_body: true, has_body: false, method: b"", uri: b"" };
+        for (name, value) in params {
+            match name {
+                b"mod_wsgi.x-header-only" => asked.wants_body = value != b"1",
+                b"mod_wsgi.queue_start" => asked.queued = number(value),
+                b"CONTENT_LENGTH" => asked.has_body |= !matches!(value, b"" | b"0"),
+                b"HTTP_TRANSFER_ENCODING" => asked.has_body = true,
+                b"REQUEST_URI" => asked.uri = value,
+                b"SCRIPT_NAME" if asked.uri.is_empty() => asked.uri = value,
+                b"REQUEST_METHOD" => {
+                    asked.method = value;
+                    asked.wants_body &= value != b"HEAD";
+                }
+                _ => {}
+            }
+        }
+        asked
     }
 }
 
@@ -93,16 +143,16 @@ fn number<N: std::str::FromStr>(value: &[u8]) -> Option<N> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Application;
-    use fastcgi::Limits;
+    use fastcgi::{Limits, PairList};
 
-    fn asked(pairs: &[(&str, &str)], config: &GroupConfig) -> Asked {
-        let mut block = Vec::new();
-        for (name, value) in pairs {
-            block.extend([name.len() as u8, value.len() as u8]);
-            block.extend([name.as_bytes(), value.as_bytes()].concat());
-        }
-        Asked::read(Params::parse(&block, &Limits::default()).unwrap(), config)
+    fn block(pairs: &[(&str, &str)]) -> Vec<u8> {
+        let mut list = PairList::new();
+        pairs.iter().for_each(|(name, value)| list.pair(name.as_bytes(), value.as_bytes()));
+        list.as_bytes().to_vec()
+    }
+
+    fn asked(pairs: &[(&str, &str)], config: &GroupConfig) -> Application {
+        Application::read(Params::parse(&block(pairs), &Limits::default()).unwrap(), config)
     }
 
     #[test]
@@ -114,17 +164,49 @@ mod tests {
             (it.script, it.from_module, it.callable),
             (b"/b".into(), true, b"application".into())
         );
-        let it = asked(&[("SCRIPT_FILENAME", "/a"), ("REQUEST_METHOD", "HEAD")], &config);
-        assert_eq!((it.script, it.wants_body), (b"/a".into(), false));
+        let it = asked(&[("SCRIPT_FILENAME", "/a")], &config);
+        assert_eq!((it.script, it.from_module), (b"/a".into(), false));
     }
 
     #[test]
     fn the_one_application_is_served_whatever_is_asked() {
-        let application = Application { script: "/srv/app.py".into(), callable: "main".into() };
+        let application =
+            crate::config::Application { script: "/srv/app.py".into(), callable: "main".into() };
         let config = GroupConfig { application: Some(application), ..GroupConfig::default() };
         let it =
             asked(&[("mod_wsgi.x-script", "/b"), ("mod_wsgi.application_group", "x")], &config);
         assert_eq!((it.script, it.callable), (b"/srv/app.py".into(), b"main".into()));
         assert!(it.application_group.is_empty());
+    }
+
+    #[test]
+    fn what_requests_have_in_common_is_kept_but_for_what_is_private() {
+        let block = block(&[
+            ("SERVER_NAME", "example.com"),
+            ("mod_wsgi.x-script", "/b"),
+            ("MOD_WSGI_RS_LOG", "1"),
+            ("GEOIP", "x"),
+        ]);
+        let params = Params::parse(&block, &Limits::default()).unwrap();
+        let it = Application::of_many(params, &GroupConfig::default());
+        let steady: Vec<_> = it.steady.iter().collect();
+        assert_eq!(steady, [(Key::ServerName, &b"example.com"[..])]);
+        assert_eq!(it.others, [(b"GEOIP".to_vec(), b"x".to_vec())]);
+        assert_eq!(it.extensions, Extensions { log: true, file: false });
+    }
+
+    #[test]
+    fn a_request_tells_whether_bodies_go_either_way() {
+        for (pairs, wants_body, has_body) in [
+            (&[("REQUEST_METHOD", "GET")][..], true, false),
+            (&[("REQUEST_METHOD", "HEAD"), ("CONTENT_LENGTH", "0")], false, false),
+            (&[("REQUEST_METHOD", "GET"), ("mod_wsgi.x-header-only", "1")], false, false),
+            (&[("REQUEST_METHOD", "POST"), ("CONTENT_LENGTH", "7")], true, true),
+            (&[("HTTP_TRANSFER_ENCODING", "chunked"), ("CONTENT_LENGTH", "")], true, true),
+        ] {
+            let block = block(pairs);
+            let asked = Asked::read(Params::parse(&block, &Limits::default()).unwrap());
+            assert_eq!((asked.wants_body, asked.has_body), (wants_body, has_body), "{pairs:?}");
+        }
     }
 }

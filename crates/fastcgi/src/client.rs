@@ -5,8 +5,8 @@ use std::ops::Range;
 
 use crate::decoder::{Decoder, Piece};
 use crate::encoder;
-use crate::extension::{self, Extensions, FileSpan, LogLevel};
-use crate::params::ParamsWriter;
+use crate::extension::{self, Extensions, FileSpan, LogLevel, STEADY_NAME};
+use crate::params::{PairList, ParamsWriter};
 use crate::record::{ProtocolStatus, RecordType, Role};
 use crate::{Limits, WireError};
 
@@ -23,6 +23,8 @@ pub struct ClientConnection {
     keep_conn: bool,
     phase: Phase,
     heard: bool,
+    /// The steady pairs that the application remembers.
+    steady: Vec<u8>,
 }
 
 /// What the application has said. Bytes are borrowed from the connection.
@@ -66,6 +68,7 @@ impl ClientConnection {
             keep_conn: false,
             phase: Phase::Idle,
             heard: false,
+            steady: Vec::new(),
         }
     }
 
@@ -80,17 +83,47 @@ impl ClientConnection {
         keep_conn: bool,
         extensions: Extensions,
     ) -> ParamsWriter<'a> {
+        let mut params = self.open(out, keep_conn, extensions);
+        for name in extensions.names() {
+            params.pair(name.as_bytes(), b"1");
+        }
+        params
+    }
+
+    /// The same for an application of ours: pairs that many requests have in common go over the
+    /// wire once, and are then referred to. The announcement of `extensions` is among them.
+    pub fn begin_steadily<'a>(
+        &mut self,
+        out: &'a mut Vec<u8>,
+        extensions: Extensions,
+        steady: &PairList,
+    ) -> ParamsWriter<'a> {
+        let mut params = self.open(out, true, extensions);
+        let bytes = steady.as_bytes();
+        if self.steady == bytes && !bytes.is_empty() {
+            params.pair(STEADY_NAME, b"");
+        } else {
+            params.pair(STEADY_NAME, bytes.len().to_string().as_bytes());
+            params.pairs(steady);
+            self.steady.clear();
+            self.steady.extend_from_slice(bytes);
+        }
+        params
+    }
+
+    fn open<'a>(
+        &mut self,
+        out: &'a mut Vec<u8>,
+        keep_conn: bool,
+        extensions: Extensions,
+    ) -> ParamsWriter<'a> {
         self.extensions = extensions;
         self.keep_conn = keep_conn;
         self.phase = Phase::Answer;
         self.heard = false;
         let begin = encoder::begin_request(Self::REQUEST_ID, Role::Responder, keep_conn);
         out.extend_from_slice(&begin);
-        let mut params = ParamsWriter::new(out, Self::REQUEST_ID);
-        for name in extensions.names() {
-            params.pair(name.as_bytes(), b"1");
-        }
-        params
+        ParamsWriter::new(out, Self::REQUEST_ID)
     }
 
     /// At least `min` bytes to read(2) into; see [`Decoder::spare`].
@@ -170,6 +203,7 @@ impl ClientConnection {
         self.decoder.reset();
         self.phase = Phase::Idle;
         self.heard = false;
+        self.steady.clear();
     }
 
     fn accept(&mut self, piece: Piece) -> Result<Option<Step>, WireError> {

@@ -93,6 +93,8 @@ pub enum WireError {
     },
     /// A name or value we were asked to send does not fit a length of 31 bits.
     PairTooLong,
+    /// The params refer to steady ones, and there are none, or not as many bytes as they say.
+    BadSteady,
     /// A log record without a level, or with one Apache does not know.
     BadLogLevel {
         /// The level, unless the record is empty.
@@ -164,6 +166,7 @@ impl fmt::Display for WireError {
                 write!(f, "name of {length} bytes in params exceeds the limit of {limit}")
             }
             Self::PairTooLong => f.write_str("name or value too long for FastCGI params"),
+            Self::BadSteady => f.write_str("params that refer to steady ones that are not there"),
             Self::BadLogLevel { level: Some(level) } => {
                 write!(f, "LOG record with unknown level {level}")
             }

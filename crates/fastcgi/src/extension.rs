@@ -6,6 +6,11 @@ use std::fmt;
 use crate::Params;
 use crate::WireError;
 
+/// The name of a first pair that tells of steady ones, which most requests on a connection have in
+/// common. Its value is how many bytes of pairs behind it are to be remembered, or nothing: then the
+/// ones remembered hold for this request, too.
+pub(crate) const STEADY_NAME: &[u8] = b"MOD_WSGI_RS_STEADY";
+
 /// Which private records the requesting end of a connection wants to receive.
 ///
 /// It says so per request, in its params. Without that neither may be sent: a web server that
@@ -24,7 +29,7 @@ impl Extensions {
     /// The name that announces [`file`](Self::file) in the params, with the value `1`.
     pub const FILE_NAME: &str = "MOD_WSGI_RS_FILE";
 
-    /// What the params of a request announce.
+    /// What the params of a request announce, or its steady ones.
     pub fn announced(params: Params<'_>) -> Self {
         let has = |name: &str| params.get(name.as_bytes()) == Some(b"1");
         Self { log: has(Self::LOG_NAME), file: has(Self::FILE_NAME) }

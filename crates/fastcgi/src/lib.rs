@@ -77,7 +77,7 @@ pub use error::WireError;
 pub use extension::{Extensions, FileSpan, LogLevel};
 pub use limits::Limits;
 pub use management::Capabilities;
-pub use params::{Pairs, Params, ParamsWriter};
+pub use params::{PairList, Pairs, Params, ParamsWriter};
 pub use record::{Header, MAX_CONTENT, ProtocolStatus, RecordType, Role};
 pub use server::{Begin, Event, ServerConnection};
 pub use stderr::ErrorLines;

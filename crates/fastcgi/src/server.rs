@@ -117,6 +117,12 @@ impl ServerConnection {
         self.params.params()
     }
 
+    /// The pairs that the active request has in common with others on this connection, and a number
+    /// that changes whenever they do. Only a web server of ours sends any.
+    pub fn steady(&self) -> Option<(u64, Params<'_>)> {
+        self.params.steady()
+    }
+
     /// The request being served.
     pub fn active(&self) -> Option<Begin> {
         self.active.map(|active| active.begin)
@@ -160,7 +166,7 @@ impl ServerConnection {
     /// Forgets everything but the memory, for another connection.
     pub fn reset(&mut self) {
         self.decoder.reset();
-        self.params.clear();
+        self.params.reset();
         self.active = None;
         self.must_close = false;
     }
@@ -186,7 +192,7 @@ impl ServerConnection {
                 Ok(Some(Step::Abort))
             }
             (RecordType::PARAMS, Phase::Params) if piece.ends_stream() => {
-                self.params.finish()?;
+                self.params.finish(&self.limits)?;
                 active.phase = Phase::Stdin;
                 Ok(Some(Step::Params))
             }

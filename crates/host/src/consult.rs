@@ -135,7 +135,7 @@ fn variables<'a, 'py>(
     exchange: &mut dyn Exchange,
 ) -> Result<'py, Builder<'a, 'py>> {
     let room = &interpreter.room;
-    let mut builder = Builder::new(&room.names, &py.dict()?)?;
+    let mut builder = Builder::of(&room.names, py.dict()?);
     let template = room.template.get(py);
     for name in ["apache.version", "mod_wsgi.version", "mod_wsgi.process_group"] {
         let name = py.interned(name)?;

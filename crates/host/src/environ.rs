@@ -2,14 +2,40 @@
 #![forbid(unsafe_code)]
 
 use crate::cpython::{Attached, Object, Raised, Result, Shelf};
+use crate::room::Words;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use wsgi::{Environ, Key};
+use wsgi::{Environ, Key, Steady};
 
 /// The interned names of one interpreter, and its memory of values that come again and again.
 pub(crate) struct Names {
     keys: Vec<Shelf>,
     steady: Mutex<Vec<Option<SteadyValue>>>,
     headers: Mutex<Vec<Option<HeaderName>>>,
+    bases: Mutex<Bases>,
+}
+
+/// Environs as far as a [`Steady`] makes them.
+#[derive(Default)]
+struct Bases {
+    known: Vec<Base>,
+    /// Which one goes next when there are too many.
+    oldest: usize,
+}
+
+struct Base {
+    block: Box<[u8]>,
+    callable: Box<[u8]>,
+    application_group: Box<[u8]>,
+    dict: Shelf,
+}
+
+/// What every request of an application begins with.
+pub(crate) struct Beginning<'a> {
+    /// The environ before anything is known of a request.
+    pub(crate) template: &'a Shelf,
+    pub(crate) words: &'a Words,
+    pub(crate) callable: &'a [u8],
+    pub(crate) application_group: &'a [u8],
 }
 
 struct SteadyValue {
@@ -26,6 +52,10 @@ struct HeaderName {
 const HEADER_NAMES: usize = 128;
 /// Values longer than this are not remembered.
 const STEADY_LENGTH: usize = 256;
+/// How many bases are remembered, at 5 KB each, and up to how many bytes of block. A client can make new
+/// ones (with other `Host` headers, where `UseCanonicalName` is off), and only makes us forget.
+const BASES: usize = 32;
+const BLOCK_LENGTH: usize = 8192;
 
 impl Names {
     pub(crate) fn new(py: Attached<'_>) -> Result<'_, Self> {
@@ -35,7 +65,58 @@ impl Names {
         }
         let steady = Key::ALL.iter().map(|_| None).collect();
         let headers = (0..HEADER_NAMES).map(|_| None).collect();
-        Ok(Self { keys, steady: Mutex::new(steady), headers: Mutex::new(headers) })
+        Ok(Self {
+            keys,
+            steady: Mutex::new(steady),
+            headers: Mutex::new(headers),
+            bases: Mutex::default(),
+        })
+    }
+
+    /// A new environ that says what is in `steady`.
+    fn base<'py>(
+        &self,
+        py: Attached<'py>,
+        beginning: &Beginning<'_>,
+        steady: &Steady,
+    ) -> Result<'py, Object<'py>> {
+        let same = |base: &Base| {
+            *base.block == *steady.as_bytes()
+                && *base.callable == *beginning.callable
+                && *base.application_group == *beginning.application_group
+        };
+        // A copy may set off a garbage collection, and with it any Python code: not under the lock.
+        let known = {
+            let bases = lock(&self.bases);
+            let place = Some(steady.place()).filter(|at| bases.known.get(*at).is_some_and(same));
+            let place = place.or_else(|| bases.known.iter().position(same));
+            place.and_then(|place| {
+                steady.note_place(place);
+                bases.known.get(place).map(|base| base.dict.get(py))
+            })
+        };
+        if let Some(known) = known {
+            return known.dict_copy();
+        }
+        let dict = beginning.dict(py)?;
+        for (key, value) in steady.iter() {
+            dict.set_item(&self.key(py, key)?, &self.value(py, key, value)?)?;
+        }
+        if steady.as_bytes().len() > BLOCK_LENGTH {
+            return Ok(dict);
+        }
+        let new = Base {
+            block: steady.as_bytes().into(),
+            callable: beginning.callable.into(),
+            application_group: beginning.application_group.into(),
+            dict: Shelf::keep(dict.clone()),
+        };
+        let (place, old) = lock(&self.bases).remember(new);
+        steady.note_place(place);
+        if let Some(old) = old {
+            old.dict.clear(py);
+        }
+        dict.dict_copy()
     }
 
     fn key<'py>(&self, py: Attached<'py>, key: Key) -> Result<'py, Object<'py>> {
@@ -84,22 +165,73 @@ impl Names {
     }
 }
 
+impl Bases {
+    /// Takes a base in, and tells its place and which one it had to forget.
+    fn remember(&mut self, new: Base) -> (usize, Option<Base>) {
+        if self.known.len() < BASES {
+            self.known.push(new);
+            return (self.known.len() - 1, None);
+        }
+        let place = self.oldest;
+        self.oldest = (place + 1) % BASES;
+        (place, self.known.get_mut(place).map(|old| std::mem::replace(old, new)))
+    }
+}
+
+impl Beginning<'_> {
+    fn dict<'py>(&self, py: Attached<'py>) -> Result<'py, Object<'py>> {
+        let dict = self.template.get(py).dict_copy()?;
+        let words = self.words;
+        dict.set_item(&words.application_group.get(py), &py.latin1(self.application_group)?)?;
+        dict.set_item(&words.callable_object.get(py), &py.latin1(self.callable)?)?;
+        Ok(dict)
+    }
+}
+
 /// Builds one request's environ. The first error stops it; nothing raised is overwritten.
 pub(crate) struct Builder<'a, 'py> {
     names: &'a Names,
+    /// Where there is a beginning that bases are made of.
+    beginning: Option<Beginning<'a>>,
     dict: Object<'py>,
     failed: Result<'py, ()>,
 }
 
 impl<'a, 'py> Builder<'a, 'py> {
-    /// Starts from a copy of `template`.
-    pub(crate) fn new(names: &'a Names, template: &Object<'py>) -> Result<'py, Self> {
-        Ok(Self { names, dict: template.dict_copy()?, failed: Ok(()) })
+    /// Fills `dict`.
+    pub(crate) fn of(names: &'a Names, dict: Object<'py>) -> Self {
+        Self { names, beginning: None, dict, failed: Ok(()) }
+    }
+
+    /// For a request to an application, whose transport `fill`s in what it knows.
+    pub(crate) fn begin(
+        py: Attached<'py>,
+        names: &'a Names,
+        beginning: Beginning<'a>,
+        fill: impl FnOnce(&mut dyn Environ),
+    ) -> Self {
+        // Most transports have something steady to say, which makes the dict.
+        let mut builder =
+            Self { names, dict: py.none(), beginning: Some(beginning), failed: Ok(()) };
+        fill(&mut builder);
+        builder.start();
+        builder
+    }
+
+    /// Makes the dict, if nothing has made it yet.
+    fn start(&mut self) {
+        if let Some(beginning) = self.beginning.take() {
+            match beginning.dict(self.dict.py()) {
+                Ok(dict) => self.dict = dict,
+                Err(raised) => self.failed = Err(raised),
+            }
+        }
     }
 
     /// Adds what the gateway itself knows.
     pub(crate) fn put(&mut self, name: &Object<'py>, value: &Object<'py>) -> Result<'py, ()> {
-        self.dict.set_item(name, value)
+        // Without a dict `finish` tells why there is none.
+        if self.failed.is_ok() { self.dict.set_item(name, value) } else { Ok(()) }
     }
 
     /// What it says so far under a name.
@@ -120,6 +252,7 @@ impl<'a, 'py> Builder<'a, 'py> {
     }
 
     fn attempt(&mut self, step: impl FnOnce(&Self) -> Result<'py, ()>) {
+        self.start();
         if self.failed.is_ok() {
             self.failed = step(self);
         }
@@ -127,6 +260,16 @@ impl<'a, 'py> Builder<'a, 'py> {
 }
 
 impl Environ for Builder<'_, '_> {
+    fn steady(&mut self, steady: &Steady) {
+        let Some(beginning) = self.beginning.take() else {
+            return steady.iter().for_each(|(key, value)| self.set(key, value));
+        };
+        match self.names.base(self.dict.py(), &beginning, steady) {
+            Ok(dict) => self.dict = dict,
+            Err(raised) => self.failed = Err(raised),
+        }
+    }
+
     fn set(&mut self, key: Key, value: &[u8]) {
         self.attempt(|this| {
             let py = this.dict.py();

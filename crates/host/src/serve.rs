@@ -6,7 +6,7 @@ use crate::cpython::{
     Attached, Capsule, Exception, ExceptionKind, Instance, Object, Raised, Result, Shelf, Waiting,
 };
 use crate::current::CurrentRequest;
-use crate::environ::Builder;
+use crate::environ::{Beginning, Builder};
 use crate::failure::{self, Place};
 use crate::interpreter::{Interpreter, thread_id};
 use crate::lease::Lease;
@@ -340,12 +340,14 @@ impl<'a, 'py> Gateway<'a, 'py> {
     ) -> Result<'py, Builder<'_, 'py>> {
         let py = self.py;
         let room = &self.interpreter.room;
-        let mut builder = Builder::new(&room.names, &room.template.get(py))?;
-        let words = &room.words;
-        builder
-            .put(&words.application_group.get(py), &py.latin1(self.target.application_group)?)?;
-        builder.put(&words.callable_object.get(py), &py.latin1(self.target.callable)?)?;
-        exchange.environ(&mut builder);
+        let beginning = Beginning {
+            template: &room.template,
+            words: &room.words,
+            callable: self.target.callable,
+            application_group: self.target.application_group,
+        };
+        let mut builder =
+            Builder::begin(py, &room.names, beginning, |environ| exchange.environ(environ));
         if let Some(native) = native {
             builder.put(&py.interned(Capsule::NAME)?, native.object())?;
         }

@@ -2,10 +2,17 @@
 //!
 //! Values are bytes: what becomes of them (latin-1 text, a FastCGI param) is the receiver's affair.
 
+use crate::Steady;
 use std::sync::LazyLock;
 
 /// Receives the variables of one request. A later value for a name replaces an earlier one.
 pub trait Environ {
+    /// Variables that many requests have in common. They come first, if they come.
+    fn steady(&mut self, steady: &Steady) {
+        for (key, value) in steady.iter() {
+            self.set(key, value);
+        }
+    }
     /// A variable whose name is known beforehand.
     fn set(&mut self, key: Key, value: &[u8]);
     /// A request header that becomes `HTTP_<NAME>` (RFC 3875 section 4.1.18); `name` is the

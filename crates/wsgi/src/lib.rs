@@ -9,9 +9,11 @@ mod exchange;
 mod head;
 mod level;
 mod rule;
+mod steady;
 
 pub use environ::{Environ, Key};
 pub use exchange::{Body, Exchange, Output, ReadError, SendError, Source, Then};
 pub use head::{HeadError, ResponseHead};
 pub use level::Level;
 pub use rule::{HeaderRule, header_rule, python_repr};
+pub use steady::Steady;

@@ -20,7 +20,7 @@ pub struct HeadParser {
 
 impl HeadParser {
     /// For an answer under these limits.
-    pub fn new(limits: Limits) -> Self {
+    pub const fn new(limits: Limits) -> Self {
         Self {
             limits,
             bytes: Vec::new(),
@@ -94,6 +94,12 @@ impl HeadParser {
         self.line = 0;
         self.status = None;
         self.complete = false;
+    }
+
+    /// [`reset`](Self::reset), and other limits from now on.
+    pub fn restart(&mut self, limits: Limits) {
+        self.reset();
+        self.limits = limits;
     }
 
     fn room(&self) -> usize {

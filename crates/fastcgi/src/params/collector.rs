@@ -2,6 +2,7 @@
 //! It must never know which request it collects for.
 
 use super::{Lengths, Params};
+use crate::extension::STEADY_NAME;
 use crate::{Limits, WireError};
 
 /// Collects the params of one request after the other out of PARAMS records, in one memory.
@@ -9,6 +10,20 @@ use crate::{Limits, WireError};
 pub(crate) struct Collector {
     bytes: Vec<u8>,
     scan: Scan,
+    /// Where the request's own pairs begin, and how many come before.
+    own: (usize, usize),
+    steady: Steady,
+}
+
+/// Pairs that hold for one request after the other.
+#[derive(Debug, Default)]
+struct Steady {
+    bytes: Vec<u8>,
+    pairs: usize,
+    /// How often they came; 0 is never.
+    version: u64,
+    /// The request refers to them.
+    referred: bool,
 }
 
 impl Collector {
@@ -26,13 +41,41 @@ impl Collector {
     }
 
     /// Takes the end of the stream.
-    pub(crate) fn finish(&self) -> Result<(), WireError> {
-        self.scan.finish(&self.bytes).map(|_| ())
+    pub(crate) fn finish(&mut self, limits: &Limits) -> Result<(), WireError> {
+        self.scan.finish(&self.bytes)?;
+        let mut pairs = Params { bytes: &self.bytes, pairs: self.scan.pairs }.iter();
+        let Some((STEADY_NAME, length)) = pairs.next() else { return Ok(()) };
+        let (own, version) = (self.bytes.len() - pairs.rest.len(), self.steady.version);
+        if length.is_empty() {
+            // The ones there are.
+            self.own = (own, 1);
+            self.steady.referred = version > 0;
+            return if version > 0 { Ok(()) } else { Err(WireError::BadSteady) };
+        }
+        let length = std::str::from_utf8(length).ok().and_then(|text| text.parse().ok());
+        let Some(block) = length.and_then(|length: usize| pairs.rest.get(..length)) else {
+            return Err(WireError::BadSteady);
+        };
+        let count = Params::parse(block, limits)?.len();
+        self.steady.bytes.clear();
+        self.steady.bytes.extend_from_slice(block);
+        self.own = (own + self.steady.bytes.len(), 1 + count);
+        self.steady.pairs = count;
+        self.steady.version = version + 1;
+        self.steady.referred = true;
+        Ok(())
     }
 
-    /// What has been collected.
+    /// What has been collected; once it is complete, without the steady pairs.
     pub(crate) fn params(&self) -> Params<'_> {
-        Params { bytes: &self.bytes[..self.scan.end], pairs: self.scan.pairs }
+        let (start, before) = self.own;
+        Params { bytes: &self.bytes[start..self.scan.end], pairs: self.scan.pairs - before }
+    }
+
+    /// The steady pairs the request refers to, and a number that changes with them.
+    pub(crate) fn steady(&self) -> Option<(u64, Params<'_>)> {
+        let Steady { bytes, pairs, version, referred } = &self.steady;
+        referred.then_some((*version, Params { bytes, pairs: *pairs }))
     }
 
     pub(crate) fn clear(&mut self) {
@@ -40,6 +83,14 @@ impl Collector {
         // One giant request should not weigh on the connection for the rest of its life.
         self.bytes.shrink_to(KEPT_BYTES);
         self.scan = Scan::default();
+        self.own = (0, 0);
+        self.steady.referred = false;
+    }
+
+    /// Forgets the steady pairs, too.
+    pub(crate) fn reset(&mut self) {
+        self.clear();
+        self.steady = Steady::default();
     }
 }
 
@@ -94,6 +145,44 @@ const KEPT_BYTES: usize = 64 << 10;
 mod tests {
     use super::*;
 
+    /// A pair that announces steady ones, those, and others.
+    fn announced(length: &str, steady: &[u8], others: &[u8]) -> Vec<u8> {
+        let head = [STEADY_NAME.len() as u8, length.len() as u8];
+        [&head[..], STEADY_NAME, length.as_bytes(), steady, others].concat()
+    }
+
+    #[test]
+    fn steady_pairs_hold_until_others_come() {
+        let (limits, mut collector) = (Limits::default(), Collector::default());
+        let mut ask = |bytes: &[u8]| {
+            collector.clear();
+            let taken = bytes.chunks(3).try_for_each(|piece| collector.push(piece, &limits));
+            taken.and_then(|()| collector.finish(&limits))?;
+            let (own, steady) = (collector.params(), collector.steady());
+            let all = |params: Params<'_>| {
+                assert_eq!(params.iter().count(), params.len());
+                params.iter().map(|(name, _)| name.to_vec()).collect::<Vec<_>>().concat()
+            };
+            Ok((all(own), steady.map(|(version, params)| (version, all(params)))))
+        };
+        let (one, two, own) = (b"\x01\x01A1\x01\x01B2", b"\x01\x01C3", b"\x01\x01D4");
+        assert_eq!(ask(&announced("", b"", own)), Err(WireError::BadSteady));
+        assert_eq!(ask(own), Ok((b"D".into(), None)));
+        let first = Some((1, b"AB".to_vec()));
+        assert_eq!(ask(&announced("8", one, own)), Ok((b"D".into(), first.clone())));
+        assert_eq!(ask(own), Ok((b"D".into(), None)));
+        assert_eq!(ask(&announced("", b"", own)), Ok((b"D".into(), first.clone())));
+        assert_eq!(ask(&announced("", b"", b"")), Ok((b"".into(), first)));
+        let second = Some((2, b"C".to_vec()));
+        assert_eq!(ask(&announced("4", two, b"")), Ok((b"".into(), second.clone())));
+        assert_eq!(ask(&announced("", b"", own)), Ok((b"D".into(), second.clone())));
+        for bad in ["9", "x", "-4", "99999999999999999999"] {
+            assert_eq!(ask(&announced(bad, two, own)), Err(WireError::BadSteady), "{bad}");
+        }
+        let cut = ask(&announced("3", two, own));
+        assert_eq!(cut, Err(WireError::ParamsTruncated { pairs: 0 }));
+    }
+
     #[test]
     fn limits_strike_on_the_declaration_in_any_split() {
         let limits = Limits { params_bytes: 64, params_pairs: 2, name_bytes: 8, ..<_>::default() };
@@ -112,7 +201,7 @@ mod tests {
                 let outcome = bytes
                     .chunks(step)
                     .try_for_each(|piece| collector.push(piece, &limits))
-                    .and_then(|()| collector.finish());
+                    .and_then(|()| collector.finish(&limits));
                 assert_eq!(outcome, Err(expected), "{} by {step}", bytes.escape_ascii());
             }
             assert_eq!(Params::parse(bytes, &limits).unwrap_err(), expected);

@@ -8,7 +8,7 @@ use std::fmt;
 
 pub(crate) use collector::Collector;
 use collector::Scan;
-pub use writer::ParamsWriter;
+pub use writer::{PairList, ParamsWriter};
 
 use crate::{Limits, WireError};
 

@@ -25,13 +25,19 @@ impl<'a> ParamsWriter<'a> {
 
     /// Adds a pair.
     pub fn pair(&mut self, name: &[u8], value: &[u8]) {
-        let (Some(name_length), Some(value_length)) = (Length::of(name), Length::of(value)) else {
+        let Some(pieces) = Length::both(name, value) else {
             self.too_long = true;
             return;
         };
-        for bytes in [name_length.bytes(), value_length.bytes(), name, value] {
+        for bytes in [pieces[0].bytes(), pieces[1].bytes(), name, value] {
             self.put(bytes);
         }
+    }
+
+    /// Adds pairs that were encoded before.
+    pub fn pairs(&mut self, list: &PairList) {
+        self.too_long |= list.too_long;
+        self.put(&list.bytes);
     }
 
     /// Ends the stream.
@@ -77,6 +83,63 @@ impl<'a> ParamsWriter<'a> {
     }
 }
 
+/// Name-value pairs as they go over the wire, but not in records yet.
+#[derive(Debug, Default)]
+pub struct PairList {
+    bytes: Vec<u8>,
+    too_long: bool,
+}
+
+impl PairList {
+    /// A list of nothing.
+    pub const fn new() -> Self {
+        Self { bytes: Vec::new(), too_long: false }
+    }
+
+    /// Adds a pair. One that is too long makes [`ParamsWriter::finish`] fail.
+    pub fn pair(&mut self, name: &[u8], value: &[u8]) {
+        let Some(pieces) = Length::both(name, value) else {
+            self.too_long = true;
+            return;
+        };
+        self.bytes.reserve(2 * size_of::<u32>() + name.len() + value.len());
+        for bytes in [pieces[0].bytes(), pieces[1].bytes(), name, value] {
+            self.bytes.extend_from_slice(bytes);
+        }
+    }
+
+    /// Adds a pair whose name is made while it is written.
+    pub fn pair_of(
+        &mut self,
+        prefix: &[u8],
+        name: impl ExactSizeIterator<Item = u8>,
+        value: &[u8],
+    ) {
+        let lengths = (Length::new(prefix.len() + name.len()), Length::of(value));
+        let (Some(name_length), Some(value_length)) = lengths else {
+            self.too_long = true;
+            return;
+        };
+        for bytes in [name_length.bytes(), value_length.bytes(), prefix] {
+            self.bytes.extend_from_slice(bytes);
+        }
+        self.bytes.extend(name);
+        self.bytes.extend_from_slice(value);
+    }
+
+    /// Forgets everything but the memory, and of that what goes beyond `kept` bytes.
+    pub fn clear(&mut self, kept: usize) {
+        self.bytes.clear();
+        self.bytes.shrink_to(kept);
+        self.too_long = false;
+    }
+
+    /// The pairs.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
 /// A length as it goes over the wire.
 struct Length {
     encoded: [u8; 4],
@@ -84,8 +147,16 @@ struct Length {
 }
 
 impl Length {
+    fn both(name: &[u8], value: &[u8]) -> Option<[Self; 2]> {
+        Some([Self::of(name)?, Self::of(value)?])
+    }
+
     fn of(bytes: &[u8]) -> Option<Self> {
-        let length = u32::try_from(bytes.len()).ok().filter(|length| length >> 31 == 0)?;
+        Self::new(bytes.len())
+    }
+
+    fn new(length: usize) -> Option<Self> {
+        let length = u32::try_from(length).ok().filter(|length| length >> 31 == 0)?;
         let short = length < 0x80;
         let encoded = if short { length << 24 } else { length | 0x8000_0000 };
         Some(Self { encoded: encoded.to_be_bytes(), short })
@@ -111,6 +182,24 @@ mod tests {
         expected.extend([b'x'; 128]);
         expected.extend(b"\x01\x04\0\x01\0\0\0\0");
         assert_eq!(out, expected);
+    }
+
+    #[test]
+    fn a_list_holds_what_the_writer_writes() {
+        let (mut list, long) = (PairList::new(), [b'x'; 200]);
+        list.pair(b"A", b"1");
+        list.pair_of(b"HTTP_", b"x-y".iter().map(u8::to_ascii_uppercase), &long);
+        let (mut direct, mut listed) = (Vec::new(), Vec::new());
+        let mut writer = ParamsWriter::new(&mut direct, 1);
+        writer.pair(b"A", b"1");
+        writer.pair(b"HTTP_X-Y", &long);
+        writer.finish().unwrap();
+        let mut writer = ParamsWriter::new(&mut listed, 1);
+        writer.pairs(&list);
+        writer.finish().unwrap();
+        assert_eq!(direct, listed);
+        list.clear(0);
+        assert!(list.as_bytes().is_empty());
     }
 
     #[test]
