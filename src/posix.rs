@@ -47,9 +47,18 @@ pub(crate) fn user_name(uid: u32) -> String {
 /// Waits until something can be read, the end of the stream included; `false` when `limit` ran off.
 pub(crate) fn is_readable(stream: BorrowedFd<'_>, limit: Duration) -> bool {
     let mut poll = libc::pollfd { fd: stream.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-    let limit = i32::try_from(limit.as_millis()).unwrap_or(i32::MAX);
-    // SAFETY: one pollfd, which lives for the call.
-    unsafe { libc::poll(&raw mut poll, 1, limit) == 1 }
+    let mut deadline = None;
+    let mut left = limit;
+    loop {
+        let milliseconds = i32::try_from(left.as_millis()).unwrap_or(i32::MAX);
+        // SAFETY: one pollfd, which lives for the call.
+        let count = unsafe { libc::poll(&raw mut poll, 1, milliseconds) };
+        if count >= 0 || io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
+            return count == 1;
+        }
+        let deadline = *deadline.get_or_insert_with(|| Instant::now() + limit);
+        left = deadline.saturating_duration_since(Instant::now());
+    }
 }
 
 /// What [`wait_for`] has found.

@@ -24,6 +24,8 @@ pub(crate) struct Connection {
     head: Vec<u8>,
     /// How much to read at once.
     appetite: usize,
+    /// How long the worker may be silent.
+    timeout: Duration,
     aborted: bool,
     used: bool,
 }
@@ -111,6 +113,7 @@ impl Connection {
             sent: 0,
             head: Vec::new(),
             appetite: SIP,
+            timeout,
             aborted: false,
             used: false,
         })
@@ -228,6 +231,12 @@ impl Connection {
 
     /// Reads what has come, waiting for it.
     pub(crate) fn read(&mut self) -> Result<(), Broken> {
+        // A thread that sleeps in recv(2) on a Unix socket is woken when the other end has read what was
+        // sent; one that sleeps in poll(2) is not (`unix_write_space` in Linux). Where a lot comes nobody
+        // sleeps.
+        if self.appetite == SIP && !self.waits_for_input(self.timeout) {
+            return Err(Broken::Timeout);
+        }
         let spare = self.client.spare(self.appetite);
         let room = spare.len();
         let (count, file) = posix::receive(self.stream.as_fd(), spare)?;

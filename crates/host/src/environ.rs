@@ -105,6 +105,7 @@ impl Names {
         if steady.as_bytes().len() > BLOCK_LENGTH {
             return Ok(dict);
         }
+        self.make_room(&dict)?;
         let new = Base {
             block: steady.as_bytes().into(),
             callable: beginning.callable.into(),
@@ -117,6 +118,22 @@ impl Names {
             old.dict.clear(py);
         }
         dict.dict_copy()
+    }
+
+    /// Lets a dict grow ahead of what its copies will hold, so that each of them need not: CPython copies a
+    /// dict with all of its room, as long as no more than a third of what was ever in it has gone.
+    fn make_room<'py>(&self, dict: &Object<'py>) -> Result<'py, ()> {
+        let py = dict.py();
+        let names = Key::ALL.into_iter().map(|key| self.key(py, key));
+        let mut guests = Vec::new();
+        for name in names {
+            let name = name?;
+            if guests.len() < dict.length()? / 2 && dict.item(&name)?.is_none() {
+                guests.push(name);
+            }
+        }
+        guests.iter().try_for_each(|name| dict.set_item(name, &py.none()))?;
+        guests.iter().try_for_each(|name| dict.remove_item(name))
     }
 
     fn key<'py>(&self, py: Attached<'py>, key: Key) -> Result<'py, Object<'py>> {

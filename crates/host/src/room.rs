@@ -49,6 +49,7 @@ pub(crate) struct Words {
     pub(crate) daemon_start: Shelf,
     pub(crate) application_start: Shelf,
     pub(crate) thread_id: Shelf,
+    pub(crate) start_response: Shelf,
 }
 
 /// mod_wsgi's version, whose behaviour this module has: applications compare with it.
@@ -114,7 +115,7 @@ impl Room {
         let template = template(py, options, &file_wrapper)?;
         Ok(Self {
             names: Names::new(py)?,
-            scripts: Scripts::default(),
+            scripts: Scripts::new(py)?,
             input: Shelf::keep(py.class::<Input>()?),
             log: Shelf::keep(log_class),
             adapter: Shelf::keep(py.class::<Adapter>()?),
@@ -149,6 +150,7 @@ impl Words {
             daemon_start: word("mod_wsgi.daemon_start")?,
             application_start: word("mod_wsgi.application_start")?,
             thread_id: word("mod_wsgi.thread_id")?,
+            start_response: word("start_response")?,
         })
     }
 }

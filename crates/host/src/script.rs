@@ -11,11 +11,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::{Mutex, PoisonError};
 
 /// The scripts one interpreter has loaded.
-#[derive(Default)]
 pub(crate) struct Scripts {
     loaded: Mutex<HashMap<Box<[u8]>, Loaded>>,
     /// Held while a script is read and run, by a thread that lets the others run.
     loading: Mutex<()>,
+    reload_required: Shelf,
 }
 
 struct Loaded {
@@ -55,6 +55,11 @@ pub(crate) enum Loading {
 }
 
 impl Scripts {
+    pub(crate) fn new(py: Attached<'_>) -> Result<'_, Self> {
+        let reload_required = Shelf::keep(py.interned("reload_required")?);
+        Ok(Self { loaded: Mutex::default(), loading: Mutex::default(), reload_required })
+    }
+
     /// The module's dict, loaded now if need be. `say` hears of it before the file is read. `asks` is
     /// whether the script itself has a say in its reloading.
     pub(crate) fn module<'py>(
@@ -104,7 +109,7 @@ impl Scripts {
             loaded.dict.get(py)
         };
         if file.reloading && asks {
-            match reload_required(&dict, file) {
+            match reload_required(&dict, &self.reload_required.get(py), file) {
                 Ok(false) => {}
                 Ok(true) => return None,
                 Err(raised) => complain(&raised.take()),
@@ -119,9 +124,13 @@ impl Scripts {
 }
 
 /// Asks the script itself, if it has a `reload_required(path)`.
-fn reload_required<'py>(dict: &Object<'py>, file: &ScriptFile<'_>) -> Result<'py, bool> {
+fn reload_required<'py>(
+    dict: &Object<'py>,
+    name: &Object<'py>,
+    file: &ScriptFile<'_>,
+) -> Result<'py, bool> {
     let py = dict.py();
-    match dict.item(&py.interned("reload_required")?)? {
+    match dict.item(name)? {
         None => Ok(false),
         Some(function) => function.call([&py.path(file.path)?])?.is_true(),
     }

@@ -292,7 +292,7 @@ impl<'a, 'py> Gateway<'a, 'py> {
         }
         let adapter = Adapter { lease: Arc::clone(lease), subscribers };
         let adapter = py.instantiate(&room.adapter.get(py), adapter)?;
-        let start_response = adapter.attribute(c"start_response")?;
+        let start_response = adapter.attribute_of(&room.words.start_response.get(py))?;
         let result = application.call([&environ, &start_response])?;
         if result.is_plain_sequence()
             && let Some(rest) = self.collect(&result, lease)?

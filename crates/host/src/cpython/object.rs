@@ -61,6 +61,12 @@ impl<'py> Object<'py> {
         }
     }
 
+    /// `self.name`, for a name that has been interned: CPython then knows where it found it last.
+    pub(crate) fn attribute_of(&self, name: &Self) -> Result<'py, Self> {
+        // SAFETY: attached; both are live for the call.
+        unsafe { Self::from_owned(self.py, ffi::PyObject_GetAttr(self.as_ptr(), name.as_ptr())) }
+    }
+
     /// `self.name`, or `None` where there is no such attribute.
     pub(crate) fn attribute_if_any(&self, name: &CStr) -> Result<'py, Option<Self>> {
         match self.attribute(name) {

@@ -77,7 +77,7 @@ fn start_response<'py>(
     });
     built?;
     kept.ok_or_else(ended)?;
-    this.object().attribute(c"write")
+    this.object().attribute_of(&py.interned("write")?)
 }
 
 /// Puts status and headers into `head`, checking all of it.
