@@ -1,10 +1,11 @@
 //! Becoming who the configuration says, in mod_wsgi's order, before anything of an application runs.
 #![forbid(unsafe_code)]
 
+use crate::account::Account;
 use crate::config::{GroupConfig, Limits, Timers};
 use crate::log::Log;
 use crate::posix::{self, Resource};
-use std::ffi::{CString, OsStr};
+use std::ffi::CString;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -19,12 +20,12 @@ pub(crate) fn assume(config: &GroupConfig, log: &Log) -> Result<(), String> {
     let identity = &config.identity;
     let whom = identity.uid.unwrap_or_else(posix::effective_uid);
     // Asked for before chroot takes the databases away.
-    let user = posix::user_of(whom);
+    let user = Account::of(whom, identity.gid);
     let gid = identity.gid.or_else(|| identity.uid.and(user.as_ref().map(|user| user.gid)));
     let mut groups: Vec<u32> = gid.into_iter().collect();
     match (&identity.supplementary_groups, &user) {
         (Some(given), _) => groups.extend(given),
-        (None, Some(user)) => groups.extend(posix::groups_of(&user.name, gid.unwrap_or(user.gid))),
+        (None, Some(user)) => groups.extend(&user.groups),
         (None, None) => {}
     }
     if let Some(name) = &config.display_name {
@@ -61,8 +62,7 @@ pub(crate) fn assume(config: &GroupConfig, log: &Log) -> Result<(), String> {
             .map_err(|why| format!("cannot change to the directory {}: {why}", home.display()))?,
         // A home nobody may enter is no reason not to serve.
         (None, Some(user))
-            if identity.uid.is_some()
-                && std::env::set_current_dir(OsStr::from_bytes(user.home.to_bytes())).is_err() =>
+            if identity.uid.is_some() && std::env::set_current_dir(&user.home).is_err() =>
         {
             std::env::set_current_dir("/").map_err(|why| format!("cannot enter /: {why}"))?;
         }
@@ -72,13 +72,12 @@ pub(crate) fn assume(config: &GroupConfig, log: &Log) -> Result<(), String> {
         posix::set_umask(mask);
     }
     if let Some(user) = user.filter(|_| identity.uid.is_some()) {
-        let name = OsStr::from_bytes(user.name.to_bytes());
         for variable in ["USER", "USERNAME", "LOGNAME"] {
             if std::env::var_os(variable).is_some() {
-                posix::set_variable(variable, name);
+                posix::set_variable(variable, &user.name);
             }
         }
-        posix::set_variable("HOME", OsStr::from_bytes(user.home.to_bytes()));
+        posix::set_variable("HOME", &user.home);
     }
     if let Some(lang) = &identity.lang {
         posix::set_variable("LANG", lang);

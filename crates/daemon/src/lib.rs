@@ -8,6 +8,7 @@
 //! is for, `exchange` what Python sees of it, `turn` who answers it, `recycling` when the worker has had its time, `companion` a
 //! thread beside them. A `service` serves nobody.
 
+mod account;
 mod arguments;
 mod companion;
 pub mod config;

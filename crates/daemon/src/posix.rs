@@ -174,6 +174,14 @@ pub(crate) fn kill(pid: i32, signal: i32) {
     }
 }
 
+/// Waits until a child has ended.
+pub(crate) fn wait_for(pid: i32) {
+    // SAFETY: nothing is written. A signal is no reason to leave a zombie behind.
+    while unsafe { libc::waitpid(pid, ptr::null_mut(), 0) } < 0
+        && io::Error::last_os_error().kind() == io::ErrorKind::Interrupted
+    {}
+}
+
 /// A child that has ended, and how.
 pub(crate) fn reap() -> Option<(i32, ExitStatus)> {
     let mut status = 0;
