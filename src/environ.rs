@@ -8,7 +8,6 @@ use crate::start::Child;
 use crate::trusted_proxy::Verdict;
 use std::borrow::Cow;
 use std::cell::RefCell;
-use std::io::Write;
 use wsgi::{Environ, HeaderRule, Key, Steady, header_rule};
 
 thread_local! {
@@ -281,15 +280,19 @@ fn collapse(path: &[u8]) -> Cow<'_, [u8]> {
 }
 
 /// The number in decimal digits.
-fn decimal(number: u64, into: &mut [u8; 20]) -> &[u8] {
-    let mut rest = &mut into[..];
-    let room = rest.len();
+pub(crate) fn decimal(number: u64, into: &mut [u8; 20]) -> &[u8] {
     // Twenty digits are enough for every u64.
-    let written = match write!(rest, "{number}") {
-        Ok(()) => room - rest.len(),
-        Err(_) => 0,
-    };
-    into.get(..written).unwrap_or_default()
+    let (mut rest, mut start) = (number, into.len());
+    loop {
+        start -= 1;
+        if let Some(digit) = into.get_mut(start) {
+            *digit = b'0' + (rest % 10) as u8;
+        }
+        rest /= 10;
+        if rest == 0 || start == 0 {
+            return into.get(start..).unwrap_or_default();
+        }
+    }
 }
 
 #[cfg(test)]

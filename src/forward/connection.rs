@@ -151,15 +151,17 @@ impl Connection {
     /// it does not wait: a worker that is busy answering reads none.
     pub(crate) fn send_request(
         &mut self,
-        params: &Params,
+        params: &Params<'_>,
         body: &[u8],
         complete: bool,
     ) -> Result<(), Broken> {
         self.head.clear();
         self.head.shrink_to(KEPT);
         let mut writer =
-            self.client.begin_steadily(&mut self.head, params::EXTENSIONS, &params.steady);
-        writer.pairs(&params.own);
+            self.client.begin_steadily(&mut self.head, params::EXTENSIONS, params.key(), |list| {
+                params.encode(list)
+            });
+        writer.pairs(params.own());
         writer.finish().map_err(|why| Broken::TooLong(why.to_string()))?;
         let id = ClientConnection::REQUEST_ID;
         let end = encoder::end_of_stream(RecordType::STDIN, id);

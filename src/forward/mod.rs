@@ -71,7 +71,7 @@ fn attempt<'call>(
     request: &mut Request<'call>,
     settings: &Settings<'_>,
     group: &Group,
-    params: &Params,
+    params: &Params<'_>,
     body: &mut Body<'call>,
     queued: u64,
 ) -> Answered {
@@ -120,7 +120,7 @@ fn exchange<'call>(
     settings: &Settings<'_>,
     group: &Group,
     connection: &mut Connection,
-    params: &Params,
+    params: &Params<'_>,
     body: &mut Body<'call>,
     lost: &dyn Fn() -> Option<String>,
 ) -> Result<Answered, Failure> {

@@ -16,60 +16,119 @@ pub(super) const EXTENSIONS: Extensions = Extensions { log: true, file: true };
 const KEPT: usize = 16 * 1024;
 
 /// The params of a request.
+pub(super) struct Params<'a> {
+    memory: Memory,
+    application: &'a Application<'a>,
+    settings: &'a Settings<'a>,
+    group: &'a Group,
+    /// Where it is not the group's own.
+    log_level: Option<u8>,
+}
+
 #[derive(Default)]
-pub(super) struct Params {
-    /// What it has in common with most requests of its application.
-    pub(super) steady: PairList,
-    /// Its own.
-    pub(super) own: PairList,
+struct Memory {
+    /// What the request has in common with most requests of its application.
+    steady: Steady,
+    /// What stands for that, and for what the daemon has to know beside it.
+    key: Vec<u8>,
+    /// The request's own pairs.
+    own: PairList,
 }
 
 thread_local! {
-    static MEMORY: RefCell<Params> =
-        const { RefCell::new(Params { steady: PairList::new(), own: PairList::new() }) };
+    static MEMORY: RefCell<Memory> = const {
+        RefCell::new(Memory { steady: Steady::new(), key: Vec::new(), own: PairList::new() })
+    };
 }
 
-impl Params {
+impl<'a> Params<'a> {
     /// Those of `request`, in memory that this thread has used before.
     pub(super) fn of(
         request: &mut Request<'_>,
-        settings: &Settings<'_>,
-        application: &Application<'_>,
-        group: &Group,
+        settings: &'a Settings<'a>,
+        application: &'a Application<'a>,
+        group: &'a Group,
         queued: i64,
     ) -> Self {
-        let mut params = MEMORY.take();
-        params.steady.clear(KEPT);
-        params.own.clear(KEPT);
-        let mut writer = Writer { params: &mut params, group };
-        environ::fill(request, settings, &mut writer);
-        writer.time(Key::QueueStart, queued);
+        let mut memory = MEMORY.take();
+        memory.steady.clear();
+        memory.own.clear(KEPT);
+        environ::fill(request, settings, &mut memory);
+        memory.time(Key::QueueStart, queued);
         if request.is_head() {
-            params.own.pair(b"mod_wsgi.x-header-only", b"1");
+            memory.own.pair(b"mod_wsgi.x-header-only", b"1");
         }
-        let steady = &mut params.steady;
-        for name in EXTENSIONS.names() {
-            steady.pair(name.as_bytes(), b"1");
-        }
-        steady.pair(b"mod_wsgi.x-script", group.definition().inside(application.script));
-        if let Some(modified) = application.modified {
-            decimal(steady, b"mod_wsgi.x-modified", modified);
-        }
-        steady.pair(b"mod_wsgi.x-reloading", flag(settings.script_reloading));
-        if settings.ignore_activity {
-            steady.pair(b"mod_wsgi.x-ignore-activity", flag(true));
-        }
-        if request.log_level() != group.log_level() {
-            decimal(steady, b"mod_wsgi.x-log-level", request.log_level().into());
-        }
-        steady.pair(b"mod_wsgi.callable_object", &application.callable);
-        steady.pair(b"mod_wsgi.application_group", &application.application_group);
+        let log_level = Some(request.log_level()).filter(|level| *level != group.log_level());
+        let mut params = Self { memory, application, settings, group, log_level };
+        params.make_key();
         params
     }
 
     /// Gives the memory back.
     pub(super) fn put_away(self) {
-        MEMORY.set(self);
+        MEMORY.set(self.memory);
+    }
+
+    /// What stands for the steady pairs: if two requests to a group have the same key, they have the same
+    /// steady pairs.
+    pub(super) fn key(&self) -> &[u8] {
+        &self.memory.key
+    }
+
+    /// The pairs of this request alone.
+    pub(super) fn own(&self) -> &PairList {
+        &self.memory.own
+    }
+
+    /// All that [`encode`](Self::encode) depends on, each part with its length in front.
+    fn make_key(&mut self) {
+        let Self { memory: Memory { steady, key, .. }, application, settings, log_level, .. } =
+            self;
+        key.clear();
+        key.shrink_to(KEPT);
+        key.extend_from_slice(&[
+            settings.script_reloading.into(),
+            settings.ignore_activity.into(),
+            log_level.is_some().into(),
+            log_level.unwrap_or_default(),
+            application.modified.is_some().into(),
+        ]);
+        key.extend_from_slice(&application.modified.unwrap_or_default().to_ne_bytes());
+        for text in [application.script, &application.callable, &application.application_group] {
+            key.extend_from_slice(&text.len().to_ne_bytes());
+            key.extend_from_slice(text);
+        }
+        key.extend_from_slice(steady.as_bytes());
+    }
+
+    /// Adds the steady pairs to `list`.
+    pub(super) fn encode(&self, list: &mut PairList) {
+        let Self { memory, application, settings, group, log_level } = self;
+        let definition = group.definition();
+        for (key, value) in memory.steady.iter() {
+            // What the worker can see it sees by another name.
+            let value = match key {
+                Key::ScriptFilename | Key::DocumentRoot => definition.inside(value),
+                _ => value,
+            };
+            list.pair(key.name().as_bytes(), value);
+        }
+        for name in EXTENSIONS.names() {
+            list.pair(name.as_bytes(), b"1");
+        }
+        list.pair(b"mod_wsgi.x-script", definition.inside(application.script));
+        if let Some(modified) = application.modified {
+            decimal(list, b"mod_wsgi.x-modified", modified);
+        }
+        list.pair(b"mod_wsgi.x-reloading", flag(settings.script_reloading));
+        if settings.ignore_activity {
+            list.pair(b"mod_wsgi.x-ignore-activity", flag(true));
+        }
+        if let Some(level) = log_level {
+            decimal(list, b"mod_wsgi.x-log-level", (*level).into());
+        }
+        list.pair(b"mod_wsgi.callable_object", &application.callable);
+        list.pair(b"mod_wsgi.application_group", &application.application_group);
     }
 }
 
@@ -78,28 +137,19 @@ const fn flag(value: bool) -> &'static [u8] {
 }
 
 fn decimal(list: &mut PairList, name: &[u8], number: i64) {
-    list.pair(name, number.to_string().as_bytes());
+    match u64::try_from(number) {
+        Ok(number) => list.pair(name, environ::decimal(number, &mut [0; 20])),
+        Err(_) => list.pair(name, number.to_string().as_bytes()),
+    }
 }
 
-struct Writer<'a> {
-    params: &'a mut Params,
-    group: &'a Group,
-}
-
-impl Environ for Writer<'_> {
+impl Environ for Memory {
     fn steady(&mut self, steady: &Steady) {
-        for (key, value) in steady.iter() {
-            // What the worker can see it sees by another name.
-            let value = match key {
-                Key::ScriptFilename | Key::DocumentRoot => self.group.definition().inside(value),
-                _ => value,
-            };
-            self.params.steady.pair(key.name().as_bytes(), value);
-        }
+        self.steady.copy_from(steady);
     }
 
     fn set(&mut self, key: Key, value: &[u8]) {
-        self.params.own.pair(key.name().as_bytes(), value);
+        self.own.pair(key.name().as_bytes(), value);
     }
 
     fn header(&mut self, name: &[u8], value: &[u8]) {
@@ -107,14 +157,14 @@ impl Environ for Writer<'_> {
             b'-' => b'_',
             byte => byte.to_ascii_uppercase(),
         });
-        self.params.own.pair_of(b"HTTP_", variable, value);
+        self.own.pair_of(b"HTTP_", variable, value);
     }
 
     fn other(&mut self, name: &[u8], value: &[u8]) {
-        self.params.own.pair(name, value);
+        self.own.pair(name, value);
     }
 
     fn time(&mut self, key: Key, micros: i64) {
-        decimal(&mut self.params.own, key.name().as_bytes(), micros);
+        decimal(&mut self.own, key.name().as_bytes(), micros);
     }
 }

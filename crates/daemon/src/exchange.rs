@@ -66,6 +66,8 @@ enum Input {
 const SHORT: u32 = 1;
 /// `app_status` of an answer that the application broke off after its head.
 const CUT: u32 = 2;
+/// Bytes that most heads have room in.
+const HEAD: usize = 512;
 /// Files of fewer bytes are not worth a descriptor.
 const FILE: u64 = 16 * 1024;
 
@@ -95,7 +97,7 @@ impl<'a> FastCgiExchange<'a> {
             input,
             rest: Vec::new(),
             taken: 0,
-            head: Vec::new(),
+            head: Vec::with_capacity(HEAD),
             silent: !facts.wants_body,
             answered: false,
         }

@@ -23,7 +23,7 @@ pub struct ClientConnection {
     keep_conn: bool,
     phase: Phase,
     heard: bool,
-    /// The steady pairs that the application remembers.
+    /// What stands for the steady pairs that the application remembers.
     steady: Vec<u8>,
 }
 
@@ -92,21 +92,25 @@ impl ClientConnection {
 
     /// The same for an application of ours: pairs that many requests have in common go over the
     /// wire once, and are then referred to. The announcement of `extensions` is among them.
+    ///
+    /// `key` stands for the pairs: they are encoded when it is not that of the request before.
     pub fn begin_steadily<'a>(
         &mut self,
         out: &'a mut Vec<u8>,
         extensions: Extensions,
-        steady: &PairList,
+        key: &[u8],
+        encode: impl FnOnce(&mut PairList),
     ) -> ParamsWriter<'a> {
         let mut params = self.open(out, true, extensions);
-        let bytes = steady.as_bytes();
-        if self.steady == bytes && !bytes.is_empty() {
+        if self.steady == key && !key.is_empty() {
             params.pair(STEADY_NAME, b"");
         } else {
-            params.pair(STEADY_NAME, bytes.len().to_string().as_bytes());
-            params.pairs(steady);
+            let mut steady = PairList::new();
+            encode(&mut steady);
+            params.pair(STEADY_NAME, steady.as_bytes().len().to_string().as_bytes());
+            params.pairs(&steady);
             self.steady.clear();
-            self.steady.extend_from_slice(bytes);
+            self.steady.extend_from_slice(key);
         }
         params
     }

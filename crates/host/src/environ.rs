@@ -12,6 +12,8 @@ pub(crate) struct Names {
     steady: Mutex<Vec<Option<SteadyValue>>>,
     headers: Mutex<Vec<Option<HeaderName>>>,
     bases: Mutex<Bases>,
+    /// What was last called.
+    callable: Mutex<Option<SteadyValue>>,
 }
 
 /// Environs as far as a [`Steady`] makes them.
@@ -70,7 +72,24 @@ impl Names {
             steady: Mutex::new(steady),
             headers: Mutex::new(headers),
             bases: Mutex::default(),
+            callable: Mutex::default(),
         })
+    }
+
+    /// The name of a callable, which hardly ever is another one than before.
+    pub(crate) fn callable<'py>(&self, py: Attached<'py>, name: &[u8]) -> Result<'py, Object<'py>> {
+        let mut known = lock(&self.callable);
+        if let Some(known) = &*known
+            && *known.bytes == *name
+        {
+            return Ok(known.text.get(py));
+        }
+        let text = py.latin1(name)?;
+        let new = SteadyValue { bytes: name.into(), text: Shelf::keep(text.clone()) };
+        if let Some(old) = known.replace(new) {
+            old.text.clear(py);
+        }
+        Ok(text)
     }
 
     /// A new environ that says what is in `steady`.

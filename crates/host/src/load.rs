@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use crate::cpython::{Attached, ExceptionKind, Object};
+use crate::environ::Names;
 use crate::failure::{self, Place};
 use crate::interpreter::Interpreter;
 use crate::request::ServerLog;
@@ -26,7 +27,7 @@ pub(crate) fn preload(
     if target.callable.is_empty() {
         return true;
     }
-    match find_application(&module, target) {
+    match find_application(&interpreter.room.names, &module, target) {
         Ok(Some(_)) => true,
         Ok(None) => false,
         Err(line) => {
@@ -38,10 +39,11 @@ pub(crate) fn preload(
 
 /// The callable, or the line that says why there is none; `None` when memory is exhausted.
 pub(crate) fn find_application<'py>(
+    names: &Names,
     module: &Object<'py>,
     target: &Target<'_>,
 ) -> std::result::Result<Option<Object<'py>>, String> {
-    let name = module.py().latin1(target.callable);
+    let name = names.callable(module.py(), target.callable);
     match name.and_then(|name| module.item(&name)) {
         Ok(Some(application)) if application.is_callable() => Ok(Some(application)),
         Err(raised) => {
@@ -102,17 +104,19 @@ pub(crate) fn load<'py>(
     asks: bool,
     log: &dyn Fn(Level, &str),
 ) -> std::result::Result<Object<'py>, u16> {
-    let script = String::from_utf8_lossy(file.path);
+    // It is only named where something is told.
+    let script = || String::from_utf8_lossy(file.path);
     let say = |loading| {
+        let script = script();
         let verb = if loading == Loading::First { "Loading" } else { "Reloading" };
         let line = format!("[script {script}] {verb} WSGI script '{script}' into {place}.");
         log(Level::Info, &line);
     };
     let report = |exception: &_| {
-        failure::report(exception, &script, place, &mut |level, line| log(level, line));
+        failure::report(exception, &script(), place, &mut |level, line| log(level, line));
     };
     interpreter.room.scripts.module(py, file, asks, say, report).map_err(|why| {
-        let (headline, exception) = why.headline(&script);
+        let (headline, exception) = why.headline(&script());
         log(Level::Error, &headline);
         if let Some(exception) = exception {
             report(exception);

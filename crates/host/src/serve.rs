@@ -254,7 +254,7 @@ impl<'a, 'py> Gateway<'a, 'py> {
         module: &Object<'py>,
         lease: &Lease,
     ) -> std::result::Result<Object<'py>, u16> {
-        match find_application(module, self.target) {
+        match find_application(&self.interpreter.room.names, module, self.target) {
             Ok(Some(application)) => Ok(application),
             Ok(None) => Err(500),
             Err(line) => {

@@ -3,7 +3,6 @@
 //! Values are bytes: what becomes of them (latin-1 text, a FastCGI param) is the receiver's affair.
 
 use crate::Steady;
-use std::sync::LazyLock;
 
 /// Receives the variables of one request. A later value for a name replaces an earlier one.
 pub trait Environ {
@@ -211,16 +210,37 @@ impl Key {
 
     /// The key of this name, when there is one.
     pub fn from_name(name: &[u8]) -> Option<Self> {
-        /// Keys by the length of their names: of each length there are a few only.
-        static BY_LENGTH: LazyLock<[Vec<Key>; 40]> = LazyLock::new(|| {
-            std::array::from_fn(|length| {
-                Key::ALL.into_iter().filter(|key| key.name().len() == length).collect()
-            })
-        });
-        let candidates = BY_LENGTH.get(name.len())?;
-        candidates.iter().copied().find(|key| key.name().as_bytes() == name)
+        let place = slot(name)?;
+        let key = (*BY_NAME.get(place)?)?;
+        (key.name().as_bytes() == name).then_some(key)
     }
 }
+
+/// Slots of the table of names.
+const SLOTS: usize = 128;
+
+/// Where a name stands in the table, if it does: no two keys have the same slot.
+const fn slot(name: &[u8]) -> Option<usize> {
+    let [.., before, last] = name else { return None };
+    let middle = name[name.len() / 2];
+    let sum =
+        name.len() * 215 + middle as usize * 74 + *last as usize * 128 + *before as usize * 144;
+    Some(sum % SLOTS)
+}
+
+static BY_NAME: [Option<Key>; SLOTS] = {
+    let mut table = [None; SLOTS];
+    let mut index = 0;
+    while index < Key::ALL.len() {
+        let key = Key::ALL[index];
+        if let Some(slot) = slot(key.name().as_bytes()) {
+            assert!(table[slot].is_none(), "two keys have the same slot: other factors are needed");
+            table[slot] = Some(key);
+        }
+        index += 1;
+    }
+    table
+};
 
 #[cfg(test)]
 mod tests {

@@ -30,6 +30,13 @@ impl Steady {
         self.keys = 0;
     }
 
+    /// Says what another block says.
+    pub fn copy_from(&mut self, other: &Self) {
+        self.bytes.clear();
+        self.bytes.extend_from_slice(&other.bytes);
+        self.keys = other.keys;
+    }
+
     /// Adds a variable, once for each key. A value of 4 GiB or more is left out.
     pub fn set(&mut self, key: Key, value: &[u8]) {
         let Ok(length) = u32::try_from(value.len()) else { return };
@@ -102,5 +109,8 @@ mod tests {
         assert_eq!(steady.as_bytes(), other.as_bytes());
         steady.clear();
         assert!(steady.is_empty() && !steady.has(Key::ServerName));
+        steady.copy_from(&other);
+        assert_eq!(steady.iter().collect::<Vec<_>>(), set);
+        assert!(steady.has(Key::ServerName));
     }
 }
