@@ -3,6 +3,7 @@
 use super::{Pool, bytes};
 use crate::bindings::{
     apr_table_addn, apr_table_elts, apr_table_entry_t, apr_table_get, apr_table_setn, apr_table_t,
+    apr_table_unset,
 };
 use std::ffi::CStr;
 use std::marker::PhantomData;
@@ -48,6 +49,12 @@ impl<'p> Table<'p> {
     pub(crate) fn set(self, pool: Pool<'p>, name: &'static CStr, value: &[u8]) {
         // SAFETY: the table is live; the copy lives as long as its pool, the name for ever.
         unsafe { apr_table_setn(self.raw, name.as_ptr(), pool.copy(value)) };
+    }
+
+    /// Removes all values of `name`.
+    pub(crate) fn remove(self, name: &CStr) {
+        // SAFETY: the table is live; the name is only looked at.
+        unsafe { apr_table_unset(self.raw, name.as_ptr()) };
     }
 
     /// Adds a pair, the value as a copy.

@@ -16,7 +16,7 @@ use crate::error_override;
 use crate::handler::Application;
 use crate::httpd::{Outcome, Request, RequestBody};
 use connection::{Broken, Connection};
-use relay::{Relay, Relayed};
+use relay::{Ending, Relay, Relayed};
 use std::io;
 use std::time::Instant;
 use wsgi::{Level, ReadError};
@@ -52,11 +52,17 @@ pub(crate) fn serve(
     let before = group
         .response_timeout()
         .and_then(|limit| request.set_client_timeout(i64::try_from(limit.as_micros()).ok()?));
-    let outcome = attempt(request, settings, group, &sent, &mut body, queued);
+    let ending = attempt(request, settings, group, &sent, &mut body, queued);
     if let Some(before) = before {
         request.set_client_timeout(before);
     }
-    outcome
+    match ending {
+        Ending::Outcome(outcome) => outcome,
+        Ending::Elsewhere(path) => {
+            request.answer_with(&path);
+            Outcome::Done
+        }
+    }
 }
 
 /// Sends the request to a worker, and if need be to others.
@@ -67,7 +73,7 @@ fn attempt<'call>(
     sent: &[u8],
     body: &mut Body<'call>,
     queued: u64,
-) -> Outcome {
+) -> Ending {
     // A worker that goes away before it answers is replaced; the next one gets the request.
     let patience = Instant::now() + group.definition().connect_timeout;
     let (mut failed, mut risked, mut missing) = (0, 0, None);
@@ -81,13 +87,13 @@ fn attempt<'call>(
                 missing = Some(lease.slot());
                 continue;
             }
-            Err(why) => return Failure::connect(group, &why).answer(request),
+            Err(why) => return Failure::connect(group, &why).answer(request).into(),
         };
         let lost = || lease.obituary(queued);
         match exchange(request, settings, group, &mut connection, sent, body, &lost) {
-            Ok(outcome) => {
+            Ok(ending) => {
                 lease.finish(connection);
-                return outcome;
+                return ending;
             }
             // The worker had closed a connection that was kept: that says nothing of the worker there is.
             Err(failure) if failure.unsent && connection.is_used() => {}
@@ -100,7 +106,7 @@ fn attempt<'call>(
                     && body.is_replayable()
                     && (failure.unread || request.is_get_or_head() && risked <= RISKED);
                 if !again {
-                    return failure.explained(lost).answer(request);
+                    return failure.explained(lost).answer(request).into();
                 }
             }
         }
@@ -116,7 +122,7 @@ fn exchange<'call>(
     params: &[u8],
     body: &mut Body<'call>,
     lost: &dyn Fn() -> Option<String>,
-) -> Result<Outcome, Failure> {
+) -> Result<Ending, Failure> {
     connection
         .send_request(params, &body.held, body.ended)
         .map_err(|why| Failure::sending(group, &why))?;
@@ -139,9 +145,9 @@ fn exchange<'call>(
                 if relay.has_head() {
                     relay.let_go(request);
                     request.cut();
-                    return Ok(Outcome::Done);
+                    return Ok(Outcome::Done.into());
                 }
-                return Ok(refuse_body(request, &why));
+                return Ok(refuse_body(request, &why).into());
             }
         }
     }
@@ -159,13 +165,13 @@ fn step(
     connection: &mut Connection,
     relay: &mut Relay<'_>,
     lost: &dyn Fn() -> Option<String>,
-) -> Result<Option<Outcome>, Failure> {
+) -> Result<Option<Ending>, Failure> {
     match relay.step(request, connection) {
         Ok(Relayed::More) => Ok(None),
-        Ok(Relayed::Complete(outcome)) => Ok(Some(outcome)),
+        Ok(Relayed::Complete(ending)) => Ok(Some(ending)),
         Ok(Relayed::Gone) => {
             connection.abort();
-            Ok(Some(Outcome::Done))
+            Ok(Some(Outcome::Done.into()))
         }
         Err(why) if relay.has_head() => {
             // What there is goes to the client before anybody looks for the cause.
@@ -179,7 +185,7 @@ fn step(
             );
             request.log(Level::Error, line.as_bytes());
             request.cut();
-            Ok(Some(Outcome::Done))
+            Ok(Some(Outcome::Done.into()))
         }
         Err(why) => Err(Failure::receiving(group, connection, &why)),
     }

@@ -30,6 +30,7 @@ pub(super) struct Relay<'a> {
     unflushed: usize,
     written: u64,
     promised: Option<u64>,
+    elsewhere: Vec<u8>,
     errors: ErrorLines,
 }
 
@@ -37,6 +38,8 @@ pub(super) struct Relay<'a> {
 enum Stage {
     Head,
     Body,
+    /// Another path of this server has the answer; the rest is only read.
+    Elsewhere,
     /// httpd answers instead; the rest is only read.
     Replaced(u16),
 }
@@ -44,9 +47,22 @@ enum Stage {
 /// What a step came to.
 pub(super) enum Relayed {
     More,
-    Complete(Outcome),
+    Complete(Ending),
     /// The client is gone.
     Gone,
+}
+
+/// What has become of the request.
+pub(super) enum Ending {
+    Outcome(Outcome),
+    /// The application asks that the answer be taken from this path.
+    Elsewhere(Vec<u8>),
+}
+
+impl From<Outcome> for Ending {
+    fn from(outcome: Outcome) -> Self {
+        Self::Outcome(outcome)
+    }
 }
 
 /// What one piece of the answer asks for, copied out of the connection's buffer where it must be.
@@ -68,6 +84,7 @@ impl<'a> Relay<'a> {
             unflushed: 0,
             written: 0,
             promised: None,
+            elsewhere: Vec::new(),
             errors: ErrorLines::new(&group.limits()),
         }
     }
@@ -194,6 +211,13 @@ impl<'a> Relay<'a> {
             self.stage = Stage::Replaced(code);
             return Ok(());
         }
+        if code == 200
+            && let Some(path) = local_redirect(&head)
+        {
+            self.elsewhere = path.to_vec();
+            self.stage = Stage::Elsewhere;
+            return Ok(());
+        }
         self.promised = head.content_length().map_err(malformed)?;
         if request.is_head() || head.is_bodiless() {
             self.promised = None;
@@ -238,18 +262,30 @@ impl<'a> Relay<'a> {
             return Err(Broken::Refused);
         }
         match self.stage {
-            Stage::Replaced(status) => return Ok(Relayed::Complete(Outcome::Status(status))),
+            Stage::Replaced(status) => {
+                return Ok(Relayed::Complete(Outcome::Status(status).into()));
+            }
             // A request that came to nothing ends with the HTTP status that tells why.
             Stage::Head => {
                 return match u16::try_from(app_status) {
-                    Ok(status @ 400..=599) => Ok(Relayed::Complete(Outcome::Status(status))),
+                    Ok(status @ 400..=599) => {
+                        let status = self.settings.status_of_failure(status);
+                        Ok(Relayed::Complete(Outcome::Status(status).into()))
+                    }
                     _ => Err(Broken::Malformed("the answer has no head".to_owned())),
                 };
+            }
+            Stage::Elsewhere if app_status == CUT => {
+                return Ok(Relayed::Complete(Outcome::Status(500).into()));
+            }
+            Stage::Elsewhere => {
+                let path = std::mem::take(&mut self.elsewhere);
+                return Ok(Relayed::Complete(Ending::Elsewhere(path)));
             }
             Stage::Body if app_status == CUT => {
                 self.let_go(request);
                 request.cut();
-                return Ok(Relayed::Complete(Outcome::Done));
+                return Ok(Relayed::Complete(Outcome::Done.into()));
             }
             Stage::Body => {}
         }
@@ -259,9 +295,18 @@ impl<'a> Relay<'a> {
             request.close_connection();
         }
         match passed {
-            Ok(()) => Ok(Relayed::Complete(Outcome::Done)),
+            Ok(()) => Ok(Relayed::Complete(Outcome::Done.into())),
             // All of the answer has been read: the connection to the worker is as good as new.
-            Err(PassError::Aborted | PassError::Failed) => Ok(Relayed::Complete(Outcome::Done)),
+            Err(PassError::Aborted | PassError::Failed) => {
+                Ok(Relayed::Complete(Outcome::Done.into()))
+            }
         }
     }
+}
+
+/// The path in the `Location` of an answer, if it is one of this server's.
+fn local_redirect(head: &ResponseHead) -> Option<&[u8]> {
+    let mut headers = head.headers();
+    let (_, location) = headers.find(|(name, _)| name.eq_ignore_ascii_case(b"Location"))?;
+    location.starts_with(b"/").then_some(location)
 }

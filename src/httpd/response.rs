@@ -3,9 +3,9 @@
 use super::request::Request;
 use crate::apr::{Brigade, FileFlags};
 use crate::bindings::{
-    HTTP_BAD_GATEWAY, ap_bucket_error_create, ap_conn_keepalive_e, ap_get_conn_socket,
-    ap_pass_brigade, ap_set_content_length, ap_set_content_type, apr_socket_timeout_get,
-    apr_socket_timeout_set,
+    HTTP_BAD_GATEWAY, M_GET, ap_bucket_error_create, ap_conn_keepalive_e, ap_discard_request_body,
+    ap_get_conn_socket, ap_internal_redirect, ap_pass_brigade, ap_set_content_length,
+    ap_set_content_type, apr_socket_timeout_get, apr_socket_timeout_set,
 };
 use std::ffi::c_int;
 use std::ops::Range;
@@ -139,6 +139,24 @@ impl<'call> Request<'call> {
         brigade.append_end();
         // Whether the client still hears of it makes no difference any more.
         let _ = self.pass(&mut brigade);
+    }
+
+    /// Answers with what this server has at another path, for a GET without a body (what CGI calls a
+    /// local redirect).
+    pub(crate) fn answer_with(&mut self, path: &[u8]) {
+        let path = self.pool().copy(path);
+        // SAFETY: live; the path is copied to the pool and ends with a NUL.
+        unsafe {
+            // Whoever answers must not find what is left of this request's body.
+            ap_discard_request_body(self.raw);
+            (*self.raw).method = c"GET".as_ptr();
+            (*self.raw).method_number = M_GET as c_int;
+        }
+        for name in [c"Content-Length", c"Transfer-Encoding"] {
+            self.headers_in().remove(name);
+        }
+        // SAFETY: as above; the head has not gone out.
+        unsafe { ap_internal_redirect(path, self.raw) };
     }
 
     /// Passes bytes on.
