@@ -150,7 +150,7 @@ def test_wsgiscriptreloading_of_the_innermost_place_holds(serve, values):
 @pytest.mark.parametrize("values", cases(EVERYWHERE, ON_OFF)[:1], ids=["alternating"])
 def test_wsgiignoreactivity_of_the_innermost_place_holds(serve, values):
     groups = "".join(
-        f"WSGIDaemonProcess {place} threads=1 inactivity-timeout=1 python-path=${{APPS}}\n"
+        f"WSGIDaemonProcess {place} threads=1 inactivity-timeout=3 python-path=${{APPS}}\n"
         for place in EVERYWHERE
     )
     choice = "WSGIProcessGroup %{ENV:GROUP}\nSetEnvIf X-Group (.*) GROUP=$1\n"

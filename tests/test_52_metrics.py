@@ -67,10 +67,10 @@ def server(serve):
     return server
 
 
-def sample(server):
-    """The figures, once every other request is over: its client has the answer a moment before."""
-    alone = f"({M}.process_metrics() or {{}}).get('active_requests', 1) == 1"
-    settled = f"next(x for x in iter(lambda: {alone}, None) if x)"
+def sample(server, active=1):
+    """The figures, once others are over: a client has its answer a moment before."""
+    settled = f"({M}.process_metrics() or {{}}).get('active_requests', {active}) == {active}"
+    settled = f"next(x for x in iter(lambda: {settled}, None) if x)"
     return ask(server, f"[{settled}, {M}.request_metrics()][1]", "/ask")
 
 
@@ -171,10 +171,11 @@ def test_a_request_under_way_is_in_the_sample(server):
         waiting = pool.submit(ask, server, wait, "/ask")
         while ask(server, "'event' in kept", "/ask") is not True:
             pass
-        seen = ask(server, f"{M}.request_metrics()", "/ask")
+        seen = sample(server, active=2)
         busy = [elapsed for elapsed in seen["request_threads_current_elapsed"] if elapsed > 0]
         assert len(busy) == 2
-        assert ask(server, f"{M}.process_metrics()['active_requests']", "/ask") == 2
+        counted = f"iter(lambda: {M}.process_metrics()['active_requests'], None)"
+        assert ask(server, f"next(n for n in {counted} if n == 2)", "/ask") == 2
         ask(server, "kept['event'].set()", "/ask")
         assert waiting.result() is True
 
