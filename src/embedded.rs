@@ -44,7 +44,8 @@ pub(crate) fn serve(
     };
     let served = host.serve(&target, &mut exchange);
     match (served, exchange.replaced) {
-        (_, Some(status)) | (Served::Failed(status), None) => Outcome::Status(status),
+        (_, Some(status)) => Outcome::Status(status),
+        (Served::Failed(status), None) => Outcome::Status(settings.status_of_failure(status)),
         (Served::Done, None) => Outcome::Done,
     }
 }

@@ -52,11 +52,22 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("mode", modes, scope="session")
 
 
+def differences(item):
+    """The marks of the differences that show in this test, in its mode and under its MPM."""
+    given = item.callspec.params if hasattr(item, "callspec") else {}
+
+    def shows(mark):
+        only = {name: mark.kwargs[name] for name in ("mode", "mpm") if name in mark.kwargs}
+        return all(given.get(name) == value for name, value in only.items())
+
+    return [mark for mark in item.iter_markers("differs") if shows(mark)]
+
+
 def pytest_collection_modifyitems(config, items):
     if not config.env.oracle:
         return
     for item in items:
-        for mark in item.iter_markers("differs"):
+        for mark in differences(item):
             reason = ": ".join(mark.args)
             strict = mark.kwargs.get("always", True)
             item.add_marker(pytest.mark.xfail(strict=strict, reason=reason, raises=DIFFERENCE))
@@ -148,7 +159,7 @@ def serve(request, servers, mpm, mode, needs_module):
     yield serve
     for server in own:
         server.stop()
-    if request.config.env.oracle and request.node.get_closest_marker("differs"):
+    if request.config.env.oracle and differences(request.node):
         return
     for server in used:
         lines = server.log.unexpected()

@@ -142,6 +142,9 @@ def test_a_thread_without_a_request_logs_without_a_script(server):
 
 
 @pytest.mark.all_mpms
+@pytest.mark.differs(
+    "daemon-log-request", "mod_wsgi's daemons know no headers of the request", mode="daemon"
+)
 @pytest.mark.parametrize("stream", ["errors", "stdout", "stderr"])
 def test_a_virtual_hosts_lines_are_in_its_own_log_with_its_client(server, stream):
     log = ErrorLog(server.root / "other_log")

@@ -90,9 +90,22 @@ def test_bodies_go_both_ways(curl):
     assert curl("/body/echo", "--data-binary", "@-", body=body) == body
 
 
+no_length = pytest.mark.differs(
+    "http-2-body-without-length", "mod_wsgi's daemons are given no body then", mode="daemon"
+)
+
+
+@pytest.mark.parametrize(
+    "curl",
+    [
+        "1.1",
+        "1.1+tls",
+        pytest.param("2", marks=no_length),
+        pytest.param("2+tls", marks=no_length),
+    ],
+    indirect=True,
+)
 def test_a_body_of_unknown_length_arrives(curl):
-    if curl.version == "1.0":
-        pytest.skip("HTTP/1.0 has no chunks")
     answer = curl("/body/length", "-X", "POST", "-T", "-", body=b"x" * 300_000)
     assert b'"length": 300000' in answer
 
@@ -153,14 +166,24 @@ def test_files_are_sent_whole(curl, server, env):
 
 
 @pytest.mark.all_mpms
+@pytest.mark.differs(
+    "truncation-daemon",
+    "mod_wsgi's Apache takes whatever end a daemon's answer has for its end",
+    mode="daemon",
+)
+@pytest.mark.parametrize("curl", ["1.1", "1.1+tls"], indirect=True)
 def test_a_truncated_answer_is_an_error_for_curl(server, curl):
-    if curl.version == "2":
-        pytest.skip("has a test of its own")
-    # 18: partial file, 56: failure when receiving. HTTP/1.0 has no way to tell.
-    codes = (0, 56) if curl.version == "1.0" else (18, 56)
-    assert curl("/errors/raises_later", codes=codes) == b"a piece"
+    # 18: partial file, 56: failure when receiving.
+    assert curl("/errors/raises_later", codes=(18, 56)) == b"a piece"
     server.log.expect_traceback("WSGI0174: ", "ValueError: after the first piece")
     assert curl("/hello") == b"Hello World!"
+
+
+@pytest.mark.parametrize("curl", ["1.0", "1.0+tls"], indirect=True)
+def test_a_truncated_answer_is_over_for_http_1_0(server, curl):
+    # It has no way to tell.
+    assert curl("/errors/raises_later", codes=(0, 56)) == b"a piece"
+    server.log.expect_traceback("WSGI0174: ", "ValueError: after the first piece")
 
 
 @pytest.mark.differs("truncation-http-2", "mod_wsgi ends the stream as if the answer were whole")

@@ -108,6 +108,11 @@ def test_memory_does_not_grow_with_requests(serve, record_property, path, reques
         assert grown < allowed, points[pid]
 
 
+@pytest.mark.differs(
+    "truncation-daemon",
+    "mod_wsgi's Apache takes whatever end a daemon's answer has for its end",
+    mode="daemon",
+)
 def test_failing_requests_leave_nothing_behind(serve):
     """Exceptions, clients that leave, bodies cut short: descriptors and threads stay the same."""
     server = serve(MEMORY, private=True)

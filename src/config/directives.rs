@@ -63,7 +63,7 @@ pub(crate) static DIRECTIVES: [Directive; 54] = [
     Directive::new(c"WSGICallableObject", EverywhereFileInfo, Words,
         c"name of the application in the script file",
         ToDirectory(|directory, line|
-            set(&mut directory.callable_object, line.one().map(Bytes::from)))),
+            set_text(&mut directory.callable_object, line))),
     Directive::new(c"WSGIRestrictEmbedded", GlobalOnly, Words,
         c"On or Off: whether Apache's own processes may run no Python",
         ToProcess(|process, line| set(&mut process.restrict_embedded, line.flag()))),
@@ -232,11 +232,8 @@ fn set<T>(field: &mut Option<T>, value: Result<T, ConfigError>) -> Result<(), Co
     Ok(())
 }
 
-/// An empty text is as if nothing had been written.
 fn set_text(field: &mut Option<Bytes>, line: &Line<'_>) -> Result<(), ConfigError> {
-    let text = line.one()?;
-    *field = (!text.is_empty()).then(|| text.into());
-    Ok(())
+    set(field, line.one().map(Bytes::from))
 }
 
 fn set_group(field: &mut Option<Bytes>, line: &Line<'_>) -> Result<(), ConfigError> {
@@ -314,8 +311,6 @@ mod tests {
         assert_eq!(written.directory.application_group.as_deref(), Some(&b""[..]));
         assert_eq!(written.directory.process_group.as_deref(), Some(&b"site"[..]));
         assert_eq!(written.directory.map_head_to_get, Some(MapHead::Auto));
-        let empty = configuration(&["WSGIPythonHome \"\"", "WSGIPythonEggs \"\""]).process;
-        assert_eq!((empty.python_home, empty.python_eggs), (None, None));
     }
 
     #[test]

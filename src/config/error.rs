@@ -28,7 +28,24 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// A configured value inside a sentence: quoted, bytes that are not UTF-8 replaced.
+/// A configured value inside a sentence: quoted, bytes that are not UTF-8 replaced. httpd cuts long
+/// sentences, so that of a long value the beginning has to do.
 pub(super) fn quoted(value: &[u8]) -> String {
-    format!("\"{}\"", String::from_utf8_lossy(value))
+    const SHOWN: usize = 1000;
+    match value.get(..SHOWN) {
+        Some(beginning) => format!("\"{}...\"", String::from_utf8_lossy(beginning)),
+        None => format!("\"{}\"", String::from_utf8_lossy(value)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quoted;
+
+    #[test]
+    fn a_value_is_shown_up_to_a_length() {
+        assert_eq!(quoted(b"a\xff"), "\"a\u{fffd}\"");
+        assert_eq!(quoted(&[b'x'; 999]), format!("\"{}\"", "x".repeat(999)));
+        assert_eq!(quoted(&[b'x'; 5000]), format!("\"{}...\"", "x".repeat(1000)));
+    }
 }

@@ -199,9 +199,6 @@ pub(super) fn open_section(
     process: &mut ProcessConfig,
     line: &Line<'_>,
 ) -> Result<(), ConfigError> {
-    if line.section.is_some() {
-        return Err(line.error("cannot occur within another <WSGIInterpreterOptions> section"));
-    }
     let selector = SectionSelector::parse(line)?;
     process.interpreter_sections.push(Section { selector, ..Section::default() });
     Ok(())

@@ -105,7 +105,6 @@ pub(super) fn set_hash_seed(
     line: &Line<'_>,
 ) -> Result<(), ConfigError> {
     process.hash_seed = match line.one()? {
-        b"" => None,
         b"random" => Some(HashSeed::Random),
         seed => {
             let number = std::str::from_utf8(seed).ok().and_then(|seed| seed.parse().ok());
@@ -235,7 +234,6 @@ mod tests {
             ("random", Some(HashSeed::Random)),
             ("0", Some(HashSeed::Fixed(0))),
             ("4294967295", Some(HashSeed::Fixed(u32::MAX))),
-            ("\"\"", None),
         ] {
             let written = configuration(&[&format!("WSGIPythonHashSeed {word}")]);
             assert_eq!(written.process.hash_seed, expected, "{word}");

@@ -126,6 +126,12 @@ impl<'a> Settings<'a> {
         }
     }
 
+    /// The answer to a request whose script cannot be run, which would be `status`: no URL leads to the
+    /// script of a handler, so that it is missing is no fault of the client's.
+    pub(crate) fn status_of_failure(&self, status: u16) -> u16 {
+        if status == 404 && self.handler_script.is_some() { 500 } else { status }
+    }
+
     /// The same for a request about which a dispatch script was asked: what it chose wins.
     pub(crate) fn dispatched(self, chosen: &'a Dispatched) -> Self {
         Self {
@@ -217,11 +223,13 @@ mod tests {
         let settings = Settings::resolve(&written.directory);
         assert!(written.directory.handler_script(b"other").is_none());
         assert!(settings.handler_script.is_none());
+        assert_eq!(settings.status_of_failure(404), 404);
         let script = written.directory.handler_script(b"mine").expect("it is there");
         let served = settings.served_by(script);
         assert_eq!(served.handler_script, Some(script));
         assert_eq!(served.callable_object, b"handle_request");
         assert_eq!(served.application_group, b"script");
         assert_eq!(served.process_group, b"");
+        assert_eq!([404, 403, 500].map(|status| served.status_of_failure(status)), [500, 403, 500]);
     }
 }

@@ -159,7 +159,7 @@ impl Connection {
         self.head.shrink_to(KEPT);
         let mut writer =
             self.client.begin_steadily(&mut self.head, params::EXTENSIONS, params.key(), |list| {
-                params.encode(list)
+                params.encode(list);
             });
         writer.pairs(params.own());
         writer.finish().map_err(|why| Broken::TooLong(why.to_string()))?;

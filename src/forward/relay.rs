@@ -311,11 +311,19 @@ impl<'a> Relay<'a> {
         }
         match self.stage {
             Stage::Replaced(status) => return Ok(Relayed::Complete(Outcome::Status(status))),
+            // Whoever breaks off has not meant what it said before.
+            Stage::Located if app_status == CUT => {
+                self.location = None;
+                return Ok(Relayed::Complete(Outcome::Status(500)));
+            }
             Stage::Located => return Ok(Relayed::Complete(Outcome::Done)),
             // A request that came to nothing ends with the HTTP status that tells why.
             Stage::Head => {
                 return match u16::try_from(app_status) {
-                    Ok(status @ 400..=599) => Ok(Relayed::Complete(Outcome::Status(status))),
+                    Ok(status @ 400..=599) => {
+                        let status = self.settings.status_of_failure(status);
+                        Ok(Relayed::Complete(Outcome::Status(status)))
+                    }
                     _ => Err(Broken::Malformed("the answer has no head".to_owned())),
                 };
             }

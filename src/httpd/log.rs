@@ -77,6 +77,16 @@ pub(crate) fn log_server(server: Server<'_>, level: Level, line: &[u8]) {
     unsafe { log_raw(server.as_ptr(), level, line, &Place::ours()) };
 }
 
+/// Writes about a line of the configuration. While it is read a virtual host has no `LogLevel` yet, and
+/// the line would be below it; the level of Apache's start holds then.
+pub(crate) fn log_line_read(server: Server<'_>, level: Level, line: &[u8]) {
+    // SAFETY: a `Server` is live.
+    let unset = unsafe { shim_server_level(server.as_ptr(), module_index()) } < 0;
+    let server = if unset { std::ptr::null() } else { server.as_ptr() };
+    // SAFETY: a `Server` is live, or it is null.
+    unsafe { log_raw(server, level, line, &Place::ours()) };
+}
+
 /// What is written for a request, as an `APLOG_*` number: its directory may have a `LogLevel` of its own.
 pub(super) fn request_level(request: *const request_rec) -> u8 {
     // SAFETY: a live request, by the promise of `Request::from_raw`.

@@ -27,7 +27,7 @@ pub(crate) use hooks::{
     hook_check_config, hook_child_init, hook_content_handler, hook_post_config,
     hook_translate_name,
 };
-pub(crate) use log::{Place, ServerLogHandle, log_server};
+pub(crate) use log::{Place, ServerLogHandle, log_line_read, log_server};
 pub(crate) use panic_hook::install_panic_hook;
 pub(crate) use regex::Regex;
 pub(crate) use request::{FileKind, Request};

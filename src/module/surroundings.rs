@@ -5,7 +5,7 @@ use crate::bindings::{
     ap_server_root_relative, apr_gid_get, apr_uid_get, apr_uid_name_get, cmd_parms,
 };
 use crate::config::{Pattern, ServerIdentity, Surroundings};
-use crate::httpd::{Regex, Server, log_server};
+use crate::httpd::{Regex, Server, log_line_read};
 use std::ffi::CString;
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -62,11 +62,11 @@ impl Surroundings for Lines<'_> {
     }
 
     fn warn(&self, sentence: &str) {
-        log_server(self.server, Level::Warning, sentence.as_bytes());
+        log_line_read(self.server, Level::Warning, sentence.as_bytes());
     }
 
     fn notice(&self, sentence: &str) {
-        log_server(self.server, Level::Info, sentence.as_bytes());
+        log_line_read(self.server, Level::Info, sentence.as_bytes());
     }
 
     fn user_id(&self, name: &[u8]) -> Option<u32> {

@@ -315,7 +315,8 @@ impl Host {
         if let Err(raised) = steps() {
             let raised: crate::cpython::Raised<'_> = raised;
             let exception = raised.take();
-            self.log.log(Level::Error, b"WSGI0098: exception raised by an exit function");
+            self.log
+                .log(Level::Error, b"WSGI0098: exception raised while an interpreter was ended");
             failure::traceback(&exception, &mut |level, line| self.log.log(level, line.as_bytes()));
         }
     }

@@ -451,8 +451,10 @@ impl Group {
         worker.record.bury(status.into_raw(), now());
         let starting = if worker.ready { "" } else { " (it was starting)" };
         let obituary = worker.record.obituary();
+        // The order to leave is a SIGTERM there, and may come before Python knows what to do with it.
+        let obeyed = service && status.signal() == Some(SIGTERM);
         let level = match worker.told {
-            Some(_) if status.success() || worker.dismissed => Level::Info,
+            Some(_) if status.success() || worker.dismissed || obeyed => Level::Info,
             Some(_) => Level::Warning,
             None if service && status.success() => Level::Info,
             None => Level::Error,
