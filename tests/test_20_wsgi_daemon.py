@@ -314,6 +314,28 @@ def test_a_changed_script_that_does_not_load_leaves_the_old_one_serving(daemon):
     wait_until(lambda: daemon.json()["version"] == 2, "the mended version")
 
 
+def test_a_replacement_that_did_not_load_serves_nobody_while_its_manager_is_busy(daemon):
+    daemon.start("--log-level", "6")
+    before = daemon.json()["pid"]
+    broken = "import time\ntime.sleep(0.5)\nraise RuntimeError('half a deploy')"
+    fresh = daemon.root / "fresh.py"
+    fresh.write_text(broken)
+    fresh.replace(daemon.script)
+    wait_until(lambda: daemon.json() and len(daemon.workers()) == 2, "a replacement")
+    manager = daemon.process.pid
+    os.kill(manager, signal.SIGSTOP)
+    try:
+        # As its predecessor's script, and as the group's own.
+        wait_until(lambda: daemon.log().count("RuntimeError: half a deploy") == 2, "the failure")
+        time.sleep(0.3)
+        answers = [daemon.get() for _ in range(40)]
+    finally:
+        os.kill(manager, signal.SIGCONT)
+    assert {json.loads(answer.body)["pid"] for answer in answers} == {before}
+    wait_until(lambda: "go on with the code they have" in daemon.log(), "the manager's word")
+    wait_until(lambda: daemon.workers() == [before], "the replacement to leave")
+
+
 def test_sigusr1_replaces_every_worker_and_no_request_fails(daemon):
     daemon.start("--processes", "2")
     assert daemon.get().status == 200
