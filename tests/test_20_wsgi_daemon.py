@@ -75,8 +75,13 @@ class Daemon:
 
     def start(self, *options):
         self._run(["--listen", f"unix:{self.socket}", "--application", self.script, *options])
-        wait_until(self.socket.exists, "the socket")
+        wait_until(self.listens, "the socket")
         return self
+
+    def listens(self):
+        """Whether connections are taken: the file is there a moment before."""
+        accepts = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()[1:]]
+        return any(it[3] == "00010000" and it[7:] == [str(self.socket)] for it in accepts)
 
     def start_with(self, config, **files):
         """As Apache does it: the configuration and the sockets are inherited."""
