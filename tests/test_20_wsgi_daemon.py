@@ -75,8 +75,13 @@ class Daemon:
 
     def start(self, *options):
         self._run(["--listen", f"unix:{self.socket}", "--application", self.script, *options])
-        wait_until(self.socket.exists, "the socket")
+        wait_until(self.listens, "the socket")
         return self
+
+    def listens(self):
+        """Whether connections are taken: the file is there a moment before."""
+        accepts = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()[1:]]
+        return any(it[3] == "00010000" and it[7:] == [str(self.socket)] for it in accepts)
 
     def start_with(self, config, **files):
         """As Apache does it: the configuration and the sockets are inherited."""
@@ -312,6 +317,28 @@ def test_a_changed_script_that_does_not_load_leaves_the_old_one_serving(daemon):
     wait_until(lambda: daemon.json()["pid"] == before and line in daemon.log(), "the error line")
     daemon.script.write_text(APPLICATION.replace("VERSION = 1", "VERSION = 2"))
     wait_until(lambda: daemon.json()["version"] == 2, "the mended version")
+
+
+def test_a_replacement_that_did_not_load_serves_nobody_while_its_manager_is_busy(daemon):
+    daemon.start("--log-level", "6")
+    before = daemon.json()["pid"]
+    broken = "import time\ntime.sleep(0.5)\nraise RuntimeError('half a deploy')"
+    fresh = daemon.root / "fresh.py"
+    fresh.write_text(broken)
+    fresh.replace(daemon.script)
+    wait_until(lambda: daemon.json() and len(daemon.workers()) == 2, "a replacement")
+    manager = daemon.process.pid
+    os.kill(manager, signal.SIGSTOP)
+    try:
+        # As its predecessor's script, and as the group's own.
+        wait_until(lambda: daemon.log().count("RuntimeError: half a deploy") == 2, "the failure")
+        time.sleep(0.3)
+        answers = [daemon.get() for _ in range(40)]
+    finally:
+        os.kill(manager, signal.SIGCONT)
+    assert {json.loads(answer.body)["pid"] for answer in answers} == {before}
+    wait_until(lambda: "go on with the code they have" in daemon.log(), "the manager's word")
+    wait_until(lambda: daemon.workers() == [before], "the replacement to leave")
 
 
 def test_sigusr1_replaces_every_worker_and_no_request_fails(daemon):

@@ -48,6 +48,8 @@ pub(crate) enum Report {
 pub(crate) enum Order {
     /// Accept no more, serve what there is for so many seconds, leave.
     Finish { seconds: f64, reason: Reason },
+    /// Serve, although a script did not load: there is nobody else.
+    Serve,
     /// To a template: fork a worker for this slot. Beside it comes the worker's end of its channel.
     Fork { slot: usize, generation: u64 },
 }

@@ -94,6 +94,15 @@ impl Worker {
         }
     }
 
+    /// It has done its imports. One with which something is wrong waits to be told to serve.
+    pub(crate) fn admit(&mut self, failed: bool) {
+        self.ready = true;
+        if failed {
+            // If it cannot be told it is gone.
+            let _ = self.channel.send(&Order::Serve);
+        }
+    }
+
     /// Kills it if its time is over.
     pub(crate) fn enforce(&mut self) {
         if self.kill_at.is_some_and(|when| when <= Instant::now()) {

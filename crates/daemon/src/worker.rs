@@ -143,11 +143,20 @@ fn live(seat: Seat, prepared: Option<Prepared>) -> Result<(), String> {
         pool.recycling.loaded();
         pool.note_loaded(loaded);
     });
+    if imports_failed {
+        pool.tell(&Report::Ready { failed: true });
+        if let Some(reason) = refused(&mut channel) {
+            pool.host.stop(reason.word());
+            return Ok(());
+        }
+    }
     let (stop, go_on) = io::pipe().map_err(failed("make a pipe"))?;
     let threads = start_threads(&pool).map_err(failed("start a thread"))?;
     pool.listen(&stop).map_err(failed("listen"))?;
     pool.record.set_own_state(std::process::id(), State::Ready);
-    pool.tell(&Report::Ready { failed: imports_failed });
+    if !imports_failed {
+        pool.tell(&Report::Ready { failed: false });
+    }
     posix::die_with_parent(SIGTERM);
 
     let companions = companions(&pool).map_err(failed("start a thread"))?;
@@ -167,6 +176,25 @@ fn live(seat: Seat, prepared: Option<Prepared>) -> Result<(), String> {
     teller.finish();
     pool.host.stop(reason.word());
     Ok(())
+}
+
+/// Waits for the manager's word on a worker whose scripts did not all load: why it is to leave, if it is.
+fn refused(channel: &mut Channel) -> Option<Reason> {
+    loop {
+        posix::wait_readable(&[channel.as_fd()], None);
+        let Ok(orders) = channel.receive::<Order>() else { return Some(Reason::Signal) };
+        let mut admitted = false;
+        for order in orders {
+            match order {
+                Order::Finish { reason, .. } => return Some(reason),
+                Order::Serve => admitted = true,
+                Order::Fork { .. } => {}
+            }
+        }
+        if admitted {
+            return None;
+        }
+    }
 }
 
 /// What the configuration has every worker load.

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod replacement;
+mod scripts;
 mod templates;
 
 use crate::config::GroupConfig;
@@ -65,8 +66,6 @@ pub(crate) struct Sockets {
 const SIGNALS: [i32; 5] = [SIGTERM, SIGINT, SIGUSR1, SIGWINCH, SIGCHLD];
 /// Replacements that start at a time.
 const STARTING: usize = 2;
-/// Scripts that successors are told of.
-const SCRIPTS: usize = 64;
 /// Seconds after which a worker beyond the least number has nothing to do.
 const IDLE: f64 = 60.0;
 /// A service script that ends sooner is started again ever more slowly.
@@ -359,13 +358,7 @@ impl Group {
     }
 
     pub(super) fn note(&mut self, loaded: Loaded) {
-        let same = |other: &Loaded| {
-            other.path == loaded.path && other.application_group == loaded.application_group
-        };
-        self.scripts.retain(|other| !same(other));
-        if self.scripts.len() < SCRIPTS {
-            self.scripts.push(loaded);
-        }
+        scripts::note(&mut self.scripts, loaded);
     }
 
     // --- the clock ---------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ impl Group {
         let stopping = self.stopping;
         let Some(slot) = self.slots.get_mut(index) else { return };
         if let Some(current) = slot.current.as_mut().filter(|worker| worker.pid == pid) {
-            current.ready = true;
+            current.admit(failed);
             slot.failures = 0;
             return;
         }
@@ -32,6 +32,7 @@ impl Group {
             }
             return;
         }
+        incoming.admit(failed);
         slot.failures = 0;
         if let Some(mut old) = slot.current.replace(incoming) {
             old.finish(reason, seconds(reason), grace);
