@@ -35,6 +35,9 @@ def built_for_it(env):
         pytest.skip(f"Python {env.python} is not built for it; test_30 looks for one that is")
 
 
+@pytest.mark.differs(
+    "free-threading-environment", "PYTHON_GIL is stronger in mod_wsgi", always=False
+)
 @pytest.mark.parametrize("variable", ["", "0", "1"])
 @pytest.mark.parametrize("directive", ["Off", "On"])
 def test_the_directive_alone_says_whether_there_is_a_lock(serve, directive, variable):
