@@ -9,6 +9,8 @@
 PYTHON ?= $(shell test -x /usr/bin/python3 && echo /usr/bin/python3 || command -v python3)
 export PYO3_PYTHON := $(shell command -v $(PYTHON) 2>/dev/null)
 PYTHON_VERSION = $(shell $(PYTHON) -c 'import sys, sysconfig as s; print("%d.%d%s" % (*sys.version_info[:2], "t" if s.get_config_var("Py_GIL_DISABLED") else ""))' 2>/dev/null)
+# PyO3 knows 3.13t no more, but its bindings still fit, as the tests with other Pythons show.
+export UNSAFE_PYO3_SKIP_VERSION_CHECK := $(if $(filter 3.13t,$(PYTHON_VERSION)),1)
 VENV := .venv
 MODULE := target/release/mod_wsgi_rs.so
 # Two at a time: most of a test is waiting for servers to start and stop.

@@ -65,14 +65,7 @@ pub(crate) fn home(group: &DaemonProcess, options: &ProcessOptions) -> Option<Pa
 /// `X.Y` of an installation: what its `pyvenv.cfg` says, else the name of its library.
 pub(crate) fn version_of(home: &Path) -> Option<String> {
     if let Ok(settings) = python_home::settings_of(home) {
-        return settings.lines().find_map(|line| {
-            let (key, value) = line.split_once('=')?;
-            let known = matches!(key.trim(), "version" | "version_info");
-            let version = value.trim().split('.').take(2).collect::<Vec<_>>().join(".");
-            // Free-threaded: the file does not tell, the name of the library's directory does.
-            let free_threaded = home.join(format!("lib/python{version}t")).is_dir();
-            known.then(|| if free_threaded { version + "t" } else { version })
-        });
+        return python_home::venv_version(home, &settings);
     }
     let entries = std::fs::read_dir(home.join("lib")).ok()?;
     let mut versions: Vec<String> = entries

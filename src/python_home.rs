@@ -47,7 +47,7 @@ pub(crate) fn check(named: &str, home: &Path, version: &str, reader: Reader) -> 
     }
     readable(named, home, reader)?;
     match settings_of(home) {
-        Ok(settings) => check_venv(named, home, &settings, version.trim_end_matches('t'), reader),
+        Ok(settings) => check_venv(named, home, &settings, version, reader),
         Err(_) => check_prefix(named, home, version),
     }
 }
@@ -69,23 +69,14 @@ fn check_venv(
     reader: Reader,
 ) -> Result<(), String> {
     let shown = home.display();
-    let value = |name: &str| {
-        settings.lines().find_map(|line| {
-            let (key, value) = line.split_once('=')?;
-            (key.trim() == name).then(|| value.trim())
-        })
-    };
-    if let Some(theirs) = value("version").or_else(|| value("version_info"))
-        && major_minor(theirs) != major_minor(version)
-    {
-        let theirs = major_minor(theirs).join(".");
+    if let Some(theirs) = venv_version(home, settings).filter(|theirs| theirs != version) {
         return Err(format!(
             "{named} names '{shown}', a virtual environment for Python {theirs}, but this module was \
              built for Python {version}: make it anew with python{version} -m venv, or build the module \
              with PYTHON=python{theirs}"
         ));
     }
-    if let Some(base) = value("home") {
+    if let Some(base) = setting(settings, "home") {
         let named = format!("{named} names '{shown}', a virtual environment of a Python that");
         readable(&named, Path::new(base), reader)?;
     }
@@ -134,8 +125,20 @@ fn readable(named: &str, directory: &Path, reader: Reader) -> Result<(), String>
     Ok(())
 }
 
-fn major_minor(version: &str) -> Vec<String> {
-    version.split('.').take(2).map(str::to_owned).collect()
+/// The version of a virtual environment with these settings, such as `3.11` or `3.14t`.
+pub(crate) fn venv_version(home: &Path, settings: &str) -> Option<String> {
+    let whole = setting(settings, "version").or_else(|| setting(settings, "version_info"))?;
+    let version = whole.split('.').take(2).collect::<Vec<_>>().join(".");
+    // Free-threaded: the settings do not tell, the name of the library's directory does.
+    let free_threaded = home.join(format!("lib/python{version}t")).is_dir();
+    Some(if free_threaded { version + "t" } else { version })
+}
+
+fn setting<'a>(settings: &'a str, name: &str) -> Option<&'a str> {
+    settings.lines().find_map(|line| {
+        let (key, value) = line.split_once('=')?;
+        (key.trim() == name).then(|| value.trim())
+    })
 }
 
 #[cfg(test)]
@@ -169,6 +172,9 @@ mod tests {
         assert!(
             refusal(&home).contains("for Python 3.13, but this module was built for Python 3.11")
         );
+        fs::create_dir_all(home.join("lib/python3.11t")).unwrap();
+        fs::write(home.join("pyvenv.cfg"), "home = /usr/bin\nversion_info = 3.11.2\n").unwrap();
+        assert!(refusal(&home).contains("for Python 3.11t, but this module"));
         assert!(refusal(&home.join("none")).contains("cannot be looked at"));
         assert!(refusal(&home.join("pyvenv.cfg")).contains("is not a directory"));
         fs::remove_dir_all(home).unwrap();

@@ -64,6 +64,10 @@ def differences(item):
 
 
 def pytest_collection_modifyitems(config, items):
+    if config.env.free_threading:
+        for item in items:
+            for mark in item.iter_markers("needs_lock"):
+                item.add_marker(pytest.mark.skip(reason=mark.args[0]))
     if not config.env.oracle:
         return
     for item in items:

@@ -274,13 +274,18 @@ def test_startup_timeout_ends_a_worker_whose_first_request_cannot_load_its_scrip
 
 def test_what_python_is_told(start):
     server = start(
-        "python-path=${ROOT}/first:${ROOT}/second python-eggs=${ROOT}/out switch-interval=0.25",
+        "python-path=${ROOT}/first:${ROOT}/second python-eggs=${ROOT}/out",
         files=(("first/one.py", "A = 1"), ("second/two.py", "A = 2"), ("second/one.py", "A = 3")),
     )
     assert evaluate(server, "[__import__('one').A, __import__('two').A]") == [1, 2]
-    assert evaluate(server, "__import__('sys').getswitchinterval()") == 0.25
     eggs = evaluate(server, "__import__('os').environ['PYTHON_EGG_CACHE']")
     assert eggs == str(server.root / "out")
+
+
+@pytest.mark.needs_lock("it is the interval of the lock")
+def test_how_long_a_thread_may_keep_the_lock(start):
+    server = start("switch-interval=0.25")
+    assert evaluate(server, "__import__('sys').getswitchinterval()") == 0.25
 
 
 # --- sockets --------------------------------------------------------------------------------------

@@ -298,6 +298,7 @@ def application(environ, start_response):
 """
 
 
+@pytest.mark.needs_lock("is about the lock")
 def test_a_worker_whose_lock_nobody_gets_is_ended_and_replaced(start):
     server = start(
         """

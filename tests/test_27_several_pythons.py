@@ -3,13 +3,13 @@
 import os
 import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
 from harness.conf import Conf
 from harness.env import REPO
 from harness.httpd import ConfigError
-from test_30_pythons import installation, pythons  # noqa: F401
+from harness.pythons import build, by_age, pythons
+from test_30_pythons import installation  # noqa: F401
 
 pytestmark = pytest.mark.ours_only("our own programs")
 
@@ -17,33 +17,20 @@ APP = """
 import sys
 def application(environ, start_response):
     start_response("200 OK", [])
-    return ["{}.{} {}".format(*sys.version_info[:2], sys.prefix).encode()]
+    locked = getattr(sys, "_is_gil_enabled", lambda: True)()
+    return ["{}.{} {} {}".format(*sys.version_info[:2], sys.prefix, locked).encode()]
 """
 
 
-def another(env):
+def another(env, free_threaded):
     """A version this machine has beside the module's own."""
-    found = [version for version in pythons()[0] if version != env.python]
+    found = [it for it in pythons()[0] if it != env.python and it.endswith("t") == free_threaded]
     if not found:
-        pytest.skip("there is no other Python with a shared library on this machine")
+        kind = "free-threaded" if free_threaded else "other"
+        pytest.skip(f"there is no {kind} Python with a shared library on this machine")
     if not shutil.which("cargo"):
         pytest.skip("cargo is missing")
-    return "3.12" if "3.12" in found else found[0]
-
-
-def build(package, target, *options, python):
-    """One package, built for a version; the next time cargo finds nothing to do."""
-    command = ["cargo", "build", "--locked", "-p", package, "--target-dir", target]
-    done = subprocess.run(
-        [*command, *options],
-        cwd=REPO,
-        env=os.environ | {"PYO3_PYTHON": str(python), "CARGO_TERM_COLOR": "never"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    return Path(target) / ("release" if "--release" in options else "debug")
+    return "3.12" if "3.12" in found else by_age(found)[-1]
 
 
 @pytest.fixture
@@ -96,16 +83,28 @@ def virtual_environment(python, folder):
 
 
 @pytest.mark.slow
-def test_two_groups_run_two_versions_of_python(env, servers, installation, place, start):  # noqa: F811
-    version = another(env)
+@pytest.mark.parametrize("free_threaded", [False, True], ids=["", "free-threaded"])
+def test_two_groups_run_two_versions_of_python(
+    env,
+    servers,
+    installation,  # noqa: F811
+    place,
+    start,
+    free_threaded,
+):
+    version = another(env, free_threaded)
     python = installation(version)
     target = REPO / "target/pythons" / version / "build"
-    built = build("wsgi-daemon", target, "--release", python=python) / "wsgi-daemon"
+    folder = build("wsgi-daemon", target, "--release", python=python, version=version)
+    built = folder / "wsgi-daemon"
     module = place(env.module, {env.python: program(env), version: built})
     venv = virtual_environment(python, servers.base / f"venv-{version}")
     server = start(
         module,
         f"""
+        <WSGIInterpreterOptions process-group=other>
+            WSGIFreeThreading {"On" if free_threaded else "Off"}
+        </WSGIInterpreterOptions>
         WSGIDaemonProcess mine threads=2
         WSGIDaemonProcess other threads=2 python-home={venv}
         WSGIScriptAlias /mine ${{ROOT}}/app.py process-group=mine application-group=%{{GLOBAL}}
@@ -115,7 +114,8 @@ def test_two_groups_run_two_versions_of_python(env, servers, installation, place
     )
     for _ in range(3):
         assert server.get("/mine").text.split()[0] == env.python
-        assert server.get("/other").text.split() == [version, str(venv)]
+        answer = server.get("/other").text.split()
+        assert answer == [version.rstrip("t"), str(venv), str(not free_threaded)]
         assert server.get("/embedded").text.split()[0] == env.python
 
 

@@ -57,6 +57,7 @@ def test_an_interrupted_request_is_a_504_and_the_worker_goes_on(server):
         assert (response.status, response.text) == (200, before)
 
 
+@pytest.mark.needs_lock("the stack of a thread that goes on meanwhile is not shown")
 @pytest.mark.ours_only("how the stack is shown is ours")
 def test_the_log_shows_where_the_thread_was(server):
     assert server.get("/busy").status == 504

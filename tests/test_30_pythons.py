@@ -1,8 +1,6 @@
 """The module for each other shared-library CPython of this machine; what differs among them."""
 
-import functools
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -12,8 +10,8 @@ from pathlib import Path
 import pytest
 from harness.conf import Conf
 from harness.env import REPO, TESTS
+from harness.pythons import build, by_age, pythons
 
-OLDEST = (3, 10)
 # What is told by one Python is told by all, or needs packages made for the Python at hand.
 TOLD = [
     "test_08_logging",
@@ -29,6 +27,8 @@ TOLD = [
     "test_42_dispatch",
     "test_45_scripts",
     "test_48_everything",
+    # It has a run of its own.
+    "test_55_free",
     "a_daemon_process",
     "reason_of_a_replacement",
     "memory",
@@ -40,12 +40,6 @@ TOLD = [
 DEEPEST = ["test_15_django", "test_18_signals"]
 UNNEEDED = shutil.ignore_patterns(
     "test", "tests", "idlelib", "config-*", "__pycache__", "site-packages", "ensurepip"
-)
-ABOUT = (
-    "import sys, sysconfig as s; "
-    "print(*sys.version_info[:2], s.get_config_var('Py_ENABLE_SHARED') or 0,"
-    " s.get_config_var('INSTSONAME') or '-', s.get_config_var('LIBDIR') or '-', sys.prefix,"
-    " s.get_config_var('Py_GIL_DISABLED') or 0, sep='\\n')"
 )
 
 CALLBACKS = Conf(
@@ -93,43 +87,12 @@ def test_c_code_calls_back_when_its_interpreter_ends(serve):
     ]
 
 
-@functools.cache
-def pythons():
-    """{version: program} of the others, and [why not] for those left out."""
-    candidates = [
-        *Path.home().glob(".pyenv/versions/*/bin/python3"),
-        *(
-            path
-            for folder in ("/usr/bin", "/usr/local/bin")
-            for path in Path(folder).glob("python3.*")
-            if re.fullmatch(r"python3\.\d+", path.name)
-        ),
-    ]
-    found, left_out = {}, []
-    for program in sorted(set(candidates)):
-        done = subprocess.run([program, "-c", ABOUT], capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            left_out.append(f"{program}: does not run")
-            continue
-        major, minor, shared, name, libdir, _, free_threaded = done.stdout.split("\n")[:7]
-        version = (int(major), int(minor))
-        if version < OLDEST:
-            left_out.append(f"{program}: older than 3.10")
-        elif shared != "1" or not (Path(libdir) / name).exists():
-            left_out.append(f"{program}: no shared library")
-        elif free_threaded != "0":
-            left_out.append(f"{program}: free-threaded")
-        else:
-            found.setdefault(f"{major}.{minor}", program)
-    return found, left_out
-
-
 @pytest.fixture(scope="session")
 def installation(env, servers):
     """installation(version) is a copy of its Python that Apache's user can read."""
 
     def installation(version):
-        program = pythons()[0][version].resolve()
+        program = pythons()[0][version]
         prefix = program.parents[1]
         if prefix == Path("/usr") or env.readable_by_children(prefix / "bin"):
             return program
@@ -149,23 +112,33 @@ def installation(env, servers):
     return installation
 
 
-def build(version, program):
-    target = REPO / "target/pythons" / version / "build"
+VERSIONS = [f"3.{minor}" for minor in range(10, 17)] + [f"3.{minor}t" for minor in range(13, 17)]
+
+
+def tried(version, found):
+    """Whether there is time for it: the oldest and the newest, and the newest free-threaded one."""
+    alike = by_age(it for it in found if it.endswith("t") == version.endswith("t"))
+    ends = alike[-1:] if version.endswith("t") else [alike[0], alike[-1]]
+    return version in ends or bool(os.environ.get("EVERY_PYTHON"))
+
+
+def run(module, *arguments, **environment):
+    """The behaviour tests with this module."""
     done = subprocess.run(
-        ["cargo", "build", "--release", "--locked", "-p", "mod_wsgi_rs", "--target-dir", target],
+        [sys.executable, "-m", "pytest", "-q", "--tb=short", "--mpm=event", *arguments],
         cwd=REPO,
-        env=os.environ | {"PYO3_PYTHON": str(program), "CARGO_TERM_COLOR": "never"},
+        env=os.environ | environment | {"MOD_WSGI_RS_SO": str(module)},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
-    return target / "release/libmod_wsgi_rs.so"
+    print(done.stdout[-300:])
+    assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-2_000:]
 
 
 @pytest.mark.slow
 @pytest.mark.ours_only("builds ours")
-@pytest.mark.parametrize("version", [f"3.{minor}" for minor in range(10, 16)])
+@pytest.mark.parametrize("version", VERSIONS)
 def test_the_behaviour_is_the_same_with_python(env, installation, version):
     if "MOD_WSGI_RS_SO" in os.environ:
         pytest.skip("MOD_WSGI_RS_SO names the one module to test")
@@ -175,27 +148,31 @@ def test_the_behaviour_is_the_same_with_python(env, installation, version):
     if version not in found:
         others = [why for why in left_out if f"/{version}" in why or f"python{version}" in why]
         pytest.skip("; ".join(others) or f"there is no Python {version} on this machine")
-    others = sorted(found, key=lambda it: int(it.split(".")[1]))
-    if version not in {others[0], others[-1]} and not os.environ.get("EVERY_PYTHON"):
+    if not tried(version, found):
         pytest.skip("the oldest and the newest are tried; EVERY_PYTHON=1 tries all")
     if not shutil.which("cargo"):
         pytest.skip("cargo is missing")
-    module = build(version, installation(version))
+    target, python = REPO / "target/pythons" / version, installation(version)
+    placed = target / "placed"
+    placed.mkdir(parents=True, exist_ok=True)
+    for package, built, name in [
+        ("mod_wsgi_rs", "libmod_wsgi_rs.so", "mod_wsgi_rs.so"),
+        ("wsgi-daemon", "wsgi-daemon", f"wsgi-daemon-{version}"),
+    ]:
+        folder = build(package, target / "build", "--release", python=python, version=version)
+        shutil.copy2(folder / built, placed / name)
+    module = placed / "mod_wsgi_rs.so"
     linked = subprocess.check_output(["ldd", module], text=True)
     assert f"libpython{version}.so" in linked
     # A test_1 is told, but not those that go deepest.
     wanted = " and ".join(f"not {name}" for name in TOLD)
     selection = f"({wanted}) or ((({' or '.join(DEEPEST)})) and not memory) or calls_back"
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "pytest", "-q", "--tb=short", "--mpm=event", "--mode=embedded"),
-            *("-k", selection, TESTS),
-        ],
-        cwd=REPO,
-        env=os.environ | {"MOD_WSGI_RS_SO": str(module)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    print(done.stdout[-300:])
-    assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-2_000:]
+    modes = "embedded,daemon" if os.environ.get("EVERY_PYTHON") else "embedded"
+    if not version.endswith("t"):
+        run(module, f"--mode={modes}", "-k", selection, TESTS)
+        return
+    run(module, TESTS / "test_55_free_threading.py")
+    run(module, f"--mode={modes}", "-k", selection, TESTS, FREE_THREADING="1")
+    if os.environ.get("EVERY_PYTHON"):
+        # With its lock it is like any other.
+        run(module, f"--mode={modes}", "-k", selection, TESTS)

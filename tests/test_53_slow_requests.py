@@ -26,6 +26,7 @@ def warm(server, mount="/main"):
 
 
 @slow_requests_log
+@pytest.mark.needs_lock("the stack of a thread that goes on meanwhile is not shown")
 @pytest.mark.all_mpms
 @pytest.mark.parametrize("mount", ["/main", "/named"])
 def test_a_slow_request_is_reported_with_its_stack(serve, mpm, mount):
@@ -66,6 +67,7 @@ def test_a_slow_request_is_reported_once(serve):
 
 
 @slow_requests_log
+@pytest.mark.needs_lock("the stack of a thread that goes on meanwhile is not shown")
 def test_a_slow_stream_is_reported(serve):
     server = serve(SLOW, private=True)
     warm(server)

@@ -121,6 +121,7 @@ def test_a_lone_application_named_by_a_block_has_an_interpreter_of_its_own(serve
 INTERVAL = "sys.getswitchinterval()"
 
 
+@pytest.mark.needs_lock("it is the interval of the lock")
 def test_a_block_sets_the_interval_of_its_processes(serve, mode):
     conf = Conf(
         ALIASES + "WSGISwitchInterval 0.02\n" + block("WSGISwitchInterval 0.03", group(mode))
@@ -128,6 +129,7 @@ def test_a_block_sets_the_interval_of_its_processes(serve, mode):
     assert asked(serve(conf), INTERVAL) == [pytest.approx(0.03)] * 2
 
 
+@pytest.mark.needs_lock("it is the interval of the lock")
 def test_an_interval_for_one_interpreter_is_left_out_where_the_lock_is_shared(serve):
     conf = Conf(
         ALIASES
@@ -165,13 +167,15 @@ def runs_in_parallel(server):
 
 
 def has_own_gil(env):
-    return tuple(map(int, env.python.split("."))) >= (3, 12)
+    return env.python_version >= (3, 12)
 
 
+@pytest.mark.needs_lock("is about the lock")
 def test_interpreters_share_a_lock(serve):
     assert runs_in_parallel(serve(Conf(HOLDING), private=True)) is False
 
 
+@pytest.mark.needs_lock("is about the lock")
 @pytest.mark.parametrize(
     "lines",
     [
@@ -187,6 +191,7 @@ def test_an_interpreter_with_a_lock_of_its_own_runs_beside_others(serve, env, li
     server.log.expect("[Cc]reating .*'two'.*own GIL")
 
 
+@pytest.mark.needs_lock("is about the lock")
 def test_an_interpreter_with_a_lock_of_its_own_ends_in_order(serve, env):
     if not has_own_gil(env):
         pytest.skip(f"Python {env.python} has one lock")
@@ -199,6 +204,7 @@ def test_an_interpreter_with_a_lock_of_its_own_ends_in_order(serve, env):
     server.log.expect("good-bye from one", "good-bye from two")
 
 
+@pytest.mark.needs_lock("is about the lock")
 def test_an_interpreter_with_a_lock_of_its_own_has_its_own_interval(serve, env):
     if not has_own_gil(env):
         pytest.skip(f"Python {env.python} has one lock")
@@ -221,7 +227,9 @@ def test_one_lock_for_each_needs_python_3_12(serve, env):
         assert "WSGI0198" in server.printed()
 
 
-def test_free_threading_needs_a_python_that_is_built_for_it(serve):
+def test_free_threading_needs_a_python_that_is_built_for_it(serve, env):
+    if env.free_threaded:
+        pytest.skip(f"Python {env.python} is; see test_55_free_threading")
     server = serve(Conf(ALIASES + "WSGIFreeThreading On\n"), private=True)
     assert ask(server, "1", "/one") == 1
     if server.log.find("WSGI0200"):

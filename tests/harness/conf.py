@@ -88,4 +88,5 @@ class Conf:
         daemon = ""
         if mode == "daemon":
             daemon = DAEMON.format(threads=self.threads, path=":".join(paths))
-        return loads + base + limits + user + OPEN + daemon + self.text
+        free = "WSGIFreeThreading On\n" if env.free_threading and self.load_wsgi else ""
+        return loads + base + limits + user + OPEN + free + daemon + self.text

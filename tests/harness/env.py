@@ -78,7 +78,22 @@ class Env:
     def python(self):
         """The version of Python the module embeds, as in `3.11`."""
         linked = subprocess.check_output(["ldd", self.module], text=True)
-        return re.search(r"libpython(3\.\d+)", linked).group(1)
+        return re.search(r"libpython(3\.\d+t?)", linked).group(1)
+
+    @property
+    def python_version(self):
+        """The same as numbers."""
+        return tuple(map(int, self.python.rstrip("t").split(".")))
+
+    @property
+    def free_threaded(self):
+        """Whether that Python is built to run without its lock."""
+        return self.python.endswith("t")
+
+    @property
+    def free_threading(self):
+        """Whether every server is to run it so."""
+        return bool(os.environ.get("FREE_THREADING"))
 
     @functools.cached_property
     def site_packages(self):

@@ -181,7 +181,19 @@ impl Thread {
 
     /// Whether it still serves the same.
     pub(crate) fn serves(&self, other: &Candidate) -> bool {
-        lock(&self.candidate).as_ref().is_some_and(|it| Arc::ptr_eq(&it.lease, &other.lease))
+        self.while_it_serves(other, || ()).is_some()
+    }
+
+    /// Calls `call` if it still serves the same, and keeps it from beginning another request meanwhile.
+    /// `call` must not wait for other threads, which would wait for this lock while they are attached.
+    pub(crate) fn while_it_serves<R>(
+        &self,
+        other: &Candidate,
+        call: impl FnOnce() -> R,
+    ) -> Option<R> {
+        let candidate = lock(&self.candidate);
+        let same = candidate.as_ref().is_some_and(|it| Arc::ptr_eq(&it.lease, &other.lease));
+        same.then(call)
     }
 
     /// How many it is serving.

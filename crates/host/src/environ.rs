@@ -9,11 +9,13 @@ use wsgi::{Environ, Key, Steady};
 /// The interned names of one interpreter, and its memory of values that come again and again.
 pub(crate) struct Names {
     keys: Vec<Shelf>,
-    steady: Mutex<Vec<Option<SteadyValue>>>,
-    headers: Mutex<Vec<Option<HeaderName>>>,
+    /// By [`Key`].
+    steady: Memory,
+    /// By [`place`], the variables of headers.
+    headers: Memory,
     bases: Mutex<Bases>,
     /// What was last called.
-    callable: Mutex<Option<SteadyValue>>,
+    callable: Memory,
 }
 
 /// Environs as far as a [`Steady`] makes them.
@@ -40,14 +42,12 @@ pub(crate) struct Beginning<'a> {
     pub(crate) application_group: &'a [u8],
 }
 
-struct SteadyValue {
+type Memory = Mutex<Vec<Option<Known>>>;
+
+/// Bytes from the server, and the `str` that was made of them.
+struct Known {
     bytes: Box<[u8]>,
     text: Shelf,
-}
-
-struct HeaderName {
-    sent: Box<[u8]>,
-    variable: Shelf,
 }
 
 /// How many header names are remembered. A client that sends others only makes us forget.
@@ -72,24 +72,13 @@ impl Names {
             steady: Mutex::new(steady),
             headers: Mutex::new(headers),
             bases: Mutex::default(),
-            callable: Mutex::default(),
+            callable: Mutex::new(vec![None]),
         })
     }
 
     /// The name of a callable, which hardly ever is another one than before.
     pub(crate) fn callable<'py>(&self, py: Attached<'py>, name: &[u8]) -> Result<'py, Object<'py>> {
-        let mut known = lock(&self.callable);
-        if let Some(known) = &*known
-            && *known.bytes == *name
-        {
-            return Ok(known.text.get(py));
-        }
-        let text = py.latin1(name)?;
-        let new = SteadyValue { bytes: name.into(), text: Shelf::keep(text.clone()) };
-        if let Some(old) = known.replace(new) {
-            old.text.clear(py);
-        }
-        Ok(text)
+        recall(&self.callable, 0, name, py, || py.latin1(name))
     }
 
     /// A new environ that says what is in `steady`.
@@ -166,38 +155,15 @@ impl Names {
         if !key.is_steady() || value.len() > STEADY_LENGTH {
             return text(py, key, value);
         }
-        let mut steady = lock(&self.steady);
-        let Some(slot) = steady.get_mut(key as usize) else { return text(py, key, value) };
-        if let Some(known) = slot
-            && *known.bytes == *value
-        {
-            return Ok(known.text.get(py));
-        }
-        let object = text(py, key, value)?;
-        let known = SteadyValue { bytes: value.into(), text: Shelf::keep(object.clone()) };
-        if let Some(old) = slot.replace(known) {
-            old.text.clear(py);
-        }
-        Ok(object)
+        recall(&self.steady, key as usize, value, py, || text(py, key, value))
     }
 
     /// `HTTP_` and the header's name in upper case, `-` as `_`.
     fn header<'py>(&self, py: Attached<'py>, name: &[u8]) -> Result<'py, Object<'py>> {
-        let mut headers = lock(&self.headers);
-        let Some(slot) = headers.get_mut(place(name)) else { return header_variable(py, name) };
-        if let Some(known) = slot
-            && *known.sent == *name
-        {
-            return Ok(known.variable.get(py));
+        if name.len() > STEADY_LENGTH {
+            return header_variable(py, name);
         }
-        let variable = header_variable(py, name)?;
-        if name.len() <= STEADY_LENGTH {
-            let known = HeaderName { sent: name.into(), variable: Shelf::keep(variable.clone()) };
-            if let Some(old) = slot.replace(known) {
-                old.variable.clear(py);
-            }
-        }
-        Ok(variable)
+        recall(&self.headers, place(name), name, py, || header_variable(py, name))
     }
 }
 
@@ -361,6 +327,35 @@ fn place(name: &[u8]) -> usize {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });
     (hash ^ (hash >> 32)) as usize % HEADER_NAMES
+}
+
+/// What is remembered of `bytes` at a place, else what `make` makes of them, which is remembered.
+///
+/// Threads wait here while they are attached. So nothing is done under the lock that may wait for other
+/// threads in its turn: where Python has no lock, making an object and even giving one back may.
+fn recall<'py>(
+    memory: &Memory,
+    place: usize,
+    bytes: &[u8],
+    py: Attached<'py>,
+    make: impl FnOnce() -> Result<'py, Object<'py>>,
+) -> Result<'py, Object<'py>> {
+    let known = |slot: &Option<Known>| {
+        slot.as_ref().filter(|known| *known.bytes == *bytes).map(|known| known.text.get(py))
+    };
+    if let Some(text) = lock(memory).get(place).and_then(known) {
+        return Ok(text);
+    }
+    let text = make()?;
+    let new = Known { bytes: bytes.into(), text: Shelf::keep(text.clone()) };
+    let forgotten = match lock(memory).get_mut(place) {
+        Some(slot) => slot.replace(new),
+        None => Some(new),
+    };
+    if let Some(forgotten) = forgotten {
+        forgotten.text.clear(py);
+    }
+    Ok(text)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

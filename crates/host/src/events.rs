@@ -54,10 +54,14 @@ impl Subscribers {
     ) {
         let py = event.payload.py();
         for list in std::iter::once(&self.events).chain(special) {
-            let list = list.get(py);
-            for index in 0..list.sequence_length() {
-                // What a callback subscribes hears of the next event; what it removes may hear of this.
-                let told = list.sequence_item(index).and_then(|callback| event.tell(&callback));
+            // What a callback subscribes hears of the next event; what it removes still hears of this.
+            let callbacks = match list.get(py).list_items() {
+                Ok(callbacks) => callbacks,
+                Err(raised) => return raised.clear(),
+            };
+            for index in 0..callbacks.sequence_length() {
+                let told =
+                    callbacks.sequence_item(index).and_then(|callback| event.tell(&callback));
                 if let Err(raised) = told {
                     let exception = raised.take();
                     let code = if exception.is(ExceptionKind::SystemExit) {

@@ -21,17 +21,20 @@ impl Host {
         let Some(late) = thread.overdue_candidate(limit) else { return };
         let Some(attachment) = late.interpreter.attach() else { return };
         let lines = stack(&late, &attachment).unwrap_or_default();
-        // It cannot end while this thread has its interpreter.
-        if !thread.serves(&late) {
+        let py = attachment.py();
+        let request_timeout = late.interpreter.room.request_timeout(py);
+        let interrupted = thread.while_it_serves(&late, || {
+            thread.note_interrupt();
+            py.interrupt(late.ident, Some(&request_timeout));
+        });
+        if interrupted.is_none() {
             return;
         }
-        let py = attachment.py();
-        thread.note_interrupt();
-        py.interrupt(late.ident, Some(&late.interpreter.room.request_timeout(py)));
+        drop(request_timeout);
         drop(attachment);
         let seconds = late.since.elapsed().as_secs_f64();
-        let first =
-            format!("{} is interrupted after {seconds:.3} s; its thread was here:", late.line);
+        let place = if lines.is_empty() { "" } else { "; its thread was here:" };
+        let first = format!("{} is interrupted after {seconds:.3} s{place}", late.line);
         for line in std::iter::once(first).chain(lines) {
             self.log.log(Level::Info, format!("[script {}] {line}", late.script).as_bytes());
         }

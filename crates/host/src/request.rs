@@ -78,10 +78,25 @@ impl<'r> Request<'r> {
         self.stage
     }
 
-    /// Takes a checked head; the one before it, if any, is forgotten.
-    pub(crate) fn start(&mut self, head: ResponseHead) -> ResponseHead {
+    /// An empty head to fill, in the buffers kept for it where they are free. What may still be sent stays
+    /// as it is until [`Request::start`].
+    pub(crate) fn spare_head(&mut self) -> ResponseHead {
+        if self.stage != Stage::Silent {
+            return ResponseHead::default();
+        }
+        let mut head = std::mem::take(&mut self.head);
+        head.clear();
+        head
+    }
+
+    /// Takes a checked head; the one before it, if any, is forgotten. `false` when that has been sent.
+    pub(crate) fn start(&mut self, head: ResponseHead) -> bool {
+        if self.stage >= Stage::Sending {
+            return false;
+        }
         self.stage = Stage::Started;
-        std::mem::replace(&mut self.head, head)
+        self.head = head;
+        true
     }
 
     /// Sends a piece of body. What exceeds the promised length is dropped (PEP 3333, "Handling the

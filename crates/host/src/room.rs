@@ -307,7 +307,7 @@ fn add_site_directories<'py>(
     if directories.is_empty() {
         return Ok(());
     }
-    let Some(path) = py.sys(c"path") else {
+    let Some(path) = py.sys(c"path")? else {
         log.log(Level::Error, b"WSGI0096: sys.path is missing; WSGIPythonPath has no effect");
         return Ok(());
     };

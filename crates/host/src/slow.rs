@@ -101,6 +101,10 @@ fn look(thread: &Thread, limit: Duration, log: &SharedLog) {
     let seconds = slow.since.elapsed().as_secs_f64();
     say(&format!("slow request {} has taken {seconds:.3} s in thread {}", slow.line, thread.id));
     let Some(attachment) = slow.interpreter.attach() else { return };
+    if !attachment.is_exclusive() {
+        // Where it is would change while it is looked at.
+        return;
+    }
     let lines = stack(&slow, &attachment);
     drop(attachment);
     // Whoever has ended meanwhile was somewhere else.

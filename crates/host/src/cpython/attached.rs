@@ -193,11 +193,8 @@ impl<'py> Attached<'py> {
     }
 
     /// `sys.<name>`, when it is there.
-    pub(crate) fn sys(self, name: &CStr) -> Option<Object<'py>> {
-        // SAFETY: attached; a borrowed reference, or null without an error.
-        unsafe {
-            let raw = ffi::PySys_GetObject(name.as_ptr());
-            (!raw.is_null()).then(|| Object::from_borrowed(self, raw))
-        }
+    pub(crate) fn sys(self, name: &CStr) -> Result<'py, Option<Object<'py>>> {
+        // Not `PySys_GetObject`, which lends what another thread may just be replacing.
+        self.import(c"sys")?.attribute_if_any(name)
     }
 }

@@ -266,6 +266,12 @@ impl<'py> Object<'py> {
         }
     }
 
+    /// `tuple(list)`: what is in it now, whatever other threads do to it meanwhile.
+    pub(crate) fn list_items(&self) -> Result<'py, Self> {
+        // SAFETY: attached; CPython checks that it is a list, and returns a new reference.
+        unsafe { Self::from_owned(self.py, ffi::PyList_AsTuple(self.as_ptr())) }
+    }
+
     /// `list.append`.
     pub(crate) fn append(&self, item: &Self) -> Result<'py, ()> {
         // SAFETY: attached; CPython checks that it is a list.

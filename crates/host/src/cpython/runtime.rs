@@ -1,6 +1,6 @@
 //! Starting and finalising CPython in this process (PEP 587).
 
-use super::ThreadState;
+use super::{FREE_THREADED, ThreadState};
 use pyo3_ffi as ffi;
 use std::ffi::{CStr, CString, OsStr, c_ulong};
 use std::fmt;
@@ -70,13 +70,6 @@ unsafe fn start(raw: &mut ffi::PyConfig, config: &PythonConfig) -> Result<(), Py
     raw.parse_argv = 0;
     // Apache's children handle signals themselves; SIGPIPE and SIGXFSZ they already ignore.
     raw.install_signal_handlers = 0;
-    #[cfg(Py_GIL_DISABLED)]
-    {
-        // _PyConfig_GIL_DISABLE and _PyConfig_GIL_ENABLE; left alone, extensions decide.
-        raw.enable_gil = i32::from(!config.free_threading);
-    }
-    #[cfg(not(Py_GIL_DISABLED))]
-    debug_assert!(!config.free_threading, "this Python has nothing but its lock");
     raw.write_bytecode = config.write_bytecode.into();
     raw.optimization_level = config.optimization_level.into();
     match config.hash_seed {
@@ -97,11 +90,14 @@ unsafe fn start(raw: &mut ffi::PyConfig, config: &PythonConfig) -> Result<(), Py
         }
         let argv = [c"mod_wsgi".as_ptr().cast_mut()];
         check(ffi::PyConfig_SetBytesArgv(raw, 1, argv.as_ptr().cast_mut().cast()))?;
-        if !config.warnings.is_empty() {
-            // Through the same door as `-W`: before those of PYTHONWARNINGS are added.
-            for warning in &config.warnings {
-                append(raw, warning)?;
-            }
+        // Through the same door as `-W`: before those of PYTHONWARNINGS are added.
+        for warning in &config.warnings {
+            append(&raw mut raw.warnoptions, warning)?;
+        }
+        if FREE_THREADED {
+            // As by `-X gil`, which is stronger than PYTHON_GIL. Left alone, extensions would decide.
+            let gil = if config.free_threading { "gil=0" } else { "gil=1" };
+            append(&raw mut raw.xoptions, gil)?;
         }
         check(ffi::Py_InitializeFromConfig(raw))
     }
@@ -124,12 +120,12 @@ unsafe fn set(
 }
 
 /// # Safety
-/// As for [`start`].
-unsafe fn append(raw: &mut ffi::PyConfig, warning: &str) -> Result<(), PythonFailure> {
+/// As for [`start`]; `list` is one of the configuration.
+unsafe fn append(list: *mut ffi::PyWideStringList, option: &str) -> Result<(), PythonFailure> {
     let wide: Vec<libc::wchar_t> =
-        warning.chars().map(|c| c as libc::wchar_t).chain(std::iter::once(0)).collect();
-    // SAFETY: a NUL-terminated wide string, copied by CPython.
-    unsafe { check(PyWideStringList_Append(&raw mut raw.warnoptions, wide.as_ptr())) }
+        option.chars().map(|c| c as libc::wchar_t).chain(std::iter::once(0)).collect();
+    // SAFETY: the caller's promise; a NUL-terminated wide string, copied by CPython.
+    unsafe { check(PyWideStringList_Append(list, wide.as_ptr())) }
 }
 
 unsafe extern "C" {

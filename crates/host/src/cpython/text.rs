@@ -98,15 +98,15 @@ impl<'py> Object<'py> {
     /// # Errors
     /// CPython's own `UnicodeEncodeError` when a character has no such byte.
     pub(crate) fn with_latin1<R>(&self, with: impl FnOnce(&[u8]) -> R) -> Result<'py, R> {
-        // SAFETY: attached; for an ASCII str the UTF-8 form is the latin-1 form, is part of the
-        // object and lives as long as it.
+        let mut length = 0;
+        // SAFETY: attached; the UTF-8 form is part of the object and lives as long as it. With as many
+        // bytes as the str has characters all of it is ASCII, and that is the latin-1 form.
         unsafe {
-            if ffi::PyUnicode_IS_ASCII(self.as_ptr()) != 0 {
-                let mut length = 0;
-                let start = ffi::PyUnicode_AsUTF8AndSize(self.as_ptr(), &raw mut length);
-                if start.is_null() {
-                    return Err(Raised::new(self.py()));
-                }
+            let start = ffi::PyUnicode_AsUTF8AndSize(self.as_ptr(), &raw mut length);
+            if start.is_null() {
+                // No str, or a lone surrogate; what is wrong with it is said below.
+                Raised::new(self.py()).clear();
+            } else if length == ffi::PyUnicode_GetLength(self.as_ptr()) {
                 let length = usize::try_from(length).unwrap_or(0);
                 return Ok(with(std::slice::from_raw_parts(start.cast(), length)));
             }

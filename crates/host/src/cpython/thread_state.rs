@@ -29,10 +29,24 @@ pub(crate) const HAS_OWN_GIL: bool = cfg!(Py_3_12);
 /// Whether this Python is built to run without its lock.
 pub(crate) const FREE_THREADED: bool = cfg!(Py_GIL_DISABLED);
 
-/// An attachment: this thread holds the interpreter's lock until it is dropped.
+/// An attachment: until it is dropped this thread may run Python code in the interpreter, and where that
+/// has a lock, this thread holds it.
 pub(crate) struct Attachment(PhantomData<*mut ()>);
 
 impl Attachment {
+    /// Whether there is a lock, so that no other thread runs in the interpreter meanwhile.
+    pub(crate) fn is_exclusive(&self) -> bool {
+        if !FREE_THREADED {
+            return true;
+        }
+        let asked =
+            self.py().import(c"sys").and_then(|sys| sys.call_method(c"_is_gil_enabled", []));
+        asked.and_then(|enabled| enabled.is_true()).unwrap_or_else(|raised| {
+            raised.clear();
+            false
+        })
+    }
+
     /// The token that proves it.
     pub(crate) const fn py(&self) -> Attached<'_> {
         // SAFETY: the thread state was attached when `self` was made and stays so while it lives.
@@ -109,10 +123,10 @@ impl ThreadState {
     }
 
     /// The Python frame in which the thread of this seat is, of which the caller's own is another one in
-    /// the same interpreter. `None` also on a Python without its lock, where that thread would go on
-    /// while it is looked at.
+    /// the same interpreter. `None` also without a lock, where that thread would go on while it is looked
+    /// at.
     pub(crate) fn frame(self, attachment: &Attachment) -> Option<Object<'_>> {
-        if cfg!(Py_GIL_DISABLED) {
+        if !attachment.is_exclusive() {
             return None;
         }
         // SAFETY: the attachment holds the interpreter's lock, so the thread does not run, and seats
@@ -156,8 +170,8 @@ impl ThreadState {
     /// Clears and deletes the seat of a thread that will not use it again, from an attachment to the
     /// same interpreter by another seat.
     pub(crate) fn give_up(self, _attachment: &Attachment) {
-        // SAFETY: clearing wants the interpreter's lock, which the attachment holds. Called only by
-        // `Host::stop`, once no request is served any more, so no thread uses the seat.
+        // SAFETY: clearing wants an attachment to the interpreter, with its lock where it has one. Called
+        // only by `Host::stop`, once no request is served any more, so no thread uses the seat.
         unsafe { ffi::PyThreadState_Clear(self.0.as_ptr()) };
         // From 3.12 on deleting a seat makes the calling thread forget which one it has itself, and
         // its next `PyGILState_Ensure` would wait for the lock that it holds. A thread that has none
@@ -188,7 +202,8 @@ impl ThreadState {
 
     /// Whether other threads have seats in this interpreter. The caller is attached to it by `self`.
     pub(crate) fn has_company(self, _attachment: &Attachment) -> bool {
-        // SAFETY: attached, so the list of the interpreter's states does not change under us.
+        // SAFETY: attached. Without a lock another thread's state may come or go meanwhile, but of those
+        // only the address is looked at; the one that is followed is the caller's own.
         unsafe {
             let head = ffi::PyInterpreterState_ThreadHead(self.interpreter().0.as_ptr());
             head != self.0.as_ptr() || !ffi::PyThreadState_Next(head).is_null()

@@ -66,17 +66,13 @@ fn start_response<'py>(
             ),
         });
     }
-    // The head is built in the buffers of the one it replaces.
-    let mut head =
-        this.lease.with(py, |request| std::mem::take(&mut request.head)).ok_or_else(ended)?;
-    head.clear();
-    let built = build(&mut head, &status, &headers);
-    let kept = this.lease.with(py, |request| match &built {
-        Ok(()) => request.start(head),
-        Err(_) => std::mem::replace(&mut request.head, head),
-    });
-    built?;
-    kept.ok_or_else(ended)?;
+    let mut head = this.lease.with(py, |request| request.spare_head()).ok_or_else(ended)?;
+    build(&mut head, &status, &headers)?;
+    if !this.lease.with(py, |request| request.start(head)).ok_or_else(ended)? {
+        // Another thread has sent one meanwhile.
+        let text = "start_response() called more than once without exc_info";
+        return Err(py.raise(ExceptionKind::Runtime, text));
+    }
     this.object().attribute_of(&py.interned("write")?)
 }
 

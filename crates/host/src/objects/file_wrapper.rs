@@ -95,11 +95,11 @@ fn close<'py>(this: &This<'_, 'py>, arguments: &Arguments<'_, 'py>) -> Result<'p
 impl<'py> This<'_, 'py> {
     fn filelike(&self) -> Result<'py, Object<'py>> {
         let py = self.py();
-        let kept = self.filelike.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*kept {
-            Some(kept) => Ok(kept.get(py)),
-            None => Err(py.raise(ExceptionKind::Value, "I/O operation on closed file")),
-        }
+        let filelike = {
+            let kept = self.filelike.lock().unwrap_or_else(PoisonError::into_inner);
+            kept.as_ref().map(|kept| kept.get(py))
+        };
+        filelike.ok_or_else(|| py.raise(ExceptionKind::Value, "I/O operation on closed file"))
     }
 
     /// Descriptor and position of the file, where the object is one that has both.

@@ -81,10 +81,14 @@ fn made_when_asked_for<'py>(
             return Err(py.raise(ExceptionKind::Attribute, &text));
         }
     };
-    if let Some(module) = &this.module {
-        module.get(py).module_dict()?.set_item(&py.interned(&name)?, &value)?;
+    match &this.module {
+        // Where two threads ask for the first time at once, both get the same.
+        Some(module) => {
+            let names = module.get(py).module_dict()?;
+            names.call_method(c"setdefault", [&py.interned(&name)?, &value])
+        }
+        None => Ok(value),
     }
-    Ok(value)
 }
 
 /// From now on requests are listed. Of those being served already, only this thread's is.
