@@ -169,18 +169,21 @@ impl ThreadState {
 
     /// Clears and deletes the seat of a thread that will not use it again, from an attachment to the
     /// same interpreter by another seat.
-    pub(crate) fn give_up(self, _attachment: &Attachment) {
+    pub(crate) fn give_up(self, attachment: &Attachment) {
         // SAFETY: clearing wants an attachment to the interpreter, with its lock where it has one. Called
         // only by `Host::stop`, once no request is served any more, so no thread uses the seat.
         unsafe { ffi::PyThreadState_Clear(self.0.as_ptr()) };
         // From 3.12 on deleting a seat makes the calling thread forget which one it has itself, and
         // its next `PyGILState_Ensure` would wait for the lock that it holds. A thread that has none
-        // can forget nothing.
-        std::thread::scope(|scope| {
-            let helper = std::thread::Builder::new().spawn_scoped(scope, || self.delete());
-            if helper.is_err() {
-                self.delete();
-            }
+        // can forget nothing. It is waited for detached: deleting may have to wait until a thread that is
+        // just making a seat has stopped all others, where there is no lock.
+        attachment.py().detached(|| {
+            std::thread::scope(|scope| {
+                let helper = std::thread::Builder::new().spawn_scoped(scope, || self.delete());
+                if helper.is_err() {
+                    self.delete();
+                }
+            });
         });
     }
 
