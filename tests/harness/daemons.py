@@ -41,7 +41,12 @@ def manager(server):
 
 def workers(server):
     """The workers of the only group, those included that start or leave."""
-    return [pid for pid in children(manager(server)) if is_alive(pid)]
+    parent = manager(server)
+    with contextlib.suppress(OSError, KeyError):
+        if status_of(parent)["Uid"].split()[0] == "0":
+            # Not the group's user yet: what it has is no worker, but asks who that is.
+            return []
+    return [pid for pid in children(parent) if is_alive(pid)]
 
 
 def httpd_children(server):
