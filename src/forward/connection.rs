@@ -155,6 +155,8 @@ impl Connection {
         body: &[u8],
         complete: bool,
     ) -> Result<(), Broken> {
+        // What was large may be followed by what is small.
+        self.appetite = SIP;
         self.head.clear();
         self.head.shrink_to(KEPT);
         let mut writer =
