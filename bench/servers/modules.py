@@ -29,6 +29,8 @@ class Module(Contender):
     def programs(self, room, port, shape):
         loads = f'LoadModule wsgi_module "{self.module()}"\n'
         text = self.daemon_text(shape) if self.daemon else self.embedded_text(shape)
+        # mod_wsgi's own place need not exist where Apache was never started as a service.
+        text = f'WSGISocketPrefix "{room}/wsgi"\n' + text
         program = apache.httpd(self.site, room, port, shape, text, loads=loads)
         if shape.preload:
             self._require_preload(program)

@@ -26,6 +26,8 @@ use wsgi::{Level, ReadError};
 /// A body that is said to be this long at most is read before a worker is chosen: a slow client then ties up
 /// no worker. As much of any body is kept, so that a request that has not been answered can be sent again.
 const HELD: usize = 64 * 1024;
+/// As much of a longer body is passed on at once.
+const PIECE: usize = 192 * 1024;
 /// How often a request goes to another worker although the one before may have died of it.
 const RISKED: usize = 2;
 
@@ -271,8 +273,10 @@ impl Failure {
 /// The request body on its way.
 struct Body<'call> {
     reader: RequestBody<'call>,
-    /// All that has been read, or only the last of it.
+    /// All that has been read, as long as that is not much.
     held: Vec<u8>,
+    /// Memory for the last piece of a body that is too long to be held.
+    piece: Vec<u8>,
     whole: bool,
     /// It is short: it is not passed on before all of it is here.
     short: bool,
@@ -291,6 +295,7 @@ impl<'call> Body<'call> {
         Self {
             reader: RequestBody::new(),
             held: Vec::new(),
+            piece: Vec::new(),
             whole: true,
             short: length.is_some_and(|length| length <= HELD),
             ended: length == Some(0),
@@ -323,7 +328,13 @@ impl<'call> Body<'call> {
     fn next(&mut self, request: &mut Request<'call>) -> Result<Option<(&[u8], bool)>, ReadError> {
         if !self.whole || self.held.len() >= HELD {
             self.whole = false;
-            self.held.clear();
+            self.held = Vec::new();
+            self.piece.resize(PIECE, 0);
+            let Some(count) = self.reader.read_now(request, &mut self.piece)? else {
+                return Ok(None);
+            };
+            self.ended = count == 0 || self.reader.has_ended();
+            return Ok(self.piece.get(..count).map(|piece| (piece, self.ended)));
         }
         let length = self.held.len();
         self.held.resize(HELD, 0);

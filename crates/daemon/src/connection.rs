@@ -47,7 +47,7 @@ pub(crate) enum Body {
 
 const READ: usize = 16 * 1024;
 /// The same for a request body.
-const READ_BODY: usize = 128 * 1024;
+const READ_BODY: usize = 192 * 1024;
 /// Who has just connected has something to say, and gets so long to say it.
 const FRESH: Duration = Duration::from_secs(1);
 

@@ -5,7 +5,7 @@
 //! becomes. `group` is the manager: it fills each `slot` with a `worker`, perhaps forked from a
 //! `template`, hears from it by `message`, and sees what it does on the scoreboard (a crate of its own);
 //! `octets` is how paths travel, and `account` asks who a user is. In
-//! a worker the threads of `pool` take turns at each `connection`; `target` is which application a request
+//! a worker the threads of `pool`, as many of a `crew` as are up, take turns at each `connection`; `target` is which application a request
 //! is for, `exchange` what Python sees of it, `turn` who answers it, `recycling` when the worker has had its time, `companion` a
 //! thread beside them. A `service` serves nobody.
 
@@ -14,6 +14,7 @@ mod arguments;
 mod companion;
 pub mod config;
 mod connection;
+mod crew;
 mod exchange;
 mod group;
 mod identity;

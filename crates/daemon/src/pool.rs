@@ -1,13 +1,14 @@
 //! The threads of a worker and the connections they take turns at.
 //!
-//! All threads wait on one epoll instance. The kernel wakes one of them for an event, the one that came
-//! last (`ep_poll` queues exclusive waiters at the head), so few threads stay hot, and an event comes
-//! once (EPOLLONESHOT) to a thread that has nothing else to do: no request waits for a busy thread.
+//! All threads that are up (see `crew`) wait on one epoll instance. The kernel wakes one of them for an
+//! event, the one that came last (`ep_poll` queues exclusive waiters at the head), so few threads stay hot,
+//! and an event comes once (EPOLLONESHOT).
 //! Between requests a connection belongs to nobody.
 #![forbid(unsafe_code)]
 
 use crate::config::GroupConfig;
 use crate::connection::{Connection, Next};
+use crate::crew::{Crew, Work};
 use crate::exchange::{Facts, FastCgiExchange};
 use crate::log::Log;
 use crate::message::{Channel, Loaded, Reason, Report};
@@ -35,6 +36,7 @@ pub(crate) struct Pool {
     pub(crate) log: Log,
     pub(crate) record: Record<'static>,
     pub(crate) recycling: Recycling,
+    pub(crate) crew: Crew,
     epoll: Epoll,
     listeners: Vec<UnixListener>,
     /// Those between two requests.
@@ -76,13 +78,15 @@ impl Pool {
     ) -> io::Result<(Self, PipeReader)> {
         let (nudged, nudge) = io::pipe()?;
         let recycling = Recycling::new(&config.timers, config.threads);
-        let turns = (0..config.threads).map(|_| Turn::default()).collect();
+        let turns: Vec<_> = (0..config.threads).map(|_| Turn::default()).collect();
+        let crew = Crew::new(turns.len(), host.is_serial());
         let pool = Self {
             config,
             host,
             log,
             record,
             recycling,
+            crew,
             epoll: Epoll::new()?,
             listeners,
             waiting: Mutex::default(),
@@ -169,16 +173,20 @@ impl Pool {
 
     /// What each of the threads does until `stop` of [`Pool::listen`] is closed.
     pub(crate) fn serve(&self, thread: usize) {
+        self.crew.join(thread);
         loop {
-            match self.epoll.wait() {
+            self.crew.rest(thread);
+            let event = self.epoll.wait();
+            let work = self.crew.work(thread);
+            match event {
                 None => {}
                 Some(STOP) => return,
-                Some(token) if token < FIRST => self.accept(token, thread),
+                Some(token) if token < FIRST => self.accept(token, thread, &work),
                 Some(token) => {
                     let index = usize::try_from(token - FIRST).unwrap_or(usize::MAX);
                     let taken = self.waiting().places.get_mut(index).and_then(Option::take);
                     if let Some(connection) = taken {
-                        self.converse(connection, thread);
+                        self.converse(connection, thread, &work);
                     }
                 }
             }
@@ -219,7 +227,7 @@ impl Pool {
         self.tell(&Report::Loaded(loaded));
     }
 
-    fn accept(&self, token: u64, thread: usize) {
+    fn accept(&self, token: u64, thread: usize, work: &Work<'_>) {
         if self.draining.load(Ordering::SeqCst) {
             return;
         }
@@ -234,7 +242,7 @@ impl Pool {
                 match self.welcome(stream) {
                     Some(connection) => {
                         connection.linger();
-                        self.converse(connection, thread);
+                        self.converse(connection, thread, work);
                     }
                     None => drop(self.open.fetch_sub(1, Ordering::SeqCst)),
                 }
@@ -273,11 +281,14 @@ impl Pool {
     }
 
     /// Serves what has come on a connection, then lets it wait for more.
-    fn converse(&self, connection: Box<Connection>, thread: usize) {
+    fn converse(&self, connection: Box<Connection>, thread: usize, work: &Work<'_>) {
         let mut current = Some(connection);
         while let Some(mut connection) = current.take() {
             match connection.next_request() {
-                Next::Request => current = self.answer(connection, thread),
+                Next::Request => {
+                    work.goes_on();
+                    current = self.answer(connection, thread);
+                }
                 Next::Nothing => current = self.put_back(connection),
                 Next::Closed(why) => {
                     if let Some(why) = why {

@@ -168,6 +168,7 @@ fn live(seat: Seat, prepared: Option<Prepared>) -> Result<(), String> {
     drop(companions);
     if drained {
         drop(go_on);
+        pool.crew.dismiss();
         for thread in threads {
             // Its panic has been told.
             let _ = thread.join();
@@ -262,7 +263,13 @@ fn start_threads(pool: &Arc<Pool>) -> io::Result<Vec<JoinHandle<()>>> {
         };
         builder.spawn(work)
     };
-    (0..pool.config.threads).map(start).collect()
+    let mut threads = (0..pool.config.threads).map(start).collect::<io::Result<Vec<_>>>()?;
+    if pool.crew.wants_foreman() {
+        let pool = Arc::clone(pool);
+        let foreman = thread::Builder::new().name("wsgi-foreman".to_owned());
+        threads.push(foreman.spawn(move || pool.crew.oversee())?);
+    }
+    Ok(threads)
 }
 
 /// Waits until this worker is to leave; for how long it may go on with what it has, and why it leaves.

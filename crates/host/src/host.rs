@@ -177,6 +177,12 @@ impl Host {
         self.table().values().filter(listens).map(Arc::clone).collect()
     }
 
+    /// Whether all of Python in this process runs under one lock.
+    pub fn is_serial(&self) -> bool {
+        let own = |own| self.modes.own_gil(own);
+        !self.modes.free_threading && !self.options.interpreters().any(own)
+    }
+
     /// How many requests are being served.
     pub fn active(&self) -> usize {
         self.active.load(Ordering::SeqCst)

@@ -1,0 +1,95 @@
+"""How many of a worker's threads are up: one more than wait for something other than Python."""
+
+import concurrent.futures
+import http.client
+
+import pytest
+from harness.conf import Conf
+from harness.httpd import wait_until
+
+pytestmark = [
+    pytest.mark.ours_only("our own processes"),
+    pytest.mark.needs_lock("without the lock all threads are up"),
+]
+
+THREADS = 8
+TEXT = f"""
+WSGIDaemonProcess site threads={THREADS}
+WSGIRestrictEmbedded On
+WSGIScriptAlias / ${{ROOT}}/app.py process-group=site application-group=%{{GLOBAL}}
+"""
+APP = f"""
+import threading
+everybody = threading.Barrier({THREADS})
+released = threading.Event()
+def application(environ, start_response):
+    path = environ["PATH_INFO"]
+    if path == "/meet":
+        everybody.wait(20)
+    if path == "/release":
+        released.set()
+    if path == "/wait":
+        released.clear()
+        released.wait(20)
+    if path == "/compute":
+        released.clear()
+        while not released.is_set():
+            pass
+    if path == "/short":
+        sum(range(20_000))
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [str(threading.get_ident()).encode()]
+"""
+
+
+@pytest.fixture
+def server(servers, mpm):
+    conf = Conf(TEXT, files=(("app.py", APP),), children=2, threads=2 * THREADS)
+    server = servers.make(conf, mpm, "embedded")
+    server.start()
+    yield server
+    server.stop()
+
+
+def at_once(server, *paths):
+    """The answers to requests that are sent at the same time."""
+    with concurrent.futures.ThreadPoolExecutor(len(paths)) as pool:
+        return [answer.result() for answer in [pool.submit(server.get, path) for path in paths]]
+
+
+def test_requests_that_wait_for_each_other_are_all_served(server):
+    for _ in range(3):
+        answers = at_once(server, *["/meet"] * THREADS)
+        assert [answer.status for answer in answers] == [200] * THREADS
+        assert len({answer.text for answer in answers}) == THREADS
+
+
+@pytest.mark.parametrize("path", ["/wait", "/compute"])
+def test_neither_who_waits_nor_who_computes_keeps_another_request_waiting(server, path):
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        held = pool.submit(server.get, path)
+        # It may have come first; the event is cleared when the other one begins.
+        wait_until(lambda: server.get("/release").status == 200 and held.done(), "its release")
+        assert held.result().status == 200
+
+
+def burst(server, clients, requests):
+    """The threads that served requests of several clients at once."""
+
+    def client(_):
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+        threads = set()
+        for _ in range(requests):
+            connection.request("GET", "/short")
+            threads.add(connection.getresponse().read())
+        connection.close()
+        return threads
+
+    with concurrent.futures.ThreadPoolExecutor(clients) as pool:
+        return set().union(*pool.map(client, range(clients)))
+
+
+def test_short_requests_are_served_by_one_thread_however_many_come_at_once(server):
+    at_once(server, *["/meet"] * THREADS)
+    # All are up now, and go to rest when nothing has waited for a while.
+    wait_until(lambda: len(burst(server, THREADS, 25)) == 1, "a burst served by one thread")
