@@ -4,7 +4,7 @@
 
 use crate::cpython::{Attached, Exception, ExceptionKind, Object, Result, Shelf};
 use md5::{Digest, Md5};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -12,7 +12,7 @@ use std::sync::{Mutex, PoisonError};
 
 /// The scripts one interpreter has loaded.
 pub(crate) struct Scripts {
-    loaded: Mutex<HashMap<Box<[u8]>, Loaded>>,
+    loaded: Mutex<BTreeMap<Box<[u8]>, Loaded>>,
     /// Held while a script is read and run, by a thread that lets the others run.
     loading: Mutex<()>,
     reload_required: Shelf,
@@ -118,7 +118,7 @@ impl Scripts {
         Some(dict)
     }
 
-    fn table(&self) -> std::sync::MutexGuard<'_, HashMap<Box<[u8]>, Loaded>> {
+    fn table(&self) -> std::sync::MutexGuard<'_, BTreeMap<Box<[u8]>, Loaded>> {
         self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

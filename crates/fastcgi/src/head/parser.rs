@@ -4,6 +4,7 @@
 use super::error::{Excerpt, HeadError};
 use super::{Field, Head, Status, is_token};
 use crate::Limits;
+use memchr::{memchr, memchr2};
 
 /// Collects the head of one answer after the other out of STDOUT, in one memory.
 #[derive(Debug)]
@@ -47,7 +48,7 @@ impl HeadParser {
             // The most that may still be missing of this line, its end included. Looking no
             // further makes an error the same wherever the bytes were split.
             let window = &rest[..rest.len().min(self.room())];
-            match window.iter().position(|byte| *byte == b'\n') {
+            match memchr(b'\n', window) {
                 Some(end) => {
                     self.bytes.extend_from_slice(&rest[..=end]);
                     used += end + 1;
@@ -131,13 +132,13 @@ impl HeadParser {
         if line.len() > self.limits.head_line_bytes {
             return Err(line_too_long(line, self.limits.head_line_bytes));
         }
-        if let Some(&byte) = line.iter().find(|byte| matches!(byte, b'\0' | b'\r')) {
-            return Err(HeadError::BadByte { line: Excerpt::of_line(line), byte });
+        if let Some(at) = memchr2(b'\0', b'\r', line) {
+            return Err(HeadError::BadByte { line: Excerpt::of_line(line), byte: line[at] });
         }
         if matches!(line[0], b' ' | b'\t') {
             return Err(HeadError::Folded { line: Excerpt::of_line(line) });
         }
-        let Some(colon) = line.iter().position(|byte| *byte == b':') else {
+        let Some(colon) = memchr(b':', line) else {
             return Err(HeadError::MissingColon { line: Excerpt::of(line) });
         };
         let (name, after) = (&line[..colon], &line[colon + 1..]);
