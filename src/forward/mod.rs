@@ -17,6 +17,7 @@ use crate::error_override;
 use crate::handler::Application;
 use crate::httpd::{Outcome, Request, RequestBody};
 use connection::{Broken, Connection};
+use fastcgi::MAX_CONTENT;
 use params::Params;
 use relay::{Relay, Relayed};
 use std::io;
@@ -26,8 +27,8 @@ use wsgi::{Level, ReadError};
 /// A body that is said to be this long at most is read before a worker is chosen: a slow client then ties up
 /// no worker. As much of any body is kept, so that a request that has not been answered can be sent again.
 const HELD: usize = 64 * 1024;
-/// As much of a longer body is passed on at once.
-const PIECE: usize = 192 * 1024;
+/// As much of a longer body is passed on at once: three full records, which a socket has room for.
+const PIECE: usize = 3 * MAX_CONTENT;
 /// How often a request goes to another worker although the one before may have died of it.
 const RISKED: usize = 2;
 

@@ -121,18 +121,16 @@ impl Connection {
         application
     }
 
-    /// Copies some of the request body. Waits for it.
-    ///
-    /// What does not fit into `into` goes to the end of `rest`.
-    pub(crate) fn read_body(&mut self, into: &mut [u8], rest: &mut Vec<u8>) -> io::Result<Body> {
+    /// Copies some of the request body into `into`, which has room for some. Waits for it.
+    pub(crate) fn read_body(&mut self, into: &mut [u8]) -> io::Result<Body> {
         loop {
-            match self.wire.next().map_err(io::Error::other)? {
+            match self.wire.next_by(into.len()).map_err(io::Error::other)? {
                 Some(Event::Stdin(bytes)) => {
-                    let count = bytes.len().min(into.len());
-                    let (now, later) = bytes.split_at(count);
-                    into.iter_mut().zip(now).for_each(|(to, from)| *to = *from);
-                    rest.extend_from_slice(later);
-                    return Ok(Body::Bytes(count));
+                    let Some(room) = into.get_mut(..bytes.len()) else {
+                        return Err(io::ErrorKind::InvalidInput.into());
+                    };
+                    room.copy_from_slice(bytes);
+                    return Ok(Body::Bytes(bytes.len()));
                 }
                 Some(Event::StdinEnd) => return Ok(Body::End),
                 Some(Event::Abort) => return Ok(Body::Aborted),

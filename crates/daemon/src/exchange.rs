@@ -28,9 +28,6 @@ pub(crate) struct FastCgiExchange<'a> {
     facts: Facts,
     application: Arc<Application>,
     input: Input,
-    /// Body bytes the application has not asked for yet.
-    rest: Vec<u8>,
-    taken: usize,
     head: Vec<u8>,
     /// The client gets no body of this answer.
     silent: bool,
@@ -95,8 +92,6 @@ impl<'a> FastCgiExchange<'a> {
             facts,
             application,
             input,
-            rest: Vec::new(),
-            taken: 0,
             head: Vec::with_capacity(HEAD),
             silent: !facts.wants_body,
             answered: false,
@@ -233,24 +228,18 @@ impl Exchange for FastCgiExchange<'_> {
     }
 
     fn read(&mut self, into: &mut [u8]) -> Result<usize, ReadError> {
-        let kept = self.rest.get(self.taken..).unwrap_or_default();
-        if !kept.is_empty() || into.is_empty() {
-            let count = kept.len().min(into.len());
-            into.iter_mut().zip(kept).for_each(|(to, from)| *to = *from);
-            self.taken += count;
-            return Ok(count);
+        if into.is_empty() {
+            return Ok(0);
         }
         match &self.input {
             Input::Open => {}
             Input::Ended => return Ok(0),
             Input::Failed(why) => return Err(why.clone()),
         }
-        self.rest.clear();
-        self.taken = 0;
         let Some(connection) = self.connection.as_mut() else {
             return Err(ReadError::Other("the answer is complete".to_owned()));
         };
-        let failure = match connection.read_body(into, &mut self.rest) {
+        let failure = match connection.read_body(into) {
             Ok(Part::Bytes(count)) => return Ok(count),
             Ok(Part::End) => {
                 self.input = Input::Ended;

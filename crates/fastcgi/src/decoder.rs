@@ -125,6 +125,11 @@ impl Decoder {
 
     /// [`next`](Self::next) without the borrow, for a loop that passes over records.
     pub(crate) fn advance(&mut self) -> Result<Option<Piece>, WireError> {
+        self.advance_by(usize::MAX)
+    }
+
+    /// The same, with at most `most` bytes of a stream's content (and at least one): the rest stays here.
+    pub(crate) fn advance_by(&mut self, most: usize) -> Result<Option<Piece>, WireError> {
         if let Some(error) = self.failed {
             return Err(error);
         }
@@ -144,7 +149,10 @@ impl Decoder {
                 header
             }
         };
-        let here = self.content_left.min(self.end - self.start);
+        let mut here = self.content_left.min(self.end - self.start);
+        if header.record_type.is_stream() {
+            here = here.min(most.max(1));
+        }
         let whole = here == self.content_left;
         if !whole && (here == 0 || !header.record_type.is_stream()) {
             return Ok(None);
@@ -216,6 +224,21 @@ mod tests {
 
     fn stdin(content: &[u8], more: bool) -> Result<Option<Frame<'_>>, WireError> {
         Ok(Some(Frame { record_type: RecordType::STDIN, id: 1, content, more }))
+    }
+
+    #[test]
+    fn who_has_little_room_gets_the_rest_later() {
+        let mut decoder = Decoder::new();
+        feed(&mut decoder, &[1, 5, 0, 1, 0, 5, 1, 0, 1, 2, 3, 4, 5, 0, 1, 5, 0, 1, 0, 0, 0, 0]);
+        let mut pieces = Vec::new();
+        while let Some(piece) = decoder.advance_by(2).unwrap() {
+            pieces.push((decoder.bytes(piece.range.clone()).to_vec(), piece.more));
+        }
+        let expected = [(vec![1, 2], true), (vec![3, 4], true), (vec![5], false), (vec![], false)];
+        assert_eq!(pieces, expected);
+        assert!(decoder.is_empty());
+        feed(&mut decoder, &[1, 5, 0, 1, 0, 1, 0, 0, 9]);
+        assert_eq!(decoder.advance_by(0).unwrap().map(|piece| piece.range.len()), Some(1));
     }
 
     #[test]

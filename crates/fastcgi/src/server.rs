@@ -94,8 +94,18 @@ impl ServerConnection {
     /// Any [`WireError`], and then the same for ever. The connection must be closed.
     #[expect(clippy::should_implement_trait, reason = "an iterator cannot lend")]
     pub fn next(&mut self) -> Result<Option<Event<'_>>, WireError> {
+        self.next_by(usize::MAX)
+    }
+
+    /// [`next`](Self::next) for somebody who has room for `most` bytes of a request body: an
+    /// [`Event::Stdin`] has no more (but at least one), and the rest comes later.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`next`](Self::next).
+    pub fn next_by(&mut self, most: usize) -> Result<Option<Event<'_>>, WireError> {
         let step = loop {
-            let Some(piece) = self.decoder.advance()? else { return Ok(None) };
+            let Some(piece) = self.decoder.advance_by(most)? else { return Ok(None) };
             let step = self.accept(piece).map_err(|error| self.decoder.fail(error))?;
             if let Some(step) = step {
                 break step;
