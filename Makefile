@@ -81,7 +81,7 @@ bench: build $(VENV)-bench/.ready ## compare with the alternatives on this machi
 	@scripts/setup bench
 	@$(VENV)-bench/bin/python -m bench
 
-profile: build $(VENV)-bench/.ready ## instructions a request, which the load of the machine hardly moves (FUNCTIONS=1, CONTENDERS=ours-daemon)
+profile: build $(VENV)-bench/.ready ## instructions a request, which the load of the machine hardly moves (FUNCTIONS=1, CALLGRIND=1, CONTENDERS=ours-daemon)
 	@scripts/setup bench
 	@$(VENV)-bench/bin/python -m bench.profile
 

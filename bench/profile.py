@@ -1,12 +1,14 @@
 """`make profile`: instructions a request, which the load of the machine hardly moves.
 
 `perf stat` counts user and kernel instructions of Apache and of the daemon apart, at one connection
-and at sixteen. FUNCTIONS=1 lists the functions that they are spent in.
+and at sixteen. Where it cannot, as on many virtual machines, valgrind's callgrind counts those in
+user space; CALLGRIND=1 asks for that. FUNCTIONS=1 lists the functions that they are spent in.
 """
 
 import argparse
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -14,8 +16,10 @@ import sys
 import time
 from pathlib import Path
 
-from bench import cpu, functions, load, tables
-from bench.servers import CONTENDERS
+from bench import callgrind, cpu, functions, load, tables
+from bench.functions import SHOWN
+from bench.rounds import FAULTS
+from bench.servers import CONTENDERS, Unavailable
 from bench.servers.contender import Shape
 from bench.servers.site import Site
 
@@ -120,6 +124,37 @@ def by_function(contender, path):
         server.stop()
 
 
+def perf_counts():
+    """Whether this machine lets perf count instructions."""
+    if not shutil.which("perf"):
+        return False
+    command = ["perf", "stat", "-x,", "-e", "instructions:u", "true"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    return done.returncode == 0 and re.search(r"^\d+,", done.stderr, re.M) is not None
+
+
+def under_callgrind(contenders, path, functions):
+    """The lines of the table, and of the functions if they are wanted."""
+    rows = [["instructions a request", "part", "user"]]
+    details = []
+    for contender in contenders:
+        try:
+            counted = callgrind.count(contender, ONE_PROCESS, path)
+        except (*FAULTS, Unavailable, callgrind.NothingCounted) as error:
+            rows.append([contender.title, str(error)[:60], "-"])
+            continue
+        for part, spent in sorted(counted.items(), reverse=True):
+            total = sum(spent.values())
+            rows.append([contender.title, part, tables.number(total, 0)])
+            details += ["", f"{contender.title}, {part}"]
+            for where, number in sorted(spent.items(), key=lambda item: -item[1])[:SHOWN]:
+                share = 100 * number / total
+                details.append(f"  {tables.number(number, 0):>8} {share:5.1f} %  {where}")
+    yield from tables.columns(rows, right=2)
+    if functions:
+        yield from details
+
+
 def main():
     parser = argparse.ArgumentParser(prog="python -m bench.profile", description=__doc__)
     parser.add_argument("--contenders", default=os.environ.get("CONTENDERS") or DEFAULT)
@@ -127,15 +162,24 @@ def main():
     parser.add_argument(
         "--functions", action="store_true", default=bool(os.environ.get("FUNCTIONS"))
     )
+    parser.add_argument(
+        "--callgrind",
+        action="store_true",
+        default=bool(os.environ.get("CALLGRIND")) or not perf_counts(),
+    )
     given = parser.parse_args()
-    if not shutil.which("perf"):
-        sys.exit("perf is missing: install linux-perf (Debian) or perf (Fedora)")
+    if given.callgrind and not shutil.which("valgrind"):
+        sys.exit("valgrind is missing: install valgrind")
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit("stopped"))
     site = Site()
     try:
         names = given.contenders.split(",")
         contenders = [kind(site) for kind in CONTENDERS if kind.name in names]
+        if given.callgrind:
+            for line in under_callgrind(contenders, given.path, given.functions):
+                print(line, flush=True)
+            return
         for line in table(contenders, given.path):
             print(line)
         if given.functions:

@@ -9,7 +9,7 @@ import pytest
 from harness.env import REPO
 
 sys.path.insert(0, str(REPO))
-from bench import cases, charts, cpu, document, load, stats, tables, targets
+from bench import callgrind, cases, charts, cpu, document, load, stats, tables, targets
 from bench.results import Results
 
 pytestmark = pytest.mark.ours_only("reads nothing but samples made here")
@@ -157,3 +157,24 @@ def test_the_samples_survive_in_json():
     made = results(ours_daemon=[57.81234, None, 60], null=[1, 2, 3])
     read = json.loads(made.to_json())
     assert read["samples"]["hello-16"]["ours-daemon"] == {"cpu_us": [57.81, None, 60.0]}
+
+
+def test_functions_are_read_from_what_callgrind_prints():
+    printed = """\
+------------------------------
+Ir
+------------------------------
+2,000  PROGRAM TOTALS
+
+Ir     file:function
+------------------------------
+1,500  ???:PyDict_SetItem [/usr/lib/libpython3.11.so.1.0]
+  300  src/head.rs:wsgi::head::ResponseHead::push [/opt/mod_wsgi_rs.so]
+  100  other.rs:wsgi::head::ResponseHead::push [/opt/mod_wsgi_rs.so]
+  100  ???:0x0000000000104f20 [???]
+"""
+    assert callgrind.read(printed) == {
+        "PyDict_SetItem  (libpython3.11.so.1.0)": 1500,
+        "wsgi::head::ResponseHead::push  (mod_wsgi_rs.so)": 400,
+        "0x0000000000104f20  (???)": 100,
+    }

@@ -49,6 +49,8 @@ def die_with_parent():
 class Server:
     """The running programs of one contender, reached at one port."""
 
+    stop_timeout = STOP_TIMEOUT
+
     def __init__(self, root, port, programs, user):
         self.root, self.port, self.programs, self.user = Path(root), port, programs, user
         self.processes = []
@@ -155,7 +157,7 @@ class Server:
         born = {pid: birth(pid) for pid in cpu.tree(self.roots)}
         for process in self.processes:
             process.terminate()
-        deadline = time.monotonic() + STOP_TIMEOUT
+        deadline = time.monotonic() + self.stop_timeout
         for process in self.processes:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(max(0.01, deadline - time.monotonic()))
