@@ -5,7 +5,8 @@
 //! with one. So one thread serves what comes, one request after the other, and the others rest. A
 //! *foreman* looks every two milliseconds what those do that are up: if all of them wait, or have a lot to
 //! compute, another one gets up. How many are needed is remembered for a while, so applications that wait
-//! a lot have as many threads up as wait.
+//! a lot have as many threads up as wait. Where requests come one at a time a second thread stands by, and
+//! the foreman sleeps until it is called upon.
 #![forbid(unsafe_code)]
 
 use std::fs;
@@ -22,9 +23,11 @@ pub(crate) struct Crew {
     wanted: AtomicUsize,
     /// How many are.
     up: AtomicUsize,
+    /// How many of them are at work.
+    at_work: AtomicUsize,
     resting: Mutex<Resting>,
     foreman: OnceLock<Thread>,
-    /// Nothing goes on, and the foreman sleeps.
+    /// Little goes on, and the foreman sleeps.
     quiet: AtomicBool,
 }
 
@@ -56,8 +59,13 @@ const PATIENCE: u64 = 1;
 const MEMORY: u32 = 25;
 /// As long as a thread is free it is enough to look closely at every so many ticks.
 const SELDOM: u32 = 8;
-/// After so many ticks without any work the foreman sleeps until there is some.
+/// So many threads at work need no foreman.
+const ALONE: usize = 1;
+/// After so many ticks with no more at work, and no more than a request in each, the foreman sleeps until
+/// there are.
 const QUIET: u32 = 3;
+/// Beats that a request takes: its begin, its end, and two as one of those that came on its connection.
+const A_REQUEST: u64 = 4;
 
 impl Crew {
     /// `serial`: all of its threads run under one lock. Else all are up all the time.
@@ -66,6 +74,7 @@ impl Crew {
             threads: (0..threads).map(|_| Member::default()).collect(),
             wanted: AtomicUsize::new(if serial { 1 } else { threads }),
             up: AtomicUsize::new(threads),
+            at_work: AtomicUsize::new(0),
             resting: Mutex::default(),
             foreman: OnceLock::new(),
             quiet: AtomicBool::new(false),
@@ -108,10 +117,12 @@ impl Crew {
 
     /// `thread` has something to do, until the guard goes.
     pub(crate) fn work(&self, thread: usize) -> Work<'_> {
-        let work = Work(self.threads.get(thread).map(|member| &member.beat));
+        let beat = self.threads.get(thread).map(|member| &member.beat);
+        let work = Work { at_work: &self.at_work, beat };
         work.beat(1);
-        // Before it sleeps the foreman says so and then looks at the beats: one of us sees the other.
-        if self.quiet.load(Ordering::SeqCst)
+        // Before it sleeps the foreman says so and then counts those at work: one of us sees the other.
+        if self.at_work.fetch_add(1, Ordering::SeqCst) >= ALONE
+            && self.quiet.load(Ordering::SeqCst)
             && self.quiet.swap(false, Ordering::SeqCst)
             && let Some(foreman) = self.foreman.get()
         {
@@ -134,32 +145,38 @@ impl Crew {
     pub(crate) fn oversee(&self) {
         let _ = self.foreman.set(thread::current());
         let mut watch = Watch::new(self);
-        let mut idle = 0;
+        let (mut idle, mut before) = (0, 0);
         while !self.resting().dismissed {
             thread::park_timeout(TICK);
-            if self.at_work() {
+            let beats = self.threads.iter().map(Member::beat).sum::<u64>();
+            let busy = beats - before > A_REQUEST;
+            before = beats;
+            if busy || !self.is_idle() {
                 idle = 0;
                 self.want(watch.look(self, Member::state));
                 continue;
             }
             idle += 1;
             if idle >= QUIET {
+                idle = 0;
+                // One serves, and one stands by: if it is called upon the foreman is needed.
+                let wanted = self.wanted.load(Ordering::Relaxed);
+                self.want(wanted.max(ALONE + 1));
                 self.quiet.store(true, Ordering::SeqCst);
-                if !self.at_work() && !self.resting().dismissed {
+                if self.is_idle() && !self.resting().dismissed {
                     thread::park();
                 }
                 self.quiet.store(false, Ordering::SeqCst);
+                self.wanted.store(wanted, Ordering::Relaxed);
                 watch = Watch::new(self);
             }
         }
     }
 
-    fn at_work(&self) -> bool {
-        self.beats().any(is_at_work)
-    }
-
-    fn beats(&self) -> impl Iterator<Item = u64> {
-        self.threads.iter().map(Member::beat)
+    /// Whether nobody has to be overseen: at most one thread is at work, and another one is free.
+    fn is_idle(&self) -> bool {
+        let at_work = self.at_work.load(Ordering::SeqCst);
+        at_work <= ALONE && self.up.load(Ordering::Relaxed) > at_work
     }
 
     /// So many threads are to be up: wakes those that lack. Those that are too many lie down by themselves.
@@ -187,7 +204,10 @@ impl Crew {
 }
 
 /// A thread is at work.
-pub(crate) struct Work<'a>(Option<&'a AtomicU64>);
+pub(crate) struct Work<'a> {
+    at_work: &'a AtomicUsize,
+    beat: Option<&'a AtomicU64>,
+}
 
 impl Work<'_> {
     /// It has done with one thing and goes on with the next.
@@ -196,14 +216,16 @@ impl Work<'_> {
     }
 
     fn beat(&self, count: u64) {
-        if let Some(beat) = self.0 {
-            beat.fetch_add(count, Ordering::SeqCst);
+        if let Some(beat) = self.beat {
+            // Only the thread itself counts.
+            beat.store(beat.load(Ordering::Relaxed) + count, Ordering::Release);
         }
     }
 }
 
 impl Drop for Work<'_> {
     fn drop(&mut self) {
+        self.at_work.fetch_sub(1, Ordering::SeqCst);
         self.beat(1);
     }
 }
@@ -247,7 +269,7 @@ impl Watch {
     /// How many threads are to be up.
     fn look(&mut self, crew: &Crew, state: impl Fn(&Member) -> State) -> usize {
         let wanted = crew.wanted.load(Ordering::Relaxed);
-        let at_work = crew.beats().filter(|beat| is_at_work(*beat)).count();
+        let at_work = crew.at_work.load(Ordering::SeqCst);
         let free = crew.up.load(Ordering::Relaxed).saturating_sub(at_work);
         self.ticks += 1;
         if free > 0 && self.ticks < SELDOM {
@@ -294,7 +316,7 @@ impl Watch {
 
 impl Member {
     fn beat(&self) -> u64 {
-        self.beat.load(Ordering::SeqCst)
+        self.beat.load(Ordering::Acquire)
     }
 
     /// A thread of which nothing is known is taken for one that waits, which costs little.
@@ -331,6 +353,13 @@ mod tests {
         crew.wanted.store(working.max(1), Ordering::Relaxed);
         let watch = Watch::new(&crew);
         (crew, watch)
+    }
+
+    impl Crew {
+        /// The work that `thread` is at.
+        fn again(&self, thread: usize) -> Work<'_> {
+            Work { at_work: &self.at_work, beat: Some(&self.threads[thread].beat) }
+        }
     }
 
     /// What is wanted after each of so many ticks in which all that are at work compute, or wait.
@@ -389,7 +418,7 @@ mod tests {
     fn who_waits_while_another_one_runs_may_only_wait_for_the_lock() {
         let (crew, mut watch) = crew(15, 2);
         let mut last = 2;
-        let (first, second) = (&crew.threads[0], Work(Some(&crew.threads[1].beat)));
+        let (first, second) = (&crew.threads[0], crew.again(1));
         for _ in 0..MEMORY {
             second.goes_on();
             let state = |member: &Member| State { runs: !std::ptr::eq(member, first), spent: 0 };
@@ -404,7 +433,7 @@ mod tests {
         let (crew, mut watch) = crew(15, 1);
         assert_eq!(wanted(&crew, &mut watch, false, 1), [2]);
         // It serves one short request after the other.
-        let short = Work(crew.threads.first().map(|member| &member.beat));
+        let short = crew.again(0);
         let mut last = 2;
         for tick in 1..=4 * SELDOM {
             short.goes_on();
