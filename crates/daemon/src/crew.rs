@@ -102,7 +102,7 @@ impl Crew {
             return;
         }
         let mut resting = self.resting();
-        // Under the lock nobody else goes or comes.
+        // Under the lock nobody else goes or comes, and no more are wanted.
         let enough = self.up.load(Ordering::Relaxed) <= self.wanted.load(Ordering::Relaxed);
         let Some(member) = self.threads.get(thread).filter(|_| !enough && !resting.dismissed)
         else {
@@ -167,7 +167,7 @@ impl Crew {
                     thread::park();
                 }
                 self.quiet.store(false, Ordering::SeqCst);
-                self.wanted.store(wanted, Ordering::Relaxed);
+                self.want(wanted);
                 watch = Watch::new(self);
             }
         }
@@ -181,11 +181,10 @@ impl Crew {
 
     /// So many threads are to be up: wakes those that lack. Those that are too many lie down by themselves.
     fn want(&self, wanted: usize) {
+        let resting = self.resting();
         self.wanted.store(wanted, Ordering::Relaxed);
         let lacking = wanted.saturating_sub(self.up.load(Ordering::Relaxed));
-        if lacking > 0 {
-            self.wake(self.resting(), lacking);
-        }
+        self.wake(resting, lacking);
     }
 
     fn wake(&self, mut resting: MutexGuard<'_, Resting>, count: usize) {
