@@ -399,6 +399,14 @@ def test_a_script_without_its_callable_is_no_deployment(start):
     script = server.root / "app.py"
     server.log.allow("callable|application|go on")
     with Load(server.port, "/nap") as load:
+        served = set()
+
+        def all_have_it():
+            served.add(int(server.get("/").text.split()[0]))
+            return served == set(old)
+
+        # One that has never loaded the script has no older state of it to go on with.
+        wait_until(all_have_it, "an answer of each worker")
         deploy(script, "")
         daemons.pause(1)
         assert sorted(daemons.settled(server, 2)) == old

@@ -1,7 +1,7 @@
 //! How many of a worker's threads are up.
 //!
 //! Python's lock lets one thread run at a time. A second one that is woken for the next request only
-//! waits for the first, and both pay for it: with two threads up a small request costs a third more than
+//! waits for the first, and both pay for it: with all threads up a small request costs a fifth more than
 //! with one. So one thread serves what comes, one request after the other, and the others rest. A
 //! *foreman* looks every two milliseconds what those do that are up: if all of them wait, or have a lot to
 //! compute, another one gets up. How many are needed is remembered for a while, so applications that wait
@@ -64,6 +64,8 @@ const ALONE: usize = 1;
 /// After so many ticks with no more at work, and no more than a request in each, the foreman sleeps until
 /// there are.
 const QUIET: u32 = 3;
+/// Who has waited for so many ticks waits for something other than the lock.
+const SETTLED: u32 = 10;
 /// Beats that a request takes: its begin, its end, and two as one of those that came on its connection.
 const A_REQUEST: u64 = 4;
 
@@ -248,6 +250,8 @@ struct Seen {
     beat: u64,
     /// The processor time that it had used when it was first seen at what it is at.
     since: u64,
+    /// Ticks since then.
+    ticks: u32,
 }
 
 /// What the kernel says of a thread.
@@ -261,7 +265,7 @@ struct State {
 
 impl Watch {
     fn new(crew: &Crew) -> Self {
-        let unseen = Seen { beat: 0, since: 0 };
+        let unseen = Seen { beat: 0, since: 0, ticks: 0 };
         Self { seen: vec![unseen; crew.threads.len()], ticks: 0, calm: 0 }
     }
 
@@ -269,13 +273,14 @@ impl Watch {
     fn look(&mut self, crew: &Crew, state: impl Fn(&Member) -> State) -> usize {
         let wanted = crew.wanted.load(Ordering::Relaxed);
         let at_work = crew.at_work.load(Ordering::SeqCst);
-        let free = crew.up.load(Ordering::Relaxed).saturating_sub(at_work);
+        let up = crew.up.load(Ordering::Relaxed);
+        let free = up.saturating_sub(at_work);
         self.ticks += 1;
         if free > 0 && self.ticks < SELDOM {
             return wanted;
         }
         let ticks = std::mem::take(&mut self.ticks);
-        let (mut running, mut waiting, mut computing) = (0, 0, 0);
+        let (mut running, mut waiting, mut settled, mut computing) = (0, 0, 0, 0);
         for (seen, member) in self.seen.iter_mut().zip(&crew.threads) {
             let beat = member.beat();
             if !is_at_work(beat) {
@@ -283,13 +288,18 @@ impl Watch {
             }
             let State { runs, spent } = state(member);
             if seen.beat != beat {
-                *seen = Seen { beat, since: spent };
+                *seen = Seen { beat, since: spent, ticks: 0 };
+            } else {
+                seen.ticks = seen.ticks.saturating_add(ticks);
             }
             // Else it is by now at something else, and goes forward.
             let same = member.beat() == beat;
             let tired = spent.saturating_sub(seen.since) >= PATIENCE;
             match () {
-                () if same && !runs => waiting += 1,
+                () if same && !runs => {
+                    waiting += 1;
+                    settled += usize::from(seen.ticks >= SETTLED);
+                }
                 () if same && tired => computing += 1,
                 () => running += 1,
             }
@@ -299,11 +309,11 @@ impl Watch {
         if free == 0 && running == 0 && at_work > 0 {
             self.calm = 0;
             // Who waits is seldom alone: the next ones need not be waited for one by one.
-            return (wanted + 1 + waiting / 2).min(crew.threads.len());
+            return (wanted.max(up) + 1 + waiting / 2).min(crew.threads.len());
         }
-        // As long as somebody runs, others may only wait for the lock.
+        // As long as somebody runs, others may only wait for the lock, unless they have for long.
         let idle = free > 0 || running + computing == 0;
-        let needed = 1 + computing + if idle { waiting } else { 0 };
+        let needed = 1 + computing + if idle { waiting } else { settled };
         self.calm = if needed < wanted { self.calm + ticks } else { 0 };
         if self.calm >= MEMORY {
             self.calm = 0;
@@ -418,13 +428,34 @@ mod tests {
         let (crew, mut watch) = crew(15, 2);
         let mut last = 2;
         let (first, second) = (&crew.threads[0], crew.again(1));
-        for _ in 0..MEMORY {
+        for tick in 0..MEMORY {
             second.goes_on();
+            if tick % (SETTLED / 2) == 0 {
+                let waits = crew.again(0);
+                waits.goes_on();
+                std::mem::forget(waits);
+            }
             let state = |member: &Member| State { runs: !std::ptr::eq(member, first), spent: 0 };
             last = watch.look(&crew, state);
         }
         assert_eq!(last, 1);
         std::mem::forget(second);
+    }
+
+    #[test]
+    fn who_waits_for_long_does_not_wait_for_the_lock() {
+        // Eight long polls, and one thread for all the others.
+        let (crew, mut watch) = crew(15, 9);
+        let serving = crew.again(8);
+        let mut last = 0;
+        for _ in 0..10 * MEMORY {
+            serving.goes_on();
+            let runs = |member: &Member| std::ptr::eq(member, &raw const crew.threads[8]);
+            last = watch.look(&crew, |member| State { runs: runs(member), spent: 0 });
+            crew.wanted.store(last, Ordering::Relaxed);
+        }
+        assert_eq!(last, 9);
+        std::mem::forget(serving);
     }
 
     #[test]
