@@ -16,6 +16,8 @@ int shim_bucket_is_eos(const apr_bucket *b) { return APR_BUCKET_IS_EOS(b); }
 int shim_bucket_is_metadata(const apr_bucket *b) { return APR_BUCKET_IS_METADATA(b); }
 apr_status_t shim_bucket_read(apr_bucket *b, const char **data, apr_size_t *length) { return apr_bucket_read(b, data, length, APR_BLOCK_READ); }
 apr_status_t shim_bucket_split(apr_bucket *b, apr_size_t point) { return apr_bucket_split(b, point); }
+apr_status_t shim_bucket_setaside(apr_bucket *b, apr_pool_t *p) { return apr_bucket_setaside(b, p); }
+void shim_bucket_remove(apr_bucket *b) { APR_BUCKET_REMOVE(b); }
 void shim_bucket_delete(apr_bucket *b) { apr_bucket_delete(b); }
 const char *shim_register_https_lookup(void) { https_lookup = APR_RETRIEVE_OPTIONAL_FN(ssl_is_https); tls_lookup = APR_RETRIEVE_OPTIONAL_FN(ssl_var_lookup); return https_lookup ? "mod_ssl" : ""; }
 int shim_request_is_https(request_rec *r) { return https_lookup && https_lookup(r->connection); }

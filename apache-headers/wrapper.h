@@ -37,6 +37,8 @@ int shim_bucket_is_eos(const apr_bucket *b);
 int shim_bucket_is_metadata(const apr_bucket *b);
 apr_status_t shim_bucket_read(apr_bucket *b, const char **data, apr_size_t *length);
 apr_status_t shim_bucket_split(apr_bucket *b, apr_size_t point);
+apr_status_t shim_bucket_setaside(apr_bucket *b, apr_pool_t *p);
+void shim_bucket_remove(apr_bucket *b);
 void shim_bucket_delete(apr_bucket *b);
 const char *shim_register_https_lookup(void);
 int shim_request_is_https(request_rec *r);

@@ -2,11 +2,12 @@
 
 use super::{Pool, Status};
 use crate::bindings::{
-    apr_brigade_cleanup, apr_brigade_create, apr_brigade_insert_file, apr_bucket,
-    apr_bucket_alloc_t, apr_bucket_brigade, apr_bucket_eos_create, apr_bucket_file_enable_mmap,
-    apr_bucket_flush_create, apr_bucket_transient_create, apr_file_dup, apr_file_t,
-    apr_os_file_put, apr_os_file_t, shim_brigade_append, shim_brigade_empty, shim_brigade_first,
-    shim_bucket_delete, shim_bucket_is_eos, shim_bucket_is_metadata, shim_bucket_read,
+    apr_brigade_cleanup, apr_brigade_create, apr_brigade_insert_file, apr_brigade_to_iovec,
+    apr_bucket, apr_bucket_alloc_t, apr_bucket_brigade, apr_bucket_eos_create,
+    apr_bucket_file_enable_mmap, apr_bucket_flush_create, apr_bucket_transient_create,
+    apr_file_dup, apr_file_t, apr_os_file_put, apr_os_file_t, iovec, shim_brigade_append,
+    shim_brigade_empty, shim_brigade_first, shim_bucket_delete, shim_bucket_is_eos,
+    shim_bucket_is_metadata, shim_bucket_read, shim_bucket_remove, shim_bucket_setaside,
     shim_bucket_split,
 };
 use std::marker::PhantomData;
@@ -172,6 +173,50 @@ impl<'p> Brigade<'p> {
             shim_bucket_delete(shim_brigade_first(self.raw));
         }
         Ok(())
+    }
+
+    /// Moves `count` bytes of the data that [`Brigade::first`] showed to the end of `to`, where they outlive
+    /// whatever happens to this brigade. They are not copied, unless whoever made them only lent them.
+    pub(crate) fn hand_over(&mut self, count: usize, to: &mut Self) -> Result<(), Status> {
+        // SAFETY: the brigade is not empty, as `first` has just shown data. A bucket that is set aside lives
+        // as long as the pool it is given. Both brigades are of one connection, whose allocator made it.
+        unsafe {
+            let bucket = shim_brigade_first(self.raw);
+            if count < (*bucket).length {
+                let status = Status(shim_bucket_split(bucket, count));
+                if !status.is_success() {
+                    return Err(status);
+                }
+            }
+            let status = Status(shim_bucket_setaside(bucket, to.pool.as_ptr()));
+            if !status.is_success() {
+                return Err(status);
+            }
+            shim_bucket_remove(bucket);
+            shim_brigade_append(to.raw, bucket);
+        }
+        Ok(())
+    }
+
+    /// The bytes of its first `most` buckets. For brigades that [`Brigade::hand_over`] has filled, where
+    /// nothing has to be read any more.
+    pub(crate) fn slices(&self, most: usize) -> Result<Vec<&[u8]>, Status> {
+        let mut places = vec![iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; most];
+        let mut count = i32::try_from(most).unwrap_or(i32::MAX);
+        // SAFETY: the brigade is live, and there are as many places as `count` says, which then says how
+        // many were used.
+        let status =
+            Status(unsafe { apr_brigade_to_iovec(self.raw, places.as_mut_ptr(), &raw mut count) });
+        if !status.is_success() {
+            return Err(status);
+        }
+        let used = places.iter().take(usize::try_from(count).unwrap_or(0));
+        let filled = used.filter(|place| place.iov_len > 0);
+        // SAFETY: data that was read lives until its bucket is changed, which takes `&mut self`.
+        let slice = |place: &iovec| unsafe {
+            std::slice::from_raw_parts(place.iov_base.cast::<u8>(), place.iov_len)
+        };
+        Ok(filled.map(slice).collect())
     }
 
     /// Empties it.

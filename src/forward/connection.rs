@@ -187,14 +187,15 @@ impl Connection {
         send(&self.stream, &mut pieces, &mut self.unsent)
     }
 
-    /// Sends a piece of body, and its end if `complete`. Never waits.
-    pub(crate) fn send_body(&mut self, piece: &[u8], complete: bool) -> Result<(), Broken> {
+    /// Sends a piece of body, wherever it lies, and its end if `complete`. Never waits.
+    pub(crate) fn send_body(&mut self, piece: &[&[u8]], complete: bool) -> Result<(), Broken> {
         let id = ClientConnection::REQUEST_ID;
-        let chunks: Vec<_> = encoder::stream(RecordType::STDIN, id, piece).collect();
+        let mut parts = Vec::with_capacity(2 * piece.len() + 2);
+        encoder::scattered_stream(RecordType::STDIN, id, piece, |part| parts.push(part));
         let end = encoder::end_of_stream(RecordType::STDIN, id);
         let end = if complete { &end[..] } else { &[] };
-        let pieces = chunks.iter().flat_map(|(header, content)| [&header[..], *content]);
-        let mut pieces: Vec<_> = pieces.chain([end]).map(IoSlice::new).collect();
+        let mut pieces: Vec<_> =
+            parts.iter().map(AsRef::as_ref).chain([end]).map(IoSlice::new).collect();
         send(&self.stream, &mut pieces, &mut self.unsent)
     }
 

@@ -99,7 +99,7 @@ fn next<'call>(
 ) -> Result<Next, ReadError> {
     let Some(piece) = body.next(request)? else { return Ok(Next::Nothing) };
     let (piece, ended) = piece;
-    if connection.send_body(piece, ended).is_err() {
+    if connection.send_body(&piece, ended).is_err() {
         connection.abort();
         return Ok(Next::Refused);
     }

@@ -44,6 +44,7 @@ pub(crate) fn serve(
     if let Err(why) = body.fill(request) {
         return refuse_body(request, &why);
     }
+    body.declare(request);
     let queued_at = i64::try_from(queued).unwrap_or(0);
     let params = Params::of(request, settings, application, group, queued_at);
     // A client that does not take its answer ties up a worker: it may have its own limit.
@@ -276,8 +277,6 @@ struct Body<'call> {
     reader: RequestBody<'call>,
     /// All that has been read, as long as that is not much.
     held: Vec<u8>,
-    /// Memory for the last piece of a body that is too long to be held.
-    piece: Vec<u8>,
     whole: bool,
     /// It is short: it is not passed on before all of it is here.
     short: bool,
@@ -296,7 +295,6 @@ impl<'call> Body<'call> {
         Self {
             reader: RequestBody::new(),
             held: Vec::new(),
-            piece: Vec::new(),
             whole: true,
             short: length.is_some_and(|length| length <= HELD),
             ended: length == Some(0),
@@ -325,17 +323,25 @@ impl<'call> Body<'call> {
         Ok(())
     }
 
-    /// Reads another piece if there is one, and says whether it is the last. Never waits.
-    fn next(&mut self, request: &mut Request<'call>) -> Result<Option<(&[u8], bool)>, ReadError> {
+    /// An input filter that changes the length of a body takes `Content-Length` away (mod_deflate). If all of
+    /// it is here, its true length is known, and applications that go by `CONTENT_LENGTH` find it.
+    fn declare(&self, request: &Request<'call>) {
+        if self.short && self.ended && !self.held.is_empty() {
+            request.declare_length(self.held.len());
+        }
+    }
+
+    /// Reads another piece if there is one, and says where it lies and whether it is the last. Never waits.
+    fn next(
+        &mut self,
+        request: &mut Request<'call>,
+    ) -> Result<Option<(Vec<&[u8]>, bool)>, ReadError> {
         if !self.whole || self.held.len() >= HELD {
             self.whole = false;
             self.held = Vec::new();
-            self.piece.resize(PIECE, 0);
-            let Some(count) = self.reader.read_now(request, &mut self.piece)? else {
-                return Ok(None);
-            };
-            self.ended = count == 0 || self.reader.has_ended();
-            return Ok(self.piece.get(..count).map(|piece| (piece, self.ended)));
+            let Some(piece) = self.reader.gather_now(request, PIECE)? else { return Ok(None) };
+            self.ended = piece.ended;
+            return Ok(Some((piece.slices, piece.ended)));
         }
         let length = self.held.len();
         self.held.resize(HELD, 0);
@@ -347,7 +353,7 @@ impl<'call> Body<'call> {
             return Ok(None);
         }
         self.ended = count == 0 || self.reader.has_ended();
-        Ok(self.held.get(length..).map(|piece| (piece, self.ended)))
+        Ok(self.held.get(length..).map(|piece| (vec![piece], self.ended)))
     }
 
     /// Whether all that has been read is still here.

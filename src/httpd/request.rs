@@ -222,6 +222,14 @@ impl<'call> Request<'call> {
         unsafe { Table::from_raw(self.record().headers_in) }
     }
 
+    /// Says how long the request body is, unless the client's `Content-Length` does.
+    pub(crate) fn declare_length(&self, length: usize) {
+        let headers = self.headers_in();
+        if headers.get(c"Content-Length").is_none() {
+            headers.set(self.pool(), c"Content-Length", length.to_string().as_bytes());
+        }
+    }
+
     pub(crate) fn headers_out(&self) -> Table<'call> {
         // SAFETY: as above.
         unsafe { Table::from_raw(self.record().headers_out) }

@@ -35,6 +35,11 @@ def length(environ, start_response):
     return tell(start_response, {"length": count, "sum": total})
 
 
+def declared(environ, start_response):
+    """What the environ says of the body's length."""
+    return tell(start_response, environ.get("CONTENT_LENGTH"))
+
+
 def steps(environ, start_response):
     """?read:3,readline,readlines:10,iter runs these calls in turn."""
     stream, results = environ["wsgi.input"], []

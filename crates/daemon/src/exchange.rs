@@ -43,8 +43,6 @@ pub(crate) type Release<'a> = dyn Fn(Box<Connection>, bool) -> Option<Box<Connec
 pub(crate) struct Facts {
     /// The client gets the body.
     pub(crate) wants_body: bool,
-    /// There may be a request body.
-    pub(crate) has_body: bool,
     /// The application is the only one: where there is no `PATH_INFO`, all of the path is.
     pub(crate) mounted_at_root: bool,
     /// What is written to the log for it (a number of `APLOG_*`).
@@ -78,11 +76,7 @@ impl<'a> FastCgiExchange<'a> {
         release: &'a Release<'a>,
     ) -> Self {
         turn.begin(&connection, application.from_module);
-        let input = match (!facts.has_body).then(|| connection.pass_over_body()) {
-            Some(Part::End) => Input::Ended,
-            Some(Part::Aborted) => Input::Failed(ReadError::Disconnected),
-            Some(Part::Bytes(_)) | None => Input::Open,
-        };
+        let input = if connection.wire.body_is_empty() { Input::Ended } else { Input::Open };
         Self {
             connection: Some(connection),
             release,

@@ -352,7 +352,6 @@ impl Pool {
         let overdue = self.waited_too_long(asked.queued, time);
         let facts = Facts {
             wants_body: asked.wants_body,
-            has_body: asked.has_body,
             mounted_at_root: self.config.application.is_some(),
             log_level: application.log_level.unwrap_or(self.config.log_level),
         };

@@ -100,8 +100,6 @@ pub(crate) struct Asked<'a> {
     pub(crate) queued: Option<u64>,
     /// The client gets the body of the answer.
     pub(crate) wants_body: bool,
-    /// There may be a request body.
-    pub(crate) has_body: bool,
     /// Method and URL of the request, as far as the params tell.
     pub(crate) method: &'a [u8],
     pub(crate) uri: &'a [u8],
@@ -109,14 +107,11 @@ pub(crate) struct Asked<'a> {
 
 impl<'a> Asked<'a> {
     pub(crate) fn read(params: Params<'a>) -> Self {
-        let mut asked =
-            Self { queued: None, wants_body: true, has_body: false, method: b"", uri: b"" };
+        let mut asked = Self { queued: None, wants_body: true, method: b"", uri: b"" };
         for (name, value) in params {
             match name {
                 b"mod_wsgi.x-header-only" => asked.wants_body = value != b"1",
                 b"mod_wsgi.queue_start" => asked.queued = number(value),
-                b"CONTENT_LENGTH" => asked.has_body |= !matches!(value, b"" | b"0"),
-                b"HTTP_TRANSFER_ENCODING" => asked.has_body = true,
                 b"REQUEST_URI" => asked.uri = value,
                 b"SCRIPT_NAME" if asked.uri.is_empty() => asked.uri = value,
                 b"REQUEST_METHOD" => {
@@ -196,17 +191,16 @@ mod tests {
     }
 
     #[test]
-    fn a_request_tells_whether_bodies_go_either_way() {
-        for (pairs, wants_body, has_body) in [
-            (&[("REQUEST_METHOD", "GET")][..], true, false),
-            (&[("REQUEST_METHOD", "HEAD"), ("CONTENT_LENGTH", "0")], false, false),
-            (&[("REQUEST_METHOD", "GET"), ("mod_wsgi.x-header-only", "1")], false, false),
-            (&[("REQUEST_METHOD", "POST"), ("CONTENT_LENGTH", "7")], true, true),
-            (&[("HTTP_TRANSFER_ENCODING", "chunked"), ("CONTENT_LENGTH", "")], true, true),
+    fn a_request_tells_whether_a_body_is_wanted() {
+        for (pairs, wants_body) in [
+            (&[("REQUEST_METHOD", "GET")][..], true),
+            (&[("REQUEST_METHOD", "HEAD")], false),
+            (&[("REQUEST_METHOD", "GET"), ("mod_wsgi.x-header-only", "1")], false),
+            (&[("REQUEST_METHOD", "POST"), ("CONTENT_LENGTH", "7")], true),
         ] {
             let block = block(pairs);
             let asked = Asked::read(Params::parse(&block, &Limits::default()).unwrap());
-            assert_eq!((asked.wants_body, asked.has_body), (wants_body, has_body), "{pairs:?}");
+            assert_eq!(asked.wants_body, wants_body, "{pairs:?}");
         }
     }
 }

@@ -168,6 +168,15 @@ impl Decoder {
         Ok(Some(Piece { record_type, id, range, more: !whole }))
     }
 
+    /// The header of the next record, if the one before has been handed out and this header is here.
+    pub(crate) fn upcoming(&self) -> Option<Header> {
+        if self.header.is_some() || self.padding_left > 0 || self.failed.is_some() {
+            return None;
+        }
+        let bytes = self.buffer.get(self.start..self.end)?.first_chunk()?;
+        Header::parse(*bytes).ok()
+    }
+
     /// The bytes of a [`Piece`] just handed out.
     pub(crate) fn bytes(&self, range: Range<usize>) -> &[u8] {
         &self.buffer[range]

@@ -53,6 +53,51 @@ pub fn stream(
     })
 }
 
+/// [`stream`] for content that lies in several places: calls `each` with every header and every part of the
+/// content, in the order they go out. A record goes on from one place to the next.
+pub fn scattered_stream<'a>(
+    stream: RecordType,
+    id: u16,
+    content: &[&'a [u8]],
+    mut each: impl FnMut(Part<'a>),
+) {
+    let mut left: usize = content.iter().map(|place| place.len()).sum();
+    let mut room = 0;
+    for place in content {
+        let mut rest = *place;
+        while !rest.is_empty() {
+            if room == 0 {
+                room = left.min(MAX_CONTENT);
+                left -= room;
+                // At most MAX_CONTENT, which is u16::MAX.
+                each(Part::Header(Header::new(stream, id, room as u16).to_bytes()));
+            }
+            let (part, more) = rest.split_at(rest.len().min(room));
+            each(Part::Content(part));
+            room -= part.len();
+            rest = more;
+        }
+    }
+}
+
+/// Part of what [`scattered_stream`] makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part<'a> {
+    /// A record's header.
+    Header([u8; 8]),
+    /// Bytes of its content, never none.
+    Content(&'a [u8]),
+}
+
+impl AsRef<[u8]> for Part<'_> {
+    fn as_ref(&self) -> &[u8] {
+        match self {
+            Self::Header(bytes) => bytes,
+            Self::Content(bytes) => bytes,
+        }
+    }
+}
+
 /// [`stream`] at the end of a buffer, for content too short to be worth a writev(2) entry.
 pub fn append_stream(out: &mut Vec<u8>, record_type: RecordType, id: u16, content: &[u8]) {
     for (header, chunk) in stream(record_type, id, content) {
@@ -147,5 +192,22 @@ mod tests {
             .collect();
         assert_eq!(lengths, [(65535, 65535), (65535, 65535), (3, 3)]);
         assert_eq!(stream(RecordType::STDIN, 1, b"").len(), 0);
+    }
+
+    #[test]
+    fn scattered_content_makes_the_same_records() {
+        let whole: Vec<u8> = (0..=255).cycle().take(2 * MAX_CONTENT + 3).collect();
+        let mut expected = Vec::new();
+        append_stream(&mut expected, RecordType::STDIN, 1, &whole);
+        for size in [1000, 8000, MAX_CONTENT, MAX_CONTENT + 1, whole.len()] {
+            let places: Vec<_> = whole.chunks(size).chain([&[][..]]).collect();
+            let mut out = Vec::new();
+            scattered_stream(RecordType::STDIN, 1, &places, |part| {
+                assert!(!part.as_ref().is_empty());
+                out.extend_from_slice(part.as_ref());
+            });
+            assert!(out == expected, "in places of {size}");
+        }
+        scattered_stream(RecordType::STDIN, 1, &[], |part| panic!("{part:?} of nothing"));
     }
 }

@@ -7,7 +7,7 @@ use crate::decoder::{Decoder, Piece};
 use crate::encoder;
 use crate::management::Capabilities;
 use crate::params::{Collector, Params};
-use crate::record::{ProtocolStatus, RecordType, Role};
+use crate::record::{Header, ProtocolStatus, RecordType, Role};
 use crate::{Limits, WireError};
 
 /// One connection from a web server, used for one request after the other.
@@ -119,6 +119,19 @@ impl ServerConnection {
             Step::Abort => Event::Abort,
             Step::Reply => Event::Reply(&self.reply),
         }))
+    }
+
+    /// Whether the end of the request body is here, and nothing before it. What `CONTENT_LENGTH` says is
+    /// another matter: an input filter of the web server may change the length, and then there is none.
+    pub fn body_is_empty(&mut self) -> bool {
+        let ends = |header: Header| {
+            header.record_type == RecordType::STDIN
+                && header.content_length == 0
+                && self.active.is_some_and(|active| active.begin.id == header.id)
+        };
+        // What is wrong with the connection shows at its next use.
+        self.decoder.upcoming().is_some_and(ends)
+            && matches!(self.next(), Ok(Some(Event::StdinEnd)))
     }
 
     /// The active request's params: all of them after [`Event::Params`], the whole pairs that

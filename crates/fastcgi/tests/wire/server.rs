@@ -255,3 +255,30 @@ fn real_web_servers_are_understood() {
         assert_eq!((&start[0], &start[2]), (&begin(true), &Heard::StdinEnd));
     }
 }
+
+#[test]
+fn a_body_is_empty_when_its_end_comes_first_and_only_then() {
+    let content = b"\x01\x05\0\x01\0\x03\0\0abc";
+    let stray = b"\x01\x05\0\x02\0\0\0\0";
+    for (rest, empty) in [
+        (&STDIN_END[..], true),
+        (&STDIN_END[..7], false),
+        (&[&content[..], &STDIN_END].concat(), false),
+        (&[&stray[..], &STDIN_END].concat(), false),
+        (&ABORT, false),
+        (b"", false),
+    ] {
+        let mut connection = ServerConnection::new(Limits::default(), CAPABILITIES);
+        assert!(!connection.body_is_empty(), "there is no request");
+        let wire = [&BEGIN[..], &PARAMS_END, rest].concat();
+        connection.spare(wire.len())[..wire.len()].copy_from_slice(&wire);
+        connection.filled(wire.len());
+        assert!(matches!(connection.next(), Ok(Some(Event::Begin(_)))));
+        assert!(matches!(connection.next(), Ok(Some(Event::Params(_)))));
+        assert_eq!(connection.body_is_empty(), empty, "{rest:?}");
+        assert!(!connection.body_is_empty(), "it has been said");
+        if rest.starts_with(content) {
+            assert!(matches!(connection.next(), Ok(Some(Event::Stdin(b"abc")))), "nothing is lost");
+        }
+    }
+}
