@@ -2,8 +2,10 @@
 
 import concurrent.futures
 import http.client
+from pathlib import Path
 
 import pytest
+from harness import daemons
 from harness.conf import Conf
 from harness.httpd import wait_until
 
@@ -22,6 +24,7 @@ APP = f"""
 import threading
 everybody = threading.Barrier({THREADS})
 released = threading.Event()
+waiting = []
 def application(environ, start_response):
     path = environ["PATH_INFO"]
     if path == "/meet":
@@ -31,14 +34,21 @@ def application(environ, start_response):
     if path == "/wait":
         released.clear()
         released.wait(20)
+    if path == "/poll":
+        waiting.append(1)
+        released.wait(20)
+    if path == "/polls":
+        return answer(start_response, str(len(waiting)))
     if path == "/compute":
         released.clear()
         while not released.is_set():
             pass
     if path == "/short":
         sum(range(20_000))
+    return answer(start_response, str(threading.get_ident()))
+def answer(start_response, text):
     start_response("200 OK", [("Content-Type", "text/plain")])
-    return [str(threading.get_ident()).encode()]
+    return [text.encode()]
 """
 
 
@@ -93,3 +103,32 @@ def test_short_requests_are_served_by_one_thread_however_many_come_at_once(serve
     at_once(server, *["/meet"] * THREADS)
     # All are up now, and go to rest when nothing has waited for a while.
     wait_until(lambda: len(burst(server, THREADS, 100)) == 1, "a burst served by one thread")
+
+
+def looks(server):
+    """How often the foreman of the only worker has looked."""
+    (worker,) = daemons.workers(server)
+    threads = Path(f"/proc/{worker}/task").iterdir()
+    (foreman,) = [it for it in threads if (it / "comm").read_text() == "wsgi-foreman\n"]
+    switches = (foreman / "status").read_text().partition("\nvoluntary_ctxt_switches:")[2]
+    return int(switches.split()[0])
+
+
+@pytest.mark.parametrize("polls", [0, 1, THREADS // 2])
+def test_the_foreman_sleeps_while_requests_only_wait(server, polls):
+    with concurrent.futures.ThreadPoolExecutor(THREADS) as pool:
+        held = [pool.submit(server.get, "/poll") for _ in range(polls)]
+        wait_until(lambda: server.get("/polls").text == str(polls), "all of them to wait")
+
+        def is_asleep():
+            before = looks(server)
+            daemons.pause(0.5)
+            # It would be 250.
+            return looks(server) - before < 50
+
+        wait_until(is_asleep, "the foreman to sleep")
+        # Others are served at once all the same, and bring up as many as they need.
+        answers = at_once(server, *["/short"] * 20)
+        assert {answer.status for answer in answers} == {200}
+        server.get("/release")
+        assert {answer.result().status for answer in held} <= {200}

@@ -229,6 +229,15 @@ impl WorkerLease<'_> {
         }
     }
 
+    /// Closes the connections that are kept to this worker. One that is being ended loses them one after the
+    /// other: what is sent on those that it still has is lost, and to send it again is a risk each time.
+    pub(super) fn forget_kept(&self) {
+        if let Some(kept) = self.group.kept.get(self.slot) {
+            let doomed = std::mem::take(&mut *kept.lock().unwrap_or_else(PoisonError::into_inner));
+            drop(doomed);
+        }
+    }
+
     /// Keeps the connection for the next request, if it can be.
     pub(super) fn finish(self, mut connection: Connection) {
         connection.mark_used();

@@ -103,6 +103,7 @@ fn attempt<'call>(
             // The worker had closed a connection that was kept: that says nothing of the worker there is.
             Err(failure) if failure.unsent && connection.is_used() => {}
             Err(failure) => {
+                lease.forget_kept();
                 // Perhaps it is the request that ends workers.
                 risked += usize::from(!failure.unread);
                 failed += 1;

@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use crate::config::GroupConfig;
-use crate::posix;
+use crate::posix::{self, KeptBack};
 use crate::target::Application;
 use fastcgi::{Capabilities, Event, Header, Limits, MAX_CONTENT, RecordType, ServerConnection};
 use fastcgi::{WireError, encoder};
@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 
 /// One connection; used for one request after the other.
 pub(crate) struct Connection {
+    // Goes before the descriptor does.
+    _kept_back: KeptBack,
     stream: UnixStream,
     pub(crate) wire: ServerConnection,
     /// The application that its requests are for, as long as they do not say otherwise.
@@ -62,6 +64,7 @@ impl Connection {
         let capabilities =
             Capabilities { max_conns: threads, max_reqs: threads, authorizer: false };
         Ok(Self {
+            _kept_back: KeptBack::new(stream.as_fd()),
             stream,
             wire: ServerConnection::new(Limits::default(), capabilities),
             application: None,
@@ -228,7 +231,7 @@ impl Connection {
         !self.served && self.accepted.elapsed() < FRESH
     }
 
-    /// Ends the connection, also for processes an application may have forked.
+    /// Ends the connection.
     pub(crate) fn close(self) {
         // It only fails where the other end is gone.
         let _ = self.stream.shutdown(Shutdown::Both);

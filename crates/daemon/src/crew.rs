@@ -5,16 +5,17 @@
 //! with one. So one thread serves what comes, one request after the other, and the others rest. A
 //! *foreman* looks every two milliseconds what those do that are up: if all of them wait, or have a lot to
 //! compute, another one gets up. How many are needed is remembered for a while, so applications that wait
-//! a lot have as many threads up as wait. Where requests come one at a time a second thread stands by, and
-//! the foreman sleeps until it is called upon.
+//! a lot have as many threads up as wait. Where requests come one at a time a thread stands by beside the one
+//! that serves and those that wait for long, and the foreman sleeps until it is called upon.
 #![forbid(unsafe_code)]
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, Thread};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Threads 0, 1, … and who of them is up.
 pub(crate) struct Crew {
@@ -29,6 +30,8 @@ pub(crate) struct Crew {
     foreman: OnceLock<Thread>,
     /// Little goes on, and the foreman sleeps.
     quiet: AtomicBool,
+    /// As long as no more are at work it goes on sleeping.
+    alone: AtomicUsize,
 }
 
 /// One thread, on a cache line of its own.
@@ -53,17 +56,19 @@ struct Resting {
 const TICK: Duration = Duration::from_millis(2);
 /// Who computes keeps the lock, and another thread could only take turns with it, which Python has them do
 /// every 5 ms. So much processor time, in hundredths of a second, is seen to go into one request before that
-/// is worth it.
-const PATIENCE: u64 = 1;
+/// is worth it. The kernel gives whole hundredths, so it may have been up to one less.
+const PATIENCE: u64 = 2;
 /// After so many ticks with fewer threads needed than there are, one of them is needed no more.
 const MEMORY: u32 = 25;
 /// As long as a thread is free it is enough to look closely at every so many ticks.
 const SELDOM: u32 = 8;
-/// So many threads at work need no foreman.
+/// So many threads at work need no foreman, beside those that wait for long.
 const ALONE: usize = 1;
 /// After so many ticks with no more at work, and no more than a request in each, the foreman sleeps until
 /// there are.
 const QUIET: u32 = 3;
+/// How long it sleeps at most where some wait for long: when they have done they are too many.
+const NAP: Duration = Duration::from_secs(1);
 /// Who has waited for so many ticks waits for something other than the lock.
 const SETTLED: u32 = 10;
 /// Beats that a request takes: its begin, its end, and two as one of those that came on its connection.
@@ -80,6 +85,7 @@ impl Crew {
             resting: Mutex::default(),
             foreman: OnceLock::new(),
             quiet: AtomicBool::new(false),
+            alone: AtomicUsize::new(ALONE),
         }
     }
 
@@ -123,8 +129,10 @@ impl Crew {
         let work = Work { at_work: &self.at_work, beat };
         work.beat(1);
         // Before it sleeps the foreman says so and then counts those at work: one of us sees the other.
-        if self.at_work.fetch_add(1, Ordering::SeqCst) >= ALONE
+        let others = self.at_work.fetch_add(1, Ordering::SeqCst);
+        if others >= ALONE
             && self.quiet.load(Ordering::SeqCst)
+            && others >= self.alone.load(Ordering::SeqCst)
             && self.quiet.swap(false, Ordering::SeqCst)
             && let Some(foreman) = self.foreman.get()
         {
@@ -153,7 +161,8 @@ impl Crew {
             let beats = self.threads.iter().map(Member::beat).sum::<u64>();
             let busy = beats - before > A_REQUEST;
             before = beats;
-            if busy || !self.is_idle() {
+            let alone = ALONE + watch.settled;
+            if busy || !self.is_idle(alone) {
                 idle = 0;
                 self.want(watch.look(self, Member::state));
                 continue;
@@ -161,24 +170,39 @@ impl Crew {
             idle += 1;
             if idle >= QUIET {
                 idle = 0;
-                // One serves, and one stands by: if it is called upon the foreman is needed.
-                let wanted = self.wanted.load(Ordering::Relaxed);
-                self.want(wanted.max(ALONE + 1));
-                self.quiet.store(true, Ordering::SeqCst);
-                if self.is_idle() && !self.resting().dismissed {
-                    thread::park();
-                }
-                self.quiet.store(false, Ordering::SeqCst);
-                self.want(wanted);
-                watch = Watch::new(self);
+                self.sleep(alone);
+                watch.rest();
             }
         }
     }
 
-    /// Whether nobody has to be overseen: at most one thread is at work, and another one is free.
-    fn is_idle(&self) -> bool {
+    /// The foreman sleeps, until more than `alone` are at work.
+    fn sleep(&self, alone: usize) {
+        let wanted = self.wanted.load(Ordering::Relaxed);
+        // One stands by: if it is called upon the foreman is needed.
+        let least = (alone + 1).min(self.threads.len());
+        self.want(wanted.max(least));
+        self.alone.store(alone, Ordering::SeqCst);
+        self.quiet.store(true, Ordering::SeqCst);
+        let since = Instant::now();
+        if self.is_idle(alone) && !self.resting().dismissed {
+            if alone > ALONE {
+                thread::park_timeout(NAP);
+            } else {
+                thread::park();
+            }
+        }
+        self.quiet.store(false, Ordering::SeqCst);
+        // What was needed long ago is forgotten; the one that stood by is up just now.
+        let ticks = since.elapsed().as_millis() / TICK.as_millis();
+        let forgotten = usize::try_from(ticks / u128::from(MEMORY)).unwrap_or(usize::MAX);
+        self.want(wanted.saturating_sub(forgotten).max(least));
+    }
+
+    /// Whether nobody has to be overseen: at most `alone` threads are at work, and another one is free.
+    fn is_idle(&self, alone: usize) -> bool {
         let at_work = self.at_work.load(Ordering::SeqCst);
-        at_work <= ALONE && self.up.load(Ordering::Relaxed) > at_work
+        at_work <= alone && self.up.load(Ordering::Relaxed) > at_work
     }
 
     /// So many threads are to be up: wakes those that lack. Those that are too many lie down by themselves.
@@ -242,6 +266,8 @@ struct Watch {
     ticks: u32,
     /// For how many ticks fewer threads were needed than are wanted.
     calm: u32,
+    /// How many have been at the same thing for long.
+    settled: usize,
 }
 
 /// One thread at the last close look.
@@ -266,7 +292,13 @@ struct State {
 impl Watch {
     fn new(crew: &Crew) -> Self {
         let unseen = Seen { beat: 0, since: 0, ticks: 0 };
-        Self { seen: vec![unseen; crew.threads.len()], ticks: 0, calm: 0 }
+        Self { seen: vec![unseen; crew.threads.len()], ticks: 0, calm: 0, settled: 0 }
+    }
+
+    /// Nobody has looked for a while.
+    fn rest(&mut self) {
+        // Those that wait are found out by the next close look, which comes at once.
+        (self.ticks, self.calm, self.settled) = (SELDOM, 0, 0);
     }
 
     /// How many threads are to be up.
@@ -276,11 +308,13 @@ impl Watch {
         let up = crew.up.load(Ordering::Relaxed);
         let free = up.saturating_sub(at_work);
         self.ticks += 1;
-        if free > 0 && self.ticks < SELDOM {
+        let none_is_left = up >= crew.threads.len();
+        if (free > 0 || none_is_left) && self.ticks < SELDOM {
             return wanted;
         }
         let ticks = std::mem::take(&mut self.ticks);
         let (mut running, mut waiting, mut settled, mut computing) = (0, 0, 0, 0);
+        self.settled = 0;
         for (seen, member) in self.seen.iter_mut().zip(&crew.threads) {
             let beat = member.beat();
             if !is_at_work(beat) {
@@ -294,6 +328,7 @@ impl Watch {
             }
             // Else it is by now at something else, and goes forward.
             let same = member.beat() == beat;
+            self.settled += usize::from(same && seen.ticks >= SETTLED);
             let tired = spent.saturating_sub(seen.since) >= PATIENCE;
             match () {
                 () if same && !runs => {
@@ -314,6 +349,11 @@ impl Watch {
         // As long as somebody runs, others may only wait for the lock, unless they have for long.
         let idle = free > 0 || running + computing == 0;
         let needed = 1 + computing + if idle { waiting } else { settled };
+        if 1 + computing + settled > wanted {
+            // Those that are needed may be up although they were forgotten.
+            self.calm = 0;
+            return (1 + computing + settled).min(crew.threads.len());
+        }
         self.calm = if needed < wanted { self.calm + ticks } else { 0 };
         if self.calm >= MEMORY {
             self.calm = 0;
@@ -330,8 +370,10 @@ impl Member {
 
     /// A thread of which nothing is known is taken for one that waits, which costs little.
     fn state(&self) -> State {
-        let stat = self.stat.get().and_then(|path| fs::read_to_string(path).ok());
-        stat.as_deref().and_then(State::read).unwrap_or_default()
+        let mut line = [0; 1024];
+        let count = self.stat.get().and_then(|path| File::open(path).ok()?.read(&mut line).ok());
+        let line = line.get(..count.unwrap_or(0)).unwrap_or_default();
+        std::str::from_utf8(line).ok().and_then(State::read).unwrap_or_default()
     }
 }
 
@@ -374,7 +416,8 @@ mod tests {
     /// What is wanted after each of so many ticks in which all that are at work compute, or wait.
     fn wanted(crew: &Crew, watch: &mut Watch, compute: bool, ticks: u32) -> Vec<usize> {
         let tick = |number| {
-            let state = State { runs: compute, spent: u64::from(number) / 5 };
+            // It began shortly before the clock of the kernel went on.
+            let state = State { runs: compute, spent: u64::from(number + 4) / 5 };
             let wanted = watch.look(crew, |_| state);
             crew.wanted.store(wanted, Ordering::Relaxed);
             crew.up.store(wanted, Ordering::Relaxed);
@@ -388,7 +431,7 @@ mod tests {
         let (waits, mut watch) = crew(15, 1);
         assert_eq!(wanted(&waits, &mut watch, false, 2), [2, 2]);
         let (computes, mut watch) = crew(15, 1);
-        let expected = [[1; 5].as_slice(), &[2; 5]].concat();
+        let expected = [[1; 6].as_slice(), &[2; 4]].concat();
         assert_eq!(wanted(&computes, &mut watch, true, 10), expected);
     }
 

@@ -171,7 +171,7 @@ impl Pool {
         self.open.load(Ordering::SeqCst) == 0 && self.host.active() == 0
     }
 
-    /// What each of the threads does until `stop` of [`Pool::listen`] is closed.
+    /// What each of the threads does until [`Pool::listen`]'s `stop` says so.
     pub(crate) fn serve(&self, thread: usize) {
         self.crew.join(thread);
         loop {
@@ -471,6 +471,10 @@ struct Ended<'a> {
 
 impl Drop for Ended<'_> {
     fn drop(&mut self) {
+        if posix::is_forked() {
+            // The request, its line on the scoreboard and its answer are the worker's.
+            posix::exit_now(0);
+        }
         let served = self.pool.record.end(self.thread);
         if let Some((reason, detail)) = self.pool.recycling.after_request(served, &self.pool.record)
         {

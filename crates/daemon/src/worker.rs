@@ -16,7 +16,7 @@ use crate::signal_teller::SignalTeller;
 use crate::target::modified;
 use host::{Host, ScriptFile, Target};
 use scoreboard::{Field, Record, State, now};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixListener;
@@ -124,6 +124,7 @@ fn live(seat: Seat, prepared: Option<Prepared>) -> Result<(), String> {
         return service::run(&config, &log, channel);
     }
     let signals = Signals::watch(&SIGNALS).map_err(failed("watch signals"))?;
+    posix::watch_forks().map_err(failed("watch forks"))?;
     let mut prepared = match prepared {
         Some(prepared) => prepared,
         None => Prepared::start(&config, &log)?,
@@ -150,7 +151,7 @@ fn live(seat: Seat, prepared: Option<Prepared>) -> Result<(), String> {
             return Ok(());
         }
     }
-    let (stop, go_on) = io::pipe().map_err(failed("make a pipe"))?;
+    let (stop, mut go_on) = io::pipe().map_err(failed("make a pipe"))?;
     let threads = start_threads(&pool).map_err(failed("start a thread"))?;
     pool.listen(&stop).map_err(failed("listen"))?;
     pool.record.set_own_state(std::process::id(), State::Ready);
@@ -167,6 +168,8 @@ fn live(seat: Seat, prepared: Option<Prepared>) -> Result<(), String> {
     fear(&pool);
     drop(companions);
     if drained {
+        // Its end alone would not show as long as a process that the application has forked has it too.
+        let _ = go_on.write_all(&[0]);
         drop(go_on);
         pool.crew.dismiss();
         for thread in threads {

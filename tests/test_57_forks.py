@@ -1,0 +1,111 @@
+"""Processes that an application forks: none of them holds up its worker, or speaks in its place."""
+
+import concurrent.futures
+import contextlib
+import os
+import signal
+
+import pytest
+from harness import daemons
+from harness.conf import Conf
+from harness.httpd import wait_until
+
+pytestmark = pytest.mark.ours_only("our own processes")
+
+# A forked process holds what the worker held when it was forked, however the worker ends.
+APP = """
+import multiprocessing, os, time
+naps = []
+def application(environ, start_response):
+    path, answer = environ["PATH_INFO"], "ok"
+    if path == "/fork":
+        child = os.fork()
+        if child == 0:
+            time.sleep(300)
+            os._exit(0)
+        answer = str(child)
+    if path == "/return":
+        child = os.fork()
+        answer = "the child" if child == 0 else str(os.waitpid(child, 0))
+    if path == "/nap":
+        naps.append(1)
+        time.sleep(300 if int(environ["QUERY_STRING"]) == os.getpid() else 0)
+    if path == "/naps":
+        answer = str(len(naps))
+    if path == "/pool":
+        with multiprocessing.get_context("fork").Pool(2) as pool:
+            answer = str(sum(pool.map(abs, range(-100, 100))))
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [answer.encode()]
+"""
+
+
+def conf(options):
+    text = f"""
+    WSGIRestrictEmbedded On
+    WSGIDaemonProcess site {options}
+    WSGIScriptAlias / ${{ROOT}}/app.py process-group=site application-group=%{{GLOBAL}}
+    """
+    return Conf(text, files=(("app.py", APP),), children=1, start=1, threads=8)
+
+
+@pytest.fixture
+def start(servers, mpm):
+    """start(options) is a running server; fork(server) a process that its worker has forked."""
+    own, forked = [], []
+
+    def start(options):
+        server = servers.make(conf(options), mpm, "embedded")
+        own.append(server)
+        server.start()
+        return server
+
+    def fork(server):
+        forked.append(int(server.get("/fork").text))
+        return forked[-1]
+
+    start.fork = fork
+    yield start
+    for pid in forked:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    for server in own:
+        server.stop()
+
+
+def test_a_worker_ends_in_order_although_a_child_of_it_lives(start):
+    server = start("threads=2 shutdown-timeout=60")
+    child = start.fork(server)
+    (old,) = daemons.workers(server)
+    os.kill(old, signal.SIGTERM)
+    wait_until(lambda: not daemons.is_alive(old), "the worker to leave", 10)
+    assert daemons.is_alive(child)
+    assert server.get("/").status == 200
+
+
+def test_requests_do_not_wait_for_a_dead_worker_whose_child_lives(start):
+    server = start("threads=4 socket-timeout=60")
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        (old,) = daemons.workers(server)
+        under_way = pool.submit(server.get, f"/nap?{old}")
+        wait_until(lambda: server.get("/naps").text == "1", "the request to be under way")
+        child = start.fork(server)
+        os.kill(old, signal.SIGKILL)
+        # One that was under way, and one on the connection that was kept.
+        assert server.get("/").status == 200
+        assert under_way.result().status == 200
+    assert daemons.is_alive(child)
+
+
+def test_a_forked_process_that_returns_from_the_application_says_nothing_and_ends(start):
+    server = start("threads=2")
+    for _ in range(3):
+        answer = server.get("/return")
+        assert (answer.status, answer.text[-3:]) == (200, " 0)")
+        assert server.get("/").text == "ok"
+
+
+def test_a_pool_of_forked_processes_works(start):
+    server = start("threads=2")
+    for _ in range(3):
+        assert server.get("/pool").text == "10000"
