@@ -41,9 +41,11 @@ pub(crate) fn serve(
         body: RequestBody::new(),
         brigade: None,
         replaced: None,
+        failed: false,
     };
     let served = host.serve(&target, &mut exchange);
     match (served, exchange.replaced) {
+        _ if exchange.failed => exchange.request.outcome(Err(PassError::Failed)),
         (_, Some(status)) => Outcome::Status(status),
         (Served::Failed(status), None) => Outcome::Status(settings.status_of_failure(status)),
         (Served::Done, None) => Outcome::Done,
@@ -59,6 +61,8 @@ struct ApacheExchange<'r, 'call> {
     brigade: Option<Brigade<'call>>,
     /// The status of an answer that `WSGIErrorOverride` gave to httpd.
     replaced: Option<u16>,
+    /// An output filter has failed.
+    failed: bool,
 }
 
 impl Exchange for ApacheExchange<'_, '_> {
@@ -82,8 +86,9 @@ impl Exchange for ApacheExchange<'_, '_> {
         let mut brigade = self.brigade.take().unwrap_or_else(|| self.request.new_brigade());
         let sent = self.pass(&mut brigade, &output);
         self.brigade = Some(brigade);
-        if output.then == Then::Short {
-            self.request.close_connection();
+        self.failed |= sent == Err(PassError::Failed);
+        if output.then == Then::Short && sent.is_ok() {
+            self.request.cut();
         }
         sent.map_err(|why| match why {
             PassError::Aborted => SendError::Disconnected,
@@ -132,7 +137,7 @@ impl host::ServerLog for ServerLogHandle {
 
 impl<'call> ApacheExchange<'_, 'call> {
     fn pass(&mut self, brigade: &mut Brigade<'call>, output: &Output<'_>) -> Result<(), PassError> {
-        let end = if output.then == Then::Flush { BrigadeEnd::Flush } else { BrigadeEnd::End };
+        let end = if output.then == Then::End { BrigadeEnd::End } else { BrigadeEnd::Flush };
         match output.body {
             Body::Empty => self.request.pass_bytes(brigade, &[], end),
             Body::Bytes(bytes) => self.request.pass_bytes(brigade, bytes, end),

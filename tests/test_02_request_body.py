@@ -9,6 +9,7 @@ import socket
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from harness import daemons
 from harness.client import head, read_all, read_until, split
 from harness.conf import Conf
 from harness.httpd import wait_until
@@ -99,6 +100,33 @@ def test_what_an_input_filter_makes_of_a_body_arrives_whole(server, size):
     headers = {"Content-Encoding": "gzip", "Content-Length": str(len(compressed))}
     response = server.post("/inflated/echo", compressed, headers=headers)
     assert response.body == body
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_that_apache_keeps_may_come_in_pieces(serve, chunked):
+    """mod_request's filter does not bear to be asked for what is not there yet."""
+    text = """
+    WSGIChunkedRequest On
+    WSGIScriptAlias / ${APPS}/body.py
+    WSGIPythonPath ${APPS}
+    <Location />
+        KeptBodySize 100000
+    </Location>
+    """
+    server = serve(Conf(text, modules=("request",)), private=True)
+    length = "Transfer-Encoding: chunked" if chunked else "Content-Length: 60000"
+    piece, last = b"x" * 20000, b""
+    if chunked:
+        piece, last = b"4e20\r\n%b\r\n" % piece, b"0\r\n\r\n"
+    with server.socket() as sock:
+        sock.sendall(head("/echo", length, "Connection: close", method="POST"))
+        for _ in range(3):
+            daemons.pause(0.1)
+            sock.sendall(piece)
+        sock.sendall(last)
+        raw = read_all(sock)
+    assert raw.startswith(b"HTTP/1.1 200 ")
+    assert raw.endswith(b"x" * 60000)
 
 
 @pytest.mark.differs("changed-body-length", "mod_wsgi's has the client's length", mode="daemon")

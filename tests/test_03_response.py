@@ -158,6 +158,29 @@ def test_wsgimapheadtoget_decides_what_the_application_sees(server, mount, seen)
     assert response.header("Content-Length") == str(len(seen))
 
 
+@pytest.mark.parametrize("name", ["DEFLATE", "BROTLI_COMPRESS", "DATA"])
+def test_head_has_the_headers_of_get_behind_a_filter_that_changes_the_body(serve, name):
+    app = """
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain"), ("ETag", '"v"')])
+    return [b"some text " * 300]
+"""
+    text = f"WSGIScriptAlias / ${{ROOT}}/app.py\nSetOutputFilter {name}\n"
+    modules = ("deflate", "brotli", "data", "filter")
+    server = serve(Conf(text, modules=modules, files=(("app.py", app),)))
+
+    def fields(method):
+        accepted = {"Accept-Encoding": "gzip" if name == "DEFLATE" else "br"}
+        response = server.request(method, "/", headers=accepted)
+        length = response.header("Content-Length")
+        return length, [response.header(it) for it in ("ETag", "Vary", "Content-Encoding")]
+
+    (length, expected), (said, found) = fields("GET"), fields("HEAD")
+    assert found == expected
+    # It may be left out, but not be another one.
+    assert said in (None, length)
+
+
 # --- Content-Length -------------------------------------------------------------------------------
 
 

@@ -95,6 +95,22 @@ def test_a_file_at_its_end_is_an_empty_answer(server, path):
     assert (response.status, response.body) == (200, b"")
 
 
+@pytest.mark.parametrize("size", [100, 50_000])
+@pytest.mark.differs("daemon-file-ranges", "mod_wsgi's daemons send all of it", mode="daemon")
+def test_a_range_of_a_file_is_served_whatever_its_size(serve, size):
+    text = "WSGIApplicationGroup %{GLOBAL}\nWSGIScriptAlias / ${ROOT}/app.py\n"
+    app = """
+import os
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    path = os.path.join(os.path.dirname(__file__), "served")
+    return environ["wsgi.file_wrapper"](open(path, "rb"))
+"""
+    server = serve(Conf(text, files=(("app.py", app), ("served", "x" * size))))
+    response = server.get("/", headers={"Range": "bytes=1-3"})
+    assert (response.status, response.body) == (206, b"xxx")
+
+
 @pytest.mark.parametrize("mount", ["", "/sendfile", "/validated"])
 def test_head_of_a_file_has_its_length_and_no_body(server, mount):
     raw = server.raw(

@@ -146,6 +146,22 @@ def test_a_plain_list_has_a_length(serve):
     assert serve(own(PLAIN)).get("/").header("Content-Length") == "5"
 
 
+LISTS = """
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"x"] * int(environ["QUERY_STRING"])
+"""
+
+
+@pytest.mark.differs("list-content-length", "mod_wsgi flushes after each item")
+@pytest.mark.parametrize("size", [16384, 16385, 65536])
+def test_a_plain_list_has_a_length_and_ranges_up_to_64_kib(serve, size):
+    server = serve(own(LISTS))
+    assert server.get(f"/?{size}").header("Content-Length") == str(size)
+    response = server.get(f"/?{size}", headers={"Range": "bytes=0-9"})
+    assert (response.status, response.body) == (206, b"x" * 10)
+
+
 ANSWERS = """
 def application(environ, start_response):
     answers = {

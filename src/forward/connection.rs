@@ -229,6 +229,11 @@ impl Connection {
         }
     }
 
+    /// The worker closes it after this answer.
+    pub(crate) const fn forsake(&mut self) {
+        self.aborted = true;
+    }
+
     /// The next part of the answer that is already here.
     pub(crate) fn next(&mut self) -> Result<Option<Answer<'_>>, Broken> {
         self.client.next().map_err(|why| Broken::Malformed(why.to_string()))

@@ -160,9 +160,9 @@ fn step(
     match relay.step(request, connection) {
         Ok(Relayed::More) => Ok(None),
         Ok(Relayed::Complete(outcome)) => Ok(Some(outcome)),
-        Ok(Relayed::Gone) => {
+        Ok(Relayed::Stopped(why)) => {
             connection.abort();
-            Ok(Some(Outcome::Done))
+            Ok(Some(request.outcome(Err(why))))
         }
         Err(why) => broken(request, group, connection, relay, &why, lost).map(Some),
     }

@@ -55,7 +55,8 @@ impl<'a> Params<'a> {
         memory.own.clear(KEPT);
         environ::fill(request, settings, &mut memory);
         memory.time(Key::QueueStart, queued);
-        if request.is_head() {
+        // A filter that changes the body has to see one to tell its length, also for HEAD.
+        if request.is_head() && !request.has_content_filter() {
             memory.own.pair(b"mod_wsgi.x-header-only", b"1");
         }
         let log_level = Some(request.log_level()).filter(|level| *level != group.log_level());

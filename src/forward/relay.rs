@@ -14,10 +14,15 @@ use std::io::Write;
 use std::os::fd::AsFd;
 use wsgi::{Level, ResponseHead};
 
-/// `app_status` of an answer that the application broke off after its head; it has been logged.
+/// `app_status` of an answer that is shorter than its `Content-Length`; it has been logged.
+const SHORT: u32 = 1;
+/// `app_status` of an answer that the application broke off after its head; it has been logged. The worker
+/// closes the connection.
 const CUT: u32 = 2;
 /// Up to this many bytes wait for what comes after them.
 const PENDING: usize = 16 * 1024;
+/// The same where all of the answer is known to be no more.
+const WHOLE: u64 = 64 * 1024;
 
 /// How far an answer has come.
 pub(super) struct Relay<'a> {
@@ -63,8 +68,8 @@ enum Stage {
 pub(super) enum Relayed {
     More,
     Complete(Outcome),
-    /// The client is gone.
-    Gone,
+    /// The client is gone, or an output filter has failed.
+    Stopped(PassError),
 }
 
 /// What one piece of the answer asks for, copied out of the connection's buffer where it must be.
@@ -146,7 +151,7 @@ impl<'a> Relay<'a> {
                 None => break,
                 Some(Answer::Stdout(data)) => match self.stdout(request, &mut brigade, data)? {
                     Ok(()) => continue,
-                    Err(PassError::Aborted | PassError::Failed) => return Ok(Relayed::Gone),
+                    Err(why) => return Ok(Relayed::Stopped(why)),
                 },
                 Some(Answer::StdoutEnd) => continue,
                 Some(Answer::Stderr(text)) => Piece::Error(text.to_vec()),
@@ -164,14 +169,23 @@ impl<'a> Relay<'a> {
                     self.errors.push(&text, |line| request.log(Level::Error, line));
                 }
                 Piece::File(span) => {
-                    if self.file(request, connection, &mut brigade, span)?.is_err() {
-                        return Ok(Relayed::Gone);
+                    if let Err(why) = self.file(request, connection, &mut brigade, span)? {
+                        return Ok(Relayed::Stopped(why));
                     }
                 }
                 Piece::End(status, app_status) => {
+                    if app_status == CUT {
+                        connection.forsake();
+                    }
                     return self.end(request, &mut brigade, status, app_status);
                 }
             }
+        }
+        // A file waits for the end of the answer, which came with it or comes later.
+        if !brigade.is_empty()
+            && let Err(why) = request.pass(&mut brigade)
+        {
+            return Ok(Relayed::Stopped(why));
         }
         // The worker may have more in a moment; if not, the client gets what there is.
         if self.unflushed > 0
@@ -179,8 +193,8 @@ impl<'a> Relay<'a> {
                 || !connection.waits_for_input(self.group.response_flush_delay()))
         {
             self.unflushed = 0;
-            if self.pass_pending(request, &mut brigade, BrigadeEnd::Flush).is_err() {
-                return Ok(Relayed::Gone);
+            if let Err(why) = self.pass_pending(request, &mut brigade, BrigadeEnd::Flush) {
+                return Ok(Relayed::Stopped(why));
             }
         }
         Ok(Relayed::More)
@@ -206,7 +220,9 @@ impl<'a> Relay<'a> {
         self.unflushed += data.len();
         self.written += data.len() as u64;
         let pending = &mut self.memory.pending;
-        if pending.len() + data.len() <= PENDING {
+        let whole = self.promised.is_some_and(|promised| promised <= WHOLE);
+        let limit = if whole { WHOLE as usize } else { PENDING };
+        if pending.len() + data.len() <= limit {
             pending.extend_from_slice(data);
             return Ok(Ok(()));
         }
@@ -295,7 +311,8 @@ impl<'a> Relay<'a> {
         if let Err(why) = self.pass_held(request, brigade) {
             return Ok(Err(why));
         }
-        Ok(request.pass_file(brigade, file.as_fd(), part, sendfile, BrigadeEnd::More))
+        // The range of a file is served where the end is passed on with it (httpd's byterange filter).
+        Ok(request.append_file(brigade, file.as_fd(), part, sendfile))
     }
 
     fn end<'call>(
@@ -327,21 +344,16 @@ impl<'a> Relay<'a> {
                     _ => Err(Broken::Malformed("the answer has no head".to_owned())),
                 };
             }
-            Stage::Body if app_status == CUT => {
-                self.let_go(request);
-                request.cut();
-                return Ok(Relayed::Complete(Outcome::Done));
-            }
             Stage::Body => {}
         }
-        let passed = self.pass_pending(request, brigade, BrigadeEnd::End);
-        if self.promised.is_some_and(|promised| self.written < promised) {
-            request.close_connection();
+        let short = self.promised.is_some_and(|promised| self.written < promised);
+        let broken = short || matches!(app_status, SHORT | CUT);
+        let end = if broken { BrigadeEnd::Flush } else { BrigadeEnd::End };
+        // All of the answer has been read: the connection to the worker is as good as new.
+        let passed = self.pass_pending(request, brigade, end);
+        if broken && passed.is_ok() {
+            request.cut();
         }
-        match passed {
-            Ok(()) => Ok(Relayed::Complete(Outcome::Done)),
-            // All of the answer has been read: the connection to the worker is as good as new.
-            Err(PassError::Aborted | PassError::Failed) => Ok(Relayed::Complete(Outcome::Done)),
-        }
+        Ok(Relayed::Complete(request.outcome(passed)))
     }
 }

@@ -18,6 +18,8 @@ pub(crate) struct RequestBody<'call> {
     gathered: Option<Brigade<'call>>,
     ended: bool,
     failed: Option<ReadError>,
+    /// Every read waits; known after the first.
+    waits: Option<bool>,
 }
 
 /// What [`RequestBody::gather_now`] gives.
@@ -30,7 +32,7 @@ pub(crate) struct Gathered<'b> {
 
 impl<'call> RequestBody<'call> {
     pub(crate) const fn new() -> Self {
-        Self { brigade: None, gathered: None, ended: false, failed: None }
+        Self { brigade: None, gathered: None, ended: false, failed: None, waits: None }
     }
 
     /// Reads some bytes, none at the end. The first read sends `100 Continue` if the client waits for
@@ -163,6 +165,12 @@ impl<'call> RequestBody<'call> {
         Ok(count)
     }
 
+    /// Whether a filter stands in front that cannot be asked for what is there: that of `KeptBodySize` takes
+    /// "nothing yet" for the end of the body, and the next call of it is a crash (httpd 2.4, mod_request).
+    fn must_wait(&mut self, request: &Request<'call>) -> bool {
+        *self.waits.get_or_insert_with(|| request.has_input_filter(c"KEEP_BODY"))
+    }
+
     /// How many bytes the first bucket holds; if there is none, asks the filters for one. `None` at the end,
     /// or when there is nothing yet and `wait` is false.
     fn there(
@@ -174,6 +182,7 @@ impl<'call> RequestBody<'call> {
         if self.ended {
             return Ok(None);
         }
+        let wait = wait || self.must_wait(request);
         let mode =
             if wait { apr_read_type_e::APR_BLOCK_READ } else { apr_read_type_e::APR_NONBLOCK_READ };
         let brigade = self.brigade.get_or_insert_with(|| request.new_brigade());

@@ -3,9 +3,9 @@
 use super::{Request, Server, guard};
 use crate::apr::Pool;
 use crate::bindings::{
-    DECLINED, HTTP_INTERNAL_SERVER_ERROR, OK, ap_hook_check_config, ap_hook_child_init,
-    ap_hook_handler, ap_hook_post_config, ap_hook_translate_name, apr_pool_t, request_rec,
-    server_rec,
+    AP_FILTER_ERROR, DECLINED, HTTP_INTERNAL_SERVER_ERROR, OK, ap_hook_check_config,
+    ap_hook_child_init, ap_hook_handler, ap_hook_post_config, ap_hook_translate_name, apr_pool_t,
+    request_rec, server_rec,
 };
 use std::ffi::{CStr, c_char, c_int};
 
@@ -18,6 +18,8 @@ pub(crate) enum Outcome {
     Done,
     /// To be answered with this HTTP status.
     Status(u16),
+    /// An output filter has failed; httpd answers with 500 if nothing has gone out.
+    FilterFailed,
 }
 
 impl Outcome {
@@ -26,6 +28,7 @@ impl Outcome {
             Self::Declined => DECLINED,
             Self::Done => OK as c_int,
             Self::Status(status) => c_int::from(status),
+            Self::FilterFailed => AP_FILTER_ERROR,
         }
     }
 }

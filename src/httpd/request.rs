@@ -478,6 +478,26 @@ impl<'call> Request<'call> {
         }
     }
 
+    /// Whether a filter of this name is among those that change the request body.
+    pub(crate) fn has_input_filter(&self, name: &CStr) -> bool {
+        // SAFETY: the filter chain of a live request; each filter's name is a C string.
+        unsafe {
+            let mut next = self.record().input_filters.as_ref();
+            while let Some(filter) = next {
+                let record = &*filter.frec;
+                if record.ftype >= crate::bindings::ap_filter_type::AP_FTYPE_PROTOCOL {
+                    return false;
+                }
+                // httpd keeps names in small letters.
+                if CStr::from_ptr(record.name).to_bytes().eq_ignore_ascii_case(name.to_bytes()) {
+                    return true;
+                }
+                next = filter.next.as_ref();
+            }
+        }
+        false
+    }
+
     // What is decided.
 
     /// Sets the path the URL means: `target`, and `rest` behind it. Which part of them is the file the

@@ -4,9 +4,10 @@ use super::Outcome;
 use super::request::Request;
 use crate::apr::{Brigade, FileFlags};
 use crate::bindings::{
-    HTTP_BAD_GATEWAY, M_GET, ap_bucket_error_create, ap_conn_keepalive_e, ap_discard_request_body,
-    ap_get_conn_socket, ap_internal_redirect, ap_pass_brigade, ap_set_content_length,
-    ap_set_content_type, apr_os_sock_get, apr_socket_timeout_get, apr_socket_timeout_set,
+    AP_FILTER_ERROR, HTTP_BAD_GATEWAY, M_GET, ap_bucket_error_create, ap_conn_keepalive_e,
+    ap_discard_request_body, ap_get_conn_socket, ap_internal_redirect, ap_pass_brigade,
+    ap_set_content_length, ap_set_content_type, apr_os_sock_get, apr_socket_timeout_get,
+    apr_socket_timeout_set,
 };
 use std::ffi::c_int;
 use std::ops::Range;
@@ -150,15 +151,46 @@ impl<'call> Request<'call> {
         unsafe { (*(*self.raw).connection).keepalive = ap_conn_keepalive_e::AP_CONN_CLOSE };
     }
 
+    /// What becomes of a request whose answer was passed on, as far as it went.
+    pub(crate) fn outcome(&mut self, passed: Result<(), PassError>) -> Outcome {
+        // SAFETY: live.
+        let head_is_out = unsafe { (*self.raw).sent_bodyct } != 0;
+        match passed {
+            Err(PassError::Failed) if !head_is_out => return Outcome::FilterFailed,
+            Err(PassError::Failed) => self.cut(),
+            // Who is gone hears nothing.
+            Ok(()) | Err(PassError::Aborted) => {}
+        }
+        Outcome::Done
+    }
+
     /// Breaks off an answer whose head is out: an error bucket keeps the chunked encoding from ending
     /// as if complete, makes mod_http2 reset the stream, and the connection is closed (what httpd's own
     /// proxy does when a backend breaks).
     pub(crate) fn cut(&mut self) {
         self.close_connection();
+        // SAFETY: live.
+        unsafe { (*self.raw).no_cache = 1 };
+        // First past the filters that change content: some lose such a bucket (mod_sed, mod_xml2enc) and
+        // pass on the end alone. Then through them, for those that keep what is complete (mod_cache).
         let mut brigade = self.new_brigade();
-        // SAFETY: live request, own brigade, its allocator.
+        self.append_error(&mut brigade);
+        // SAFETY: live request, own brigade.
+        let status = unsafe { ap_pass_brigade((*self.raw).proto_output_filters, brigade.as_ptr()) };
+        brigade.clear();
+        if status == AP_FILTER_ERROR {
+            // The head was not out yet, and httpd has answered.
+            return;
+        }
+        self.append_error(&mut brigade);
+        brigade.append_end();
+        // Whether the client still hears of it makes no difference any more.
+        let _ = self.pass(&mut brigade);
+    }
+
+    fn append_error(&self, brigade: &mut Brigade<'call>) {
+        // SAFETY: live request, the brigade's own allocator.
         unsafe {
-            (*self.raw).no_cache = 1;
             let bucket = ap_bucket_error_create(
                 HTTP_BAD_GATEWAY as c_int,
                 std::ptr::null(),
@@ -167,9 +199,6 @@ impl<'call> Request<'call> {
             );
             brigade.append(bucket);
         }
-        brigade.append_end();
-        // Whether the client still hears of it makes no difference any more.
-        let _ = self.pass(&mut brigade);
     }
 
     /// Answers with what a `GET` of this path of the server gives. What is left of the request body is read:
@@ -218,8 +247,7 @@ impl<'call> Request<'call> {
         self.pass(brigade)
     }
 
-    /// Passes part of a file on, as `EnableMMAP` and `EnableSendfile` allow; `sendfile` is what the
-    /// application's configuration says (`WSGIEnableSendfile`).
+    /// Passes part of a file on; see [`Request::append_file`].
     pub(crate) fn pass_file(
         &mut self,
         brigade: &mut Brigade<'call>,
@@ -228,15 +256,28 @@ impl<'call> Request<'call> {
         sendfile: bool,
         end: BrigadeEnd,
     ) -> Result<(), PassError> {
-        let (may_send, mmap) = self.file_options();
-        let flags = FileFlags { sendfile: sendfile && may_send, mmap };
-        if !part.is_empty() {
-            brigade
-                .append_file(file, part.start, part.end - part.start, flags)
-                .map_err(|_| PassError::Failed)?;
-        }
+        self.append_file(brigade, file, part, sendfile)?;
         end.append(brigade);
         self.pass(brigade)
+    }
+
+    /// Appends part of a file, to be sent as `EnableMMAP` and `EnableSendfile` allow; `sendfile` is what the
+    /// application's configuration says (`WSGIEnableSendfile`).
+    pub(crate) fn append_file(
+        &self,
+        brigade: &mut Brigade<'call>,
+        file: BorrowedFd<'_>,
+        part: Range<u64>,
+        sendfile: bool,
+    ) -> Result<(), PassError> {
+        let (may_send, mmap) = self.file_options();
+        let flags = FileFlags { sendfile: sendfile && may_send, mmap };
+        if part.is_empty() {
+            return Ok(());
+        }
+        brigade
+            .append_file(file, part.start, part.end - part.start, flags)
+            .map_err(|_| PassError::Failed)
     }
 }
 

@@ -63,6 +63,8 @@ const SHORT: u32 = 1;
 const CUT: u32 = 2;
 /// Bytes that most heads have room in.
 const HEAD: usize = 512;
+/// Answers of so many bytes wait for their end in our module.
+const SMALL: usize = 16 * 1024;
 /// Files of fewer bytes are not worth a descriptor.
 const FILE: u64 = 16 * 1024;
 
@@ -130,8 +132,9 @@ impl<'a> FastCgiExchange<'a> {
         }
     }
 
-    fn write_head(&mut self, head: &ResponseHead) -> Result<(), SendError> {
+    fn write_head(&mut self, head: &ResponseHead, output: &Output<'_>) -> Result<(), SendError> {
         self.head.clear();
+        let length = self.untold_length(head, output);
         let reason = head.status_line().get(4..).unwrap_or_default();
         let mut refused = Vec::new();
         let mut writer = HeadWriter::new(&mut self.head, head.status(), reason)
@@ -140,6 +143,11 @@ impl<'a> FastCgiExchange<'a> {
             if let Err(why) = writer.field(name, value) {
                 refused.push(why.to_string());
             }
+        }
+        if let Some(length) = length
+            && let Err(why) = writer.field(b"Content-Length", length.to_string().as_bytes())
+        {
+            refused.push(why.to_string());
         }
         writer.finish();
         for why in refused {
@@ -150,6 +158,15 @@ impl<'a> FastCgiExchange<'a> {
         }
         self.silent |= head.is_bodiless();
         Ok(())
+    }
+
+    /// The length of an answer that is here whole and does not say it itself, where nobody else will: httpd
+    /// tells that of small ones.
+    fn untold_length(&self, head: &ResponseHead, output: &Output<'_>) -> Option<usize> {
+        let Body::Bytes(bytes) = output.body else { return None };
+        let whole = output.then == Then::End && !self.silent && !head.is_bodiless();
+        let told = self.application.from_module && bytes.len() <= SMALL;
+        (whole && !told && head.content_length() == Ok(None)).then_some(bytes.len())
     }
 
     fn write(&mut self, output: &Output<'_>) -> io::Result<()> {
@@ -251,7 +268,7 @@ impl Exchange for FastCgiExchange<'_> {
     fn send(&mut self, output: Output<'_>) -> Result<(), SendError> {
         self.head.clear();
         if let Some(head) = output.head {
-            self.write_head(head)?;
+            self.write_head(head, &output)?;
         }
         if matches!(self.input, Input::Failed(ReadError::Disconnected)) {
             self.cut();
@@ -272,6 +289,8 @@ impl Exchange for FastCgiExchange<'_> {
         }
         match output.then {
             Then::End => self.complete(),
+            // Our module makes it visible to the client; who else has asked sees the end of the connection.
+            Then::Short if self.application.from_module => self.complete(),
             Then::Short => self.cut(),
             // Body bytes would have to be kept somewhere.
             Then::Flush if matches!(self.input, Input::Open) => {}
