@@ -98,8 +98,7 @@ fn next<'call>(
     body: &mut Body<'call>,
 ) -> Result<Next, ReadError> {
     let Some(piece) = body.next(request)? else { return Ok(Next::Nothing) };
-    let (piece, ended) = piece;
-    if connection.send_body(&piece, ended).is_err() {
+    if connection.send_body(&piece.slices, piece.ended).is_err() {
         connection.abort();
         return Ok(Next::Refused);
     }

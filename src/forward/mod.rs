@@ -15,7 +15,7 @@ pub(crate) use group::{Board, Group, GroupPlan};
 use crate::config::Settings;
 use crate::error_override;
 use crate::handler::Application;
-use crate::httpd::{Outcome, Request, RequestBody};
+use crate::httpd::{Gathered, Outcome, Request, RequestBody};
 use connection::{Broken, Connection};
 use fastcgi::MAX_CONTENT;
 use params::Params;
@@ -333,16 +333,13 @@ impl<'call> Body<'call> {
     }
 
     /// Reads another piece if there is one, and says where it lies and whether it is the last. Never waits.
-    fn next(
-        &mut self,
-        request: &mut Request<'call>,
-    ) -> Result<Option<(Vec<&[u8]>, bool)>, ReadError> {
+    fn next(&mut self, request: &mut Request<'call>) -> Result<Option<Gathered<'_>>, ReadError> {
         if !self.whole || self.held.len() >= HELD {
             self.whole = false;
             self.held = Vec::new();
             let Some(piece) = self.reader.gather_now(request, PIECE)? else { return Ok(None) };
             self.ended = piece.ended;
-            return Ok(Some((piece.slices, piece.ended)));
+            return Ok(Some(piece));
         }
         let length = self.held.len();
         self.held.resize(HELD, 0);
@@ -354,7 +351,8 @@ impl<'call> Body<'call> {
             return Ok(None);
         }
         self.ended = count == 0 || self.reader.has_ended();
-        Ok(self.held.get(length..).map(|piece| (vec![piece], self.ended)))
+        let piece = self.held.get(length..);
+        Ok(piece.map(|piece| Gathered { slices: vec![piece], ended: self.ended }))
     }
 
     /// Whether all that has been read is still here.

@@ -20,7 +20,7 @@ pub(crate) use auth::{
     AccessChecker, Authenticator, Authorizer, Password, RealmHash, hook_access_checker,
     register_authenticator, register_authorizer,
 };
-pub(crate) use body::RequestBody;
+pub(crate) use body::{Gathered, RequestBody};
 pub(crate) use facts::{Facts, Mpm, OtherChild};
 pub(crate) use hooks::{
     CheckConfig, ChildInit, ContentHandler, Order, Outcome, PostConfig, TranslateName,

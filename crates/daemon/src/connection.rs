@@ -2,7 +2,8 @@
 #![forbid(unsafe_code)]
 
 use crate::config::GroupConfig;
-use crate::posix::{self, KeptBack};
+use crate::forks::KeptBack;
+use crate::posix;
 use crate::target::Application;
 use fastcgi::{Capabilities, Event, Header, Limits, MAX_CONTENT, RecordType, ServerConnection};
 use fastcgi::{WireError, encoder};

@@ -7,7 +7,7 @@
 //! `octets` is how paths travel, and `account` asks who a user is. In
 //! a worker the threads of `pool`, as many of a `crew` as are up, take turns at each `connection`; `target` is which application a request
 //! is for, `exchange` what Python sees of it, `turn` who answers it, `recycling` when the worker has had its time, `companion` a
-//! thread beside them. A `service` serves nobody.
+//! thread beside them, `forks` what applications fork. A `service` serves nobody.
 
 mod account;
 mod arguments;
@@ -16,6 +16,7 @@ pub mod config;
 mod connection;
 mod crew;
 mod exchange;
+mod forks;
 mod group;
 mod identity;
 mod log;

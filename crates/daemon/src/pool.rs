@@ -10,6 +10,7 @@ use crate::config::GroupConfig;
 use crate::connection::{Connection, Next};
 use crate::crew::{Crew, Work};
 use crate::exchange::{Facts, FastCgiExchange};
+use crate::forks;
 use crate::log::Log;
 use crate::message::{Channel, Loaded, Reason, Report};
 use crate::posix::{self, EPOLLIN, EPOLLONESHOT, Epoll};
@@ -471,7 +472,7 @@ struct Ended<'a> {
 
 impl Drop for Ended<'_> {
     fn drop(&mut self) {
-        if posix::is_forked() {
+        if forks::is_one() {
             // The request, its line on the scoreboard and its answer are the worker's.
             posix::exit_now(0);
         }

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::time::Duration;
 
 pub(crate) use libc::{
@@ -110,72 +110,24 @@ pub(crate) fn unwatch(number: i32) {
     unsafe { libc::signal(number, libc::SIG_DFL) };
 }
 
-// --- processes that an application forks ------------------------------------------------------------
+// --- processes ------------------------------------------------------------------------------------
 
-/// A bit for each descriptor that is not for them.
-static KEPT_BACK: [AtomicU64; 1024] = [const { AtomicU64::new(0) }; 1024];
-/// This process is one of them.
-static FORKED: AtomicBool = AtomicBool::new(false);
-
-extern "C" fn in_child() {
-    FORKED.store(true, Ordering::Relaxed);
-    for (index, word) in (0..).zip(&KEPT_BACK) {
-        let mut bits = word.swap(0, Ordering::Relaxed);
-        while bits != 0 {
-            // SAFETY: close is async-signal-safe. What owned the descriptor is a thread of the parent, and
-            // there is only the one here that has forked, which ends before it would close it again
-            // (`is_forked`).
-            unsafe { libc::close(index * 64 + bits.trailing_zeros() as RawFd) };
-            bits &= bits - 1;
-        }
-    }
-}
-
-/// From now on descriptors that are kept back are closed in every process that is forked from this one
-/// (`pthread_atfork(3)`): as long as such a process has a connection open, its end does not show at the other
-/// side, however the worker dies. Programs that are started never have them.
-pub(crate) fn watch_forks() -> io::Result<()> {
-    // SAFETY: the handler keeps to async-signal-safe functions.
-    match unsafe { libc::pthread_atfork(None, None, Some(in_child)) } {
+/// From now on `act` runs in every process that is forked from this one, whoever forks it (pthread_atfork(3)).
+/// It must keep to what is async-signal-safe.
+pub(crate) fn at_fork(act: extern "C" fn()) -> io::Result<()> {
+    // SAFETY: `act` is never unloaded; what it does is its own affair, and safe Rust.
+    match unsafe { libc::pthread_atfork(None, None, Some(act)) } {
         0 => Ok(()),
         number => Err(io::Error::from_raw_os_error(number)),
     }
 }
 
-/// Whether an application has forked this process, which therefore is no worker, whatever it returns from.
-pub(crate) fn is_forked() -> bool {
-    FORKED.load(Ordering::Relaxed)
+/// Closes a descriptor of the parent's that this process, which was forked from a thread of it, will not use:
+/// what owns it belongs to threads that are not here, or never gets to closing it.
+pub(crate) fn close_inherited(descriptor: RawFd) {
+    // SAFETY: takes a number; nobody here uses what it stands for.
+    unsafe { libc::close(descriptor) };
 }
-
-/// Keeps a descriptor back as long as it lives; to be dropped before the descriptor is closed.
-pub(crate) struct KeptBack(usize);
-
-impl KeptBack {
-    /// Descriptors from 65536 on are not kept back.
-    pub(crate) fn new(descriptor: BorrowedFd<'_>) -> Self {
-        let kept = Self(descriptor.as_raw_fd().unsigned_abs() as usize);
-        kept.set(true);
-        kept
-    }
-
-    fn set(&self, kept: bool) {
-        let Some(word) = KEPT_BACK.get(self.0 / 64) else { return };
-        let bit = 1 << (self.0 % 64);
-        if kept {
-            word.fetch_or(bit, Ordering::Relaxed);
-        } else {
-            word.fetch_and(!bit, Ordering::Relaxed);
-        }
-    }
-}
-
-impl Drop for KeptBack {
-    fn drop(&mut self) {
-        self.set(false);
-    }
-}
-
-// --- processes ------------------------------------------------------------------------------------
 
 /// Makes a copy of this process; `None` in the copy.
 pub(crate) fn fork() -> io::Result<Option<i32>> {

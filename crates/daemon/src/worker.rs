@@ -3,6 +3,7 @@
 
 use crate::companion::Companion;
 use crate::config::GroupConfig;
+use crate::forks;
 use crate::identity;
 use crate::log::Log;
 use crate::message::{Channel, Loaded, Order, Reason, Report};
@@ -124,7 +125,7 @@ fn live(seat: Seat, prepared: Option<Prepared>) -> Result<(), String> {
         return service::run(&config, &log, channel);
     }
     let signals = Signals::watch(&SIGNALS).map_err(failed("watch signals"))?;
-    posix::watch_forks().map_err(failed("watch forks"))?;
+    forks::watch().map_err(failed("watch forks"))?;
     let mut prepared = match prepared {
         Some(prepared) => prepared,
         None => Prepared::start(&config, &log)?,
