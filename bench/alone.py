@@ -17,8 +17,10 @@ CONNECTIONS = 16
 NEEDED_MB_A_GROUP = 20
 
 DJANGO = {
-    name: Shape(processes=4, script="django_app.py", preload=preload)
-    for preload, name in cases.DJANGO_MEMORY.items()
+    name: Shape(
+        processes=4, script="django_app.py", preload=preload, warm_up="/django" if warm else None
+    )
+    for (preload, warm), name in cases.DJANGO_MEMORY.items()
 }
 GROUPS = {name: Shape(groups=count) for count, name in cases.GROUPS.items()}
 NAMES = [cases.MEMORY, *DJANGO, *GROUPS]
@@ -44,6 +46,8 @@ def _one(name, shape, path, sample, contender, results, progress):
     if results.failed(name, contender.name):
         return
     try:
+        if shape.warm_up and not contender.warms_up:
+            raise Unavailable("not available, has no warm-up")
         _require_memory(shape)
         server = contender.server(shape)
         first = server.start(path)

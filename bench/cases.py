@@ -65,15 +65,21 @@ TRANSFERS = [
 # Others are measured by bench/alone.py; the names are for tables and targets.
 START = "start"
 MEMORY = "memory"
-DJANGO_MEMORY = {False: "memory-django", True: "memory-django-preload"}
+# By preload and warm-up.
+DJANGO_MEMORY = {
+    (False, False): "memory-django",
+    (True, False): "memory-django-preload",
+    (True, True): "memory-django-warm",
+}
 GROUPS = {1: "groups-1", 50: "groups-50", 200: "groups-200"}
 
 TITLES = {
     **{case.name: case.title for case in [*LOADS, *TRANSFERS]},
     START: "start to first answer",
     MEMORY: "memory, 2 processes x 15 threads",
-    DJANGO_MEMORY[False]: "memory, Django, 4 processes, preload off",
-    DJANGO_MEMORY[True]: "memory, Django, 4 processes, preload on",
+    DJANGO_MEMORY[False, False]: "memory, Django, 4 processes, preload off",
+    DJANGO_MEMORY[True, False]: "memory, Django, 4 processes, preload on",
+    DJANGO_MEMORY[True, True]: "memory, Django, 4 processes, preload on, and warm-up",
     **{name: f"{count} process group{'s' * (count > 1)}" for count, name in GROUPS.items()},
 }
 # A figure's unit, the decimals to show, and whether less is better.

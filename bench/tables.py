@@ -23,7 +23,7 @@ RATIO |= dict.fromkeys(("django", "sleep", "spin"), ("cpu_us", "mod_wsgi-daemon"
 RATIO[cases.START] = ("first_ms", "mod_wsgi-daemon")
 RATIO |= dict.fromkeys(cases.GROUPS.values(), ("idle_mb", "mod_wsgi-daemon"))
 RATIO |= dict.fromkeys(
-    (cases.MEMORY, cases.DJANGO_MEMORY[False], cases.DJANGO_MEMORY[True]),
+    (cases.MEMORY, *cases.DJANGO_MEMORY.values()),
     ("loaded_mb", "mod_wsgi-daemon"),
 )
 

@@ -126,14 +126,17 @@ TRANSFER = [
 ]
 MEMORY = [
     *_of(OURS_D, cases.MEMORY, "loaded_mb", (0.9, THEIRS_D)),
-    Target(
-        cases.DJANGO_MEMORY[True],
-        OURS_D,
-        "loaded_mb",
-        0.5,
-        THEIRS_D,
-        reference_case=cases.DJANGO_MEMORY[False],
-        title="daemon Django, preload=On, 4 processes",
+    *(
+        Target(
+            cases.DJANGO_MEMORY[True, warm],
+            OURS_D,
+            "loaded_mb",
+            0.5,
+            THEIRS_D,
+            reference_case=cases.DJANGO_MEMORY[False, False],
+            title=f"daemon Django, preload=On{' warm-up=/django' if warm else ''}, 4 processes",
+        )
+        for warm in (False, True)
     ),
 ]
 GROUPS = [

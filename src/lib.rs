@@ -36,6 +36,7 @@ mod sole;
 mod start;
 mod supervisor;
 mod trusted_proxy;
+mod warm_up;
 
 /// Apache's headers, by bindgen from `apache-headers/wrapper.h`.
 #[allow(

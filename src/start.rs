@@ -10,6 +10,7 @@ use crate::httpd::{CheckConfig, ChildInit, Facts, PostConfig, Server, log_server
 use crate::module::{process_config, server_config, server_defaults};
 use crate::sole::{AliasesOf, is_sole, scripts};
 use crate::supervisor::{self, Applications, EndOfParent};
+use crate::warm_up;
 use std::sync::OnceLock;
 use wsgi::Level;
 
@@ -45,6 +46,8 @@ impl CheckConfig for Start {
         for group in &options.daemon_processes {
             daemon_program::find(group, &options)?;
             daemon_program::check_home(group, &options)?;
+            let servers = aliases(main);
+            warm_up::prepare(group, is_sole(config, &group.name, &servers), &servers)?;
         }
         #[cfg(feature = "embedded")]
         embedded::check(&options)?;
@@ -74,8 +77,9 @@ impl PostConfig for Start {
             main.process_pool().adopt(EndOfParent);
         });
         supervisor::reconcile(configuration, main, &options, &|group| {
-            let sole = is_sole(config, group, &servers);
-            Applications { sole, scripts: scripts(group, &servers) }
+            let sole = is_sole(config, &group.name, &servers);
+            let warm_up = warm_up::prepare(group, sole, &servers)?;
+            Ok(Applications { sole, scripts: scripts(&group.name, &servers), warm_up })
         })
     }
 }

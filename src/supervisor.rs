@@ -8,6 +8,7 @@ use crate::daemon_program;
 use crate::forward::{Board, Claims, GroupPlan};
 use crate::httpd::{Facts, Mpm, OtherChild, Server, log_server};
 use crate::posix;
+use crate::warm_up;
 use serde_json::{Value, json};
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
@@ -65,7 +66,7 @@ pub(crate) fn reconcile<'a>(
     configuration: Pool<'_>,
     main: Server<'_>,
     options: &ProcessOptions,
-    applications: &dyn Fn(&[u8]) -> Applications<'a>,
+    applications: &dyn Fn(&DaemonProcess) -> Result<Applications<'a>, String>,
 ) -> Result<(), String> {
     let mut groups = lock();
     let prefix = options.socket_prefix.as_deref().map_or_else(
@@ -80,8 +81,7 @@ pub(crate) fn reconcile<'a>(
         let at = groups.iter().position(|group| group.definition.name == definition.name);
         let program = daemon_program::find(definition, options)?;
         let home = server_of(main, definition);
-        let told =
-            configure(definition, options, &applications(&definition.name), home.log_level());
+        let told = configure(definition, options, &applications(definition)?, home.log_level());
         let mut running = match at {
             Some(at) => groups.swap_remove(at),
             None => Running {
@@ -371,6 +371,8 @@ pub(crate) struct Applications<'a> {
     pub(crate) sole: bool,
     /// Scripts, with their application groups as far as they do not depend on the request.
     pub(crate) scripts: Vec<(&'a [u8], Option<&'a [u8]>)>,
+    /// What new processes answer by themselves.
+    pub(crate) warm_up: Option<warm_up::Prepared>,
 }
 
 /// What the manager of a group is told, but for its descriptors.
@@ -433,6 +435,19 @@ fn configure(
             Some(json!({ "path": path, "application_group": text(group?) }))
         })
         .collect();
+    let warm_up = applications.warm_up.as_ref().map(|it| {
+        json!({
+            "script": octets(definition.inside(&it.script)),
+            "application_group": text(&it.application_group),
+            "callable": octets(&it.callable),
+            "script_name": octets(&it.script_name),
+            "path_info": octets(&it.path_info),
+            "query": octets(&it.query),
+            "host": octets(&it.host),
+            "port": it.port,
+            "secure": it.secure,
+        })
+    });
     let allowed_uids = match &definition.socket_user {
         _ if !posix::is_root() => vec![posix::account().0],
         Some(owner) => vec![0, uid, owner.id],
@@ -521,6 +536,7 @@ fn configure(
         "import_scripts": import_scripts,
         "preload": definition.preload,
         "preload_scripts": if definition.preload { preload_scripts } else { Vec::new() },
+        "warm_up": warm_up,
         "reload": definition.reload,
         "display_name": display_name,
         "log_level": log_level,

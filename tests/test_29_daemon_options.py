@@ -40,6 +40,7 @@ OCTAL = "must be an octal number such as 0027"
 PRIORITY = "must be a priority, a whole number"
 RANGE = "must be a number from 1, or MIN-MAX with MIN from 0"
 INTERVAL = "must be a positive number of seconds"
+PATH_OR_URL = "must be a path such as /health, or http://www.example.com/health, without %"
 TOO_MANY = ",".join(["#5"] * 65_536)
 # What each takes, and what it says of what it does not take.
 OPTIONS = {
@@ -105,6 +106,8 @@ OPTIONS = {
 OURS = {
     "processes": (["0-1", "2-8"], dict.fromkeys(["0-0", "3-2", "1-x", "1-"], RANGE)),
     "preload": FLAG,
+    # What it takes depends on aliases: tests/test_60_warm_up.py.
+    "warm-up": ([], dict.fromkeys(["", "health", "/a%20b", "http://", "/a#b"], PATH_OR_URL)),
     "reload": FLAG,
     "maximum-requests-jitter": REQUESTS,
     "maximum-memory": BYTES,

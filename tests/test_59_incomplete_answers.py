@@ -1,4 +1,4 @@
-"""Answers that break off: their client sees it whatever filters stand between, and nobody else does."""
+"""Answers that break off: their client sees it, whatever filters stand between, and no other."""
 
 import contextlib
 import gzip

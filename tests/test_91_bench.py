@@ -129,7 +129,8 @@ def test_processor_time_counts_children_that_are_gone():
     burn = "import time\nend = time.thread_time() + 0.2\nwhile time.thread_time() < end: pass"
     before = cpu.seconds([os.getpid()])
     subprocess.run([sys.executable, "-c", burn], check=True)
-    assert cpu.seconds([os.getpid()]) - before >= 0.2
+    # The kernel counts in hundredths.
+    assert cpu.seconds([os.getpid()]) - before >= 0.18
 
 
 def test_wrk_that_counts_errors_fails_the_load():

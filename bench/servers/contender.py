@@ -13,6 +13,8 @@ class Contender:
     title = ""
     # Paths of the application that it has no counterpart for, and why.
     lacks: ClassVar[dict] = {}
+    # Whether it can ask an application for a path before clients do.
+    warms_up = False
 
     def __init__(self, site):
         self.site = site

@@ -59,7 +59,12 @@ class Module(Contender):
                 processes=shape.processes,
                 threads=shape.threads,
                 path=path,
-                more=" preload=On" if shape.preload else "",
+                more="".join(
+                    [
+                        " preload=On" if shape.preload else "",
+                        f" warm-up={shape.warm_up}" if shape.warm_up else "",
+                    ]
+                ),
             )
             + f"WSGIScriptAlias / {script} process-group=site application-group=%{{GLOBAL}}\n"
         )
@@ -114,3 +119,4 @@ class OursDaemon(Ours):
     name = "ours-daemon"
     title = "mod_wsgi_rs, daemon"
     daemon = True
+    warms_up = True

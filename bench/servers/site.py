@@ -39,6 +39,8 @@ class Shape:
     script: str = "app.py"
     # None: whatever is the contender's own default.
     preload: bool | None = None
+    # A path that is asked for before the first client comes: with preload, before the fork.
+    warm_up: str | None = None
     # 0: one application at /. Else so many process groups of one process, at /g0, /g1, …
     groups: int = 0
 

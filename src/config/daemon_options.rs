@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::options::{INT_MAX, OptionValue, decimal};
-use super::{Account, ConfigError, DaemonProcess, Processes};
+use super::{Account, ConfigError, DaemonProcess, Processes, WarmUp};
 
 /// One row of the option table.
 pub(crate) struct DaemonOption {
@@ -21,7 +21,7 @@ type Setter = fn(&mut DaemonProcess, &OptionValue<'_>) -> Result<(), ConfigError
 /// Every option, by theme: who, how many, where, Python, recycling, timers, sockets, checks and
 /// limits.
 #[rustfmt::skip]
-pub(crate) static DAEMON_OPTIONS: [DaemonOption; 50] = [
+pub(crate) static DAEMON_OPTIONS: [DaemonOption; 51] = [
     row("user", "Apache's User", "a user name or #uid, not root", set_user),
     row("group", "Apache's Group", "a group name or #gid",
         |it, value| put(&mut it.group, group_account(value).map(Some))),
@@ -49,6 +49,7 @@ pub(crate) static DAEMON_OPTIONS: [DaemonOption; 50] = [
     row("switch-interval", "WSGISwitchInterval", "seconds above 0", set_switch_interval),
     row("stack-size", "the system's", "bytes from 1", set_stack_size),
     row("preload", "Off", "On or Off", |it, value| put(&mut it.preload, value.flag())),
+    row("warm-up", "none", "a path without %, or a URL with one", set_warm_up),
     row("reload", "Off", "On or Off", |it, value| put(&mut it.reload, value.flag())),
     row("maximum-requests", "0 (off)", "a number from 0", set_maximum_requests),
     row("maximum-requests-jitter", "0", "a number from 0",
@@ -212,6 +213,14 @@ fn set_umask(group: &mut DaemonProcess, value: &OptionValue<'_>) -> Result<(), C
     Ok(())
 }
 
+fn set_warm_up(group: &mut DaemonProcess, value: &OptionValue<'_>) -> Result<(), ConfigError> {
+    let request = WarmUp::parse(&value.text).ok_or_else(|| {
+        value.error("must be a path such as /health, or http://www.example.com/health, without %")
+    })?;
+    group.warm_up = Some(request);
+    Ok(())
+}
+
 fn set_chroot(group: &mut DaemonProcess, value: &OptionValue<'_>) -> Result<(), ConfigError> {
     if !value.line().surroundings.is_root() {
         return Err(value.error("needs Apache to be started as root"));
@@ -311,6 +320,24 @@ mod tests {
             ("switch-interval=0.01", |it| it.switch_interval == Some(0.01)),
             ("stack-size=262144", |it| it.stack_size == Some(262_144)),
             ("preload=On", |it| it.preload),
+            ("warm-up=/health?x=%20", |it| {
+                it.warm_up
+                    .as_ref()
+                    .is_some_and(|it| *it.path == *b"/health" && *it.query == *b"x=%20")
+            }),
+            ("warm-up=https://www.example.com", |it| {
+                let expected = WarmUp {
+                    secure: true,
+                    host: Some((b"www.example.com"[..].into(), None)),
+                    path: b"/"[..].into(),
+                    query: b""[..].into(),
+                };
+                it.warm_up == Some(expected)
+            }),
+            ("warm-up=http://[::1]:8080/a", |it| {
+                let host = it.warm_up.as_ref().and_then(|it| it.host.as_ref());
+                host.is_some_and(|(name, port)| **name == *b"[::1]" && *port == Some(8080))
+            }),
             ("reload=On", |it| it.reload),
             ("maximum-requests=5", |it| it.maximum_requests == Some(5)),
             ("maximum-requests=0", |it| it.maximum_requests.is_none()),
@@ -397,6 +424,11 @@ mod tests {
             ("umask=-1", "umask=\"-1\" must be an octal number such as 0027"),
             ("chroot=/jail", "chroot=\"/jail\" needs Apache to be started as root"),
             ("home=site", "home=\"site\" must be an absolute path"),
+            (
+                "warm-up=health",
+                "warm-up=\"health\" must be a path such as /health, or \
+                 http://www.example.com/health, without %",
+            ),
             ("switch-interval=0", "switch-interval=\"0\" must be a positive number of seconds"),
             (
                 "stack-size=0",

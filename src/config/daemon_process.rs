@@ -6,6 +6,50 @@ use super::daemon_options::DAEMON_OPTIONS;
 use super::options::Options;
 use super::{Bytes, ConfigError, Line, ServerIdentity};
 
+/// `warm-up=`: a path, or a URL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct WarmUp {
+    /// `https`.
+    pub(crate) secure: bool,
+    /// Host and port, where it is a URL.
+    pub(crate) host: Option<(Bytes, Option<u16>)>,
+    /// The path, from its slash on, with nothing in it to be decoded.
+    pub(crate) path: Bytes,
+    /// What stands behind the question mark.
+    pub(crate) query: Bytes,
+}
+
+impl WarmUp {
+    /// `/path?query` or `http[s]://host[:port]/path?query`; `None` where it is neither.
+    pub(super) fn parse(text: &[u8]) -> Option<Self> {
+        let secure = text.starts_with(b"https://");
+        let behind = text.strip_prefix(b"https://").or_else(|| text.strip_prefix(b"http://"));
+        let (host, path) = match behind {
+            None => (None, text),
+            Some(rest) => {
+                let end = rest.iter().position(|byte| *byte == b'/').unwrap_or(rest.len());
+                let (authority, path) = rest.split_at(end);
+                let colon = authority.iter().rposition(|byte| *byte == b':');
+                let (name, port) = match colon.filter(|_| !authority.ends_with(b"]")) {
+                    None => (authority, None),
+                    Some(colon) => {
+                        let port = std::str::from_utf8(authority.get(colon + 1..)?).ok()?;
+                        (authority.get(..colon)?, Some(port.parse().ok()?))
+                    }
+                };
+                let name: Bytes = Some(name).filter(|name| !name.is_empty())?.into();
+                (Some((name, port)), if path.is_empty() { b"/" } else { path })
+            }
+        };
+        let mut parts = path.splitn(2, |byte| *byte == b'?');
+        let (path, query) = (parts.next()?, parts.next().unwrap_or_default());
+        let plain = |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'%' | b'#');
+        let sound = path.starts_with(b"/") && path.iter().all(plain);
+        let sound = sound && query.iter().all(u8::is_ascii_graphic);
+        sound.then(|| Self { secure, host, path: path.into(), query: query.into() })
+    }
+}
+
 /// A process group with its defaults applied: groups are not merged, so "unset" and "default" are
 /// one.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,6 +84,8 @@ pub(crate) struct DaemonProcess {
     /// Bytes. `None`: the system's.
     pub(crate) stack_size: Option<usize>,
     pub(crate) preload: bool,
+    /// What a new process answers by itself before it serves.
+    pub(crate) warm_up: Option<WarmUp>,
     pub(crate) reload: bool,
 
     /// `None`: no limit.
@@ -126,6 +172,7 @@ impl DaemonProcess {
             switch_interval: None,
             stack_size: None,
             preload: false,
+            warm_up: None,
             reload: false,
             maximum_requests: None,
             maximum_requests_jitter: 0,

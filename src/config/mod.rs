@@ -52,7 +52,7 @@ mod settings;
 mod stub;
 
 pub(crate) use daemon_options::{DAEMON_OPTIONS, DaemonOption};
-pub(crate) use daemon_process::{Account, DaemonProcess, Processes};
+pub(crate) use daemon_process::{Account, DaemonProcess, Processes, WarmUp};
 pub(crate) use directive::{Apply, Contexts, Directive, Form, Scope, Standing};
 pub(crate) use directives::DIRECTIVES;
 pub(crate) use directory::{DirectoryConfig, MapHead};

@@ -45,6 +45,8 @@ pub struct GroupConfig {
     pub preload: bool,
     /// What the template imports, beside what workers have had to load.
     pub preload_scripts: Vec<ImportScript>,
+    /// What a new process answers by itself before it serves.
+    pub warm_up: Option<WarmUp>,
     /// Watch the source files of all modules, and replace the workers when one changes.
     pub reload: bool,
     /// What `ps` shows in place of the command line.
@@ -241,6 +243,36 @@ pub struct Application {
     pub callable: String,
 }
 
+/// `warm-up=`: a `GET` that nobody has sent.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct WarmUp {
+    /// The file.
+    #[serde(with = "octets")]
+    pub script: PathBuf,
+    /// The interpreter by name; empty is the main one.
+    pub application_group: String,
+    /// The callable in the script.
+    #[serde(with = "octets")]
+    pub callable: OsString,
+    /// Where the application is mounted, `SCRIPT_NAME`.
+    #[serde(with = "octets")]
+    pub script_name: OsString,
+    /// `PATH_INFO`.
+    #[serde(with = "octets")]
+    pub path_info: OsString,
+    /// `QUERY_STRING`.
+    #[serde(with = "octets")]
+    pub query: OsString,
+    /// `SERVER_NAME`, and `HTTP_HOST` with the port where that is not the scheme's.
+    #[serde(with = "octets")]
+    pub host: OsString,
+    /// `SERVER_PORT`.
+    pub port: u16,
+    /// `https`, not `http`.
+    pub secure: bool,
+}
+
 /// `WSGIImportScript`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -398,6 +430,7 @@ impl Default for GroupConfig {
             delay: 0.0,
             preload: false,
             preload_scripts: Vec::new(),
+            warm_up: None,
             reload: false,
             display_name: None,
             log_level: 6,

@@ -3,7 +3,7 @@
 //!
 //! [`config`] is what it is told, by Apache's supervisor or (`arguments`) by hand. `identity` is who it
 //! becomes. `group` is the manager: it fills each `slot` with a `worker`, perhaps forked from a
-//! `template`, hears from it by `message`, and sees what it does on the scoreboard (a crate of its own);
+//! `template`, perhaps after a `warm_up`, hears from it by `message`, and sees what it does on the scoreboard (a crate of its own);
 //! `octets` is how paths travel, and `account` asks who a user is. In
 //! a worker the threads of `pool`, as many of a `crew` as are up, take turns at each `connection`; `target` is which application a request
 //! is for, `exchange` what Python sees of it, `turn` who answers it, `recycling` when the worker has had its time, `companion` a
@@ -34,6 +34,7 @@ mod socket;
 mod target;
 mod template;
 mod turn;
+mod warm_up;
 mod worker;
 
 pub use program::main;

@@ -3,7 +3,7 @@
 //! imported; a worker loads the rest itself.
 #![forbid(unsafe_code)]
 
-use crate::config::GroupConfig;
+use crate::config::{GroupConfig, WarmUp};
 use crate::log::Log;
 use crate::message::{Channel, Loaded, Order, Report};
 use crate::posix::{self, SIGCHLD, SIGINT, SIGKILL, SIGTERM, SIGUSR1, SIGWINCH};
@@ -87,10 +87,11 @@ fn prepare(seat: &TemplateSeat) -> Result<Prepared, String> {
     });
     // Nobody has to hear of a script that was deleted.
     let loaded = seat.scripts.iter().filter(|script| script.path.is_file()).cloned();
-    let all: Vec<Loaded> = loaded.chain(named).collect();
-    let (here, later): (Vec<_>, Vec<_>) = all
-        .into_iter()
-        .partition(|script| config.main_interpreter() || script.application_group.is_empty());
+    let warm_up = config.warm_up.iter().map(WarmUp::script);
+    let all: Vec<Loaded> = loaded.chain(named).chain(warm_up).collect();
+    let survives = |group: &str| config.main_interpreter() || group.is_empty();
+    let (here, later): (Vec<_>, Vec<_>) =
+        all.into_iter().partition(|script| survives(&script.application_group));
     for script in later {
         let line = format!(
             "preload: {} belongs to application group '{}', which is a sub-interpreter and cannot be \
@@ -101,6 +102,12 @@ fn prepare(seat: &TemplateSeat) -> Result<Prepared, String> {
         seat.log.write(Level::Info, line.as_bytes());
     }
     prepared.import(config, here);
+    // A thread that looks for slow requests would begin with it, and not survive.
+    if config.warm_up.as_ref().is_some_and(|it| survives(&it.application_group))
+        && config.python.slow_requests.is_none()
+    {
+        prepared.warm_up(config, &seat.log);
+    }
     prepared.host.freeze();
     let threads = prepared.host.python_threads();
     if threads > 1 {
@@ -137,7 +144,7 @@ fn become_worker(
             log: seat.log,
             channel: Channel::of(channel),
             sockets: own.into_iter().chain(seat.shared).collect(),
-            warm_up: seat.scripts,
+            known: seat.scripts,
             manager: seat.manager,
         },
         Some(prepared),

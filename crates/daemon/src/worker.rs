@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use crate::companion::Companion;
-use crate::config::GroupConfig;
+use crate::config::{GroupConfig, WarmUp};
 use crate::forks;
 use crate::identity;
 use crate::log::Log;
@@ -35,7 +35,7 @@ pub(crate) struct Seat {
     pub(crate) channel: Channel,
     pub(crate) sockets: Vec<OwnedFd>,
     /// Scripts its predecessors had loaded.
-    pub(crate) warm_up: Vec<Loaded>,
+    pub(crate) known: Vec<Loaded>,
     /// The manager's pid.
     pub(crate) manager: u32,
 }
@@ -51,6 +51,7 @@ pub(crate) struct Prepared {
     pub(crate) host: Host,
     scripts: Vec<Loaded>,
     failed: bool,
+    warm: bool,
 }
 
 impl Prepared {
@@ -58,12 +59,24 @@ impl Prepared {
     pub(crate) fn start(config: &GroupConfig, log: &Log) -> Result<Self, String> {
         let host = Host::start(config.host_options(), Arc::new(*log))
             .map_err(|why| format!("WSGI0036: Python cannot be started in this process: {why}"))?;
-        Ok(Self { host, scripts: Vec::new(), failed: false })
+        Ok(Self { host, scripts: Vec::new(), failed: false, warm: false })
     }
 
     /// Whether a script did not load.
     pub(crate) const fn failed(&self) -> bool {
         self.failed
+    }
+
+    /// Has the application answer the request of `warm-up=`, once, if all scripts have loaded.
+    pub(crate) fn warm_up(&mut self, config: &GroupConfig, log: &Log) {
+        if self.warm || self.failed {
+            return;
+        }
+        self.warm = true;
+        if let Some(request) = &config.warm_up {
+            let (main, case_sensitive) = (config.main_interpreter(), config.python.case_sensitive);
+            request.run(&self.host, *log, main, case_sensitive);
+        }
     }
 
     /// Loads what the configuration and `scripts` say, and is not loaded already.
@@ -113,7 +126,7 @@ pub(crate) fn run(seat: Seat, prepared: Option<Prepared>) -> ! {
 }
 
 fn live(seat: Seat, prepared: Option<Prepared>) -> Result<(), String> {
-    let Seat { config, log, record, mut channel, sockets, warm_up, manager: _ } = seat;
+    let Seat { config, log, record, mut channel, sockets, known, manager: _ } = seat;
     record.set(Field::Pid, std::process::id().into());
     let failed = |what: &'static str| move |why: io::Error| format!("cannot {what}: {why}");
     // Applications wait for their own children.
@@ -132,9 +145,10 @@ fn live(seat: Seat, prepared: Option<Prepared>) -> Result<(), String> {
     };
     // Predecessors' first: of them it is known what requests call in them. Nobody has to hear of one that
     // was deleted.
-    prepared.import(&config, warm_up.into_iter().filter(|it| it.path.is_file()).collect());
+    prepared.import(&config, known.into_iter().filter(|it| it.path.is_file()).collect());
     prepared.import(&config, named_scripts(&config));
-    let Prepared { host, scripts, failed: imports_failed } = prepared;
+    prepared.warm_up(&config, &log);
+    let Prepared { host, scripts, failed: imports_failed, warm: _ } = prepared;
 
     let listeners = sockets.into_iter().map(UnixListener::from).collect();
     let sender = channel.sender().map_err(failed("share the channel to the manager"))?;
@@ -217,7 +231,8 @@ fn named_scripts(config: &GroupConfig) -> Vec<Loaded> {
         modified: None,
         callable,
     };
-    imports.chain(fixed).map(loaded).collect()
+    let warm_up = config.warm_up.iter().map(WarmUp::script);
+    imports.chain(fixed).map(loaded).chain(warm_up).collect()
 }
 
 /// The threads that watch Python, where the configuration wants them.

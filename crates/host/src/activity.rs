@@ -129,6 +129,12 @@ impl Activity {
         threads
     }
 
+    /// The calling thread serves no more.
+    pub(crate) fn leave(&self) {
+        let id = thread_id();
+        lock(&self.threads).retain(|thread| thread.id != id);
+    }
+
     /// How long all requests took that were recorded.
     pub(crate) fn busy_time(&self) -> Duration {
         Duration::from_micros(self.busy.load(Ordering::Relaxed))

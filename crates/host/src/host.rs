@@ -123,6 +123,14 @@ impl Host {
         serve(&interpreter, group, target, exchange, &self.activity, may_be_slow)
     }
 
+    /// The calling thread, which has served and made no interpreter, will not serve again. What Python keeps for
+    /// it goes.
+    pub fn leave(&self) {
+        let all: Vec<_> = self.table().values().map(Arc::clone).collect();
+        all.iter().for_each(|interpreter| interpreter.leave());
+        self.activity.leave();
+    }
+
     /// Asks one of the server's own scripts about a request. The calling thread must not hold any
     /// interpreter.
     ///

@@ -68,6 +68,18 @@ impl Interpreter {
         self.seat().map(ThreadState::attach)
     }
 
+    /// The calling thread will not come back: gives its seat up, and with it what `threading.local` keeps. Not
+    /// for the thread that made the interpreter, which `threading` waits for.
+    pub(crate) fn leave(&self) {
+        let place = |seats: &mut Vec<Option<ThreadState>>| seats.get_mut(self.index)?.take();
+        if let Some(own) = SEATS.with_borrow_mut(place) {
+            let mut seats = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
+            seats.retain(|&seat| seat != own);
+            drop(seats);
+            own.attach_and_give_up();
+        }
+    }
+
     /// The seats of all threads but the calling one, given up by it for them.
     pub(crate) fn take_other_seats(&self) -> Vec<ThreadState> {
         let own = SEATS.with_borrow(|seats| seats.get(self.index).copied().flatten());

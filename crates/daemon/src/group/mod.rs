@@ -205,9 +205,9 @@ impl Group {
     ) -> Box<Seat> {
         let own = self.slots.get_mut(index).and_then(|slot| slot.socket.take());
         let sockets = own.into_iter().chain(self.shared.take()).collect();
-        let warm_up = if cold { Vec::new() } else { std::mem::take(&mut self.scripts) };
+        let known = if cold { Vec::new() } else { std::mem::take(&mut self.scripts) };
         let (config, log) = (self.config.clone(), self.log);
-        Box::new(Seat { config, log, record, channel, sockets, warm_up, manager })
+        Box::new(Seat { config, log, record, channel, sockets, known, manager })
     }
 
     /// A group of service scripts without a script.

@@ -1,0 +1,143 @@
+//! `warm-up=`: a request that a new process answers by itself before it serves, so that what an application
+//! imports, compiles and connects at its first request no client waits for; with `preload=On` before the fork,
+//! so that the processes share it.
+#![forbid(unsafe_code)]
+
+use crate::config::WarmUp;
+use crate::log::Log;
+use crate::message::Loaded;
+use crate::target::modified;
+use host::{Host, ScriptFile, Served, Target};
+use scoreboard::now;
+use std::os::unix::ffi::OsStrExt;
+use std::thread;
+use std::time::Instant;
+use wsgi::{Environ, Exchange, Key, Level, Output, ReadError, SendError};
+
+impl WarmUp {
+    /// The script as one that is to be loaded.
+    pub(crate) fn script(&self) -> Loaded {
+        Loaded {
+            path: self.script.clone(),
+            application_group: self.application_group.clone(),
+            modified: None,
+            callable: Some(self.callable.to_string_lossy().into_owned()),
+        }
+    }
+
+    /// Asks the application. On a thread of its own, which ends: what applications keep for each thread (Django's
+    /// connections to databases) goes with it, and is in no process that is forked later.
+    pub(crate) fn run(&self, host: &Host, log: Log, main_interpreter: bool, case_sensitive: bool) {
+        let target = Target {
+            script: ScriptFile {
+                path: self.script.as_os_str().as_bytes(),
+                modified: modified(&self.script),
+                reloading: false,
+                case_sensitive,
+            },
+            callable: self.callable.as_bytes(),
+            application_group: self.application_group.as_bytes(),
+            main_interpreter,
+        };
+        let mut exchange = Asking { request: self, log, status: None, whole: false };
+        let began = Instant::now();
+        let served = thread::scope(|scope| {
+            let thread = thread::Builder::new().name("wsgi-warm-up".to_owned());
+            let asked = thread.spawn_scoped(scope, || {
+                let served = host.serve(&target, &mut exchange);
+                host.leave();
+                served
+            });
+            asked.ok().and_then(|asked| asked.join().ok())
+        });
+        let (level, outcome) = match (served, exchange.status) {
+            (Some(Served::Done), Some(status)) if exchange.whole && status < 500 => {
+                (Level::Info, format!("{status}"))
+            }
+            (Some(Served::Done), Some(status)) if exchange.whole => {
+                (Level::Warning, format!("{status}"))
+            }
+            (Some(Served::Failed(status)), _) => (Level::Warning, format!("{status}")),
+            _ => (Level::Warning, "no whole answer".to_owned()),
+        };
+        let path = String::from_utf8_lossy(
+            &[self.script_name.as_bytes(), self.path_info.as_bytes()].concat(),
+        )
+        .into_owned();
+        let took = began.elapsed().as_millis();
+        log.write(level, format!("warm-up: GET {path}: {outcome}, after {took} ms").as_bytes());
+    }
+}
+
+/// The request, and who takes the answer.
+struct Asking<'a> {
+    request: &'a WarmUp,
+    log: Log,
+    status: Option<u16>,
+    whole: bool,
+}
+
+impl Exchange for Asking<'_> {
+    fn environ(&mut self, environ: &mut dyn Environ) {
+        let it = self.request;
+        let [script_name, path_info] = [it.script_name.as_bytes(), it.path_info.as_bytes()];
+        let query = it.query.as_bytes();
+        let port = it.port.to_string();
+        let scheme: &[u8] = if it.secure { b"https" } else { b"http" };
+        let mark: &[u8] = if query.is_empty() { b"" } else { b"?" };
+        let usual = it.port == if it.secure { 443 } else { 80 };
+        let mut host = it.host.as_bytes().to_vec();
+        if !usual {
+            host.push(b':');
+            host.extend_from_slice(port.as_bytes());
+        }
+        let uri = [script_name, path_info, mark, query].concat();
+        let pairs: [(Key, &[u8]); 14] = [
+            (Key::RequestMethod, b"GET"),
+            (Key::ScriptName, script_name),
+            (Key::PathInfo, path_info),
+            (Key::QueryString, query),
+            (Key::RequestUri, &uri),
+            (Key::RequestScheme, scheme),
+            (Key::UrlScheme, scheme),
+            (Key::ServerProtocol, b"HTTP/1.1"),
+            (Key::ServerName, it.host.as_bytes()),
+            (Key::ServerPort, port.as_bytes()),
+            (Key::ServerAddr, b"127.0.0.1"),
+            (Key::RemoteAddr, b"127.0.0.1"),
+            (Key::ScriptFilename, it.script.as_os_str().as_bytes()),
+            (Key::HttpHost, &host),
+        ];
+        pairs.into_iter().for_each(|(key, value)| environ.set(key, value));
+        if it.secure {
+            environ.other(b"HTTPS", b"on");
+        }
+        environ.header(b"User-Agent", b"mod_wsgi_rs (warm-up)");
+        let now = i64::try_from(now()).unwrap_or(0);
+        [Key::RequestStart, Key::DaemonStart].into_iter().for_each(|key| environ.time(key, now));
+    }
+
+    fn read(&mut self, _: &mut [u8]) -> Result<usize, ReadError> {
+        Ok(0)
+    }
+
+    fn send(&mut self, output: Output<'_>) -> Result<(), SendError> {
+        if let Some(head) = output.head {
+            self.status = Some(head.status());
+        }
+        self.whole = output.then != wsgi::Then::Flush;
+        Ok(())
+    }
+
+    fn wants_body(&self) -> bool {
+        true
+    }
+
+    fn cut(&mut self) {
+        self.whole = false;
+    }
+
+    fn log(&mut self, level: Level, line: &[u8]) {
+        self.log.write(level, line);
+    }
+}

@@ -1,0 +1,92 @@
+//! Which application answers the request of `warm-up=`, and as what it sees it.
+#![forbid(unsafe_code)]
+
+use crate::config::{Bytes, DaemonProcess, ScriptAlias};
+use crate::sole::AliasesOf;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// The request as one of an application.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Prepared {
+    pub(crate) script: Bytes,
+    /// Empty is the main interpreter.
+    pub(crate) application_group: Bytes,
+    pub(crate) callable: Bytes,
+    pub(crate) script_name: Bytes,
+    pub(crate) path_info: Bytes,
+    pub(crate) query: Bytes,
+    pub(crate) host: Bytes,
+    pub(crate) port: u16,
+    pub(crate) secure: bool,
+}
+
+/// What `warm-up=` of `group` asks for, by the aliases of `servers`; `sole` is whether it serves one application
+/// group only. Nothing where the option is not given.
+///
+/// # Errors
+/// A sentence that says what is missing.
+pub(crate) fn prepare(
+    group: &DaemonProcess,
+    sole: bool,
+    servers: &[AliasesOf<'_>],
+) -> Result<Option<Prepared>, String> {
+    let Some(request) = &group.warm_up else { return Ok(None) };
+    let name = String::from_utf8_lossy(&group.name);
+    let path = String::from_utf8_lossy(&request.path);
+    let named = |server: &&AliasesOf<'_>| {
+        let host = request.host.as_ref();
+        host.is_some_and(|(host, _)| host.eq_ignore_ascii_case(server.name))
+    };
+    // The server that the URL names has the first word; else any may know the path.
+    let mut servers: Vec<_> = servers.iter().collect();
+    servers.sort_by_key(|server| !named(server));
+    let here = servers.into_iter().find_map(|server| {
+        let alias = alias_of(server, &request.path)?;
+        let of_group = alias.process_group.as_deref().or(server.process_group);
+        (of_group == Some(&*group.name)).then_some((server, alias))
+    });
+    let Some((server, alias)) = here else {
+        return Err(format!(
+            "WSGIDaemonProcess {name}: no WSGIScriptAlias leads {path} of warm-up= to a script in this group; \
+             give the alias process-group={name}"
+        ));
+    };
+    let application_group = match alias.application_group.as_deref().or(server.application_group) {
+        _ if sole => &b""[..],
+        Some(fixed) if !fixed.starts_with(b"%") => fixed,
+        _ => {
+            return Err(format!(
+                "WSGIDaemonProcess {name}: the application group of {path} of warm-up= depends on the request; \
+                 give its WSGIScriptAlias application-group=%{{GLOBAL}} or a name"
+            ));
+        }
+    };
+    let callable = alias.callable_object.as_deref().filter(|it| !it.starts_with(b"%"));
+    let rest = alias.matches(&request.path).map_or(&b""[..], |mapped| mapped.rest);
+    let mount = request.path.len().saturating_sub(rest.len());
+    let usual = if request.secure { 443 } else { 80 };
+    let (host, port) = match &request.host {
+        Some((host, port)) => (&**host, port.unwrap_or(usual)),
+        None => (server.name, if server.port == 0 { usual } else { server.port }),
+    };
+    Ok(Some(Prepared {
+        script: alias.target.clone(),
+        application_group: application_group.into(),
+        callable: callable.unwrap_or(b"application").into(),
+        script_name: request.path.get(..mount).unwrap_or_default().into(),
+        path_info: rest.into(),
+        query: request.query.clone(),
+        host: if host.is_empty() { b"localhost"[..].into() } else { host.into() },
+        port,
+        secure: request.secure,
+    }))
+}
+
+/// The alias that a path goes to, if that is to a script and not to a directory of scripts.
+fn alias_of<'a>(server: &AliasesOf<'a>, path: &[u8]) -> Option<&'a ScriptAlias> {
+    let alias = server.aliases.iter().find(|alias| alias.matches(path).is_some())?;
+    let target = Path::new(OsStr::from_bytes(&alias.target));
+    (!alias.target.ends_with(b"/") && target.is_file()).then_some(alias)
+}
