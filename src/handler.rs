@@ -31,8 +31,6 @@ impl TranslateName for Wsgi {
         };
         request.set_file(&mapped.target, mapped.rest);
         request.set_handler(c"wsgi-script");
-        // mod_alias says so of its ScriptAlias; other modules look at it.
-        request.notes().set(request.pool(), c"alias-forced-type", b"wsgi-script");
         remember_alias(request, alias);
         Outcome::Done
     }

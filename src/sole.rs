@@ -116,6 +116,7 @@ mod tests {
             application_group: application_group.map(|group| group.as_bytes().into()),
             callable_object: None,
             pass_authorization: None,
+            mark: c"wsgi-script".to_owned(),
         }
     }
 

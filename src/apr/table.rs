@@ -51,6 +51,15 @@ impl<'p> Table<'p> {
         unsafe { apr_table_setn(self.raw, name.as_ptr(), pool.copy(value)) };
     }
 
+    /// Replaces the values of `name` by this very one.
+    ///
+    /// # Safety
+    /// It lives as long as the table's pool.
+    pub(crate) unsafe fn set_lent(self, name: &'static CStr, value: &CStr) {
+        // SAFETY: the table is live; the caller's promise.
+        unsafe { apr_table_setn(self.raw, name.as_ptr(), value.as_ptr()) };
+    }
+
     /// Removes all values of this name.
     pub(crate) fn unset(self, name: &CStr) {
         // SAFETY: the table is live.

@@ -2,6 +2,7 @@
 //! It never opens the script.
 
 use std::borrow::Cow;
+use std::ffi::CString;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use super::{
 };
 
 /// One alias as written.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct ScriptAlias {
     pub(crate) location: Location,
     /// A script, or a directory of scripts. For a pattern it may hold `$0` to `$9`.
@@ -24,6 +25,9 @@ pub(crate) struct ScriptAlias {
     pub(crate) application_group: Option<Bytes>,
     pub(crate) callable_object: Option<Bytes>,
     pub(crate) pass_authorization: Option<bool>,
+    /// What a request that came through the alias is marked with: the name of the handler, at an address
+    /// that nothing else has.
+    pub(crate) mark: CString,
 }
 
 /// What of the URL an alias stands for.
@@ -127,6 +131,7 @@ fn parse(
         application_group: None,
         callable_object: None,
         pass_authorization: None,
+        mark: c"wsgi-script".to_owned(),
     };
     let allowed = ["process-group", "application-group", "callable-object", "pass-authorization"];
     let mut options = Options::new(line, words, allowed);
@@ -294,6 +299,19 @@ mod tests {
             assert_eq!(path(&mapped), expected);
         }
         assert!(merged.script_alias(b"/c").is_none());
+    }
+
+    #[test]
+    fn an_alias_is_known_by_its_own_mark_only() {
+        let parent = configuration(&["WSGIScriptAlias /a /main"]).server;
+        let child = configuration(&["WSGIScriptAlias /a /host"]).server;
+        let merged = ServerConfig::merge(&parent, &child);
+        for alias in &merged.script_aliases {
+            let found = merged.marked(alias.mark.as_bytes());
+            assert!(found.is_some_and(|found| Arc::ptr_eq(found, alias)));
+        }
+        assert!(parent.marked(child.script_aliases[0].mark.as_bytes()).is_none());
+        assert!(merged.marked(b"wsgi-script").is_none());
     }
 
     #[test]

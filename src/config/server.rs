@@ -26,4 +26,9 @@ impl ServerConfig {
     ) -> Option<(&'a Arc<ScriptAlias>, Mapped<'a>)> {
         self.script_aliases.iter().find_map(|alias| Some((alias, alias.matches(uri)?)))
     }
+
+    /// The alias whose mark this is: the very bytes, and not others that say the same.
+    pub(crate) fn marked(&self, mark: &[u8]) -> Option<&Arc<ScriptAlias>> {
+        self.script_aliases.iter().find(|alias| alias.mark.as_bytes().as_ptr() == mark.as_ptr())
+    }
 }

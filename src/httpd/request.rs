@@ -80,33 +80,29 @@ impl<'call> Request<'call> {
         }
     }
 
-    /// Remembers a value that lives as long as the configuration.
-    pub(crate) fn remember<T: Sync>(&mut self, value: &'call T) {
-        // SAFETY: `'call` values come from the configuration or the request's pool, both of which
-        // outlive the request's config vector.
+    /// Remembers which URL path the request has now.
+    pub(crate) fn remember_uri(&mut self) {
+        // SAFETY: live, and the module is registered. Nobody follows the pointer.
         unsafe {
             ap_set_module_config(
                 self.record().request_config,
                 &raw const crate::module::wsgi_module,
-                (&raw const *value).cast_mut().cast(),
+                self.record().uri.cast(),
             );
         }
     }
 
-    /// What an earlier hook of this request remembered.
-    ///
-    /// # Safety
-    /// `T` is the type it was remembered with.
-    pub(crate) unsafe fn recall<T>(&self) -> Option<&'call T> {
-        // SAFETY: the caller's promise.
-        unsafe {
+    /// Whether it still is that one, and not that of another request which httpd has put in this one's
+    /// place (`ap_internal_fast_redirect`).
+    pub(crate) fn has_remembered_uri(&self) -> bool {
+        // SAFETY: as above.
+        let remembered = unsafe {
             ap_get_module_config(
                 self.record().request_config,
                 &raw const crate::module::wsgi_module,
             )
-            .cast::<T>()
-            .as_ref()
-        }
+        };
+        !remembered.is_null() && remembered == self.record().uri.cast()
     }
 
     // What was asked for.

@@ -5,7 +5,7 @@ use crate::bindings::{apr_pool_t, server_rec};
 use crate::config::{DirectoryConfig, ProcessConfig, ScriptAlias, ServerConfig};
 use crate::httpd::{Request, Server, guard};
 use std::cell::UnsafeCell;
-use std::ffi::{c_char, c_void};
+use std::ffi::{CStr, c_char, c_void};
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 /// What hangs on a server. The main server's carries what is about the whole process; a virtual host's
@@ -117,15 +117,26 @@ pub(crate) fn directory_config<'call>(request: &Request<'call>) -> Option<&'call
     unsafe { request.directory_config().cast::<DirectoryConfig>().as_ref() }
 }
 
-/// Remembers for the later hooks of a request which alias it came through.
+/// The note under which mod_alias says that an alias made the handler; other modules look at it.
+const MARK: &CStr = c"alias-forced-type";
+
+/// Marks a request as one that came through `alias`.
+///
+/// Notes go along where httpd puts a subrequest in a request's place, as for `DirectoryIndex` and
+/// `FallbackResource`, and nowhere else. They would also stay behind, if what comes in a request's place
+/// has none of its own; hence the URL path.
 pub(crate) fn remember_alias<'call>(request: &mut Request<'call>, alias: &'call ScriptAlias) {
-    request.remember(alias);
+    // SAFETY: the alias is of the configuration, which outlives its requests.
+    unsafe { request.notes().set_lent(MARK, &alias.mark) };
+    request.remember_uri();
 }
 
 /// The alias a request came through.
 pub(crate) fn alias_of<'call>(request: &Request<'call>) -> Option<&'call ScriptAlias> {
-    // SAFETY: `remember_alias` is the only one to remember anything.
-    unsafe { request.recall::<ScriptAlias>() }
+    let mark = request.notes().get(MARK)?;
+    let alias = server_config(request.server())?.marked(mark)?;
+    let holds = request.has_remembered_uri() || alias.matches(request.uri()).is_some();
+    holds.then_some(alias)
 }
 
 /// The process-wide config of the configuration being read.
