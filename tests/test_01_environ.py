@@ -13,6 +13,7 @@ ENVIRON = Conf(
     WSGIScriptAlias /validated ${APPS}/environ.py callable-object=validated
     WSGIScriptAlias /auth ${APPS}/environ.py
     WSGIScriptAlias /get ${APPS}/environ.py
+    WSGIScriptAlias /behind ${APPS}/environ.py/prefix
     WSGIScriptAlias / ${APPS}/environ.py
     ServerAdmin admin@example.org
     SetEnv FROM_SETENV "set by the administrator"
@@ -154,6 +155,13 @@ def test_at_the_mount_point_itself_path_info_is_empty(environ):
     values = environ("/app")
     assert (values["SCRIPT_NAME"], values["PATH_INFO"]) == ("/app", "")
     assert (values["QUERY_STRING"], values["REQUEST_URI"]) == ("", "/app")
+
+
+@pytest.mark.parametrize("rest", ["", "/", "/a/b", "//a//b"])
+def test_what_a_target_has_behind_the_script_is_no_part_of_script_name(environ, rest):
+    values = environ(f"/behind{rest}")
+    path = rest.replace("//", "/")
+    assert (values["SCRIPT_NAME"], values["PATH_INFO"]) == ("/behind", f"/prefix{path}")
 
 
 def test_repeated_slashes_collapse_in_path_info_but_not_in_request_uri(environ):

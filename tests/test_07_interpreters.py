@@ -21,6 +21,7 @@ GROUPS = Conf(
     WSGIScriptAlias /server ${APPS}/ask.py application-group=%{SERVER}
     WSGIScriptAlias /host ${APPS}/ask.py application-group=%{HOST}
     WSGIScriptAlias /resource ${APPS}/ask.py application-group=%{RESOURCE}
+    WSGIScriptAlias /behind ${APPS}/ask.py/prefix
     WSGIScriptAlias /unset ${APPS}/ask.py
     WSGIScriptAlias /env ${APPS}/ask.py application-group=%{ENV:FROM_ENV}
     WSGIScriptAlias /indirect ${APPS}/ask.py application-group=%{ENV:INDIRECT}
@@ -104,6 +105,12 @@ def test_server_is_the_servers_name_and_host_the_clients(server, mount, group):
 def test_repeated_slashes_make_no_other_resource(server):
     group = ask(server, GROUP, "//resource", host="localhost")
     assert group == "localhost|/resource"
+
+
+@pytest.mark.parametrize("path", ["", "/", "/a", "/b/c"])
+def test_the_rest_of_the_url_makes_no_other_resource(server, path):
+    """Else a client could make an interpreter with each URL."""
+    assert ask(server, GROUP, f"/behind{path}", host="localhost") == "localhost|/behind"
 
 
 @pytest.mark.parametrize("mount", ["/callable", "/odd-callable"])
