@@ -190,9 +190,8 @@ fn describe(
     steady.set(Key::ScriptName, script_name);
     steady.set(Key::RawScriptName, script_name);
     steady.set(Key::ScriptFilename, request.filename().unwrap_or_default());
-    if let Some(script) = settings.handler_script {
-        steady.set(Key::HandlerScript, &script.path);
-    }
+    let handler_script = settings.handler_script.map_or(&b""[..], |script| &script.path);
+    steady.set(Key::HandlerScript, handler_script);
     steady.set(Key::RequestHandler, request.handler().unwrap_or_default());
 }
 

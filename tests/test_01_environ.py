@@ -23,6 +23,24 @@ ENVIRON = Conf(
     SetEnvIf X-Secure other HTTPS=off
     SetEnv PATH /never/seen
     SetEnv REQUEST_METHOD OVERRIDDEN
+    SetEnv wsgi.version OVERRIDDEN
+    SetEnv wsgi.multithread OVERRIDDEN
+    SetEnv wsgi.run_once OVERRIDDEN
+    SetEnv wsgi.input_terminated OVERRIDDEN
+    SetEnv wsgi.file_wrapper OVERRIDDEN
+    SetEnv wsgi.url_scheme OVERRIDDEN
+    SetEnv wsgi.errors OVERRIDDEN
+    SetEnv apache.version OVERRIDDEN
+    SetEnv mod_wsgi.version OVERRIDDEN
+    SetEnv mod_wsgi.process_group OVERRIDDEN
+    SetEnv mod_wsgi.application_group OVERRIDDEN
+    SetEnv mod_wsgi.callable_object OVERRIDDEN
+    SetEnv mod_wsgi.handler_script OVERRIDDEN
+    SetEnv mod_wsgi.queue_start OVERRIDDEN
+    SetEnv mod_wsgi.thread_id OVERRIDDEN
+    SetEnv mod_wsgi.x-header-only 1
+    SetEnv wsgi.own "the administrator's"
+    SetEnv mod_wsgi.own "the administrator's"
     RewriteEngine On
     RewriteRule ^/renamed/(.*)$ /app/rewritten/$1 [PT,E=FROM_REWRITE:yes]
     <Location /auth>
@@ -136,6 +154,15 @@ def test_the_mod_wsgi_keys_say_how_the_request_is_served(server):
     assert types["mod_wsgi.request_start"] == types["mod_wsgi.application_start"] == "float"
     if server.mode == "embedded":
         assert values["mod_wsgi.queue_start"] == values["mod_wsgi.daemon_start"] == 0.0
+
+
+@pytest.mark.parametrize("mount", ["/app", "/validated"])
+def test_the_administrators_variables_replace_nothing_that_the_gateway_says(server, mount):
+    response = server.get(mount)
+    assert not [key for key, value in response.json()["values"].items() if value == "OVERRIDDEN"]
+    # As long as nobody else has a word for it, it is passed on.
+    for key in ("wsgi.own", "mod_wsgi.own"):
+        assert response.json()["values"][key] == "the administrator's"
 
 
 def test_internal_keys_and_the_servers_path_are_kept_from_the_application(environ):

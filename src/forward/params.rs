@@ -162,7 +162,10 @@ impl Environ for Memory {
     }
 
     fn other(&mut self, name: &[u8], value: &[u8]) {
-        self.own.pair(name, value);
+        // The daemon would take them for ours.
+        if !name.starts_with(b"mod_wsgi.x-") {
+            self.own.pair(name, value);
+        }
     }
 
     fn time(&mut self, key: Key, micros: i64) {

@@ -295,7 +295,12 @@ impl Environ for Builder<'_, '_> {
         }
         self.attempt(|this| {
             let py = this.dict.py();
-            this.dict.set_item(&py.latin1(name)?, &py.latin1(value)?)
+            let variable = py.latin1(name)?;
+            // What the gateway says of itself nobody else may say.
+            if is_gateways(name) && this.dict.item(&variable)?.is_some() {
+                return Ok(());
+            }
+            this.dict.set_item(&variable, &py.latin1(value)?)
         });
     }
 
@@ -304,6 +309,16 @@ impl Environ for Builder<'_, '_> {
             let py = this.dict.py();
             this.dict.set_item(&this.names.key(py, key)?, &py.float(micros as f64 / 1e6)?)
         });
+    }
+}
+
+/// Whether a name begins as those of gateways do.
+fn is_gateways(name: &[u8]) -> bool {
+    match name.first() {
+        Some(b'w') => name.starts_with(b"wsgi."),
+        Some(b'm') => name.starts_with(b"mod_wsgi."),
+        Some(b'a') => name.starts_with(b"apache."),
+        _ => false,
     }
 }
 
