@@ -46,6 +46,14 @@ ENVIRON = Conf(
     <Location /auth>
         WSGIPassAuthorization On
     </Location>
+    <Location /named>
+        SetEnv HTTP_lower lower
+        SetEnv HTTP_X-Dash dash
+        SetEnv HTTP_PROXY http://proxy.example/
+        SetEnv HTTP_CONTENT_TYPE type
+        SetEnv HTTP_CONTENT_LENGTH length
+        SetEnv HTTP_X_SENT "not sent"
+    </Location>
     <Location /get>
         WSGIMapHEADToGET On
     </Location>
@@ -271,6 +279,21 @@ def test_the_administrators_variables_are_there(environ):
     values = environ("/app")
     assert values["FROM_SETENV"] == "set by the administrator"
     assert values["LATIN"].startswith("caf")
+
+
+def test_the_administrators_variables_may_have_names_that_no_header_gets(environ):
+    own = {
+        "HTTP_lower": "lower",
+        "HTTP_X-Dash": "dash",
+        "HTTP_PROXY": "http://proxy.example/",
+        "HTTP_CONTENT_TYPE": "type",
+        "HTTP_CONTENT_LENGTH": "length",
+    }
+    values = environ("/named", Proxy="http://evil.example", X_Sent="sent")
+    assert own.items() <= values.items()
+    assert not {"HTTP_LOWER", "HTTP_X_DASH"} & set(values)
+    assert values["HTTP_X_SENT"] == "sent"
+    assert environ("/named")["HTTP_X_SENT"] == "not sent"
 
 
 def test_cgi_variables_override_the_administrators(environ):

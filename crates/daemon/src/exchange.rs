@@ -203,9 +203,22 @@ impl Exchange for FastCgiExchange<'_> {
         self.application.others.iter().for_each(|(name, value)| environ.other(name, value));
         let (mut scheme, mut path, mut script) = (None, None, None);
         let mut secure = false;
+        let from_module = self.application.from_module;
         for (name, value) in connection.wire.params() {
             if let Some(header) = name.strip_prefix(b"HTTP_") {
-                set_header(environ, header, value);
+                match header {
+                    b"HOST" => environ.set(Key::HttpHost, value),
+                    b"AUTHORIZATION" => environ.set(Key::HttpAuthorization, value),
+                    b"PROXY_AUTHORIZATION" => environ.set(Key::HttpProxyAuthorization, value),
+                    // Apache has judged the client's headers, and these are its administrator's.
+                    _ if from_module && !is_like_a_header(header) => environ.other(name, value),
+                    _ if from_module => environ.header(header, value),
+                    // httpoxy: programs take it for their own proxy.
+                    b"PROXY" => {}
+                    // nginx sends them beside those without the prefix, which alone are CGI's.
+                    b"CONTENT_TYPE" | b"CONTENT_LENGTH" => {}
+                    _ => environ.header(header, value),
+                }
                 continue;
             }
             match Key::from_name(name) {
@@ -351,17 +364,9 @@ impl Drop for FastCgiExchange<'_> {
     }
 }
 
-fn set_header(environ: &mut dyn Environ, header: &[u8], value: &[u8]) {
-    match header {
-        b"HOST" => environ.set(Key::HttpHost, value),
-        b"AUTHORIZATION" => environ.set(Key::HttpAuthorization, value),
-        b"PROXY_AUTHORIZATION" => environ.set(Key::HttpProxyAuthorization, value),
-        // httpoxy: programs take it for their own proxy.
-        b"PROXY" => {}
-        // nginx sends them beside those without the prefix, which alone are CGI's.
-        b"CONTENT_TYPE" | b"CONTENT_LENGTH" => {}
-        _ => environ.header(header, value),
-    }
+/// Whether a variable's name, behind its `HTTP_`, may have been made of a header's.
+fn is_like_a_header(name: &[u8]) -> bool {
+    !name.iter().any(|byte| *byte == b'-' || byte.is_ascii_lowercase())
 }
 
 fn time(value: &[u8]) -> i64 {
