@@ -76,7 +76,7 @@ impl Exchange for ApacheExchange<'_, '_> {
 
     fn send(&mut self, output: Output<'_>) -> Result<(), SendError> {
         if let Some(head) = output.head {
-            if error_override::applies(self.request, self.settings, head.status()) {
+            if error_override::applies(self.settings, head.status()) {
                 error_override::keep_headers(self.request, head);
                 self.replaced = Some(head.status());
                 return Err(SendError::Replaced);

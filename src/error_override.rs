@@ -6,8 +6,8 @@ use crate::httpd::Request;
 use wsgi::ResponseHead;
 
 /// Whether httpd answers in the application's place.
-pub(crate) fn applies(request: &Request<'_>, settings: &Settings<'_>, status: u16) -> bool {
-    settings.error_override && status >= 400 && !request.is_head()
+pub(crate) fn applies(settings: &Settings<'_>, status: u16) -> bool {
+    settings.error_override && status >= 400
 }
 
 /// Keeps what makes an error answer work; the rest is httpd's.

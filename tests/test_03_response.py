@@ -304,9 +304,24 @@ def test_wsgierroroverride_hands_error_pages_to_apache(server, line, page):
     assert "application's page" not in response.text
 
 
+@pytest.mark.differs(
+    "error-override-embedded",
+    "mod_wsgi overrides error pages in daemon mode only",
+    mode="embedded",
+)
+@pytest.mark.parametrize("line", ["404%20Nope", "500%20Oops"])
+def test_wsgierroroverride_holds_for_head(server, line):
+    path = f"/replaced/error_page/{line}"
+    by_get, by_head = server.get(path), server.request("HEAD", path)
+    assert (by_head.status, by_head.reason) == (by_get.status, by_get.reason)
+    assert by_head.reason not in ("Nope", "Oops")
+    assert by_head.header("Content-Type") == by_get.header("Content-Type")
+    assert by_head.header("Content-Length") in (None, by_get.header("Content-Length"))
+    assert by_head.body == b""
+
+
 def test_wsgierroroverride_leaves_other_answers_alone(server):
     assert server.get("/replaced/error_page/200%20OK").text == "the application's page"
-    assert server.request("HEAD", "/replaced/error_page/404%20Nope").status == 404
 
 
 # --- output filters -------------------------------------------------------------------------------

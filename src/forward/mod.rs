@@ -369,6 +369,6 @@ fn refuse_body(request: &Request<'_>, why: &ReadError) -> Outcome {
 }
 
 /// Whether httpd answers in the application's place (`WSGIErrorOverride`).
-fn is_overridden(request: &Request<'_>, settings: &Settings<'_>, status: u16) -> bool {
-    error_override::applies(request, settings, status)
+fn is_overridden(settings: &Settings<'_>, status: u16) -> bool {
+    error_override::applies(settings, status)
 }

@@ -272,7 +272,7 @@ impl<'a> Relay<'a> {
                 location = Some(value).filter(|value| value.starts_with(b"/"));
             }
         }
-        if is_overridden(request, self.settings, code) {
+        if is_overridden(self.settings, code) {
             error_override::keep_headers(request, head);
             self.stage = Stage::Replaced(code);
             return Ok(());
