@@ -50,6 +50,30 @@ def test_header_values_leave_as_latin_1_bytes(server):
     assert b"X-L: caf\xe9\xff\r\n" in raw
 
 
+read_again = pytest.mark.differs(
+    "daemon-status-header", "mod_wsgi reads a daemon's head as that of a CGI program", mode="daemon"
+)
+
+
+@read_again
+@pytest.mark.parametrize("name", ["Status", "status"])
+@pytest.mark.parametrize("value", ["500 No", "any"])
+def test_a_header_called_status_is_one_like_any_other(call, name, value):
+    response = call(with_headers(f"('X-One', '1'), ('{name}', '{value}'), ('X-Two', '2')"))
+    assert (response.status, response.reason, response.body) == (200, "OK", b"accepted")
+    assert [response.header(name) for name in ("X-One", "Status", "X-Two")] == ["1", value, "2"]
+
+
+@pytest.mark.parametrize("name", ["X(y", "X;y", "caf\xe9", pytest.param("X:y", marks=read_again)])
+def test_a_name_that_no_header_may_have_is_an_error(server, call, name):
+    """It must not look as if it had been sent."""
+    response = call(with_headers("('X-One', '1')", f"('{name}', 'value')"))
+    assert response.status == 500
+    assert response.header("X-One") is None
+    assert b"accepted" not in response.body
+    server.log.expect("AH02429|the response cannot be sent: invalid header name")
+
+
 joined = pytest.mark.differs(
     "daemon-repeated-headers", "mod_wsgi makes one header with commas of them", mode="daemon"
 )

@@ -46,6 +46,9 @@ def application(environ, start_response):
     if path == "/short":
         start_response("200 OK", [("Content-Length", "100")])
         return iter([b"short"])
+    if path == "/header":
+        start_response("200 OK", [(environ["QUERY_STRING"], "value"), ("X-Other", "kept")])
+        return [b"fine"]
     if path == "/stream":
         start_response("200 OK", [])
         return (b"%d," % number for number in range(3))
@@ -416,6 +419,24 @@ def test_an_exception_is_a_500_and_a_status_for_the_module(daemon):
     assert daemon.get("/raise").status == 500
     answer = daemon.get("/raise", **{"mod_wsgi.x-script": "/nowhere"})
     assert (answer.head, answer.app_status) == ({}, 500)
+
+
+def test_a_head_that_cannot_be_sent_is_a_500_and_a_status_for_the_module(daemon):
+    daemon.start()
+    answer = daemon.get("/header?X(y")
+    assert answer.status == 500
+    assert b'the response cannot be sent: invalid header name "X(y"' in answer.stderr
+    answer = daemon.get("/header?X(y", **{"mod_wsgi.x-script": "/nowhere"})
+    assert (answer.head, answer.app_status) == ({}, 500)
+
+
+def test_other_web_servers_get_no_header_that_they_would_take_for_the_status(daemon):
+    daemon.start()
+    answer = daemon.get("/header?sTatus")
+    assert (answer.status, answer.body) == (200, b"fine")
+    assert answer.head["x-other"] == "kept"
+    assert "value" not in answer.head.values()
+    assert b'a header of the response is left out: "sTatus"' in answer.stderr
 
 
 @pytest.fixture

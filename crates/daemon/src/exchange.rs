@@ -5,7 +5,7 @@ use crate::connection::{Body as Part, Connection, would_block};
 use crate::log::Log;
 use crate::target::{Application, is_private};
 use crate::turn::Turn;
-use fastcgi::head::HeadWriter;
+use fastcgi::head::{HeadError, HeadWriter};
 use fastcgi::{FileSpan, LogLevel, MAX_CONTENT, RecordType, encoder};
 use scoreboard::now;
 use std::fs::File;
@@ -132,29 +132,27 @@ impl<'a> FastCgiExchange<'a> {
         }
     }
 
-    fn write_head(&mut self, head: &ResponseHead, output: &Output<'_>) -> Result<(), SendError> {
+    fn write_head(&mut self, head: &ResponseHead, output: &Output<'_>) -> Result<(), HeadError> {
         self.head.clear();
         let length = self.untold_length(head, output);
         let reason = head.status_line().get(4..).unwrap_or_default();
-        let mut refused = Vec::new();
-        let mut writer = HeadWriter::new(&mut self.head, head.status(), reason)
-            .map_err(|_| SendError::Failed)?;
+        let mut left_out = Vec::new();
+        let mut writer = HeadWriter::new(&mut self.head, head.status(), reason)?;
         for (name, value) in head.headers() {
-            if let Err(why) = writer.field(name, value) {
-                refused.push(why.to_string());
+            if self.application.from_module || !name.eq_ignore_ascii_case(b"Status") {
+                writer.any_field(name, value)?;
+            } else {
+                // Other web servers would take it for the status.
+                left_out.push(String::from_utf8_lossy(name));
             }
         }
-        if let Some(length) = length
-            && let Err(why) = writer.field(b"Content-Length", length.to_string().as_bytes())
-        {
-            refused.push(why.to_string());
+        if let Some(length) = length {
+            writer.any_field(b"Content-Length", length.to_string().as_bytes())?;
         }
         writer.finish();
-        for why in refused {
-            self.log(
-                Level::Error,
-                format!("a header of the response is left out: {why}").as_bytes(),
-            );
+        for name in left_out {
+            let line = format!("a header of the response is left out: \"{name}\"");
+            self.log(Level::Error, line.as_bytes());
         }
         self.silent |= head.is_bodiless();
         Ok(())
@@ -280,8 +278,12 @@ impl Exchange for FastCgiExchange<'_> {
 
     fn send(&mut self, output: Output<'_>) -> Result<(), SendError> {
         self.head.clear();
-        if let Some(head) = output.head {
-            self.write_head(head, &output)?;
+        if let Some(head) = output.head
+            && let Err(why) = self.write_head(head, &output)
+        {
+            self.log(Level::Error, format!("the response cannot be sent: {why}").as_bytes());
+            self.fail(500);
+            return Err(SendError::Failed);
         }
         if matches!(self.input, Input::Failed(ReadError::Disconnected)) {
             self.cut();

@@ -65,8 +65,6 @@ pub enum HeadError {
         /// What it is instead.
         value: Excerpt,
     },
-    /// A second `Status`.
-    DuplicateStatus,
 }
 
 /// The beginning of something the peer sent, escaped when shown.
@@ -126,7 +124,6 @@ impl fmt::Display for HeadError {
                 write!(f, "header line {line} contains the byte 0x{byte:02x}")
             }
             Self::BadStatus { value } => write!(f, "invalid response status {value}"),
-            Self::DuplicateStatus => f.write_str("response head has a second status"),
         }
     }
 }

@@ -20,7 +20,7 @@ pub struct Head<'a> {
 }
 
 impl<'a> Head<'a> {
-    /// The code of the `Status` field, from 100 to 999. RFC 3875, 6.3.3 says what no status
+    /// The code of the first `Status` field, from 100 to 999. RFC 3875, 6.3.3 says what no status
     /// means: 200, or 302 beside a `Location`.
     pub fn status(&self) -> Option<u16> {
         self.status.map(|status| status.code)
@@ -31,7 +31,7 @@ impl<'a> Head<'a> {
         self.status.map_or(b"", |status| &self.bytes[status.reason.clone()])
     }
 
-    /// All fields but `Status` as `(name, value)`, in the order they were sent. Values have no
+    /// All fields but the first `Status` as `(name, value)`, in the order they were sent. Values have no
     /// white space around them.
     pub fn fields(&self) -> impl ExactSizeIterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
         let bytes = self.bytes;

@@ -150,12 +150,10 @@ impl HeadParser {
         let trailing = after[leading..].iter().rev().take_while(blank).count();
         let value_start = start + colon + 1;
         let value = value_start + leading..value_start + after.len() - trailing;
-        if name.eq_ignore_ascii_case(b"Status") {
-            let status = Status::parse(&self.bytes, value)?;
-            return match self.status.replace(status) {
-                None => Ok(false),
-                Some(_) => Err(HeadError::DuplicateStatus),
-            };
+        // The writer begins with it: any other is a field of the application's.
+        if self.status.is_none() && name.eq_ignore_ascii_case(b"Status") {
+            self.status = Some(Status::parse(&self.bytes, value)?);
+            return Ok(false);
         }
         if self.fields.len() == self.limits.head_fields {
             return Err(HeadError::TooManyFields { limit: self.limits.head_fields });
@@ -246,10 +244,20 @@ mod tests {
     }
 
     #[test]
+    fn the_first_status_is_the_status_and_others_are_fields() {
+        let text = b"Status: 404\nSTATUS: any\nStatus: 200\n\n";
+        let parser = parse(text, 3, Limits::default()).unwrap();
+        let head = parser.head().unwrap();
+        assert_eq!(head.status(), Some(404));
+        let expected: [(&[u8], &[u8]); 2] = [(b"STATUS", b"any"), (b"Status", b"200")];
+        assert_eq!(head.fields().collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
     fn malformed_heads_are_named_in_any_split() {
         let limits =
             Limits { head_line_bytes: 16, head_bytes: 40, head_fields: 2, ..<_>::default() };
-        let table: [(&[u8], &str); 14] = [
+        let table: [(&[u8], &str); 13] = [
             (b"", "answer ended before its head"),
             (b"A: 1\r\n\r", "answer ended inside its head, after 7 bytes"),
             (b"Traceback\n\n", "header line \"Traceback\" has no colon"),
@@ -259,7 +267,6 @@ mod tests {
             (b"A: 1\n b: 2\n\n", "header line \" b\" begins with white space"),
             (b"A: 1\x002\n\n", "header line \"A\" contains the byte 0x00"),
             (b"A: 1\r2\n\n", "header line \"A\" contains the byte 0x0d"),
-            (b"Status: 200\nStatus: 200\n\n", "response head has a second status"),
             (b"Status: fine\n\n", "invalid response status \"fine\""),
             (b"A:1\nB:2\nC:3\n\n", "response head exceeds the limit of 2 fields"),
             (

@@ -37,8 +37,21 @@ impl<'a> HeadWriter<'a> {
     /// [`HeadError::BadName`] unless `name` is a token and not `Status`, [`HeadError::BadByte`]
     /// for a value of more than one line. Nothing is added then.
     pub fn field(&mut self, name: &[u8], value: &[u8]) -> Result<(), HeadError> {
-        // To the other end, a field called Status is a second status.
-        if !is_token(name) || name.eq_ignore_ascii_case(b"Status") {
+        // To most, a field called Status is a second status.
+        if name.eq_ignore_ascii_case(b"Status") {
+            return Err(HeadError::BadName { name: Excerpt::of(name) });
+        }
+        self.any_field(name, value)
+    }
+
+    /// Adds a field that may be called `Status`, for a [`HeadParser`](super::HeadParser): to it, only the
+    /// first one is the status.
+    ///
+    /// # Errors
+    ///
+    /// As of [`field`](Self::field).
+    pub fn any_field(&mut self, name: &[u8], value: &[u8]) -> Result<(), HeadError> {
+        if !is_token(name) {
             return Err(HeadError::BadName { name: Excerpt::of(name) });
         }
         check_value(name, value)?;
@@ -74,6 +87,11 @@ mod tests {
         head.field(b"X-Raw", b"\xe9\xff").unwrap();
         head.finish();
         assert_eq!(out, b"Status: 200 OK\r\nContent-Type: text/plain\r\nX-Raw: \xe9\xff\r\n\r\n");
+        out.clear();
+        let mut head = HeadWriter::new(&mut out, 200, b"OK").unwrap();
+        head.any_field(b"status", b"500").unwrap();
+        head.finish();
+        assert_eq!(out, b"Status: 200 OK\r\nstatus: 500\r\n\r\n");
     }
 
     #[test]
@@ -94,6 +112,7 @@ mod tests {
         ];
         for (name, value) in table {
             assert!(head.field(name, value).is_err());
+            assert!(name == b"status" || head.any_field(name, value).is_err());
         }
         head.finish();
         assert_eq!(out, b"Status: 204 \r\n\r\n");

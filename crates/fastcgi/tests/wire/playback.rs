@@ -218,7 +218,7 @@ pub(crate) fn fuzz_head(data: &[u8]) {
     let mut written = Vec::new();
     let rewrite = |out: &mut Vec<u8>| {
         let mut head = HeadWriter::new(out, status, &reason)?;
-        fields.iter().try_for_each(|(name, value)| head.field(name, value))?;
+        fields.iter().try_for_each(|(name, value)| head.any_field(name, value))?;
         head.finish();
         Ok::<_, fastcgi::head::HeadError>(())
     };
