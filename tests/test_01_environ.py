@@ -235,6 +235,15 @@ def test_headers_become_http_variables(environ):
     assert values["HTTP_COOKIE"] == "a=b"
 
 
+def test_as_many_headers_arrive_as_apache_lets_in(serve):
+    text = "LimitRequestFields 0\nWSGIScriptAlias / ${APPS}/environ.py"
+    server = serve(Conf(text))
+    fields = [f"X-{number}: {number}" for number in range(10_000)]
+    raw = server.raw(head("/", *fields, "Connection: close"))
+    assert raw.startswith(b"HTTP/1.1 200")
+    assert b'"HTTP_X_9999": "9999"' in raw
+
+
 def test_repeated_headers_are_joined_by_a_comma(server):
     raw = server.raw(head("/app", "X-List: a", "X-List: b", "Connection: close"))
     assert b'"HTTP_X_LIST": "a, b"' in split(raw)[1]

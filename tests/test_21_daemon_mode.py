@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from harness.client import head
 from harness.conf import Conf
 from harness.httpd import wait_until
 
@@ -252,3 +253,24 @@ def test_paths_that_are_not_utf_8_reach_the_daemon_as_they_are(servers, mpm, env
     finally:
         server.stop()
     assert not server.log.unexpected()
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ([f"X-{number}: x" for number in range(17_000)], "more than 16384 headers"),
+        ([f"X-{number}: {'x' * 8000}" for number in range(140)], "more than 1048576 bytes"),
+        (["X" * 17_000 + ": x"], "a name of more than 16384 bytes"),
+    ],
+)
+def test_a_request_that_is_too_long_for_a_daemon_is_the_clients_fault(servers, mpm, fields, why):
+    text = TEXT + "LimitRequestFields 0\nLimitRequestFieldSize 20000\n"
+    server = servers.make(Conf(text, files=(("app.py", APP),)), mpm, "embedded")
+    server.start()
+    try:
+        raw = server.raw(head("/", *fields, "Connection: close"))
+        assert raw.startswith(b"HTTP/1.1 431 ")
+        server.log.expect(f"WSGI0121: the request cannot be passed to a daemon process: .* {why}")
+        assert server.get("/").status == 200
+    finally:
+        server.stop()

@@ -3,7 +3,7 @@
 
 use super::params::{self, Params};
 use crate::posix;
-use fastcgi::{Answer, ClientConnection, Limits, RecordType, encoder};
+use fastcgi::{Answer, ClientConnection, Limits, RecordType, WireError, encoder};
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, IoSlice, Write};
@@ -26,6 +26,8 @@ pub(crate) struct Connection {
     appetite: usize,
     /// How long the worker may be silent.
     timeout: Duration,
+    /// Those of the worker.
+    limits: Limits,
     aborted: bool,
     used: bool,
 }
@@ -114,6 +116,7 @@ impl Connection {
             head: Vec::new(),
             appetite: SIP,
             timeout,
+            limits,
             aborted: false,
             used: false,
         })
@@ -164,7 +167,7 @@ impl Connection {
                 params.encode(list);
             });
         writer.pairs(params.own());
-        writer.finish().map_err(|why| Broken::TooLong(why.to_string()))?;
+        writer.finish_within(&self.limits).map_err(|why| Broken::TooLong(too_long(&why)))?;
         let id = ClientConnection::REQUEST_ID;
         let end = encoder::end_of_stream(RecordType::STDIN, id);
         if body.is_empty() && complete {
@@ -270,6 +273,22 @@ impl Connection {
 impl AsFd for Connection {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.stream.as_fd()
+    }
+}
+
+/// The same for an administrator, who knows no params.
+fn too_long(why: &WireError) -> String {
+    match why {
+        WireError::TooManyPairs { limit } => {
+            format!("it has more than {limit} headers and other variables")
+        }
+        WireError::ParamsTooLarge { limit } => {
+            format!("its headers and other variables have more than {limit} bytes")
+        }
+        WireError::NameTooLong { limit, .. } => {
+            format!("one of its headers or other variables has a name of more than {limit} bytes")
+        }
+        why => why.to_string(),
     }
 }
 

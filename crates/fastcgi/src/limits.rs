@@ -9,7 +9,8 @@ pub struct Limits {
     /// Bytes of all params of a request together, lengths included.
     /// Default 1 MiB: some 100 headers of Apache's `LimitRequestFieldSize` and room beside.
     pub params_bytes: usize,
-    /// Name-value pairs of a request. Default 4096.
+    /// Name-value pairs of a request. Default 16384: far beyond what any server lets in that its
+    /// administrator has not told to (Apache's `LimitRequestFields` is 100).
     pub params_pairs: usize,
     /// Bytes of one name. Default 16 KiB: twice the longest header name Apache lets in.
     pub name_bytes: usize,
@@ -29,7 +30,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             params_bytes: 1 << 20,
-            params_pairs: 4096,
+            params_pairs: 16384,
             name_bytes: 16 << 10,
             stderr_line_bytes: 8192,
             head_line_bytes: 32768,

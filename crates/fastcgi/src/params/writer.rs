@@ -1,9 +1,9 @@
 //! Name-value pairs on their way out, as the records of a PARAMS stream.
 //! It must never know which pairs a request needs.
 
-use crate::WireError;
 use crate::encoder;
 use crate::record::{Header, MAX_CONTENT, RecordType};
+use crate::{Limits, WireError};
 
 /// Writes name-value pairs as PARAMS records (FastCGI 1.0, 5.2), cutting where a record is full.
 #[derive(Debug)]
@@ -12,13 +12,15 @@ pub struct ParamsWriter<'a> {
     id: u16,
     /// Where in `out` the open record's header stands.
     header: usize,
-    too_long: bool,
+    /// Bytes of all pairs.
+    length: usize,
+    extent: Extent,
 }
 
 impl<'a> ParamsWriter<'a> {
     /// Starts the params of request `id` at the end of `out`.
     pub fn new(out: &'a mut Vec<u8>, id: u16) -> Self {
-        let mut writer = Self { out, id, header: 0, too_long: false };
+        let mut writer = Self { out, id, header: 0, length: 0, extent: Extent::new() };
         writer.open();
         writer
     }
@@ -26,9 +28,10 @@ impl<'a> ParamsWriter<'a> {
     /// Adds a pair.
     pub fn pair(&mut self, name: &[u8], value: &[u8]) {
         let Some(pieces) = Length::both(name, value) else {
-            self.too_long = true;
+            self.extent.too_long = true;
             return;
         };
+        self.extent.add_pair(name.len());
         for bytes in [pieces[0].bytes(), pieces[1].bytes(), name, value] {
             self.put(bytes);
         }
@@ -36,7 +39,7 @@ impl<'a> ParamsWriter<'a> {
 
     /// Adds pairs that were encoded before.
     pub fn pairs(&mut self, list: &PairList) {
-        self.too_long |= list.too_long;
+        self.extent.add(&list.extent);
         self.put(&list.bytes);
     }
 
@@ -52,10 +55,32 @@ impl<'a> ParamsWriter<'a> {
             self.open();
         }
         // What is open now is empty, and an empty record is the end of a stream.
-        if self.too_long { Err(WireError::PairTooLong) } else { Ok(()) }
+        if self.extent.too_long { Err(WireError::PairTooLong) } else { Ok(()) }
+    }
+
+    /// Ends the stream, if its reader is to go by these limits.
+    ///
+    /// # Errors
+    ///
+    /// The same, and that of the limit which the reader would find exceeded.
+    pub fn finish_within(self, limits: &Limits) -> Result<(), WireError> {
+        let (length, pairs) = (self.length, self.extent.pairs);
+        let longest_name = self.extent.longest_name;
+        self.finish()?;
+        if longest_name > limits.name_bytes {
+            return Err(WireError::NameTooLong { length: longest_name, limit: limits.name_bytes });
+        }
+        if pairs > limits.params_pairs {
+            return Err(WireError::TooManyPairs { limit: limits.params_pairs });
+        }
+        if length > limits.params_bytes {
+            return Err(WireError::ParamsTooLarge { limit: limits.params_bytes });
+        }
+        Ok(())
     }
 
     fn put(&mut self, mut bytes: &[u8]) {
+        self.length += bytes.len();
         while bytes.len() > MAX_CONTENT - self.content() {
             let (fits, rest) = bytes.split_at(MAX_CONTENT - self.content());
             self.out.extend_from_slice(fits);
@@ -87,21 +112,48 @@ impl<'a> ParamsWriter<'a> {
 #[derive(Debug, Default)]
 pub struct PairList {
     bytes: Vec<u8>,
+    extent: Extent,
+}
+
+/// What a reader may have limits for, beside the bytes of all.
+#[derive(Debug, Default)]
+struct Extent {
+    pairs: usize,
+    longest_name: usize,
+    /// A name or a value is longer than the wire can say, and was left out.
     too_long: bool,
+}
+
+impl Extent {
+    const fn new() -> Self {
+        Self { pairs: 0, longest_name: 0, too_long: false }
+    }
+
+    fn add_pair(&mut self, name: usize) {
+        self.pairs += 1;
+        self.longest_name = self.longest_name.max(name);
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.pairs += other.pairs;
+        self.longest_name = self.longest_name.max(other.longest_name);
+        self.too_long |= other.too_long;
+    }
 }
 
 impl PairList {
     /// A list of nothing.
     pub const fn new() -> Self {
-        Self { bytes: Vec::new(), too_long: false }
+        Self { bytes: Vec::new(), extent: Extent::new() }
     }
 
     /// Adds a pair. One that is too long makes [`ParamsWriter::finish`] fail.
     pub fn pair(&mut self, name: &[u8], value: &[u8]) {
         let Some(pieces) = Length::both(name, value) else {
-            self.too_long = true;
+            self.extent.too_long = true;
             return;
         };
+        self.extent.add_pair(name.len());
         self.bytes.reserve(2 * size_of::<u32>() + name.len() + value.len());
         for bytes in [pieces[0].bytes(), pieces[1].bytes(), name, value] {
             self.bytes.extend_from_slice(bytes);
@@ -117,9 +169,10 @@ impl PairList {
     ) {
         let lengths = (Length::new(prefix.len() + name.len()), Length::of(value));
         let (Some(name_length), Some(value_length)) = lengths else {
-            self.too_long = true;
+            self.extent.too_long = true;
             return;
         };
+        self.extent.add_pair(prefix.len() + name.len());
         for bytes in [name_length.bytes(), value_length.bytes(), prefix] {
             self.bytes.extend_from_slice(bytes);
         }
@@ -131,7 +184,7 @@ impl PairList {
     pub fn clear(&mut self, kept: usize) {
         self.bytes.clear();
         self.bytes.shrink_to(kept);
-        self.too_long = false;
+        self.extent = Extent::new();
     }
 
     /// The pairs.
@@ -200,6 +253,35 @@ mod tests {
         assert_eq!(direct, listed);
         list.clear(0);
         assert!(list.as_bytes().is_empty());
+    }
+
+    #[test]
+    fn a_writer_refuses_what_the_reader_would() {
+        let pairs = |count, length: usize| {
+            let mut list = PairList::new();
+            (0..count).for_each(|_| list.pair_of(b"HTTP_", b"X".iter().copied(), &vec![1; length]));
+            list
+        };
+        let limits = Limits { params_bytes: 64, params_pairs: 3, name_bytes: 7, ..<_>::default() };
+        for (count, length, expected) in [
+            (2, 0, Ok(())),
+            (2, 22, Ok(())),
+            (2, 23, Err(WireError::ParamsTooLarge { limit: 64 })),
+            (3, 0, Err(WireError::TooManyPairs { limit: 3 })),
+        ] {
+            let mut out = Vec::new();
+            let mut writer = ParamsWriter::new(&mut out, 1);
+            writer.pair(b"A", b"1");
+            writer.pairs(&pairs(count, length));
+            assert_eq!(writer.finish_within(&limits), expected);
+            let block = &out[Header::LENGTH..out.len() - Header::LENGTH];
+            assert_eq!(crate::Params::parse(block, &limits).map(|_| ()), expected);
+        }
+        let mut out = Vec::new();
+        let mut writer = ParamsWriter::new(&mut out, 1);
+        writer.pair(b"12345678", b"");
+        let refused = Err(WireError::NameTooLong { length: 8, limit: 7 });
+        assert_eq!(writer.finish_within(&limits), refused);
     }
 
     #[test]
