@@ -446,6 +446,36 @@ def test_a_malformed_chunk_fails_the_read_and_harms_nobody(server, chunk):
     assert server.get("/ignore").status == 200
 
 
+GZIPPED = {"Content-Encoding": "gzip"}
+NO_GZIP = [
+    b"no gzip at all",
+    # The header is right, and then the data or its checksum is wrong.
+    gzip.compress(b"x" * 100)[:10] + b"\xff" * 100,
+    gzip.compress(b"x" * 100)[:-8] + b"\0" * 8,
+    # It is, but unfolds to more than any honest text does (`DeflateInflateRatioLimit`).
+    gzip.compress(b"\0" * 100_000_000),
+]
+
+
+@pytest.mark.differs("read-failure-status", "mod_wsgi answers 500, as if it were a fault here")
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize("body", NO_GZIP, ids=["text", "data", "checksum", "bomb"])
+def test_a_body_that_a_filter_cannot_decode_is_the_clients_fault(server, body, chunked):
+    sent = iter([body]) if chunked else body
+    response = server.post("/inflated/length", sent, chunked=chunked, headers=GZIPPED)
+    assert response.status == 400
+    server.log.expect("AH01387|AH01392|AH01394|AH02649")
+    assert server.post("/inflated/echo", b"plain").body == b"plain"
+
+
+@pytest.mark.embedded_only("the first 64 KB of a body are read before a daemon hears of it")
+def test_an_application_sees_an_oserror_where_a_filter_cannot_decode(server):
+    response = server.post("/inflated/failing", NO_GZIP[0], headers=GZIPPED)
+    assert response.status == 200
+    assert response.json()[0][0] == "OSError"
+    server.log.allow("AH01387", "read failure")
+
+
 # --- bodies that stop short -----------------------------------------------------------------------
 
 

@@ -1,8 +1,8 @@
 //! `apr_status_t`, and what its values mean.
 
 use crate::bindings::{
-    apr_status_t, apr_strerror, shim_status_is_again, shim_status_is_eof, shim_status_is_reset,
-    shim_status_is_timeup,
+    APR_EGENERAL, APR_EINVAL, apr_status_t, apr_strerror, shim_status_is_again, shim_status_is_eof,
+    shim_status_is_reset, shim_status_is_timeup,
 };
 use std::ffi::CStr;
 use std::fmt;
@@ -26,6 +26,12 @@ impl Status {
     pub(crate) fn is_again(self) -> bool {
         // SAFETY: compares a number.
         unsafe { shim_status_is_again(self.0) != 0 }
+    }
+
+    /// Something is wrong with what was given, not with the system: a filter's word for data that it cannot
+    /// decode, or will not.
+    pub(crate) fn is_refusal(self) -> bool {
+        [APR_EGENERAL, APR_EINVAL].into_iter().any(|code| i64::from(self.0) == i64::from(code))
     }
 
     /// The other side closed the connection.
@@ -55,6 +61,8 @@ mod tests {
         assert!(Status(libc::ECONNRESET).is_disconnect());
         assert!(Status(libc::EPIPE).is_disconnect());
         assert!(!Status(libc::EACCES).is_disconnect());
+        assert!(Status(libc::EINVAL).is_refusal() && Status(20014).is_refusal());
+        assert!(!Status(libc::EIO).is_refusal() && !Status(libc::ENOMEM).is_refusal());
         assert_eq!(Status(libc::EACCES).to_string(), "Permission denied");
     }
 }

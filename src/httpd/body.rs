@@ -231,6 +231,8 @@ fn cause(status: Status) -> ReadError {
         400 | crate::bindings::AP_FILTER_ERROR => ReadError::Malformed,
         408 => ReadError::Timeout,
         413 => ReadError::TooLarge,
+        // Such as mod_deflate, with what is no gzip or becomes too much. Apache's own handlers answer 400.
+        _ if status.is_refusal() => ReadError::Malformed,
         _ => ReadError::Other(status.to_string()),
     }
 }

@@ -120,7 +120,7 @@ pub enum ReadError {
     Disconnected,
     /// The body is larger than the configuration allows (`LimitRequestBody`).
     TooLarge,
-    /// The body breaks the rules of HTTP.
+    /// The body breaks the rules of HTTP, or of its own coding.
     Malformed,
     /// Anything else, in the transport's words.
     Other(String),
