@@ -117,7 +117,8 @@ pub(crate) fn receive(
     stream: BorrowedFd<'_>,
     into: &mut [u8],
 ) -> io::Result<(usize, Option<OwnedFd>)> {
-    // Room for one descriptor, aligned as a cmsghdr has to be.
+    // Room for one descriptor, aligned as a cmsghdr has to be. Others that come along are not even opened
+    // here: the kernel installs as many as `msg_controllen` has room for, to the byte.
     let mut control = [0_u64; 4];
     let mut part = libc::iovec { iov_base: into.as_mut_ptr().cast(), iov_len: into.len() };
     // SAFETY: an all-zero msghdr is a valid one.
@@ -125,7 +126,8 @@ pub(crate) fn receive(
     message.msg_iov = &raw mut part;
     message.msg_iovlen = 1;
     message.msg_control = control.as_mut_ptr().cast();
-    message.msg_controllen = size_of_val(&control) as _;
+    // SAFETY: pure arithmetic.
+    message.msg_controllen = unsafe { libc::CMSG_LEN(size_of::<RawFd>() as u32) } as _;
     loop {
         // SAFETY: the message points at buffers that live for the call. The control data is walked with
         // the macros made for it, and each descriptor in it has become ours.
@@ -147,8 +149,28 @@ pub(crate) fn receive(
                 let descriptor = libc::CMSG_DATA(header).cast::<RawFd>().read_unaligned();
                 file = Some(OwnedFd::from_raw_fd(descriptor));
             }
+            if message.msg_flags & libc::MSG_CTRUNC != 0 {
+                return Err(io::Error::other("it sent more descriptors than files"));
+            }
             return Ok((usize::try_from(count).unwrap_or(0), file));
         }
+    }
+}
+
+/// The length of a regular file that can be read; `None` where it is something else, which might block or have
+/// no length.
+pub(crate) fn readable_length(file: BorrowedFd<'_>) -> Option<u64> {
+    // SAFETY: an all-zero stat is a valid one, and both functions only look at an open descriptor.
+    unsafe {
+        let mut status: libc::stat = std::mem::zeroed();
+        let mode = libc::fcntl(file.as_raw_fd(), libc::F_GETFL);
+        let readable = mode >= 0
+            && mode & libc::O_PATH == 0
+            && matches!(mode & libc::O_ACCMODE, libc::O_RDONLY | libc::O_RDWR);
+        (readable
+            && libc::fstat(file.as_raw_fd(), &raw mut status) == 0
+            && status.st_mode & libc::S_IFMT == libc::S_IFREG)
+            .then(|| u64::try_from(status.st_size).unwrap_or(0))
     }
 }
 

@@ -11,6 +11,7 @@ use crate::posix;
 use crate::warm_up;
 use serde_json::{Value, json};
 use std::ffi::{OsStr, OsString};
+use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -31,7 +32,9 @@ struct Running {
     board: Arc<Board>,
     timeout: Duration,
     program: PathBuf,
-    /// What the manager is told, without descriptors.
+    /// What workers know Apache's requests by; see [`new_secret`].
+    secret: Arc<str>,
+    /// What the manager is told, without descriptors and the secret.
     told: Value,
     manager: Option<Manager>,
     /// How often in a row it died soon after its start.
@@ -91,6 +94,7 @@ pub(crate) fn reconcile<'a>(
                 board: new_board(definition)?,
                 timeout: main.timeout(),
                 program: program.clone(),
+                secret: new_secret()?,
                 told: Value::Null,
                 manager: None,
                 stumbles: 0,
@@ -146,6 +150,7 @@ pub(crate) fn plans() -> Vec<GroupPlan> {
                 .and_then(|it| it.try_into().ok())
                 .unwrap_or(0),
             timeout: group.timeout,
+            secret: Arc::clone(&group.secret),
         })
         .collect()
 }
@@ -231,6 +236,7 @@ impl Running {
             self.sockets.iter().map(|(socket, _)| socket.as_raw_fd()).collect();
         let mut config = self.told.clone();
         config["delay"] = json!(delay.as_secs_f64());
+        config["secret"] = json!(*self.secret);
         let board = self.board.as_fd().as_raw_fd();
         config["descriptors"] = json!({
             "worker_sockets": sockets,
@@ -273,6 +279,17 @@ fn environment() -> Vec<(OsString, OsString)> {
                 || name.starts_with("LC_")
         })
         .collect()
+}
+
+/// 128 bits at random. The user that Apache's children run as is often that of other programs too, and a worker
+/// runs whatever script a request names: so a request has to name this as well. It is only in the memory of the
+/// parent, its children and the group's own processes.
+fn new_secret() -> Result<Arc<str>, String> {
+    let mut bytes = [0_u8; 16];
+    std::fs::File::open("/dev/urandom")
+        .and_then(|mut random| random.read_exact(&mut bytes))
+        .map_err(|why| format!("WSGI0013: there is nothing random in /dev/urandom: {why}"))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into())
 }
 
 fn slots(definition: &DaemonProcess) -> usize {

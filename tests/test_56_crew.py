@@ -107,7 +107,7 @@ def test_short_requests_are_served_by_one_thread_however_many_come_at_once(serve
 
 def looks(server):
     """How often the foreman of the only worker has looked."""
-    (worker,) = daemons.workers(server)
+    (worker,) = daemons.settled(server, 1)
     threads = Path(f"/proc/{worker}/task").iterdir()
     (foreman,) = [it for it in threads if (it / "comm").read_text() == "wsgi-foreman\n"]
     switches = (foreman / "status").read_text().partition("\nvoluntary_ctxt_switches:")[2]

@@ -76,7 +76,7 @@ def start(servers, mpm):
 def test_a_worker_ends_in_order_although_a_child_of_it_lives(start):
     server = start("threads=2 shutdown-timeout=60")
     child = start.fork(server)
-    (old,) = daemons.workers(server)
+    (old,) = daemons.settled(server, 1)
     os.kill(old, signal.SIGTERM)
     wait_until(lambda: not daemons.is_alive(old), "the worker to leave", 10)
     assert daemons.is_alive(child)
@@ -86,7 +86,7 @@ def test_a_worker_ends_in_order_although_a_child_of_it_lives(start):
 def test_requests_do_not_wait_for_a_dead_worker_whose_child_lives(start):
     server = start("threads=4 socket-timeout=60")
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        (old,) = daemons.workers(server)
+        (old,) = daemons.settled(server, 1)
         under_way = pool.submit(server.get, f"/nap?{old}")
         wait_until(lambda: server.get("/naps").text == "1", "the request to be under way")
         child = start.fork(server)

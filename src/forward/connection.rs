@@ -37,6 +37,8 @@ const KEPT: usize = 16 * 1024;
 /// Bytes to read at once: enough for the whole of a small answer, and for as long as more comes a lot.
 const SIP: usize = 8 * 1024;
 const GULP: usize = 64 * 1024;
+/// Files that may have come before their records are read: an answer has one.
+const FILES: usize = 4;
 
 /// Why a connection is of no more use.
 #[derive(Debug)]
@@ -127,7 +129,7 @@ impl Connection {
     /// attempt.
     pub(crate) fn is_reusable(&self) -> bool {
         // The answer may have come before all of the request had gone: in the middle of a record.
-        !self.aborted && !self.has_unsent() && self.client.is_reusable()
+        !self.aborted && !self.has_unsent() && self.files.is_empty() && self.client.is_reusable()
     }
 
     /// Whether it was used before.
@@ -261,6 +263,9 @@ impl Connection {
         }
         self.client.filled(count);
         self.files.extend(file);
+        if self.files.len() > FILES {
+            return Err(Broken::Malformed("it sends descriptors and no file records".to_owned()));
+        }
         Ok(())
     }
 

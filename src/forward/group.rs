@@ -24,6 +24,8 @@ pub(crate) struct GroupPlan {
     /// Requests under way, over all children, by slot.
     pub(crate) claims: Arc<Claims>,
     pub(crate) board: Arc<Board>,
+    /// What workers know their requests by.
+    pub(crate) secret: Arc<str>,
     /// What workers write to the log unless they are told otherwise, as an `APLOG_*` number.
     pub(crate) log_level: u8,
     /// `Timeout` of the server.
@@ -96,7 +98,15 @@ impl Group {
 
     pub(super) fn limits(&self) -> Limits {
         let head_line_bytes = self.plan.definition.header_buffer_size;
-        Limits { head_line_bytes, ..Limits::default() }
+        let limits = Limits::default();
+        // A line of that length may stand among others.
+        let head_bytes = limits.head_bytes.max(2 * head_line_bytes);
+        Limits { head_line_bytes, head_bytes, ..limits }
+    }
+
+    /// What the group's workers know Apache's requests by.
+    pub(super) fn secret(&self) -> &str {
+        &self.plan.secret
     }
 
     /// What workers write to the log unless a request says otherwise.

@@ -117,6 +117,7 @@ impl<'a> Params<'a> {
         for name in EXTENSIONS.names() {
             list.pair(name.as_bytes(), b"1");
         }
+        list.pair(b"mod_wsgi.x-secret", group.secret().as_bytes());
         list.pair(b"mod_wsgi.x-script", definition.inside(application.script));
         if let Some(modified) = application.modified {
             decimal(list, b"mod_wsgi.x-modified", modified);

@@ -7,6 +7,7 @@ use crate::apr::Brigade;
 use crate::config::Settings;
 use crate::error_override;
 use crate::httpd::{BrigadeEnd, Head, Outcome, PassError, Request};
+use crate::posix;
 use fastcgi::head::HeadParser;
 use fastcgi::{Answer, ErrorLines, FileSpan, Limits, ProtocolStatus};
 use std::cell::RefCell;
@@ -34,6 +35,8 @@ pub(super) struct Relay<'a> {
     unflushed: usize,
     written: u64,
     promised: Option<u64>,
+    /// More than that has come.
+    excessive: bool,
     /// The path of this server at which the answer is to be found.
     location: Option<Vec<u8>>,
     errors: ErrorLines,
@@ -116,6 +119,7 @@ impl<'a> Relay<'a> {
             unflushed: 0,
             written: 0,
             promised: None,
+            excessive: false,
             location: None,
             errors: ErrorLines::new(&group.limits()),
         }
@@ -217,8 +221,9 @@ impl<'a> Relay<'a> {
         if data.is_empty() || self.stage != Stage::Body {
             return Ok(Ok(()));
         }
+        let length = self.clip(request, data.len() as u64);
+        let data = data.get(..usize::try_from(length).unwrap_or(usize::MAX)).unwrap_or(data);
         self.unflushed += data.len();
-        self.written += data.len() as u64;
         let pending = &mut self.memory.pending;
         let whole = self.promised.is_some_and(|promised| promised <= WHOLE);
         let limit = if whole { WHOLE as usize } else { PENDING };
@@ -229,6 +234,24 @@ impl<'a> Relay<'a> {
         Ok(self
             .pass_held(request, brigade)
             .and_then(|()| request.pass_bytes(brigade, data, BrigadeEnd::More)))
+    }
+
+    /// How much of `length` bytes of body the client gets: no more than `Content-Length` promises, or it would
+    /// take the rest for another answer. Workers see to that themselves, unless an application speaks for them.
+    fn clip(&mut self, request: &mut Request<'_>, length: u64) -> u64 {
+        let left = self.promised.map_or(u64::MAX, |promised| promised.saturating_sub(self.written));
+        if length > left && !self.excessive {
+            self.excessive = true;
+            request.close_connection();
+            let line = format!(
+                "WSGI0119: daemon process '{}' sent more than its Content-Length; the rest is dropped",
+                self.group.name()
+            );
+            request.log(Level::Error, line.as_bytes());
+        }
+        let length = length.min(left);
+        self.written += length;
+        length
     }
 
     /// Passes on what waits, if anything does, before what comes behind it.
@@ -304,15 +327,22 @@ impl<'a> Relay<'a> {
         if self.stage != Stage::Body {
             return Ok(Ok(()));
         }
-        self.written += span.length;
+        let end = span.offset.checked_add(span.length);
+        let length = posix::readable_length(file.as_fd());
+        if !matches!((end, length), (Some(end), Some(length)) if end <= length) {
+            return Err(Broken::Malformed("a file record is for what is not there".to_owned()));
+        }
+        let length = self.clip(request, span.length);
         self.unflushed += 1;
-        let part = span.offset..span.offset.saturating_add(span.length);
+        let part = span.offset..span.offset + length;
         let sendfile = self.settings.enable_sendfile;
         if let Err(why) = self.pass_held(request, brigade) {
             return Ok(Err(why));
         }
         // The range of a file is served where the end is passed on with it (httpd's byterange filter).
-        Ok(request.append_file(brigade, file.as_fd(), part, sendfile))
+        // It is the worker's, who may cut it at any time: where it is mapped that is a SIGBUS.
+        let mmap = false;
+        Ok(request.append_file(brigade, file.as_fd(), part, sendfile, mmap))
     }
 
     fn end<'call>(

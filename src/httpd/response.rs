@@ -256,22 +256,23 @@ impl<'call> Request<'call> {
         sendfile: bool,
         end: BrigadeEnd,
     ) -> Result<(), PassError> {
-        self.append_file(brigade, file, part, sendfile)?;
+        self.append_file(brigade, file, part, sendfile, true)?;
         end.append(brigade);
         self.pass(brigade)
     }
 
-    /// Appends part of a file, to be sent as `EnableMMAP` and `EnableSendfile` allow; `sendfile` is what the
-    /// application's configuration says (`WSGIEnableSendfile`).
+    /// Appends part of a file, to be sent as `EnableMMAP` and `EnableSendfile` allow, and as `mmap` and
+    /// `sendfile` do; the latter is what the application's configuration says (`WSGIEnableSendfile`).
     pub(crate) fn append_file(
         &self,
         brigade: &mut Brigade<'call>,
         file: BorrowedFd<'_>,
         part: Range<u64>,
         sendfile: bool,
+        mmap: bool,
     ) -> Result<(), PassError> {
-        let (may_send, mmap) = self.file_options();
-        let flags = FileFlags { sendfile: sendfile && may_send, mmap };
+        let (may_send, may_map) = self.file_options();
+        let flags = FileFlags { sendfile: sendfile && may_send, mmap: mmap && may_map };
         if part.is_empty() {
             return Ok(());
         }

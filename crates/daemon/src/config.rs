@@ -31,6 +31,9 @@ pub struct GroupConfig {
     pub timers: Timers,
     /// How Python starts.
     pub python: Python,
+    /// What every request has to name as `mod_wsgi.x-secret`: Apache's children know it, others who run as their
+    /// user do not. `null`: nothing.
+    pub secret: Option<String>,
     /// Uids that may connect; `null` leaves it to the mode of the socket file.
     pub allowed_uids: Option<Vec<u32>>,
     /// Serve this application whatever a request names.
@@ -423,6 +426,7 @@ impl Default for GroupConfig {
             limits: Limits { listen_backlog: 100, ..Limits::default() },
             timers: Timers::default(),
             python: Python::default(),
+            secret: None,
             allowed_uids: None,
             application: None,
             sole: false,

@@ -345,6 +345,11 @@ impl Pool {
 
     fn answer(&self, mut connection: Box<Connection>, thread: usize) -> Option<Box<Connection>> {
         let application = connection.application(&self.config);
+        if !application.is_trusted {
+            self.log.write(Level::Error, b"a request that does not come from Apache was refused");
+            self.close(connection);
+            return None;
+        }
         let asked = Asked::read(connection.wire.params());
         let time = now();
         let line = [asked.method, b" ", asked.uri];

@@ -50,6 +50,8 @@ impl Turn {
             answer.extend_from_slice(&encoder::end_answer(id, 0));
         }
         if let Ok(descriptor) = RawFd::try_from(descriptor) {
+            // The thread may be stuck for ever: whoever writes another request to it learns that at once.
+            posix::stop_reading(descriptor);
             // Nobody may be left to hear it.
             let _ = posix::send_to(descriptor, &mut [IoSlice::new(&answer)]);
         }

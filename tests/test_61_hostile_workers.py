@@ -1,0 +1,245 @@
+"""What an application may do to the rest of the server through its worker's connection: nothing."""
+
+import contextlib
+import os
+
+import pytest
+from harness import daemons
+from harness.conf import Conf
+from harness.httpd import wait_until
+
+pytestmark = pytest.mark.ours_only("our own wire")
+
+# /exec runs its body. connection() is what its request came on (threads=1), record() makes one.
+APP = r"""
+import os, signal, socket, struct, threading, time
+def record(kind, content=b""):
+    return struct.pack("!BBHHBB", 1, kind, 1, len(content), 0, 0) + content
+def connection():
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            found = socket.socket(fileno=os.dup(int(name)))
+        except OSError:
+            continue
+        accepts = found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+        local = str(found.getsockname())
+        if found.family == socket.AF_UNIX and not accepts and local.endswith(".sock"):
+            return found
+        found.close()
+HEAD = b"Status: 200 OK\r\nContent-Type: text/plain\r\n"
+END = record(3, bytes(8))
+def file(offset, length):
+    return record(ord("F"), struct.pack("!QQ", offset, length))
+def application(environ, start_response):
+    result = str(os.getpid())
+    if environ["PATH_INFO"] == "/exec":
+        names = dict(globals())
+        exec(environ["wsgi.input"].read().decode(), names)
+        result = str(names.get("result", result))
+    headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(result)))]
+    if environ["PATH_INFO"] == "/long":
+        headers.append(("X-Long", "x" * 2_000_000))
+    start_response("200 OK", headers)
+    return [result.encode()]
+"""
+
+
+def conf(options="threads=1", extra="", **more):
+    text = f"""
+    WSGIRestrictEmbedded On
+    WSGIDaemonProcess site {options}
+    WSGIScriptAlias /app ${{ROOT}}/app.py process-group=site application-group=%{{GLOBAL}}
+    {extra}
+    """
+    files = (("app.py", APP), ("htdocs/x.txt", "static"))
+    return Conf(text, files=files, children=1, start=1, **more)
+
+
+@pytest.fixture
+def start(servers, mpm):
+    own = []
+
+    def start(*arguments, **options):
+        server = servers.make(conf(*arguments, **options), mpm, "embedded")
+        own.append(server)
+        server.start()
+        # What hostile applications have written about them is said in the tests that look for it.
+        server.log.allow("(?s).*")
+        return server
+
+    yield start
+    for server in own:
+        server.stop()
+
+
+def run(server, code, **options):
+    """What came of it; None where the client got no whole answer."""
+    with contextlib.suppress(OSError, Exception):
+        return server.post("/app/exec", code.encode(), **options)
+    return None
+
+
+def is_up(server):
+    """Apache itself answers, and so does the worker after that."""
+    return server.get("/x.txt").body == b"static" and server.get("/app").status == 200
+
+
+def descriptors(pid):
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+# What a worker of another group answers to who names the script itself.
+ASKING = """
+def pairs(**items):
+    encoded = [(name.encode(), value.encode()) for name, value in items.items()]
+    return b"".join(bytes([len(name), len(value)]) + name + value for name, value in encoded)
+def ask(paths, script):
+    params = pairs(REQUEST_METHOD="GET", SCRIPT_NAME="", PATH_INFO="/", QUERY_STRING="",
+                   REQUEST_URI="/", SERVER_PROTOCOL="HTTP/1.1", SERVER_NAME="x", SERVER_PORT="80",
+                   SCRIPT_FILENAME=script)
+    request = record(1, struct.pack("!HB5x", 1, 0)) + record(4, params) + record(4) + record(5)
+    (path,) = set(paths) - {connection().getsockname()}
+    with socket.socket(socket.AF_UNIX) as other:
+        other.settimeout(5)
+        other.connect(path)
+        other.sendall(request)
+        try:
+            return other.recv(65536)
+        except ConnectionResetError:
+            return b""
+"""
+
+
+def test_the_user_apache_runs_as_is_not_enough_to_ask_a_worker(servers, mpm):
+    extra = """
+    WSGIDaemonProcess other threads=1 user=games
+    WSGIScriptAlias /other ${ROOT}/app.py process-group=other application-group=%{GLOBAL}
+    """
+    if os.geteuid() != 0:
+        pytest.skip("only root starts groups of other users")
+    server = servers.make(conf(extra=extra), mpm, "embedded")
+    server.start()
+    try:
+        assert server.get("/other").status == 200
+        paths = [str(path) for path in server.root.rglob("*.sock")]
+        answer = run(server, ASKING + f"result = ask({paths}, {str(server.root / 'app.py')!r})")
+        # It could connect, and nothing came of it but an end.
+        assert answer.text == "b''"
+        server.log.wait_for("a request that does not come from Apache was refused")
+        server.log.allow("does not come from Apache")
+        assert server.get("/other").status == 200
+    finally:
+        server.stop()
+
+
+def test_descriptors_nobody_asked_for_are_not_kept(start):
+    server = start()
+    (child,) = daemons.httpd_children(server)
+    assert is_up(server)
+    before = descriptors(child)
+    run(
+        server,
+        """
+sock, null = connection(), os.open("/dev/null", os.O_RDONLY)
+sock.sendall(record(6, HEAD + b"\\r\\n"))
+try:
+    for _ in range(100):
+        socket.send_fds(sock, [record(6, b"x")], [null] * 4)
+        socket.send_fds(sock, [record(6, b"x")], [null])
+except OSError:
+    pass
+""",
+    )
+    assert is_up(server)
+    assert descriptors(child) < before + 10
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        "os.eventfd(0)",
+        "os.open('/dev/zero', os.O_RDONLY)",
+        "os.pipe()[0]",
+        "os.open('.', os.O_RDONLY)",
+        "os.open(__file__, os.O_PATH)",
+        "os.memfd_create('short')",
+    ],
+)
+def test_a_file_that_is_none_is_a_broken_answer_and_holds_no_thread(start, made):
+    server = start()
+    for _ in range(3):
+        answer = run(
+            server,
+            f"""
+sock, found = connection(), {made}
+sock.sendall(record(6, HEAD + b"\\r\\n"))
+socket.send_fds(sock, [file(0, 100)], [found])
+sock.sendall(END)
+os._exit(0)
+""",
+        )
+        assert answer is None or answer.truncated or answer.status >= 500
+        wait_until(lambda: is_up(server), "everything to be served")
+    server.log.wait_for("a file record is for what is not there", count=3)
+
+
+def test_a_file_that_is_cut_while_it_is_sent_crashes_nobody(start):
+    extra = "SetOutputFilter DEFLATE\nDeflateCompressionLevel 9"
+    server = start(extra=extra, modules=("filter", "deflate"))
+    for _ in range(3):
+        run(
+            server,
+            """
+length = 4 * 1024 * 1024 - 4096
+sock, made = connection(), os.memfd_create("x")
+os.write(made, os.urandom(length))
+sock.sendall(record(6, HEAD + b"\\r\\n"))
+socket.send_fds(sock, [file(0, length)], [made])
+sock.sendall(END)
+time.sleep(0.03)
+os.ftruncate(made, 0)
+os._exit(0)
+""",
+            headers={"Accept-Encoding": "gzip"},
+        )
+        wait_until(lambda: is_up(server), "everything to be served")
+    assert not server.log.find("exit signal")
+
+
+def test_an_answer_is_not_longer_than_its_content_length(start):
+    server = start()
+    code = b"""
+sock = connection()
+sock.sendall(record(6, HEAD + b"Content-Length: 2\\r\\n\\r\\n"))
+for piece in (b"ok", b"HTTP/1.1 200 OK\\r\\nContent-Length: 4\\r\\n\\r\\nevil"):
+    sock.sendall(record(6, piece))
+    time.sleep(0.05)
+sock.sendall(END)
+os._exit(0)
+"""
+    head = f"POST /app/exec HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(code)}\r\n\r\n"
+    answer = b""
+    with server.socket() as sock:
+        sock.sendall(head.encode() + code)
+        while piece := sock.recv(65536):
+            answer += piece
+    assert answer.endswith(b"\r\n\r\nok")
+    server.log.wait_for("WSGI0119: .* sent more than its Content-Length; the rest is dropped")
+
+
+@pytest.mark.parametrize("option", ["request-timeout", "graceful-timeout"])
+def test_a_post_after_a_request_that_was_given_up_is_served(start, option):
+    server = start(f"threads=2 {option}=1")
+    for _ in range(3):
+        stuck = "time.sleep(15)"
+        if option == "graceful-timeout":
+            stuck = "os.kill(os.getpid(), signal.SIGTERM)\n" + stuck
+        assert run(server, stuck).status in (503, 504)
+        assert run(server, "result = 1").text == "1"
+
+
+def test_a_head_may_be_as_long_as_header_buffer_size_says(start):
+    server = start("threads=1 header-buffer-size=4000000")
+    raw = server.raw(b"GET /app/long HTTP/1.0\r\n\r\n")
+    assert raw.startswith(b"HTTP/1.1 200 ")
+    assert b"X-Long: " + b"x" * 2_000_000 + b"\r\n" in raw
