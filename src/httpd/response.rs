@@ -69,7 +69,8 @@ impl<'call> Request<'call> {
                     }
                     14 if name.eq_ignore_ascii_case(b"Content-Length") => {
                         let digits = head.arena.get(value_at.clone()).unwrap_or_default();
-                        let length = std::str::from_utf8(digits).unwrap_or_default().parse();
+                        let digits = std::str::from_utf8(digits).unwrap_or_default();
+                        let length = digits.trim_ascii().parse();
                         ap_set_content_length(self.raw, length.unwrap_or(0));
                     }
                     16 if name.eq_ignore_ascii_case(b"WWW-Authenticate") => {

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use crate::connection::{Body as Part, Connection, would_block};
+use crate::forks;
 use crate::log::Log;
 use crate::target::{Application, is_private};
 use crate::turn::Turn;
@@ -32,6 +33,8 @@ pub(crate) struct FastCgiExchange<'a> {
     /// The client gets no body of this answer.
     silent: bool,
     answered: bool,
+    /// All of the answer is out but its end: the application may still read the request body.
+    owes_end: bool,
 }
 
 /// Takes a connection over: one whose answer is complete, which it gives back if there is more to do on
@@ -91,6 +94,7 @@ impl<'a> FastCgiExchange<'a> {
             head: Vec::with_capacity(HEAD),
             silent: !facts.wants_body,
             answered: false,
+            owes_end: false,
         }
     }
 
@@ -120,6 +124,16 @@ impl<'a> FastCgiExchange<'a> {
         // Neither answered nor failed: the web server must not wait for ever.
         self.cut();
         self.kept.take()
+    }
+
+    /// Whether there is, or may come, some of the request body that the application has not read.
+    fn has_more_to_read(&mut self) -> bool {
+        if matches!(self.input, Input::Open)
+            && self.connection.as_mut().is_some_and(|it| it.wire.body_is_empty())
+        {
+            self.input = Input::Ended;
+        }
+        matches!(self.input, Input::Open)
     }
 
     fn complete(&mut self) {
@@ -294,6 +308,11 @@ impl Exchange for FastCgiExchange<'_> {
             return Err(SendError::Disconnected);
         }
         self.answered = true;
+        let mut output = output;
+        if output.then == Then::End && self.has_more_to_read() {
+            // With the end the web server would begin another request here.
+            (self.owes_end, output.then) = (true, Then::Flush);
+        }
         if let Err(why) = self.write(&output) {
             self.cut();
             return Err(if would_block(&why) || why.kind() == io::ErrorKind::UnexpectedEof {
@@ -324,6 +343,14 @@ impl Exchange for FastCgiExchange<'_> {
     }
 
     fn cut(&mut self) {
+        if std::mem::take(&mut self.owes_end)
+            && let Some(connection) = &self.connection
+        {
+            let end = encoder::end_answer(connection.id(), 0);
+            if connection.write(&[], &[], &end).is_ok() {
+                return self.complete();
+            }
+        }
         if let Some(connection) = self.connection.take() {
             self.turn.take();
             if self.application.from_module && self.answered {
@@ -344,7 +371,8 @@ impl Exchange for FastCgiExchange<'_> {
         if !self.logs(level) {
             return;
         }
-        let Some(connection) = &self.connection else { return self.log.write(level, line) };
+        let here = self.connection.as_ref().filter(|_| !forks::is_one());
+        let Some(connection) = here else { return self.log.write(level, line) };
         let mut record = Vec::with_capacity(line.len() + 16);
         match LogLevel::from_wire(level as u8) {
             Some(level) if self.application.extensions.log => {

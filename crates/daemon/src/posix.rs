@@ -126,11 +126,21 @@ pub(crate) fn at_fork(act: extern "C" fn()) -> io::Result<()> {
     }
 }
 
-/// Closes a descriptor of the parent's that this process, which was forked from a thread of it, will not use:
-/// what owns it belongs to threads that are not here, or never gets to closing it.
-pub(crate) fn close_inherited(descriptor: RawFd) {
-    // SAFETY: takes a number; nobody here uses what it stands for.
-    unsafe { libc::close(descriptor) };
+/// In a process forked from a thread of its parent's: has `descriptor` mean what `other` means. Whoever owns
+/// it finds that when it uses it.
+pub(crate) fn replace_inherited(descriptor: RawFd, other: RawFd) {
+    // SAFETY: takes numbers. Where there is no `other` it fails, and the descriptor stays what it is.
+    unsafe { libc::dup3(other, descriptor, libc::O_CLOEXEC) };
+}
+
+/// What the stack of a thread may be by the system's limits, in bytes (`RLIMIT_STACK`).
+pub(crate) fn stack_size() -> usize {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is there for the call to fill.
+    let known = unsafe { libc::getrlimit(libc::RLIMIT_STACK, &raw mut limit) } == 0;
+    let known = known && limit.rlim_cur != libc::RLIM_INFINITY;
+    // What Linux has by default, and C programs take for unlimited.
+    if known { usize::try_from(limit.rlim_cur).unwrap_or(8 << 20) } else { 8 << 20 }
 }
 
 /// Makes a copy of this process; `None` in the copy.

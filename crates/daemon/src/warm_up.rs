@@ -3,9 +3,10 @@
 //! so that the processes share it.
 #![forbid(unsafe_code)]
 
-use crate::config::WarmUp;
+use crate::config::{GroupConfig, WarmUp};
 use crate::log::Log;
 use crate::message::Loaded;
+use crate::posix;
 use crate::target::modified;
 use host::{Host, ScriptFile, Served, Target};
 use scoreboard::now;
@@ -27,22 +28,24 @@ impl WarmUp {
 
     /// Asks the application. On a thread of its own, which ends: what applications keep for each thread (Django's
     /// connections to databases) goes with it, and is in no process that is forked later.
-    pub(crate) fn run(&self, host: &Host, log: Log, main_interpreter: bool, case_sensitive: bool) {
+    pub(crate) fn run(&self, host: &Host, log: Log, config: &GroupConfig) {
         let target = Target {
             script: ScriptFile {
                 path: self.script.as_os_str().as_bytes(),
                 modified: modified(&self.script),
                 reloading: false,
-                case_sensitive,
+                case_sensitive: config.python.case_sensitive,
             },
             callable: self.callable.as_bytes(),
             application_group: self.application_group.as_bytes(),
-            main_interpreter,
+            main_interpreter: config.main_interpreter(),
         };
+        let stack = config.limits.stack_size;
         let mut exchange = Asking { request: self, log, status: None, whole: false };
         let began = Instant::now();
         let served = thread::scope(|scope| {
             let thread = thread::Builder::new().name("wsgi-warm-up".to_owned());
+            let thread = thread.stack_size(stack.unwrap_or_else(posix::stack_size));
             let asked = thread.spawn_scoped(scope, || {
                 let served = host.serve(&target, &mut exchange);
                 host.leave();

@@ -74,8 +74,7 @@ impl Prepared {
         }
         self.warm = true;
         if let Some(request) = &config.warm_up {
-            let (main, case_sensitive) = (config.main_interpreter(), config.python.case_sensitive);
-            request.run(&self.host, *log, main, case_sensitive);
+            request.run(&self.host, *log, config);
         }
     }
 
@@ -88,7 +87,10 @@ impl Prepared {
             if self.scripts.iter().any(same) {
                 continue;
             }
-            script.modified = modified(&script.path);
+            let now = modified(&script.path);
+            // It is no fault of newer code if what has not changed does not load any more.
+            let same = script.modified.is_some() && script.modified == now;
+            script.modified = now;
             let loaded = self.host.preload(&Target {
                 script: ScriptFile {
                     path: script.path.as_os_str().as_bytes(),
@@ -100,7 +102,7 @@ impl Prepared {
                 application_group: script.application_group.as_bytes(),
                 main_interpreter: config.main_interpreter(),
             });
-            self.failed |= !loaded;
+            self.failed |= !loaded && !same;
             if loaded {
                 self.scripts.push(script);
             }
@@ -267,10 +269,9 @@ fn companions(pool: &Arc<Pool>) -> io::Result<Vec<Companion>> {
 fn start_threads(pool: &Arc<Pool>) -> io::Result<Vec<JoinHandle<()>>> {
     let start = |number: u32| {
         let pool = Arc::clone(pool);
-        let mut builder = thread::Builder::new().name(format!("wsgi-{number}"));
-        if let Some(bytes) = pool.config.limits.stack_size {
-            builder = builder.stack_size(bytes);
-        }
+        // As C programs have it; Rust's own default is a quarter of that, too little for deep recursions.
+        let stack = pool.config.limits.stack_size.unwrap_or_else(posix::stack_size);
+        let builder = thread::Builder::new().name(format!("wsgi-{number}")).stack_size(stack);
         let work = move || {
             // The one place under a thread that contains a panic.
             #[allow(clippy::disallowed_methods, reason = "see clippy.toml")]

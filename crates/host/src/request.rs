@@ -102,11 +102,13 @@ impl<'r> Request<'r> {
     /// Sends a piece of body. What exceeds the promised length is dropped (PEP 3333, "Handling the
     /// Content-Length Header"), and the piece that completes it ends the answer.
     pub(crate) fn send_chunk(&mut self, chunk: &[u8]) -> Result<(), ChunkError> {
-        if self.stage == Stage::Silent {
-            return Err(ChunkError::NotStarted);
-        }
+        // Middleware may have nothing to say before the application has called start_response (PEP 3333,
+        // "Middleware Handling of Block Boundaries").
         if chunk.is_empty() {
             return Ok(());
+        }
+        if self.stage == Stage::Silent {
+            return Err(ChunkError::NotStarted);
         }
         self.tally.output.add(chunk.len());
         if self.stage == Stage::Ended {

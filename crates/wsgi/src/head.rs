@@ -212,6 +212,8 @@ fn any_of(bytes: &[u8], is_hit: impl Fn(&u8) -> bool) -> bool {
 }
 
 fn parse_length(value: &[u8]) -> Option<u64> {
+    // White space around a value is no part of it (RFC 9110, 5.5).
+    let value = value.trim_ascii();
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return None;
     }

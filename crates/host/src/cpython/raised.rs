@@ -138,13 +138,19 @@ impl<'py> Exception<'py> {
         Raised(py)
     }
 
-    /// Raises `exc_info` as `start_response` got it: `(type, value, traceback)`.
-    pub(crate) fn from_exc_info(info: &Object<'py>) -> Result<'py, Self> {
-        Ok(Self {
-            class: info.sequence_item(0)?,
-            value: info.sequence_item(1)?,
-            traceback: info.sequence_item(2)?,
-        })
+    /// `exc_info` as `start_response` got it: `(type, value, traceback)`. `None` where that is no exception:
+    /// anybody may have put anything there, and where there is none `sys.exc_info()` says so with three `None`.
+    pub(crate) fn from_exc_info(info: &Object<'py>) -> Result<'py, Option<Self>> {
+        let class = info.sequence_item(0)?;
+        let value = info.sequence_item(1)?;
+        let traceback = info.sequence_item(2)?;
+        // SAFETY: attached; all three are live objects.
+        let sound = unsafe {
+            ffi::PyExceptionClass_Check(class.as_ptr()) != 0
+                && (value.is_none() || ffi::PyExceptionInstance_Check(value.as_ptr()) != 0)
+                && (traceback.is_none() || ffi::PyTraceBack_Check(traceback.as_ptr()) != 0)
+        };
+        Ok(sound.then_some(Self { class, value, traceback }))
     }
 }
 

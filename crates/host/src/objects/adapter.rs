@@ -59,7 +59,14 @@ fn start_response<'py>(
     }
     if stage >= Stage::Sending {
         return Err(match exc_info {
-            Some(info) => Exception::from_exc_info(&info)?.restore(),
+            Some(info) => match Exception::from_exc_info(&info)? {
+                Some(exception) => exception.restore(),
+                None => {
+                    let text = "start_response() argument 'exc_info' must be what sys.exc_info() gives \
+                                while an exception is handled";
+                    py.raise(ExceptionKind::Type, text)
+                }
+            },
             None => py.raise(
                 ExceptionKind::Runtime,
                 "start_response() called more than once without exc_info",
