@@ -213,3 +213,20 @@ def test_a_content_length_may_begin_with_a_space(serve):
     server = start(serve, LENGTH)
     server.log.allow("WSGI0174|Traceback|ValueError")
     assert server.get("/").text == "ok"
+
+
+RECORD = """
+import logging, mod_wsgi
+def application(environ, start_response):
+    record = logging.LogRecord("name", logging.ERROR, None, None, "from nowhere", None, None)
+    mod_wsgi.LogHandler().handle(record)
+    start_response("200 OK", H)
+    return [b"ok"]
+"""
+
+
+def test_a_record_without_a_place_is_logged(serve):
+    server = start(serve, RECORD)
+    server.log.allow("")
+    server.get("/")
+    server.log.expect(r"\] from nowhere$")

@@ -56,7 +56,9 @@ def relative(path):
 
 def may_be_unsafe(path):
     name = relative(path)
-    return "posix" in (path.stem, path.parent.name) or any(name.startswith(f"{room}/") for room in UNSAFE_ROOMS)
+    if "posix" in (path.stem, path.parent.name):
+        return True
+    return any(name.startswith(f"{room}/") for room in UNSAFE_ROOMS)
 
 
 def ancestors(path):

@@ -69,8 +69,11 @@ fn call<'py>(
         return Ok(py.bool(asked.unwrap_or_else(|| this.log.logs(level))));
     }
     let text = arguments.sequence_item(1)?.utf8_replacing()?;
-    let path = arguments.sequence_item(2)?.utf8_replacing()?;
-    let number = arguments.sequence_item(3)?.as_index()?;
+    // A record that was made by hand may have no place.
+    let place = [arguments.sequence_item(2)?, arguments.sequence_item(3)?];
+    let [path, number] = place.map(|part| Some(part).filter(|part| !part.is_none()));
+    let path = path.map_or_else(|| Ok(Vec::new()), |path| path.utf8_replacing())?;
+    let number = number.map_or(Ok(0), |number| number.as_index())?;
     let source = Source { path: &path, line: u32::try_from(number).unwrap_or(0) };
     for line in text.split(|&byte| byte == b'\n') {
         let of_request = current::lease().and_then(|lease| {
