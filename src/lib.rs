@@ -32,6 +32,7 @@ mod posix;
 mod python_home;
 #[cfg(feature = "embedded")]
 mod server_status;
+mod socket;
 mod sole;
 mod start;
 mod supervisor;

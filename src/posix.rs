@@ -198,19 +198,24 @@ pub(crate) fn send_descriptor(stream: BorrowedFd<'_>, descriptor: RawFd) -> io::
     if sent == 1 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Sets the backlog and the owner of a socket of [`listen`].
-pub(crate) fn renew(
-    listener: &UnixListener,
-    path: &Path,
-    backlog: u32,
-    owner: Option<u32>,
-) -> io::Result<()> {
+/// Sets the backlog of a socket of [`listen`].
+pub(crate) fn set_backlog(listener: &UnixListener, backlog: u32) -> io::Result<()> {
     let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
     // SAFETY: a system call on an open socket.
     if unsafe { libc::listen(listener.as_raw_fd(), backlog) } != 0 {
         return Err(io::Error::last_os_error());
     }
-    owner.map_or(Ok(()), |owner| std::os::unix::fs::chown(path, Some(owner), None))
+    Ok(())
+}
+
+/// Gives a file to a user. It may have been opened with `O_PATH`, and its name plays no part.
+pub(crate) fn give(file: BorrowedFd<'_>, owner: u32) -> io::Result<()> {
+    let nobody = libc::gid_t::MAX;
+    // SAFETY: a static name, which is empty: the descriptor itself is meant (AT_EMPTY_PATH).
+    let given = unsafe {
+        libc::fchownat(file.as_raw_fd(), c"".as_ptr(), owner, nobody, libc::AT_EMPTY_PATH)
+    };
+    if given == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Words of memory that all processes forked from this one share.
@@ -345,8 +350,8 @@ pub(crate) fn set_buffers(
     Ok(())
 }
 
-/// A listening socket at `path` that only `owner` can connect to. Called while there is one thread.
-pub(crate) fn listen(path: &Path, backlog: u32, owner: Option<u32>) -> io::Result<UnixListener> {
+/// A listening socket at `path` that only this user can connect to. Called while there is one thread.
+pub(crate) fn listen(path: &Path) -> io::Result<UnixListener> {
     if path.as_os_str().len() >= 108 {
         return Err(io::Error::other("the path of the socket is longer than 107 bytes"));
     }
@@ -355,9 +360,7 @@ pub(crate) fn listen(path: &Path, backlog: u32, owner: Option<u32>) -> io::Resul
     let bound = UnixListener::bind(path);
     // SAFETY: as above.
     unsafe { libc::umask(mask) };
-    let listener = bound?;
-    renew(&listener, path, backlog, owner)?;
-    Ok(listener)
+    bound
 }
 
 /// A file in memory that holds `content`, ready to be read from its start.

@@ -8,13 +8,14 @@ use crate::daemon_program;
 use crate::forward::{Board, Claims, GroupPlan};
 use crate::httpd::{Facts, Mpm, OtherChild, Server, log_server};
 use crate::posix;
+use crate::socket::{self, Socket};
 use crate::warm_up;
 use serde_json::{Value, json};
 use std::ffi::{OsStr, OsString};
 use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,7 +28,7 @@ static GROUPS: Mutex<Vec<Running>> = Mutex::new(Vec::new());
 /// A group and its manager.
 struct Running {
     definition: DaemonProcess,
-    sockets: Vec<(UnixListener, PathBuf)>,
+    sockets: Vec<Socket>,
     claims: Arc<Claims>,
     board: Arc<Board>,
     timeout: Duration,
@@ -77,7 +78,7 @@ pub(crate) fn reconcile<'a>(
         |prefix| PathBuf::from(OsStr::from_bytes(prefix)),
     );
     if groups.is_empty() {
-        remove_orphaned_sockets(&prefix);
+        socket::remove_orphans(&prefix);
     }
     let mut kept = Vec::new();
     for definition in &options.daemon_processes {
@@ -142,7 +143,7 @@ pub(crate) fn plans() -> Vec<GroupPlan> {
         .iter()
         .map(|group| GroupPlan {
             definition: group.definition.clone(),
-            sockets: group.sockets.iter().map(|(_, path)| path.clone()).collect(),
+            sockets: group.sockets.iter().map(|socket| socket.path().to_owned()).collect(),
             claims: Arc::clone(&group.claims),
             board: Arc::clone(&group.board),
             log_level: group.told["log_level"]
@@ -232,8 +233,7 @@ impl Running {
 
     fn try_start(&self, log: Option<RawFd>, delay: Duration) -> std::io::Result<Manager> {
         let (theirs, lifeline) = UnixStream::pair()?;
-        let sockets: Vec<RawFd> =
-            self.sockets.iter().map(|(socket, _)| socket.as_raw_fd()).collect();
+        let sockets: Vec<RawFd> = self.sockets.iter().map(AsRawFd::as_raw_fd).collect();
         let mut config = self.told.clone();
         config["delay"] = json!(delay.as_secs_f64());
         config["secret"] = json!(*self.secret);
@@ -261,10 +261,6 @@ impl Drop for Running {
         }
         if let Some(manager) = &self.manager {
             posix::signal(manager.pid, self.farewell);
-        }
-        for (_, path) in &self.sockets {
-            // Somebody may have tidied up already.
-            let _ = std::fs::remove_file(path);
         }
     }
 }
@@ -333,12 +329,9 @@ impl Running {
                 path.display()
             )
         };
-        for (_, path) in self.sockets.drain(slots(definition).min(self.sockets.len())..) {
-            // Somebody may have tidied up already.
-            let _ = std::fs::remove_file(path);
-        }
-        for (listener, path) in &self.sockets {
-            posix::renew(listener, path, backlog, owner).map_err(|why| refuse(path, why))?;
+        self.sockets.truncate(slots(definition));
+        for socket in &self.sockets {
+            socket.renew(backlog, owner).map_err(|why| refuse(socket.path(), why))?;
         }
         while self.sockets.len() < slots(definition) {
             let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
@@ -347,9 +340,8 @@ impl Running {
             let path = PathBuf::from(path);
             // What stands there is of a process of our number that is long gone.
             let _ = std::fs::remove_file(&path);
-            let listener =
-                posix::listen(&path, backlog, owner).map_err(|why| refuse(&path, why))?;
-            self.sockets.push((listener, path));
+            let socket = Socket::new(path.clone(), backlog, owner);
+            self.sockets.push(socket.map_err(|why| refuse(&path, why))?);
         }
         Ok(())
     }
@@ -361,25 +353,6 @@ fn server_of<'s>(main: Server<'s>, definition: &DaemonProcess) -> Server<'s> {
     main.and_following()
         .find(|server| at.is_virtual && server.defined_at() == at.defined_at)
         .unwrap_or(main)
-}
-
-/// Removes sockets of parents that were killed and could not tidy up.
-fn remove_orphaned_sockets(prefix: &Path) {
-    let (Some(directory), Some(name)) = (prefix.parent(), prefix.file_name()) else { return };
-    let Ok(entries) = std::fs::read_dir(directory) else { return };
-    for entry in entries.flatten() {
-        let file = entry.file_name();
-        let Some(rest) = file.as_bytes().strip_prefix(name.as_bytes()) else { continue };
-        let Some(rest) = rest.strip_prefix(b".") else { continue };
-        let mut parts = rest.split(|&byte| byte == b'.');
-        let pid = parts.next().and_then(|part| std::str::from_utf8(part).ok()?.parse().ok());
-        if let Some(pid) = pid
-            && rest.ends_with(b".sock")
-            && !posix::exists(pid)
-        {
-            let _ = std::fs::remove_file(entry.path());
-        }
-    }
 }
 
 /// What the configuration puts into a group.

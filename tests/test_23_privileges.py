@@ -6,6 +6,7 @@ import grp
 import os
 import pwd
 import re
+import signal
 import stat
 import subprocess
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from harness import daemons
 from harness.conf import Conf
 from harness.env import TESTS
+from harness.httpd import READY
 
 pytestmark = [
     pytest.mark.ours_only("our own processes"),
@@ -447,6 +449,27 @@ def test_socket_user_is_who_may_connect(servers, mpm, env):
     finally:
         server.stop()
     assert server.log.unexpected() == []
+
+
+@pytest.mark.parametrize("put", [os.symlink, os.link])
+def test_a_graceful_restart_gives_no_file_away(servers, mpm, env, put):
+    """Apache's user may put anything into a directory of his."""
+    text = "WSGISocketPrefix ${ROOT}/run/wsgi\n"
+    server = servers.make(conf(text=text, files=(("run/README", ""),)), mpm, "embedded")
+    os.chown(server.root / "run", env.user.pw_uid, -1)
+    secret = server.write("secret", "of root")
+    secret.chmod(0o600)
+    server.start()
+    try:
+        (file,) = (server.root / "run").glob("*.sock")
+        file.unlink()
+        put(secret, file)
+        server.process.send_signal(signal.SIGUSR1)
+        server.log.wait_for(READY, count=2)
+        assert (secret.stat().st_uid, stat.S_IMODE(secret.stat().st_mode)) == (0, 0o600)
+    finally:
+        server.stop()
+    assert secret.read_text() == "of root"
 
 
 def test_daemons_of_one_group_cannot_connect_to_another(start):

@@ -1,0 +1,111 @@
+//! The listening sockets of the groups and their files: made as root in a directory that may be another
+//! user's, so nothing is believed of a path. Knows nothing of processes.
+#![forbid(unsafe_code)]
+
+use crate::posix;
+use std::fs::{File, Metadata, OpenOptions};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+/// A listening socket and the file by which Apache's children find it.
+pub(crate) struct Socket {
+    listener: UnixListener,
+    /// The file itself, wherever its name leads by now (`O_PATH`).
+    file: File,
+    path: PathBuf,
+    /// The process whose file it is.
+    owner: u32,
+}
+
+impl Socket {
+    /// A new one at `path`, that only `owner` can connect to. Called while there is one thread.
+    pub(crate) fn new(path: PathBuf, backlog: u32, owner: Option<u32>) -> io::Result<Self> {
+        let listener = posix::listen(&path)?;
+        let flags = libc::O_PATH | libc::O_NOFOLLOW;
+        let file = OpenOptions::new().read(true).custom_flags(flags).open(&path)?;
+        let socket = Self { listener, file, path, owner: std::process::id() };
+        socket.prove()?;
+        socket.renew(backlog, owner)?;
+        Ok(socket)
+    }
+
+    /// Whoever may write to the directory may have put something else there since the file was made, such as
+    /// a link. What was opened has to look as the file was made, and to lead to our end.
+    fn prove(&self) -> io::Result<()> {
+        let found = self.file.metadata()?;
+        let strange = || io::Error::other("somebody has put something else there");
+        if !found.file_type().is_socket() || found.uid() != posix::account().0 || found.nlink() != 1
+        {
+            return Err(strange());
+        }
+        let name = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+        match UnixStream::connect(name) {
+            Ok(_there) => {
+                self.listener.set_nonblocking(true)?;
+                let came = self.listener.accept();
+                self.listener.set_nonblocking(false)?;
+                came.map(drop).map_err(|_| strange())
+            }
+            Err(why) if why.kind() == io::ErrorKind::ConnectionRefused => Err(strange()),
+            // Where there is no /proc, or no way into it, the looks have to do.
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Sets the backlog and the owner.
+    pub(crate) fn renew(&self, backlog: u32, owner: Option<u32>) -> io::Result<()> {
+        posix::set_backlog(&self.listener, backlog)?;
+        owner.map_or(Ok(()), |owner| posix::give(self.file.as_fd(), owner))
+    }
+
+    /// Whether its path still leads to it.
+    fn is_there(&self) -> bool {
+        let place = |found: Metadata| (found.dev(), found.ino());
+        match (self.file.metadata(), std::fs::symlink_metadata(&self.path)) {
+            (Ok(own), Ok(found)) => place(own) == place(found),
+            _ => false,
+        }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl AsRawFd for Socket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.listener.as_raw_fd()
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        // A child only closes its copies, and somebody may have tidied up already.
+        if std::process::id() == self.owner && self.is_there() {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Removes sockets of parents that were killed and could not tidy up.
+pub(crate) fn remove_orphans(prefix: &Path) {
+    let (Some(directory), Some(name)) = (prefix.parent(), prefix.file_name()) else { return };
+    let Ok(entries) = std::fs::read_dir(directory) else { return };
+    for entry in entries.flatten() {
+        let file = entry.file_name();
+        let Some(rest) = file.as_bytes().strip_prefix(name.as_bytes()) else { continue };
+        let Some(rest) = rest.strip_prefix(b".") else { continue };
+        let mut parts = rest.split(|&byte| byte == b'.');
+        let pid = parts.next().and_then(|part| std::str::from_utf8(part).ok()?.parse().ok());
+        if let Some(pid) = pid
+            && rest.ends_with(b".sock")
+            && !posix::exists(pid)
+        {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
