@@ -10,6 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A listening socket and the file by which Apache's children find it.
 pub(crate) struct Socket {
@@ -22,8 +23,25 @@ pub(crate) struct Socket {
 }
 
 impl Socket {
-    /// A new one at `path`, that only `owner` can connect to. Called while there is one thread.
-    pub(crate) fn new(path: PathBuf, backlog: u32, owner: Option<u32>) -> io::Result<Self> {
+    /// A new one, whose name begins with `prefix`, that only `owner` can connect to. What goes wrong is told
+    /// with its path. Called while there is one thread.
+    pub(crate) fn new(
+        prefix: &Path,
+        backlog: u32,
+        owner: Option<u32>,
+    ) -> Result<Self, (PathBuf, io::Error)> {
+        /// No name is used twice: children know their group's sockets by name only.
+        static SERIAL: AtomicU64 = AtomicU64::new(0);
+        let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+        let mut path = prefix.as_os_str().to_owned();
+        path.push(format!(".{}.{serial}.sock", std::process::id()));
+        let path = PathBuf::from(path);
+        // What stands there is of a process of our number that is long gone.
+        let _ = std::fs::remove_file(&path);
+        Self::at(path.clone(), backlog, owner).map_err(|why| (path, why))
+    }
+
+    fn at(path: PathBuf, backlog: u32, owner: Option<u32>) -> io::Result<Self> {
         let listener = posix::listen(&path)?;
         let flags = libc::O_PATH | libc::O_NOFOLLOW;
         let file = OpenOptions::new().read(true).custom_flags(flags).open(&path)?;
@@ -63,7 +81,7 @@ impl Socket {
     }
 
     /// Whether its path still leads to it.
-    fn is_there(&self) -> bool {
+    pub(crate) fn is_there(&self) -> bool {
         let place = |found: Metadata| (found.dev(), found.ino());
         match (self.file.metadata(), std::fs::symlink_metadata(&self.path)) {
             (Ok(own), Ok(found)) => place(own) == place(found),

@@ -17,7 +17,7 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use wsgi::Level;
@@ -65,13 +65,17 @@ impl Manager {
 /// manager behind the same sockets, replaces the workers of the others one by one, ends what is gone.
 ///
 /// # Errors
-/// One sentence that names the group and what is wrong.
+/// One sentence that names the group and what is wrong. Where sockets cannot be made it is logged instead if
+/// the server restarts.
 pub(crate) fn reconcile<'a>(
     configuration: Pool<'_>,
     main: Server<'_>,
     options: &ProcessOptions,
     applications: &dyn Fn(&DaemonProcess) -> Result<Applications<'a>, String>,
 ) -> Result<(), String> {
+    /// The server has started before this.
+    static STARTED: AtomicBool = AtomicBool::new(false);
+    let restarts = STARTED.load(Ordering::Relaxed);
     let mut groups = lock();
     let prefix = options.socket_prefix.as_deref().map_or_else(
         || Facts::runtime_file(configuration, c"wsgi"),
@@ -103,30 +107,36 @@ pub(crate) fn reconcile<'a>(
                 farewell: libc::SIGTERM,
             },
         };
-        let unchanged = running.told == told && running.program == program;
-        if running.sockets.len() != slots(definition) && at.is_some() {
+        let resized = running.sockets.len() != slots(definition) && at.is_some();
+        let others = match running.renew_sockets(main, &prefix, definition) {
+            Ok(others) => others,
+            // No reason to end a server: the group goes on as it was, if it was.
+            Err(why) if restarts => {
+                log_server(main, Level::Error, why.as_bytes());
+                running.refresh(home.log_descriptor());
+                kept.push(running);
+                continue;
+            }
+            Err(why) => return Err(why),
+        };
+        if resized {
             running.claims = new_claims(definition)?;
         }
-        running.renew_sockets(&prefix, definition)?;
+        let unchanged = !others && running.told == told && running.program == program;
         running.definition = definition.clone();
         running.timeout = main.timeout();
         running.told = told;
         running.program = program;
-        match &running.manager {
-            Some(manager) if unchanged => {
-                // It has another file since the logs were rotated.
-                manager.hand_over(home.log_descriptor().unwrap_or(libc::STDERR_FILENO));
-                posix::signal(manager.pid, libc::SIGUSR1);
-            }
-            _ => {
-                let old = running.manager.take();
-                // Its sizes may be others, and for a while there are two managers.
-                running.board = new_board(definition)?;
-                running.start(main, Duration::ZERO);
-                if let Some(old) = old {
-                    // What it serves it may finish, within graceful-timeout.
-                    posix::signal(old.pid, libc::SIGWINCH);
-                }
+        if unchanged && running.manager.is_some() {
+            running.refresh(home.log_descriptor());
+        } else {
+            let old = running.manager.take();
+            // Its sizes may be others, and for a while there are two managers.
+            running.board = new_board(definition)?;
+            running.start(main, Duration::ZERO);
+            if let Some(old) = old {
+                // What it serves it may finish, within graceful-timeout.
+                posix::signal(old.pid, libc::SIGWINCH);
             }
         }
         kept.push(running);
@@ -134,6 +144,7 @@ pub(crate) fn reconcile<'a>(
     // What is dropped here is no longer configured; what it serves it may finish.
     groups.iter_mut().for_each(|group| group.farewell = libc::SIGWINCH);
     *groups = kept;
+    STARTED.store(true, Ordering::Relaxed);
     Ok(())
 }
 
@@ -314,36 +325,62 @@ fn share<T>(
 
 impl Running {
     /// A socket for each worker: those there are stay, so that children of the configuration before still
-    /// reach them.
-    fn renew_sockets(&mut self, prefix: &Path, definition: &DaemonProcess) -> Result<(), String> {
-        /// No name is used twice: children know their group's sockets by name only.
-        static SERIAL: AtomicU64 = AtomicU64::new(0);
+    /// reach them, but for those whose file somebody has removed. Tells whether there are new ones. Where it
+    /// fails, all stay.
+    fn renew_sockets(
+        &mut self,
+        main: Server<'_>,
+        prefix: &Path,
+        definition: &DaemonProcess,
+    ) -> Result<bool, String> {
         let owner = definition.socket_user.as_ref().map_or_else(|| Facts::account().0, |it| it.id);
         let owner = posix::is_root().then_some(owner);
         let backlog = definition.listen_backlog;
+        let name = String::from_utf8_lossy(&definition.name);
         let refuse = |path: &Path, why: std::io::Error| {
-            let name = String::from_utf8_lossy(&definition.name);
             format!(
                 "WSGI0013: cannot make the socket '{}' of daemon process group '{name}': {why} \
                  (WSGISocketPrefix says where sockets go)",
                 path.display()
             )
         };
+        let mut made = Vec::new();
+        for slot in 0..slots(definition) {
+            let old = self.sockets.get(slot);
+            if let Some(socket) = old.filter(|socket| socket.is_there()) {
+                socket.renew(backlog, owner).map_err(|why| refuse(socket.path(), why))?;
+                continue;
+            }
+            let new =
+                Socket::new(prefix, backlog, owner).map_err(|(path, why)| refuse(&path, why))?;
+            if let Some(old) = old {
+                let line = format!(
+                    "daemon process group '{name}': somebody has removed its socket '{}'; '{}' \
+                     takes its place, with new processes",
+                    old.path().display(),
+                    new.path().display()
+                );
+                log_server(main, Level::Warning, line.as_bytes());
+            }
+            made.push((slot, new));
+        }
+        let others = !made.is_empty();
         self.sockets.truncate(slots(definition));
-        for socket in &self.sockets {
-            socket.renew(backlog, owner).map_err(|why| refuse(socket.path(), why))?;
+        for (slot, new) in made {
+            match self.sockets.get_mut(slot) {
+                Some(old) => *old = new,
+                None => self.sockets.push(new),
+            }
         }
-        while self.sockets.len() < slots(definition) {
-            let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
-            let mut path = prefix.as_os_str().to_owned();
-            path.push(format!(".{}.{serial}.sock", std::process::id()));
-            let path = PathBuf::from(path);
-            // What stands there is of a process of our number that is long gone.
-            let _ = std::fs::remove_file(&path);
-            let socket = Socket::new(path.clone(), backlog, owner);
-            self.sockets.push(socket.map_err(|why| refuse(&path, why))?);
+        Ok(others)
+    }
+
+    /// What a graceful restart is for a manager that stays: other log files, new workers.
+    fn refresh(&self, log: Option<RawFd>) {
+        if let Some(manager) = &self.manager {
+            manager.hand_over(log.unwrap_or(libc::STDERR_FILENO));
+            posix::signal(manager.pid, libc::SIGUSR1);
         }
-        Ok(())
     }
 }
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from harness.client import head
 from harness.conf import Conf
-from harness.httpd import wait_until
+from harness.httpd import READY, wait_until
 
 pytestmark = pytest.mark.ours_only("our own processes")
 
@@ -193,6 +193,79 @@ def alive(pid):
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
         return state != "Z"
     return False
+
+
+# --- sockets that somebody takes away -------------------------------------------------------------
+
+
+@pytest.fixture
+def with_run(servers, mpm):
+    """A server whose sockets are in a directory of their own, not yet started."""
+    conf = Conf(
+        "WSGISocketPrefix ${ROOT}/run/wsgi\n" + TEXT, files=(("app.py", APP), ("run/x", ""))
+    )
+    server = servers.make(conf, mpm, "embedded")
+    yield server
+    server.stop()
+    assert not [*(server.root / "run").glob("*.sock")]
+    assert server.log.unexpected() == []
+
+
+def sockets(server):
+    return sorted((server.root / "run").glob("*.sock"))
+
+
+def restart(server):
+    """A graceful restart; managers may stay."""
+    before = len(server.log.find(READY))
+    server.process.send_signal(signal.SIGUSR1)
+    server.log.wait_for(READY, count=before + 1)
+
+
+def serves(server):
+    """Whether both processes answer, side by side."""
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        answers = [*pool.map(server.get, ["/slow"] * 4)]
+    return len({pid_of(answer) for answer in answers if answer.status == 200}) == 2
+
+
+def test_a_socket_that_somebody_removed_is_made_anew_at_a_graceful_restart(with_run):
+    """By tmpwatch, say. Without root nothing has to be given away, and nobody would notice."""
+    server = with_run
+    server.start()
+    assert serves(server)
+    gone, stays = sockets(server)
+    gone.unlink()
+    restart(server)
+    (line, *more) = server.log.expect("somebody has removed its socket")
+    assert str(gone) in line.text
+    assert not more
+    assert stays in sockets(server)
+    assert len(sockets(server)) == 2
+    wait_until(lambda: serves(server), "answers of both", timeout=20)
+
+
+def test_a_restart_that_cannot_make_sockets_leaves_the_server_running(with_run):
+    server = with_run
+    server.start()
+    assert serves(server)
+    run, away = server.root / "run", server.root / "away"
+    run.rename(away)
+    conf = (server.root / "httpd.conf").read_text()
+    late = "WSGIDaemonProcess late\nWSGIScriptAlias /late ${ROOT}/app.py process-group=late\n"
+    (server.root / "httpd.conf").write_text(
+        conf.replace("WSGIDaemonProcess site", late + "WSGIDaemonProcess site")
+    )
+    restart(server)
+    server.log.expect("WSGI0013: cannot make the socket .* of daemon process group 'site'")
+    server.log.expect("WSGI0013: cannot make the socket .* of daemon process group 'late'")
+    server.log.allow("WSGI0117")
+    assert server.get("/late").status == 503
+    assert server.get("/").status == 503
+    away.rename(run)
+    restart(server)
+    wait_until(lambda: serves(server), "answers of both", timeout=20)
+    wait_until(lambda: server.get("/late").status == 200, "the other group", timeout=20)
 
 
 # --- paths that are not UTF-8 ---------------------------------------------------------------------
