@@ -22,6 +22,9 @@ pub(crate) struct Socket {
     owner: u32,
 }
 
+/// How many names are tried for a socket.
+const TRIES: u32 = 100;
+
 impl Socket {
     /// A new one, whose name begins with `prefix`, that only `owner` can connect to. What goes wrong is told
     /// with its path. Called while there is one thread.
@@ -32,19 +35,28 @@ impl Socket {
     ) -> Result<Self, (PathBuf, io::Error)> {
         /// No name is used twice: children know their group's sockets by name only.
         static SERIAL: AtomicU64 = AtomicU64::new(0);
-        let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
-        let mut path = prefix.as_os_str().to_owned();
-        path.push(format!(".{}.{serial}.sock", std::process::id()));
-        let path = PathBuf::from(path);
-        // What stands there is of a process of our number that is long gone.
-        let _ = std::fs::remove_file(&path);
-        Self::at(path.clone(), backlog, owner).map_err(|why| (path, why))
+        let mut tries = 0;
+        loop {
+            let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+            let mut path = prefix.as_os_str().to_owned();
+            path.push(format!(".{}.{serial}.sock", std::process::id()));
+            let path = PathBuf::from(path);
+            // What stands there is of a process of our number that is long gone. Or somebody else's, who knew
+            // the name and may keep it.
+            let _ = std::fs::remove_file(&path);
+            tries += 1;
+            match Self::at(path.clone(), backlog, owner) {
+                Err(why) if why.kind() == io::ErrorKind::AddrInUse && tries < TRIES => {}
+                made => return made.map_err(|why| (path, why)),
+            }
+        }
     }
 
     fn at(path: PathBuf, backlog: u32, owner: Option<u32>) -> io::Result<Self> {
         let listener = posix::listen(&path)?;
         let flags = libc::O_PATH | libc::O_NOFOLLOW;
-        let file = OpenOptions::new().read(true).custom_flags(flags).open(&path)?;
+        let file = OpenOptions::new().read(true).custom_flags(flags).open(&path);
+        let file = file.map_err(|_| taken())?;
         let socket = Self { listener, file, path, owner: std::process::id() };
         socket.prove()?;
         socket.renew(backlog, owner)?;
@@ -55,10 +67,9 @@ impl Socket {
     /// a link. What was opened has to look as the file was made, and to lead to our end.
     fn prove(&self) -> io::Result<()> {
         let found = self.file.metadata()?;
-        let strange = || io::Error::other("somebody has put something else there");
         if !found.file_type().is_socket() || found.uid() != posix::account().0 || found.nlink() != 1
         {
-            return Err(strange());
+            return Err(taken());
         }
         let name = format!("/proc/self/fd/{}", self.file.as_raw_fd());
         match UnixStream::connect(name) {
@@ -66,9 +77,9 @@ impl Socket {
                 self.listener.set_nonblocking(true)?;
                 let came = self.listener.accept();
                 self.listener.set_nonblocking(false)?;
-                came.map(drop).map_err(|_| strange())
+                came.map(drop).map_err(|_| taken())
             }
-            Err(why) if why.kind() == io::ErrorKind::ConnectionRefused => Err(strange()),
+            Err(why) if why.kind() == io::ErrorKind::ConnectionRefused => Err(taken()),
             // Where there is no /proc, or no way into it, the looks have to do.
             Err(_) => Ok(()),
         }
@@ -107,6 +118,10 @@ impl Drop for Socket {
             let _ = std::fs::remove_file(&self.path);
         }
     }
+}
+
+fn taken() -> io::Error {
+    io::Error::new(io::ErrorKind::AddrInUse, "somebody has put something else there")
 }
 
 /// Removes sockets of parents that were killed and could not tidy up.

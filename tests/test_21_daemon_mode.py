@@ -245,6 +245,22 @@ def test_a_socket_that_somebody_removed_is_made_anew_at_a_graceful_restart(with_
     wait_until(lambda: serves(server), "answers of both", timeout=20)
 
 
+def test_names_that_somebody_has_taken_are_passed_over(with_run):
+    """They can be foreseen: the number of the parent, and a running one."""
+    server = with_run
+    server.start()
+    for serial in range(2, 22):
+        (server.root / f"run/wsgi.{server.process.pid}.{serial}.sock").mkdir()
+    sockets(server)[0].unlink()
+    restart(server)
+    server.log.expect("somebody has removed its socket")
+    assert (server.root / f"run/wsgi.{server.process.pid}.22.sock").is_socket()
+    wait_until(lambda: serves(server), "answers of both", timeout=20)
+    for path in sockets(server):
+        if path.is_dir():
+            path.rmdir()
+
+
 def test_a_restart_that_cannot_make_sockets_leaves_the_server_running(with_run):
     server = with_run
     server.start()
