@@ -25,6 +25,9 @@ use wsgi::Level;
 /// The groups that are running. They outlive configurations, and hold nothing of any pool.
 static GROUPS: Mutex<Vec<Running>> = Mutex::new(Vec::new());
 
+/// Managers that finish what they serve: their group is gone from the configuration, or has another one.
+static DEPARTING: Mutex<Vec<Departing>> = Mutex::new(Vec::new());
+
 /// A group and its manager.
 struct Running {
     definition: DaemonProcess,
@@ -42,8 +45,6 @@ struct Running {
     stumbles: u32,
     /// The parent process, whose files these are.
     owner: u32,
-    /// The signal that ends the manager.
-    farewell: i32,
 }
 
 struct Manager {
@@ -51,9 +52,25 @@ struct Manager {
     started: Instant,
     /// Closed when the parent goes, however it goes: then the manager leaves.
     lifeline: UnixStream,
+    /// How long it may take to end: it kills its workers after twice `shutdown-timeout` and a second.
+    patience: Duration,
+}
+
+struct Departing {
+    pid: u32,
+    patience: Duration,
+    /// The parent process, whose child it is.
+    owner: u32,
 }
 
 impl Manager {
+    /// What it serves it may finish, within `graceful-timeout`; or as long as httpd goes on.
+    fn depart(&self) {
+        posix::signal(self.pid, libc::SIGWINCH);
+        let (pid, patience, owner) = (self.pid, self.patience, std::process::id());
+        departing().push(Departing { pid, patience, owner });
+    }
+
     /// Gives it another file to write its log to.
     fn hand_over(&self, log: RawFd) {
         // If it cannot be told it has been told too much, or is gone, and then it is started anew.
@@ -104,7 +121,6 @@ pub(crate) fn reconcile<'a>(
                 manager: None,
                 stumbles: 0,
                 owner: std::process::id(),
-                farewell: libc::SIGTERM,
             },
         };
         let resized = running.sockets.len() != slots(definition) && at.is_some();
@@ -135,14 +151,14 @@ pub(crate) fn reconcile<'a>(
             running.board = new_board(definition)?;
             running.start(main, Duration::ZERO);
             if let Some(old) = old {
-                // What it serves it may finish, within graceful-timeout.
-                posix::signal(old.pid, libc::SIGWINCH);
+                old.depart();
             }
         }
         kept.push(running);
     }
-    // What is dropped here is no longer configured; what it serves it may finish.
-    groups.iter_mut().for_each(|group| group.farewell = libc::SIGWINCH);
+    for manager in groups.iter_mut().filter_map(|group| group.manager.take()) {
+        manager.depart();
+    }
     *groups = kept;
     STARTED.store(true, Ordering::Relaxed);
     Ok(())
@@ -170,6 +186,7 @@ pub(crate) fn plans() -> Vec<GroupPlan> {
 /// In a child process: closes what belongs to the parent.
 pub(crate) fn leave_to_parent() {
     lock().clear();
+    departing().clear();
 }
 
 /// Ends every group, at the end of the parent.
@@ -180,18 +197,20 @@ impl Drop for EndOfParent {
     /// left then).
     fn drop(&mut self) {
         let mut groups = lock();
+        let mut departing = departing();
+        let mut ends = Vec::new();
         let mine = groups.iter().filter(|group| group.owner == std::process::id());
-        let ends: Vec<(u32, Instant)> = mine
-            .filter_map(|group| {
-                // The manager kills its workers after twice the time and a second.
-                let patience = group.definition.shutdown_timeout.unwrap_or(Duration::from_secs(60));
-                let pid = group.manager.as_ref()?.pid;
-                Some((pid, Instant::now() + patience * 2 + Duration::from_secs(3)))
-            })
-            .collect();
+        for manager in mine.filter_map(|group| group.manager.as_ref()) {
+            ends.push((manager.pid, manager.patience));
+        }
         groups.clear();
+        for it in departing.drain(..).filter(|it| it.owner == std::process::id()) {
+            posix::signal(it.pid, libc::SIGTERM);
+            ends.push((it.pid, it.patience));
+        }
+        let now = Instant::now();
         for (pid, patience) in ends {
-            if !posix::ends(pid, patience) {
+            if !posix::ends(pid, now + patience) {
                 posix::end_session(pid);
             }
         }
@@ -205,7 +224,10 @@ impl OtherChild for Deaths {
     fn died(pid: u32, cause: &str) {
         let mut groups = lock();
         let mine = |group: &&mut Running| group.manager.as_ref().is_some_and(|it| it.pid == pid);
-        let Some(group) = groups.iter_mut().find(mine) else { return };
+        let Some(group) = groups.iter_mut().find(mine) else {
+            departing().retain(|it| it.pid != pid);
+            return;
+        };
         let young = group
             .manager
             .take()
@@ -260,7 +282,9 @@ impl Running {
         let number = config.as_raw_fd().to_string();
         let arguments = ["--config-fd", &number];
         let pid = posix::spawn(&self.program, &arguments, &environment(), &inherited, log)?;
-        Ok(Manager { pid, started: Instant::now(), lifeline })
+        let patience = self.definition.shutdown_timeout.unwrap_or(Duration::from_secs(60));
+        let patience = patience * 2 + Duration::from_secs(3);
+        Ok(Manager { pid, started: Instant::now(), lifeline, patience })
     }
 }
 
@@ -271,7 +295,7 @@ impl Drop for Running {
             return;
         }
         if let Some(manager) = &self.manager {
-            posix::signal(manager.pid, self.farewell);
+            posix::signal(manager.pid, libc::SIGTERM);
         }
     }
 }
@@ -572,4 +596,8 @@ fn configure(
 
 fn lock() -> MutexGuard<'static, Vec<Running>> {
     GROUPS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn departing() -> MutexGuard<'static, Vec<Departing>> {
+    DEPARTING.lock().unwrap_or_else(PoisonError::into_inner)
 }

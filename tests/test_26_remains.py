@@ -320,6 +320,33 @@ def test_a_group_that_is_no_longer_configured_ends_when_it_has_finished(start):
     nothing_remains(server)
 
 
+@pytest.mark.parametrize("change", [("=60", "=61"), ("WSGIDaemonProcess gone", "# ")])
+def test_a_manager_that_was_replaced_does_not_outlive_httpd(start, change):
+    """It has something to finish, for which it could take a minute."""
+    extra = """
+    WSGIDaemonProcess gone processes=1 threads=2 graceful-timeout=60
+    WSGIScriptAlias /gone ${ROOT}/app.py process-group=gone application-group=%{GLOBAL}
+    """
+    server = start(text=extra)
+    assert server.get("/gone/").status == 200
+    old = daemons.managers(server)
+    old += [worker for manager in old for worker in daemons.children(manager)]
+    path = server.root / "httpd.conf"
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        pool.submit(daemons.serves, server, "/gone/nap?for=30")
+        daemons.pause(0.3)
+        text = path.read_text().replace(*change)
+        if change[1] == "# ":
+            text = text.replace("WSGIScriptAlias /gone", "# ")
+        path.write_text(text)
+        server.process.send_signal(signal.SIGUSR1)
+        server.log.wait_for("resuming normal operations", count=2)
+        server.process.terminate()
+        server.process.wait(20)
+    assert [pid for pid in old if daemons.is_alive(pid)] == []
+    nothing_remains(server)
+
+
 def test_restarts_leave_nothing_behind(start):
     server = start()
     before = None
