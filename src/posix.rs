@@ -380,9 +380,12 @@ pub(crate) fn memory_file(content: &[u8]) -> io::Result<OwnedFd> {
     Ok(file.into())
 }
 
+/// What says "restart" or "leave", to httpd and to its daemons; by default they kill, or are lost.
+const RESTARTS: [i32; 4] = [libc::SIGHUP, libc::SIGUSR1, libc::SIGUSR2, libc::SIGWINCH];
+
 /// Starts `program` with these arguments and environment, nothing else inherited but `descriptors`,
-/// which keep their numbers, and the standard ones, with `errors` as standard error. Called while there is
-/// one thread.
+/// which keep their numbers, and the standard ones, with `errors` as standard error. It ignores the signals
+/// of a restart until it says what they are to do. Called while there is one thread.
 pub(crate) fn spawn(
     program: &Path,
     arguments: &[&str],
@@ -411,12 +414,15 @@ pub(crate) fn spawn(
         match libc::fork() {
             -1 => Err(io::Error::last_os_error()),
             0 => {
-                // Apache's handlers do not survive the exec, but a blocked or ignored signal would.
+                // Apache's handlers do not survive the exec, but a blocked or ignored signal would. Those
+                // that restarts send do so on purpose: the program is not yet there to hear them.
                 let mut none = MaybeUninit::<libc::sigset_t>::uninit();
                 libc::sigemptyset(none.as_mut_ptr());
                 libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut());
                 for signal in 1..32 {
-                    if signal != libc::SIGPIPE {
+                    if RESTARTS.contains(&signal) {
+                        libc::signal(signal, libc::SIG_IGN);
+                    } else if signal != libc::SIGPIPE {
                         libc::signal(signal, libc::SIG_DFL);
                     }
                 }

@@ -195,6 +195,47 @@ def alive(pid):
     return False
 
 
+def test_a_manager_that_is_still_starting_survives_a_graceful_restart(server):
+    server.get("/")
+    for died in range(1, 5):
+        os.kill(manager(server), signal.SIGKILL)
+        server.log.wait_for("its manager .* it is started again", count=died)
+    # The next one waits 1.6 seconds before it listens to anybody.
+    starting = manager(server)
+    for signum in (signal.SIGUSR1, signal.SIGHUP):
+        restart(server, signum)
+    wait_until(lambda: serves(server), "answers of both", timeout=20)
+    assert manager(server) == starting
+
+
+def test_programs_that_an_application_starts_ignore_no_signal(servers, mpm):
+    """What the parent and the manager ignore is their affair."""
+    look = """
+import subprocess
+SEEN = subprocess.check_output(["grep", "SigIgn", "/proc/self/status"], text=True).split()[1]
+"""
+    app = """
+def application(environ, start_response):
+    start_response("200 OK", [])
+    return [SEEN.encode()]
+"""
+    text = f"""{TEXT}
+    WSGIDaemonProcess service threads=0
+    WSGIImportScript ${{ROOT}}/service.py process-group=service application-group=%{{GLOBAL}}
+    """
+    service = f"{look}open(__file__.replace('service.py', 'out/seen'), 'w').write(SEEN)\n"
+    files = (("app.py", look + app), ("service.py", service), ("out/x", ""))
+    server = servers.make(Conf(text, files=files), mpm, "embedded")
+    (server.root / "out").chmod(0o777)
+    server.start()
+    try:
+        assert int(server.get("/").text, 16) == 0
+        seen = server.root / "out/seen"
+        assert int(wait_until(lambda: seen.exists() and seen.read_text(), "its word"), 16) == 0
+    finally:
+        server.stop()
+
+
 # --- sockets that somebody takes away -------------------------------------------------------------
 
 
@@ -215,10 +256,10 @@ def sockets(server):
     return sorted((server.root / "run").glob("*.sock"))
 
 
-def restart(server):
-    """A graceful restart; managers may stay."""
+def restart(server, signum=signal.SIGUSR1):
+    """A graceful restart unless told otherwise; managers may stay."""
     before = len(server.log.find(READY))
-    server.process.send_signal(signal.SIGUSR1)
+    server.process.send_signal(signum)
     server.log.wait_for(READY, count=before + 1)
 
 
