@@ -236,6 +236,25 @@ def test_a_get_that_kills_its_worker_does_not_kill_the_whole_group(start):
     assert len(notes(server)) <= 3
 
 
+def test_a_worker_that_dies_soon_after_it_is_ready_is_started_again_ever_more_slowly(servers, mpm):
+    text = """
+    WSGIRestrictEmbedded On
+    WSGIDaemonProcess site threads=1
+    WSGIImportScript ${ROOT}/bad.py process-group=site application-group=%{GLOBAL}
+    """
+    bad = "import os, threading\nthreading.Timer(0.02, os._exit, [7]).start()\n"
+    server = servers.make(Conf(text, files=(("bad.py", bad),)), mpm, "embedded")
+    server.start()
+    server.log.allow("exited with status 7")
+    server.log.wait_for("exited with status 7", count=3)
+    third = time.monotonic()
+    server.log.wait_for("exited with status 7", count=7)
+    # The first two are replaced at once; then the pauses are 0.1, 0.2, 0.4 and 0.8 s.
+    assert time.monotonic() - third > 1.3
+    server.log.expect(r"status 7 before its first request; the next one is started in 0\.[78] s")
+    server.stop()
+
+
 @pytest.mark.parametrize("read", [60_000, 1, 0])
 def test_a_post_is_never_sent_to_a_second_worker(start, read):
     """Also not when its worker dies with part of the body unread."""

@@ -229,6 +229,20 @@ def test_a_service_script_runs_is_started_again_and_leaves_by_systemexit(start, 
     assert notes(server).count("end") > before, "finally: did not run"
 
 
+@pytest.mark.parametrize("text", ["pass", "raise RuntimeError", "import os; os._exit(3)"])
+def test_a_service_script_that_ends_at_once_is_started_again_ever_more_slowly(start, text):
+    server = start(SERVICES, files=(("service.py", text + "\n"),))
+    server.log.allow("WSGI0", "RuntimeError", "Traceback", "File ", "raise ", "exited with status 3")
+    server.log.wait_for("Running service script", count=3)
+    third = time.monotonic()
+    server.log.wait_for("Running service script", count=7)
+    # The pauses are 0, 0, 0.1, 0.2, 0.4 and 0.8 s.
+    assert time.monotonic() - third > 1.3
+    server.log.expect(r"worker \d+ exited .*; the next one is started in 0\.[78] s")
+    # Other groups go on.
+    assert server.get("/").status == 200
+
+
 @pytest.fixture
 def jail(tmp_path, env):
     if os.geteuid() != 0:

@@ -4,7 +4,7 @@
 
 use crate::message::{Channel, Order, Reason};
 use crate::posix::{self, SIGKILL};
-use scoreboard::Record;
+use scoreboard::{Field, Record};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,8 @@ pub(crate) struct Slot {
     pub(crate) not_before: Instant,
     /// How many in a row died before they were ready.
     pub(crate) failures: u32,
+    /// How many in a row died soon after they were ready, and without a request.
+    pub(crate) short_lives: u32,
     pub(crate) generation: u64,
 }
 
@@ -51,6 +53,7 @@ impl Slot {
             wanted: None,
             not_before: Instant::now(),
             failures: 0,
+            short_lives: 0,
             generation: 0,
         }
     }
@@ -65,14 +68,25 @@ impl Slot {
         self.current.iter_mut().chain(&mut self.incoming).chain(&mut self.leaving)
     }
 
-    /// Puts off the next start: not at all the first time, then from 0.1 s, doubling, to 10 s.
+    /// Puts off the next start after one that died before it was ready: not at all the first time, then from
+    /// 0.1 s, doubling, to 10 s.
     pub(crate) fn back_off(&mut self) {
-        let pause = match self.failures {
-            0 => Duration::ZERO,
-            failures => Duration::from_millis(100 << (failures - 1).min(7)),
-        };
         self.failures += 1;
-        self.not_before = Instant::now() + pause.min(Duration::from_secs(10));
+        self.not_before = Instant::now() + pause(self.failures);
+    }
+
+    /// The same after one that was ready, and soon died all the same. Twice it is taken for an accident.
+    pub(crate) fn back_off_from_a_short_life(&mut self) {
+        self.short_lives += 1;
+        self.not_before = Instant::now() + pause(self.short_lives.saturating_sub(1));
+    }
+}
+
+/// How long to wait after so many failures in a row.
+fn pause(failures: u32) -> Duration {
+    match failures {
+        0 | 1 => Duration::ZERO,
+        more => Duration::from_millis(100 << (more - 2).min(7)).min(Duration::from_secs(10)),
     }
 }
 
@@ -103,6 +117,11 @@ impl Worker {
         }
     }
 
+    /// Whether it has served a request, or was at one.
+    pub(crate) fn has_had_a_request(&self) -> bool {
+        self.record.get(Field::Served) > 0 || self.record.is_busy()
+    }
+
     /// Kills it if its time is over.
     pub(crate) fn enforce(&mut self) {
         if self.kill_at.is_some_and(|when| when <= Instant::now()) {
@@ -116,15 +135,24 @@ impl Worker {
 mod tests {
     use super::*;
 
+    fn pauses(back_off: fn(&mut Slot)) -> Vec<u128> {
+        let mut slot = Slot::new(None);
+        let mut next = || {
+            let now = Instant::now();
+            back_off(&mut slot);
+            slot.not_before.saturating_duration_since(now).as_millis() / 100
+        };
+        (0..10).map(|_| next()).collect()
+    }
+
     #[test]
     fn a_worker_that_dies_at_its_start_is_started_again_ever_more_slowly() {
-        let mut slot = Slot::new(None);
-        let mut pauses = Vec::new();
-        for _ in 0..10 {
-            let now = Instant::now();
-            slot.back_off();
-            pauses.push(slot.not_before.saturating_duration_since(now).as_millis() / 100);
-        }
-        assert_eq!(pauses, [0, 1, 2, 4, 8, 16, 32, 64, 100, 100]);
+        assert_eq!(pauses(Slot::back_off), [0, 1, 2, 4, 8, 16, 32, 64, 100, 100]);
+    }
+
+    #[test]
+    fn one_that_dies_soon_after_it_too() {
+        let expected = [0, 0, 1, 2, 4, 8, 16, 32, 64, 100];
+        assert_eq!(pauses(Slot::back_off_from_a_short_life), expected);
     }
 }

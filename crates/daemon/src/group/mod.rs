@@ -68,7 +68,8 @@ const SIGNALS: [i32; 5] = [SIGTERM, SIGINT, SIGUSR1, SIGWINCH, SIGCHLD];
 const STARTING: usize = 2;
 /// Seconds after which a worker beyond the least number has nothing to do.
 const IDLE: f64 = 60.0;
-/// A service script that ends sooner is started again ever more slowly.
+/// A service script that ends sooner, or a worker that dies sooner and has had no request, is started again
+/// ever more slowly.
 const BRIEF: Duration = Duration::from_secs(5);
 
 impl Group {
@@ -232,19 +233,19 @@ impl Group {
         let mut places: Vec<BorrowedFd<'_>> = vec![self.signals.as_fd()];
         let mut channels = Vec::new();
         let mut sleepers = Vec::new();
+        let asleep = |slot: &Slot| slot.current.is_none() && slot.not_before <= Instant::now();
         for (index, slot) in self.slots.iter().enumerate() {
             for worker in slot.workers().filter(|worker| !worker.deaf) {
                 channels.push((index, worker.pid, places.len()));
                 places.push(worker.channel.as_fd());
             }
-            let asleep = slot.current.is_none() && slot.not_before <= Instant::now();
-            let own = slot.socket.as_ref().filter(|_| asleep && !self.stopping);
+            let own = slot.socket.as_ref().filter(|_| asleep(slot) && !self.stopping);
             if let Some(socket) = own {
                 sleepers.push((index, places.len()));
                 places.push(socket.as_fd());
             }
         }
-        let nobody = self.slots.iter().all(|slot| slot.current.is_none()) && !self.stopping;
+        let nobody = self.slots.iter().all(asleep) && !self.stopping;
         if let (true, Some(socket)) = (nobody, &self.shared) {
             sleepers.push((0, places.len()));
             places.push(socket.as_fd());
@@ -427,20 +428,27 @@ impl Group {
         let Some(worker) = current.or(incoming).or_else(|| leaving.next()) else { return };
         drop(leaving);
         let optional = matches!(slot.wanted, Some(Reason::ScriptReload | Reason::Rolling));
-        let brief = worker.started.elapsed() < BRIEF;
+        // Who has had a request may have died of it: others wait, and the next start need not.
+        let brief = worker.started.elapsed() < BRIEF && !worker.has_had_a_request();
+        if !brief {
+            slot.short_lives = 0;
+        }
         if was_current {
             slot.current = slot.incoming.take();
-            if service {
-                slot.failures = if brief { slot.failures } else { 0 };
-                slot.back_off();
-            } else if worker.ready {
-                slot.not_before = Instant::now();
-            } else if !stopping {
-                slot.back_off();
-            }
-        } else if was_incoming && !stopping {
-            slot.back_off();
         }
+        match worker.ready {
+            true if was_current && brief => slot.back_off_from_a_short_life(),
+            true if was_current => slot.not_before = Instant::now(),
+            false if (was_current || was_incoming) && !stopping => slot.back_off(),
+            _ => {}
+        }
+        let pause = slot.not_before.saturating_duration_since(Instant::now()).as_secs_f64();
+        let next = match slot.current {
+            None if pause > 0.0 && was_current && !stopping => {
+                format!("; the next one is started in {pause:.1} s")
+            }
+            _ => String::new(),
+        };
         worker.record.bury(status.into_raw(), now());
         let starting = if worker.ready { "" } else { " (it was starting)" };
         let obituary = worker.record.obituary();
@@ -452,7 +460,7 @@ impl Group {
             None if service && status.success() => Level::Info,
             None => Level::Error,
         };
-        self.say(level, &format!("{obituary}{starting}"));
+        self.say(level, &format!("{obituary}{starting}{next}"));
         if was_incoming && optional && !stopping {
             if let Some(slot) = self.slots.get_mut(index) {
                 slot.wanted = None;
