@@ -45,6 +45,8 @@ pub(crate) struct Pool {
     /// Connections that are open.
     open: AtomicUsize,
     draining: AtomicBool,
+    /// It has been told that nothing can be waited for any more.
+    broken: AtomicBool,
     channel: Mutex<Channel>,
     loaded: Mutex<Vec<Loaded>>,
     /// Whose turn it is to answer, by thread.
@@ -93,6 +95,7 @@ impl Pool {
             waiting: Mutex::default(),
             open: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
+            broken: AtomicBool::new(false),
             channel: Mutex::new(channel),
             loaded: Mutex::default(),
             turns,
@@ -180,10 +183,11 @@ impl Pool {
             let event = self.epoll.wait();
             let work = self.crew.work(thread);
             match event {
-                None => {}
-                Some(STOP) => return,
-                Some(token) if token < FIRST => self.accept(token, thread, &work),
-                Some(token) => {
+                Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
+                Err(why) => self.break_down(&why),
+                Ok(STOP) => return,
+                Ok(token) if token < FIRST => self.accept(token, thread, &work),
+                Ok(token) => {
                     let index = usize::try_from(token - FIRST).unwrap_or(usize::MAX);
                     let taken = self.waiting().places.get_mut(index).and_then(Option::take);
                     if let Some(connection) = taken {
@@ -226,6 +230,19 @@ impl Pool {
         }
         drop(known);
         self.tell(&Report::Loaded(loaded));
+    }
+
+    /// Nothing can be waited for any more: the application has closed what is not its own. What its other
+    /// threads still hold cannot be trusted either, so the manager is to start another worker at once.
+    fn break_down(&self, why: &io::Error) -> ! {
+        if !self.broken.swap(true, Ordering::SeqCst) {
+            let line = format!(
+                "this worker cannot wait for requests any more: {why}; perhaps the application has closed \
+                 descriptors that are not its own; it is ended"
+            );
+            self.log.write(Level::Critical, line.as_bytes());
+        }
+        posix::exit_now(1)
     }
 
     fn accept(&self, token: u64, thread: usize, work: &Work<'_>) {

@@ -39,6 +39,8 @@ pub(crate) fn run(config: &GroupConfig, log: &Log, mut channel: Channel) -> Resu
             deaf.write(Level::Warning, line);
             posix::exit_now(1);
         }
+        // Who closes its channel is taken for lost, and has no time to leave.
+        std::mem::forget(channel);
     };
     thread::Builder::new()
         .name("wsgi-orders".to_owned())

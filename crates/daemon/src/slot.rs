@@ -122,12 +122,19 @@ impl Worker {
         self.record.get(Field::Served) > 0 || self.record.is_busy()
     }
 
-    /// Kills it if its time is over.
-    pub(crate) fn enforce(&mut self) {
-        if self.kill_at.is_some_and(|when| when <= Instant::now()) {
+    /// Has it killed when `grace` is over, or sooner.
+    pub(crate) fn is_to_end_within(&mut self, grace: Duration) {
+        let then = Instant::now() + grace;
+        self.kill_at = Some(self.kill_at.map_or(then, |other| other.min(then)));
+    }
+
+    /// Kills it if its time is over; whether that was so.
+    pub(crate) fn enforce(&mut self) -> bool {
+        let late = self.kill_at.take_if(|when| *when <= Instant::now()).is_some();
+        if late {
             posix::kill(self.pid, SIGKILL);
-            self.kill_at = None;
         }
+        late
     }
 }
 

@@ -71,6 +71,8 @@ const IDLE: f64 = 60.0;
 /// A service script that ends sooner, or a worker that dies sooner and has had no request, is started again
 /// ever more slowly.
 const BRIEF: Duration = Duration::from_secs(5);
+/// How long a worker may live without its channel.
+const GRACE: Duration = Duration::from_secs(1);
 
 impl Group {
     pub(crate) fn new(config: GroupConfig, log: Log, sockets: Sockets) -> io::Result<Self> {
@@ -322,8 +324,9 @@ impl Group {
         let Some(worker) = slot.workers_mut().find(|worker| worker.pid == pid) else { return };
         let reports = worker.channel.receive::<Report>();
         let Ok(reports) = reports else {
-            // Its death will be reported by the kernel.
+            // Most likely it has ended, which the kernel reports. Else nobody could tell it to leave any more.
             worker.deaf = true;
+            worker.is_to_end_within(GRACE);
             return;
         };
         for report in reports {
@@ -369,10 +372,12 @@ impl Group {
         self.templates.enforce(startup);
         let idle = self.config.timers.inactivity_timeout.filter(|seconds| *seconds > 0.0);
         let least = self.config.processes.least as usize;
-        let (mut retired, mut late_ones) = (Vec::new(), Vec::new());
+        let (mut retired, mut late_ones, mut lost) = (Vec::new(), Vec::new(), Vec::new());
         for (index, slot) in self.slots.iter_mut().enumerate() {
             for worker in slot.workers_mut() {
-                worker.enforce();
+                if worker.enforce() && worker.deaf && worker.told.is_none() {
+                    lost.push(worker.pid);
+                }
                 let late =
                     startup.is_some_and(|most| worker.started.elapsed().as_secs_f64() > most);
                 if late && !worker.ready && worker.told.is_none() {
@@ -396,6 +401,13 @@ impl Group {
             let limit = startup.unwrap_or_default();
             let what = format!(
                 "worker {pid} was not ready within startup-timeout ({limit} s); it is ended"
+            );
+            self.say(Level::Error, &what);
+        }
+        for pid in lost {
+            let what = format!(
+                "worker {pid} lives on without its connection to the manager; perhaps the application has \
+                 called os.exec or closed descriptors that are not its own; it is killed and replaced"
             );
             self.say(Level::Error, &what);
         }

@@ -199,11 +199,11 @@ impl Epoll {
     }
 
     /// The token of the next event.
-    pub(crate) fn wait(&self) -> Option<u64> {
+    pub(crate) fn wait(&self) -> io::Result<u64> {
         let mut event = libc::epoll_event { events: 0, u64: 0 };
         // SAFETY: room for the one event that is asked for.
-        let count = unsafe { libc::epoll_wait(self.0.as_raw_fd(), &raw mut event, 1, -1) };
-        (count == 1).then_some(event.u64)
+        check(unsafe { libc::epoll_wait(self.0.as_raw_fd(), &raw mut event, 1, -1) })?;
+        Ok(event.u64)
     }
 
     fn control(&self, what: i32, fd: BorrowedFd<'_>, events: i32, token: u64) -> io::Result<()> {
