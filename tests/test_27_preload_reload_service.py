@@ -232,7 +232,9 @@ def test_a_service_script_runs_is_started_again_and_leaves_by_systemexit(start, 
 @pytest.mark.parametrize("text", ["pass", "raise RuntimeError", "import os; os._exit(3)"])
 def test_a_service_script_that_ends_at_once_is_started_again_ever_more_slowly(start, text):
     server = start(SERVICES, files=(("service.py", text + "\n"),))
-    server.log.allow("WSGI0", "RuntimeError", "Traceback", "File ", "raise ", "exited with status 3")
+    server.log.allow(
+        "WSGI0", "RuntimeError", "Traceback", "File ", "raise ", "exited with status 3"
+    )
     server.log.wait_for("Running service script", count=3)
     third = time.monotonic()
     server.log.wait_for("Running service script", count=7)

@@ -43,3 +43,53 @@ def test_a_worker_that_has_lost_its_descriptors_is_replaced(servers, mpm, path, 
     assert not daemons.is_alive(old)
     assert len(server.log.find(how)) == 1
     server.stop()
+
+
+SHORT = """
+import os, resource
+def limit():
+    most = len(os.listdir("/proc/self/fd")) + 16
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+if os.path.exists(os.path.join(os.path.dirname(__file__), "at-once")):
+    limit()
+def application(environ, start_response):
+    if environ["PATH_INFO"] == "/limit":
+        limit()
+    if environ["PATH_INFO"] == "/open":
+        open(__file__).close()
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"ok"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("when", "line"),
+    [
+        ("at-once", r"this worker is near its limit of \d+ open files \(ulimit -n"),
+        ("later", r"cannot accept a connection: .* this worker is at its limit of \d+ open files"),
+    ],
+)
+def test_a_worker_short_of_descriptors_gives_idle_connections_up(servers, mpm, when, line):
+    """Also before there is none left for the application, where it has its limit from the start."""
+    if mpm != "prefork":
+        pytest.skip("children with one connection each")
+    text = """
+    MinSpareServers 30
+    MaxSpareServers 30
+    WSGIRestrictEmbedded On
+    WSGIDaemonProcess site threads=2
+    WSGIScriptAlias / ${ROOT}/app.py process-group=site application-group=%{GLOBAL}
+    WSGIImportScript ${ROOT}/app.py process-group=site application-group=%{GLOBAL}
+    """
+    conf = Conf(text, files=(("app.py", SHORT), (when, "")), children=30, start=30)
+    server = servers.make(conf, mpm, "embedded")
+    server.start()
+    server.log.allow("cannot accept a connection", "open files")
+    path = "/open" if when == "at-once" else "/"
+    assert server.get("/limit" if when == "later" else path).status == 200
+    # One after the other, and whichever child it reaches: never more than one is at work.
+    answers = [server.get(path).status for _ in range(90)]
+    assert set(answers) == {200}
+    server.log.wait_for(line)
+    assert len(server.log.find("open files")) == 1
+    server.stop()

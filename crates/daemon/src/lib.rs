@@ -28,6 +28,7 @@ mod program;
 mod recycling;
 mod reloader;
 mod service;
+mod shortage;
 mod signal_teller;
 mod slot;
 mod socket;

@@ -15,13 +15,14 @@ use crate::log::Log;
 use crate::message::{Channel, Loaded, Reason, Report};
 use crate::posix::{self, EPOLLIN, EPOLLONESHOT, Epoll};
 use crate::recycling::Recycling;
+use crate::shortage::{self, Shortage};
 use crate::target::{self, Application, Asked};
 use crate::turn::Turn;
 use host::{Host, ScriptFile, Served, Target};
 use scoreboard::{Record, now};
 use std::ffi::OsStr;
 use std::io::{self, PipeReader, PipeWriter, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -47,6 +48,7 @@ pub(crate) struct Pool {
     draining: AtomicBool,
     /// It has been told that nothing can be waited for any more.
     broken: AtomicBool,
+    shortage: Shortage,
     channel: Mutex<Channel>,
     loaded: Mutex<Vec<Loaded>>,
     /// Whose turn it is to answer, by thread.
@@ -62,8 +64,16 @@ pub(crate) struct Pool {
 /// Connections by their place. One that is being served keeps its place, and leaves it empty.
 #[derive(Default)]
 struct Waiting {
-    places: Vec<Option<Box<Connection>>>,
+    places: Vec<Option<Idle>>,
     free: Vec<usize>,
+    /// How often one has begun to wait.
+    count: u64,
+}
+
+/// A connection that waits, and which one it was to begin to.
+struct Idle {
+    number: u64,
+    connection: Box<Connection>,
 }
 
 /// Tokens of connections begin here; below are the listeners.
@@ -96,6 +106,7 @@ impl Pool {
             open: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
             broken: AtomicBool::new(false),
+            shortage: Shortage::new(),
             channel: Mutex::new(channel),
             loaded: Mutex::default(),
             turns,
@@ -123,12 +134,12 @@ impl Pool {
         self.listeners.iter().for_each(|listener| self.epoll.remove(listener.as_fd()));
         let mut idle = Vec::new();
         for place in &mut self.waiting().places {
-            if let Some(connection) = place.take() {
-                if connection.is_fresh() || connection.say_good_bye() {
+            if let Some(waiting) = place.take() {
+                if waiting.connection.is_fresh() || waiting.connection.say_good_bye() {
                     // Its event is still to come.
-                    *place = Some(connection);
+                    *place = Some(waiting);
                 } else {
-                    idle.push(connection);
+                    idle.push(waiting.connection);
                 }
             }
         }
@@ -190,8 +201,8 @@ impl Pool {
                 Ok(token) => {
                     let index = usize::try_from(token - FIRST).unwrap_or(usize::MAX);
                     let taken = self.waiting().places.get_mut(index).and_then(Option::take);
-                    if let Some(connection) = taken {
-                        self.converse(connection, thread, &work);
+                    if let Some(waiting) = taken {
+                        self.converse(waiting.connection, thread, &work);
                     }
                 }
             }
@@ -257,7 +268,7 @@ impl Pool {
         match accepted {
             Ok((stream, _)) => {
                 self.open.fetch_add(1, Ordering::SeqCst);
-                match self.welcome(stream) {
+                match self.welcome(self.make_room(stream)) {
                     Some(connection) => {
                         connection.linger();
                         self.converse(connection, thread, work);
@@ -268,12 +279,25 @@ impl Pool {
             // Another process was faster.
             Err(why) if why.kind() == io::ErrorKind::WouldBlock => {}
             Err(why) => {
-                self.log
-                    .write(Level::Error, format!("cannot accept a connection: {why}").as_bytes());
-                // Out of descriptors, most likely: not to be asked for a thousand times a second.
-                std::thread::sleep(Duration::from_millis(50));
+                // A place that somebody keeps without need is enough to go on.
+                let freed = shortage::is_one(&why) && self.give_up_the_longest_idle();
+                self.shortage.complain(&self.log, &why);
+                if !freed {
+                    // Not to be asked for a thousand times a second.
+                    std::thread::sleep(Duration::from_millis(50));
+                }
             }
         }
+    }
+
+    /// Where descriptors get scarce another connection goes for this one.
+    fn make_room(&self, stream: UnixStream) -> UnixStream {
+        if self.shortage.is_near(stream.as_raw_fd()) && self.give_up_the_longest_idle() {
+            self.shortage.warn(&self.log);
+            // Takes the number that has become free: the high ones remain the application's.
+            return stream.try_clone().unwrap_or(stream);
+        }
+        stream
     }
 
     fn welcome(&self, stream: UnixStream) -> Option<Box<Connection>> {
@@ -346,6 +370,8 @@ impl Pool {
         });
         let token = FIRST + index as u64;
         connection.place = Some(index);
+        waiting.count += 1;
+        let number = waiting.count;
         let watch = if known { Epoll::rearm } else { Epoll::add };
         if let Err(why) = watch(&self.epoll, connection.as_fd(), EPOLLIN | EPOLLONESHOT, token) {
             drop(waiting);
@@ -355,9 +381,26 @@ impl Pool {
         }
         // Whoever gets the event waits for this lock.
         if let Some(place) = waiting.places.get_mut(index) {
-            *place = Some(connection);
+            *place = Some(Idle { number, connection });
         }
         None
+    }
+
+    /// Ends the connection that has waited longest between two requests, if there is one.
+    fn give_up_the_longest_idle(&self) -> bool {
+        let mut waiting = self.waiting();
+        let mut idle: Vec<_> = (0..).zip(&waiting.places).filter_map(number_of).collect();
+        idle.sort_unstable();
+        for (_, index) in idle {
+            let Some(place) = waiting.places.get_mut(index) else { continue };
+            // Where its good-bye came too late its event is still to come.
+            if let Some(oldest) = place.take_if(|idle| !idle.connection.say_good_bye()) {
+                drop(waiting);
+                self.close(oldest.connection);
+                return true;
+            }
+        }
+        false
     }
 
     fn answer(&self, mut connection: Box<Connection>, thread: usize) -> Option<Box<Connection>> {
@@ -484,6 +527,11 @@ impl Pool {
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Its turn and its place, where it is between two requests.
+fn number_of((index, place): (usize, &Option<Idle>)) -> Option<(u64, usize)> {
+    place.as_ref().filter(|idle| !idle.connection.is_fresh()).map(|idle| (idle.number, index))
 }
 
 /// A request is over, however it ends.
