@@ -23,6 +23,7 @@ mod embedded;
 mod environ;
 mod error_override;
 mod forward;
+mod group_config;
 mod handler;
 mod httpd;
 mod modified;
