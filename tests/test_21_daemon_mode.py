@@ -404,3 +404,31 @@ def test_a_request_that_is_too_long_for_a_daemon_is_the_clients_fault(servers, m
         assert server.get("/").status == 200
     finally:
         server.stop()
+
+
+def test_a_worker_that_hangs_gets_no_more_of_what_others_can_serve(servers, mpm):
+    """Little goes on, so each request finds both workers idle, and the one that hangs no busier."""
+    text = """
+    WSGIRestrictEmbedded On
+    WSGIDaemonProcess site processes=2 threads=2 socket-timeout=2
+    WSGIScriptAlias / ${ROOT}/app.py process-group=site application-group=%{GLOBAL}
+    """
+    server = servers.make(
+        Conf(text, files=(("app.py", APP),), children=1, start=1), mpm, "embedded"
+    )
+    server.start()
+    server.log.allow("WSGI0145")
+    hung = pid_of(server.get("/"))
+    os.kill(hung, signal.SIGSTOP)
+    try:
+        first = server.get("/")
+        began = time.monotonic()
+        while time.monotonic() - began < 1:
+            answer = server.get("/")
+            assert (answer.status, pid_of(answer) == hung) == (200, False)
+    finally:
+        os.kill(hung, signal.SIGCONT)
+    assert first.status == 504
+    # It is tried again by and by.
+    wait_until(lambda: pid_of(server.get("/")) == hung, "an answer of the one that hung")
+    server.stop()

@@ -7,7 +7,7 @@ use super::connection::Connection;
 use crate::config::{DaemonProcess, ServerIdentity};
 use crate::posix::{self, SharedWords};
 use fastcgi::Limits;
-use scoreboard::{Record, Scoreboard};
+use scoreboard::{Field, Record, Scoreboard, now};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
@@ -50,6 +50,12 @@ impl Board {
     fn look(&self) -> Scoreboard<'_> {
         Scoreboard::new(&self.words, self.slots, self.threads)
     }
+
+    /// How many requests the slot's worker has served, with those of the one before: it changes with each.
+    fn served(&self, slot: usize) -> u64 {
+        let [one, other] = self.look().records(slot).map(|record| record.get(Field::Served));
+        one.wrapping_add(other)
+    }
 }
 
 impl AsFd for Board {
@@ -68,19 +74,25 @@ pub(crate) struct Group {
     row: usize,
     /// When it last looked for children that died, in microseconds.
     looked: AtomicU64,
+    /// Until when each worker is taken for hung, in microseconds.
+    hung: Vec<AtomicU64>,
 }
 
 /// How often it looks.
 const LOOK: u64 = 1_000_000;
+/// For how long a worker that does not answer is spared at most.
+const SPARED: Duration = Duration::from_secs(60);
 /// A worker's end is known to its connections before its manager has noticed it.
 const NOTICED: Duration = Duration::from_millis(300);
 
 impl Group {
     pub(crate) fn new(plan: GroupPlan) -> Self {
         let kept = plan.sockets.iter().map(|_| Mutex::default()).collect();
+        let hung = plan.sockets.iter().map(|_| AtomicU64::new(0)).collect();
         let name = String::from_utf8_lossy(&plan.definition.name).into_owned();
         let row = plan.claims.enroll(std::process::id());
-        Self { name, plan, kept, turn: AtomicUsize::new(0), row, looked: AtomicU64::new(0) }
+        let (turn, looked) = (AtomicUsize::new(0), AtomicU64::new(0));
+        Self { name, plan, kept, turn, row, looked, hung }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -144,7 +156,8 @@ impl Group {
     }
 
     /// The least busy worker that is there; among equals the next in turn, so that none is forgotten. One
-    /// that is not there is chosen, and thereby started, when all threads of the others are taken.
+    /// that is not there is chosen, and thereby started, when all threads of the others are taken, and one that
+    /// seems to hang when nobody else is left.
     /// `elsewhere` moves on from the one that has just failed, `missing` is no longer there at all.
     pub(super) fn choose(
         &self,
@@ -162,7 +175,8 @@ impl Group {
         let rank = |slot: usize| {
             let count = self.plan.claims.of(slot);
             let distance = match (board.is_ready(slot), count < threads) {
-                _ if missing == Some(slot) => 3,
+                _ if missing == Some(slot) => 4,
+                _ if self.seems_to_hang(slot, now) => 3,
                 (true, true) => 0,
                 (false, true) => 1,
                 (_, false) => 2,
@@ -183,9 +197,15 @@ impl Group {
             let ((_, count), slot) = best.unwrap_or_default();
             // Somebody else may have chosen the same one at this very moment.
             if self.plan.claims.add(self.row, slot, count) {
-                return WorkerLease { group: self, slot };
+                return WorkerLease { group: self, slot, served: self.plan.board.served(slot) };
             }
         }
+    }
+}
+
+impl Group {
+    fn seems_to_hang(&self, slot: usize, now: u64) -> bool {
+        self.hung.get(slot).is_some_and(|until| until.load(Ordering::Relaxed) > now)
     }
 }
 
@@ -193,6 +213,8 @@ impl Group {
 pub(super) struct WorkerLease<'a> {
     group: &'a Group,
     slot: usize,
+    /// How many requests it had served by then.
+    served: u64,
 }
 
 impl WorkerLease<'_> {
@@ -215,7 +237,12 @@ impl WorkerLease<'_> {
         let timeout = self.group.worker_timeout();
         // A socket whose backlog is full lets us wait. It never refuses: Apache's parent holds it.
         let wait = patience.saturating_duration_since(Instant::now());
-        let connection = Connection::open(path, wait, timeout, self.group.limits())?;
+        let opened = Connection::open(path, wait, timeout, self.group.limits());
+        let connection = opened.inspect_err(|_| {
+            if Instant::now() >= patience {
+                self.timed_out();
+            }
+        })?;
         let (send, receive) =
             (plan.definition.send_buffer_size, plan.definition.receive_buffer_size);
         // What the one end sends is what the other receives: the options are meant from the worker's end.
@@ -239,6 +266,17 @@ impl WorkerLease<'_> {
         }
     }
 
+    /// It has not answered in time. If it has finished no other request meanwhile either it may hang
+    /// altogether, and for a while others get what comes. Else this one takes long, and no more.
+    pub(super) fn timed_out(&self) {
+        let Some(hung) = self.group.hung.get(self.slot) else { return };
+        if self.group.plan.board.served(self.slot) == self.served {
+            let spared = self.group.worker_timeout().min(SPARED).as_micros();
+            let until = now().saturating_add(u64::try_from(spared).unwrap_or(0));
+            hung.store(until, Ordering::Relaxed);
+        }
+    }
+
     /// Closes the connections that are kept to this worker. One that is being ended loses them one after the
     /// other: what is sent on those that it still has is lost, and to send it again is a risk each time.
     pub(super) fn forget_kept(&self) {
@@ -252,8 +290,10 @@ impl WorkerLease<'_> {
     pub(super) fn finish(self, mut connection: Connection) {
         connection.mark_used();
         if connection.is_reusable()
-            && let Some(kept) = self.group.kept.get(self.slot)
+            && let (Some(kept), Some(hung)) =
+                (self.group.kept.get(self.slot), self.group.hung.get(self.slot))
         {
+            hung.store(0, Ordering::Relaxed);
             kept.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
         }
     }

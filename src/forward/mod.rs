@@ -104,6 +104,9 @@ fn attempt<'call>(
             Err(failure) if failure.unsent && connection.is_used() => {}
             Err(failure) => {
                 lease.forget_kept();
+                if failure.is_late() {
+                    lease.timed_out();
+                }
                 // Perhaps it is the request that ends workers.
                 risked += usize::from(!failure.unread);
                 failed += 1;
@@ -255,6 +258,11 @@ impl Failure {
         };
         let may_repeat = connection.is_silent() && (why.is_end() || matches!(why, Broken::Refused));
         Self { status, line, may_repeat, unread: why.is_unread(), unsent: false }
+    }
+
+    /// The worker did not answer in time.
+    const fn is_late(&self) -> bool {
+        self.status == 504
     }
 
     /// The same, with what is known of the worker's death.
