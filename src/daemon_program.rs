@@ -1,11 +1,12 @@
 //! Which `wsgi-daemon-X.Y` runs a group: the Python of its `python-home` decides (design decision D2).
+//! And what of Apache's environment it has.
 #![forbid(unsafe_code)]
 
 use crate::config::{DaemonProcess, ProcessOptions};
 use crate::httpd::Facts;
 use crate::posix;
 use crate::python_home::{self, Reader};
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -113,4 +114,16 @@ fn default_version() -> Option<&'static str> {
     return Some(host::PYTHON_VERSION);
     #[cfg(not(feature = "embedded"))]
     None
+}
+
+/// All that a daemon process inherits of Apache's environment: where programs are, and which language and
+/// time zone the machine speaks.
+pub(crate) fn environment() -> Vec<(OsString, OsString)> {
+    std::env::vars_os()
+        .filter(|(name, _)| {
+            let name = name.to_string_lossy();
+            matches!(&*name, "PATH" | "LANG" | "LANGUAGE" | "TZ" | "TMPDIR")
+                || name.starts_with("LC_")
+        })
+        .collect()
 }

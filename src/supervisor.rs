@@ -7,11 +7,11 @@ use crate::config::{DaemonProcess, ProcessOptions};
 use crate::daemon_program;
 use crate::forward::{Board, Claims, GroupPlan};
 use crate::group_config::{Applications, configure};
-use crate::httpd::{Facts, Mpm, OtherChild, Server, log_server};
+use crate::httpd::{Facts, Monitor, Mpm, OtherChild, Server, log_server};
 use crate::posix;
 use crate::socket::{self, Socket};
 use serde_json::{Value, json};
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
@@ -41,8 +41,10 @@ struct Running {
     /// What the manager is told, without descriptors and the secret.
     told: Value,
     manager: Option<Manager>,
-    /// How often in a row it died soon after its start.
+    /// How often in a row it died soon after its start, or could not be started.
     stumbles: u32,
+    /// When to try again to start one, if it could not be done.
+    again: Option<Instant>,
     /// The parent process, whose files these are.
     owner: u32,
 }
@@ -120,6 +122,7 @@ pub(crate) fn reconcile<'a>(
                 told: Value::Null,
                 manager: None,
                 stumbles: 0,
+                again: None,
                 owner: std::process::id(),
             },
         };
@@ -199,10 +202,9 @@ impl Drop for EndOfParent {
         let mut groups = lock();
         let mut departing = departing();
         let mut ends = Vec::new();
-        let mine = groups.iter().filter(|group| group.owner == std::process::id());
-        for manager in mine.filter_map(|group| group.manager.as_ref()) {
-            ends.push((manager.pid, manager.patience));
-        }
+        let own = groups.iter().filter(|group| group.owner == std::process::id());
+        let managers = own.filter_map(|group| group.manager.as_ref());
+        ends.extend(managers.map(|manager| (manager.pid, manager.patience)));
         groups.clear();
         for it in departing.drain(..).filter(|it| it.owner == std::process::id()) {
             posix::signal(it.pid, libc::SIGTERM);
@@ -228,40 +230,63 @@ impl OtherChild for Deaths {
             departing().retain(|it| it.pid != pid);
             return;
         };
-        let young = group
-            .manager
-            .take()
-            .is_none_or(|manager| manager.started.elapsed() < Duration::from_secs(5));
+        let lived = group.manager.take().map(|manager| manager.started.elapsed());
+        let young = lived.is_none_or(|lived| lived < Duration::from_secs(5));
         group.stumbles = if young { group.stumbles + 1 } else { 0 };
-        let delay = match group.stumbles {
-            0 | 1 => Duration::ZERO,
-            n => Duration::from_millis(100 << n.min(7)),
-        };
         let Some(main) = Server::main() else { return };
-        let name = String::from_utf8_lossy(&group.definition.name).into_owned();
-        let line = format!(
-            "daemon process group '{name}': its manager {pid} {cause}; it is started again"
-        );
+        let began = group.start(main, group.delay());
+        let next = if began { "; it is started again" } else { "" };
+        let line = format!("{}: its manager {pid} {cause}{next}", group.title());
         log_server(main, Level::Error, line.as_bytes());
-        group.start(main, delay);
+    }
+}
+
+/// Managers that could not be started are tried again; called by httpd in the parent, every ten seconds or so.
+pub(crate) struct Rounds;
+
+impl Monitor for Rounds {
+    fn look(main: Server<'_>) {
+        let due = |group: &&mut Running| group.again.is_some_and(|when| when <= Instant::now());
+        for group in lock().iter_mut().filter(due) {
+            if group.start(main, Duration::ZERO) {
+                let line = format!("{}: its manager is started after all", group.title());
+                log_server(main, Level::Notice, line.as_bytes());
+            }
+        }
     }
 }
 
 impl Running {
-    /// Starts a manager. What goes wrong is logged; httpd tells us when it dies, and it is tried again.
-    fn start(&mut self, main: Server<'_>, delay: Duration) {
+    fn title(&self) -> String {
+        format!("daemon process group '{}'", String::from_utf8_lossy(&self.definition.name))
+    }
+
+    /// How long to wait before the next manager starts.
+    fn delay(&self) -> Duration {
+        match self.stumbles {
+            0 | 1 => Duration::ZERO,
+            n => Duration::from_millis(100 << n.min(7)),
+        }
+    }
+
+    /// Starts a manager; tells whether it could. What goes wrong is logged and tried again: by [`Rounds`], or,
+    /// since httpd tells us when a manager dies, by [`Deaths`].
+    fn start(&mut self, main: Server<'_>, delay: Duration) -> bool {
         let log = server_of(main, &self.definition).log_descriptor();
+        self.again = None;
         match self.try_start(log, delay) {
             Ok(manager) => {
                 Facts::watch::<Deaths>(manager.pid);
                 self.manager = Some(manager);
             }
             Err(why) => {
-                let name = String::from_utf8_lossy(&self.definition.name).into_owned();
-                let line = format!("WSGI0024: cannot start daemon process group '{name}': {why}");
+                self.stumbles += 1;
+                self.again = Some(Instant::now() + self.delay());
+                let line = format!("WSGI0024: cannot start {}: {why}", self.title());
                 log_server(main, Level::Alert, line.as_bytes());
             }
         }
+        self.manager.is_some()
     }
 
     fn try_start(&self, log: Option<RawFd>, delay: Duration) -> std::io::Result<Manager> {
@@ -281,7 +306,8 @@ impl Running {
         inherited.extend([theirs.as_raw_fd(), board, config.as_raw_fd()]);
         let number = config.as_raw_fd().to_string();
         let arguments = ["--config-fd", &number];
-        let pid = posix::spawn(&self.program, &arguments, &environment(), &inherited, log)?;
+        let environment = daemon_program::environment();
+        let pid = posix::spawn(&self.program, &arguments, &environment, &inherited, log)?;
         let patience = self.definition.shutdown_timeout.unwrap_or(Duration::from_secs(60));
         let patience = patience * 2 + Duration::from_secs(3);
         Ok(Manager { pid, started: Instant::now(), lifeline, patience })
@@ -298,18 +324,6 @@ impl Drop for Running {
             posix::signal(manager.pid, libc::SIGTERM);
         }
     }
-}
-
-/// All that a daemon process inherits of Apache's environment: where programs are, and which language and
-/// time zone the machine speaks.
-fn environment() -> Vec<(OsString, OsString)> {
-    std::env::vars_os()
-        .filter(|(name, _)| {
-            let name = name.to_string_lossy();
-            matches!(&*name, "PATH" | "LANG" | "LANGUAGE" | "TZ" | "TMPDIR")
-                || name.starts_with("LC_")
-        })
-        .collect()
 }
 
 /// 128 bits at random. The user that Apache's children run as is often that of other programs too, and a worker

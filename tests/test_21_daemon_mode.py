@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import os
+import resource
 import signal
 import subprocess
 import time
@@ -206,6 +207,29 @@ def test_a_manager_that_is_still_starting_survives_a_graceful_restart(server):
         restart(server, signum)
     wait_until(lambda: serves(server), "answers of both", timeout=20)
     assert manager(server) == starting
+
+
+def test_a_manager_that_cannot_be_started_is_started_later(servers, mpm):
+    # All children there may be are there: httpd would exit if it could not start one.
+    server = servers.make(
+        Conf(TEXT, files=(("app.py", APP),), children=1, start=1), mpm, "embedded"
+    )
+    server.start()
+    try:
+        assert server.get("/").status == 200
+        parent = server.process.pid
+        before = resource.prlimit(parent, resource.RLIMIT_NOFILE)
+        resource.prlimit(parent, resource.RLIMIT_NOFILE, (4, before[1]))
+        os.kill(manager(server), signal.SIGKILL)
+        server.log.expect("WSGI0024: cannot start daemon process group 'site'")
+        server.log.wait_for("its manager .* was killed by signal 9$")
+        assert not server.log.find("it is started again")
+        resource.prlimit(parent, resource.RLIMIT_NOFILE, before)
+        # httpd looks around every ten seconds.
+        server.log.wait_for("'site': its manager is started after all", timeout=30)
+        wait_until(lambda: server.get("/").status == 200, "an answer", timeout=20)
+    finally:
+        server.stop()
 
 
 def test_programs_that_an_application_starts_ignore_no_signal(servers, mpm):

@@ -4,8 +4,8 @@ use super::{Request, Server, guard};
 use crate::apr::Pool;
 use crate::bindings::{
     AP_FILTER_ERROR, DECLINED, HTTP_INTERNAL_SERVER_ERROR, OK, ap_hook_check_config,
-    ap_hook_child_init, ap_hook_handler, ap_hook_post_config, ap_hook_translate_name, apr_pool_t,
-    request_rec, server_rec,
+    ap_hook_child_init, ap_hook_handler, ap_hook_monitor, ap_hook_post_config,
+    ap_hook_translate_name, apr_pool_t, request_rec, server_rec,
 };
 use std::ffi::{CStr, c_char, c_int};
 
@@ -58,6 +58,12 @@ pub(crate) trait PostConfig {
 /// Runs in each new child process (`ap_hook_child_init`).
 pub(crate) trait ChildInit {
     fn start(child: Pool<'_>, main: Server<'_>);
+}
+
+/// Looks after what the parent has to look after, every ten seconds or so, sooner where children die
+/// (`ap_hook_monitor`).
+pub(crate) trait Monitor {
+    fn look(main: Server<'_>);
 }
 
 /// When a hook runs among those of other modules.
@@ -174,4 +180,18 @@ pub(crate) fn hook_child_init<H: ChildInit>(order: &Order) {
     let (after, before) = order.lists();
     // SAFETY: called from register_hooks; the lists live for ever.
     unsafe { ap_hook_child_init(Some(call::<H>), after, before, MIDDLE) };
+}
+
+pub(crate) fn hook_monitor<H: Monitor>(order: &Order) {
+    unsafe extern "C" fn call<H: Monitor>(_pool: *mut apr_pool_t, main: *mut server_rec) -> c_int {
+        guard((), || {
+            // SAFETY: httpd lends the main server of its configuration.
+            H::look(unsafe { Server::from_raw(main) });
+        });
+        // Others look, too.
+        DECLINED
+    }
+    let (after, before) = order.lists();
+    // SAFETY: called from register_hooks; the lists live for ever.
+    unsafe { ap_hook_monitor(Some(call::<H>), after, before, MIDDLE) };
 }

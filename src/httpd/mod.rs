@@ -23,8 +23,8 @@ pub(crate) use auth::{
 pub(crate) use body::{Gathered, RequestBody};
 pub(crate) use facts::{Facts, Mpm, OtherChild};
 pub(crate) use hooks::{
-    CheckConfig, ChildInit, ContentHandler, Order, Outcome, PostConfig, TranslateName,
-    hook_check_config, hook_child_init, hook_content_handler, hook_post_config,
+    CheckConfig, ChildInit, ContentHandler, Monitor, Order, Outcome, PostConfig, TranslateName,
+    hook_check_config, hook_child_init, hook_content_handler, hook_monitor, hook_post_config,
     hook_translate_name,
 };
 pub(crate) use log::{Place, ServerLogHandle, log_line_read, log_server};
