@@ -116,6 +116,18 @@ fn default_version() -> Option<&'static str> {
     None
 }
 
+/// How a manager has ended, by what httpd says of it ([`crate::httpd::OtherChild`]): completes "its manager N …".
+pub(crate) fn ending(number: i32) -> String {
+    match number {
+        // Its own exit codes, those of an exec that failed and of a panic. Signals 1 and 2 it ignores and obeys.
+        0..=2 | 32..=127 => format!("ended with exit status {number}"),
+        // A core dump is a bit more.
+        3..=31 | 131..=159 => format!("was killed by signal {}", number & 0x7f),
+        256.. => format!("ended with exit status {}", number >> 8),
+        _ => "is gone".to_owned(),
+    }
+}
+
 /// All that a daemon process inherits of Apache's environment: where programs are, and which language and
 /// time zone the machine speaks.
 pub(crate) fn environment() -> Vec<(OsString, OsString)> {
@@ -126,4 +138,27 @@ pub(crate) fn environment() -> Vec<(OsString, OsString)> {
                 || name.starts_with("LC_")
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ending;
+
+    #[test]
+    fn the_end_of_a_manager_is_told_by_the_number_of_apr_or_of_the_kernel() {
+        for (number, told) in [
+            (0, "ended with exit status 0"),
+            (1, "ended with exit status 1"),
+            (101, "ended with exit status 101"),
+            (127, "ended with exit status 127"),
+            (9, "was killed by signal 9"),
+            (11, "was killed by signal 11"),
+            (11 | 0x80, "was killed by signal 11"),
+            (1 << 8, "ended with exit status 1"),
+            (127 << 8, "ended with exit status 127"),
+            (-1, "is gone"),
+        ] {
+            assert_eq!(ending(number), told, "{number}");
+        }
+    }
 }

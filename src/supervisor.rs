@@ -176,10 +176,7 @@ pub(crate) fn plans() -> Vec<GroupPlan> {
             sockets: group.sockets.iter().map(|socket| socket.path().to_owned()).collect(),
             claims: Arc::clone(&group.claims),
             board: Arc::clone(&group.board),
-            log_level: group.told["log_level"]
-                .as_u64()
-                .and_then(|it| it.try_into().ok())
-                .unwrap_or(0),
+            log_level: group.told["log_level"].as_u64().map_or(0, |it| it.try_into().unwrap_or(0)),
             timeout: group.timeout,
             secret: Arc::clone(&group.secret),
         })
@@ -223,7 +220,7 @@ impl Drop for EndOfParent {
 pub(crate) struct Deaths;
 
 impl OtherChild for Deaths {
-    fn died(pid: u32, cause: &str) {
+    fn died(pid: u32, number: i32) {
         let mut groups = lock();
         let mine = |group: &&mut Running| group.manager.as_ref().is_some_and(|it| it.pid == pid);
         let Some(group) = groups.iter_mut().find(mine) else {
@@ -236,7 +233,8 @@ impl OtherChild for Deaths {
         let Some(main) = Server::main() else { return };
         let began = group.start(main, group.delay());
         let next = if began { "; it is started again" } else { "" };
-        let line = format!("{}: its manager {pid} {cause}{next}", group.title());
+        let ending = daemon_program::ending(number);
+        let line = format!("{}: its manager {pid} {ending}{next}", group.title());
         log_server(main, Level::Error, line.as_bytes());
     }
 }
@@ -249,7 +247,7 @@ impl Monitor for Rounds {
         let due = |group: &&mut Running| group.again.is_some_and(|when| when <= Instant::now());
         for group in lock().iter_mut().filter(due) {
             if group.start(main, Duration::ZERO) {
-                let line = format!("{}: its manager is started after all", group.title());
+                let line = group.title() + ": its manager is started after all";
                 log_server(main, Level::Notice, line.as_bytes());
             }
         }

@@ -196,6 +196,17 @@ def alive(pid):
     return False
 
 
+def test_the_log_tells_an_exit_status_from_a_signal(servers, mpm):
+    text = TEXT.replace("processes=2", "processes=2 home=/nonexistent")
+    server = servers.make(Conf(text, files=(("app.py", APP),)), mpm, "embedded")
+    server.start()
+    try:
+        (line, *_) = server.log.wait_for("its manager .* it is started again")
+        assert "ended with exit status 1; it is started again" in line.text
+    finally:
+        server.stop()
+
+
 def test_a_manager_that_is_still_starting_survives_a_graceful_restart(server):
     server.get("/")
     for died in range(1, 5):

@@ -15,8 +15,9 @@ use std::os::unix::ffi::OsStrExt;
 
 /// Is told of deaths of processes that are the parent's but not httpd's own.
 pub(crate) trait OtherChild {
-    /// `cause` completes "process N …".
-    fn died(pid: u32, cause: &str);
+    /// `number` is what httpd has: APR's, which is the exit status or the number of the signal, without saying
+    /// which; or that of waitpid(2); or -1 where somebody else has waited for it.
+    fn died(pid: u32, number: i32);
 }
 
 /// Questions about the running httpd.
@@ -86,12 +87,7 @@ impl Facts {
                 // SAFETY: the registration below, which ends with the process it was for.
                 unsafe { apr_proc_other_child_unregister(data) };
                 let pid = u32::try_from(data.addr()).unwrap_or(0);
-                let cause = if libc::WIFSIGNALED(status) {
-                    format!("was killed by signal {}", libc::WTERMSIG(status))
-                } else {
-                    format!("ended with exit status {}", libc::WEXITSTATUS(status))
-                };
-                C::died(pid, &cause);
+                C::died(pid, status);
             });
         }
         // SAFETY: a zeroed apr_proc_t with its pid is all that APR looks at, and it keeps a copy in a
