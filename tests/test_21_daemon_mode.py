@@ -453,17 +453,24 @@ def test_a_worker_that_hangs_gets_no_more_of_what_others_can_serve(servers, mpm)
     )
     server.start()
     server.log.allow("WSGI0145")
-    hung = pid_of(server.get("/"))
-    os.kill(hung, signal.SIGSTOP)
+
+    def stop_one():
+        pid = pid_of(server.get("/"))
+        os.kill(pid, signal.SIGSTOP)
+        if server.get("/").status == 504:
+            return pid
+        # The other one was not ready when that one was asked.
+        os.kill(pid, signal.SIGCONT)
+        return None
+
+    hung = wait_until(stop_one, "a request that runs into a worker that hangs")
     try:
-        first = server.get("/")
         began = time.monotonic()
         while time.monotonic() - began < 1:
             answer = server.get("/")
             assert (answer.status, pid_of(answer) == hung) == (200, False)
     finally:
         os.kill(hung, signal.SIGCONT)
-    assert first.status == 504
     # It is tried again by and by.
     wait_until(lambda: pid_of(server.get("/")) == hung, "an answer of the one that hung")
     server.stop()
