@@ -49,7 +49,7 @@ VALUES = {
     "header-buffer-size": "16384", "response-buffer-size": "65536", "socket-user": "www-data",
     "script-user": "root", "cpu-priority": "1", "memory-limit": "8589934592",
     "virtual-memory-limit": "17179869184", "server-metrics": "Off", "preload": "On",
-    "reload": "On", "threads": "3", "maximum-memory": "4294967296",
+    "reload": "On", "threads": "3", "maximum-memory": "4294967296", "warm-up": "/site",
 }  # fmt: skip
 LEFT_OUT = {"script-group", "chroot", "python-home"}
 

@@ -74,8 +74,8 @@ impl Group {
             return;
         }
         if loaded.callable.is_some() {
-            // What the replacement will be asked for.
-            self.note(loaded.clone());
+            // What the replacement will be asked for, and has to load: nobody has loaded it in this state.
+            self.note(Loaded { modified: None, ..loaded.clone() });
         }
         let path = loaded.path.display();
         self.say(Level::Info, &format!("{path} has changed; workers are to be replaced"));
