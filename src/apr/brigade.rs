@@ -4,11 +4,11 @@ use super::{Pool, Status};
 use crate::bindings::{
     apr_brigade_cleanup, apr_brigade_create, apr_brigade_insert_file, apr_brigade_to_iovec,
     apr_bucket, apr_bucket_alloc_t, apr_bucket_brigade, apr_bucket_eos_create,
-    apr_bucket_file_enable_mmap, apr_bucket_flush_create, apr_bucket_transient_create,
-    apr_file_dup, apr_file_t, apr_os_file_put, apr_os_file_t, iovec, shim_brigade_append,
-    shim_brigade_empty, shim_brigade_first, shim_bucket_delete, shim_bucket_is_eos,
-    shim_bucket_is_metadata, shim_bucket_read, shim_bucket_remove, shim_bucket_setaside,
-    shim_bucket_split,
+    apr_bucket_file_enable_mmap, apr_bucket_file_set_buf_size, apr_bucket_flush_create,
+    apr_bucket_transient_create, apr_file_dup, apr_file_t, apr_os_file_put, apr_os_file_t, iovec,
+    shim_brigade_append, shim_brigade_empty, shim_brigade_first, shim_bucket_delete,
+    shim_bucket_is_eos, shim_bucket_is_metadata, shim_bucket_read, shim_bucket_remove,
+    shim_bucket_setaside, shim_bucket_split,
 };
 use std::marker::PhantomData;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -20,6 +20,9 @@ pub(crate) struct Brigade<'p> {
     allocator: *mut apr_bucket_alloc_t,
     lives: PhantomData<&'p apr_bucket_brigade>,
 }
+
+/// Bytes of a file to read at once.
+const READ: usize = 128 * 1024;
 
 /// What stands first in a brigade.
 pub(crate) enum Bucket<'b> {
@@ -89,6 +92,8 @@ impl<'p> Brigade<'p> {
             let bucket = apr_brigade_insert_file(self.raw, own, offset, length, pool);
             if !flags.mmap {
                 apr_bucket_file_enable_mmap(bucket, 0);
+                // What is not mapped is read, 8 KB at a time unless more is asked for.
+                apr_bucket_file_set_buf_size(bucket, READ);
             }
         }
         Ok(())

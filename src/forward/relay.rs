@@ -340,8 +340,9 @@ impl<'a> Relay<'a> {
             return Ok(Err(why));
         }
         // The range of a file is served where the end is passed on with it (httpd's byterange filter).
-        // It is the worker's, who may cut it at any time: where it is mapped that is a SIGBUS.
-        let mmap = false;
+        // It is the worker's, who may cut it at any time. Who looks at a mapping then gets a SIGBUS; the kernel
+        // only fails to send it.
+        let mmap = request.goes_straight_out();
         Ok(request.append_file(brigade, file.as_fd(), part, sendfile, mmap))
     }
 

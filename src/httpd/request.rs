@@ -494,6 +494,21 @@ impl<'call> Request<'call> {
         false
     }
 
+    /// Whether what is passed on goes to the client's socket as it is, and nobody in this process looks at it
+    /// on its way: no filter that changes content, no TLS, no stream of HTTP/2.
+    pub(crate) fn goes_straight_out(&self) -> bool {
+        // SAFETY: the connection of a live request, and its filter chain.
+        let connection = unsafe {
+            let connection = &*self.record().connection;
+            connection.output_filters.as_ref().filter(|_| connection.master.is_null())
+        };
+        // SAFETY: every filter has its record.
+        let is_last = |filter: &crate::bindings::ap_filter_t| unsafe {
+            (*filter.frec).ftype >= crate::bindings::ap_filter_type::AP_FTYPE_NETWORK
+        };
+        !self.has_content_filter() && connection.is_some_and(is_last)
+    }
+
     // What is decided.
 
     /// Sets the path the URL means: `target`, and `rest` behind it. Which part of them is the file the
