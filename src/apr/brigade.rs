@@ -163,10 +163,10 @@ impl<'p> Brigade<'p> {
         }
     }
 
-    /// Removes `count` bytes of the data that [`Brigade::first`] showed.
-    pub(crate) fn consume(&mut self, count: usize) -> Result<(), Status> {
+    /// Has the first bucket end after `count` bytes of the data that [`Brigade::first`] showed, and gives it.
+    fn split_first(&mut self, count: usize) -> Result<*mut apr_bucket, Status> {
         // SAFETY: the brigade is not empty, as `first` has just shown data; splitting at the end of a
-        // bucket is refused by APR for some kinds, so a bucket that is used up is only deleted.
+        // bucket is refused by APR for some kinds, so one that is wanted whole stays as it is.
         unsafe {
             let bucket = shim_brigade_first(self.raw);
             if count < (*bucket).length {
@@ -175,24 +175,25 @@ impl<'p> Brigade<'p> {
                     return Err(status);
                 }
             }
-            shim_bucket_delete(shim_brigade_first(self.raw));
+            Ok(bucket)
         }
+    }
+
+    /// Removes `count` bytes of the data that [`Brigade::first`] showed.
+    pub(crate) fn consume(&mut self, count: usize) -> Result<(), Status> {
+        let bucket = self.split_first(count)?;
+        // SAFETY: a bucket of this brigade, to which nothing refers any more.
+        unsafe { shim_bucket_delete(bucket) };
         Ok(())
     }
 
     /// Moves `count` bytes of the data that [`Brigade::first`] showed to the end of `to`, where they outlive
     /// whatever happens to this brigade. They are not copied, unless whoever made them only lent them.
     pub(crate) fn hand_over(&mut self, count: usize, to: &mut Self) -> Result<(), Status> {
-        // SAFETY: the brigade is not empty, as `first` has just shown data. A bucket that is set aside lives
-        // as long as the pool it is given. Both brigades are of one connection, whose allocator made it.
+        let bucket = self.split_first(count)?;
+        // SAFETY: a bucket of this brigade. One that is set aside lives as long as the pool it is given. Both
+        // brigades are of one connection, whose allocator made it.
         unsafe {
-            let bucket = shim_brigade_first(self.raw);
-            if count < (*bucket).length {
-                let status = Status(shim_bucket_split(bucket, count));
-                if !status.is_success() {
-                    return Err(status);
-                }
-            }
             let status = Status(shim_bucket_setaside(bucket, to.pool.as_ptr()));
             if !status.is_success() {
                 return Err(status);
