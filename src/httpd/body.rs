@@ -79,7 +79,8 @@ impl<'call> RequestBody<'call> {
         }
     }
 
-    /// Takes what is here already, `most` bytes at most, and never waits; `None` when that is nothing. The bytes stay where httpd has read them, until the next call.
+    /// Takes what is here already, `most` bytes at most, and never waits but for the filter that has to be
+    /// waited for; `None` when that is nothing. The bytes stay where httpd has read them, until the next call.
     pub(crate) fn gather_now(
         &mut self,
         request: &mut Request<'call>,
