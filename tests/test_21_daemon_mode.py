@@ -262,11 +262,14 @@ def application(environ, start_response):
     files = (("app.py", look + app), ("service.py", service), ("out/x", ""))
     server = servers.make(Conf(text, files=files), mpm, "embedded")
     (server.root / "out").chmod(0o777)
+    # Those of the C library are nobody else's to set, and stay as whoever started the tests had them.
+    settable = ~sum(1 << number - 1 for number in (32, 33))
     server.start()
     try:
-        assert int(server.get("/").text, 16) == 0
+        assert int(server.get("/").text, 16) & settable == 0
         seen = server.root / "out/seen"
-        assert int(wait_until(lambda: seen.exists() and seen.read_text(), "its word"), 16) == 0
+        word = wait_until(lambda: seen.exists() and seen.read_text(), "its word")
+        assert int(word, 16) & settable == 0
     finally:
         server.stop()
 
