@@ -262,7 +262,7 @@ def application(environ, start_response):
     files = (("app.py", look + app), ("service.py", service), ("out/x", ""))
     server = servers.make(Conf(text, files=files), mpm, "embedded")
     (server.root / "out").chmod(0o777)
-    # Those of the C library are nobody else's to set, and stay as whoever started the tests had them.
+    # Those of the C library nobody else can set: they stay as whoever started the tests had them.
     settable = ~sum(1 << number - 1 for number in (32, 33))
     server.start()
     try:

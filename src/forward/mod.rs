@@ -45,8 +45,7 @@ pub(crate) fn serve(
         return refuse_body(request, &why);
     }
     body.declare(request);
-    let queued_at = i64::try_from(queued).unwrap_or(0);
-    let params = Params::of(request, settings, application, group, queued_at);
+    let params = Params::of(request, settings, application, group, wsgi::epoch_micros());
     // A client that does not take its answer ties up a worker: it may have its own limit.
     let before = group
         .response_timeout()

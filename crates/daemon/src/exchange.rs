@@ -8,7 +8,6 @@ use crate::target::{Application, is_private};
 use crate::turn::Turn;
 use fastcgi::head::{HeadError, HeadWriter};
 use fastcgi::{FileSpan, LogLevel, MAX_CONTENT, RecordType, encoder};
-use scoreboard::now;
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::os::fd::BorrowedFd;
@@ -260,7 +259,7 @@ impl Exchange for FastCgiExchange<'_> {
             let known: &[u8] = if secure { b"https" } else { b"http" };
             environ.set(Key::UrlScheme, scheme.unwrap_or(known));
         }
-        environ.time(Key::DaemonStart, i64::try_from(now()).unwrap_or(0));
+        environ.time(Key::DaemonStart, wsgi::epoch_micros());
     }
 
     fn read(&mut self, into: &mut [u8]) -> Result<usize, ReadError> {

@@ -2,7 +2,6 @@
 #![forbid(unsafe_code)]
 
 use crate::posix;
-use scoreboard::now;
 use std::io::Write;
 use wsgi::Level;
 
@@ -24,8 +23,8 @@ impl Log {
         if level as u8 > self.level {
             return;
         }
-        let micros = now();
-        let time = posix::local_time(i64::try_from(micros / 1_000_000).unwrap_or(0));
+        let micros = wsgi::epoch_micros();
+        let time = posix::local_time(micros / 1_000_000);
         let name = NAMES.get(level as usize).copied().unwrap_or("trace1");
         let mut record = format!(
             "[{} {} {:02} {:02}:{:02}:{:02}.{:06} {}] [wsgi:{name}] [pid {}] ",

@@ -415,7 +415,7 @@ impl Pool {
         let line = [asked.method, b" ", asked.uri];
         self.record.begin(thread, line, time, application.is_activity);
         self.recycling.before_request(time);
-        let overdue = self.waited_too_long(asked.queued, time);
+        let overdue = self.waited_too_long(asked.queued);
         let facts = Facts {
             wants_body: asked.wants_body,
             mounted_at_root: self.config.application.is_some(),
@@ -508,11 +508,12 @@ impl Pool {
         true
     }
 
-    fn waited_too_long(&self, queued: Option<u64>, now: u64) -> bool {
+    fn waited_too_long(&self, queued: Option<i64>) -> bool {
         let (Some(limit), Some(queued)) = (self.config.timers.queue_timeout, queued) else {
             return false;
         };
-        limit > 0.0 && queued > 0 && now.saturating_sub(queued) as f64 > limit * 1e6
+        let waited = || wsgi::epoch_micros().saturating_sub(queued);
+        limit > 0.0 && queued > 0 && waited() as f64 > limit * 1e6
     }
 
     fn close(&self, connection: Box<Connection>) {

@@ -34,6 +34,8 @@ pub(crate) struct Worker {
     pub(crate) record: Record<'static>,
     pub(crate) ready: bool,
     pub(crate) started: Instant,
+    /// The same in microseconds since the epoch, as files have their times.
+    pub(crate) born: i64,
     /// Why it was told to leave.
     pub(crate) told: Option<Reason>,
     pub(crate) kill_at: Option<Instant>,

@@ -110,7 +110,7 @@ pub(crate) fn is_private(name: &[u8]) -> bool {
 #[derive(Debug)]
 pub(crate) struct Asked<'a> {
     /// When the requesting end began to look for a worker, in microseconds.
-    pub(crate) queued: Option<u64>,
+    pub(crate) queued: Option<i64>,
     /// The client gets the body of the answer.
     pub(crate) wants_body: bool,
     /// Method and URL of the request, as far as the params tell.

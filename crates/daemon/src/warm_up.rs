@@ -9,7 +9,6 @@ use crate::message::Loaded;
 use crate::posix;
 use crate::target::modified;
 use host::{Host, ScriptFile, Served, Target};
-use scoreboard::now;
 use std::os::unix::ffi::OsStrExt;
 use std::thread;
 use std::time::Instant;
@@ -116,7 +115,7 @@ impl Exchange for Asking<'_> {
             environ.other(b"HTTPS", b"on");
         }
         environ.header(b"User-Agent", b"mod_wsgi_rs (warm-up)");
-        let now = i64::try_from(now()).unwrap_or(0);
+        let now = wsgi::epoch_micros();
         [Key::RequestStart, Key::DaemonStart].into_iter().for_each(|key| environ.time(key, now));
     }
 

@@ -3,6 +3,13 @@
 //! Values are bytes: what becomes of them (latin-1 text, a FastCGI param) is the receiver's affair.
 
 use crate::Steady;
+use std::time::SystemTime;
+
+/// Now, as [`Environ::time`] wants it.
+pub fn epoch_micros() -> i64 {
+    let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}
 
 /// Receives the variables of one request. A later value for a name replaces an earlier one.
 pub trait Environ {

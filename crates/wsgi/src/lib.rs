@@ -11,7 +11,7 @@ mod level;
 mod rule;
 mod steady;
 
-pub use environ::{Environ, Key};
+pub use environ::{Environ, Key, epoch_micros};
 pub use exchange::{Body, Exchange, Output, ReadError, SendError, Source, Then};
 pub use head::{HeadError, ResponseHead};
 pub use level::Level;

@@ -165,6 +165,7 @@ impl Group {
         record.set(Field::Slot, index as u64);
         record.set(Field::Generation, slot.generation);
         record.set(Field::Started, now());
+        let born = wsgi::epoch_micros();
         record.set_state(State::Starting);
         let (generation, cold) = (slot.generation, slot.wanted == Some(Reason::InactivityTimeout));
         let pid = match self.templates.fork(index, generation, theirs)? {
@@ -182,6 +183,7 @@ impl Group {
             record,
             ready: false,
             started: Instant::now(),
+            born,
             told: None,
             kill_at: None,
             deaf: false,

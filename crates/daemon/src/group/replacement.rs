@@ -5,7 +5,6 @@ use super::Group;
 use crate::message::{Loaded, Reason};
 use crate::posix;
 use crate::slot::Worker;
-use scoreboard::Field;
 use std::time::Instant;
 use wsgi::Level;
 
@@ -83,9 +82,9 @@ impl Group {
             self.dismiss_incoming();
         }
         // Who has started since has read the new one; who has not been asked for it will say so.
-        let modified = loaded.modified.and_then(|time| u64::try_from(time).ok()).unwrap_or(0);
+        let modified = loaded.modified.unwrap_or(0);
         for (other, slot) in self.slots.iter_mut().enumerate() {
-            let is_old = |worker: &Worker| worker.record.get(Field::Started) <= modified;
+            let is_old = |worker: &Worker| worker.born <= modified;
             if other == index || slot.current.as_ref().is_some_and(is_old) {
                 slot.wanted.get_or_insert(Reason::ScriptReload);
                 slot.not_before = Instant::now();

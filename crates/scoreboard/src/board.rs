@@ -1,0 +1,307 @@
+//! The board and its records.
+#![forbid(unsafe_code)]
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The first word: `wsgi-sb1`.
+pub const MAGIC: u64 = u64::from_be_bytes(*b"wsgi-sb1");
+
+const HEADER: usize = 8;
+const FIXED: usize = 16;
+const LINE: usize = 16;
+const LINE_BYTES: usize = (LINE - 1) * 8;
+
+/// A group's scoreboard.
+#[derive(Clone, Copy)]
+pub struct Scoreboard<'m> {
+    words: &'m [AtomicU64],
+    records: usize,
+    threads: usize,
+}
+
+/// One worker's part of it.
+#[derive(Clone, Copy)]
+pub struct Record<'m> {
+    words: &'m [AtomicU64],
+}
+
+/// The words of a record that are numbers.
+#[derive(Clone, Copy)]
+pub enum Field {
+    /// The worker's process id.
+    Pid = 0,
+    /// A [`State`].
+    State = 1,
+    /// How many workers the slot had before.
+    Generation = 2,
+    /// Requests served so far.
+    Served = 4,
+    /// Resident memory in bytes, where somebody measures it.
+    Resident = 5,
+    /// When the process started.
+    Started = 6,
+    /// When the last request began.
+    LastRequest = 7,
+    /// How it ended, as wait(2) has it.
+    LastExit = 8,
+    /// The slot.
+    Slot = 9,
+    /// When its end was noticed; 0 while it lives.
+    Ended = 10,
+}
+
+/// What a worker is up to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// There is none.
+    Gone = 0,
+    /// It imports.
+    Starting = 1,
+    /// It serves.
+    Ready = 2,
+    /// It takes no new requests.
+    Leaving = 3,
+}
+
+impl<'m> Scoreboard<'m> {
+    /// How many words a group needs.
+    pub const fn size(slots: usize, threads: usize) -> usize {
+        HEADER + 2 * slots * (FIXED + threads * LINE)
+    }
+
+    /// A look at shared memory of [`Scoreboard::size`].
+    pub const fn new(words: &'m [AtomicU64], slots: usize, threads: usize) -> Self {
+        Self { words, records: 2 * slots, threads }
+    }
+
+    /// Writes the header, for readers that do not know the sizes.
+    pub fn lay_out(&self) {
+        let width = FIXED + self.threads * LINE;
+        let header = [self.records, self.threads, width];
+        for (word, value) in self.words.iter().skip(1).zip(header) {
+            word.store(value as u64, Ordering::Relaxed);
+        }
+        if let Some(first) = self.words.first() {
+            first.store(MAGIC, Ordering::Release);
+        }
+    }
+
+    /// The record of a slot's worker: the other one than its predecessor's.
+    pub fn record(&self, slot: usize, generation: u64) -> Record<'m> {
+        let index = (2 * slot + usize::from(generation % 2 == 1)) % self.records.max(1);
+        let width = FIXED + self.threads * LINE;
+        let start = HEADER + index * width;
+        Record { words: self.words.get(start..start + width).unwrap_or_default() }
+    }
+
+    /// Both records of a slot.
+    pub fn records(&self, slot: usize) -> [Record<'m>; 2] {
+        [self.record(slot, 0), self.record(slot, 1)]
+    }
+
+    /// Whether a worker of this slot takes requests.
+    pub fn is_ready(&self, slot: usize) -> bool {
+        self.records(slot).iter().any(|record| record.get(Field::State) == State::Ready as u64)
+    }
+
+    /// The slot's worker whose end was noticed last, if that was at `since` or later.
+    pub fn ended(&self, slot: usize, since: u64) -> Option<Record<'m>> {
+        let ended =
+            self.records(slot).into_iter().filter(|it| it.get(Field::Ended) >= since.max(1));
+        ended.max_by_key(|record| record.get(Field::Ended))
+    }
+}
+
+impl Record<'_> {
+    /// Forgets the worker before.
+    pub fn clear(&self) {
+        self.words.iter().for_each(|word| word.store(0, Ordering::Relaxed));
+    }
+
+    /// A number.
+    pub fn get(&self, field: Field) -> u64 {
+        self.words.get(field as usize).map_or(0, |word| word.load(Ordering::Relaxed))
+    }
+
+    /// Notes a number.
+    pub fn set(&self, field: Field, value: u64) {
+        if let Some(word) = self.words.get(field as usize) {
+            word.store(value, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes what the worker is up to.
+    pub fn set_state(&self, state: State) {
+        self.set(Field::State, state as u64);
+    }
+
+    /// The same, said by process `pid` of itself: not when the record has got another owner since.
+    pub fn set_own_state(&self, pid: u32, state: State) {
+        if self.get(Field::Pid) == u64::from(pid) {
+            self.set_state(state);
+        }
+    }
+
+    /// Whether any thread serves a request.
+    pub fn is_busy(&self) -> bool {
+        self.lines().any(|(time, _)| time.load(Ordering::Acquire) != 0)
+    }
+
+    /// Notes that the process has ended; `status` is what wait(2) said. The lines of the requests it
+    /// served stay.
+    pub fn bury(&self, status: i32, now: u64) {
+        self.set_state(State::Gone);
+        self.set(Field::LastExit, u64::try_from(status).unwrap_or(0));
+        if let Some(ended) = self.words.get(Field::Ended as usize) {
+            // After all the rest: who sees it sees that as well.
+            ended.store(now, Ordering::Release);
+        }
+    }
+
+    /// How a worker ended and what it was doing, as in `worker 7 was killed by signal 11 while serving
+    /// GET /`. To be asked once [`Field::Ended`] has been seen.
+    pub fn obituary(&self) -> String {
+        let pid = self.get(Field::Pid);
+        let status = self.get(Field::LastExit);
+        let how = match (status & 0x7f, (status >> 8) & 0xff) {
+            (0, code) => format!("exited with status {code}"),
+            (signal, _) => format!("was killed by signal {signal}"),
+        };
+        // Which of them it died of nobody knows, so all are named.
+        let requests: Vec<_> = self.requests().into_iter().map(|(_, line)| line).collect();
+        let serving = match requests.as_slice() {
+            [] if self.get(Field::LastRequest) == 0 => " before its first request".to_owned(),
+            [] => String::new(),
+            lines => format!(" while serving {}", lines.join(", ")),
+        };
+        format!("worker {pid} {how}{serving}")
+    }
+
+    /// Notes that a thread begins a request; `active` ones keep the worker from being idle.
+    pub fn begin(&self, thread: usize, line: [&[u8]; 3], now: u64, active: bool) {
+        let Some((time, text)) = self.line(thread) else { return };
+        let mut bytes = [0_u8; LINE_BYTES];
+        let mut length = 0;
+        for part in line {
+            let room = bytes.get_mut(length..).unwrap_or_default();
+            let count = part.len().min(room.len());
+            if let (Some(room), Some(part)) = (room.get_mut(..count), part.get(..count)) {
+                room.copy_from_slice(part);
+            }
+            length += count;
+        }
+        for (word, eight) in text.iter().zip(bytes.as_chunks::<8>().0) {
+            word.store(u64::from_ne_bytes(*eight), Ordering::Relaxed);
+            if eight.last() == Some(&0) {
+                // The rest is of no interest to anybody.
+                break;
+            }
+        }
+        time.store(now, Ordering::Release);
+        if active {
+            self.set(Field::LastRequest, now);
+        }
+    }
+
+    /// Notes that it has ended; how many this worker has served.
+    pub fn end(&self, thread: usize) -> u64 {
+        if let Some((time, _)) = self.line(thread) {
+            time.store(0, Ordering::Release);
+        }
+        self.add(Field::Served, 1) + 1
+    }
+
+    /// Since when a thread has been serving its request; 0 if it serves none.
+    pub fn since(&self, thread: usize) -> u64 {
+        self.line(thread).map_or(0, |(time, _)| time.load(Ordering::Acquire))
+    }
+
+    /// The requests being served, by thread: since when, and their first line.
+    pub fn requests(&self) -> Vec<(u64, String)> {
+        self.busy_threads().map(|(_, since, line)| (since, line)).collect()
+    }
+
+    /// The threads that serve a request: which, since when, and its first line.
+    pub fn busy_threads(&self) -> impl Iterator<Item = (usize, u64, String)> + use<'_> {
+        self.lines().enumerate().filter_map(|(thread, (time, text))| {
+            let since = time.load(Ordering::Acquire);
+            if since == 0 {
+                return None;
+            }
+            let bytes: Vec<u8> =
+                text.iter().flat_map(|word| word.load(Ordering::Relaxed).to_ne_bytes()).collect();
+            let said = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
+            Some((thread, since, said.escape_ascii().to_string()))
+        })
+    }
+
+    fn add(&self, field: Field, value: u64) -> u64 {
+        self.words.get(field as usize).map_or(0, |word| word.fetch_add(value, Ordering::Relaxed))
+    }
+
+    fn lines(&self) -> impl Iterator<Item = (&AtomicU64, &[AtomicU64])> {
+        let lines = self.words.get(FIXED..).unwrap_or_default();
+        lines.chunks_exact(LINE).filter_map(<[_]>::split_first)
+    }
+
+    fn line(&self, thread: usize) -> Option<(&AtomicU64, &[AtomicU64])> {
+        let start = FIXED + thread * LINE;
+        self.words.get(start..start + LINE)?.split_first()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(slots: usize, threads: usize) -> Vec<AtomicU64> {
+        (0..Scoreboard::size(slots, threads)).map(|_| AtomicU64::new(0)).collect()
+    }
+
+    #[test]
+    fn a_request_line_is_there_while_it_is_served_and_two_workers_of_a_slot_are_apart() {
+        let words = words(2, 3);
+        let board = Scoreboard::new(&words, 2, 3);
+        let (old, new) = (board.record(1, 4), board.record(1, 5));
+        old.begin(2, [b"GET", b" ", &[b'/'; 300]], 7, true);
+        assert_eq!(old.requests(), [(7, format!("GET {}", "/".repeat(116)))]);
+        assert_eq!((old.is_busy(), new.is_busy()), (true, false));
+        assert_eq!(old.end(2), 1);
+        assert_eq!((old.is_busy(), old.requests().len()), (false, 0));
+        // A shorter line after a longer one.
+        old.begin(2, [b"GET", b" ", b"/a\nb"], 9, true);
+        assert_eq!(old.requests(), [(9, "GET /a\\nb".to_owned())]);
+        assert_eq!((old.since(2), old.since(1)), (9, 0));
+    }
+
+    #[test]
+    fn the_dead_tell_how_they_died() {
+        let words = words(1, 2);
+        let board = Scoreboard::new(&words, 1, 2);
+        let record = board.record(0, 1);
+        record.set(Field::Pid, 7);
+        record.set_state(State::Ready);
+        assert!(board.is_ready(0) && board.ended(0, 0).is_none());
+        record.begin(0, [b"GET", b" ", b"/"], 3, true);
+        record.bury(11, 100);
+        assert!(!board.is_ready(0) && board.ended(0, 101).is_none());
+        let obituary = board.ended(0, 100).map(|record| record.obituary());
+        assert_eq!(
+            obituary.as_deref(),
+            Some("worker 7 was killed by signal 11 while serving GET /")
+        );
+        record.clear();
+        record.set(Field::Pid, 8);
+        record.bury(3 << 8, 5);
+        assert_eq!(record.obituary(), "worker 8 exited with status 3 before its first request");
+    }
+
+    #[test]
+    fn what_somebody_else_scribbled_there_is_harmless() {
+        let words: Vec<_> = (0..Scoreboard::size(2, 3)).map(|_| AtomicU64::new(u64::MAX)).collect();
+        let board = Scoreboard { words: &words, records: 4, threads: 3 };
+        assert_eq!(board.record(1, 0).requests().len(), 3);
+        assert!(board.ended(1, 1).is_some_and(|it| it.obituary().contains("killed by signal 127")));
+        assert!(Scoreboard { words: &[], records: 4, threads: 3 }.ended(1, 0).is_none());
+    }
+}
