@@ -105,11 +105,16 @@ def test_short_requests_are_served_by_one_thread_however_many_come_at_once(serve
     wait_until(lambda: len(burst(server, THREADS, 100)) == 1, "a burst served by one thread")
 
 
+def threads_called(name, pid):
+    """A thread that is just being made is called as the one that makes it."""
+    threads = Path(f"/proc/{pid}/task").iterdir()
+    return [it for it in threads if (it / "comm").read_text() == f"{name}\n"]
+
+
 def looks(server):
     """How often the foreman of the only worker has looked."""
     (worker,) = daemons.settled(server, 1)
-    threads = Path(f"/proc/{worker}/task").iterdir()
-    (foreman,) = [it for it in threads if (it / "comm").read_text() == "wsgi-foreman\n"]
+    (foreman,) = wait_until(lambda: threads_called("wsgi-foreman", worker), "the foreman")
     switches = (foreman / "status").read_text().partition("\nvoluntary_ctxt_switches:")[2]
     return int(switches.split()[0])
 
