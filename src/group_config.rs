@@ -166,6 +166,12 @@ pub(crate) fn configure(
             "path_layers": layers(&all),
             "interpreters": interpreters,
             "slow_requests": seconds(options.slow_requests),
+            "telemetry": options.telemetry_service.as_ref().map(|service| json!({
+                "service": octets(&service.socket),
+                "interval": service.interval.as_secs_f64(),
+                "capture_user_agent": options.telemetry_options.capture_user_agent,
+                "server": std::process::id(),
+            })),
             "case_sensitive": options.case_sensitive,
             "apache": {
                 "version": Facts::VERSION,

@@ -7,13 +7,12 @@ use crate::config::ProcessOptions;
 use crate::daemon_program;
 use crate::forward::Group;
 use crate::group_config::Applications;
-use crate::httpd::{CheckConfig, ChildInit, Facts, PostConfig, Server, log_server};
+use crate::httpd::{CheckConfig, ChildInit, Facts, PostConfig, Server};
 use crate::module::{process_config, server_config, server_defaults};
 use crate::sole::{AliasesOf, is_sole, scripts};
 use crate::supervisor::{self, EndOfParent};
 use crate::warm_up;
 use std::sync::OnceLock;
-use wsgi::Level;
 
 /// This module's hooks on the life of the server.
 pub(crate) struct Start;
@@ -69,10 +68,6 @@ impl PostConfig for Start {
         }
         let servers = aliases(main);
         let options = ProcessOptions::resolve(config);
-        if options.telemetry_service.is_some() {
-            let line = "WSGITelemetryService is accepted, but this version of mod_wsgi_rs sends nothing yet";
-            log_server(main, Level::Warning, line.as_bytes());
-        }
         static END: std::sync::Once = std::sync::Once::new();
         END.call_once(|| {
             main.process_pool().adopt(EndOfParent);
@@ -149,7 +144,9 @@ mod embedded {
     use crate::posix;
     use crate::python_home::{self, Reader};
     use crate::server_status::ApacheStatus;
-    use host::{ApacheFacts, Host, HostOptions, InterpreterOptions, ScriptFile, Target};
+    use host::{
+        ApacheFacts, Host, HostOptions, InterpreterOptions, ScriptFile, Target, TelemetryOptions,
+    };
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
     use std::path::{Path, PathBuf};
@@ -183,6 +180,7 @@ mod embedded {
                 for script in options.import_scripts(b"") {
                     preload(&host, options, sole, script);
                 }
+                host.report();
                 Some(host)
             }
             Err(why) => {
@@ -241,6 +239,12 @@ mod embedded {
                 .server_metrics
                 .then(|| Arc::new(ApacheStatus) as Arc<dyn host::ServerStatus>),
             slow_requests: options.slow_requests,
+            telemetry: options.telemetry_service.as_ref().map(|service| TelemetryOptions {
+                service: path(&service.socket),
+                interval: service.interval,
+                capture_user_agent: options.telemetry_options.capture_user_agent,
+                server: None,
+            }),
             process_group: String::new(),
             multithread: mpm.threads != 1,
             multiprocess: mpm.processes != 1,

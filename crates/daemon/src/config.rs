@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use crate::octets;
-use host::{ApacheFacts, HashSeed, HostOptions, InterpreterOptions};
+use host::{ApacheFacts, HashSeed, HostOptions, InterpreterOptions, TelemetryOptions};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::os::fd::RawFd;
@@ -199,9 +199,36 @@ pub struct Python {
     pub interpreters: Vec<Interpreter>,
     /// In seconds.
     pub slow_requests: Option<f64>,
+    /// `WSGITelemetryService`.
+    pub telemetry: Option<Telemetry>,
     /// Whether names of scripts that differ in case only are different files.
     pub case_sensitive: bool,
     pub apache: Option<Apache>,
+}
+
+/// Where workers report to; see [`TelemetryOptions`].
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "each is described at the field of the same name")]
+pub struct Telemetry {
+    #[serde(with = "octets")]
+    pub service: PathBuf,
+    /// In seconds.
+    pub interval: f64,
+    pub capture_user_agent: bool,
+    pub server: Option<u32>,
+}
+
+impl Telemetry {
+    fn options(&self) -> TelemetryOptions {
+        TelemetryOptions {
+            service: self.service.clone(),
+            // Apache has checked that it is one.
+            interval: Duration::try_from_secs_f64(self.interval).unwrap_or(Duration::from_secs(1)),
+            capture_user_agent: self.capture_user_agent,
+            server: self.server,
+        }
+    }
 }
 
 /// The options of one interpreter; see [`InterpreterOptions`].
@@ -386,6 +413,7 @@ impl GroupConfig {
                 .slow_requests
                 .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
                 .filter(|limit| !limit.is_zero()),
+            telemetry: python.telemetry.as_ref().map(Telemetry::options),
             single_process: false,
             process_group: self.name.clone(),
             multithread: threads != 1,
@@ -484,6 +512,7 @@ impl Default for Python {
             path_layers: Vec::new(),
             interpreters: Vec::new(),
             slow_requests: None,
+            telemetry: None,
             case_sensitive: true,
             apache: None,
         }

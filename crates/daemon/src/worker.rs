@@ -177,12 +177,14 @@ fn live(seat: Seat, prepared: Option<Prepared>) -> Result<(), String> {
     }
     posix::die_with_parent(SIGTERM);
 
+    pool.host.report();
     let companions = companions(&pool).map_err(failed("start a thread"))?;
     let mut teller = SignalTeller::new(&pool);
     let (seconds, reason) = watch(&pool, &signals, &mut channel, &mut teller);
+    pool.host.report_stopping(reason.word());
     pool.record.set_own_state(std::process::id(), State::Leaving);
     let drained = drain(&pool, &signals, &mut channel, nudged, seconds);
-    fear(&pool);
+    fear(&pool, reason);
     drop(companions);
     if drained {
         // Its end alone would not show as long as a process that the application has forked has it too.
@@ -419,18 +421,20 @@ fn drain(
 }
 
 /// From here on this process has shutdown-timeout to be gone, whatever Python does.
-fn fear(pool: &Arc<Pool>) {
+fn fear(pool: &Arc<Pool>, reason: Reason) {
     let Some(seconds) = pool.config.timers.shutdown_timeout.filter(|seconds| *seconds > 0.0) else {
         return;
     };
     let log = pool.log;
     let record = pool.record;
+    let doomed = Arc::clone(pool);
     let end = move || {
         thread::sleep(Duration::from_secs_f64(seconds));
         let age = now().saturating_sub(record.get(Field::Started)) / 1_000_000;
         let line =
             format!("this worker ({age} s old) did not stop within shutdown-timeout; it is ended");
         log.write(Level::Warning, line.as_bytes());
+        doomed.host.report_end(reason.word());
         posix::exit_now(1);
     };
     // Without it only the manager's SIGKILL is left.

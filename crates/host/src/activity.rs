@@ -10,9 +10,10 @@ use crate::metrics::{Interval, Lap};
 use crate::posix::Usage;
 use crate::slow::{Candidate, Report};
 use crate::tally::Tally;
+use crate::telemetry::{Details, SlowRecord, SlowRecords};
 use std::cell::OnceCell;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 /// The threads of a process that serve, and their figures.
@@ -26,6 +27,10 @@ pub(crate) struct Activity {
     /// Microseconds.
     busy: AtomicU64,
     pub(crate) started: SystemTime,
+    /// Where slow requests are reported to a telemetry service.
+    slow_records: OnceLock<SlowRecords>,
+    /// What threads served that are gone.
+    served_before: AtomicU64,
 }
 
 /// One thread that serves.
@@ -72,6 +77,8 @@ impl Activity {
             interval: Mutex::new(Interval::begin()),
             busy: AtomicU64::new(0),
             started: SystemTime::now(),
+            slow_records: OnceLock::new(),
+            served_before: AtomicU64::new(0),
         }
     }
 
@@ -132,7 +139,47 @@ impl Activity {
     /// The calling thread serves no more.
     pub(crate) fn leave(&self) {
         let id = thread_id();
-        lock(&self.threads).retain(|thread| thread.id != id);
+        lock(&self.threads).retain(|thread| {
+            let stays = thread.id != id;
+            if !stays {
+                let served = thread.served.load(Ordering::Relaxed);
+                self.served_before.fetch_add(served, Ordering::Relaxed);
+            }
+            stays
+        });
+    }
+
+    /// How many requests this process has served.
+    pub(crate) fn served(&self) -> u64 {
+        let threads = lock(&self.threads);
+        let served = threads.iter().map(|thread| thread.served.load(Ordering::Relaxed));
+        served.sum::<u64>() + self.served_before.load(Ordering::Relaxed)
+    }
+
+    /// How many it is serving.
+    pub(crate) fn active(&self) -> u64 {
+        let threads = lock(&self.threads);
+        threads.iter().map(|thread| u64::from(thread.depth.load(Ordering::Relaxed))).sum()
+    }
+
+    /// From now on there are records of slow requests.
+    pub(crate) fn keep_slow_records(&self, records: SlowRecords) {
+        // They are kept already.
+        let _ = self.slow_records.set(records);
+    }
+
+    pub(crate) fn slow_records(&self) -> Option<&SlowRecords> {
+        self.slow_records.get()
+    }
+
+    /// What has been served for longer than `limit` and goes on, and since when.
+    pub(crate) fn slow_ones(&self, limit: Duration) -> Vec<(Arc<Details>, Instant)> {
+        let slow = |thread: Arc<Thread>| {
+            let candidate = lock(&thread.candidate);
+            let late = candidate.as_ref().filter(|it| it.since.elapsed() >= limit)?;
+            Some((Arc::clone(late.details.as_ref()?), late.since))
+        };
+        self.threads().into_iter().filter_map(slow).collect()
     }
 
     /// How long all requests took that were recorded.
@@ -249,6 +296,21 @@ impl Visit<'_> {
     /// `None`: nobody wants to know.
     pub(crate) const fn measurement(&self) -> Option<Measurement> {
         self.measurement
+    }
+
+    /// Keeps a record of the request if it was slow; `since` is when it began.
+    pub(crate) fn record_slow(
+        &self,
+        details: &Arc<Details>,
+        since: Instant,
+        finished: &Finished<'_>,
+    ) {
+        let records = self.activity.slow_records();
+        if let Some(records) = records.filter(|records| since.elapsed() >= records.limit()) {
+            let active = self.activity.active();
+            let details = Arc::clone(details);
+            records.keep(SlowRecord::new(details, since, finished, self.measurement, active));
+        }
     }
 
     /// Records the request, if it was measured from its start.

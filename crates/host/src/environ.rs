@@ -248,6 +248,18 @@ impl<'a, 'py> Builder<'a, 'py> {
         })
     }
 
+    /// The same of a number.
+    pub(crate) fn number(&self, name: &str) -> Option<f64> {
+        let found = || match self.dict.item(&self.dict.py().str(name)?)? {
+            Some(value) => value.as_f64().map(Some),
+            None => Ok(None),
+        };
+        found().unwrap_or_else(|raised: Raised<'py>| {
+            raised.clear();
+            None
+        })
+    }
+
     /// The finished environ.
     pub(crate) fn finish(self) -> Result<'py, Object<'py>> {
         self.failed.map(|()| self.dict)

@@ -16,6 +16,7 @@ use crate::request::{ServerLog, SharedLog};
 use crate::room::Room;
 use crate::serve::{Served, Target, serve};
 use crate::slow::SlowWatch;
+use crate::telemetry::{Reporter, SlowRecords};
 use crate::yielding::Yielding;
 use std::collections::HashMap;
 use std::fmt;
@@ -32,9 +33,10 @@ pub struct Host {
     pub(crate) activity: Arc<Activity>,
     /// Started by the first request: a thread does not survive the fork of a process that preloads.
     slow: OnceLock<SlowWatch>,
+    reporter: OnceLock<Reporter>,
     pub(crate) main: Arc<Interpreter>,
     /// By application group; the empty name is the main interpreter.
-    interpreters: RwLock<HashMap<Box<[u8]>, Arc<Interpreter>>>,
+    interpreters: Interpreters,
     creating: Mutex<()>,
     /// Requests being served.
     active: AtomicUsize,
@@ -43,6 +45,9 @@ pub struct Host {
     /// The group whose application runs in the main interpreter by design decision D5.
     adopted: Mutex<Option<Box<[u8]>>>,
 }
+
+/// The interpreters of a process.
+pub(crate) type Interpreters = Arc<RwLock<HashMap<Box<[u8]>, Arc<Interpreter>>>>;
 
 /// Why Python did not start.
 #[derive(Debug)]
@@ -95,13 +100,46 @@ impl Host {
             log,
             activity,
             slow: OnceLock::new(),
+            reporter: OnceLock::new(),
             main,
-            interpreters: RwLock::new(interpreters),
+            interpreters: Arc::new(RwLock::new(interpreters)),
             creating: Mutex::default(),
             active: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),
             adopted: Mutex::default(),
         })
+    }
+
+    /// Begins to report to the telemetry service, where the configuration names one: once, in the process
+    /// that serves, because the thread that does it survives no fork.
+    pub fn report(&self) {
+        let Some(telemetry) = &self.options.telemetry else { return };
+        if let Some(limit) = self.options.slow_requests {
+            let threads = self.options.threads_per_process;
+            let user_agent = telemetry.capture_user_agent;
+            let records = SlowRecords::new(limit, telemetry.interval, threads, user_agent);
+            self.activity.keep_slow_records(records);
+        }
+        let (activity, interpreters) = (&self.activity, &self.interpreters);
+        let reporter = Reporter::start(&self.options, telemetry, activity, interpreters, &self.log);
+        if let Some(reporter) = reporter {
+            // A second one would only be stopped again.
+            let _ = self.reporter.set(reporter);
+        }
+    }
+
+    /// Reports that this process is to stop, and why.
+    pub fn report_stopping(&self, reason: &str) {
+        if let Some(reporter) = self.reporter.get() {
+            reporter.stopping(reason, self.active());
+        }
+    }
+
+    /// Reports that this process ends although it has not stopped.
+    pub fn report_end(&self, reason: &str) {
+        if let Some(reporter) = self.reporter.get() {
+            reporter.stopped(reason, false, self.active());
+        }
     }
 
     /// Serves one request. The calling thread must not hold any interpreter.
@@ -201,6 +239,18 @@ impl Host {
     /// Python as it is while requests are being served (their threads could not survive it) and where
     /// the configuration says so.
     pub fn stop(&self, reason: &str) {
+        let Some(reporter) = self.reporter.get() else { return self.stop_python(reason) };
+        reporter.stopping(reason, self.active());
+        // It has to be let in, too.
+        let yielding = Yielding::of(self.table().values());
+        reporter.finish();
+        yielding.leave_all();
+        let active = self.active();
+        self.stop_python(reason);
+        reporter.stopped(reason, active == 0, active);
+    }
+
+    fn stop_python(&self, reason: &str) {
         if let Some(slow) = self.slow.get() {
             slow.stop(self.active() == 0);
         }

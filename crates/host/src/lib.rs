@@ -6,7 +6,7 @@
 //! the application holds in its hands, `script` and `load` how its file is loaded, `room`
 //! how an interpreter is prepared, `upkeep` what a process asks beside serving, `cpython` the C API made
 //! safe, `lease` the request lent through Python. `events` and `observation` tell applications what happens,
-//! `activity` and `metrics` count it.
+//! `activity` and `metrics` count it, `telemetry` tells mod_wsgi's service.
 
 mod activity;
 mod consult;
@@ -33,6 +33,7 @@ mod script;
 mod serve;
 mod slow;
 mod tally;
+mod telemetry;
 mod upkeep;
 mod yielding;
 
@@ -40,7 +41,7 @@ pub use consult::{Answer, Question, Unanswered};
 pub use host::{BUILT_FOR, Host, PYTHON_VERSION, StartError};
 pub use options::{
     ApacheFacts, HashSeed, HostOptions, InterpreterOptions, ServerBoard, ServerProcess,
-    ServerStatus, ServerWorker,
+    ServerStatus, ServerWorker, TelemetryOptions,
 };
 pub use request::ServerLog;
 pub use script::ScriptFile;

@@ -147,6 +147,28 @@ impl Interval {
     }
 }
 
+/// How the threads of a process are used.
+pub(crate) struct ThreadUse {
+    /// So many have served.
+    pub(crate) started: usize,
+    /// So many did in the interval.
+    pub(crate) active: usize,
+    /// Which part of what all could do they did.
+    pub(crate) capacity: f64,
+}
+
+impl ThreadUse {
+    /// `threads` is how many there may be, `period` the interval in seconds.
+    pub(crate) fn of(laps: &[Lap], period: f64, threads: i64) -> Self {
+        let busy: Duration = laps.iter().map(|lap| lap.busy).sum();
+        Self {
+            started: laps.len(),
+            active: laps.iter().filter(|it| it.completed > 0 || !it.current.is_zero()).count(),
+            capacity: (busy.as_secs_f64() / (period * threads.max(1) as f64)).min(1.0),
+        }
+    }
+}
+
 impl Lap {
     fn add(&mut self, other: &Self) {
         self.completed += other.completed;

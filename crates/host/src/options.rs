@@ -37,6 +37,8 @@ pub struct HostOptions {
     pub single_process: bool,
     /// `WSGISlowRequests`.
     pub slow_requests: Option<Duration>,
+    /// `WSGITelemetryService`.
+    pub telemetry: Option<TelemetryOptions>,
     /// The daemon process group; empty in embedded mode.
     pub process_group: String,
     /// `wsgi.multithread`.
@@ -103,6 +105,19 @@ impl Default for InterpreterOptions {
     }
 }
 
+/// Where a process reports to (`WSGITelemetryService`).
+#[derive(Clone, Debug)]
+pub struct TelemetryOptions {
+    /// The path of a Unix datagram socket.
+    pub service: PathBuf,
+    /// How often.
+    pub interval: Duration,
+    /// `WSGITelemetryOptions CaptureUserAgent`.
+    pub capture_user_agent: bool,
+    /// The server that the process belongs to; `None`: its parent.
+    pub server: Option<u32>,
+}
+
 /// What the `apache` module of an application says.
 #[derive(Clone, Debug)]
 pub struct ApacheFacts {
@@ -136,6 +151,7 @@ impl Default for HostOptions {
             interruptible: false,
             single_process: false,
             slow_requests: None,
+            telemetry: None,
             process_group: String::new(),
             multithread: true,
             multiprocess: true,

@@ -90,3 +90,12 @@ pub(crate) fn resident() -> i64 {
     // SAFETY: asks for a number.
     pages * unsafe { libc::sysconf(libc::_SC_PAGESIZE) }
 }
+
+/// The name of this machine, as far as it is text.
+pub(crate) fn hostname() -> String {
+    let mut name = [0_u8; 256];
+    // SAFETY: there is room for what is written, and one byte more, which stays NUL.
+    unsafe { libc::gethostname(name.as_mut_ptr().cast(), name.len() - 1) };
+    let length = name.iter().position(|&byte| byte == 0).unwrap_or(0);
+    String::from_utf8_lossy(name.get(..length).unwrap_or_default()).into_owned()
+}

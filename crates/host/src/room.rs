@@ -14,6 +14,7 @@ use crate::objects::{
 use crate::options::{HostOptions, InterpreterOptions};
 use crate::request::SharedLog;
 use crate::script::Scripts;
+use crate::telemetry::{Collections, watch_garbage};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -36,6 +37,8 @@ pub(crate) struct Room {
     /// `mod_wsgi.RequestTimeout`, which interrupts a request that takes too long.
     request_timeout: Shelf,
     pub(crate) words: Words,
+    /// Where they are reported to a telemetry service.
+    pub(crate) collections: Option<Arc<Collections>>,
 }
 
 /// Interned names the gateway sets for each request.
@@ -126,6 +129,7 @@ impl Room {
             subscribers,
             request_timeout: Shelf::keep(request_timeout),
             words: Words::new(py)?,
+            collections: options.telemetry.as_ref().map(|_| watch_garbage(py)).transpose()?,
         })
     }
 }
@@ -212,6 +216,7 @@ fn add_functions<'py>(
         activity: Arc::clone(activity),
         log: SharedLog::clone(log),
         has_signals: !options.process_group.is_empty(),
+        has_telemetry: options.telemetry.is_some(),
         threads: options.threads_per_process,
         server: options.server_status.clone(),
         module: Some(Shelf::keep(module.clone())),

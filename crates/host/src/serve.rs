@@ -17,6 +17,7 @@ use crate::observation::{Ending, Observation};
 use crate::request::{Buffers, ChunkError, Request, Stage};
 use crate::script::ScriptFile;
 use crate::slow::{Candidate, Report};
+use crate::telemetry::Details;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
@@ -124,6 +125,9 @@ pub(crate) fn serve(
                         report: Report::Nothing,
                         ident: Attached::thread_ident(),
                         interrupted: false,
+                        details: activity
+                            .slow_records()
+                            .map(|records| Arc::new(Details::of(&variables, records, activity))),
                     })));
                 }
                 let rest = gateway.run(variables, lease, &current);
@@ -147,10 +151,8 @@ pub(crate) fn serve(
             Err(ChunkError::NotStarted | ChunkError::Head(_)) => Served::Failed(500),
         },
     };
-    if let Some(before) = before
-        && let Some(mut candidate) = activity::set_candidate(before)
-        && let Some(line) = candidate.farewell()
-    {
+    let mut candidate = before.and_then(activity::set_candidate);
+    if let Some(line) = candidate.as_mut().and_then(Candidate::farewell) {
         request.log(Level::Warning, &line);
     }
     if let Some(waiting) = waiting.get() {
@@ -159,7 +161,11 @@ pub(crate) fn serve(
             Served::Done => request.status().unwrap_or(500),
         };
         let waited = waiting.so_far();
-        visit.record(&Finished { status, moments, tally: &request.tally, waited });
+        let finished = Finished { status, moments, tally: &request.tally, waited };
+        visit.record(&finished);
+        if let Some((details, since)) = candidate.and_then(|it| Some((it.details?, it.since))) {
+            visit.record_slow(&details, since, &finished);
+        }
     }
     BUFFERS.set(request.into_buffers());
     served

@@ -8,6 +8,7 @@ use crate::failure;
 use crate::interpreter::Interpreter;
 use crate::lease::Lease;
 use crate::request::SharedLog;
+use crate::telemetry::Details;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -29,6 +30,8 @@ pub(crate) struct Candidate {
     /// Its thread, as Python names it.
     pub(crate) ident: u64,
     pub(crate) interrupted: bool,
+    /// What a telemetry service is told of it.
+    pub(crate) details: Option<Arc<Details>>,
 }
 
 /// What the log has been told of a slow request.

@@ -23,7 +23,7 @@ pub(crate) use class::{Arguments, Class, Instance, Method, Property, Slots, Type
 pub(crate) use object::Object;
 pub(crate) use raised::{Exception, ExceptionKind, Raised, Result};
 pub use runtime::HashSeed;
-pub(crate) use runtime::{PythonConfig, end_interpreter, finalize, fork, initialize};
+pub(crate) use runtime::{PythonConfig, end_interpreter, finalize, fork, initialize, version};
 pub(crate) use shelf::Shelf;
 pub(crate) use thread_state::{
     Attachment, FREE_THREADED, HAS_OWN_GIL, InterpreterState, ThreadState,

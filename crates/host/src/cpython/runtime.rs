@@ -153,6 +153,13 @@ unsafe fn check(status: ffi::PyStatus) -> Result<(), PythonFailure> {
     }
 }
 
+/// The version of the Python library that runs, such as `3.11.2`.
+pub(crate) fn version() -> &'static str {
+    // SAFETY: a string that is there as long as the process, whether Python has been started or not.
+    let text = unsafe { CStr::from_ptr(ffi::Py_GetVersion()) };
+    text.to_str().ok().and_then(|text| text.split(' ').next()).unwrap_or_default()
+}
+
 /// Forks this process by way of `fork`, which says whether it has come back in the child, with what CPython
 /// wants done before and after (`PyOS_BeforeFork`, `os.register_at_fork`). `main` is the seat of the
 /// calling thread, the only one that goes on in the child; sub-interpreters do not survive there.

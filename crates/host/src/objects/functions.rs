@@ -22,6 +22,8 @@ pub(crate) struct Functions {
     pub(crate) log: SharedLog,
     /// Signals are delivered: this is a daemon process.
     pub(crate) has_signals: bool,
+    /// The figures go to a telemetry service, and to nobody else (`WSGITelemetryService`).
+    pub(crate) has_telemetry: bool,
     /// `mod_wsgi.threads_per_process`.
     pub(crate) threads: i64,
     /// Apache's scoreboard, where it is at hand and the configuration opens it.
@@ -164,7 +166,7 @@ fn request_metrics<'py>(
 ) -> Result<'py, Object<'py>> {
     arguments.expect("request_metrics", 0, 0)?;
     let py = this.py();
-    if !this.activity.is_recording() {
+    if this.has_telemetry || !this.activity.is_recording() {
         return Ok(py.none());
     }
     metrics::of_requests(py, &this.activity, this.threads)
@@ -176,7 +178,7 @@ fn process_metrics<'py>(
 ) -> Result<'py, Object<'py>> {
     arguments.expect("process_metrics", 0, 0)?;
     let py = this.py();
-    if !this.activity.is_recording() {
+    if this.has_telemetry || !this.activity.is_recording() {
         return Ok(py.none());
     }
     metrics::of_process(py, &this.activity)

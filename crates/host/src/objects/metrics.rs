@@ -2,7 +2,7 @@
 
 use crate::activity::Activity;
 use crate::cpython::{Attached, Object, Result};
-use crate::metrics::{PHASES, seconds, seconds_now};
+use crate::metrics::{PHASES, ThreadUse, seconds, seconds_now};
 use crate::options::ServerBoard;
 use crate::posix::{Usage, resident};
 use std::time::Duration;
@@ -68,14 +68,12 @@ pub(super) fn of_requests<'py>(
     table.int("memory_max_rss", used.usage.most_resident)?;
     table.int("memory_rss", resident())?;
 
-    let started = i64::try_from(laps.len()).unwrap_or(i64::MAX);
-    let active = laps.iter().filter(|lap| lap.completed > 0 || !lap.current.is_zero()).count();
-    let busy: Duration = laps.iter().map(|lap| lap.busy).sum();
+    let in_use = ThreadUse::of(&laps, used.period, threads);
+    let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
     table.int("request_threads_maximum", threads)?;
-    table.int("request_threads_started", started)?;
-    table.int("request_threads_active", i64::try_from(active).unwrap_or(i64::MAX))?;
-    let capacity = used.period * threads.max(1) as f64;
-    table.float("capacity_utilization", (busy.as_secs_f64() / capacity).min(1.0))?;
+    table.int("request_threads_started", count(in_use.started))?;
+    table.int("request_threads_active", count(in_use.active))?;
+    table.float("capacity_utilization", in_use.capacity)?;
 
     table.int("request_count", interval.count)?;
     table.float("request_throughput", interval.count as f64 / used.period)?;

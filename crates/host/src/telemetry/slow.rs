@@ -1,0 +1,241 @@
+//! Requests that took longer than `WSGISlowRequests`, and those that have and go on.
+#![forbid(unsafe_code)]
+
+use super::datagram::Datagram;
+use super::field;
+use crate::activity::{Activity, Finished, Measurement, Moments};
+use crate::cpython::{Result, Waited};
+use crate::environ::Builder;
+use crate::interpreter::thread_id;
+use crate::metrics::seconds_now;
+use crate::posix::Usage;
+use crate::tally::Tally;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// What is known of a request when it begins.
+#[derive(Debug, Default)]
+pub(crate) struct Details {
+    start: f64,
+    thread: i64,
+    moments: Moments,
+    active: u64,
+    log_id: String,
+    server_pid: u64,
+    method: String,
+    scheme: String,
+    hostname: String,
+    script_name: String,
+    path_info: String,
+    protocol: String,
+    peer: String,
+    /// With `WSGITelemetryOptions CaptureUserAgent`.
+    user_agent: Option<String>,
+}
+
+/// A request that is over.
+#[derive(Debug)]
+pub(crate) struct SlowRecord {
+    details: Arc<Details>,
+    figures: Figures,
+}
+
+/// What it came to.
+#[derive(Debug, Default)]
+struct Figures {
+    done: bool,
+    duration: Duration,
+    waited: Waited,
+    tally: Tally,
+    status: u16,
+    cpu: [f64; 2],
+    active: u64,
+}
+
+/// Those that are over and have not been sent.
+#[derive(Debug)]
+pub(crate) struct SlowRecords {
+    limit: Duration,
+    capture_user_agent: bool,
+    most: usize,
+    records: Mutex<VecDeque<SlowRecord>>,
+}
+
+impl SlowRecords {
+    /// For requests that take longer than `limit`; they are sent every `interval`.
+    pub(crate) fn new(
+        limit: Duration,
+        interval: Duration,
+        threads: i64,
+        capture_user_agent: bool,
+    ) -> Self {
+        // As many as can end in five intervals.
+        let each = (interval.as_secs_f64() / limit.as_secs_f64().max(1e-3)).ceil();
+        let most = (threads.max(1) as f64 * each * 5.0).clamp(32.0, 4096.0) as usize;
+        Self { limit, capture_user_agent, most, records: Mutex::default() }
+    }
+
+    /// What a request took at least to be one of these.
+    pub(crate) const fn limit(&self) -> Duration {
+        self.limit
+    }
+
+    /// Whether they say what the client called itself.
+    pub(crate) const fn capture_user_agent(&self) -> bool {
+        self.capture_user_agent
+    }
+
+    /// Keeps a record until it is sent; the oldest makes room.
+    pub(crate) fn keep(&self, record: SlowRecord) {
+        let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        if records.len() >= self.most {
+            records.pop_front();
+        }
+        records.push_back(record);
+    }
+
+    pub(super) fn take(&self) -> VecDeque<SlowRecord> {
+        std::mem::take(&mut *self.records.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Details {
+    /// Of a request that begins now.
+    pub(crate) fn of(
+        variables: &Result<'_, Builder<'_, '_>>,
+        records: &SlowRecords,
+        activity: &Activity,
+    ) -> Self {
+        let Ok(variables) = variables else { return Self::default() };
+        let text = |name| variables.text(name).unwrap_or_default();
+        let moment = |name| variables.number(name).unwrap_or(0.0);
+        let now = seconds_now();
+        Self {
+            start: now,
+            thread: thread_id(),
+            moments: Moments {
+                request: moment("mod_wsgi.request_start"),
+                queue: moment("mod_wsgi.queue_start"),
+                daemon: moment("mod_wsgi.daemon_start"),
+                application: now,
+            },
+            active: activity.active(),
+            log_id: text("mod_wsgi.request_id"),
+            server_pid: text("mod_wsgi.server_pid").parse().unwrap_or(std::process::id().into()),
+            method: text("REQUEST_METHOD"),
+            scheme: text("wsgi.url_scheme"),
+            hostname: text("SERVER_NAME"),
+            script_name: text("SCRIPT_NAME"),
+            path_info: text("PATH_INFO"),
+            protocol: text("SERVER_PROTOCOL"),
+            peer: text("REMOTE_ADDR"),
+            user_agent: records.capture_user_agent().then(|| text("HTTP_USER_AGENT")),
+        }
+    }
+}
+
+impl SlowRecord {
+    pub(crate) fn new(
+        details: Arc<Details>,
+        since: Instant,
+        finished: &Finished<'_>,
+        measurement: Option<Measurement>,
+        active: u64,
+    ) -> Self {
+        let now = Usage::thread();
+        let cpu = measurement.map(|it| [now.user - it.cpu.user, now.system - it.cpu.system]);
+        let figures = Figures {
+            done: true,
+            duration: since.elapsed(),
+            waited: finished.waited,
+            tally: *finished.tally,
+            status: finished.status,
+            cpu: cpu.unwrap_or_default(),
+            active,
+        };
+        Self { details, figures }
+    }
+
+    pub(super) fn fill(&self, datagram: &mut Datagram) {
+        fill(datagram, &self.details, &self.figures);
+    }
+}
+
+/// A request that goes on, and has since `since`.
+pub(super) fn fill_active(datagram: &mut Datagram, details: &Details, since: Instant) {
+    fill(datagram, details, &Figures { duration: since.elapsed(), ..Figures::default() });
+}
+
+fn fill(datagram: &mut Datagram, details: &Details, figures: &Figures) {
+    let Figures { done, duration, waited, tally, status, cpu, active } = figures;
+    datagram.count(field::SLOW_STATE, u64::from(*done));
+    datagram.float(field::SLOW_START, details.start);
+    datagram.float(field::SLOW_DURATION, duration.as_secs_f64());
+    datagram.count(field::SLOW_THREAD, u64::try_from(details.thread).unwrap_or(0));
+    datagram.count(field::SLOW_SERVER_PID, details.server_pid);
+    datagram.count(field::SLOW_INPUT_BYTES, tally.input.bytes);
+    datagram.count(field::SLOW_INPUT_READS, tally.input.calls);
+    datagram.count(field::SLOW_OUTPUT_BYTES, tally.output.bytes);
+    datagram.count(field::SLOW_OUTPUT_WRITES, tally.output.calls);
+    let [user, system] = *cpu;
+    datagram.float(field::SLOW_CPU_USER, user);
+    datagram.float(field::SLOW_CPU_SYSTEM, system);
+    // What has not been is 0, and so is what took no time.
+    let span = |from: f64, to: f64| if from > 0.0 && to > 0.0 { (to - from).max(0.0) } else { 0.0 };
+    let Moments { request, queue, daemon, application } = details.moments;
+    let first = |moments: [f64; 2]| moments.into_iter().find(|&it| it > 0.0).unwrap_or(application);
+    datagram.float(field::SLOW_SERVER_TIME, span(request, first([queue, daemon])));
+    datagram.float(field::SLOW_QUEUE_TIME, span(queue, daemon));
+    datagram.float(field::SLOW_DAEMON_TIME, span(daemon, application));
+    let now = details.start + duration.as_secs_f64();
+    datagram.float(field::SLOW_APPLICATION_TIME, span(application, now));
+    datagram.float(field::SLOW_GIL_TIME, waited.time.as_secs_f64());
+    datagram.count(field::SLOW_GIL_COUNT, waited.count.into());
+    datagram.float(field::SLOW_INPUT_TIME, tally.input.time.as_secs_f64());
+    datagram.float(field::SLOW_OUTPUT_TIME, tally.output.time.as_secs_f64());
+    datagram.count(field::SLOW_ACTIVE_AT_START, details.active);
+    datagram.count(field::SLOW_ACTIVE_AT_END, *active);
+    datagram.count(field::SLOW_STATUS, u64::from(*status));
+    for (number, text, most) in [
+        (field::SLOW_LOG_ID, &details.log_id, 64),
+        (field::SLOW_METHOD, &details.method, 16),
+        (field::SLOW_SCHEME, &details.scheme, 16),
+        (field::SLOW_HOSTNAME, &details.hostname, 256),
+        (field::SLOW_SCRIPT_NAME, &details.script_name, 256),
+        (field::SLOW_PATH_INFO, &details.path_info, 512),
+        (field::SLOW_PROTOCOL, &details.protocol, 16),
+        (field::SLOW_PEER, &details.peer, 46),
+    ] {
+        datagram.bytes(number, text.as_bytes(), most);
+    }
+    if let Some(user_agent) = &details.user_agent {
+        datagram.bytes(field::SLOW_USER_AGENT, user_agent.as_bytes(), 512);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_records_make_room() {
+        let second = Duration::from_secs(1);
+        let most = |limit: Duration, interval: Duration, threads| {
+            SlowRecords::new(limit, interval, threads, false).most
+        };
+        assert_eq!(most(second, second, 1), 32);
+        assert_eq!(most(second / 10, second, 15), 750);
+        assert_eq!(most(second / 1000, 60 * second, 1000), 4096);
+        let records = SlowRecords::new(second, second, 1, false);
+        let tally = Tally::default();
+        for status in 200..240 {
+            let waited = Waited::default();
+            let finished = Finished { status, moments: None, tally: &tally, waited };
+            records.keep(SlowRecord::new(Arc::default(), Instant::now(), &finished, None, 1));
+        }
+        let kept: Vec<_> = records.take().iter().map(|record| record.figures.status).collect();
+        assert_eq!(kept, (208..240).collect::<Vec<_>>());
+        assert!(records.take().is_empty());
+    }
+}
