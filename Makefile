@@ -13,8 +13,8 @@ PYTHON_VERSION = $(shell $(PYTHON) -c 'import sys, sysconfig as s; print("%d.%d%
 export UNSAFE_PYO3_SKIP_VERSION_CHECK := $(if $(filter 3.13t,$(PYTHON_VERSION)),1)
 VENV := .venv
 MODULE := target/release/mod_wsgi_rs.so
-# Two at a time: most of a test is waiting for servers to start and stop.
-PYTEST := $(VENV)/bin/python -m pytest -n 2
+# Four at a time on two processors: most of a test is waiting for servers to start and stop.
+PYTEST := $(VENV)/bin/python -m pytest -n 4
 DESTDIR ?=
 
 .PHONY: help setup build run test unit pytest oracle check sanitize soak bench profile install uninstall clean

@@ -2,6 +2,7 @@
 
 import atexit
 import http.client
+import os
 import shutil
 import subprocess
 
@@ -64,6 +65,9 @@ def differences(item):
 
 
 def pytest_collection_modifyitems(config, items):
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        # What takes longest begins first, so that nobody waits for it alone at the end.
+        items.sort(key=lambda item: item.path.name != "test_30_pythons.py")
     if config.env.free_threading:
         for item in items:
             for mark in item.iter_markers("needs_lock"):

@@ -123,7 +123,6 @@ def tried(version, found):
 
 def run(module, *arguments, **environment):
     """The behaviour tests with this module."""
-    # Two at a time: by now the other tests are over, as these are few and long.
     options = ("-q", "-n2", "--tb=short", "--mpm=event")
     mine = {name: it for name, it in os.environ.items() if not name.startswith("PYTEST_XDIST")}
     done = subprocess.run(
