@@ -8,6 +8,7 @@ use crate::posix;
 use crate::python_home::{self, Reader};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// The program for `group`.
@@ -33,6 +34,16 @@ pub(crate) fn find(group: &DaemonProcess, options: &ProcessOptions) -> Result<Pa
         "WSGIDaemonProcess {name} needs wsgi-daemon-{wanted}, which is not installed beside the module \
          (installed: {there}); make build PYTHON=python{wanted} makes one"
     ))
+}
+
+/// The manager without Python that has `program` run for its workers, which spares the memory that Python's library
+/// takes in each process; `None` where `program` has to manage as well: there is none beside it, the group's user may
+/// not run it, or it could not be found again after `chroot`.
+pub(crate) fn manager_of(program: &Path, group: &DaemonProcess) -> Option<PathBuf> {
+    let manager = program.with_file_name("wsgi-daemon-manager");
+    let by_anybody = |path: &Path| path.metadata().is_ok_and(|it| it.mode() & 0o001 != 0);
+    let fits = group.chroot.is_none() && by_anybody(program) && by_anybody(&manager);
+    fits.then_some(manager)
 }
 
 /// Looks at the group's Python with the eyes of the group's user.

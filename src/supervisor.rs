@@ -299,13 +299,24 @@ impl Running {
             "parent": theirs.as_raw_fd(),
             "scoreboard": board,
         });
+        let manager = daemon_program::manager_of(&self.program, &self.definition);
+        if manager.is_some() {
+            let path = self.program.as_os_str().as_bytes();
+            config["program"] = json!(path.iter().map(|&it| char::from(it)).collect::<String>());
+        }
         let config = posix::memory_file(config.to_string().as_bytes())?;
         let mut inherited = sockets;
         inherited.extend([theirs.as_raw_fd(), board, config.as_raw_fd()]);
         let number = config.as_raw_fd().to_string();
         let arguments = ["--config-fd", &number];
         let environment = daemon_program::environment();
-        let pid = posix::spawn(&self.program, &arguments, &environment, &inherited, log)?;
+        let pid = posix::spawn(
+            manager.as_ref().unwrap_or(&self.program),
+            &arguments,
+            &environment,
+            &inherited,
+            log,
+        )?;
         let patience = self.definition.shutdown_timeout.unwrap_or(Duration::from_secs(60));
         let patience = patience * 2 + Duration::from_secs(3);
         Ok(Manager { pid, started: Instant::now(), lifeline, patience })

@@ -47,6 +47,8 @@ pub(crate) enum Command {
     Version,
     /// Read a configuration from this descriptor.
     Inherited(RawFd),
+    /// Be what this descriptor says, for a manager.
+    Seat(RawFd),
     ByHand(Box<ByHand>),
 }
 
@@ -90,6 +92,7 @@ pub(crate) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Command
         };
         match name {
             "--config-fd" => inherited = Some(value.number()?),
+            "--seat-fd" => return Ok(Command::Seat(value.number()?)),
             "--listen" => listen = Some(value.socket()?),
             "--application" => script = Some(value.file()?),
             "--callable" => callable = value.text()?,
@@ -130,8 +133,9 @@ pub(crate) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Command
     Ok(Command::ByHand(Box::new(ByHand { listen, socket_mode, config })))
 }
 
-const NAMES: [&str; 18] = [
+const NAMES: [&str; 19] = [
     "--config-fd",
+    "--seat-fd",
     "--listen",
     "--application",
     "--callable",

@@ -52,6 +52,9 @@ pub struct GroupConfig {
     pub warm_up: Option<WarmUp>,
     /// Watch the source files of all modules, and replace the workers when one changes.
     pub reload: bool,
+    /// The `wsgi-daemon-X.Y` that a manager without Python has run for its workers.
+    #[serde(with = "octets")]
+    pub program: Option<PathBuf>,
     /// What `ps` shows in place of the command line.
     #[serde(with = "octets")]
     pub display_name: Option<OsString>,
@@ -464,6 +467,7 @@ impl Default for GroupConfig {
             preload_scripts: Vec::new(),
             warm_up: None,
             reload: false,
+            program: None,
             display_name: None,
             log_level: 6,
         }

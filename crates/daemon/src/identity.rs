@@ -5,11 +5,12 @@ use crate::account::Account;
 use crate::config::{GroupConfig, Limits, Timers};
 use crate::log::Log;
 use crate::posix::{self, Resource};
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 use wsgi::Level;
 
 /// Applies `config` to this process.
@@ -84,12 +85,34 @@ pub(crate) fn assume(config: &GroupConfig, log: &Log) -> Result<(), String> {
     }
     if let Some(locale) = &identity.locale {
         posix::set_variable("LC_ALL", locale);
-        if !posix::set_locale() {
-            let line = format!("WSGI0079: this system has no locale '{}'", locale.display());
-            log.write(Level::Warning, line.as_bytes());
-        }
+        take_locale(locale, log);
     }
     Ok(())
+}
+
+/// What a process of the group that runs another program has to do again: how it is called, and its locale.
+pub(crate) fn appear(config: &GroupConfig, log: &Log) {
+    match &config.display_name {
+        Some(name) => display(name.as_bytes()),
+        None => {
+            // It was started by descriptor, and the kernel has called it by that.
+            let program = std::env::args_os().next().unwrap_or_default();
+            let name = Path::new(&program).file_name().unwrap_or_default();
+            if let Ok(name) = CString::new(name.as_bytes()) {
+                posix::set_process_name(&name);
+            }
+        }
+    }
+    if let Some(locale) = &config.identity.locale {
+        take_locale(locale, log);
+    }
+}
+
+fn take_locale(locale: &OsStr, log: &Log) {
+    if !posix::set_locale() {
+        let line = format!("WSGI0079: this system has no locale '{}'", locale.display());
+        log.write(Level::Warning, line.as_bytes());
+    }
 }
 
 /// Applies the limits of a worker to this process. The manager has none: what it is worth living on

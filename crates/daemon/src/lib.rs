@@ -2,7 +2,7 @@
 //! over Unix sockets. It knows no Apache.
 //!
 //! [`config`] is what it is told, by Apache's supervisor or (`arguments`) by hand. `identity` is who it
-//! becomes. `group` is the manager: it fills each `slot` with a `worker`, perhaps forked from a
+//! becomes. `group` is the manager: it gives each `slot` a `worker` by way of a `seat`, perhaps forked from a
 //! `template`, perhaps after a `warm_up`, hears from it by `message`, and sees what it does on the scoreboard (a crate of its own);
 //! `octets` is how paths travel, and `account` asks who a user is. In
 //! a worker the threads of `pool`, as many of a `crew` as are up, take turns at each `connection`; `target` is which application a request
@@ -27,6 +27,7 @@ mod posix;
 mod program;
 mod recycling;
 mod reloader;
+mod seat;
 mod service;
 mod shortage;
 mod signal_teller;
@@ -38,4 +39,4 @@ mod turn;
 mod warm_up;
 mod worker;
 
-pub use program::main;
+pub use program::{main, manage};

@@ -7,9 +7,10 @@ pub(crate) use sockets::*;
 
 use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
-use std::io;
+use std::io::{self, Seek, Write};
 use std::mem::{MaybeUninit, size_of};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::ptr;
@@ -34,6 +35,53 @@ pub(crate) fn adopt(number: RawFd) -> io::Result<OwnedFd> {
         check(libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC))?;
         Ok(OwnedFd::from_raw_fd(number))
     }
+}
+
+/// Has the program that this process runs next inherit a descriptor.
+pub(crate) fn let_programs_have(number: RawFd) -> io::Result<()> {
+    // SAFETY: takes numbers.
+    check(unsafe { libc::fcntl(number, libc::F_SETFD, 0) }).map(drop)
+}
+
+/// A file in memory that holds `content`, ready to be read from its start.
+pub(crate) fn memory_file(content: &[u8]) -> io::Result<OwnedFd> {
+    // SAFETY: a static name; the descriptor is new and ours.
+    let file = unsafe {
+        let number = check(libc::memfd_create(c"wsgi-daemon".as_ptr(), libc::MFD_CLOEXEC))?;
+        OwnedFd::from_raw_fd(number)
+    };
+    let mut file = File::from(file);
+    file.write_all(content)?;
+    file.rewind()?;
+    Ok(file.into())
+}
+
+/// Runs an open file in the place of what this process runs, with its environment. Comes back only if that
+/// cannot be done.
+pub(crate) fn execute(program: BorrowedFd<'_>, arguments: &[CString]) -> io::Error {
+    let variables = std::env::vars_os().filter_map(|(name, value)| {
+        CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()).ok()
+    });
+    let variables: Vec<CString> = variables.collect();
+    let pointers = |texts: &[CString]| -> Vec<*const libc::c_char> {
+        texts.iter().map(|text| text.as_ptr()).chain([ptr::null()]).collect()
+    };
+    let (arguments, variables) = (pointers(arguments), pointers(&variables));
+    // SAFETY: both are lists of strings that end with a null, and live for the call.
+    unsafe { libc::fexecve(program.as_raw_fd(), arguments.as_ptr(), variables.as_ptr()) };
+    io::Error::last_os_error()
+}
+
+/// Whether other processes of the same user may look into this one, and the kernel may keep an image of it.
+pub(crate) fn is_dumpable() -> bool {
+    // SAFETY: takes a number.
+    unsafe { libc::prctl(libc::PR_GET_DUMPABLE) == 1 }
+}
+
+/// Says so.
+pub(crate) fn set_dumpable(is: bool) {
+    // SAFETY: takes numbers.
+    unsafe { libc::prctl(libc::PR_SET_DUMPABLE, libc::c_ulong::from(is)) };
 }
 
 // --- signals --------------------------------------------------------------------------------------
@@ -382,17 +430,17 @@ pub(crate) fn local_time(seconds: i64) -> libc::tm {
 
 /// Words of memory that this process shares with those it forks, and with whoever gave `file`.
 pub(crate) fn share_memory(
-    file: Option<OwnedFd>,
+    file: Option<&OwnedFd>,
     words: usize,
 ) -> io::Result<&'static [AtomicU64]> {
     let length = words * size_of::<u64>();
-    if let Some(file) = &file {
+    if let Some(file) = file {
         let there = File::from(file.try_clone()?).metadata()?.len();
         if there < length as u64 {
             return Err(io::Error::other("the memory for the scoreboard is too small"));
         }
     }
-    let (flags, number) = match &file {
+    let (flags, number) = match file {
         Some(file) => (libc::MAP_SHARED, file.as_raw_fd()),
         None => (libc::MAP_SHARED | libc::MAP_ANONYMOUS, -1),
     };

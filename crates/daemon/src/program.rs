@@ -1,12 +1,13 @@
 //! From the command line to a group that runs, and back to an exit code.
 #![forbid(unsafe_code)]
 
-use crate::arguments::{self, Command, USAGE};
+use crate::arguments::{self, ByHand, Command, USAGE};
 use crate::config::GroupConfig;
 use crate::group::{Group, Outcome, Sockets};
 use crate::identity;
 use crate::log::Log;
 use crate::posix;
+use crate::seat::{Occupant, Program, Seat, TemplateSeat, Ticket};
 use crate::socket;
 use crate::template;
 use crate::worker;
@@ -23,43 +24,87 @@ const USAGE_ERROR: u8 = 2;
 /// The group could not be started.
 const START_ERROR: u8 = 1;
 
-/// What the program does. Exit codes: 0, it was told to stop and did; 1, it could not start; 2, the
+/// Who runs Python right here.
+struct Here;
+
+impl Occupant for Here {
+    fn work(&self, seat: Seat) -> ! {
+        worker::run(seat, None)
+    }
+
+    fn stand_by(&self, seat: TemplateSeat) -> ! {
+        template::run(seat)
+    }
+}
+
+/// What `wsgi-daemon-X.Y` does. Exit codes: 0, it was told to stop and did; 1, it could not start; 2, the
 /// command line or the configuration is wrong.
 pub fn main() -> ExitCode {
     let command = match arguments::parse(std::env::args_os().skip(1)) {
         Ok(command) => command,
         Err(why) => return refuse(USAGE_ERROR, &format!("{why}; --help shows what there is")),
     };
-    let (config, file) = match command {
+    let by_hand = match command {
         Command::Help => return print(USAGE),
         Command::Version => {
             let version = env!("CARGO_PKG_VERSION");
             return print(&format!("wsgi-daemon {version}, Python {}\n", host::PYTHON_VERSION));
         }
-        Command::Inherited(number) => match read_config(number) {
-            Ok(config) => (config, None),
-            Err(why) => return refuse(USAGE_ERROR, &why),
-        },
-        Command::ByHand(by_hand) => {
-            let made = socket::create(&by_hand.listen, by_hand.socket_mode, &by_hand.config);
-            match made {
-                Ok(listener) => {
-                    return run(by_hand.config, by_hand_sockets(listener), Some(by_hand.listen));
-                }
-                Err(why) => return refuse(START_ERROR, &why),
-            }
+        Command::Inherited(number) => return manage_inherited(number, |_| Ok(Here)),
+        Command::Seat(number) => {
+            let why = match Ticket::read(number) {
+                Ok(ticket) => ticket.take(&Here).to_string(),
+                Err(why) => why,
+            };
+            return refuse(START_ERROR, &why);
         }
+        Command::ByHand(by_hand) => by_hand,
     };
-    if let Err(why) = config.check() {
-        return refuse(USAGE_ERROR, &format!("the configuration: {why}"));
-    }
-    match inherited(&config) {
-        Ok(sockets) => run(config, sockets, file),
+    let ByHand { listen, socket_mode, config } = *by_hand;
+    match socket::create(&listen, socket_mode, &config) {
+        Ok(listener) => run(config, by_hand_sockets(listener), Some(listen), &Here),
         Err(why) => refuse(START_ERROR, &why),
     }
 }
 
-fn run(config: GroupConfig, sockets: Sockets, file: Option<PathBuf>) -> ExitCode {
+/// What `wsgi-daemon-manager` does; see [`main`].
+pub fn manage() -> ExitCode {
+    let program = |config: &GroupConfig| {
+        let path = config.program.as_ref().ok_or("the configuration names no program")?;
+        config.descriptors.scoreboard.ok_or("the configuration names no scoreboard")?;
+        Program::open(path).map_err(|why| format!("cannot open {}: {why}", path.display()))
+    };
+    match arguments::parse(std::env::args_os().skip(1)) {
+        Ok(Command::Inherited(number)) => manage_inherited(number, program),
+        _ => refuse(USAGE_ERROR, "wsgi-daemon-manager is for Apache; see wsgi-daemon-X.Y --help"),
+    }
+}
+
+/// Manages a group for Apache. `occupant` is who takes the seats of its new processes.
+fn manage_inherited<O: Occupant>(
+    number: RawFd,
+    occupant: impl FnOnce(&GroupConfig) -> Result<O, String>,
+) -> ExitCode {
+    let config = match read_config(number) {
+        Ok(config) => config,
+        Err(why) => return refuse(USAGE_ERROR, &why),
+    };
+    if let Err(why) = config.check() {
+        return refuse(USAGE_ERROR, &format!("the configuration: {why}"));
+    }
+    let found = inherited(&config).and_then(|sockets| Ok((sockets, occupant(&config)?)));
+    match found {
+        Ok((sockets, occupant)) => run(config, sockets, None, &occupant),
+        Err(why) => refuse(START_ERROR, &why),
+    }
+}
+
+fn run(
+    config: GroupConfig,
+    sockets: Sockets,
+    file: Option<PathBuf>,
+    occupant: &dyn Occupant,
+) -> ExitCode {
     let log = Log::new(config.log_level);
     std::thread::sleep(Duration::from_secs_f64(config.delay.clamp(0.0, 60.0)));
     let manager = std::process::id();
@@ -69,8 +114,8 @@ fn run(config: GroupConfig, sockets: Sockets, file: Option<PathBuf>) -> ExitCode
             .map_err(|why| format!("cannot manage the group: {why}"))
     });
     let outcome = match started {
-        Ok(Outcome::Worker(seat)) => worker::run(*seat, None),
-        Ok(Outcome::Template(seat)) => template::run(*seat),
+        Ok(Outcome::Worker(seat)) => occupant.work(*seat),
+        Ok(Outcome::Template(seat)) => occupant.stand_by(*seat),
         Ok(Outcome::Stopped) => ExitCode::SUCCESS,
         Err(why) => {
             log.write(Level::Critical, format!("daemon '{}' {why}", config.name).as_bytes());

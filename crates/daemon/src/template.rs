@@ -3,30 +3,14 @@
 //! imported; a worker loads the rest itself.
 #![forbid(unsafe_code)]
 
-use crate::config::{GroupConfig, WarmUp};
-use crate::log::Log;
+use crate::config::WarmUp;
 use crate::message::{Channel, Loaded, Order, Report};
 use crate::posix::{self, SIGCHLD, SIGINT, SIGKILL, SIGTERM, SIGUSR1, SIGWINCH};
-use crate::worker::{self, Prepared, Seat};
-use scoreboard::Scoreboard;
+use crate::seat::{Place, Seat, TemplateSeat};
+use crate::worker::{self, Prepared};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 use wsgi::Level;
-
-/// What a template starts with.
-pub(crate) struct TemplateSeat {
-    pub(crate) config: GroupConfig,
-    pub(crate) log: Log,
-    pub(crate) board: Scoreboard<'static>,
-    pub(crate) channel: Channel,
-    /// Those of the worker slots, by slot.
-    pub(crate) sockets: Vec<Option<OwnedFd>>,
-    pub(crate) shared: Option<OwnedFd>,
-    /// Scripts that workers had to load.
-    pub(crate) scripts: Vec<Loaded>,
-    /// The manager's pid.
-    pub(crate) manager: u32,
-}
 
 /// How long a new worker waits to become the manager's child.
 const ADOPTION: Duration = Duration::from_secs(2);
@@ -139,7 +123,7 @@ fn become_worker(
     let own = seat.sockets.into_iter().nth(slot).flatten();
     worker::run(
         Seat {
-            record: seat.board.record(slot, generation),
+            place: Place { memory: seat.memory, slot, generation },
             config: seat.config,
             log: seat.log,
             channel: Channel::of(channel),

@@ -12,13 +12,14 @@ use crate::posix::{
     self, SIGCHLD, SIGHUP, SIGINT, SIGKILL, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH, SIGXCPU, Signals,
 };
 use crate::reloader::Reloader;
+use crate::seat::Seat;
 use crate::service;
 use crate::signal_teller::SignalTeller;
 use crate::target::modified;
 use host::{Host, ScriptFile, Target};
-use scoreboard::{Field, Record, State, now};
+use scoreboard::{Field, State, now};
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixListener;
 use std::panic::AssertUnwindSafe;
@@ -26,19 +27,6 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 use wsgi::Level;
-
-/// What a worker starts with.
-pub(crate) struct Seat {
-    pub(crate) config: GroupConfig,
-    pub(crate) log: Log,
-    pub(crate) record: Record<'static>,
-    pub(crate) channel: Channel,
-    pub(crate) sockets: Vec<OwnedFd>,
-    /// Scripts its predecessors had loaded.
-    pub(crate) known: Vec<Loaded>,
-    /// The manager's pid.
-    pub(crate) manager: u32,
-}
 
 const SIGNALS: [i32; 6] = [SIGTERM, SIGINT, SIGUSR1, SIGXCPU, SIGHUP, SIGUSR2];
 /// How often limits on time are looked at.
@@ -128,7 +116,8 @@ pub(crate) fn run(seat: Seat, prepared: Option<Prepared>) -> ! {
 }
 
 fn live(seat: Seat, prepared: Option<Prepared>) -> Result<(), String> {
-    let Seat { config, log, record, mut channel, sockets, known, manager: _ } = seat;
+    let Seat { config, log, place, mut channel, sockets, known, manager: _ } = seat;
+    let record = place.record();
     record.set(Field::Pid, std::process::id().into());
     let failed = |what: &'static str| move |why: io::Error| format!("cannot {what}: {why}");
     // Applications wait for their own children.

@@ -11,10 +11,9 @@ use crate::connection::would_block;
 use crate::log::Log;
 use crate::message::{Channel, Loaded, Reason, Report};
 use crate::posix::{self, SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH, Signals};
+use crate::seat::{Memory, Place, Seat, TemplateSeat};
 use crate::slot::{Slot, Worker};
-use crate::template::TemplateSeat;
-use crate::worker::Seat;
-use scoreboard::{Field, Record, Scoreboard, State, now};
+use scoreboard::{Field, State, now};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -28,7 +27,7 @@ use wsgi::Level;
 pub(crate) struct Group {
     config: GroupConfig,
     log: Log,
-    board: Scoreboard<'static>,
+    memory: Memory,
     signals: Signals,
     shared: Option<OwnedFd>,
     parent: Option<OwnedFd>,
@@ -76,15 +75,14 @@ const GRACE: Duration = Duration::from_secs(1);
 
 impl Group {
     pub(crate) fn new(config: GroupConfig, log: Log, sockets: Sockets) -> io::Result<Self> {
-        let (most, threads) = (config.processes.most as usize, config.threads as usize);
-        let words = posix::share_memory(sockets.scoreboard, Scoreboard::size(most, threads))?;
-        let board = Scoreboard::new(words, most, threads);
-        board.lay_out();
+        let most = config.processes.most as usize;
+        let memory = Memory::of(sockets.scoreboard, &config)?;
+        memory.board.lay_out();
         // What a manager before this one knew is no longer true.
-        (0..most).flat_map(|slot| board.records(slot)).for_each(|record| record.clear());
+        (0..most).flat_map(|slot| memory.board.records(slot)).for_each(|record| record.clear());
         let mut own = sockets.workers.into_iter();
         Ok(Self {
-            board,
+            memory,
             signals: {
                 // Sent to all by whoever rotates logs.
                 [SIGHUP, SIGUSR2].into_iter().for_each(posix::ignore);
@@ -160,7 +158,7 @@ impl Group {
         let (ours, theirs) = Channel::pair()?;
         let Some(slot) = self.slots.get_mut(index) else { return Ok(None) };
         slot.generation += 1;
-        let record = self.board.record(index, slot.generation);
+        let record = self.memory.board.record(index, slot.generation);
         record.clear();
         record.set(Field::Slot, index as u64);
         record.set(Field::Generation, slot.generation);
@@ -172,7 +170,7 @@ impl Group {
             Ok(pid) => pid,
             Err(theirs) => match posix::fork()? {
                 Some(pid) => pid,
-                None => return Ok(Some(self.seat(index, record, theirs, cold, manager))),
+                None => return Ok(Some(self.seat(index, generation, theirs, cold, manager))),
             },
         };
         let Some(slot) = self.slots.get_mut(index) else { return Ok(None) };
@@ -202,17 +200,18 @@ impl Group {
     /// dropped.
     fn seat(
         &mut self,
-        index: usize,
-        record: Record<'static>,
+        slot: usize,
+        generation: u64,
         channel: Channel,
         cold: bool,
         manager: u32,
     ) -> Box<Seat> {
-        let own = self.slots.get_mut(index).and_then(|slot| slot.socket.take());
+        let place = Place { memory: self.memory.take(), slot, generation };
+        let own = self.slots.get_mut(slot).and_then(|slot| slot.socket.take());
         let sockets = own.into_iter().chain(self.shared.take()).collect();
         let known = if cold { Vec::new() } else { std::mem::take(&mut self.scripts) };
         let (config, log) = (self.config.clone(), self.log);
-        Box::new(Seat { config, log, record, channel, sockets, known, manager })
+        Box::new(Seat { config, log, place, channel, sockets, known, manager })
     }
 
     /// A group of service scripts without a script.

@@ -5,7 +5,7 @@
 use super::Group;
 use crate::message::{Channel, Order, Report};
 use crate::posix::{self, SIGKILL};
-use crate::template::TemplateSeat;
+use crate::seat::TemplateSeat;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::ExitStatusExt;
@@ -146,7 +146,7 @@ impl Group {
                 Some(Box::new(TemplateSeat {
                     config: self.config.clone(),
                     log: self.log,
-                    board: self.board,
+                    memory: self.memory.take(),
                     channel,
                     sockets,
                     shared: self.shared.take(),
