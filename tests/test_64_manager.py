@@ -71,10 +71,10 @@ def maps_python(pid):
 
 
 def private_memory(pid):
-    """What it has written to, in bytes."""
+    """What is not of any file, in bytes."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     sizes = {line.split()[0]: line.split()[1] for line in lines[1:]}
-    return int(sizes["Private_Dirty:"]) * 1024
+    return int(sizes["Anonymous:"]) * 1024
 
 
 def worker(server):
