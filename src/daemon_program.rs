@@ -109,6 +109,7 @@ fn installed() -> Vec<(String, PathBuf)> {
             let version = name.to_str().and_then(|name| name.strip_prefix("wsgi-daemon-"));
             if let Some(version) = version
                 && version.starts_with(|first: char| first.is_ascii_digit())
+                && is_program(&entry.path())
                 && !found.iter().any(|(known, _)| known == version)
             {
                 found.push((version.to_owned(), entry.path()));
@@ -117,6 +118,11 @@ fn installed() -> Vec<(String, PathBuf)> {
     }
     found.sort();
     found
+}
+
+/// Whether it can be run, which is not so with what an interrupted installation left behind.
+fn is_program(path: &Path) -> bool {
+    path.metadata().is_ok_and(|found| found.is_file() && found.mode() & 0o111 != 0)
 }
 
 /// The version the module itself was built for; `None` where it has no Python in it.

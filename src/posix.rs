@@ -2,7 +2,7 @@
 #![allow(unsafe_code, reason = "the one POSIX file of this crate")]
 
 use std::ffi::{CStr, CString, OsString};
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Read};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
@@ -385,7 +385,8 @@ const RESTARTS: [i32; 4] = [libc::SIGHUP, libc::SIGUSR1, libc::SIGUSR2, libc::SI
 
 /// Starts `program` with these arguments and environment, nothing else inherited but `descriptors`,
 /// which keep their numbers, and the standard ones, with `errors` as standard error. It ignores the signals
-/// of a restart until it says what they are to do. Called while there is one thread.
+/// of a restart until it says what they are to do. Called while there is one thread. A program that cannot be
+/// run is an error.
 pub(crate) fn spawn(
     program: &Path,
     arguments: &[&str],
@@ -408,6 +409,8 @@ pub(crate) fn spawn(
         list.iter().map(|item| item.as_ptr()).chain([std::ptr::null()]).collect()
     };
     let (argv_raw, envp_raw) = (pointers(&argv), pointers(&envp));
+    // Closed by the exec; a number in it says why there was none.
+    let (mut news, teller) = io::pipe()?;
     // SAFETY: there is one thread, and between fork and exec the child only makes system calls: no lock
     // and no allocator is touched. Everything it points at was made before.
     unsafe {
@@ -436,9 +439,21 @@ pub(crate) fn spawn(
                     libc::fcntl(descriptor, libc::F_SETFD, 0);
                 }
                 libc::execve(path.as_ptr(), argv_raw.as_ptr(), envp_raw.as_ptr());
+                let why = *libc::__errno_location();
+                libc::write(teller.as_raw_fd(), (&raw const why).cast(), size_of::<i32>());
                 libc::_exit(127)
             }
-            pid => Ok(u32::try_from(pid).unwrap_or(0)),
+            pid => {
+                drop(teller);
+                let mut why = [0; size_of::<i32>()];
+                match news.read_exact(&mut why) {
+                    Err(_) => Ok(u32::try_from(pid).unwrap_or(0)),
+                    Ok(()) => {
+                        libc::waitpid(pid, std::ptr::null_mut(), 0);
+                        Err(io::Error::from_raw_os_error(i32::from_ne_bytes(why)))
+                    }
+                }
+            }
         }
     }
 }

@@ -28,6 +28,9 @@ static GROUPS: Mutex<Vec<Running>> = Mutex::new(Vec::new());
 /// Managers that finish what they serve: their group is gone from the configuration, or has another one.
 static DEPARTING: Mutex<Vec<Departing>> = Mutex::new(Vec::new());
 
+/// A manager that ends sooner most likely will again.
+const YOUNG: Duration = Duration::from_secs(5);
+
 /// A group and its manager.
 struct Running {
     definition: DaemonProcess,
@@ -51,6 +54,7 @@ struct Running {
 
 struct Manager {
     pid: u32,
+    /// When it begins, after the pause that it makes first.
     started: Instant,
     /// Closed when the parent goes, however it goes: then the manager leaves.
     lifeline: UnixStream,
@@ -68,7 +72,9 @@ struct Departing {
 impl Manager {
     /// What it serves it may finish, within `graceful-timeout`; or as long as httpd goes on.
     fn depart(&self) {
-        posix::signal(self.pid, libc::SIGWINCH);
+        // One that has not begun serves nothing, and hears nothing of what is said to those that do.
+        let begun = self.started <= Instant::now();
+        posix::signal(self.pid, if begun { libc::SIGWINCH } else { libc::SIGTERM });
         let (pid, patience, owner) = (self.pid, self.patience, std::process::id());
         departing().push(Departing { pid, patience, owner });
     }
@@ -150,6 +156,8 @@ pub(crate) fn reconcile<'a>(
             running.refresh(home.log_descriptor());
         } else {
             let old = running.manager.take();
+            // What was in its way may be gone.
+            running.stumbles = 0;
             // Its sizes may be others, and for a while there are two managers.
             running.board = new_board(definition)?;
             running.start(main, Duration::ZERO);
@@ -228,7 +236,7 @@ impl OtherChild for Deaths {
             return;
         };
         let lived = group.manager.take().map(|manager| manager.started.elapsed());
-        let young = lived.is_none_or(|lived| lived < Duration::from_secs(5));
+        let young = lived.is_none_or(|lived| lived < YOUNG);
         group.stumbles = if young { group.stumbles + 1 } else { 0 };
         let Some(main) = Server::main() else { return };
         let began = group.start(main, group.delay());
@@ -284,6 +292,7 @@ impl Running {
                 log_server(main, Level::Alert, line.as_bytes());
             }
         }
+        self.board.note_stumbles(self.manager.as_ref().map(|_| self.stumbles));
         self.manager.is_some()
     }
 
@@ -310,16 +319,14 @@ impl Running {
         let number = config.as_raw_fd().to_string();
         let arguments = ["--config-fd", &number];
         let environment = daemon_program::environment();
-        let pid = posix::spawn(
-            manager.as_ref().unwrap_or(&self.program),
-            &arguments,
-            &environment,
-            &inherited,
-            log,
-        )?;
+        let program = manager.as_ref().unwrap_or(&self.program);
+        let spawned = posix::spawn(program, &arguments, &environment, &inherited, log);
+        let pid = spawned.map_err(|why| {
+            std::io::Error::new(why.kind(), format!("{}: {why}", program.display()))
+        })?;
         let patience = self.definition.shutdown_timeout.unwrap_or(Duration::from_secs(60));
         let patience = patience * 2 + Duration::from_secs(3);
-        Ok(Manager { pid, started: Instant::now(), lifeline, patience })
+        Ok(Manager { pid, started: Instant::now() + delay, lifeline, patience })
     }
 }
 

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 use super::connection::{Broken, Connection};
+use super::group::{GLANCE, WorkerLease};
 use super::relay::Relay;
 use super::{Body, Failure, Group, broken, step, unfinished};
 use crate::httpd::{Outcome, Request};
@@ -26,7 +27,7 @@ pub(super) fn run<'call>(
     connection: &mut Connection,
     relay: &mut Relay<'_>,
     body: &mut Body<'call>,
-    lost: &dyn Fn() -> Option<String>,
+    lease: &WorkerLease<'_>,
 ) -> Result<Option<Outcome>, Failure> {
     let socket = request.client_socket();
     let patience = request.client_timeout().unwrap_or_else(|| group.client_timeout());
@@ -63,7 +64,14 @@ pub(super) fn run<'call>(
             }
         } else if limit.is_zero() {
             connection.abort();
-            return broken(request, group, connection, relay, &Broken::Timeout, lost).map(Some);
+            return broken(request, group, connection, relay, &Broken::Timeout, lease).map(Some);
+        }
+        // Perhaps nobody will ever read it.
+        if connection.is_silent() && !lease.is_there() {
+            lease
+                .obstacle()
+                .map_or(Ok(()), |why| Err(Failure::awaiting(group, connection, &why)))?;
+            limit = limit.min(GLANCE);
         }
         let ready = posix::wait_for(connection.as_fd(), sends, watched, limit);
         seen = ready.other;
@@ -75,7 +83,7 @@ pub(super) fn run<'call>(
             }
         }
         if ready.input {
-            if let Some(done) = step(request, group, connection, relay, lost)? {
+            if let Some(done) = step(request, group, connection, relay, lease)? {
                 return Ok(Some(done));
             }
             moved = Instant::now();

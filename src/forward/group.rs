@@ -51,6 +51,11 @@ impl Board {
         Scoreboard::new(&self.words, self.slots, self.threads)
     }
 
+    /// Notes how often in a row the manager died soon after its start; `None` where there is none at all.
+    pub(crate) fn note_stumbles(&self, times: Option<u32>) {
+        self.look().note_stumbles(times);
+    }
+
     /// How many requests the slot's worker has served, with those of the one before: it changes with each.
     fn served(&self, slot: usize) -> u64 {
         let [one, other] = self.look().records(slot).map(|record| record.get(Field::Served));
@@ -84,6 +89,8 @@ const LOOK: u64 = 1_000_000;
 const SPARED: Duration = Duration::from_secs(60);
 /// A worker's end is known to its connections before its manager has noticed it.
 const NOTICED: Duration = Duration::from_millis(300);
+/// How often to look whether a worker that is waited for can still be expected.
+pub(super) const GLANCE: Duration = Duration::from_millis(100);
 
 impl Group {
     pub(crate) fn new(plan: GroupPlan) -> Self {
@@ -175,7 +182,7 @@ impl Group {
         let rank = |slot: usize| {
             let count = self.plan.claims.of(slot);
             let distance = match (board.is_ready(slot), count < threads) {
-                _ if missing == Some(slot) => 4,
+                _ if missing == Some(slot) || board.obstacle(slot).is_some() => 4,
                 _ if self.seems_to_hang(slot, now) => 3,
                 (true, true) => 0,
                 (false, true) => 1,
@@ -197,7 +204,8 @@ impl Group {
             let ((_, count), slot) = best.unwrap_or_default();
             // Somebody else may have chosen the same one at this very moment.
             if self.plan.claims.add(self.row, slot, count) {
-                return WorkerLease { group: self, slot, served: self.plan.board.served(slot) };
+                let served = self.plan.board.served(slot);
+                return WorkerLease { group: self, slot, served, since: now };
             }
         }
     }
@@ -215,6 +223,8 @@ pub(super) struct WorkerLease<'a> {
     slot: usize,
     /// How many requests it had served by then.
     served: u64,
+    /// When the request came.
+    since: u64,
 }
 
 impl WorkerLease<'_> {
@@ -250,13 +260,37 @@ impl WorkerLease<'_> {
         Ok(connection)
     }
 
-    /// How the worker died, if it did, at `since` (microseconds) or later. Waits a moment for its manager
-    /// to notice.
-    pub(super) fn obituary(&self, since: u64) -> Option<String> {
+    /// Waits until the worker answers, as long as there is a prospect of it.
+    ///
+    /// # Errors
+    /// The sentence that says why there is none.
+    pub(super) fn await_start(&self, connection: &Connection) -> Result<(), String> {
+        let patience = Instant::now() + self.group.worker_timeout();
+        while !self.is_there() && !connection.waits_for_input(GLANCE) {
+            self.obstacle().map_or(Ok(()), Err)?;
+            if Instant::now() > patience {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether there is a worker that serves.
+    pub(super) fn is_there(&self) -> bool {
+        self.group.plan.board.look().is_ready(self.slot)
+    }
+
+    /// Why no worker is to be expected here, if that is so.
+    pub(super) fn obstacle(&self) -> Option<String> {
+        self.group.plan.board.look().obstacle(self.slot)
+    }
+
+    /// How the worker died, if it did, since the request came. Waits a moment for its manager to notice.
+    pub(super) fn obituary(&self) -> Option<String> {
         let patience = Instant::now() + NOTICED;
         loop {
             let board = self.group.plan.board.look();
-            if let Some(dead) = board.ended(self.slot, since) {
+            if let Some(dead) = board.ended(self.slot, self.since) {
                 return Some(Record::obituary(&dead));
             }
             if Instant::now() > patience {

@@ -18,6 +18,7 @@ use crate::handler::Application;
 use crate::httpd::{Gathered, Outcome, Request, RequestBody};
 use connection::{Broken, Connection};
 use fastcgi::MAX_CONTENT;
+use group::WorkerLease;
 use params::Params;
 use relay::{Relay, Relayed};
 use std::io;
@@ -83,6 +84,10 @@ fn attempt<'call>(
     let (mut failed, mut risked, mut missing) = (0, 0, None);
     loop {
         let lease = group.choose(missing, failed > 0, queued);
+        // The least bad one: there is no better.
+        if let Some(why) = lease.obstacle() {
+            return Answered::Here(Failure::start(group, &why).answer(request));
+        }
         let mut connection = match lease.connect(patience) {
             Ok(connection) => connection,
             // The configuration has changed, and this child still has the old one.
@@ -93,8 +98,7 @@ fn attempt<'call>(
             }
             Err(why) => return Answered::Here(Failure::connect(group, &why).answer(request)),
         };
-        let lost = || lease.obituary(queued);
-        match exchange(request, settings, group, &mut connection, params, body, &lost) {
+        match exchange(request, settings, group, &mut connection, params, body, &lease) {
             Ok(answered) => {
                 lease.finish(connection);
                 return answered;
@@ -114,7 +118,7 @@ fn attempt<'call>(
                     && body.is_replayable()
                     && (failure.unread || request.is_get_or_head() && risked <= RISKED);
                 if !again {
-                    return Answered::Here(failure.explained(lost).answer(request));
+                    return Answered::Here(failure.explained(&lease).answer(request));
                 }
             }
         }
@@ -129,15 +133,17 @@ fn exchange<'call>(
     connection: &mut Connection,
     params: &Params<'_>,
     body: &mut Body<'call>,
-    lost: &dyn Fn() -> Option<String>,
+    lease: &WorkerLease<'_>,
 ) -> Result<Answered, Failure> {
     connection
         .send_request(params, &body.held, body.ended)
         .map_err(|why| Failure::sending(group, &why))?;
     let mut relay = Relay::new(settings, group);
     let mut done = None;
-    if !body.ended || connection.has_unsent() {
-        done = duplex::run(request, group, connection, &mut relay, body, lost)?;
+    if body.ended && !connection.has_unsent() {
+        lease.await_start(connection).map_err(|why| Failure::awaiting(group, connection, &why))?;
+    } else {
+        done = duplex::run(request, group, connection, &mut relay, body, lease)?;
         if done == Some(Outcome::Done) {
             request.flush_complete();
         }
@@ -145,7 +151,7 @@ fn exchange<'call>(
     let outcome = loop {
         match done {
             Some(outcome) => break outcome,
-            None => done = step(request, group, connection, &mut relay, lost)?,
+            None => done = step(request, group, connection, &mut relay, lease)?,
         }
     };
     Ok(relay.take_location().map_or(Answered::Here(outcome), Answered::At))
@@ -157,7 +163,7 @@ fn step(
     group: &Group,
     connection: &mut Connection,
     relay: &mut Relay<'_>,
-    lost: &dyn Fn() -> Option<String>,
+    lease: &WorkerLease<'_>,
 ) -> Result<Option<Outcome>, Failure> {
     match relay.step(request, connection) {
         Ok(Relayed::More) => Ok(None),
@@ -166,7 +172,7 @@ fn step(
             connection.abort();
             Ok(Some(request.outcome(Err(why))))
         }
-        Err(why) => broken(request, group, connection, relay, &why, lost).map(Some),
+        Err(why) => broken(request, group, connection, relay, &why, lease).map(Some),
     }
 }
 
@@ -177,7 +183,7 @@ fn broken(
     connection: &mut Connection,
     relay: &mut Relay<'_>,
     why: &Broken,
-    lost: &dyn Fn() -> Option<String>,
+    lease: &WorkerLease<'_>,
 ) -> Result<Outcome, Failure> {
     if !relay.has_head() {
         return Err(Failure::receiving(group, connection, why));
@@ -185,7 +191,7 @@ fn broken(
     // What there is goes to the client before anybody looks for the cause.
     connection.abort();
     relay.let_go(request);
-    let cause = why.is_end().then(lost).flatten();
+    let cause = why.is_end().then(|| lease.obituary()).flatten();
     let cause = cause.unwrap_or_else(|| why.to_string());
     let line = format!("WSGI0119: daemon process '{}' broke off its answer: {cause}", group.name());
     request.log(Level::Error, line.as_bytes());
@@ -227,6 +233,22 @@ impl Failure {
         Self { status: 503, line, may_repeat: true, unread: true, unsent: false }
     }
 
+    /// No worker is to be expected.
+    fn start(group: &Group, why: &str) -> Self {
+        let line = format!(
+            "WSGI0117: daemon process '{}' does not start: {why}; the lines before tell the cause, also \
+             those of the main server's log",
+            group.name()
+        );
+        Self { status: 503, line, may_repeat: true, unread: true, unsent: false }
+    }
+
+    /// The same for a request that has been sent, and that one may read who starts after all.
+    fn awaiting(group: &Group, connection: &mut Connection, why: &str) -> Self {
+        connection.abort();
+        Self { unread: false, ..Self::start(group, why) }
+    }
+
     fn sending(group: &Group, why: &Broken) -> Self {
         if let Broken::TooLong(why) = why {
             let line = format!("WSGI0121: the request cannot be passed to a daemon process: {why}");
@@ -265,9 +287,9 @@ impl Failure {
     }
 
     /// The same, with what is known of the worker's death.
-    fn explained(mut self, lost: impl Fn() -> Option<String>) -> Self {
+    fn explained(mut self, lease: &WorkerLease<'_>) -> Self {
         if self.status == 502
-            && let Some(cause) = lost()
+            && let Some(cause) = lease.obituary()
         {
             self.line = format!("{}: {cause}", self.line);
         }

@@ -79,6 +79,12 @@ impl Connection {
     pub(crate) fn next_request(&mut self) -> Next {
         loop {
             match self.wire.next() {
+                // It may have waited until nobody waits for it any more.
+                Ok(Some(Event::Params(_)))
+                    if !self.served && posix::has_hung_up(self.stream.as_fd()) =>
+                {
+                    return Next::Closed(None);
+                }
                 Ok(Some(Event::Params(_))) => {
                     self.served = true;
                     return Next::Request;

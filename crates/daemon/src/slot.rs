@@ -4,7 +4,7 @@
 
 use crate::message::{Channel, Order, Reason};
 use crate::posix::{self, SIGKILL};
-use scoreboard::{Field, Record};
+use scoreboard::{Field, Record, Scoreboard, now};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -32,6 +32,7 @@ pub(crate) struct Worker {
     pub(crate) pid: i32,
     pub(crate) channel: Channel,
     pub(crate) record: Record<'static>,
+    pub(crate) generation: u64,
     pub(crate) ready: bool,
     pub(crate) started: Instant,
     /// The same in microseconds since the epoch, as files have their times.
@@ -68,6 +69,21 @@ impl Slot {
     /// Everybody in it, to be changed.
     pub(crate) fn workers_mut(&mut self) -> impl Iterator<Item = &mut Worker> {
         self.current.iter_mut().chain(&mut self.incoming).chain(&mut self.leaving)
+    }
+
+    /// The number of the next worker. Its record is not that of the one that serves, whatever became of those
+    /// between them.
+    pub(crate) fn next_generation(&self) -> u64 {
+        let serves = self.current.as_ref().map(|worker| worker.generation);
+        let next = self.generation + 1;
+        if serves.is_some_and(|serves| serves % 2 == next % 2) { next + 1 } else { next }
+    }
+
+    /// Has the record of a worker that could not even be forked say so.
+    pub(crate) fn note_stillbirth(&self, board: &Scoreboard<'static>, index: usize) {
+        let record = board.record(index, self.generation);
+        record.set(Field::Failures, self.failures.into());
+        record.bury(0, now());
     }
 
     /// Puts off the next start after one that died before it was ready: not at all the first time, then from

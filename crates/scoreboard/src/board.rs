@@ -7,9 +7,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub const MAGIC: u64 = u64::from_be_bytes(*b"wsgi-sb1");
 
 const HEADER: usize = 8;
+/// The word of the header that Apache's parent writes.
+const STUMBLES: usize = 4;
 const FIXED: usize = 16;
 const LINE: usize = 16;
 const LINE_BYTES: usize = (LINE - 1) * 8;
+/// After so many starts in a row that came to nothing nobody waits for the next one.
+const HOPELESS: u64 = 3;
 
 /// A group's scoreboard.
 #[derive(Clone, Copy)]
@@ -48,6 +52,8 @@ pub enum Field {
     Slot = 9,
     /// When its end was noticed; 0 while it lives.
     Ended = 10,
+    /// How many workers of the slot in a row, this one included, died before they were ready.
+    Failures = 11,
 }
 
 /// What a worker is up to.
@@ -102,6 +108,34 @@ impl<'m> Scoreboard<'m> {
     /// Whether a worker of this slot takes requests.
     pub fn is_ready(&self, slot: usize) -> bool {
         self.records(slot).iter().any(|record| record.get(Field::State) == State::Ready as u64)
+    }
+
+    /// Notes how often in a row a manager died soon after its start; `None` where there is none at all.
+    pub fn note_stumbles(&self, times: Option<u32>) {
+        if let Some(word) = self.words.get(STUMBLES) {
+            word.store(times.map_or(u64::MAX, u64::from), Ordering::Relaxed);
+        }
+    }
+
+    /// Why no worker is to be expected in this slot, if again and again none has come up.
+    pub fn obstacle(&self, slot: usize) -> Option<String> {
+        let records = self.records(slot);
+        let is =
+            |state: State| records.iter().any(|record| record.get(Field::State) == state as u64);
+        if is(State::Ready) {
+            return None;
+        }
+        // Who ended last knows.
+        if let Some(last) = self.ended(slot, 0).filter(|it| it.get(Field::Failures) >= HOPELESS) {
+            return Some(last.obituary());
+        }
+        let stumbles = self.words.get(STUMBLES).map_or(0, |word| word.load(Ordering::Relaxed));
+        let why = match stumbles {
+            u64::MAX => "its manager could not be started",
+            HOPELESS.. if !is(State::Starting) => "its manager ends again and again at its start",
+            _ => return None,
+        };
+        Some(why.to_owned())
     }
 
     /// The slot's worker whose end was noticed last, if that was at `since` or later.
@@ -162,6 +196,9 @@ impl Record<'_> {
     /// GET /`. To be asked once [`Field::Ended`] has been seen.
     pub fn obituary(&self) -> String {
         let pid = self.get(Field::Pid);
+        if pid == 0 {
+            return "no process could be made for a worker".to_owned();
+        }
         let status = self.get(Field::LastExit);
         let how = match (status & 0x7f, (status >> 8) & 0xff) {
             (0, code) => format!("exited with status {code}"),
@@ -294,6 +331,43 @@ mod tests {
         record.set(Field::Pid, 8);
         record.bury(3 << 8, 5);
         assert_eq!(record.obituary(), "worker 8 exited with status 3 before its first request");
+    }
+
+    #[test]
+    fn nobody_waits_for_a_worker_that_never_comes_up() {
+        let words = words(1, 1);
+        let board = Scoreboard::new(&words, 1, 1);
+        let die = |generation, failures| {
+            let record = board.record(0, generation);
+            record.clear();
+            record.set(Field::Pid, 7);
+            record.set(Field::Failures, failures);
+            record.bury(1 << 8, generation);
+        };
+        assert_eq!(board.obstacle(0), None);
+        die(1, 2);
+        assert_eq!(board.obstacle(0), None);
+        die(2, 3);
+        board.record(0, 3).clear();
+        board.record(0, 3).set_state(State::Starting);
+        let last = "worker 7 exited with status 1 before its first request";
+        assert_eq!(board.obstacle(0).as_deref(), Some(last));
+        board.record(0, 3).set_state(State::Ready);
+        assert_eq!(board.obstacle(0), None);
+    }
+
+    #[test]
+    fn nobody_waits_for_a_manager_that_never_comes_up() {
+        let words = words(1, 1);
+        let board = Scoreboard::new(&words, 1, 1);
+        board.note_stumbles(Some(2));
+        assert_eq!(board.obstacle(0), None);
+        board.note_stumbles(Some(3));
+        assert!(board.obstacle(0).is_some_and(|why| why.contains("again and again")));
+        board.record(0, 1).set_state(State::Starting);
+        assert_eq!(board.obstacle(0), None);
+        board.note_stumbles(None);
+        assert!(board.obstacle(0).is_some_and(|why| why.contains("could not be started")));
     }
 
     #[test]

@@ -8,7 +8,7 @@
 //!
 //! | words | what |
 //! |---|---|
-//! | 8 | header: [`MAGIC`], records, threads, words of a record, and 4 of no use yet |
+//! | 8 | header: [`MAGIC`], records, threads, words of a record, how often in a row a manager came to nothing, and 3 of no use yet |
 //! | per record: 16 | as [`Field`] numbers them, the rest of no use yet |
 //! | per record and thread: 16 | time the request began (0: none), then 120 bytes of request line, closed by NULs |
 //!

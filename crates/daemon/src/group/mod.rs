@@ -144,7 +144,10 @@ impl Group {
                     Ok(seat) => return seat,
                     Err(why) => {
                         self.say(Level::Critical, &format!("cannot start a worker: {why}"));
-                        self.slots.get_mut(index)?.back_off();
+                        let board = self.memory.board;
+                        let slot = self.slots.get_mut(index)?;
+                        slot.back_off();
+                        slot.note_stillbirth(&board, index);
                     }
                 }
             }
@@ -155,9 +158,8 @@ impl Group {
     /// Starts a worker; in the new process, gives its seat.
     fn start(&mut self, index: usize) -> io::Result<Option<Box<Seat>>> {
         let manager = std::process::id();
-        let (ours, theirs) = Channel::pair()?;
         let Some(slot) = self.slots.get_mut(index) else { return Ok(None) };
-        slot.generation += 1;
+        slot.generation = slot.next_generation();
         let record = self.memory.board.record(index, slot.generation);
         record.clear();
         record.set(Field::Slot, index as u64);
@@ -165,6 +167,7 @@ impl Group {
         record.set(Field::Started, now());
         let born = wsgi::epoch_micros();
         record.set_state(State::Starting);
+        let (ours, theirs) = Channel::pair()?;
         let (generation, cold) = (slot.generation, slot.wanted == Some(Reason::InactivityTimeout));
         let pid = match self.templates.fork(index, generation, theirs)? {
             Ok(pid) => pid,
@@ -179,6 +182,7 @@ impl Group {
             pid,
             channel: ours,
             record,
+            generation,
             ready: false,
             started: Instant::now(),
             born,
@@ -462,6 +466,7 @@ impl Group {
             }
             _ => String::new(),
         };
+        worker.record.set(Field::Failures, if worker.ready { 0 } else { slot.failures.into() });
         worker.record.bury(status.into_raw(), now());
         let starting = if worker.ready { "" } else { " (it was starting)" };
         let obituary = worker.record.obituary();

@@ -112,6 +112,13 @@ pub(crate) fn has_input(socket: BorrowedFd<'_>) -> io::Result<bool> {
     }
 }
 
+/// Whether the other end is closed altogether, so that nobody there reads any more.
+pub(crate) fn has_hung_up(socket: BorrowedFd<'_>) -> bool {
+    let mut poll = libc::pollfd { fd: socket.as_raw_fd(), events: 0, revents: 0 };
+    // SAFETY: one pollfd, which lives for the call; with no time to wait.
+    unsafe { libc::poll(&raw mut poll, 1, 0) == 1 && poll.revents & libc::POLLHUP != 0 }
+}
+
 fn receive(socket: BorrowedFd<'_>, into: &mut [u8], flags: i32) -> io::Result<usize> {
     // SAFETY: pointer and length are those of one slice.
     let count =

@@ -1,0 +1,184 @@
+"""Groups that cannot start: what clients and the log are told, how soon, and that others go on."""
+
+import os
+import shutil
+import threading
+import time
+
+import pytest
+from harness import daemons
+from harness.conf import Conf
+from harness.httpd import wait_until
+
+pytestmark = pytest.mark.ours_only("our own processes")
+
+APP = """
+import os
+
+def application(environ, start_response):
+    if environ["REQUEST_METHOD"] == "POST":
+        with open(__file__ + ".seen", "a") as seen:
+            print(environ["PATH_INFO"], file=seen)
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"%d" % os.getpid()]
+"""
+WAIT = """
+import os, time
+while not os.path.exists(__file__ + ".go"):
+    time.sleep(0.05)
+"""
+# What is long enough to tell a clear answer from one that a time limit gives.
+SOON = 8
+
+
+@pytest.fixture
+def start(servers, mpm):
+    """start(options) has a group `broken` with these and a group `whole`; its log is watched."""
+    own = []
+
+    def start(options="", text="", *, files=(), module=""):
+        groups = f"""
+        {module}
+        WSGIRestrictEmbedded On
+        WSGIDaemonProcess broken {options}
+        WSGIDaemonProcess whole
+        WSGIScriptAlias /whole ${{ROOT}}/app.py process-group=whole application-group=%{{GLOBAL}}
+        WSGIScriptAlias / ${{ROOT}}/app.py process-group=broken application-group=%{{GLOBAL}}
+        """
+        application = ("app.py", APP)
+        conf = Conf(
+            groups + text, files=(application, *files), timeout=60, load_wsgi=not module, threads=8
+        )
+        server = servers.make(conf, mpm, "embedded")
+        server.seen = server.write("app.py.seen", "")
+        server.seen.chmod(0o666)
+        own.append(server)
+        server.start()
+        return server
+
+    yield start
+    for server in own:
+        server.stop()
+        lines = server.log.unexpected()
+        assert not lines, "unexpected in the error log:\n" + "\n".join(map(str, lines))
+
+
+def refused_soon(server, cause):
+    """A 503, also when it is known already, and the log names the cause."""
+    for ask in (lambda: server.get("/"), lambda: server.post("/", b"x"), lambda: server.get("/")):
+        began = time.monotonic()
+        assert ask().status == 503
+        assert time.monotonic() - began < SOON
+    server.log.expect("WSGI0117: daemon process 'broken' does not start", cause)
+    assert server.get("/whole").status == 200
+
+
+def serves_again(server):
+    wait_until(lambda: daemons.serves(server), "the group to serve", timeout=30)
+
+
+def test_a_manager_that_cannot_start_is_a_503_and_starts_when_it_can(start):
+    server = start("home=${ROOT}/home")
+    server.log.allow("manager .* ended with exit status 1")
+    refused_soon(server, "cannot change to the directory .*/home")
+    (server.root / "home").mkdir()
+    serves_again(server)
+
+
+def test_the_pauses_of_a_manager_that_cannot_start_grow_and_stay_long(start):
+    server = start("home=${ROOT}/home")
+    server.log.expect("cannot change to the directory", "manager .* ended with exit status 1")
+    ended = "manager .* ended with exit status 1"
+    wait_until(lambda: len(server.log.find(ended)) >= 7, "seven attempts", timeout=50)
+    began, before = time.monotonic(), len(server.log.find(ended))
+    wait_until(lambda: len(server.log.find(ended)) > before, "another one", timeout=30)
+    assert time.monotonic() - began > 5
+
+
+@pytest.mark.parametrize("processes", ["1", "2", "0-1"])
+def test_workers_that_cannot_start_are_a_503_and_start_when_they_can(start, processes):
+    server = start(
+        f"processes={processes}",
+        "WSGIImportScript ${ROOT}/import.py process-group=broken application-group=%{GLOBAL}\n",
+        files=(("import.py", "import os; os._exit(3)\n"),),
+    )
+    refused_soon(server, r"WSGI0117: .* worker \d+ exited with status 3 before its first request")
+    server.log.allow("exited with status 3")
+    server.write("import.py", "")
+    serves_again(server)
+
+
+def test_what_was_refused_is_not_done_later(start):
+    """It lies in the socket of a worker that starts after all."""
+    server = start(
+        "socket-timeout=2",
+        "WSGIImportScript ${ROOT}/import.py process-group=broken application-group=%{GLOBAL}\n",
+        files=(("import.py", WAIT),),
+    )
+    assert server.post("/lost", b"x").status == 504
+    server.log.expect("WSGI0145")
+    server.write("import.py.go", "")
+    serves_again(server)
+    assert server.post("/done", b"x").status == 200
+    assert server.seen.read_text().split() == ["/done"]
+
+
+def test_a_request_that_waits_for_a_slow_start_is_served(start):
+    server = start(
+        "",
+        "WSGIImportScript ${ROOT}/import.py process-group=broken application-group=%{GLOBAL}\n",
+        files=(("import.py", "import time; time.sleep(3)\n"),),
+    )
+    answers = []
+    body = os.urandom(1 << 20)
+    asks = [lambda: server.get("/"), lambda: server.post("/", body)]
+    threads = [
+        threading.Thread(target=lambda ask=ask: answers.append(ask().status)) for ask in asks
+    ]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    assert answers == [200, 200]
+
+
+# --- the program ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def modules(env, servers):
+    """A copy of the module and the daemon programs beside it, which may be broken."""
+    folder = servers.base / "modules"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for path in [env.module, *env.module.parent.glob("wsgi-daemon-[0-9]*")]:
+        shutil.copy(path, folder)
+    return folder
+
+
+def programs(modules):
+    return list(modules.glob("wsgi-daemon-*"))
+
+
+def load(modules):
+    return f"LoadModule wsgi_module {modules}/mod_wsgi_rs.so"
+
+
+def test_a_program_that_cannot_be_run_is_no_program(start, modules):
+    for program in programs(modules):
+        program.chmod(0o644)
+    with pytest.raises(Exception, match=r"not installed beside the module \(installed: "):
+        start(module=load(modules))
+
+
+def test_a_program_that_is_no_program_is_told_by_its_name(start, modules):
+    for program in programs(modules):
+        program.write_bytes(b"")
+        program.chmod(0o755)
+    server = start(module=load(modules))
+    began = time.monotonic()
+    assert server.get("/").status == 503
+    assert time.monotonic() - began < SOON
+    server.log.expect(
+        r"WSGI0024: cannot start .* group 'broken': .*/wsgi-daemon-.*: Exec format error",
+        "WSGI0117: daemon process 'broken' does not start: its manager could not be started",
+    )
+    server.log.allow("WSGI0024")
