@@ -60,12 +60,22 @@ pub(crate) fn check_home(group: &DaemonProcess, options: &ProcessOptions) -> Res
     if let Some(group) = group.group.as_ref().filter(|_| posix::is_root()) {
         gid = group.id;
     }
+    let groups = group.supplementary_groups.as_deref();
     let named = if group.python_home.is_some() {
         format!("WSGIDaemonProcess {} python-home", String::from_utf8_lossy(&group.name))
     } else {
         "WSGIPythonHome".to_owned()
     };
-    python_home::check(&named, &home, &version.unwrap_or_default(), Reader { uid, gid })
+    python_home::check(&named, &home, &version.unwrap_or_default(), Reader { uid, gid, groups })
+}
+
+/// What is wrong with a group's own `python-home` is no reason to keep a server from starting, or to end one
+/// that restarts: it may belong to a customer, who must not be able to do that to the others.
+///
+/// # Errors
+/// `why`, where it is the server's own.
+pub(crate) fn concerns_it_alone(group: &DaemonProcess, why: String) -> Result<String, String> {
+    if group.python_home.is_some() { Ok(why) } else { Err(why) }
 }
 
 /// The group's `python-home`, else `WSGIPythonHome`.

@@ -44,6 +44,35 @@ pub(crate) fn user_name(uid: u32) -> String {
     name.map_or_else(|| format!("uid {uid}"), |name| name.to_string_lossy().into_owned())
 }
 
+/// Whether a user could enter a directory, all in all: with further groups, access lists and what else the
+/// kernel looks at. A process of ours becomes that user and asks. Called as root, while there is one thread.
+pub(crate) fn may_enter(directory: &Path, uid: u32, gid: u32, groups: Option<&[u32]>) -> bool {
+    let Ok(path) = CString::new(directory.as_os_str().as_bytes()) else { return false };
+    let name = CString::new(user_name(uid)).unwrap_or_default();
+    // SAFETY: there is one thread, so the child may do what this process may. It leaves without unwinding
+    // and without running what is to be run at this process' end. The strings live for the calls.
+    unsafe {
+        match libc::fork() {
+            -1 => false,
+            0 => {
+                let grouped = match groups {
+                    Some(groups) => libc::setgroups(groups.len(), groups.as_ptr()),
+                    None => libc::initgroups(name.as_ptr(), gid),
+                };
+                let entered = grouped == 0
+                    && libc::setgid(gid) == 0
+                    && libc::setuid(uid) == 0
+                    && libc::access(path.as_ptr(), libc::X_OK) == 0;
+                libc::_exit(i32::from(!entered))
+            }
+            child => {
+                let mut status = 0;
+                libc::waitpid(child, &raw mut status, 0) == child && status == 0
+            }
+        }
+    }
+}
+
 /// Waits until something can be read, the end of the stream included; `false` when `limit` ran off.
 pub(crate) fn is_readable(stream: BorrowedFd<'_>, limit: Duration) -> bool {
     let mut poll = libc::pollfd { fd: stream.as_raw_fd(), events: libc::POLLIN, revents: 0 };

@@ -3,15 +3,18 @@
 //! dies again and again ("No module named 'encodings'").
 #![forbid(unsafe_code)]
 
+use crate::posix;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Whom the files must be readable for.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Reader {
+pub(crate) struct Reader<'a> {
     pub(crate) uid: u32,
     pub(crate) gid: u32,
+    /// Its further groups, where they are not those that the system has for it.
+    pub(crate) groups: Option<&'a [u32]>,
 }
 
 /// The home to start Python with: `…/bin/python` is taken for the directory it belongs to.
@@ -34,7 +37,12 @@ pub(crate) fn settings_of(home: &Path) -> io::Result<String> {
 ///
 /// # Errors
 /// One sentence naming the path and what is wrong with it.
-pub(crate) fn check(named: &str, home: &Path, version: &str, reader: Reader) -> Result<(), String> {
+pub(crate) fn check(
+    named: &str,
+    home: &Path,
+    version: &str,
+    reader: Reader<'_>,
+) -> Result<(), String> {
     let shown = home.display();
     let metadata = home
         .metadata()
@@ -53,7 +61,11 @@ pub(crate) fn check(named: &str, home: &Path, version: &str, reader: Reader) -> 
 }
 
 /// Checks the installation the module itself was built for, which is used when nobody names another.
-pub(crate) fn check_default(program: &Path, version: &str, reader: Reader) -> Result<(), String> {
+pub(crate) fn check_default(
+    program: &Path,
+    version: &str,
+    reader: Reader<'_>,
+) -> Result<(), String> {
     let named = format!("the module was built for Python {version}, which");
     match program.parent().and_then(Path::parent) {
         Some(prefix) if program.is_file() => readable(&named, prefix, reader),
@@ -66,7 +78,7 @@ fn check_venv(
     home: &Path,
     settings: &str,
     version: &str,
-    reader: Reader,
+    reader: Reader<'_>,
 ) -> Result<(), String> {
     let shown = home.display();
     if let Some(theirs) = venv_version(home, settings).filter(|theirs| theirs != version) {
@@ -97,7 +109,7 @@ fn check_prefix(named: &str, home: &Path, version: &str) -> Result<(), String> {
 }
 
 /// Is the directory, and each above it, open to the reader?
-fn readable(named: &str, directory: &Path, reader: Reader) -> Result<(), String> {
+fn readable(named: &str, directory: &Path, reader: Reader<'_>) -> Result<(), String> {
     let mut above: Vec<&Path> = directory.ancestors().collect();
     above.reverse();
     for path in above {
@@ -111,12 +123,16 @@ fn readable(named: &str, directory: &Path, reader: Reader) -> Result<(), String>
         } else {
             metadata.mode()
         };
-        if bits & 0o1 == 0 {
+        // The bits are not all: there are further groups, and access lists.
+        let closed = bits & 0o1 == 0;
+        if closed
+            && !(posix::is_root() && posix::may_enter(path, reader.uid, reader.gid, reader.groups))
+        {
             return Err(format!(
-                "{named} lies in '{}', which {}, the user Apache runs as, cannot read: '{}' has mode \
+                "{named} lies in '{}', which {} cannot read: '{}' has mode \
                  {:04o}",
                 directory.display(),
-                crate::posix::user_name(reader.uid),
+                posix::user_name(reader.uid),
                 path.display(),
                 metadata.mode() & 0o7777
             ));
@@ -147,7 +163,7 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
-    const NOBODY: Reader = Reader { uid: 65534, gid: 65534 };
+    const NOBODY: Reader<'_> = Reader { uid: 65534, gid: 65534, groups: None };
 
     /// A scratch directory that everybody can enter.
     fn scratch(name: &str) -> PathBuf {

@@ -44,8 +44,14 @@ impl CheckConfig for Start {
         let Some(config) = process_config(main) else { return Ok(()) };
         let options = ProcessOptions::resolve(config);
         for group in &options.daemon_processes {
-            daemon_program::find(group, &options)?;
-            daemon_program::check_home(group, &options)?;
+            let looked = daemon_program::find(group, &options)
+                .and_then(|_| daemon_program::check_home(group, &options));
+            if let Err(why) = looked {
+                daemon_program::concerns_it_alone(group, why).map(|why| {
+                    let line = format!("{why}; the other process groups are not concerned");
+                    log_server(main, Level::Error, line.as_bytes());
+                })?;
+            }
             let servers = aliases(main);
             warm_up::prepare(group, is_sole(config, &group.name, &servers), &servers)?;
         }
@@ -159,7 +165,7 @@ mod embedded {
             return Ok(());
         }
         let (uid, gid) = if posix::is_root() { Facts::account() } else { posix::account() };
-        let reader = Reader { uid, gid };
+        let reader = Reader { uid, gid, groups: None };
         match home(options) {
             Some(home) => python_home::check("WSGIPythonHome", &home, host::PYTHON_VERSION, reader),
             None => {

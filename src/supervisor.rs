@@ -38,7 +38,8 @@ struct Running {
     claims: Arc<Claims>,
     board: Arc<Board>,
     timeout: Duration,
-    program: PathBuf,
+    /// Or why there is none.
+    program: Result<PathBuf, String>,
     /// What workers know Apache's requests by; see [`new_secret`].
     secret: Arc<str>,
     /// What the manager is told, without descriptors and the secret.
@@ -112,7 +113,10 @@ pub(crate) fn reconcile<'a>(
     let mut kept = Vec::new();
     for definition in &options.daemon_processes {
         let at = groups.iter().position(|group| group.definition.name == definition.name);
-        let program = daemon_program::find(definition, options)?;
+        let program = match daemon_program::find(definition, options) {
+            Err(why) => Err(daemon_program::concerns_it_alone(definition, why)?),
+            found => found,
+        };
         let home = server_of(main, definition);
         let told = configure(definition, options, &applications(definition)?, home.log_level());
         let mut running = match at {
@@ -308,9 +312,10 @@ impl Running {
             "parent": theirs.as_raw_fd(),
             "scoreboard": board,
         });
-        let manager = daemon_program::manager_of(&self.program, &self.definition);
+        let program = self.program.as_ref().map_err(|why| std::io::Error::other(why.clone()))?;
+        let manager = daemon_program::manager_of(program, &self.definition);
         if manager.is_some() {
-            let path = self.program.as_os_str().as_bytes();
+            let path = program.as_os_str().as_bytes();
             config["program"] = json!(path.iter().map(|&it| char::from(it)).collect::<String>());
         }
         let config = posix::memory_file(config.to_string().as_bytes())?;
@@ -319,7 +324,7 @@ impl Running {
         let number = config.as_raw_fd().to_string();
         let arguments = ["--config-fd", &number];
         let environment = daemon_program::environment();
-        let program = manager.as_ref().unwrap_or(&self.program);
+        let program = manager.as_ref().unwrap_or(program);
         let spawned = posix::spawn(program, &arguments, &environment, &inherited, log);
         let pid = spawned.map_err(|why| {
             std::io::Error::new(why.kind(), format!("{}: {why}", program.display()))

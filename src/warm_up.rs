@@ -84,9 +84,10 @@ pub(crate) fn prepare(
     }))
 }
 
-/// The alias that a path goes to, if that is to a script and not to a directory of scripts.
+/// The alias that a path goes to, if that is to a script and not to a directory of scripts. A script that is
+/// missing is told by the worker that asks for it: it is no fault of the configuration.
 fn alias_of<'a>(server: &AliasesOf<'a>, path: &[u8]) -> Option<&'a ScriptAlias> {
     let alias = server.aliases.iter().find(|alias| alias.matches(path).is_some())?;
     let target = Path::new(OsStr::from_bytes(&alias.target));
-    (!alias.target.ends_with(b"/") && target.is_file()).then_some(alias)
+    (!alias.target.ends_with(b"/") && !target.is_dir()).then_some(alias)
 }

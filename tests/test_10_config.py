@@ -1,6 +1,8 @@
 """What `apachectl configtest` accepts and refuses, and how it says so."""
 
+import os
 import re
+import struct
 
 import pytest
 from harness.conf import Conf
@@ -228,6 +230,48 @@ def test_a_python_home_apaches_user_cannot_read_is_refused(servers, env, mpm, mo
     assert not accepted
     assert "WSGIPythonHome" in printed
     assert re.search(f"{env.user.pw_name}|cannot|may not", printed)
+
+
+def access_list(user):
+    """What `setfacl -m u:USER:rx` writes for a directory of mode 0700."""
+    nobody = 0xFFFFFFFF
+    entries = [(1, 7, nobody), (2, 5, user), (4, 0, nobody), (16, 5, nobody), (32, 0, nobody)]
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+
+
+@pytest.mark.ours_only("python-home is not looked at")
+@pytest.mark.parametrize("option", ["WSGIPythonHome ", "WSGIDaemonProcess other python-home="])
+def test_a_python_home_may_be_open_to_the_user_by_an_access_list(servers, env, mpm, option):
+    if env.user is None:
+        pytest.skip("Apache's user is the one who runs the tests")
+    server = servers.make(Conf(option + "${ROOT}/closed/venv"), mpm, "embedded")
+    server.write("closed/venv/pyvenv.cfg", f"home = /usr/bin\nversion = {env.python}.0\n")
+    closed = server.root / "closed"
+    closed.chmod(0o700)
+    assert "cannot read" in server.configtest()[1]
+    try:
+        os.setxattr(closed, "system.posix_acl_access", access_list(env.user.pw_uid))
+    except OSError as why:
+        pytest.skip(f"no access lists here: {why}")
+    accepted, printed = server.configtest()
+    assert accepted
+    assert "cannot read" not in printed
+
+
+@pytest.mark.ours_only("python-home is not looked at")
+def test_a_python_home_may_be_open_by_supplementary_groups(servers, env, mpm):
+    if env.user is None:
+        pytest.skip("Apache's user is the one who runs the tests")
+    line = "WSGIDaemonProcess other supplementary-groups=#54321 python-home=${ROOT}/closed/venv"
+    server = servers.make(Conf(line), mpm, "embedded")
+    server.write("closed/venv/pyvenv.cfg", f"home = /usr/bin\nversion = {env.python}.0\n")
+    closed = server.root / "closed"
+    closed.chmod(0o750)
+    assert "cannot read" in server.configtest()[1]
+    os.chown(closed, 0, 54321)
+    accepted, printed = server.configtest()
+    assert accepted
+    assert "cannot read" not in printed
 
 
 # --- what other versions of mod_wsgi knew ---------------------------------------------------------

@@ -258,7 +258,7 @@ def test_a_configtest_leaves_nothing(make, good):
 @pytest.mark.parametrize(
     ("text", "printed"),
     [
-        ("WSGIDaemonProcess other python-home=${ROOT}/no-such-place\n", "no-such-place"),
+        ("WSGIPythonHome ${ROOT}/no-such-place\n", "no-such-place"),
         ("WSGISocketPrefix ${ROOT}/no/such/place\n", "no/such/place"),
     ],
 )

@@ -119,17 +119,35 @@ def test_two_groups_run_two_versions_of_python(
         assert server.get("/embedded").text.split()[0] == env.python
 
 
-@pytest.mark.parametrize("installed", [True, False])
-def test_a_version_without_its_program_is_a_sentence(env, servers, place, start, installed):
-    home = servers.base / f"home-{installed}"
+def test_a_version_without_its_program_is_a_sentence_and_a_503(env, servers, place, start):
+    home = servers.base / "home-3.99"
     (home / "bin").mkdir(parents=True)
     (home / "pyvenv.cfg").write_text("home = /usr/bin\nversion = 3.99.1\n")
-    module = place(env.module, {env.python: program(env)} if installed else {})
-    with pytest.raises(ConfigError) as refused:
-        start(module, f"WSGIDaemonProcess other python-home={home}\n")
-    (line,) = [line for line in str(refused.value).splitlines() if "3.99" in line]
+    server = start(
+        place(env.module, {env.python: program(env)}),
+        f"""
+        WSGIDaemonProcess other python-home={home}
+        WSGIDaemonProcess mine
+        WSGIScriptAlias /mine ${{ROOT}}/app.py process-group=mine application-group=%{{GLOBAL}}
+        WSGIScriptAlias /other ${{ROOT}}/app.py process-group=other application-group=%{{GLOBAL}}
+        """,
+    )
+    (line,) = [line for line in server.printed().splitlines() if "3.99" in line][:1]
     assert "WSGIDaemonProcess other needs wsgi-daemon-3.99, which is not installed" in line
-    assert f"(installed: {env.python if installed else 'none'}" in line.replace("none is", "none")
+    assert f"(installed: {env.python})" in line
+    assert server.get("/mine").text.split()[0] == env.python
+    assert server.get("/other").status == 503
+    server.log.expect(
+        "WSGI0024: .*needs wsgi-daemon-3.99", "WSGI0117: .*could not be started", "3.99"
+    )
+
+
+def test_where_no_program_is_installed_that_is_a_sentence(env, place, start):
+    with pytest.raises(ConfigError) as refused:
+        start(place(env.module, {}), "WSGIDaemonProcess mine\n")
+    (line,) = [line for line in str(refused.value).splitlines() if "needs" in line]
+    assert f"WSGIDaemonProcess mine needs wsgi-daemon-{env.python}, which is not" in line
+    assert "(installed: none" in line.replace("none is", "none")
 
 
 @pytest.mark.slow

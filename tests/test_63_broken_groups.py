@@ -2,13 +2,14 @@
 
 import os
 import shutil
+import signal
 import threading
 import time
 
 import pytest
 from harness import daemons
 from harness.conf import Conf
-from harness.httpd import wait_until
+from harness.httpd import READY, wait_until
 
 pytestmark = pytest.mark.ours_only("our own processes")
 
@@ -42,12 +43,13 @@ def start(servers, mpm):
         WSGIRestrictEmbedded On
         WSGIDaemonProcess broken {options}
         WSGIDaemonProcess whole
+        {text}
         WSGIScriptAlias /whole ${{ROOT}}/app.py process-group=whole application-group=%{{GLOBAL}}
         WSGIScriptAlias / ${{ROOT}}/app.py process-group=broken application-group=%{{GLOBAL}}
         """
         application = ("app.py", APP)
         conf = Conf(
-            groups + text, files=(application, *files), timeout=60, load_wsgi=not module, threads=8
+            groups, files=(application, *files), timeout=60, load_wsgi=not module, threads=8
         )
         server = servers.make(conf, mpm, "embedded")
         server.seen = server.write("app.py.seen", "")
@@ -138,6 +140,56 @@ def test_a_request_that_waits_for_a_slow_start_is_served(start):
     [thread.start() for thread in threads]
     [thread.join() for thread in threads]
     assert answers == [200, 200]
+
+
+# --- what belongs to one customer ---------------------------------------------------------------
+
+
+# What Python writes when it does not start.
+DIAGNOSIS = r"^Python path configuration:$|^  "
+
+
+def restarts(server, signum):
+    before = len(server.log.find(READY))
+    server.process.send_signal(signum)
+    server.log.wait_for(READY, count=before + 1)
+
+
+def test_a_python_home_that_is_gone_harms_its_group_only(start, env):
+    server = start("python-home=${ROOT}/home/venv")
+    server.log.allow(DIAGNOSIS, "WSGI0036|exited with status 1|python-home names '.*/home/venv'")
+    assert "/home/venv', which cannot be looked at" in server.printed()
+    assert server.printed().count("other process groups are not concerned") >= 1
+    refused_soon(server, r"WSGI0117: .* worker \d+ exited with status 1")
+    for signum in (signal.SIGUSR1, signal.SIGHUP):
+        restarts(server, signum)
+        wait_until(lambda: daemons.serves(server, "/whole"), "the other group", timeout=5)
+    server.write("home/venv/pyvenv.cfg", f"home = /usr/bin\nversion = {env.python}.0\n")
+    serves_again(server)
+
+
+@pytest.mark.parametrize("signum", [signal.SIGUSR1, signal.SIGHUP])
+def test_a_python_home_that_goes_ends_no_server_that_restarts(start, env, signum):
+    cfg = ("home/venv/pyvenv.cfg", f"home = /usr/bin\nversion = {env.python}.0\n")
+    server = start("python-home=${ROOT}/home/venv", files=(cfg,))
+    assert server.get("/").status == 200
+    shutil.rmtree(server.root / "home")
+    server.log.allow(DIAGNOSIS, "WSGI0036|exited with status 1|could not load its scripts|WSGI0117")
+    restarts(server, signum)
+    server.log.expect("python-home names '.*/home/venv', which cannot be looked at")
+    wait_until(lambda: daemons.serves(server, "/whole"), "the other group", timeout=5)
+
+
+def test_a_script_to_warm_up_that_goes_ends_no_server_that_restarts(start):
+    text = """
+    WSGIDaemonProcess own warm-up=/own
+    WSGIScriptAlias /own ${ROOT}/own/app.py process-group=own application-group=%{GLOBAL}
+    """
+    server = start(text=text, files=(("own/app.py", APP),))
+    (server.root / "own/app.py").unlink()
+    server.log.allow("WSGI0105|warm-up: GET /own: |could not load its scripts")
+    restarts(server, signal.SIGUSR1)
+    wait_until(lambda: daemons.serves(server, "/whole"), "the other group", timeout=5)
 
 
 # --- the program ---------------------------------------------------------------------------------
