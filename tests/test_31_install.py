@@ -20,11 +20,11 @@ def run(env, tmp_path):
     if not module.exists():
         pytest.skip(f"{module} is not built")
 
-    def run(target, apxs=env.apxs):
+    def run(target, apxs=env.apxs, root=tmp_path / "root"):
         done = subprocess.run(
-            ["make", "--no-print-directory", target, f"DESTDIR={tmp_path / 'root'}"],
+            ["make", "--no-print-directory", target, f"DESTDIR={root}"],
             cwd=REPO,
-            env=os.environ | {"APXS": str(apxs)},
+            env=os.environ | {"APXS": str(apxs), "PATH": f"{tmp_path}:{os.environ['PATH']}"},
             capture_output=True,
             text=True,
             check=False,
@@ -128,6 +128,61 @@ def test_a_file_of_another_package_is_not_removed(run, stub, tmp_path):
     load.write_text("LoadModule wsgi_module /usr/lib/apache2/modules/mod_wsgi.so\n")
     run("uninstall", stub("/usr/lib/apache2/modules", sysconf))
     assert load.exists()
+
+
+THEIRS = "LoadModule wsgi_module /usr/lib/apache2/modules/mod_wsgi.so\n"
+
+
+@pytest.fixture
+def debian(stub, tmp_path):
+    """(apxs, mods-available, mods-enabled) of a Debian without DESTDIR, where wsgi is enabled."""
+    sysconf = tmp_path / "etc/apache2"
+    available, enabled = sysconf / "mods-available", sysconf / "mods-enabled"
+    available.mkdir(parents=True)
+    enabled.mkdir()
+    (available / "wsgi.load").write_text(THEIRS)
+    (enabled / "wsgi.load").symlink_to("../mods-available/wsgi.load")
+    a2dismod = tmp_path / "a2dismod"
+    a2dismod.write_text(f"#!/bin/sh\nrm {enabled}/wsgi.load\n")
+    a2dismod.chmod(0o755)
+    return stub(tmp_path / "modules", sysconf), available, enabled
+
+
+def test_a_mod_wsgi_that_was_there_before_comes_back(run, debian):
+    apxs, available, enabled = debian
+    for _ in range(2):
+        run("install", apxs, "")
+        assert "mod_wsgi_rs.so" in (enabled / "wsgi.load").read_text()
+    assert "put back" in run("uninstall", apxs, "")
+    assert (enabled / "wsgi.load").read_text() == THEIRS
+    assert [path.name for path in available.iterdir()] == ["wsgi.load"]
+
+
+def test_a_mod_wsgi_of_another_package_stays_enabled(run, debian):
+    apxs, _, enabled = debian
+    run("uninstall", apxs, "")
+    assert (enabled / "wsgi.load").read_text() == THEIRS
+
+
+def test_our_own_is_disabled_when_it_goes(run, debian):
+    apxs, available, enabled = debian
+    (available / "wsgi.load").unlink()
+    run("install", apxs, "")
+    run("uninstall", apxs, "")
+    assert list(enabled.iterdir()) == []
+
+
+def test_on_fedora_another_mod_wsgi_that_is_loaded_first_is_named(run, stub, tmp_path):
+    etc = tmp_path / "etc/httpd"
+    (etc / "conf").mkdir(parents=True)
+    other = etc / "conf.modules.d/10-wsgi-python3.conf"
+    other.parent.mkdir()
+    other.write_text(
+        "<IfModule !wsgi_module>\n"
+        "    LoadModule wsgi_module modules/mod_wsgi_python3.so\n"
+        "</IfModule>\n"
+    )
+    assert f"remove {other}" in run("install", stub(tmp_path / "modules", etc / "conf"), "")
 
 
 def test_this_apache_takes_what_was_installed(run, env, tmp_path):
