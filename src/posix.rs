@@ -9,6 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
+use std::sync::OnceLock;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
@@ -409,6 +410,37 @@ pub(crate) fn memory_file(content: &[u8]) -> io::Result<OwnedFd> {
     Ok(file.into())
 }
 
+/// How many descriptors this process may have (`ulimit -n`) where it has changed that: what it was before.
+static BEFORE: OnceLock<libc::rlimit> = OnceLock::new();
+
+fn descriptor_limit() -> Option<libc::rlimit> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: a structure of ours, which is written.
+    (unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } == 0).then_some(limit)
+}
+
+/// Sees to it that this process can open `more` descriptors, as far as the hard limit lets it. Those it starts
+/// have the limit that was there before, if they [`restore_descriptor_limit`] or are of [`spawn`].
+pub(crate) fn make_room_for_descriptors(more: usize) {
+    let Some(before) = descriptor_limit() else { return };
+    let open = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
+    let wanted = libc::rlim_t::try_from(open + more).unwrap_or(libc::RLIM_INFINITY);
+    if before.rlim_cur < wanted.min(before.rlim_max) {
+        BEFORE.get_or_init(|| before);
+        let limit = libc::rlimit { rlim_cur: wanted.min(before.rlim_max), ..before };
+        // SAFETY: a complete structure. Where it fails the limit stays, and what is opened may fail.
+        unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
+    }
+}
+
+/// In a child of a process that has made room for descriptors.
+pub(crate) fn restore_descriptor_limit() {
+    if let Some(before) = BEFORE.get() {
+        // SAFETY: a complete structure; a lower limit is always allowed.
+        unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, before) };
+    }
+}
+
 /// What says "restart" or "leave", to httpd and to its daemons; by default they kill, or are lost.
 const RESTARTS: [i32; 4] = [libc::SIGHUP, libc::SIGUSR1, libc::SIGUSR2, libc::SIGWINCH];
 
@@ -459,6 +491,7 @@ pub(crate) fn spawn(
                     }
                 }
                 libc::setsid();
+                restore_descriptor_limit();
                 if let Some(errors) = errors {
                     libc::dup2(errors, libc::STDERR_FILENO);
                 }

@@ -56,7 +56,7 @@ impl Socket {
         let listener = posix::listen(&path)?;
         let flags = libc::O_PATH | libc::O_NOFOLLOW;
         let file = OpenOptions::new().read(true).custom_flags(flags).open(&path);
-        let file = file.map_err(|_| taken())?;
+        let file = file.map_err(|why| if is_shortage(&why) { why } else { taken() })?;
         let socket = Self { listener, file, path, owner: std::process::id() };
         socket.prove()?;
         socket.renew(backlog, owner)?;
@@ -77,7 +77,7 @@ impl Socket {
                 self.listener.set_nonblocking(true)?;
                 let came = self.listener.accept();
                 self.listener.set_nonblocking(false)?;
-                came.map(drop).map_err(|_| taken())
+                came.map(drop).map_err(|why| if is_shortage(&why) { why } else { taken() })
             }
             Err(why) if why.kind() == io::ErrorKind::ConnectionRefused => Err(taken()),
             // Where there is no /proc, or no way into it, the looks have to do.
@@ -118,6 +118,11 @@ impl Drop for Socket {
             let _ = std::fs::remove_file(&self.path);
         }
     }
+}
+
+/// Whether it is for want of descriptors, which has nothing to do with the path.
+fn is_shortage(why: &io::Error) -> bool {
+    matches!(why.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }
 
 fn taken() -> io::Error {

@@ -110,6 +110,7 @@ pub(crate) fn reconcile<'a>(
     if groups.is_empty() {
         socket::remove_orphans(&prefix);
     }
+    posix::make_room_for_descriptors(descriptors(&options.daemon_processes));
     let mut kept = Vec::new();
     for definition in &options.daemon_processes {
         let at = groups.iter().position(|group| group.definition.name == definition.name);
@@ -199,6 +200,7 @@ pub(crate) fn plans() -> Vec<GroupPlan> {
 pub(crate) fn leave_to_parent() {
     lock().clear();
     departing().clear();
+    posix::restore_descriptor_limit();
 }
 
 /// Ends every group, at the end of the parent.
@@ -358,6 +360,12 @@ fn new_secret() -> Result<Arc<str>, String> {
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into())
 }
 
+/// How many descriptors groups need in the parent: for each worker a socket and its file; for the group a
+/// lifeline, a scoreboard, and while a manager starts or is replaced as much again. And what httpd itself opens.
+fn descriptors(groups: &[DaemonProcess]) -> usize {
+    groups.iter().map(|group| 2 * slots(group) + 4).sum::<usize>() + 128
+}
+
 fn slots(definition: &DaemonProcess) -> usize {
     definition.processes.most as usize
 }
@@ -397,9 +405,14 @@ impl Running {
         let backlog = definition.listen_backlog;
         let name = String::from_utf8_lossy(&definition.name);
         let refuse = |path: &Path, why: std::io::Error| {
+            let hint = match why.raw_os_error() {
+                Some(libc::EMFILE) => {
+                    "ulimit -n: two for each process of each group, and some more"
+                }
+                _ => "WSGISocketPrefix says where sockets go",
+            };
             format!(
-                "WSGI0013: cannot make the socket '{}' of daemon process group '{name}': {why} \
-                 (WSGISocketPrefix says where sockets go)",
+                "WSGI0013: cannot make the socket '{}' of daemon process group '{name}': {why} ({hint})",
                 path.display()
             )
         };
