@@ -248,6 +248,21 @@ def test_a_start_that_waits_its_turn_holds_nothing_of_apaches(start):
     )
 
 
+@pytest.mark.all_mpms
+@pytest.mark.parametrize("flags", [["-X"], ["-D", "ONE_PROCESS", "-D", "FOREGROUND"]])
+def test_an_apache_of_one_process_has_its_groups_and_leaves_no_process(make, flags):
+    """`httpd -X`, for a debugger: who serves is the parent, and may not remove its sockets then."""
+    server = make()
+    command = server._command
+    server._command = lambda *_: command(*flags)
+    server._came_up = lambda: wait_until(lambda: daemons.serves(server), "an answer", timeout=10)
+    server.start()
+    for _ in range(3):
+        assert server.get("/").status == 200
+    server.stop(signal.SIGINT)
+    wait_until(lambda: not remaining(server), "every process to leave")
+
+
 @pytest.mark.parametrize("good", [True, False])
 def test_a_configtest_leaves_nothing(make, good):
     server = make(text="" if good else "NoSuchDirective on\n")

@@ -51,8 +51,11 @@ impl Facts {
 
     /// `httpd -X`: there is one process and no other.
     pub(crate) fn is_single_process() -> bool {
-        // SAFETY: a NUL-terminated name.
-        unsafe { ap_exists_config_define(c"ONE_PROCESS".as_ptr()) != 0 }
+        // `-X` is the same as `-D DEBUG`.
+        // SAFETY: NUL-terminated names.
+        [c"DEBUG", c"ONE_PROCESS"]
+            .iter()
+            .any(|name| unsafe { ap_exists_config_define(name.as_ptr()) != 0 })
     }
 
     /// Adds a component to the `Server` header, for `ServerTokens Full`.
