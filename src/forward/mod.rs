@@ -40,12 +40,13 @@ pub(crate) fn serve(
     application: &Application<'_>,
     group: &Group,
 ) -> Outcome {
-    let queued = scoreboard::now();
     let mut body = Body::new(request);
     if let Err(why) = body.fill(request) {
         return refuse_body(request, &why);
     }
     body.declare(request);
+    // A client that takes its time over the body has not waited for a worker.
+    let queued = scoreboard::now();
     let params = Params::of(request, settings, application, group, wsgi::epoch_micros());
     // A client that does not take its answer ties up a worker: it may have its own limit.
     let before = group
