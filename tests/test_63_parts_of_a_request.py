@@ -1,5 +1,7 @@
 """What goes wrong, or slowly, in one part of a request is not held against another part."""
 
+import time
+
 import pytest
 from harness import daemons
 from harness.client import head, read_all, split
@@ -64,3 +66,17 @@ def test_a_client_that_sends_its_body_slowly_does_not_wait_for_a_thread(start, s
     took, read = split(answer)[1].split()
     assert int(read) == size
     assert float(took) < 1
+
+
+@pytest.mark.parametrize("path", ["/app/nap", "/app/stream"])
+def test_a_worker_is_idle_since_the_end_of_its_last_request(start, path):
+    """One that takes longer than inactivity-timeout does not end its worker when it is over."""
+    extra = "<Location /app/health>\n    WSGIIgnoreActivity On\n</Location>"
+    server = start("processes=1 threads=2 inactivity-timeout=2", extra)
+    first = server.get(path).text.strip()
+    # Workers look at the clock every second.
+    until = time.monotonic() + 1.4
+    while time.monotonic() < until:
+        assert server.get("/app/health").text == first
+        daemons.pause(0.1)
+    server.log.wait_for("is to be replaced: no request came for 2 s")

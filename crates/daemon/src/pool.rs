@@ -421,7 +421,7 @@ impl Pool {
             mounted_at_root: self.config.application.is_some(),
             log_level: application.log_level.unwrap_or(self.config.log_level),
         };
-        let _ended = Ended { pool: self, thread };
+        let _ended = Ended { pool: self, thread, is_activity: application.is_activity };
         let release = |connection, complete| {
             if complete {
                 return self.put_back(connection);
@@ -539,6 +539,7 @@ fn number_of((index, place): (usize, &Option<Idle>)) -> Option<(u64, usize)> {
 struct Ended<'a> {
     pool: &'a Pool,
     thread: usize,
+    is_activity: bool,
 }
 
 impl Drop for Ended<'_> {
@@ -547,7 +548,7 @@ impl Drop for Ended<'_> {
             // The request, its line on the scoreboard and its answer are the worker's.
             posix::exit_now(0);
         }
-        let served = self.pool.record.end(self.thread);
+        let served = self.pool.record.end(self.thread, now(), self.is_activity);
         if let Some((reason, detail)) = self.pool.recycling.after_request(served, &self.pool.record)
         {
             self.pool.retire(reason, detail);

@@ -105,8 +105,9 @@ impl Recycling {
                 return Some((Reason::RequestTimeout, text));
             }
         }
-        if let Some(limit) = over(timers.inactivity_timeout, record.get(Field::LastRequest))
-            && !record.is_busy()
+        // Looked at first: whoever ends a request notes when, and then that it is over.
+        if !record.is_busy()
+            && let Some(limit) = over(timers.inactivity_timeout, record.get(Field::LastRequest))
         {
             return Some((Reason::InactivityTimeout, format!("no request came for {limit} s")));
         }

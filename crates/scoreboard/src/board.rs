@@ -44,7 +44,7 @@ pub enum Field {
     Resident = 5,
     /// When the process started.
     Started = 6,
-    /// When the last request began.
+    /// When something was last done for a request: its beginning, or its end.
     LastRequest = 7,
     /// How it ended, as wait(2) has it.
     LastExit = 8,
@@ -240,8 +240,12 @@ impl Record<'_> {
         }
     }
 
-    /// Notes that it has ended; how many this worker has served.
-    pub fn end(&self, thread: usize) -> u64 {
+    /// Notes that it has ended; how many this worker has served. `active` as in [`Record::begin`].
+    pub fn end(&self, thread: usize, now: u64, active: bool) -> u64 {
+        if active {
+            // Before it is over, or the worker would seem idle since it began.
+            self.set(Field::LastRequest, now);
+        }
         if let Some((time, _)) = self.line(thread) {
             time.store(0, Ordering::Release);
         }
@@ -303,7 +307,7 @@ mod tests {
         old.begin(2, [b"GET", b" ", &[b'/'; 300]], 7, true);
         assert_eq!(old.requests(), [(7, format!("GET {}", "/".repeat(116)))]);
         assert_eq!((old.is_busy(), new.is_busy()), (true, false));
-        assert_eq!(old.end(2), 1);
+        assert_eq!((old.end(2, 8, true), old.get(Field::LastRequest)), (1, 8));
         assert_eq!((old.is_busy(), old.requests().len()), (false, 0));
         // A shorter line after a longer one.
         old.begin(2, [b"GET", b" ", b"/a\nb"], 9, true);

@@ -391,13 +391,13 @@ impl Group {
                     worker.told = Some(Reason::StartupTimeout);
                 }
             }
-            if let Some(worker) =
-                slot.current.as_ref().filter(|worker| worker.ready && index >= least)
-            {
+            let is_spare =
+                |worker: &&Worker| worker.ready && index >= least && !worker.record.is_busy();
+            if let Some(worker) = slot.current.as_ref().filter(is_spare) {
                 let last =
                     worker.record.get(Field::LastRequest).max(worker.record.get(Field::Started));
                 let passed = now().saturating_sub(last) as f64 / 1e6;
-                if passed > idle.unwrap_or(IDLE) && !worker.record.is_busy() {
+                if passed > idle.unwrap_or(IDLE) {
                     retired.push((index, worker.pid));
                 }
             }
