@@ -35,14 +35,9 @@ pub(crate) fn serve(
         application_group: &application.application_group,
         main_interpreter: application.adopted,
     };
-    let mut exchange = ApacheExchange {
-        request,
-        settings,
-        body: RequestBody::new(),
-        brigade: None,
-        replaced: None,
-        failed: false,
-    };
+    let body = RequestBody::new(request);
+    let mut exchange =
+        ApacheExchange { request, settings, body, brigade: None, replaced: None, failed: false };
     let served = host.serve(&target, &mut exchange);
     match (served, exchange.replaced) {
         _ if exchange.failed => exchange.request.outcome(Err(PassError::Failed)),

@@ -55,7 +55,11 @@ impl ContentHandler for Wsgi {
         if let Err(refusal) = checked {
             return refusal.answer(request);
         }
-        if let Err(refusal) = check_body(request, &settings) {
+        // The page that tells of a refusal is not refused for the same reason.
+        if !request.has_given_up_body()
+            && let Err(refusal) = check_body(request, &settings)
+        {
+            request.give_up_body();
             return refusal.answer(request);
         }
         let Some(child) = Child::get() else {

@@ -1,5 +1,6 @@
 """What goes wrong, or slowly, in one part of a request is not held against another part."""
 
+import socket
 import time
 
 import pytest
@@ -80,3 +81,82 @@ def test_a_worker_is_idle_since_the_end_of_its_last_request(start, path):
         assert server.get("/app/health").text == first
         daemons.pause(0.1)
     server.log.wait_for("is to be replaced: no request came for 2 s")
+
+
+# --- error pages of applications ------------------------------------------------------------------
+
+PAGES = """
+    WSGIDaemonProcess site threads=2
+    WSGIScriptAlias /daemon ${ROOT}/app.py process-group=site application-group=%{GLOBAL}
+    WSGIScriptAlias /embedded ${ROOT}/app.py process-group=%{GLOBAL} application-group=%{GLOBAL}
+    LimitRequestBody 200000
+    ErrorDocument 400 /daemon/page
+    ErrorDocument 408 /daemon/page
+    ErrorDocument 411 /daemon/page
+    ErrorDocument 413 /daemon/page
+    <Location /embedded>
+        ErrorDocument 400 /embedded/page
+        ErrorDocument 408 /embedded/page
+        ErrorDocument 411 /embedded/page
+        ErrorDocument 413 /embedded/page
+    </Location>
+"""
+PAGE = """
+def application(environ, start_response):
+    body = environ["wsgi.input"].read()
+    status = environ.get("REDIRECT_STATUS", "200")
+    start_response(f"{status} Page", [("Content-Type", "text/plain")])
+    return [f"the page for {status}, {len(body)} bytes, {environ['REQUEST_METHOD']}".encode()]
+"""
+
+
+@pytest.fixture
+def paged(serve):
+    return serve(Conf(PAGES, files=(("app.py", PAGE),), timeout=2))
+
+
+def answer_of(sock):
+    """(status, body, seconds it took)"""
+    began = time.monotonic()
+    top, body = split(read_all(sock))
+    return int(top.split()[1]), body.decode(), time.monotonic() - began
+
+
+@pytest.mark.embedded_only("both modes stand in the configuration")
+@pytest.mark.parametrize("place", ["/daemon", "/embedded"])
+@pytest.mark.parametrize(
+    ("field", "part"),
+    [
+        ("Content-Length: 10", b"12345"),
+        ("Content-Length: 150000", b"x" * 70_000),
+    ],
+)
+@pytest.mark.parametrize("end", [True, False])
+def test_an_error_page_does_not_wait_for_a_body_that_did_not_come(paged, place, field, part, end):
+    """The client stalls, or sends no more; Timeout passes once, and the page is there."""
+    with paged.socket() as sock:
+        sock.sendall(head(place, field, "Connection: close", method="POST") + part)
+        if end:
+            sock.shutdown(socket.SHUT_WR)
+        status, text, took = answer_of(sock)
+    assert status == (400 if end else 408)
+    assert text == f"the page for {status}, 0 bytes, GET"
+    assert took < (1 if end else 3)
+
+
+@pytest.mark.embedded_only("both modes stand in the configuration")
+@pytest.mark.parametrize("place", ["/daemon", "/embedded"])
+@pytest.mark.parametrize(
+    ("field", "part", "status"),
+    [
+        ("Content-Length: 300000", b"", 413),
+        ("Content-Length: 300000", b"x" * 300_000, 413),
+        ("Transfer-Encoding: chunked", b"3\r\nabc\r\n0\r\n\r\n", 411),
+    ],
+)
+def test_an_error_page_is_not_refused_for_what_it_tells_of(paged, place, field, part, status):
+    paged.log.allow(r"WSGI01(39|40): ")
+    with paged.socket() as sock:
+        sock.sendall(head(place, field, "Connection: close", method="POST") + part)
+        assert answer_of(sock)[:2] == (status, f"the page for {status}, 0 bytes, GET")
+    assert paged.get(place).text == "the page for 200, 0 bytes, GET"

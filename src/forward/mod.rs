@@ -323,12 +323,13 @@ impl<'call> Body<'call> {
                 std::str::from_utf8(length).ok().and_then(|length| length.parse().ok())
             }),
         };
+        let reader = RequestBody::new(request);
         Self {
-            reader: RequestBody::new(),
             held: Vec::new(),
             whole: true,
             short: length.is_some_and(|length| length <= HELD),
-            ended: length == Some(0),
+            ended: length == Some(0) || reader.has_ended(),
+            reader,
         }
     }
 
@@ -391,7 +392,8 @@ impl<'call> Body<'call> {
     }
 }
 
-fn refuse_body(request: &Request<'_>, why: &ReadError) -> Outcome {
+fn refuse_body(request: &mut Request<'_>, why: &ReadError) -> Outcome {
+    request.give_up_body();
     let line = format!("WSGI0126: the request body cannot be read: {why}");
     let level = if matches!(why, ReadError::Other(_)) { Level::Error } else { Level::Debug };
     request.log(level, line.as_bytes());

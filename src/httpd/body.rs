@@ -5,11 +5,15 @@ use crate::apr::{Brigade, Bucket, Status};
 use crate::bindings::{
     ap_get_brigade, ap_input_mode_t, ap_map_http_request_error, apr_read_type_e,
 };
+use std::ffi::CStr;
 use wsgi::ReadError;
 
 /// How many buckets are gathered at most: enough for 192 KB in httpd's pieces of 8 KB, and a bound on what
 /// tiny ones cost.
 const BUCKETS: usize = 64;
+
+/// The note on a request whose body nobody reads any more.
+const GIVEN_UP: &CStr = c"mod_wsgi_rs-body-given-up";
 
 /// The request body, read through the input filters.
 pub(crate) struct RequestBody<'call> {
@@ -31,8 +35,10 @@ pub(crate) struct Gathered<'b> {
 }
 
 impl<'call> RequestBody<'call> {
-    pub(crate) const fn new() -> Self {
-        Self { brigade: None, gathered: None, ended: false, failed: None, waits: None }
+    /// That of `request`; an empty one, if it has been given up.
+    pub(crate) fn new(request: &Request<'call>) -> Self {
+        let ended = request.has_given_up_body();
+        Self { brigade: None, gathered: None, ended, failed: None, waits: None }
     }
 
     /// Reads some bytes, none at the end. The first read sends `100 Continue` if the client waits for
@@ -139,7 +145,7 @@ impl<'call> RequestBody<'call> {
 
     fn fail(&mut self, request: &mut Request<'call>, why: ReadError) {
         self.failed = Some(why);
-        request.close_connection();
+        request.give_up_body();
     }
 
     /// Whether all of it has been read.
@@ -215,6 +221,21 @@ impl<'call> RequestBody<'call> {
                 }
             }
         }
+    }
+}
+
+impl Request<'_> {
+    /// Nobody reads this request's body any more: it could not be read, or may not be. The error page, if that is
+    /// an application's, would else wait once more for what does not come, and be refused for what it was made.
+    pub(crate) fn give_up_body(&mut self) {
+        self.close_connection();
+        self.notes().set(self.pool(), GIVEN_UP, b"1");
+    }
+
+    /// Whether that holds for this request, or for one in whose place it answers.
+    pub(crate) fn has_given_up_body(&self) -> bool {
+        self.notes().get(GIVEN_UP).is_some()
+            || self.previous().is_some_and(|previous| previous.has_given_up_body())
     }
 }
 
