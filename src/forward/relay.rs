@@ -13,7 +13,8 @@ use fastcgi::{Answer, ErrorLines, FileSpan, Limits, ProtocolStatus};
 use std::cell::RefCell;
 use std::io::Write;
 use std::os::fd::AsFd;
-use wsgi::{Level, ResponseHead};
+use std::time::Instant;
+use wsgi::{Level, ResponseHead, UNHEARD};
 
 /// `app_status` of an answer that is shorter than its `Content-Length`; it has been logged.
 const SHORT: u32 = 1;
@@ -35,6 +36,8 @@ pub(super) struct Relay<'a> {
     unflushed: usize,
     written: u64,
     promised: Option<u64>,
+    /// Since when filters alone have looked at the body, which its client does not get.
+    unheard: Option<Instant>,
     /// More than that has come.
     excessive: bool,
     /// The path of this server at which the answer is to be found.
@@ -119,6 +122,7 @@ impl<'a> Relay<'a> {
             unflushed: 0,
             written: 0,
             promised: None,
+            unheard: None,
             excessive: false,
             location: None,
             errors: ErrorLines::new(&group.limits()),
@@ -200,6 +204,11 @@ impl<'a> Relay<'a> {
             if let Err(why) = self.pass_pending(request, &mut brigade, BrigadeEnd::Flush) {
                 return Ok(Relayed::Stopped(why));
             }
+        }
+        if self.unheard.is_some_and(|since| since.elapsed() > UNHEARD) {
+            connection.abort();
+            let passed = self.pass_pending(request, &mut brigade, BrigadeEnd::End);
+            return Ok(Relayed::Complete(request.outcome(passed)));
         }
         Ok(Relayed::More)
     }
@@ -308,6 +317,7 @@ impl<'a> Relay<'a> {
         self.promised = head.content_length().map_err(malformed)?;
         if request.is_head() || head.is_bodiless() {
             self.promised = None;
+            self.unheard = Some(Instant::now());
         }
         request.set_head(&Head::of(head));
         self.stage = Stage::Body;

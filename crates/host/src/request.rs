@@ -78,6 +78,17 @@ impl<'r> Request<'r> {
         self.stage
     }
 
+    /// Whether no more of the body reaches anybody.
+    pub(crate) fn is_unheard(&self) -> bool {
+        match self.stage {
+            Stage::Silent => false,
+            Stage::Started | Stage::Sending => {
+                !self.exchange.wants_body() || self.head.is_bodiless()
+            }
+            Stage::Ended => true,
+        }
+    }
+
     /// An empty head to fill, in the buffers kept for it where they are free. What may still be sent stays
     /// as it is until [`Request::start`].
     pub(crate) fn spare_head(&mut self) -> ResponseHead {

@@ -22,7 +22,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Instant;
-use wsgi::{Exchange, Level, ReadError, SendError};
+use wsgi::{Exchange, Level, ReadError, SendError, UNHEARD};
 
 /// Which application a request is for.
 #[derive(Clone, Copy, Debug)]
@@ -410,6 +410,7 @@ impl<'a, 'py> Gateway<'a, 'py> {
             return Ok(());
         }
         let items = iterable.iter()?;
+        let mut unheard = None;
         while let Some(item) = items.next()? {
             let Some(bytes) = item.as_bytes() else {
                 let text = format!(
@@ -418,12 +419,24 @@ impl<'a, 'py> Gateway<'a, 'py> {
                 );
                 return Err(py.raise(ExceptionKind::Type, &text));
             };
-            match lease.with_detached(py, |request| request.send_chunk(bytes)) {
+            let sent = lease.with_detached(py, |request| {
+                let sent = request.send_chunk(bytes);
+                (sent, request.is_unheard())
+            });
+            let (sent, is_unheard) = sent.unzip();
+            match sent {
                 Some(Err(ChunkError::Send(why))) => {
                     self.client_gone(why, lease);
                     return Ok(());
                 }
                 sent => settle(py, sent)?,
+            }
+            if is_unheard == Some(true)
+                && unheard.get_or_insert_with(Instant::now).elapsed() > UNHEARD
+            {
+                let line = "the rest of the response is not asked for: nobody would get it";
+                self.log(lease, Level::Debug, line);
+                break;
             }
         }
         match lease.with_detached(py, |request| request.finish()) {

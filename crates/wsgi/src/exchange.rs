@@ -8,6 +8,7 @@ use std::ffi::c_void;
 use std::fmt;
 use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
+use std::time::Duration;
 
 /// A request that waits for its answer (design decision D4: one gateway, two transports).
 pub trait Exchange {
@@ -99,6 +100,11 @@ pub enum Body<'a> {
         length: u64,
     },
 }
+
+/// For how long an application is asked for pieces of an answer that reach nobody, because it answers `HEAD`,
+/// has a status without a body, or has all of its `Content-Length`. To get to its end may matter to it; but some
+/// answers have none, and that the client has left cannot be seen where nothing is sent to it.
+pub const UNHEARD: Duration = Duration::from_secs(5);
 
 /// What follows a piece of the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,7 +12,7 @@ mod rule;
 mod steady;
 
 pub use environ::{Environ, Key, epoch_micros};
-pub use exchange::{Body, Exchange, Output, ReadError, SendError, Source, Then};
+pub use exchange::{Body, Exchange, Output, ReadError, SendError, Source, Then, UNHEARD};
 pub use head::{HeadError, ResponseHead};
 pub use level::Level;
 pub use rule::{HeaderRule, header_rule, python_repr};
