@@ -91,6 +91,10 @@ impl Exchange for ApacheExchange<'_, '_> {
         })
     }
 
+    fn flush_complete(&mut self) {
+        self.request.flush_complete();
+    }
+
     fn wants_body(&self) -> bool {
         !self.request.is_head()
     }

@@ -237,6 +237,13 @@ def test_close_is_called_after_the_last_piece(server):
     server.log.expect(r"close\(\) was called")
 
 
+@pytest.mark.parametrize("where", ["close", "piece", "write"])
+def test_a_client_has_its_answer_while_the_application_goes_on(server, where):
+    assert server.get(f"/lingering?{where}").text == "here"
+    assert server.get("/let_go").text == "done"
+    server.log.expect("let go")
+
+
 @pytest.mark.parametrize(
     "path",
     [

@@ -222,8 +222,8 @@ impl<'call> Request<'call> {
         Outcome::Done
     }
 
-    /// Sends what httpd still holds back of an answer that is complete: it reads the rest of the request body
-    /// first, for which a client may not hurry.
+    /// Sends what httpd still holds back of an answer that is complete, until the request ends: that may be
+    /// long after, when the application goes on or the client does not hurry to send the rest of its body.
     pub(crate) fn flush_complete(&mut self) {
         let mut brigade = self.new_brigade();
         brigade.append_flush();

@@ -9,6 +9,7 @@ from by_path import answer, by_path
 TEXT = [("Content-Type", "text/plain")]
 closed = []
 kept = {}
+TIMEOUT = 10
 
 
 def hello(environ, start_response):
@@ -228,6 +229,36 @@ def error_page(environ, start_response):
     return answer(
         start_response, "the application's page", status=environ["PATH_INFO"].split("/", 2)[2]
     )
+
+
+def lingering(environ, start_response):
+    """/lingering?<where>: goes on until /let_go although all of its answer is there."""
+    kept["lingering"] = threading.Event()
+    write = start_response("200 OK", [*TEXT, ("Content-Length", "4")])
+    return Lingering(environ["QUERY_STRING"], write, kept["lingering"])
+
+
+class Lingering:
+    def __init__(self, where, write, event):
+        self.where, self.write, self.event = where, write, event
+
+    def __iter__(self):
+        if self.where == "write":
+            self.write(b"here")
+        else:
+            yield b"here"
+        if self.where != "close":
+            self.event.wait(TIMEOUT)
+
+    def close(self):
+        if self.where == "close":
+            self.event.wait(TIMEOUT)
+        print("let go" if self.event.is_set() else "waited in vain", file=sys.stderr)
+
+
+def let_go(environ, start_response):
+    kept["lingering"].set()
+    return answer(start_response, "done")
 
 
 application = by_path(globals())

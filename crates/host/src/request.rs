@@ -19,6 +19,8 @@ pub(crate) struct Request<'r> {
     pub(crate) tally: Tally,
     /// Somebody looks for slow requests.
     pub(crate) may_be_slow: bool,
+    /// The application has returned all of its answer and is left or about to be: the end need not hurry.
+    pub(crate) leaving: bool,
     stage: Stage,
     written: u64,
     promised: Option<u64>,
@@ -59,6 +61,7 @@ impl<'r> Request<'r> {
             collected: buffers.body,
             tally: Tally::default(),
             may_be_slow: false,
+            leaving: false,
             stage: Stage::Silent,
             written: 0,
             promised: None,
@@ -340,8 +343,14 @@ impl<'r> Request<'r> {
             self.log(Level::Warning, &line);
         }
         let head = (self.stage == Stage::Started).then_some(&self.head);
+        // The client must not wait for `close()`, or for what comes behind the last piece. A file is the
+        // exception: the transport may send it without this thread.
+        let hurry = then == Then::End && !self.leaving && !matches!(body, Body::File { .. });
         let watch = Watch::start(self.tally.timed);
         let sent = self.exchange.send(Output { head, body, then });
+        if hurry && sent.is_ok() {
+            self.exchange.flush_complete();
+        }
         watch.stop(&mut self.tally.output);
         self.stage = if then == Then::Flush { Stage::Sending } else { Stage::Ended };
         self.written += length;

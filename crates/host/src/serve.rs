@@ -142,6 +142,7 @@ pub(crate) fn serve(
             Rest::Fail(500)
         }
     };
+    request.leaving = true;
     let served = match rest {
         Rest::Fail(status) => Served::Failed(status),
         Rest::Nothing => Served::Done,
@@ -228,7 +229,10 @@ impl<'a, 'py> Gateway<'a, 'py> {
     /// Tells that a request is over, once all of it is.
     fn finished(&self, observation: &Observation<'_, 'py>, rest: Rest, lease: &Lease) -> Rest {
         let rest = match rest {
-            Rest::Finish => match lease.with_detached(self.py, |request| request.finish()) {
+            Rest::Finish => match lease.with_detached(self.py, |request| {
+                request.leaving = true;
+                request.finish()
+            }) {
                 Some(Err(ChunkError::NotStarted | ChunkError::Head(_))) => Rest::Fail(500),
                 Some(Ok(()) | Err(ChunkError::Send(_))) | None => Rest::Nothing,
             },

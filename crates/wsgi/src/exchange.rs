@@ -27,6 +27,10 @@ pub trait Exchange {
     /// [`SendError`] when the client (or the transport) can take no more; nothing more need be sent.
     fn send(&mut self, output: Output<'_>) -> Result<(), SendError>;
 
+    /// All of the answer has been sent, but the application goes on running: what the transport still holds
+    /// back of it is to reach the client now. Blocks.
+    fn flush_complete(&mut self) {}
+
     /// Whether the client gets the body of the answer (not so for `HEAD`).
     fn wants_body(&self) -> bool;
 
