@@ -105,6 +105,21 @@ def test_a_busy_daemon_thread_keeps_nobody_from_leaving(start, group):
     stops_in_time(server)
 
 
+@pytest.mark.embedded_only("prefork ends the child in a signal handler, wherever it is")
+@pytest.mark.parametrize("mpm", ["prefork"])
+@pytest.mark.parametrize("group", ["main", "named"])
+@pytest.mark.parametrize("doing", ["computing", "sending"])
+def test_a_request_under_way_does_not_hold_up_prefork(start, group, doing):
+    server = start()
+    with server.socket() as sock:
+        sock.sendall(head(f"/{group}/{doing}"))
+        read_until(sock, b"begun")
+        began = time.monotonic()
+        server.stop(signal.SIGTERM)
+        assert time.monotonic() - began < 8
+    server.log.allow("AH00161", "told of process_stopping")
+
+
 @pytest.mark.embedded_only("follows Apache's own children; test_20 and test_21 follow daemons")
 @pytest.mark.parametrize(
     "group",

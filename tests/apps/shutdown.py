@@ -5,6 +5,7 @@ import os
 import threading
 import time
 
+import mod_wsgi
 from by_path import answer, by_path
 
 
@@ -59,6 +60,29 @@ def gate(environ, start_response):
     while not os.path.exists(environ["QUERY_STRING"]) and time.monotonic() < deadline:
         time.sleep(0.01)
     yield b"second half"
+
+
+def told(name, **event):
+    print("told of", name)
+
+
+def computing(environ, start_response):
+    """Answers, wants to hear of the end, and never gives Python's lock up of its own accord."""
+    mod_wsgi.subscribe_shutdown(told)
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    yield b"begun"
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        sum(range(1000))
+
+
+def sending(environ, start_response):
+    """Wants to hear of the end, and has always something to send."""
+    mod_wsgi.subscribe_shutdown(told)
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        yield b"begun"
 
 
 def pid(environ, start_response):

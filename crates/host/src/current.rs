@@ -74,6 +74,16 @@ pub(crate) fn lease() -> Option<Arc<Lease>> {
     CURRENT.with_borrow(|current| current.as_ref().map(|current| Arc::clone(&current.lease)))
 }
 
+/// The request of this thread, if there is one, will not be finished: it was interrupted for good, perhaps while it
+/// had its lease locked. Lines of log are no longer for it.
+pub(crate) fn forget() {
+    CURRENT.with(|current| {
+        if let Ok(mut current) = current.try_borrow_mut() {
+            std::mem::forget(current.take());
+        }
+    });
+}
+
 /// Whether this thread serves the request of `lease`.
 pub(crate) fn is(lease: &Arc<Lease>) -> bool {
     CURRENT.with_borrow(|current| {

@@ -6,9 +6,10 @@ use crate::consult::{Answer, Question, Unanswered, consult};
 use crate::cpython::{
     Attachment, PythonConfig, Result, Shelf, ThreadState, end_interpreter, finalize, initialize,
 };
+use crate::current;
 use crate::events::{Event, Subscribers};
 use crate::failure;
-use crate::interpreter::{Interpreter, thread_id};
+use crate::interpreter::{Interpreter, is_attached, thread_id};
 use crate::load::preload;
 use crate::modes::Modes;
 use crate::options::HostOptions;
@@ -238,7 +239,18 @@ impl Host {
     /// Python: `threading` shutdown and `atexit` of each sub-interpreter, then of the main one. Leaves
     /// Python as it is while requests are being served (their threads could not survive it) and where
     /// the configuration says so.
+    ///
+    /// The calling thread may be in the middle of a request (prefork ends its children in a signal handler). If
+    /// it is in Python code then, that holds the lock and will not go on: applications cannot be told.
     pub fn stop(&self, reason: &str) {
+        if is_attached() {
+            self.log.log(
+                Level::Info,
+                b"a request is in Python code; applications are not told of the end",
+            );
+            return self.report_end(reason);
+        }
+        current::forget();
         let Some(reporter) = self.reporter.get() else { return self.stop_python(reason) };
         reporter.stopping(reason, self.active());
         // It has to be let in, too.

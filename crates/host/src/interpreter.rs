@@ -41,6 +41,15 @@ pub(crate) fn thread_id() -> i64 {
     })
 }
 
+/// Whether the calling thread is attached to an interpreter. That can be so where it was interrupted by a signal:
+/// prefork ends its children in a signal handler.
+pub(crate) fn is_attached() -> bool {
+    let attached =
+        |seats: &Vec<Option<ThreadState>>| seats.iter().flatten().any(|it| it.is_attached());
+    // If it is just taking a seat it cannot be told.
+    SEATS.with(|seats| seats.try_borrow().map_or(true, |seats| attached(&seats)))
+}
+
 impl Interpreter {
     pub(crate) fn new(name: String, index: usize, first: ThreadState, room: Room) -> Self {
         set_seat(index, first);

@@ -96,6 +96,13 @@ impl ThreadState {
         Attachment(PhantomData)
     }
 
+    /// Whether the thread of this seat is attached by it at this moment. For that thread itself: of others the
+    /// answer is old when it comes.
+    pub(crate) fn is_attached(self) -> bool {
+        // SAFETY: only reads which state is current, if any; Python has been started.
+        unsafe { ffi::compat::PyThreadState_GetUnchecked() == self.0.as_ptr() }
+    }
+
     /// The interpreter it sits in.
     pub(crate) fn interpreter(self) -> InterpreterState {
         // SAFETY: a live thread state always has an interpreter.
