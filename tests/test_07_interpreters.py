@@ -6,6 +6,7 @@ import dataclasses
 import pytest
 from harness.client import ask
 from harness.conf import Conf
+from harness.httpd import wait_until
 
 GROUPS = Conf(
     """
@@ -287,3 +288,62 @@ def test_each_interpreter_has_its_own_os_environ(server):
     ask(server, "os.environ.__setitem__('ASKED', 'in named')", "/named")
     assert ask(server, "os.environ.get('ASKED')", "/named") == "in named"
     assert ask(server, "os.environ.get('ASKED')", "/global") is None
+
+
+# --- event loops ----------------------------------------------------------------------------------
+
+LOOPS = Conf(
+    """
+    WSGIScriptAlias /main ${ROOT}/loops.py application-group=%{GLOBAL}
+    WSGIScriptAlias /named ${ROOT}/loops.py application-group=named
+    """,
+    files=(
+        (
+            "loops.py",
+            """
+import asyncio, threading
+everybody, others = threading.Barrier(4), threading.Barrier(3)
+state = {"running": False}
+async def run():
+    state["running"] = True
+    while state["running"]:
+        await asyncio.sleep(0.01)
+def meet():
+    everybody.wait(10)
+def loop():
+    asyncio.run(run())
+def is_running():
+    return state["running"]
+def look():
+    others.wait(10)
+    return asyncio._get_running_loop()
+def end():
+    state["running"] = False
+def application(environ, start_response):
+    answer = globals()[environ["PATH_INFO"][1:]]()
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [repr(answer).encode()]
+""",
+        ),
+    ),
+)
+
+
+@pytest.mark.differs(
+    "event-loops-apart", "asyncio takes threads of two interpreters for one", always=False
+)
+def test_an_event_loop_runs_in_the_thread_of_its_own_interpreter_only(serve):
+    """asyncio knows threads by their number, in all interpreters; so does what asks it."""
+    server = serve(LOOPS)
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        for mount in ("/named", "/main"):
+            assert set(pool.map(lambda _, at=mount: server.get(f"{at}/meet").text, range(4))) == {
+                "None"
+            }
+        for _ in range(4):
+            loop = pool.submit(server.get, "/main/loop")
+            wait_until(lambda: server.get("/main/is_running").text == "True", "the loop to run")
+            seen = list(pool.map(lambda _: server.get("/named/look").text, range(3)))
+            assert server.get("/main/end").status == 200
+            assert loop.result().text == "None"
+            assert seen == ["None"] * 3

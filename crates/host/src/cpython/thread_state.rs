@@ -65,7 +65,7 @@ impl InterpreterState {
     /// A seat for the calling thread.
     pub(crate) fn new_thread_state(self) -> Option<ThreadState> {
         // SAFETY: the interpreter has not been ended; CPython takes its own lock.
-        NonNull::new(unsafe { ffi::PyThreadState_New(self.0.as_ptr()) }).map(ThreadState)
+        NonNull::new(unsafe { ffi::PyThreadState_New(self.0.as_ptr()) }).map(ThreadState::numbered)
     }
 }
 
@@ -77,7 +77,14 @@ impl ThreadState {
     /// This thread is attached.
     pub(super) unsafe fn detach_current() -> Option<Self> {
         // SAFETY: the caller's promise.
-        NonNull::new(unsafe { ffi::PyEval_SaveThread() }).map(Self)
+        NonNull::new(unsafe { ffi::PyEval_SaveThread() }).map(Self::numbered)
+    }
+
+    /// A seat that has just been made.
+    fn numbered(state: NonNull<ffi::PyThreadState>) -> Self {
+        #[cfg(not(Py_3_12))]
+        number::make_unique(state);
+        Self(state)
     }
 
     /// For the only seat of the process, in the thread that has just started Python or been forked.
@@ -126,7 +133,7 @@ impl ThreadState {
             new
         };
         drop(attachment);
-        new.map(Self)
+        new.map(Self::numbered)
     }
 
     /// The Python frame in which the thread of this seat is, of which the caller's own is another one in
@@ -294,6 +301,45 @@ mod gil_state {
             // SAFETY: CPython's own key, in use until it is finalised, after which nobody attaches;
             // the value is a thread state of this thread, which is what CPython stores there.
             unsafe { libc::pthread_setspecific(key, seat.0.as_ptr().cast()) };
+        }
+    }
+}
+
+/// Numbers of thread states, up to 3.11. CPython counts them in each interpreter from 1, but `asyncio` remembers by
+/// that number alone, for all interpreters, in which thread an event loop runs. A thread in another application's
+/// interpreter would be taken for it: Django refuses its database there, and every loop to be started. So seats have
+/// numbers of their own. Threads that applications start keep CPython's.
+#[cfg(not(Py_3_12))]
+mod number {
+    use pyo3_ffi as ffi;
+    use std::ptr::NonNull;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    /// Where the number stands in the structure, which the bindings do not have. Proved each time.
+    const OFFSET: usize = if cfg!(Py_3_11) { 240 } else { 256 };
+    /// Beyond what CPython's own counters come to.
+    const FIRST: i64 = 1 << 40;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+
+    /// Gives a state that nobody uses yet another number. Where it cannot be told for sure where that
+    /// stands, everything stays as CPython has it.
+    pub(super) fn make_unique(state: NonNull<ffi::PyThreadState>) {
+        if cfg!(not(target_pointer_width = "64")) {
+            return;
+        }
+        let new = FIRST + i64::from(NEXT.fetch_add(1, Ordering::Relaxed));
+        // SAFETY: a live state; the structure goes on beyond the offset in 3.10 and 3.11, and is aligned for a
+        // number. Nobody else uses the state, so a number that was another field's is back before that is read.
+        unsafe {
+            let place = state.as_ptr().cast::<u8>().add(OFFSET).cast::<i64>();
+            let old = ffi::PyThreadState_GetID(state.as_ptr());
+            if place.read() != old {
+                return;
+            }
+            place.write(new);
+            if ffi::PyThreadState_GetID(state.as_ptr()) != new {
+                place.write(old);
+            }
         }
     }
 }
