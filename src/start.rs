@@ -7,12 +7,13 @@ use crate::config::ProcessOptions;
 use crate::daemon_program;
 use crate::forward::Group;
 use crate::group_config::Applications;
-use crate::httpd::{CheckConfig, ChildInit, Facts, PostConfig, Server};
+use crate::httpd::{CheckConfig, ChildInit, Facts, PostConfig, Server, log_server};
 use crate::module::{process_config, server_config, server_defaults};
 use crate::sole::{AliasesOf, is_sole, scripts};
 use crate::supervisor::{self, EndOfParent};
 use crate::warm_up;
 use std::sync::OnceLock;
+use wsgi::Level;
 
 /// This module's hooks on the life of the server.
 pub(crate) struct Start;
