@@ -1,5 +1,6 @@
 """preload=On, reload=On, service scripts, chroot= and deadlock-timeout."""
 
+import concurrent.futures
 import contextlib
 import os
 import shutil
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from harness.conf import Conf
-from harness.httpd import wait_until
+from harness.httpd import READY, wait_until
 from test_21_daemon_mode import manager, under_load, workers
 
 pytestmark = [
@@ -330,3 +331,35 @@ WSGIScriptAlias / ${ROOT}/app.py process-group=site application-group=%{GLOBAL}
     server.log.wait_for(r"gets Python's lock, and has not for 1 s .*it serves POST /hold")
     server.log.allow("WSGI0146", "exited with status 1")
     assert server.get("/").text != before
+
+
+GATED = """
+import os, time
+from site_code import VERSION
+TEMPLATE = 2 if os.path.exists(__file__ + ".second") else 1
+print("template", TEMPLATE, "has", VERSION)
+while not os.path.exists(f"{__file__}.go{TEMPLATE}"):
+    time.sleep(0.02)
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [VERSION.encode()]
+"""
+
+
+def test_a_restart_while_the_first_template_starts_keeps_nobody_waiting_for_the_second(start):
+    server = start(
+        PRELOAD.replace("preload=On", "preload=On python-path=${ROOT}/lib"),
+        GATED,
+        files=(("lib/site_code.py", "VERSION = 'one'\n"),),
+    )
+    server.log.wait_for("template 1 has one")
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(server.get, "/")
+        server.process.send_signal(signal.SIGUSR1)
+        server.log.wait_for(READY, count=2)
+        server.write("lib/site_code.py", "VERSION = 'two'  # and longer\n")
+        server.write("app.py.second", "")
+        server.write("app.py.go1", "")
+        assert answer.result(timeout=8).text == "one"
+    server.write("app.py.go2", "")
+    wait_until(lambda: server.get("/").text == "two", "the newer code")

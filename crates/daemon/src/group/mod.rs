@@ -130,7 +130,9 @@ impl Group {
         for index in 0..self.slots.len() {
             let starting = self.slots.iter().filter(|slot| slot.incoming.is_some()).count();
             let slot = self.slots.get(index)?;
-            let fresh = matches!(slot.wanted, Some(Reason::ScriptReload | Reason::Rolling));
+            // Where nobody serves, code that is not the newest is better than none.
+            let fresh = slot.current.is_some()
+                && matches!(slot.wanted, Some(Reason::ScriptReload | Reason::Rolling));
             let may = slot.not_before <= now && !self.templates.are_awaited(fresh);
             let slot = self.slots.get(index)?;
             let missing = slot.current.is_none() && (index < least || slot.wanted.is_some());
@@ -192,7 +194,7 @@ impl Group {
             dismissed: false,
         };
         if slot.current.is_none() {
-            slot.wanted = None;
+            slot.wanted = self.templates.have_newer_code().then_some(Reason::Rolling);
             slot.current = Some(worker);
         } else {
             slot.incoming = Some(worker);

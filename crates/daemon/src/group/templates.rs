@@ -52,6 +52,11 @@ impl Templates {
         self.incoming.is_some() && (fresh || self.current.is_none())
     }
 
+    /// Whether workers of the current one are to be replaced soon.
+    pub(super) fn have_newer_code(&self) -> bool {
+        self.current.is_some() && (self.incoming.is_some() || self.outdated)
+    }
+
     /// The channel of one that is still importing.
     pub(super) fn incoming_channel(&self) -> Option<BorrowedFd<'_>> {
         self.incoming.as_ref().map(|template| template.channel.as_fd())
