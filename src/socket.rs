@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use crate::posix;
+use std::ffi::OsStr;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
@@ -131,11 +132,14 @@ fn taken() -> io::Error {
 
 /// Removes sockets of parents that were killed and could not tidy up.
 pub(crate) fn remove_orphans(prefix: &Path) {
-    let (Some(directory), Some(name)) = (prefix.parent(), prefix.file_name()) else { return };
-    let Ok(entries) = std::fs::read_dir(directory) else { return };
+    // A prefix may end in a slash, and then names begin with what follows it.
+    let prefix = prefix.as_os_str().as_bytes();
+    let Some(slash) = prefix.iter().rposition(|byte| *byte == b'/') else { return };
+    let (directory, name) = prefix.split_at(slash + 1);
+    let Ok(entries) = std::fs::read_dir(OsStr::from_bytes(directory)) else { return };
     for entry in entries.flatten() {
         let file = entry.file_name();
-        let Some(rest) = file.as_bytes().strip_prefix(name.as_bytes()) else { continue };
+        let Some(rest) = file.as_bytes().strip_prefix(name) else { continue };
         let Some(rest) = rest.strip_prefix(b".") else { continue };
         let mut parts = rest.split(|&byte| byte == b'.');
         let pid = parts.next().and_then(|part| std::str::from_utf8(part).ok()?.parse().ok());

@@ -445,7 +445,7 @@ def test_socket_user_is_who_may_connect(servers, mpm, env):
         assert connect_as(env.user.pw_uid, file) == 13
         assert connect_as(USER.pw_uid, file) == 0
         assert server.get("/").status == 503
-        server.log.expect("WSGI0117: .*Permission denied")
+        server.log.expect(f"WSGI0117: .*{file.name}: Permission denied .*WSGISocketPrefix")
     finally:
         server.stop()
     assert server.log.unexpected() == []

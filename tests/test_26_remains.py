@@ -188,6 +188,25 @@ def test_nothing_of_daemon_mode_remains_after_a_kill_of_the_parent(start):
     nothing_remains(server)
 
 
+def test_sockets_of_a_killed_parent_go_where_the_prefix_is_a_directory(make):
+    server = make(text="WSGISocketPrefix ${ROOT}/sockets/\n")
+    (server.root / "sockets").mkdir()
+    server.start()
+    children = daemons.httpd_children(server)
+    old = set((server.root / "sockets").iterdir())
+    server.process.kill()
+    server.process.wait()
+    for pid in children:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not remaining(server), "everybody to leave")
+    server.log.begin()
+    server.start()
+    assert server.get("/").status == 200
+    assert old
+    assert not old & set((server.root / "sockets").iterdir())
+
+
 def test_a_kill_of_the_parent_does_not_cut_what_daemons_are_doing(start):
     server = start()
     out = server.root / "out/note"

@@ -248,10 +248,15 @@ impl WorkerLease<'_> {
         // A socket whose backlog is full lets us wait. It never refuses: Apache's parent holds it.
         let wait = patience.saturating_duration_since(Instant::now());
         let opened = Connection::open(path, wait, timeout, self.group.limits());
-        let connection = opened.inspect_err(|_| {
+        let connection = opened.map_err(|why| {
             if Instant::now() >= patience {
                 self.timed_out();
             }
+            let hint = match why.kind() {
+                io::ErrorKind::PermissionDenied => " (WSGISocketPrefix says where sockets go)",
+                _ => "",
+            };
+            io::Error::new(why.kind(), format!("{}: {why}{hint}", path.display()))
         })?;
         let (send, receive) =
             (plan.definition.send_buffer_size, plan.definition.receive_buffer_size);
