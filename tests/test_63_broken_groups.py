@@ -117,7 +117,9 @@ def test_what_was_refused_is_not_done_later(start):
         "WSGIImportScript ${ROOT}/import.py process-group=broken application-group=%{GLOBAL}\n",
         files=(("import.py", WAIT),),
     )
+    began = time.monotonic()
     assert server.post("/lost", b"x").status == 504
+    assert time.monotonic() - began < 3.5
     server.log.expect("WSGI0145")
     server.write("import.py.go", "")
     serves_again(server)

@@ -265,19 +265,19 @@ impl WorkerLease<'_> {
         Ok(connection)
     }
 
-    /// Waits until the worker answers, as long as there is a prospect of it.
+    /// Waits until the worker serves or answers, as long as there is a prospect of it; whether that was in time.
     ///
     /// # Errors
     /// The sentence that says why there is none.
-    pub(super) fn await_start(&self, connection: &Connection) -> Result<(), String> {
+    pub(super) fn await_start(&self, connection: &Connection) -> Result<bool, String> {
         let patience = Instant::now() + self.group.worker_timeout();
         while !self.is_there() && !connection.waits_for_input(GLANCE) {
             self.obstacle().map_or(Ok(()), Err)?;
             if Instant::now() > patience {
-                break;
+                return Ok(false);
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Whether there is a worker that serves.

@@ -142,7 +142,12 @@ fn exchange<'call>(
     let mut relay = Relay::new(settings, group);
     let mut done = None;
     if body.ended && !connection.has_unsent() {
-        lease.await_start(connection).map_err(|why| Failure::awaiting(group, connection, &why))?;
+        let in_time = lease
+            .await_start(connection)
+            .map_err(|why| Failure::awaiting(group, connection, &why))?;
+        if !in_time {
+            return Err(Failure::receiving(group, connection, &Broken::Timeout));
+        }
     } else {
         done = duplex::run(request, group, connection, &mut relay, body, lease)?;
         if done == Some(Outcome::Done) {
