@@ -42,24 +42,36 @@ impl Child {
 
 impl CheckConfig for Start {
     fn check(_configuration: Pool<'_>, main: Server<'_>) -> Result<(), String> {
-        let Some(config) = process_config(main) else { return Ok(()) };
-        let options = ProcessOptions::resolve(config);
-        for group in &options.daemon_processes {
-            let looked = daemon_program::find(group, &options)
-                .and_then(|_| daemon_program::check_home(group, &options));
-            if let Err(why) = looked {
-                daemon_program::concerns_it_alone(group, why).map(|why| {
-                    let line = format!("{why}; the other process groups are not concerned");
-                    log_server(main, Level::Error, line.as_bytes());
-                })?;
+        match look(main) {
+            // What files are not there any more is no reason to end a server with all that it serves.
+            Err(why) if supervisor::has_started() => {
+                log_server(main, Level::Error, why.as_bytes());
+                Ok(())
             }
-            let servers = aliases(main);
-            warm_up::prepare(group, is_sole(config, &group.name, &servers), &servers)?;
+            looked => looked,
         }
-        #[cfg(feature = "embedded")]
-        embedded::check(&options)?;
-        Ok(())
     }
+}
+
+/// What of the configuration and of the files it names cannot work?
+fn look(main: Server<'_>) -> Result<(), String> {
+    let Some(config) = process_config(main) else { return Ok(()) };
+    let options = ProcessOptions::resolve(config);
+    for group in &options.daemon_processes {
+        let looked = daemon_program::find(group, &options)
+            .and_then(|_| daemon_program::check_home(group, &options));
+        if let Err(why) = looked {
+            daemon_program::concerns_it_alone(group, why).map(|why| {
+                let line = format!("{why}; the other process groups are not concerned");
+                log_server(main, Level::Error, line.as_bytes());
+            })?;
+        }
+        let servers = aliases(main);
+        warm_up::prepare(group, is_sole(config, &group.name, &servers), &servers)?;
+    }
+    #[cfg(feature = "embedded")]
+    embedded::check(&options)?;
+    Ok(())
 }
 
 impl PostConfig for Start {

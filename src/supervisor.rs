@@ -99,9 +99,7 @@ pub(crate) fn reconcile<'a>(
     options: &ProcessOptions,
     applications: &dyn Fn(&DaemonProcess) -> Result<Applications<'a>, String>,
 ) -> Result<(), String> {
-    /// The server has started before this.
-    static STARTED: AtomicBool = AtomicBool::new(false);
-    let restarts = STARTED.load(Ordering::Relaxed);
+    let restarts = has_started();
     let mut groups = lock();
     let prefix = options.socket_prefix.as_deref().map_or_else(
         || Facts::runtime_file(configuration, c"wsgi"),
@@ -114,11 +112,20 @@ pub(crate) fn reconcile<'a>(
     let mut kept = Vec::new();
     for definition in &options.daemon_processes {
         let at = groups.iter().position(|group| group.definition.name == definition.name);
-        let program = match daemon_program::find(definition, options) {
-            Err(why) => Err(daemon_program::concerns_it_alone(definition, why)?),
+        let home = server_of(main, definition);
+        let program = daemon_program::find(definition, options);
+        if let (Err(why), true, Some(at)) = (&program, restarts, at) {
+            // Its workers are forked from a manager that is there: it goes on as it was.
+            log_server(main, Level::Error, why.as_bytes());
+            let running = groups.swap_remove(at);
+            running.refresh(home.log_descriptor());
+            kept.push(running);
+            continue;
+        }
+        let program = match program {
+            Err(why) if !restarts => Err(daemon_program::concerns_it_alone(definition, why)?),
             found => found,
         };
-        let home = server_of(main, definition);
         let told = configure(definition, options, &applications(definition)?, home.log_level());
         let mut running = match at {
             Some(at) => groups.swap_remove(at),
@@ -178,6 +185,14 @@ pub(crate) fn reconcile<'a>(
     *groups = kept;
     STARTED.store(true, Ordering::Relaxed);
     Ok(())
+}
+
+/// The server has started before this.
+static STARTED: AtomicBool = AtomicBool::new(false);
+
+/// Whether the server runs already: from then on nothing of what is looked at ends it.
+pub(crate) fn has_started() -> bool {
+    STARTED.load(Ordering::Relaxed)
 }
 
 /// What the children of this configuration need to know of the groups.

@@ -236,3 +236,27 @@ def test_a_program_that_is_no_program_is_told_by_its_name(start, modules):
         "WSGI0117: daemon process 'broken' does not start: its manager could not be started",
     )
     server.log.allow("WSGI0024")
+
+
+@pytest.mark.parametrize("signum", [signal.SIGUSR1, signal.SIGHUP])
+def test_programs_that_go_end_no_server_that_restarts(start, modules, signum):
+    """An upgrade that has only come half way."""
+    server = start(module=load(modules))
+    worker = server.get("/").text
+    for program in programs(modules):
+        program.unlink()
+    restarts(server, signum)
+    server.log.expect("needs wsgi-daemon-.*, which is not installed beside the module")
+    wait_until(lambda: server.get("/").text != worker, "another worker")
+    assert server.get("/whole").status == 200
+
+
+def test_the_servers_own_python_home_that_goes_ends_no_server_that_restarts(start, env):
+    cfg = ("home/venv/pyvenv.cfg", f"home = /usr/bin\nversion = {env.python}.0\n")
+    server = start(text="WSGIPythonHome ${ROOT}/home/venv\n", files=(cfg,))
+    assert server.get("/").status == 200
+    shutil.rmtree(server.root / "home")
+    server.log.allow(DIAGNOSIS, "WSGI0036|exited with status 1|could not load its scripts")
+    restarts(server, signal.SIGUSR1)
+    server.log.expect("WSGIPythonHome names '.*/home/venv', which cannot be looked at")
+    assert server.get("/").status == 200
