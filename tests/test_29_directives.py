@@ -349,6 +349,9 @@ REFUSED = [
     ("WSGIDaemonProcess site thread=5", "WSGIDaemonProcess has no option \"thread\"; it takes "
      "name=value with one of these names: user, group, ", "nvalid option"),
     ("WSGIDaemonProcess site\n<VirtualHost *>\nWSGIDaemonProcess site\n</VirtualHost>",
+     "WSGIDaemonProcess \"site\" duplicates a previous definition, in the main server",
+     "duplicates"),
+    ("<VirtualHost *>\nWSGIDaemonProcess site\n</VirtualHost>\nWSGIDaemonProcess site",
      "WSGIDaemonProcess \"site\" duplicates a previous definition, in the server at ",
      "duplicates"),
     ("WSGIDaemonProcess site script-user=root script-group=root",

@@ -213,11 +213,16 @@ pub(super) fn add_daemon_process(
 ) -> Result<(), ConfigError> {
     let group = DaemonProcess::parse(line)?;
     if let Some(first) = process.daemon_processes.iter().find(|other| other.name == group.name) {
-        return Err(line.error(format_args!(
-            "{} duplicates a previous definition, in the server at {}",
-            quoted(&group.name),
-            first.server.defined_at
-        )));
+        let name = quoted(&group.name);
+        // httpd knows no line of the main server.
+        return Err(if first.server.is_virtual {
+            let place = &first.server.defined_at;
+            line.error(format_args!(
+                "{name} duplicates a previous definition, in the server at {place}"
+            ))
+        } else {
+            line.error(format_args!("{name} duplicates a previous definition, in the main server"))
+        });
     }
     process.daemon_processes.push(group);
     Ok(())
@@ -328,12 +333,17 @@ mod tests {
     #[test]
     fn the_name_of_a_group_is_unique_over_all_servers() {
         let mut written = configuration(&["WSGIDaemonProcess site", "WSGIDaemonProcess other"]);
-        written.process.daemon_processes[0].server.defined_at = "main.conf:1".to_owned();
         written.apache.server.is_virtual = true;
+        assert_eq!(
+            written.refusal("WSGIDaemonProcess other"),
+            "WSGIDaemonProcess \"other\" duplicates a previous definition, in the main server"
+        );
+        let first = &mut written.process.daemon_processes[0].server;
+        (first.is_virtual, first.defined_at) = (true, "site.conf:1".to_owned());
         assert_eq!(
             written.refusal("WSGIDaemonProcess site"),
             "WSGIDaemonProcess \"site\" duplicates a previous definition, in the server at \
-             main.conf:1"
+             site.conf:1"
         );
         assert_eq!(written.process.daemon_processes.len(), 2);
     }
