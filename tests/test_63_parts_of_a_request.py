@@ -7,6 +7,7 @@ import pytest
 from harness import daemons
 from harness.client import head, read_all, split
 from harness.conf import Conf
+from harness.httpd import wait_until
 
 pytestmark = pytest.mark.ours_only("our own processes")
 
@@ -15,10 +16,26 @@ import os, time
 def application(environ, start_response):
     took = time.time() - float(environ["mod_wsgi.queue_start"])
     path = environ["PATH_INFO"]
-    body = environ["wsgi.input"].read()
+    try:
+        body = environ["wsgi.input"].read()
+    except OSError:
+        with open(environ["HTTP_X_NOTE"], "w"):
+            time.sleep(2)
+        raise
     if path == "/nap":
         time.sleep(2.5)
     start_response("200 OK", [("Content-Type", "text/plain")])
+    if path == "/gaps":
+        def gaps():
+            try:
+                while True:
+                    yield b"x" * 1000
+                    time.sleep(0.05)
+            except GeneratorExit:
+                with open(environ["HTTP_X_NOTE"], "w"):
+                    time.sleep(2)
+                raise
+        return gaps()
     if path == "/stream":
         def pieces():
             for _ in range(25):
@@ -41,7 +58,9 @@ def start(servers, mpm):
         WSGIScriptAlias /app ${{ROOT}}/app.py process-group=site application-group=%{{GLOBAL}}
         {extra}
         """
-        server = servers.make(Conf(text, files=(("app.py", APP),)), mpm, "embedded")
+        files = (("app.py", APP), ("out/README", "the application writes here"))
+        server = servers.make(Conf(text, files=files), mpm, "embedded")
+        (server.root / "out").chmod(0o777)
         own.append(server)
         server.start()
         return server
@@ -81,6 +100,30 @@ def test_a_worker_is_idle_since_the_end_of_its_last_request(start, path):
         assert server.get("/app/health").text == first
         daemons.pause(0.1)
     server.log.wait_for("is to be replaced: no request came for 2 s")
+
+
+@pytest.mark.parametrize(
+    ("request_line", "body"),
+    [("GET /app/gaps", b""), ("POST /app/upload", b"x" * 100_000)],
+)
+def test_nobody_waits_for_what_nobody_waits_for_any_more(start, request_line, body):
+    """Where the client has left, the application notices late; other workers are idle meanwhile."""
+    server = start("processes=3 threads=1")
+    daemons.settled(server, 3)
+    note = server.root / "out/note"
+    method, path = request_line.split()
+    fields = [f"X-Note: {note}"] + ["Content-Length: 200000"] * bool(body)
+    with server.socket() as sock:
+        sock.sendall(head(path, *fields, method=method) + body)
+        if not body:
+            sock.recv(100)
+        else:
+            daemons.pause(0.3)
+    wait_until(note.exists, "the application to have other things to do")
+    for _ in range(20):
+        began = time.monotonic()
+        assert server.get("/app/").status == 200
+        assert time.monotonic() - began < 1
 
 
 # --- error pages of applications ------------------------------------------------------------------

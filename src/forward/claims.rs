@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Counters that the parent makes and its children share.
 pub(crate) struct Claims {
-    /// The sums, by slot; then a row for each child: its process id, and its part of each sum.
+    /// The sums, by slot; when a request was last given up, by slot; then a row for each child: its process
+    /// id, and its part of each sum.
     words: SharedWords,
     slots: usize,
 }
@@ -24,7 +25,7 @@ impl Claims {
         let slots = slots.max(1);
         // While a restart goes on there are two generations.
         let rows = (2 * children).clamp(1, CHILDREN) + 1;
-        Ok(Self { words: SharedWords::new(slots + rows * (1 + slots))?, slots })
+        Ok(Self { words: SharedWords::new(2 * slots + rows * (1 + slots))?, slots })
     }
 
     /// A row for the calling process, which is `pid`.
@@ -65,6 +66,26 @@ impl Claims {
         }
     }
 
+    /// Notes that nobody waits any more for a request that the worker still has.
+    pub(super) fn give_up(&self, slot: usize, now: u64) {
+        if let Some(when) = self.given_up(slot) {
+            when.fetch_max(now, Ordering::Relaxed);
+        }
+    }
+
+    /// When that last happened; 0 where nothing is left of it.
+    pub(super) fn last_given_up(&self, slot: usize) -> u64 {
+        self.given_up(slot).map_or(0, |when| when.load(Ordering::Relaxed))
+    }
+
+    /// Notes that the worker has nothing left of what was given up `then` or before.
+    pub(super) fn nothing_left(&self, slot: usize, then: u64) {
+        if let Some(when) = self.given_up(slot) {
+            // Else something has been given up meanwhile.
+            let _ = when.compare_exchange(then, 0, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+
     /// Takes back what children that are gone had counted.
     pub(super) fn take_back_from_the_dead(&self) {
         for (owner, parts) in self.rows() {
@@ -86,12 +107,16 @@ impl Claims {
         self.words.get(slot.min(self.slots - 1))
     }
 
+    fn given_up(&self, slot: usize) -> Option<&AtomicU64> {
+        self.words.get(self.slots + slot.min(self.slots - 1))
+    }
+
     fn part(&self, row: usize, slot: usize) -> Option<&AtomicU64> {
-        self.words.get(self.slots + row * (1 + self.slots) + 1 + slot.min(self.slots - 1))
+        self.words.get(2 * self.slots + row * (1 + self.slots) + 1 + slot.min(self.slots - 1))
     }
 
     fn rows(&self) -> impl Iterator<Item = (&AtomicU64, &[AtomicU64])> {
-        let rows = self.words.get(self.slots..).unwrap_or_default();
+        let rows = self.words.get(2 * self.slots..).unwrap_or_default();
         rows.chunks_exact(1 + self.slots).filter_map(<[_]>::split_first)
     }
 }
@@ -117,6 +142,19 @@ mod tests {
         assert_eq!(claims.enroll(std::process::id()), its);
         claims.remove(mine, 1);
         assert_eq!(claims.of(1), 0);
+    }
+
+    #[test]
+    fn what_is_given_up_is_known_until_nothing_is_left_of_it() {
+        let claims = Claims::new(2, 2).unwrap();
+        claims.give_up(1, 7);
+        claims.give_up(1, 5);
+        assert_eq!((claims.last_given_up(0), claims.last_given_up(1)), (0, 7));
+        claims.give_up(1, 8);
+        claims.nothing_left(1, 7);
+        assert_eq!(claims.last_given_up(1), 8);
+        claims.nothing_left(1, 8);
+        assert_eq!((claims.last_given_up(1), claims.of(0), claims.of(1)), (0, 0, 0));
     }
 
     #[test]

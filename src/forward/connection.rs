@@ -29,6 +29,8 @@ pub(crate) struct Connection {
     /// Those of the worker.
     limits: Limits,
     aborted: bool,
+    /// The worker may still be at the request.
+    given_up: bool,
     used: bool,
 }
 
@@ -120,6 +122,7 @@ impl Connection {
             timeout,
             limits,
             aborted: false,
+            given_up: false,
             used: false,
         })
     }
@@ -135,6 +138,11 @@ impl Connection {
     /// Whether it was used before.
     pub(crate) const fn is_used(&self) -> bool {
         self.used
+    }
+
+    /// Whether the worker was told that nobody waits for its answer.
+    pub(crate) const fn is_given_up(&self) -> bool {
+        self.given_up
     }
 
     /// It has served a request.
@@ -226,7 +234,7 @@ impl Connection {
 
     /// Tells the worker that nobody waits for the answer any more.
     pub(crate) fn abort(&mut self) {
-        self.aborted = true;
+        (self.aborted, self.given_up) = (true, true);
         if !self.has_unsent() {
             let record = encoder::abort_request(ClientConnection::REQUEST_ID);
             // If the worker cannot hear it, it sees the end of the connection, which follows.

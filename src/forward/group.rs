@@ -180,7 +180,8 @@ impl Group {
         let board = self.plan.board.look();
         let threads = u64::from(self.plan.definition.threads);
         let rank = |slot: usize| {
-            let count = self.plan.claims.of(slot);
+            let claimed = self.plan.claims.of(slot);
+            let count = claimed + self.left_behind(slot, &board, claimed);
             let distance = match (board.is_ready(slot), count < threads) {
                 _ if missing == Some(slot) || board.obstacle(slot).is_some() => 4,
                 _ if self.seems_to_hang(slot, now) => 3,
@@ -188,7 +189,7 @@ impl Group {
                 (false, true) => 1,
                 (_, false) => 2,
             };
-            (distance, count)
+            (distance, count, claimed)
         };
         let slots = self.plan.sockets.len().max(1);
         let turn = if elsewhere {
@@ -201,9 +202,9 @@ impl Group {
                 .map(|step| (turn + step) % slots)
                 .map(|slot| (rank(slot), slot))
                 .min_by_key(|(rank, _)| *rank);
-            let ((_, count), slot) = best.unwrap_or_default();
+            let ((_, _, claimed), slot) = best.unwrap_or_default();
             // Somebody else may have chosen the same one at this very moment.
-            if self.plan.claims.add(self.row, slot, count) {
+            if self.plan.claims.add(self.row, slot, claimed) {
                 let served = self.plan.board.served(slot);
                 return WorkerLease { group: self, slot, served, since: now };
             }
@@ -212,6 +213,23 @@ impl Group {
 }
 
 impl Group {
+    /// How many requests the worker still has that nobody waits for any more, and no child counts: its
+    /// application has not noticed yet. Looked at only where there may be some: what a worker says of itself
+    /// comes a moment later than what children know.
+    fn left_behind(&self, slot: usize, board: &Scoreboard<'_>, claimed: u64) -> u64 {
+        let then = self.plan.claims.last_given_up(slot);
+        if then == 0 {
+            return 0;
+        }
+        board.serving(slot, then).map_or_else(
+            || {
+                self.plan.claims.nothing_left(slot, then);
+                0
+            },
+            |count| count.saturating_sub(claimed),
+        )
+    }
+
     fn seems_to_hang(&self, slot: usize, now: u64) -> bool {
         self.hung.get(slot).is_some_and(|until| until.load(Ordering::Relaxed) > now)
     }
@@ -316,6 +334,11 @@ impl WorkerLease<'_> {
         }
     }
 
+    /// Nobody waits for the request any more.
+    pub(super) fn give_up(&self) {
+        self.group.plan.claims.give_up(self.slot, now());
+    }
+
     /// Closes the connections that are kept to this worker. One that is being ended loses them one after the
     /// other: what is sent on those that it still has is lost, and to send it again is a risk each time.
     pub(super) fn forget_kept(&self) {
@@ -328,6 +351,9 @@ impl WorkerLease<'_> {
     /// Keeps the connection for the next request, if it can be.
     pub(super) fn finish(self, mut connection: Connection) {
         connection.mark_used();
+        if connection.is_given_up() {
+            self.give_up();
+        }
         if connection.is_reusable()
             && let (Some(kept), Some(hung)) =
                 (self.group.kept.get(self.slot), self.group.hung.get(self.slot))

@@ -110,6 +110,7 @@ fn attempt<'call>(
                 lease.forget_kept();
                 if failure.is_late() {
                     lease.timed_out();
+                    lease.give_up();
                 }
                 // Perhaps it is the request that ends workers.
                 risked += usize::from(!failure.unread);

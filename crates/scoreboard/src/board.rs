@@ -138,6 +138,23 @@ impl<'m> Scoreboard<'m> {
         Some(why.to_owned())
     }
 
+    /// How many requests the slot's workers are serving that take new ones; `None` where all of these began
+    /// after `then`.
+    pub fn serving(&self, slot: usize, then: u64) -> Option<u64> {
+        let (mut count, mut is_old) = (0, false);
+        for record in self.records(slot) {
+            if record.get(Field::State) != State::Ready as u64 {
+                continue;
+            }
+            let times = record.lines().map(|(time, _)| time.load(Ordering::Acquire));
+            for since in times.filter(|since| *since != 0) {
+                count += 1;
+                is_old |= since <= then;
+            }
+        }
+        is_old.then_some(count)
+    }
+
     /// The slot's worker whose end was noticed last, if that was at `since` or later.
     pub fn ended(&self, slot: usize, since: u64) -> Option<Record<'m>> {
         let ended =
@@ -313,6 +330,20 @@ mod tests {
         old.begin(2, [b"GET", b" ", b"/a\nb"], 9, true);
         assert_eq!(old.requests(), [(9, "GET /a\\nb".to_owned())]);
         assert_eq!((old.since(2), old.since(1)), (9, 0));
+    }
+
+    #[test]
+    fn what_a_worker_serves_counts_while_it_takes_requests_and_an_old_one_is_among_them() {
+        let words = words(2, 3);
+        let board = Scoreboard::new(&words, 2, 3);
+        let record = board.record(1, 4);
+        record.begin(0, [b"GET", b" ", b"/"], 7, true);
+        record.begin(2, [b"GET", b" ", b"/"], 9, true);
+        assert_eq!(board.serving(1, 7), None);
+        record.set_state(State::Ready);
+        assert_eq!((board.serving(1, 7), board.serving(0, 7)), (Some(2), None));
+        record.end(0, 10, true);
+        assert_eq!((board.serving(1, 7), board.serving(1, 9)), (None, Some(1)));
     }
 
     #[test]
