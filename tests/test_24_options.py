@@ -301,6 +301,8 @@ def test_listen_backlog_is_how_many_may_wait(start):
     (worker,) = daemons.workers(server)
     (path,) = sockets(server)
     os.kill(worker, signal.SIGSTOP)
+    # Else it may still accept one.
+    wait_until(lambda: daemons.status_of(worker)["State"].startswith("T"), "the worker to stop")
     waiting = []
     try:
         while len(waiting) < 50:
