@@ -229,6 +229,7 @@ mod embedded {
         let all = options.interpreter(b"", None);
         HostOptions {
             python_home: home(options),
+            home: None,
             python_eggs: options.python_eggs.as_deref().map(path),
             optimize: u8::try_from(options.python_optimize).unwrap_or(u8::MAX),
             warnings: options

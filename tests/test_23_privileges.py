@@ -208,7 +208,8 @@ def test_stack_size_is_that_of_the_serving_threads(start):
 
 
 def test_home_is_the_working_directory_and_the_first_place_to_import_from(start):
-    server = start("home=${ROOT}/out python-path=${ROOT}", files=(("out/inside.py", "A = 1"),))
+    files = (("out/inside.py", "A = 1"), ("known.pth", "out"))
+    server = start("home=${ROOT}/out python-path=${ROOT}", files=files)
     home = str(server.root / "out")
     for pid in processes(server):
         assert os.readlink(f"/proc/{pid}/cwd") == home

@@ -371,11 +371,9 @@ impl GroupConfig {
         let python = &self.python;
         let processes = i64::from(self.processes.most);
         let threads = i64::from(self.threads);
-        // mod_wsgi: home= comes before everything of python-path=.
         let layers = |more: &[Vec<PathBuf>]| {
             let mut layers = vec![python.path.clone()];
             layers.extend_from_slice(more);
-            layers.extend(self.identity.home.iter().map(|home| vec![home.clone()]));
             layers
         };
         // A service script has the process for itself.
@@ -394,6 +392,7 @@ impl GroupConfig {
         });
         HostOptions {
             python_home: python.home.clone(),
+            home: self.identity.home.clone(),
             interpreter: InterpreterOptions {
                 python_path: layers(&python.path_layers),
                 switch_interval: python.switch_interval,

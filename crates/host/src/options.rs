@@ -12,6 +12,8 @@ use std::time::Duration;
 pub struct HostOptions {
     /// `WSGIPythonHome`: a virtual environment or a prefix.
     pub python_home: Option<PathBuf>,
+    /// `home=`: the first entry of every interpreter's `sys.path`, wherever else it stands there.
+    pub home: Option<PathBuf>,
     /// `WSGIPythonEggs`.
     pub python_eggs: Option<PathBuf>,
     /// `WSGIPythonOptimize`: the `-O` level.
@@ -139,6 +141,7 @@ impl Default for HostOptions {
     fn default() -> Self {
         Self {
             python_home: None,
+            home: None,
             python_eggs: None,
             optimize: 0,
             warnings: Vec::new(),

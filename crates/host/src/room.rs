@@ -93,6 +93,9 @@ impl Room {
         for layer in &own.python_path {
             add_site_directories(py, layer, log)?;
         }
+        if let (Some(home), Some(path)) = (&options.home, py.sys(c"path")?) {
+            path.call_method(c"insert", [&py.int(0)?, &py.path(home.as_os_str().as_bytes())?])?;
+        }
 
         let file_wrapper = py.class::<FileWrapper>()?;
         fill_module(py, &module, name, options, &file_wrapper)?;
