@@ -56,6 +56,14 @@ def test_a_line_is_one_record_with_its_script(server, stream):
     assert (line.module, line.level) == ("wsgi", "error")
 
 
+@pytest.mark.differs("thread-lines", "mod_wsgi's threads share one line", always=False)
+def test_lines_of_threads_are_not_mixed(server):
+    server.get("/threads")
+    server.log.expect("thread", count=1200)
+    wanted = {f"thread {name} line {number} end" for name in range(6) for number in range(200)}
+    assert {line.text for line in server.log.find("thread|line|end")} == wanted
+
+
 @pytest.mark.parametrize("stream", ["errors", "stdout", "stderr"])
 def test_pieces_of_a_line_are_kept_together_until_the_request_ends(server, stream):
     assert server.get(f"/partial/{stream}").text == "written"

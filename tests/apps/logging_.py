@@ -34,6 +34,21 @@ def partial(environ, start_response):
     return answer(start_response, "written")
 
 
+def threads(environ, start_response):
+    """Threads that print at the same time; print writes a line in pieces."""
+
+    def work(name):
+        for number in range(200):
+            print("thread", name, "line", number, "end")
+
+    workers = [threading.Thread(target=work, args=(name,)) for name in range(6)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    return answer(start_response, "written")
+
+
 def flushed(environ, start_response):
     """Half a line, flushed, and the rest of it."""
     stream = environ["wsgi.errors"]

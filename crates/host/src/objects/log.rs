@@ -7,6 +7,7 @@ use crate::cpython::{
 use crate::current;
 use crate::lease::Lease;
 use crate::request::{Request, SharedLog};
+use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::sync::{Arc, Mutex, PoisonError};
 use wsgi::Level;
@@ -22,7 +23,49 @@ pub(crate) enum LogTarget {
     /// That of one request, until it ends.
     Request(Arc<Lease>),
     /// That of the request the calling thread serves, else the server's.
-    Thread { server: SharedLog, unfinished: Mutex<Vec<u8>> },
+    Thread { server: SharedLog, unfinished: Unfinished },
+}
+
+/// Text of each thread that waits for its newline: `print` writes a line in pieces, and those of several threads
+/// must not get mixed.
+#[derive(Default)]
+pub(crate) struct Unfinished(Mutex<BTreeMap<u64, Vec<u8>>>);
+
+impl Unfinished {
+    /// So many threads may leave a line unfinished. Threads end, and nobody tells.
+    const MOST: usize = 64;
+
+    /// Takes a text of the calling thread; gives the lines that are complete now. Does not block.
+    fn add(&self, text: &[u8]) -> Vec<u8> {
+        let thread = Attached::thread_ident();
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = all.entry(thread).or_default();
+        own.extend_from_slice(text);
+        let Some(last) = own.iter().rposition(|&byte| byte == b'\n') else {
+            if all.len() <= Self::MOST {
+                return Vec::new();
+            }
+            return std::mem::take(&mut *all).into_values().collect::<Vec<_>>().join(&b'\n');
+        };
+        let rest = own.split_off(last + 1);
+        let lines = std::mem::replace(own, rest);
+        if own.is_empty() {
+            all.remove(&thread);
+        }
+        lines
+    }
+
+    /// Takes what all threads have left unfinished, a line each.
+    fn take_all(&self) -> Vec<u8> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *all).into_values().collect::<Vec<_>>().join(&b'\n')
+    }
+
+    /// Takes what the calling thread has left unfinished.
+    fn take(&self) -> Vec<u8> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.remove(&Attached::thread_ident()).unwrap_or_default()
+    }
 }
 
 impl Log {
@@ -31,7 +74,7 @@ impl Log {
     }
 
     pub(crate) fn of_thread(name: &'static str, server: SharedLog) -> Self {
-        Self { name, target: LogTarget::Thread { server, unfinished: Mutex::default() } }
+        Self { name, target: LogTarget::Thread { server, unfinished: Unfinished::default() } }
     }
 
     /// Writes to whom it may concern; `None` when that request has ended.
@@ -47,19 +90,10 @@ impl Log {
                 if let Some(lease) = current::lease() {
                     return to_request(&lease);
                 }
-                py.detached(|| {
-                    let mut unfinished = unfinished.lock().unwrap_or_else(PoisonError::into_inner);
-                    unfinished.extend_from_slice(text);
-                    if let Some(last) = unfinished.iter().rposition(|&byte| byte == b'\n') {
-                        let rest = unfinished.split_off(last + 1);
-                        for line in unfinished.split(|&byte| byte == b'\n') {
-                            if !line.is_empty() {
-                                server.log(Level::Error, line);
-                            }
-                        }
-                        *unfinished = rest;
-                    }
-                });
+                let lines = unfinished.add(text);
+                if !lines.is_empty() {
+                    py.detached(|| log_lines(server, &lines));
+                }
                 Some(())
             }
         }
@@ -74,14 +108,18 @@ impl Log {
                 if let Some(lease) = current::lease() {
                     return finish(&lease);
                 }
-                py.detached(|| {
-                    let mut unfinished = unfinished.lock().unwrap_or_else(PoisonError::into_inner);
-                    if !unfinished.is_empty() {
-                        server.log(Level::Error, &std::mem::take(&mut *unfinished));
-                    }
-                });
+                let line = unfinished.take();
+                if !line.is_empty() {
+                    py.detached(|| log_lines(server, &line));
+                }
             }
         }
+    }
+}
+
+fn log_lines(server: &SharedLog, lines: &[u8]) {
+    for line in lines.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
+        server.log(Level::Error, line);
     }
 }
 
@@ -154,7 +192,12 @@ fn flush<'py>(this: &This<'_, 'py>, arguments: &Arguments<'_, 'py>) -> Result<'p
 }
 
 fn close<'py>(this: &This<'_, 'py>, arguments: &Arguments<'_, 'py>) -> Result<'py, Object<'py>> {
-    flush(this, arguments)
+    flush(this, arguments)?;
+    if let LogTarget::Thread { server, unfinished } = &this.target {
+        let lines = unfinished.take_all();
+        this.py().detached(|| log_lines(server, &lines));
+    }
+    Ok(this.py().none())
 }
 
 fn no<'py>(this: &This<'_, 'py>, _: &Arguments<'_, 'py>) -> Result<'py, Object<'py>> {
