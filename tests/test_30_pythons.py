@@ -111,7 +111,9 @@ def installation(env, servers):
     return installation
 
 
-VERSIONS = [f"3.{minor}" for minor in range(10, 17)] + [f"3.{minor}t" for minor in range(13, 17)]
+OLDER = ["3.10", "3.11"]
+NEWER = [f"3.{minor}" for minor in range(12, 17)]
+FREE_THREADED = [f"3.{minor}t" for minor in range(13, 17)]
 
 
 def tried(version, found):
@@ -137,10 +139,32 @@ def run(module, *arguments, **environment):
     assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-2_000:]
 
 
+# Classes, because pytest-xdist gives each to a process of its own.
 @pytest.mark.slow
 @pytest.mark.ours_only("builds ours")
-@pytest.mark.parametrize("version", VERSIONS)
-def test_the_behaviour_is_the_same_with_python(env, installation, version):
+class TestOlderPythons:
+    @pytest.mark.parametrize("version", OLDER)
+    def test_the_behaviour_is_the_same(self, env, installation, version):
+        the_behaviour_is_the_same_with_python(env, installation, version)
+
+
+@pytest.mark.slow
+@pytest.mark.ours_only("builds ours")
+class TestNewerPythons:
+    @pytest.mark.parametrize("version", NEWER)
+    def test_the_behaviour_is_the_same(self, env, installation, version):
+        the_behaviour_is_the_same_with_python(env, installation, version)
+
+
+@pytest.mark.slow
+@pytest.mark.ours_only("builds ours")
+class TestFreeThreadedPythons:
+    @pytest.mark.parametrize("version", FREE_THREADED)
+    def test_the_behaviour_is_the_same(self, env, installation, version):
+        the_behaviour_is_the_same_with_python(env, installation, version)
+
+
+def the_behaviour_is_the_same_with_python(env, installation, version):
     if "MOD_WSGI_RS_SO" in os.environ:
         pytest.skip("MOD_WSGI_RS_SO names the one module to test")
     if version == env.python:
