@@ -20,6 +20,11 @@ TOLD = [
     "test_2",
     "test_3",
     "test_40_trusted",
+    "test_41_access",
+    "test_46_cgi",
+    "test_58_neighbours",
+    "test_59_incomplete",
+    "test_6",
     "test_90",
     "test_91",
     # Those with process groups: test_27 builds the daemon program for another version.
