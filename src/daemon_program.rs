@@ -37,11 +37,11 @@ pub(crate) fn find(group: &DaemonProcess, options: &ProcessOptions) -> Result<Pa
 }
 
 /// The manager without Python that has `program` run for its workers, which spares the memory that Python's library
-/// takes in each process; `None` where `program` has to manage as well: there is none beside it, the group's user may
-/// not run it, or it could not be found again after `chroot`.
+/// takes in each process; `None` where `program` has to manage as well: there is none beside it, not everybody may
+/// read it and run it, or it could not be found again after `chroot`.
 pub(crate) fn manager_of(program: &Path, group: &DaemonProcess) -> Option<PathBuf> {
     let manager = program.with_file_name("wsgi-daemon-manager");
-    let by_anybody = |path: &Path| path.metadata().is_ok_and(|it| it.mode() & 0o001 != 0);
+    let by_anybody = |path: &Path| path.metadata().is_ok_and(|it| it.mode() & 0o005 == 0o005);
     let fits = group.chroot.is_none() && by_anybody(program) && by_anybody(&manager);
     fits.then_some(manager)
 }

@@ -301,6 +301,8 @@ impl Running {
     fn start(&mut self, main: Server<'_>, delay: Duration) -> bool {
         let log = server_of(main, &self.definition).log_descriptor();
         self.again = None;
+        // Before it starts: one that gets as far as managing takes it back.
+        self.board.note_stumbles(Some(self.stumbles));
         match self.try_start(log, delay) {
             Ok(manager) => {
                 Facts::watch::<Deaths>(manager.pid);
@@ -308,12 +310,12 @@ impl Running {
             }
             Err(why) => {
                 self.stumbles += 1;
+                self.board.note_stumbles(None);
                 self.again = Some(Instant::now() + self.delay());
                 let line = format!("WSGI0024: cannot start {}: {why}", self.title());
                 log_server(main, Level::Alert, line.as_bytes());
             }
         }
-        self.board.note_stumbles(self.manager.as_ref().map(|_| self.stumbles));
         self.manager.is_some()
     }
 

@@ -2,8 +2,10 @@
 
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from harness import daemons
 from harness.conf import Conf
 from harness.httpd import wait_until
 from harness.telemetry import Service
@@ -11,13 +13,15 @@ from harness.telemetry import Service
 SERVICE = "WSGITelemetryService unix:${ROOT}/service/socket interval=0.5\n"
 OPTIONS = "WSGITelemetryOptions +CaptureUserAgent\n"
 APP = """
-import gc, os, time
+import ctypes, gc, os, time
 import mod_wsgi
 
 def application(environ, start_response):
     path = environ["PATH_INFO"]
     if path == "/slow":
         time.sleep(1.5)
+    if path == "/lock":
+        ctypes.PyDLL(None).sleep(30)
     if path == "/collect":
         gc.collect()
     length = len(environ["wsgi.input"].read())
@@ -223,6 +227,21 @@ def test_a_worker_that_was_forked_with_its_application_reports(service, mode):
     _, heard, pid = service(SERVICE + group + CONF)
     (sample, *_) = heard.wait_for("sample", f6="ready")
     assert sample.pid == pid
+
+
+@pytest.mark.ours_only("mod_wsgi ends the whole process")
+def test_a_worker_whose_application_keeps_the_lock_leaves(service, mode):
+    if mode == "embedded":
+        pytest.skip("is about daemon processes")
+    group = "request-timeout=1 graceful-timeout=1 shutdown-timeout=0 threads=1"
+    text = f"{SERVICE}WSGIDaemonProcess held {group}\nWSGIProcessGroup held\n{CONF}"
+    server, _, pid = service(text)
+    server.log.allow("request-timeout", "still being served", "/lock", "app.py")
+    with ThreadPoolExecutor(1) as pool:
+        held = pool.submit(server.get, "/lock")
+        wait_until(lambda: not daemons.is_alive(pid), "its worker to leave", timeout=12)
+        assert held.result().status == 504
+    assert int(server.get("/pid").text) != pid
 
 
 LONG = "/" + "x" * 110

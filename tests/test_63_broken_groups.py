@@ -5,6 +5,7 @@ import shutil
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from harness import daemons
@@ -14,9 +15,11 @@ from harness.httpd import READY, wait_until
 pytestmark = pytest.mark.ours_only("our own processes")
 
 APP = """
-import os
+import os, time
 
 def application(environ, start_response):
+    if environ["PATH_INFO"] == "/slow":
+        time.sleep(1)
     if environ["REQUEST_METHOD"] == "POST":
         with open(__file__ + ".seen", "a") as seen:
             print(environ["PATH_INFO"], file=seen)
@@ -79,12 +82,18 @@ def serves_again(server):
     wait_until(lambda: daemons.serves(server), "the group to serve", timeout=30)
 
 
-def test_a_manager_that_cannot_start_is_a_503_and_starts_when_it_can(start):
-    server = start("home=${ROOT}/home")
+@pytest.mark.parametrize("processes", ["1", "0-1", "1-3"])
+def test_a_manager_that_cannot_start_is_a_503_and_starts_when_it_can(start, processes):
+    server = start(f"home=${{ROOT}}/home processes={processes} threads=1")
     server.log.allow("manager .* ended with exit status 1")
     refused_soon(server, "cannot change to the directory .*/home")
     (server.root / "home").mkdir()
     serves_again(server)
+    if processes == "1-3":
+        # Nothing is left of it: those beyond the least number are called upon, too.
+        with ThreadPoolExecutor(3) as pool:
+            answers = list(pool.map(server.get, ["/slow"] * 3))
+        assert len({answer.text for answer in answers}) == 3
 
 
 def test_the_pauses_of_a_manager_that_cannot_start_grow_and_stay_long(start):

@@ -117,9 +117,10 @@ def test_an_upgrade_changes_nothing_until_the_group_is_started_anew(start, place
     assert maps_python(second)
 
 
-def test_who_may_not_run_the_program_is_managed_by_it(start, place, env):
+@pytest.mark.parametrize("mode", [0o750, 0o711])
+def test_who_may_not_read_and_run_the_program_is_managed_by_it(start, place, env, mode):
     """It is run by root then, as long as it is."""
-    (place / f"wsgi-daemon-{env.python}").chmod(0o750)
+    (place / f"wsgi-daemon-{env.python}").chmod(mode)
     server = start()
     assert exe(manager(server)) == f"wsgi-daemon-{env.python}"
     assert worker(server) in daemons.workers(server)
@@ -139,6 +140,14 @@ def test_a_program_that_does_not_run_is_named(start, place, env, servers):
     server.log.allow("WSGI", "worker .* exited", "cannot run")
     (line, *_) = server.log.wait_for(f"cannot run {program}: ")
     assert line.level == "crit"
+
+
+def test_a_locale_that_is_missing_is_told_once(start):
+    server = start("processes=2 locale=xx_YY.UTF-8 maximum-requests=1")
+    server.log.allow("WSGI0079")
+    seen = set()
+    wait_until(lambda: seen.add(worker(server)) or len(seen) > 3, "other workers")
+    assert len(server.log.find("WSGI0079")) == 1
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")

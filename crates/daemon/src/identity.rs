@@ -5,7 +5,7 @@ use crate::account::Account;
 use crate::config::{GroupConfig, Limits, Timers};
 use crate::log::Log;
 use crate::posix::{self, Resource};
-use std::ffi::{CString, OsStr};
+use std::ffi::CString;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -85,13 +85,16 @@ pub(crate) fn assume(config: &GroupConfig, log: &Log) -> Result<(), String> {
     }
     if let Some(locale) = &identity.locale {
         posix::set_variable("LC_ALL", locale);
-        take_locale(locale, log);
+        if !posix::set_locale() {
+            let line = format!("WSGI0079: this system has no locale '{}'", locale.display());
+            log.write(Level::Warning, line.as_bytes());
+        }
     }
     Ok(())
 }
 
 /// What a process of the group that runs another program has to do again: how it is called, and its locale.
-pub(crate) fn appear(config: &GroupConfig, log: &Log) {
+pub(crate) fn appear(config: &GroupConfig) {
     match &config.display_name {
         Some(name) => display(name.as_bytes()),
         None => {
@@ -103,15 +106,9 @@ pub(crate) fn appear(config: &GroupConfig, log: &Log) {
             }
         }
     }
-    if let Some(locale) = &config.identity.locale {
-        take_locale(locale, log);
-    }
-}
-
-fn take_locale(locale: &OsStr, log: &Log) {
-    if !posix::set_locale() {
-        let line = format!("WSGI0079: this system has no locale '{}'", locale.display());
-        log.write(Level::Warning, line.as_bytes());
+    if config.identity.locale.is_some() {
+        // That the system does not have it has been said.
+        let _ = posix::set_locale();
     }
 }
 

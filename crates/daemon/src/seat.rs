@@ -194,7 +194,7 @@ impl Ticket {
         let step = || -> io::Result<()> {
             let log = Log::new(self.config.log_level);
             // First: afterwards it may no longer write its own name.
-            identity::appear(&self.config, &log);
+            identity::appear(&self.config);
             posix::set_dumpable(self.is_dumpable);
             let channel = Channel::of(posix::adopt(self.channel)?);
             let memory = Memory::of(Some(posix::adopt(self.scoreboard)?), &self.config)?;

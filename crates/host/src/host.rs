@@ -253,11 +253,13 @@ impl Host {
         current::forget();
         let Some(reporter) = self.reporter.get() else { return self.stop_python(reason) };
         reporter.stopping(reason, self.active());
-        // It has to be let in, too.
-        let yielding = Yielding::of(self.table().values());
-        reporter.finish();
-        yielding.leave_all();
         let active = self.active();
+        // It has to be let in, too.
+        let yielding = (active == 0).then(|| Yielding::of(self.table().values()));
+        reporter.finish(active == 0);
+        if let Some(yielding) = yielding {
+            yielding.leave_all();
+        }
         self.stop_python(reason);
         reporter.stopped(reason, active == 0, active);
     }

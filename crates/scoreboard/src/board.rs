@@ -110,7 +110,8 @@ impl<'m> Scoreboard<'m> {
         self.records(slot).iter().any(|record| record.get(Field::State) == State::Ready as u64)
     }
 
-    /// Notes how often in a row a manager died soon after its start; `None` where there is none at all.
+    /// Notes how often in a row a manager died soon after its start; `None` where there is none at all. One that
+    /// manages says 0.
     pub fn note_stumbles(&self, times: Option<u32>) {
         if let Some(word) = self.words.get(STUMBLES) {
             word.store(times.map_or(u64::MAX, u64::from), Ordering::Relaxed);

@@ -78,6 +78,7 @@ impl Group {
         let most = config.processes.most as usize;
         let memory = Memory::of(sockets.scoreboard, &config)?;
         memory.board.lay_out();
+        memory.board.note_stumbles(Some(0));
         // What a manager before this one knew is no longer true.
         (0..most).flat_map(|slot| memory.board.records(slot)).for_each(|record| record.clear());
         let mut own = sockets.workers.into_iter();

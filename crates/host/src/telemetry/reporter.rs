@@ -118,13 +118,16 @@ impl Reporter {
         });
     }
 
-    /// Reports for the last time. The calling thread must not be attached.
-    pub(crate) fn finish(&self) {
+    /// Reports for the last time. The calling thread must not be attached. `wait`: nobody is being served, so
+    /// nobody keeps the report from Python for ever.
+    pub(crate) fn finish(&self, wait: bool) {
         let taken = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some((stop, thread)) = taken {
             drop(stop);
-            // Its panic has been told.
-            let _ = thread.join();
+            if wait {
+                // Its panic has been told.
+                let _ = thread.join();
+            }
         }
     }
 
