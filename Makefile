@@ -53,6 +53,7 @@ $(VENV)-oracle/.ready: tests/requirements-oracle.txt
 	@touch $@
 
 oracle: setup $(VENV)/.ready $(VENV)-oracle/.ready ## the same behaviour tests against mod_wsgi itself
+	@mkdir -p /var/run/apache2 # where Debian's Apache has mod_wsgi put its sockets
 	WSGI_UNDER_TEST=theirs $(PYTEST) $(if $(T),-k '$(T)') tests
 
 check: setup $(VENV)/.ready ## formatting, lints, licences
