@@ -22,6 +22,10 @@ def application(environ, start_response):
         with open(environ["HTTP_X_NOTE"], "w"):
             time.sleep(2)
         raise
+    if path == "/once" and not os.path.exists(environ["HTTP_X_NOTE"]):
+        open(environ["HTTP_X_NOTE"], "w").close()
+        time.sleep(2)
+        os._exit(1)
     if path == "/nap":
         time.sleep(2.5)
     start_response("200 OK", [("Content-Type", "text/plain")])
@@ -70,6 +74,14 @@ def start(servers, mpm):
         server.stop()
         lines = server.log.unexpected()
         assert not lines, "unexpected in the error log:\n" + "\n".join(map(str, lines))
+
+
+def test_a_request_that_its_worker_died_of_has_not_waited_for_the_next_one(start):
+    server = start("threads=1 queue-timeout=1")
+    server.log.allow("exited with status 1")
+    note = str(server.root / "out/once")
+    assert server.get("/app/once", headers={"X-Note": note}).status == 200
+    assert (server.root / "out/once").exists()
 
 
 @pytest.mark.parametrize("size", [10, 60_000, 100_000])

@@ -47,12 +47,12 @@ pub(crate) fn serve(
     body.declare(request);
     // A client that takes its time over the body has not waited for a worker.
     let queued = scoreboard::now();
-    let params = Params::of(request, settings, application, group, wsgi::epoch_micros());
+    let mut params = Params::of(request, settings, application, group, wsgi::epoch_micros());
     // A client that does not take its answer ties up a worker: it may have its own limit.
     let before = group
         .response_timeout()
         .and_then(|limit| request.set_client_timeout(i64::try_from(limit.as_micros()).ok()?));
-    let outcome = attempt(request, settings, group, &params, &mut body, queued);
+    let outcome = attempt(request, settings, group, &mut params, &mut body, queued);
     params.put_away();
     if let Some(before) = before {
         request.set_client_timeout(before);
@@ -76,7 +76,7 @@ fn attempt<'call>(
     request: &mut Request<'call>,
     settings: &Settings<'_>,
     group: &Group,
-    params: &Params<'_>,
+    params: &mut Params<'_>,
     body: &mut Body<'call>,
     queued: u64,
 ) -> Answered {
@@ -122,6 +122,7 @@ fn attempt<'call>(
                 if !again {
                     return Answered::Here(failure.explained(&lease).answer(request));
                 }
+                params.queue_again();
             }
         }
     }

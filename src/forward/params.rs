@@ -65,6 +65,12 @@ impl<'a> Params<'a> {
         params
     }
 
+    /// The request is to go to another worker: it has not waited for that one until now.
+    pub(super) fn queue_again(&mut self) {
+        // The receiver takes the last one.
+        self.memory.time(Key::QueueStart, wsgi::epoch_micros());
+    }
+
     /// Gives the memory back.
     pub(super) fn put_away(self) {
         MEMORY.set(self.memory);
