@@ -17,7 +17,7 @@ MODULE := target/release/mod_wsgi_rs.so
 PYTEST := $(VENV)/bin/python -m pytest -n 4
 DESTDIR ?=
 
-.PHONY: help setup build run test unit pytest oracle check sanitize soak bench profile install uninstall clean
+.PHONY: help setup build run test unit pytest oracle check sanitize soak fuzz bench profile install uninstall clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -69,6 +69,13 @@ sanitize: build $(VENV)/.ready ## a few hundred requests under valgrind
 
 soak: build $(VENV)/.ready ## restarts, faults and memory for longer
 	$(VENV)/bin/python -m pytest tests/soak.py $(if $(T),-k '$(T)')
+
+fuzz: setup ## what other ends of the wire and applications may send, each kind for SECONDS=60
+	@test -x target/tools/bin/cargo-fuzz || cargo install --quiet --locked --root target/tools cargo-fuzz
+	@for target in server client head; do \
+	    PATH="$(CURDIR)/target/tools/bin:$$PATH" RUSTC_BOOTSTRAP=1 cargo fuzz run $$target -- \
+	        -max_total_time=$(or $(SECONDS),60) -print_final_stats=1 -verbosity=0 || exit 1; \
+	done
 
 $(VENV)-bench/.ready: bench/requirements.txt
 	/usr/bin/env $(PYTHON) -m venv $(VENV)-bench
