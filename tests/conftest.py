@@ -175,6 +175,29 @@ def serve(request, servers, mpm, mode, needs_module):
 
 
 @pytest.fixture
+def private(servers, mpm, needs_module):
+    """private(conf) is a running server of the test's own, in embedded mode but for its groups.
+
+    `prepare(server)` is called before it starts. In the end it is stopped, and its log is judged.
+    """
+    own = []
+
+    def private(conf, prepare=lambda server: None):
+        needs_module(*conf.modules)
+        server = servers.make(conf, mpm, "embedded")
+        own.append(server)
+        prepare(server)
+        server.start()
+        return server
+
+    yield private
+    for server in own:
+        server.stop()
+        lines = server.log.unexpected()
+        assert not lines, "unexpected in the error log:\n" + "\n".join(map(str, lines))
+
+
+@pytest.fixture
 def configtest(servers, mpm, mode):
     """configtest(conf) is (accepted?, what httpd printed)."""
 

@@ -50,23 +50,16 @@ def conf(options="processes=2 threads=8", extra="", **more):
 
 
 @pytest.fixture
-def start(servers, mpm):
+def start(private):
     """start(options) is a server of the test's own, warm; its log is watched to the end."""
-    own = []
 
     def start(options="processes=2 threads=8", **more):
-        server = servers.make(conf(options, **more), mpm, "embedded")
-        own.append(server)
-        server.start()
+        server = private(conf(options, **more))
         (server.root / "out").chmod(0o777)
         assert server.get("/").status == 200
         return server
 
-    yield start
-    for server in own:
-        server.stop()
-        lines = server.log.unexpected()
-        assert not lines, "unexpected in the error log:\n" + "\n".join(map(str, lines))
+    return start
 
 
 @pytest.fixture
@@ -183,6 +176,7 @@ def test_no_get_fails_when_a_group_is_changed_at_a_graceful_restart(start, repor
 
 def test_a_group_that_is_added_before_another_does_not_take_its_place(start):
     server = start()
+    before = set(daemons.httpd_children(server))
     reconfigure(
         server,
         (
@@ -193,6 +187,10 @@ def test_a_group_that_is_added_before_another_does_not_take_its_place(start):
         ),
     )
     wait_until(lambda: len(daemons.managers(server)) == 2, "two managers")
+    # They still have the configuration before.
+    wait_until(
+        lambda: not before & set(daemons.httpd_children(server)), "the old children to leave"
+    )
     name = "__import__('mod_wsgi').process_group"
     for _ in range(5):
         assert server.get(f"/eval?what={name}").text == "'site'"
@@ -360,9 +358,11 @@ def deploy(script, text):
 def test_a_script_that_is_older_than_the_one_before_is_new_too(start):
     """What rsync -t, tar and a rollback do."""
     server = start()
-    old = daemons.workers(server)
+    old = daemons.settled(server, 2)
     script = server.root / "app.py"
     with Load(server.port, "/nap") as load:
+        # Who has not loaded it yet loads the new one, and may stay.
+        server.log.wait_for("Loading WSGI script", count=2)
         deploy(script, APP.replace("VERSION = 1", "VERSION = 2"))
         os.utime(script, (1_500_000_000, 1_500_000_000))
         daemons.settled(server, 2, without=old)

@@ -40,24 +40,15 @@ def conf(options="", *, text="", files=(), modules=(), **more):
 
 
 @pytest.fixture
-def start(servers, mpm, needs_module):
+def start(private):
     """start(options) is a server of the test's own; its log is watched to the end."""
-    own = []
 
     def start(options="", **more):
-        this = conf(options, **more)
-        needs_module(*this.modules)
-        server = servers.make(this, mpm, "embedded")
-        own.append(server)
-        server.start()
+        server = private(conf(options, **more))
         assert server.get("/").status == 200
         return server
 
-    yield start
-    for server in own:
-        server.stop()
-        lines = server.log.unexpected()
-        assert not lines, "unexpected in the error log:\n" + "\n".join(map(str, lines))
+    return start
 
 
 def processes(server):

@@ -145,28 +145,26 @@ def run(module, *arguments, **environment):
 
 
 # Classes, because pytest-xdist gives each to a process of its own.
-@pytest.mark.slow
-@pytest.mark.ours_only("builds ours")
-class TestOlderPythons:
-    @pytest.mark.parametrize("version", OLDER)
-    def test_the_behaviour_is_the_same(self, env, installation, version):
+class Behaviour:
+    @pytest.mark.slow
+    @pytest.mark.ours_only("builds ours")
+    def test_is_the_same(self, env, installation, version):
         the_behaviour_is_the_same_with_python(env, installation, version)
 
 
-@pytest.mark.slow
-@pytest.mark.ours_only("builds ours")
-class TestNewerPythons:
-    @pytest.mark.parametrize("version", NEWER)
-    def test_the_behaviour_is_the_same(self, env, installation, version):
-        the_behaviour_is_the_same_with_python(env, installation, version)
+@pytest.mark.parametrize("version", OLDER)
+class TestOlderPythons(Behaviour):
+    pass
 
 
-@pytest.mark.slow
-@pytest.mark.ours_only("builds ours")
-class TestFreeThreadedPythons:
-    @pytest.mark.parametrize("version", FREE_THREADED)
-    def test_the_behaviour_is_the_same(self, env, installation, version):
-        the_behaviour_is_the_same_with_python(env, installation, version)
+@pytest.mark.parametrize("version", NEWER)
+class TestNewerPythons(Behaviour):
+    pass
+
+
+@pytest.mark.parametrize("version", FREE_THREADED)
+class TestFreeThreadedPythons(Behaviour):
+    pass
 
 
 def the_behaviour_is_the_same_with_python(env, installation, version):

@@ -36,9 +36,8 @@ SOON = 8
 
 
 @pytest.fixture
-def start(servers, mpm):
+def start(private):
     """start(options) has a group `broken` with these and a group `whole`; its log is watched."""
-    own = []
 
     def start(options="", text="", *, files=(), module=""):
         groups = f"""
@@ -54,18 +53,14 @@ def start(servers, mpm):
         conf = Conf(
             groups, files=(application, *files), timeout=60, load_wsgi=not module, threads=8
         )
-        server = servers.make(conf, mpm, "embedded")
-        server.seen = server.write("app.py.seen", "")
-        server.seen.chmod(0o666)
-        own.append(server)
-        server.start()
-        return server
 
-    yield start
-    for server in own:
-        server.stop()
-        lines = server.log.unexpected()
-        assert not lines, "unexpected in the error log:\n" + "\n".join(map(str, lines))
+        def prepare(server):
+            server.seen = server.write("app.py.seen", "")
+            server.seen.chmod(0o666)
+
+        return private(conf, prepare)
+
+    return start
 
 
 def refused_soon(server, cause):

@@ -52,9 +52,8 @@ def application(environ, start_response):
 
 
 @pytest.fixture
-def start(servers, mpm):
+def start(private):
     """start(options) is a server of the test's own; its log is watched to the end."""
-    own = []
 
     def start(options, extra=""):
         text = f"""
@@ -63,17 +62,9 @@ def start(servers, mpm):
         {extra}
         """
         files = (("app.py", APP), ("out/README", "the application writes here"))
-        server = servers.make(Conf(text, files=files), mpm, "embedded")
-        (server.root / "out").chmod(0o777)
-        own.append(server)
-        server.start()
-        return server
+        return private(Conf(text, files=files), lambda server: (server.root / "out").chmod(0o777))
 
-    yield start
-    for server in own:
-        server.stop()
-        lines = server.log.unexpected()
-        assert not lines, "unexpected in the error log:\n" + "\n".join(map(str, lines))
+    return start
 
 
 def test_a_request_that_its_worker_died_of_has_not_waited_for_the_next_one(start):

@@ -44,22 +44,15 @@ def place(servers, env, tmp_path_factory):
 
 
 @pytest.fixture
-def start(servers, mpm, place, env):
+def start(place, private, env):
     """start(options) is a running server with the module of `place`."""
-    own = []
 
     def start(options="", **more):
         text = f'LoadModule wsgi_module "{place / Path(env.module).name}"\n'
         text += TEXT.replace("OPTIONS", options)
-        conf = Conf(text, files=(("app.py", APP),), load_wsgi=False, **more)
-        server = servers.make(conf, mpm, "embedded")
-        server.start()
-        own.append(server)
-        return server
+        return private(Conf(text, files=(("app.py", APP),), load_wsgi=False, **more))
 
-    yield start
-    for server in own:
-        server.stop()
+    return start
 
 
 def exe(pid):

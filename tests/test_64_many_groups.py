@@ -27,27 +27,22 @@ FEW = 200
 
 
 @pytest.fixture
-def start(servers, mpm):
+def start(private):
     """start(hard) is a server with FEW descriptors, which it may make `hard` ones."""
-    own = []
 
     def start(hard):
         text = "".join(GROUP.format(number) for number in range(GROUPS))
         text += "WSGIScriptAlias /embedded ${ROOT}/app.py application-group=%{GLOBAL}\n"
-        server = servers.make(Conf(text, files=(("app.py", APP),)), mpm, "embedded")
-        server.log.allow("Too many open files|AH00020" if hard == FEW else "^$")
-        own.append(server)
-        command = server._command
-        limits = f'ulimit -Sn {FEW} && ulimit -Hn {hard} && exec "$@"'
-        server._command = lambda *arguments: ["sh", "-c", limits, "sh", *command(*arguments)]
-        server.start()
-        return server
 
-    yield start
-    for server in own:
-        server.stop()
-        lines = server.log.unexpected()
-        assert not lines, "unexpected in the error log:\n" + "\n".join(map(str, lines))
+        def prepare(server):
+            server.log.allow("Too many open files|AH00020" if hard == FEW else "^$")
+            command = server._command
+            limits = f'ulimit -Sn {FEW} && ulimit -Hn {hard} && exec "$@"'
+            server._command = lambda *arguments: ["sh", "-c", limits, "sh", *command(*arguments)]
+
+        return private(Conf(text, files=(("app.py", APP),)), prepare)
+
+    return start
 
 
 def soft_limit(pid):
