@@ -183,7 +183,7 @@ impl Group {
             let claimed = self.plan.claims.of(slot);
             let count = claimed + self.left_behind(slot, &board, claimed);
             let distance = match (board.is_ready(slot), count < threads) {
-                _ if missing == Some(slot) || board.obstacle(slot).is_some() => 4,
+                _ if missing == Some(slot) || board.is_hopeless(slot) => 4,
                 _ if self.seems_to_hang(slot, now) => 3,
                 (true, true) => 0,
                 (false, true) => 1,

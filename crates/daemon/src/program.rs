@@ -52,10 +52,9 @@ pub fn main() -> ExitCode {
         }
         Command::Inherited(number) => return manage_inherited(number, |_| Ok(Here)),
         Command::Seat(number) => {
-            let why = match Ticket::read(number) {
-                Ok(ticket) => ticket.take(&Here).to_string(),
-                Err(why) => why,
-            };
+            let taken = Ticket::read(number)
+                .and_then(|ticket| ticket.take(&Here).map_err(|why| why.to_string()));
+            let Err(why) = taken;
             return refuse(START_ERROR, &why);
         }
         Command::ByHand(by_hand) => by_hand,

@@ -9,6 +9,7 @@ use crate::message::{Channel, Loaded};
 use crate::posix;
 use scoreboard::{Record, Scoreboard};
 use serde::{Deserialize, Serialize};
+use std::convert::Infallible;
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Read};
@@ -118,23 +119,20 @@ impl Program {
         Ok(Self { path: path.to_owned(), file: File::open(path)? })
     }
 
-    /// Runs it in this process. Comes back only if that cannot be done.
-    fn run(&self, ticket: &Ticket, inherited: &[RawFd]) -> io::Error {
-        let step = || {
-            let letter = posix::memory_file(&serde_json::to_vec(ticket)?)?;
-            let number = CString::new(letter.as_raw_fd().to_string())?;
-            let arguments =
-                [CString::new(self.path.as_os_str().as_bytes())?, c"--seat-fd".to_owned(), number];
-            for &descriptor in inherited.iter().chain([&letter.as_raw_fd()]) {
-                posix::let_programs_have(descriptor)?;
-            }
-            Ok(posix::execute(self.file.as_fd(), &arguments))
-        };
-        step().unwrap_or_else(|why: io::Error| why)
+    /// Runs it in this process.
+    fn run(&self, ticket: &Ticket) -> io::Result<Infallible> {
+        let letter = posix::memory_file(&serde_json::to_vec(ticket)?)?;
+        let number = letter.as_raw_fd();
+        let program = CString::new(self.path.as_os_str().as_bytes())?;
+        let arguments = [program, c"--seat-fd".to_owned(), CString::new(number.to_string())?];
+        for descriptor in ticket.descriptors().chain([number]) {
+            posix::let_programs_have(descriptor)?;
+        }
+        Err(posix::execute(self.file.as_fd(), &arguments))
     }
 
-    fn replace(&self, log: Log, ticket: &Ticket, inherited: &[RawFd]) -> ! {
-        let why = self.run(ticket, inherited);
+    fn replace(&self, log: Log, ticket: &Ticket) -> ! {
+        let Err(why) = self.run(ticket);
         let line = format!("cannot run {}: {why}", self.path.display());
         log.write(Level::Critical, line.as_bytes());
         posix::exit_now(1)
@@ -148,13 +146,11 @@ impl Occupant for Program {
         let scoreboard = memory.file.as_ref().map_or(-1, AsRawFd::as_raw_fd);
         let sockets: Vec<RawFd> = sockets.iter().map(AsRawFd::as_raw_fd).collect();
         let channel = channel.as_fd().as_raw_fd();
-        let mut inherited = sockets.clone();
-        inherited.extend([channel, scoreboard]);
         let role = Role::Worker { slot, generation, sockets };
         let is_dumpable = posix::is_dumpable();
         let ticket =
             Ticket { config, manager, channel, scoreboard, scripts: known, is_dumpable, role };
-        self.replace(log, &ticket, &inherited)
+        self.replace(log, &ticket)
     }
 
     fn stand_by(&self, seat: TemplateSeat) -> ! {
@@ -163,12 +159,10 @@ impl Occupant for Program {
         let number = |socket: &Option<OwnedFd>| socket.as_ref().map(AsRawFd::as_raw_fd);
         let sockets: Vec<Option<RawFd>> = sockets.iter().map(number).collect();
         let (shared, channel) = (number(&shared), channel.as_fd().as_raw_fd());
-        let mut inherited: Vec<RawFd> = sockets.iter().copied().chain([shared]).flatten().collect();
-        inherited.extend([channel, scoreboard]);
         let role = Role::Template { sockets, shared };
         let is_dumpable = posix::is_dumpable();
         let ticket = Ticket { config, manager, channel, scoreboard, scripts, is_dumpable, role };
-        self.replace(log, &ticket, &inherited)
+        self.replace(log, &ticket)
     }
 }
 
@@ -186,44 +180,51 @@ impl Ticket {
         serde_json::from_slice(&text).map_err(|why| wrong(&why))
     }
 
+    /// Those that the program has to inherit.
+    fn descriptors(&self) -> impl Iterator<Item = RawFd> {
+        let sockets: Vec<RawFd> = match &self.role {
+            Role::Worker { sockets, .. } => sockets.clone(),
+            Role::Template { sockets, shared } => {
+                sockets.iter().chain([shared]).copied().flatten().collect()
+            }
+        };
+        sockets.into_iter().chain([self.channel, self.scoreboard])
+    }
+
     /// Takes the seat, in the process that it is for.
     ///
     /// # Errors
     /// When a descriptor is not there.
-    pub(crate) fn take(self, occupant: &dyn Occupant) -> io::Error {
-        let step = || -> io::Result<()> {
-            let log = Log::new(self.config.log_level);
-            // First: afterwards it may no longer write its own name.
-            identity::appear(&self.config);
-            posix::set_dumpable(self.is_dumpable);
-            let channel = Channel::of(posix::adopt(self.channel)?);
-            let memory = Memory::of(Some(posix::adopt(self.scoreboard)?), &self.config)?;
-            let Self { config, manager, scripts, role, .. } = self;
-            match role {
-                Role::Worker { slot, generation, sockets } => {
-                    let place = Place { memory, slot, generation };
-                    let sockets =
-                        sockets.into_iter().map(posix::adopt).collect::<io::Result<_>>()?;
-                    let known = scripts;
-                    occupant.work(Seat { config, log, place, channel, sockets, known, manager })
-                }
-                Role::Template { sockets, shared } => {
-                    let adopt = |number: Option<RawFd>| number.map(posix::adopt).transpose();
-                    let sockets = sockets.into_iter().map(adopt).collect::<io::Result<_>>()?;
-                    let shared = adopt(shared)?;
-                    occupant.stand_by(TemplateSeat {
-                        config,
-                        log,
-                        memory,
-                        channel,
-                        sockets,
-                        shared,
-                        scripts,
-                        manager,
-                    })
-                }
+    pub(crate) fn take(self, occupant: &dyn Occupant) -> io::Result<Infallible> {
+        let log = Log::new(self.config.log_level);
+        // First: afterwards it may no longer write its own name.
+        identity::appear(&self.config);
+        posix::set_dumpable(self.is_dumpable);
+        let channel = Channel::of(posix::adopt(self.channel)?);
+        let memory = Memory::of(Some(posix::adopt(self.scoreboard)?), &self.config)?;
+        let Self { config, manager, scripts, role, .. } = self;
+        match role {
+            Role::Worker { slot, generation, sockets } => {
+                let place = Place { memory, slot, generation };
+                let sockets = sockets.into_iter().map(posix::adopt).collect::<io::Result<_>>()?;
+                let known = scripts;
+                occupant.work(Seat { config, log, place, channel, sockets, known, manager })
             }
-        };
-        step().err().unwrap_or_else(|| io::ErrorKind::Other.into())
+            Role::Template { sockets, shared } => {
+                let adopt = |number: Option<RawFd>| number.map(posix::adopt).transpose();
+                let sockets = sockets.into_iter().map(adopt).collect::<io::Result<_>>()?;
+                let shared = adopt(shared)?;
+                occupant.stand_by(TemplateSeat {
+                    config,
+                    log,
+                    memory,
+                    channel,
+                    sockets,
+                    shared,
+                    scripts,
+                    manager,
+                })
+            }
+        }
     }
 }

@@ -236,22 +236,24 @@ impl<'a, 'py> Builder<'a, 'py> {
         if self.failed.is_ok() { self.dict.set_item(name, value) } else { Ok(()) }
     }
 
-    /// What it says so far under a name.
+    /// The text that it has so far under a name.
     pub(crate) fn text(&self, name: &str) -> Option<String> {
-        let found = || match self.dict.item(&self.dict.py().str(name)?)? {
-            Some(value) if value.is_str() => value.to_text().map(Some),
-            _ => Ok(None),
-        };
-        found().unwrap_or_else(|raised: Raised<'py>| {
-            raised.clear();
-            None
-        })
+        self.read(name, |value| value.is_str().then(|| value.to_text()).transpose())
     }
 
-    /// The same of a number.
+    /// The number that it has so far under a name.
     pub(crate) fn number(&self, name: &str) -> Option<f64> {
+        self.read(name, |value| value.as_f64().map(Some))
+    }
+
+    /// What `read` makes of a value, which is nothing where it raises.
+    fn read<T>(
+        &self,
+        name: &str,
+        read: impl FnOnce(Object<'py>) -> Result<'py, Option<T>>,
+    ) -> Option<T> {
         let found = || match self.dict.item(&self.dict.py().str(name)?)? {
-            Some(value) => value.as_f64().map(Some),
+            Some(value) => read(value),
             None => Ok(None),
         };
         found().unwrap_or_else(|raised: Raised<'py>| {

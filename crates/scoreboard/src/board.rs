@@ -69,6 +69,16 @@ pub enum State {
     Leaving = 3,
 }
 
+/// What keeps workers from coming up.
+enum Hindrance<'m> {
+    /// They die at their start; this one was the last.
+    Worker(Record<'m>),
+    /// The manager does.
+    Manager,
+    /// There is none.
+    NoManager,
+}
+
 impl<'m> Scoreboard<'m> {
     /// How many words a group needs.
     pub const fn size(slots: usize, threads: usize) -> usize {
@@ -118,8 +128,21 @@ impl<'m> Scoreboard<'m> {
         }
     }
 
-    /// Why no worker is to be expected in this slot, if again and again none has come up.
+    /// Whether no worker is to be expected in this slot, because again and again none has come up.
+    pub fn is_hopeless(&self, slot: usize) -> bool {
+        self.hindrance(slot).is_some()
+    }
+
+    /// Why that is so, if it is.
     pub fn obstacle(&self, slot: usize) -> Option<String> {
+        Some(match self.hindrance(slot)? {
+            Hindrance::Worker(last) => last.obituary(),
+            Hindrance::Manager => "its manager ends again and again at its start".to_owned(),
+            Hindrance::NoManager => "its manager could not be started".to_owned(),
+        })
+    }
+
+    fn hindrance(&self, slot: usize) -> Option<Hindrance<'m>> {
         let records = self.records(slot);
         let is =
             |state: State| records.iter().any(|record| record.get(Field::State) == state as u64);
@@ -128,15 +151,13 @@ impl<'m> Scoreboard<'m> {
         }
         // Who ended last knows.
         if let Some(last) = self.ended(slot, 0).filter(|it| it.get(Field::Failures) >= HOPELESS) {
-            return Some(last.obituary());
+            return Some(Hindrance::Worker(last));
         }
-        let stumbles = self.words.get(STUMBLES).map_or(0, |word| word.load(Ordering::Relaxed));
-        let why = match stumbles {
-            u64::MAX => "its manager could not be started",
-            HOPELESS.. if !is(State::Starting) => "its manager ends again and again at its start",
-            _ => return None,
-        };
-        Some(why.to_owned())
+        match self.words.get(STUMBLES).map_or(0, |word| word.load(Ordering::Relaxed)) {
+            u64::MAX => Some(Hindrance::NoManager),
+            HOPELESS.. if !is(State::Starting) => Some(Hindrance::Manager),
+            _ => None,
+        }
     }
 
     /// How many requests the slot's workers are serving that take new ones; `None` where all of these began
