@@ -46,7 +46,7 @@ struct Running {
     told: Value,
     manager: Option<Manager>,
     /// How often in a row it died soon after its start, or could not be started.
-    stumbles: u32,
+    start_failures: u32,
     /// When to try again to start one, if it could not be done.
     again: Option<Instant>,
     /// The parent process, whose files these are.
@@ -139,7 +139,7 @@ pub(crate) fn reconcile<'a>(
                 secret: new_secret()?,
                 told: Value::Null,
                 manager: None,
-                stumbles: 0,
+                start_failures: 0,
                 again: None,
                 owner: std::process::id(),
             },
@@ -169,7 +169,7 @@ pub(crate) fn reconcile<'a>(
         } else {
             let old = running.manager.take();
             // What was in its way may be gone.
-            running.stumbles = 0;
+            running.start_failures = 0;
             // Its sizes may be others, and for a while there are two managers.
             running.board = new_board(definition)?;
             running.start(main, Duration::ZERO);
@@ -258,7 +258,7 @@ impl OtherChild for Deaths {
         };
         let lived = group.manager.take().map(|manager| manager.started.elapsed());
         let young = lived.is_none_or(|lived| lived < YOUNG);
-        group.stumbles = if young { group.stumbles + 1 } else { 0 };
+        group.start_failures = if young { group.start_failures + 1 } else { 0 };
         let Some(main) = Server::main() else { return };
         let began = group.start(main, group.delay());
         let next = if began { "; it is started again" } else { "" };
@@ -290,7 +290,7 @@ impl Running {
 
     /// How long to wait before the next manager starts.
     fn delay(&self) -> Duration {
-        match self.stumbles {
+        match self.start_failures {
             0 | 1 => Duration::ZERO,
             n => Duration::from_millis(100 << n.min(7)),
         }
@@ -302,15 +302,15 @@ impl Running {
         let log = server_of(main, &self.definition).log_descriptor();
         self.again = None;
         // Before it starts: one that gets as far as managing takes it back.
-        self.board.note_stumbles(Some(self.stumbles));
+        self.board.set_start_failures(Some(self.start_failures));
         match self.try_start(log, delay) {
             Ok(manager) => {
                 Facts::watch::<Deaths>(manager.pid);
                 self.manager = Some(manager);
             }
             Err(why) => {
-                self.stumbles += 1;
-                self.board.note_stumbles(None);
+                self.start_failures += 1;
+                self.board.set_start_failures(None);
                 self.again = Some(Instant::now() + self.delay());
                 let line = format!("WSGI0024: cannot start {}: {why}", self.title());
                 log_server(main, Level::Alert, line.as_bytes());

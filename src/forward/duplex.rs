@@ -69,7 +69,7 @@ pub(super) fn run<'call>(
         // Perhaps nobody will ever read it.
         if connection.is_silent() && !lease.is_there() {
             lease
-                .obstacle()
+                .start_block_reason()
                 .map_or(Ok(()), |why| Err(Failure::awaiting(group, connection, &why)))?;
             limit = limit.min(GLANCE);
         }

@@ -52,8 +52,8 @@ impl Board {
     }
 
     /// Notes how often in a row the manager died soon after its start; `None` where there is none at all.
-    pub(crate) fn note_stumbles(&self, times: Option<u32>) {
-        self.look().note_stumbles(times);
+    pub(crate) fn set_start_failures(&self, times: Option<u32>) {
+        self.look().set_start_failures(times);
     }
 
     /// How many requests the slot's worker has served, with those of the one before: it changes with each.
@@ -183,7 +183,7 @@ impl Group {
             let claimed = self.plan.claims.of(slot);
             let count = claimed + self.left_behind(slot, &board, claimed);
             let distance = match (board.is_ready(slot), count < threads) {
-                _ if missing == Some(slot) || board.is_hopeless(slot) => 4,
+                _ if missing == Some(slot) || board.start_failed_permanently(slot) => 4,
                 _ if self.seems_to_hang(slot, now) => 3,
                 (true, true) => 0,
                 (false, true) => 1,
@@ -290,7 +290,7 @@ impl WorkerLease<'_> {
     pub(super) fn await_start(&self, connection: &Connection) -> Result<bool, String> {
         let patience = Instant::now() + self.group.worker_timeout();
         while !self.is_there() && !connection.waits_for_input(GLANCE) {
-            self.obstacle().map_or(Ok(()), Err)?;
+            self.start_block_reason().map_or(Ok(()), Err)?;
             if Instant::now() > patience {
                 return Ok(false);
             }
@@ -304,17 +304,17 @@ impl WorkerLease<'_> {
     }
 
     /// Why no worker is to be expected here, if that is so.
-    pub(super) fn obstacle(&self) -> Option<String> {
-        self.group.plan.board.look().obstacle(self.slot)
+    pub(super) fn start_block_reason(&self) -> Option<String> {
+        self.group.plan.board.look().start_block_reason(self.slot)
     }
 
     /// How the worker died, if it did, since the request came. Waits a moment for its manager to notice.
-    pub(super) fn obituary(&self) -> Option<String> {
+    pub(super) fn exit_description(&self) -> Option<String> {
         let patience = Instant::now() + NOTICED;
         loop {
             let board = self.group.plan.board.look();
             if let Some(dead) = board.ended(self.slot, self.since) {
-                return Some(Record::obituary(&dead));
+                return Some(Record::exit_description(&dead));
             }
             if Instant::now() > patience {
                 return None;

@@ -86,7 +86,7 @@ fn attempt<'call>(
     loop {
         let lease = group.choose(missing, failed > 0, queued);
         // The least bad one: there is no better.
-        if let Some(why) = lease.obstacle() {
+        if let Some(why) = lease.start_block_reason() {
             return Answered::Here(Failure::start(group, &why).answer(request));
         }
         let mut connection = match lease.connect(patience) {
@@ -199,7 +199,7 @@ fn broken(
     // What there is goes to the client before anybody looks for the cause.
     connection.abort();
     relay.let_go(request);
-    let cause = why.is_end().then(|| lease.obituary()).flatten();
+    let cause = why.is_end().then(|| lease.exit_description()).flatten();
     let cause = cause.unwrap_or_else(|| why.to_string());
     let line = format!("WSGI0119: daemon process '{}' broke off its answer: {cause}", group.name());
     request.log(Level::Error, line.as_bytes());
@@ -297,7 +297,7 @@ impl Failure {
     /// The same, with what is known of the worker's death.
     fn explained(mut self, lease: &WorkerLease<'_>) -> Self {
         if self.status == 502
-            && let Some(cause) = lease.obituary()
+            && let Some(cause) = lease.exit_description()
         {
             self.line = format!("{}: {cause}", self.line);
         }

@@ -83,7 +83,7 @@ impl Slot {
     pub(crate) fn note_stillbirth(&self, board: &Scoreboard<'static>, index: usize) {
         let record = board.record(index, self.generation);
         record.set(Field::Failures, self.failures.into());
-        record.bury(0, now());
+        record.mark_exited(0, now());
     }
 
     /// Puts off the next start after one that died before it was ready: not at all the first time, then from

@@ -1,4 +1,5 @@
-//! The board and its records.
+//! The layout of the shared words: the board, its records, and what a reader concludes from them.
+//! It must never know which process it runs in.
 #![forbid(unsafe_code)]
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,13 +8,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub const MAGIC: u64 = u64::from_be_bytes(*b"wsgi-sb1");
 
 const HEADER: usize = 8;
-/// The word of the header that Apache's parent writes.
-const STUMBLES: usize = 4;
+/// The word of the header that holds the manager's failed starts in a row; Apache's parent writes it.
+const START_FAILURES: usize = 4;
 const FIXED: usize = 16;
 const LINE: usize = 16;
 const LINE_BYTES: usize = (LINE - 1) * 8;
-/// After so many starts in a row that came to nothing nobody waits for the next one.
-const HOPELESS: u64 = 3;
+/// After this many failed starts in a row requests are refused instead of waiting for the next start.
+const MAX_START_FAILURES: u64 = 3;
 
 /// A group's scoreboard.
 #[derive(Clone, Copy)]
@@ -40,7 +41,7 @@ pub enum Field {
     Generation = 2,
     /// Requests served so far.
     Served = 4,
-    /// Resident memory in bytes, where somebody measures it.
+    /// Resident memory in bytes, where the worker measures it.
     Resident = 5,
     /// When the process started.
     Started = 6,
@@ -56,42 +57,42 @@ pub enum Field {
     Failures = 11,
 }
 
-/// What a worker is up to.
+/// The state of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// There is none.
+    /// The record has no worker.
     Gone = 0,
-    /// It imports.
+    /// The worker imports the application.
     Starting = 1,
-    /// It serves.
+    /// The worker serves requests.
     Ready = 2,
-    /// It takes no new requests.
+    /// The worker takes no new requests.
     Leaving = 3,
 }
 
-/// What keeps workers from coming up.
-enum Hindrance<'m> {
-    /// They die at their start; this one was the last.
-    Worker(Record<'m>),
-    /// The manager does.
-    Manager,
-    /// There is none.
+/// What keeps a slot's workers from becoming ready.
+enum StartBlock<'m> {
+    /// The workers exit while they start; this is the record of the last one.
+    WorkerExits(Record<'m>),
+    /// The manager exits while it starts.
+    ManagerExits,
+    /// The manager's program could not be started.
     NoManager,
 }
 
 impl<'m> Scoreboard<'m> {
-    /// How many words a group needs.
+    /// The words a group needs.
     pub const fn size(slots: usize, threads: usize) -> usize {
         HEADER + 2 * slots * (FIXED + threads * LINE)
     }
 
-    /// A look at shared memory of [`Scoreboard::size`].
+    /// The board in `words`, shared memory of [`Scoreboard::size`] words.
     pub const fn new(words: &'m [AtomicU64], slots: usize, threads: usize) -> Self {
         Self { words, records: 2 * slots, threads }
     }
 
     /// Writes the header, for readers that do not know the sizes.
-    pub fn lay_out(&self) {
+    pub fn initialise(&self) {
         let width = FIXED + self.threads * LINE;
         let header = [self.records, self.threads, width];
         for (word, value) in self.words.iter().skip(1).zip(header) {
@@ -120,42 +121,44 @@ impl<'m> Scoreboard<'m> {
         self.records(slot).iter().any(|record| record.get(Field::State) == State::Ready as u64)
     }
 
-    /// Notes how often in a row a manager died soon after its start; `None` where there is none at all. One that
-    /// manages says 0.
-    pub fn note_stumbles(&self, times: Option<u32>) {
-        if let Some(word) = self.words.get(STUMBLES) {
+    /// Sets how often in a row the manager exited soon after its start; `None`: it could not be started at all. A
+    /// manager that has started sets 0.
+    pub fn set_start_failures(&self, times: Option<u32>) {
+        if let Some(word) = self.words.get(START_FAILURES) {
             word.store(times.map_or(u64::MAX, u64::from), Ordering::Relaxed);
         }
     }
 
-    /// Whether no worker is to be expected in this slot, because again and again none has come up.
-    pub fn is_hopeless(&self, slot: usize) -> bool {
-        self.hindrance(slot).is_some()
+    /// Whether no worker is to be expected in this slot, because the last starts all failed.
+    pub fn start_failed_permanently(&self, slot: usize) -> bool {
+        self.start_block(slot).is_some()
     }
 
-    /// Why that is so, if it is.
-    pub fn obstacle(&self, slot: usize) -> Option<String> {
-        Some(match self.hindrance(slot)? {
-            Hindrance::Worker(last) => last.obituary(),
-            Hindrance::Manager => "its manager ends again and again at its start".to_owned(),
-            Hindrance::NoManager => "its manager could not be started".to_owned(),
+    /// Why no worker is to be expected in this slot; `None` if one is.
+    pub fn start_block_reason(&self, slot: usize) -> Option<String> {
+        Some(match self.start_block(slot)? {
+            StartBlock::WorkerExits(last) => last.exit_description(),
+            StartBlock::ManagerExits => "its manager ends again and again at its start".to_owned(),
+            StartBlock::NoManager => "its manager could not be started".to_owned(),
         })
     }
 
-    fn hindrance(&self, slot: usize) -> Option<Hindrance<'m>> {
+    fn start_block(&self, slot: usize) -> Option<StartBlock<'m>> {
         let records = self.records(slot);
         let is =
             |state: State| records.iter().any(|record| record.get(Field::State) == state as u64);
         if is(State::Ready) {
             return None;
         }
-        // Who ended last knows.
-        if let Some(last) = self.ended(slot, 0).filter(|it| it.get(Field::Failures) >= HOPELESS) {
-            return Some(Hindrance::Worker(last));
+        // The worker that ended last says how many before it failed, too.
+        if let Some(last) =
+            self.ended(slot, 0).filter(|it| it.get(Field::Failures) >= MAX_START_FAILURES)
+        {
+            return Some(StartBlock::WorkerExits(last));
         }
-        match self.words.get(STUMBLES).map_or(0, |word| word.load(Ordering::Relaxed)) {
-            u64::MAX => Some(Hindrance::NoManager),
-            HOPELESS.. if !is(State::Starting) => Some(Hindrance::Manager),
+        match self.words.get(START_FAILURES).map_or(0, |word| word.load(Ordering::Relaxed)) {
+            u64::MAX => Some(StartBlock::NoManager),
+            MAX_START_FAILURES.. if !is(State::Starting) => Some(StartBlock::ManagerExits),
             _ => None,
         }
     }
@@ -186,29 +189,29 @@ impl<'m> Scoreboard<'m> {
 }
 
 impl Record<'_> {
-    /// Forgets the worker before.
+    /// Clears what the record's last worker left.
     pub fn clear(&self) {
         self.words.iter().for_each(|word| word.store(0, Ordering::Relaxed));
     }
 
-    /// A number.
+    /// The number in a field.
     pub fn get(&self, field: Field) -> u64 {
         self.words.get(field as usize).map_or(0, |word| word.load(Ordering::Relaxed))
     }
 
-    /// Notes a number.
+    /// Sets the number in a field.
     pub fn set(&self, field: Field, value: u64) {
         if let Some(word) = self.words.get(field as usize) {
             word.store(value, Ordering::Relaxed);
         }
     }
 
-    /// Notes what the worker is up to.
+    /// Sets the worker's state.
     pub fn set_state(&self, state: State) {
         self.set(Field::State, state as u64);
     }
 
-    /// The same, said by process `pid` of itself: not when the record has got another owner since.
+    /// Sets the state of process `pid`, unless the record belongs to another process by now.
     pub fn set_own_state(&self, pid: u32, state: State) {
         if self.get(Field::Pid) == u64::from(pid) {
             self.set_state(state);
@@ -220,20 +223,20 @@ impl Record<'_> {
         self.lines().any(|(time, _)| time.load(Ordering::Acquire) != 0)
     }
 
-    /// Notes that the process has ended; `status` is what wait(2) said. The lines of the requests it
-    /// served stay.
-    pub fn bury(&self, status: i32, now: u64) {
+    /// Records that the process has exited; `status` is that of wait(2), `now` microseconds of [`crate::now`]. The
+    /// lines of the requests that it was serving stay.
+    pub fn mark_exited(&self, status: i32, now: u64) {
         self.set_state(State::Gone);
         self.set(Field::LastExit, u64::try_from(status).unwrap_or(0));
         if let Some(ended) = self.words.get(Field::Ended as usize) {
-            // After all the rest: who sees it sees that as well.
+            // Released after the rest: a reader that sees this word sees the others as well.
             ended.store(now, Ordering::Release);
         }
     }
 
     /// How a worker ended and what it was doing, as in `worker 7 was killed by signal 11 while serving
-    /// GET /`. To be asked once [`Field::Ended`] has been seen.
-    pub fn obituary(&self) -> String {
+    /// GET /`. Complete once [`Field::Ended`] has been read as not 0.
+    pub fn exit_description(&self) -> String {
         let pid = self.get(Field::Pid);
         if pid == 0 {
             return "no process could be made for a worker".to_owned();
@@ -243,7 +246,7 @@ impl Record<'_> {
             (0, code) => format!("exited with status {code}"),
             (signal, _) => format!("was killed by signal {signal}"),
         };
-        // Which of them it died of nobody knows, so all are named.
+        // Which request ended the process is unknown, so all are named.
         let requests: Vec<_> = self.requests().into_iter().map(|(_, line)| line).collect();
         let serving = match requests.as_slice() {
             [] if self.get(Field::LastRequest) == 0 => " before its first request".to_owned(),
@@ -253,7 +256,7 @@ impl Record<'_> {
         format!("worker {pid} {how}{serving}")
     }
 
-    /// Notes that a thread begins a request; `active` ones keep the worker from being idle.
+    /// Records that a thread begins a request at `now`; an `active` one counts as activity of the worker.
     pub fn begin(&self, thread: usize, line: [&[u8]; 3], now: u64, active: bool) {
         let Some((time, text)) = self.line(thread) else { return };
         let mut bytes = [0_u8; LINE_BYTES];
@@ -269,7 +272,7 @@ impl Record<'_> {
         for (word, eight) in text.iter().zip(bytes.as_chunks::<8>().0) {
             word.store(u64::from_ne_bytes(*eight), Ordering::Relaxed);
             if eight.last() == Some(&0) {
-                // The rest is of no interest to anybody.
+                // A reader stops at the first NUL.
                 break;
             }
         }
@@ -279,10 +282,11 @@ impl Record<'_> {
         }
     }
 
-    /// Notes that it has ended; how many this worker has served. `active` as in [`Record::begin`].
+    /// Records that the thread's request has ended; returns how many the worker has served. `active` as in
+    /// [`Record::begin`].
     pub fn end(&self, thread: usize, now: u64, active: bool) -> u64 {
         if active {
-            // Before it is over, or the worker would seem idle since it began.
+            // Before the thread is marked free, or the worker would seem idle since the request began.
             self.set(Field::LastRequest, now);
         }
         if let Some((time, _)) = self.line(thread) {
@@ -369,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn the_dead_tell_how_they_died() {
+    fn an_exited_worker_is_described_by_status_and_requests() {
         let words = words(1, 2);
         let board = Scoreboard::new(&words, 1, 2);
         let record = board.record(0, 1);
@@ -377,62 +381,71 @@ mod tests {
         record.set_state(State::Ready);
         assert!(board.is_ready(0) && board.ended(0, 0).is_none());
         record.begin(0, [b"GET", b" ", b"/"], 3, true);
-        record.bury(11, 100);
+        record.mark_exited(11, 100);
         assert!(!board.is_ready(0) && board.ended(0, 101).is_none());
-        let obituary = board.ended(0, 100).map(|record| record.obituary());
+        let described = board.ended(0, 100).map(|record| record.exit_description());
         assert_eq!(
-            obituary.as_deref(),
+            described.as_deref(),
             Some("worker 7 was killed by signal 11 while serving GET /")
         );
         record.clear();
         record.set(Field::Pid, 8);
-        record.bury(3 << 8, 5);
-        assert_eq!(record.obituary(), "worker 8 exited with status 3 before its first request");
+        record.mark_exited(3 << 8, 5);
+        assert_eq!(
+            record.exit_description(),
+            "worker 8 exited with status 3 before its first request"
+        );
     }
 
     #[test]
-    fn nobody_waits_for_a_worker_that_never_comes_up() {
+    fn repeated_worker_exits_block_the_slot_until_a_worker_is_ready() {
         let words = words(1, 1);
         let board = Scoreboard::new(&words, 1, 1);
-        let die = |generation, failures| {
+        let exit = |generation, failures| {
             let record = board.record(0, generation);
             record.clear();
             record.set(Field::Pid, 7);
             record.set(Field::Failures, failures);
-            record.bury(1 << 8, generation);
+            record.mark_exited(1 << 8, generation);
         };
-        assert_eq!(board.obstacle(0), None);
-        die(1, 2);
-        assert_eq!(board.obstacle(0), None);
-        die(2, 3);
+        assert_eq!(board.start_block_reason(0), None);
+        exit(1, 2);
+        assert_eq!(board.start_block_reason(0), None);
+        exit(2, 3);
         board.record(0, 3).clear();
         board.record(0, 3).set_state(State::Starting);
         let last = "worker 7 exited with status 1 before its first request";
-        assert_eq!(board.obstacle(0).as_deref(), Some(last));
+        assert_eq!(board.start_block_reason(0).as_deref(), Some(last));
         board.record(0, 3).set_state(State::Ready);
-        assert_eq!(board.obstacle(0), None);
+        assert_eq!(board.start_block_reason(0), None);
     }
 
     #[test]
-    fn nobody_waits_for_a_manager_that_never_comes_up() {
+    fn repeated_manager_exits_block_the_slot_unless_a_worker_starts() {
         let words = words(1, 1);
         let board = Scoreboard::new(&words, 1, 1);
-        board.note_stumbles(Some(2));
-        assert_eq!(board.obstacle(0), None);
-        board.note_stumbles(Some(3));
-        assert!(board.obstacle(0).is_some_and(|why| why.contains("again and again")));
+        board.set_start_failures(Some(2));
+        assert_eq!(board.start_block_reason(0), None);
+        board.set_start_failures(Some(3));
+        assert!(board.start_block_reason(0).is_some_and(|why| why.contains("again and again")));
         board.record(0, 1).set_state(State::Starting);
-        assert_eq!(board.obstacle(0), None);
-        board.note_stumbles(None);
-        assert!(board.obstacle(0).is_some_and(|why| why.contains("could not be started")));
+        assert_eq!(board.start_block_reason(0), None);
+        board.set_start_failures(None);
+        assert!(
+            board.start_block_reason(0).is_some_and(|why| why.contains("could not be started"))
+        );
     }
 
     #[test]
-    fn what_somebody_else_scribbled_there_is_harmless() {
+    fn arbitrary_words_cause_no_panic() {
         let words: Vec<_> = (0..Scoreboard::size(2, 3)).map(|_| AtomicU64::new(u64::MAX)).collect();
         let board = Scoreboard { words: &words, records: 4, threads: 3 };
         assert_eq!(board.record(1, 0).requests().len(), 3);
-        assert!(board.ended(1, 1).is_some_and(|it| it.obituary().contains("killed by signal 127")));
+        assert!(
+            board
+                .ended(1, 1)
+                .is_some_and(|it| it.exit_description().contains("killed by signal 127"))
+        );
         assert!(Scoreboard { words: &[], records: 4, threads: 3 }.ended(1, 0).is_none());
     }
 }

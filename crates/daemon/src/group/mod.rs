@@ -77,8 +77,8 @@ impl Group {
     pub(crate) fn new(config: GroupConfig, log: Log, sockets: Sockets) -> io::Result<Self> {
         let most = config.processes.most as usize;
         let memory = Memory::of(sockets.scoreboard, &config)?;
-        memory.board.lay_out();
-        memory.board.note_stumbles(Some(0));
+        memory.board.initialise();
+        memory.board.set_start_failures(Some(0));
         // What a manager before this one knew is no longer true.
         (0..most).flat_map(|slot| memory.board.records(slot)).for_each(|record| record.clear());
         let mut own = sockets.workers.into_iter();
@@ -470,9 +470,9 @@ impl Group {
             _ => String::new(),
         };
         worker.record.set(Field::Failures, if worker.ready { 0 } else { slot.failures.into() });
-        worker.record.bury(status.into_raw(), now());
+        worker.record.mark_exited(status.into_raw(), now());
         let starting = if worker.ready { "" } else { " (it was starting)" };
-        let obituary = worker.record.obituary();
+        let obituary = worker.record.exit_description();
         // The order to leave is a SIGTERM there, and may come before Python knows what to do with it.
         let obeyed = service && status.signal() == Some(SIGTERM);
         let level = match worker.told {
