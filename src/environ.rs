@@ -8,11 +8,11 @@ use crate::start::Child;
 use crate::trusted_proxy::Verdict;
 use std::borrow::Cow;
 use std::cell::RefCell;
-use wsgi::{Environ, HeaderRule, Key, Steady, header_rule};
+use wsgi::{CommonVariables, Environ, HeaderRule, Key, header_rule};
 
 thread_local! {
     /// Its memory, and its reader's memory of it, serve one request after the other.
-    static STEADY: RefCell<Steady> = const { RefCell::new(Steady::new()) };
+    static STEADY: RefCell<CommonVariables> = const { RefCell::new(CommonVariables::new()) };
 }
 
 /// Hands over every variable of `request`. Later ones replace earlier ones of the same name, so what
@@ -24,7 +24,7 @@ pub(crate) fn fill(request: &mut Request<'_>, settings: &Settings<'_>, environ: 
     let mut steady = STEADY.take();
     steady.clear();
     describe(request, settings, &proxy, &paths.0, &mut steady);
-    environ.steady(&steady);
+    environ.common(&steady);
     request.subprocess_env().each(|name, value| {
         let known = Key::from_name(name).is_some_and(|key| steady.has(key));
         if !known && !hidden(&proxy, || name.strip_prefix(b"HTTP_")) {
@@ -166,7 +166,7 @@ fn describe(
     settings: &Settings<'_>,
     proxy: &Option<Verdict<'_>>,
     script_name: &[u8],
-    steady: &mut Steady,
+    steady: &mut CommonVariables,
 ) {
     let mut number = [0; 20];
     let (local_address, local_port) = request.local_address();

@@ -172,10 +172,14 @@ impl Connection {
         self.appetite = SIP;
         self.head.clear();
         self.head.shrink_to(KEPT);
-        let mut writer =
-            self.client.begin_steadily(&mut self.head, params::EXTENSIONS, params.key(), |list| {
+        let mut writer = self.client.begin_with_common_params(
+            &mut self.head,
+            params::EXTENSIONS,
+            params.key(),
+            |list| {
                 params.encode(list);
-            });
+            },
+        );
         writer.pairs(params.own());
         writer.finish_within(&self.limits).map_err(|why| Broken::TooLong(too_long(&why)))?;
         let id = ClientConnection::REQUEST_ID;

@@ -8,7 +8,7 @@ use crate::handler::Application;
 use crate::httpd::Request;
 use fastcgi::{Extensions, PairList};
 use std::cell::RefCell;
-use wsgi::{Environ, Key, Steady};
+use wsgi::{CommonVariables, Environ, Key};
 
 /// What we want to receive beside plain FastCGI.
 pub(super) const EXTENSIONS: Extensions = Extensions { log: true, file: true };
@@ -28,7 +28,7 @@ pub(super) struct Params<'a> {
 #[derive(Default)]
 struct Memory {
     /// What the request has in common with most requests of its application.
-    steady: Steady,
+    steady: CommonVariables,
     /// What stands for that, and for what the daemon has to know beside it.
     key: Vec<u8>,
     /// The request's own pairs.
@@ -37,7 +37,7 @@ struct Memory {
 
 thread_local! {
     static MEMORY: RefCell<Memory> = const {
-        RefCell::new(Memory { steady: Steady::new(), key: Vec::new(), own: PairList::new() })
+        RefCell::new(Memory { steady: CommonVariables::new(), key: Vec::new(), own: PairList::new() })
     };
 }
 
@@ -152,7 +152,7 @@ fn decimal(list: &mut PairList, name: &[u8], number: i64) {
 }
 
 impl Environ for Memory {
-    fn steady(&mut self, steady: &Steady) {
+    fn common(&mut self, steady: &CommonVariables) {
         self.steady.copy_from(steady);
     }
 

@@ -14,7 +14,7 @@ use std::cell::RefCell;
 use std::io::Write;
 use std::os::fd::AsFd;
 use std::time::Instant;
-use wsgi::{Level, ResponseHead, UNHEARD};
+use wsgi::{DISCARD_LIMIT, Level, ResponseHead};
 
 /// `app_status` of an answer that is shorter than its `Content-Length`; it has been logged.
 const SHORT: u32 = 1;
@@ -205,7 +205,7 @@ impl<'a> Relay<'a> {
                 return Ok(Relayed::Stopped(why));
             }
         }
-        if self.unheard.is_some_and(|since| since.elapsed() > UNHEARD) {
+        if self.unheard.is_some_and(|since| since.elapsed() > DISCARD_LIMIT) {
             connection.abort();
             let passed = self.pass_pending(request, &mut brigade, BrigadeEnd::End);
             return Ok(Relayed::Complete(request.outcome(passed)));

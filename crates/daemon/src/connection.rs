@@ -118,7 +118,7 @@ impl Connection {
 
     /// The application that the active request is for.
     pub(crate) fn application(&mut self, config: &GroupConfig) -> Arc<Application> {
-        let Some((version, params)) = self.wire.steady() else {
+        let Some((version, params)) = self.wire.common_params() else {
             return Arc::new(Application::read(self.wire.params(), config));
         };
         if let Some((known, application)) = &self.application

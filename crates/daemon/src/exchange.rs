@@ -210,7 +210,7 @@ impl Exchange for FastCgiExchange<'_> {
     fn environ(&mut self, environ: &mut dyn Environ) {
         let Some(connection) = &self.connection else { return };
         let steady = &self.application.steady;
-        environ.steady(steady);
+        environ.common(steady);
         self.application.others.iter().for_each(|(name, value)| environ.other(name, value));
         let (mut scheme, mut path, mut script) = (None, None, None);
         let mut secure = false;

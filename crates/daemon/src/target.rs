@@ -6,7 +6,7 @@ use fastcgi::{Extensions, Params};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use wsgi::{Key, Steady};
+use wsgi::{CommonVariables, Key};
 
 /// An application as a web server asks for it, and what it asks for with each of its requests.
 #[derive(Debug, Default)]
@@ -27,7 +27,7 @@ pub(crate) struct Application {
     /// Who asked knows the group's secret, or it has none.
     pub(crate) is_trusted: bool,
     /// Variables that its requests have in common, and those of them that have no [`Key`].
-    pub(crate) steady: Steady,
+    pub(crate) steady: CommonVariables,
     pub(crate) others: Vec<(Vec<u8>, Vec<u8>)>,
     modified: Option<i64>,
 }
@@ -70,7 +70,7 @@ impl Application {
         if it.callable.is_empty() {
             it.callable = b"application".to_vec();
         }
-        it.extensions = Extensions::announced(params);
+        it.extensions = Extensions::from_params(params);
         it
     }
 

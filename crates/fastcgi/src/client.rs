@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use crate::decoder::{Decoder, Piece};
 use crate::encoder;
-use crate::extension::{self, Extensions, FileSpan, LogLevel, STEADY_NAME};
+use crate::extension::{self, COMMON_VARIABLES_NAME, Extensions, FileSpan, LogLevel};
 use crate::params::{PairList, ParamsWriter};
 use crate::record::{ProtocolStatus, RecordType, Role};
 use crate::{Limits, WireError};
@@ -23,8 +23,8 @@ pub struct ClientConnection {
     keep_conn: bool,
     phase: Phase,
     heard: bool,
-    /// What stands for the steady pairs that the application remembers.
-    steady: Vec<u8>,
+    /// The key of the common params that the application remembers.
+    common_key: Vec<u8>,
 }
 
 /// What the application has said. Bytes are borrowed from the connection.
@@ -68,7 +68,7 @@ impl ClientConnection {
             keep_conn: false,
             phase: Phase::Idle,
             heard: false,
-            steady: Vec::new(),
+            common_key: Vec::new(),
         }
     }
 
@@ -90,11 +90,12 @@ impl ClientConnection {
         params
     }
 
-    /// The same for an application of ours: pairs that many requests have in common go over the
-    /// wire once, and are then referred to. The announcement of `extensions` is among them.
+    /// Starts a request to an application that knows our extensions: params that many requests have in
+    /// common go over the wire once, and later requests refer to them. The announcement of `extensions`
+    /// is among them.
     ///
-    /// `key` stands for the pairs: they are encoded when it is not that of the request before.
-    pub fn begin_steadily<'a>(
+    /// Equal `key`s stand for equal params: `encode` is called if the key is not that of the last request.
+    pub fn begin_with_common_params<'a>(
         &mut self,
         out: &'a mut Vec<u8>,
         extensions: Extensions,
@@ -102,15 +103,15 @@ impl ClientConnection {
         encode: impl FnOnce(&mut PairList),
     ) -> ParamsWriter<'a> {
         let mut params = self.open(out, true, extensions);
-        if self.steady == key && !key.is_empty() {
-            params.pair(STEADY_NAME, b"");
+        if self.common_key == key && !key.is_empty() {
+            params.pair(COMMON_VARIABLES_NAME, b"");
         } else {
-            let mut steady = PairList::new();
-            encode(&mut steady);
-            params.pair(STEADY_NAME, steady.as_bytes().len().to_string().as_bytes());
-            params.pairs(&steady);
-            self.steady.clear();
-            self.steady.extend_from_slice(key);
+            let mut common = PairList::new();
+            encode(&mut common);
+            params.pair(COMMON_VARIABLES_NAME, common.as_bytes().len().to_string().as_bytes());
+            params.pairs(&common);
+            self.common_key.clear();
+            self.common_key.extend_from_slice(key);
         }
         params
     }
@@ -207,7 +208,7 @@ impl ClientConnection {
         self.decoder.reset();
         self.phase = Phase::Idle;
         self.heard = false;
-        self.steady.clear();
+        self.common_key.clear();
     }
 
     fn accept(&mut self, piece: Piece) -> Result<Option<Step>, WireError> {
@@ -273,13 +274,13 @@ impl ClientConnection {
     }
 
     fn out_of_place(&self, record_type: RecordType) -> WireError {
-        let moment = match self.phase {
+        let phase = match self.phase {
             Phase::Idle => "no request was sent",
             Phase::Answer => "only a web server sends it",
             Phase::StdoutEnded => "the answer's STDOUT has ended",
             Phase::Ended => "the answer has ended",
         };
-        WireError::OutOfPlace { record_type, moment }
+        WireError::OutOfPlace { record_type, phase }
     }
 }
 

@@ -52,12 +52,12 @@ pub enum WireError {
         /// The id.
         id: u16,
     },
-    /// A record which this end, or this moment of the request, has no place for.
+    /// A record that is not expected by this end, or not in this phase of the request.
     OutOfPlace {
         /// The record.
         record_type: RecordType,
         /// When it came, for people.
-        moment: &'static str,
+        phase: &'static str,
     },
     /// A record of a request whose type nobody defined.
     UnknownType {
@@ -93,8 +93,8 @@ pub enum WireError {
     },
     /// A name or value we were asked to send does not fit a length of 31 bits.
     PairTooLong,
-    /// The params refer to steady ones, and there are none, or not as many bytes as they say.
-    BadSteady,
+    /// The params refer to common params that were never sent, or that are shorter than announced.
+    BadCommonParams,
     /// A log record without a level, or with one Apache does not know.
     BadLogLevel {
         /// The level, unless the record is empty.
@@ -144,8 +144,8 @@ impl fmt::Display for WireError {
             Self::RequestIdInUse { id } => {
                 write!(f, "BEGIN_REQUEST for request {id}, which has not ended")
             }
-            Self::OutOfPlace { record_type, moment } => {
-                write!(f, "{record_type} record out of place: {moment}")
+            Self::OutOfPlace { record_type, phase } => {
+                write!(f, "{record_type} record out of place: {phase}")
             }
             Self::UnknownType { record_type } => {
                 write!(f, "record of unknown {record_type} in a request")
@@ -166,7 +166,9 @@ impl fmt::Display for WireError {
                 write!(f, "name of {length} bytes in params exceeds the limit of {limit}")
             }
             Self::PairTooLong => f.write_str("name or value too long for FastCGI params"),
-            Self::BadSteady => f.write_str("params that refer to steady ones that are not there"),
+            Self::BadCommonParams => {
+                f.write_str("params refer to common params that have not been sent")
+            }
             Self::BadLogLevel { level: Some(level) } => {
                 write!(f, "LOG record with unknown level {level}")
             }
@@ -199,7 +201,7 @@ mod tests {
             (
                 WireError::OutOfPlace {
                     record_type: RecordType::STDIN,
-                    moment: "params have not ended",
+                    phase: "params have not ended",
                 },
                 "STDIN record out of place: params have not ended",
             ),

@@ -6,10 +6,10 @@ use std::fmt;
 use crate::Params;
 use crate::WireError;
 
-/// The name of a first pair that tells of steady ones, which most requests on a connection have in
-/// common. Its value is how many bytes of pairs behind it are to be remembered, or nothing: then the
-/// ones remembered hold for this request, too.
-pub(crate) const STEADY_NAME: &[u8] = b"MOD_WSGI_RS_STEADY";
+/// The name of a first pair that announces common params, which most requests on a connection share.
+/// Its value is how many bytes of pairs behind it are to be remembered (decimal); an empty value means
+/// that the ones remembered hold for this request, too.
+pub(crate) const COMMON_VARIABLES_NAME: &[u8] = b"MOD_WSGI_RS_COMMON";
 
 /// Which private records the requesting end of a connection wants to receive.
 ///
@@ -29,8 +29,8 @@ impl Extensions {
     /// The name that announces [`file`](Self::file) in the params, with the value `1`.
     pub const FILE_NAME: &str = "MOD_WSGI_RS_FILE";
 
-    /// What the params of a request announce, or its steady ones.
-    pub fn announced(params: Params<'_>) -> Self {
+    /// The extensions that params announce: those of a request, or its common ones.
+    pub fn from_params(params: Params<'_>) -> Self {
         let has = |name: &str| params.get(name.as_bytes()) == Some(b"1");
         Self { log: has(Self::LOG_NAME), file: has(Self::FILE_NAME) }
     }
@@ -140,7 +140,7 @@ mod tests {
         ];
         for (block, expected) in table {
             let params = Params::parse(block, &Limits::default()).unwrap();
-            assert_eq!(Extensions::announced(params), expected);
+            assert_eq!(Extensions::from_params(params), expected);
         }
     }
 

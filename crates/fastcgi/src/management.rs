@@ -18,7 +18,7 @@ pub struct Capabilities {
 }
 
 impl Capabilities {
-    pub(crate) fn plays(&self, role: Role) -> bool {
+    pub(crate) fn supports_role(&self, role: Role) -> bool {
         match role {
             Role::Responder => true,
             Role::Authorizer => self.authorizer,

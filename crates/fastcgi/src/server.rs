@@ -140,10 +140,10 @@ impl ServerConnection {
         self.params.params()
     }
 
-    /// The pairs that the active request has in common with others on this connection, and a number
-    /// that changes whenever they do. Only a web server of ours sends any.
-    pub fn steady(&self) -> Option<(u64, Params<'_>)> {
-        self.params.steady()
+    /// The params that the active request has in common with others on this connection, and a version
+    /// number that changes with them. `None` for web servers other than ours, which send none.
+    pub fn common_params(&self) -> Option<(u64, Params<'_>)> {
+        self.params.common()
     }
 
     /// The request being served.
@@ -229,7 +229,7 @@ impl ServerConnection {
             }
             (RecordType::STDIN, Phase::Stdin) => Ok(Some(Step::Stdin(piece.range))),
             _ if !record_type.is_application() => Err(WireError::UnknownType { record_type }),
-            (_, phase) => Err(WireError::OutOfPlace { record_type, moment: phase.moment() }),
+            (_, phase) => Err(WireError::OutOfPlace { record_type, phase: phase.description() }),
         }
     }
 
@@ -240,8 +240,8 @@ impl ServerConnection {
         }
         // To answer an answer could go on for ever.
         if matches!(record_type, RecordType::GET_VALUES_RESULT | RecordType::UNKNOWN_TYPE) {
-            let moment = "only an application sends it";
-            return Err(WireError::OutOfPlace { record_type, moment });
+            let phase = "only an application sends it";
+            return Err(WireError::OutOfPlace { record_type, phase });
         }
         self.reply.clear();
         let content = self.decoder.bytes(piece.range.clone());
@@ -262,7 +262,7 @@ impl ServerConnection {
             Some(_) => ProtocolStatus::CantMpxConn,
             None => {
                 let role = Role::from_wire(u16::from_be_bytes([role_high, role_low]));
-                if let Some(role) = role.filter(|role| self.capabilities.plays(*role)) {
+                if let Some(role) = role.filter(|role| self.capabilities.supports_role(*role)) {
                     let begin = Begin { id, role, keep_conn };
                     self.active = Some(Active { begin, phase: Phase::Params });
                     return Ok(Step::Begin(begin));
@@ -303,7 +303,7 @@ enum Phase {
 }
 
 impl Phase {
-    fn moment(self) -> &'static str {
+    fn description(self) -> &'static str {
         match self {
             Self::Params => "params have not ended",
             Self::Stdin => "params have ended",

@@ -4,7 +4,7 @@
 use crate::cpython::{Attached, Object, Raised, Result, Shelf};
 use crate::room::Words;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use wsgi::{Environ, Key, Steady};
+use wsgi::{CommonVariables, Environ, Key};
 
 /// The interned names of one interpreter, and its memory of values that come again and again.
 pub(crate) struct Names {
@@ -18,7 +18,7 @@ pub(crate) struct Names {
     callable: Memory,
 }
 
-/// Environs as far as a [`Steady`] makes them.
+/// Environs as far as a [`CommonVariables`] makes them.
 #[derive(Default)]
 struct Bases {
     known: Vec<Base>,
@@ -86,7 +86,7 @@ impl Names {
         &self,
         py: Attached<'py>,
         beginning: &Beginning<'_>,
-        steady: &Steady,
+        steady: &CommonVariables,
     ) -> Result<'py, Object<'py>> {
         let same = |base: &Base| {
             *base.block == *steady.as_bytes()
@@ -96,10 +96,11 @@ impl Names {
         // A copy may set off a garbage collection, and with it any Python code: not under the lock.
         let known = {
             let bases = lock(&self.bases);
-            let place = Some(steady.place()).filter(|at| bases.known.get(*at).is_some_and(same));
+            let place =
+                Some(steady.cache_hint()).filter(|at| bases.known.get(*at).is_some_and(same));
             let place = place.or_else(|| bases.known.iter().position(same));
             place.and_then(|place| {
-                steady.note_place(place);
+                steady.set_cache_hint(place);
                 bases.known.get(place).map(|base| base.dict.get(py))
             })
         };
@@ -121,7 +122,7 @@ impl Names {
             dict: Shelf::keep(dict.clone()),
         };
         let (place, old) = lock(&self.bases).remember(new);
-        steady.note_place(place);
+        steady.set_cache_hint(place);
         if let Some(old) = old {
             old.dict.clear(py);
         }
@@ -152,7 +153,7 @@ impl Names {
     }
 
     fn value<'py>(&self, py: Attached<'py>, key: Key, value: &[u8]) -> Result<'py, Object<'py>> {
-        if !key.is_steady() || value.len() > STEADY_LENGTH {
+        if !key.is_cacheable() || value.len() > STEADY_LENGTH {
             return text(py, key, value);
         }
         recall(&self.steady, key as usize, value, py, || text(py, key, value))
@@ -276,7 +277,7 @@ impl<'a, 'py> Builder<'a, 'py> {
 }
 
 impl Environ for Builder<'_, '_> {
-    fn steady(&mut self, steady: &Steady) {
+    fn common(&mut self, steady: &CommonVariables) {
         let Some(beginning) = self.beginning.take() else {
             return steady.iter().for_each(|(key, value)| self.set(key, value));
         };

@@ -22,7 +22,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Instant;
-use wsgi::{Exchange, Level, ReadError, SendError, UNHEARD};
+use wsgi::{DISCARD_LIMIT, Exchange, Level, ReadError, SendError};
 
 /// Which application a request is for.
 #[derive(Clone, Copy, Debug)]
@@ -436,7 +436,7 @@ impl<'a, 'py> Gateway<'a, 'py> {
                 sent => settle(py, sent)?,
             }
             if is_unheard == Some(true)
-                && unheard.get_or_insert_with(Instant::now).elapsed() > UNHEARD
+                && unheard.get_or_insert_with(Instant::now).elapsed() > DISCARD_LIMIT
             {
                 let line = "the rest of the response is not asked for: nobody would get it";
                 self.log(lease, Level::Debug, line);

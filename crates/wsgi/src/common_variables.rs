@@ -1,36 +1,36 @@
-//! Variables that many requests have in common, in one block of bytes: whoever meets the block again
-//! knows what is in it without looking at each of them.
+//! Variables that many requests have in common, in one block of bytes: a receiver that recognises the block
+//! need not look at each variable. It must never know what the values mean, or what a receiver makes of them.
 
 use crate::Key;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// What the configuration decides about a request, and the connection: everything that is the same for
-/// most requests of an application. Two blocks with the same bytes say the same.
+/// The variables that the configuration and the connection decide, and so are the same for most requests of an
+/// application. Blocks with equal bytes hold equal variables.
 #[derive(Debug, Default)]
-pub struct Steady {
+pub struct CommonVariables {
     /// For each variable its key's number, the value's length in four bytes, and the value.
     bytes: Vec<u8>,
     /// One bit for each key.
     keys: u64,
-    place: AtomicUsize,
+    cache_hint: AtomicUsize,
 }
 
 const _: () = assert!(Key::ALL.len() <= 64, "a bit for each key");
 const LENGTH: usize = size_of::<u32>();
 
-impl Steady {
-    /// A block of nothing.
+impl CommonVariables {
+    /// An empty block.
     pub const fn new() -> Self {
-        Self { bytes: Vec::new(), keys: 0, place: AtomicUsize::new(0) }
+        Self { bytes: Vec::new(), keys: 0, cache_hint: AtomicUsize::new(0) }
     }
 
-    /// Forgets everything but the memory.
+    /// Removes all variables and keeps the memory.
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.keys = 0;
     }
 
-    /// Says what another block says.
+    /// Takes over the variables of another block.
     pub fn copy_from(&mut self, other: &Self) {
         self.bytes.clear();
         self.bytes.extend_from_slice(&other.bytes);
@@ -46,17 +46,17 @@ impl Steady {
         self.bytes.extend_from_slice(value);
     }
 
-    /// Whether it says anything about a key.
+    /// Whether the block has a variable for a key.
     pub const fn has(&self, key: Key) -> bool {
         self.keys & (1 << key as u8) != 0
     }
 
-    /// Whether it says nothing.
+    /// Whether the block is empty.
     pub const fn is_empty(&self) -> bool {
         self.keys == 0
     }
 
-    /// What makes two blocks the same.
+    /// The encoded variables: equal for equal blocks.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -73,14 +73,15 @@ impl Steady {
         })
     }
 
-    /// Where its reader keeps what it has made of this block; a guess, which may be wrong.
-    pub fn place(&self) -> usize {
-        self.place.load(Ordering::Relaxed)
+    /// Where the receiver probably keeps what it has made of this block: an index into a cache of the receiver, to be
+    /// verified, since it may be out of date.
+    pub fn cache_hint(&self) -> usize {
+        self.cache_hint.load(Ordering::Relaxed)
     }
 
-    /// Notes such a place for the next time.
-    pub fn note_place(&self, place: usize) {
-        self.place.store(place, Ordering::Relaxed);
+    /// Sets the index that [`cache_hint`](Self::cache_hint) returns.
+    pub fn set_cache_hint(&self, hint: usize) {
+        self.cache_hint.store(hint, Ordering::Relaxed);
     }
 }
 
@@ -89,28 +90,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_set_is_read_in_order() {
-        let mut steady = Steady::new();
-        assert!(steady.is_empty() && steady.iter().next().is_none());
+    fn variables_are_read_in_the_order_they_were_set() {
+        let mut common = CommonVariables::new();
+        assert!(common.is_empty() && common.iter().next().is_none());
         let long = vec![b'x'; 70_000];
-        steady.set(Key::ServerName, b"localhost");
-        steady.set(Key::ContextPrefix, b"");
-        steady.set(Key::DocumentRoot, &long);
-        let read: Vec<_> = steady.iter().collect();
+        common.set(Key::ServerName, b"localhost");
+        common.set(Key::ContextPrefix, b"");
+        common.set(Key::DocumentRoot, &long);
+        let read: Vec<_> = common.iter().collect();
         let set: [(Key, &[u8]); 3] = [
             (Key::ServerName, b"localhost"),
             (Key::ContextPrefix, b""),
             (Key::DocumentRoot, &long),
         ];
         assert_eq!(read, set);
-        assert!(steady.has(Key::ContextPrefix) && !steady.has(Key::ServerPort));
-        let mut other = Steady::new();
+        assert!(common.has(Key::ContextPrefix) && !common.has(Key::ServerPort));
+        let mut other = CommonVariables::new();
         set.iter().for_each(|(key, value)| other.set(*key, value));
-        assert_eq!(steady.as_bytes(), other.as_bytes());
-        steady.clear();
-        assert!(steady.is_empty() && !steady.has(Key::ServerName));
-        steady.copy_from(&other);
-        assert_eq!(steady.iter().collect::<Vec<_>>(), set);
-        assert!(steady.has(Key::ServerName));
+        assert_eq!(common.as_bytes(), other.as_bytes());
+        common.clear();
+        assert!(common.is_empty() && !common.has(Key::ServerName));
+        common.copy_from(&other);
+        assert_eq!(common.iter().collect::<Vec<_>>(), set);
+        assert!(common.has(Key::ServerName));
     }
 }

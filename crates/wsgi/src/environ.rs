@@ -1,8 +1,8 @@
 //! The variables of a request, as a transport hands them to the gateway.
 //!
-//! Values are bytes: what becomes of them (latin-1 text, a FastCGI param) is the receiver's affair.
+//! Values are bytes. It must never know what a receiver makes of them (latin-1 text, a FastCGI param).
 
-use crate::Steady;
+use crate::CommonVariables;
 use std::time::SystemTime;
 
 /// Now, as [`Environ::time`] wants it.
@@ -13,9 +13,9 @@ pub fn epoch_micros() -> i64 {
 
 /// Receives the variables of one request. A later value for a name replaces an earlier one.
 pub trait Environ {
-    /// Variables that many requests have in common. They come first, if they come.
-    fn steady(&mut self, steady: &Steady) {
-        for (key, value) in steady.iter() {
+    /// Variables that many requests have in common. Called before all other methods, or not at all.
+    fn common(&mut self, common: &CommonVariables) {
+        for (key, value) in common.iter() {
             self.set(key, value);
         }
     }
@@ -26,7 +26,7 @@ pub trait Environ {
     fn header(&mut self, name: &[u8], value: &[u8]);
     /// A variable of any other name (`SetEnv`, `mod_ssl`, `mod_rewrite` …).
     fn other(&mut self, name: &[u8], value: &[u8]);
-    /// A moment, in microseconds since the epoch; 0 means "does not apply".
+    /// A time, in microseconds since the epoch; 0 means "does not apply".
     fn time(&mut self, key: Key, micros: i64);
 }
 
@@ -177,7 +177,7 @@ impl Key {
     /// Whether the value usually is the same from one request to the next, and harmless to keep:
     /// a receiver may then keep its own form of the last one. Never a secret or a client's text
     /// of any length.
-    pub const fn is_steady(self) -> bool {
+    pub const fn is_cacheable(self) -> bool {
         matches!(
             self,
             Self::RequestMethod
@@ -210,7 +210,7 @@ impl Key {
         matches!(self, Self::DocumentRoot | Self::ScriptFilename)
     }
 
-    /// Whether the value is a moment ([`Environ::time`]).
+    /// Whether the value is a time ([`Environ::time`]).
     pub const fn is_time(self) -> bool {
         matches!(self, Self::RequestStart | Self::QueueStart | Self::DaemonStart)
     }

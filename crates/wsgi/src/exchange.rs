@@ -1,6 +1,6 @@
-//! One request and its answer, seen from the Python room.
+//! One request and its answer, as the gateway sees a transport.
 //!
-//! Nothing here knows how bytes travel; every method that may block says so, because the caller
+//! It must never know how bytes travel. Every method that may block says so, because the caller
 //! has to let other Python threads run meanwhile.
 
 use crate::{Environ, Level, ResponseHead};
@@ -105,10 +105,10 @@ pub enum Body<'a> {
     },
 }
 
-/// For how long an application is asked for pieces of an answer that reach nobody, because it answers `HEAD`,
-/// has a status without a body, or has all of its `Content-Length`. To get to its end may matter to it; but some
-/// answers have none, and that the client has left cannot be seen where nothing is sent to it.
-pub const UNHEARD: Duration = Duration::from_secs(5);
+/// For how long an application is asked for pieces of a body that are discarded, because the request is `HEAD`, the
+/// status has no body, or `Content-Length` is reached. The application may rely on being asked to the end; but some
+/// bodies have no end, and a client that has left is not noticed where nothing is sent to it.
+pub const DISCARD_LIMIT: Duration = Duration::from_secs(5);
 
 /// What follows a piece of the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

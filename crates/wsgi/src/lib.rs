@@ -4,16 +4,16 @@
 //! Apache's embedded mode, the daemon's FastCGI connection and unit tests each implement one.
 #![forbid(unsafe_code)]
 
+mod common_variables;
 mod environ;
 mod exchange;
 mod head;
 mod level;
 mod rule;
-mod steady;
 
+pub use common_variables::CommonVariables;
 pub use environ::{Environ, Key, epoch_micros};
-pub use exchange::{Body, Exchange, Output, ReadError, SendError, Source, Then, UNHEARD};
+pub use exchange::{Body, DISCARD_LIMIT, Exchange, Output, ReadError, SendError, Source, Then};
 pub use head::{HeadError, ResponseHead};
 pub use level::Level;
 pub use rule::{HeaderRule, header_rule, python_repr};
-pub use steady::Steady;

@@ -2,7 +2,7 @@
 //! It must never know which request it collects for.
 
 use super::{Lengths, Params};
-use crate::extension::STEADY_NAME;
+use crate::extension::COMMON_VARIABLES_NAME;
 use crate::{Limits, WireError};
 
 /// Collects the params of one request after the other out of PARAMS records, in one memory.
@@ -12,17 +12,17 @@ pub(crate) struct Collector {
     scan: Scan,
     /// Where the request's own pairs begin, and how many come before.
     own: (usize, usize),
-    steady: Steady,
+    common: CommonParams,
 }
 
-/// Pairs that hold for one request after the other.
+/// Params that hold for one request after the other.
 #[derive(Debug, Default)]
-struct Steady {
+struct CommonParams {
     bytes: Vec<u8>,
     pairs: usize,
-    /// How often they came; 0 is never.
+    /// How many times they have been sent; 0 is never.
     version: u64,
-    /// The request refers to them.
+    /// Whether the request refers to them.
     referred: bool,
 }
 
@@ -44,37 +44,37 @@ impl Collector {
     pub(crate) fn finish(&mut self, limits: &Limits) -> Result<(), WireError> {
         self.scan.finish(&self.bytes)?;
         let mut pairs = Params { bytes: &self.bytes, pairs: self.scan.pairs }.iter();
-        let Some((STEADY_NAME, length)) = pairs.next() else { return Ok(()) };
-        let (own, version) = (self.bytes.len() - pairs.rest.len(), self.steady.version);
+        let Some((COMMON_VARIABLES_NAME, length)) = pairs.next() else { return Ok(()) };
+        let (own, version) = (self.bytes.len() - pairs.rest.len(), self.common.version);
         if length.is_empty() {
-            // The ones there are.
+            // Those that were sent before.
             self.own = (own, 1);
-            self.steady.referred = version > 0;
-            return if version > 0 { Ok(()) } else { Err(WireError::BadSteady) };
+            self.common.referred = version > 0;
+            return if version > 0 { Ok(()) } else { Err(WireError::BadCommonParams) };
         }
         let length = std::str::from_utf8(length).ok().and_then(|text| text.parse().ok());
         let Some(block) = length.and_then(|length: usize| pairs.rest.get(..length)) else {
-            return Err(WireError::BadSteady);
+            return Err(WireError::BadCommonParams);
         };
         let count = Params::parse(block, limits)?.len();
-        self.steady.bytes.clear();
-        self.steady.bytes.extend_from_slice(block);
-        self.own = (own + self.steady.bytes.len(), 1 + count);
-        self.steady.pairs = count;
-        self.steady.version = version + 1;
-        self.steady.referred = true;
+        self.common.bytes.clear();
+        self.common.bytes.extend_from_slice(block);
+        self.own = (own + self.common.bytes.len(), 1 + count);
+        self.common.pairs = count;
+        self.common.version = version + 1;
+        self.common.referred = true;
         Ok(())
     }
 
-    /// What has been collected; once it is complete, without the steady pairs.
+    /// What has been collected; once it is complete, without the common params.
     pub(crate) fn params(&self) -> Params<'_> {
         let (start, before) = self.own;
         Params { bytes: &self.bytes[start..self.scan.end], pairs: self.scan.pairs - before }
     }
 
-    /// The steady pairs the request refers to, and a number that changes with them.
-    pub(crate) fn steady(&self) -> Option<(u64, Params<'_>)> {
-        let Steady { bytes, pairs, version, referred } = &self.steady;
+    /// The common params that the request refers to, and a version number that changes with them.
+    pub(crate) fn common(&self) -> Option<(u64, Params<'_>)> {
+        let CommonParams { bytes, pairs, version, referred } = &self.common;
         referred.then_some((*version, Params { bytes, pairs: *pairs }))
     }
 
@@ -84,13 +84,13 @@ impl Collector {
         self.bytes.shrink_to(KEPT_BYTES);
         self.scan = Scan::default();
         self.own = (0, 0);
-        self.steady.referred = false;
+        self.common.referred = false;
     }
 
-    /// Forgets the steady pairs, too.
+    /// Forgets the common params, too.
     pub(crate) fn reset(&mut self) {
         self.clear();
-        self.steady = Steady::default();
+        self.common = CommonParams::default();
     }
 }
 
@@ -145,10 +145,10 @@ const KEPT_BYTES: usize = 64 << 10;
 mod tests {
     use super::*;
 
-    /// A pair that announces steady ones, those, and others.
-    fn announced(length: &str, steady: &[u8], others: &[u8]) -> Vec<u8> {
-        let head = [STEADY_NAME.len() as u8, length.len() as u8];
-        [&head[..], STEADY_NAME, length.as_bytes(), steady, others].concat()
+    /// A pair that announces common params, those, and others.
+    fn announced(length: &str, common: &[u8], others: &[u8]) -> Vec<u8> {
+        let head = [COMMON_VARIABLES_NAME.len() as u8, length.len() as u8];
+        [&head[..], COMMON_VARIABLES_NAME, length.as_bytes(), common, others].concat()
     }
 
     #[test]
@@ -158,15 +158,15 @@ mod tests {
             collector.clear();
             let taken = bytes.chunks(3).try_for_each(|piece| collector.push(piece, &limits));
             taken.and_then(|()| collector.finish(&limits))?;
-            let (own, steady) = (collector.params(), collector.steady());
+            let (own, common) = (collector.params(), collector.common());
             let all = |params: Params<'_>| {
                 assert_eq!(params.iter().count(), params.len());
                 params.iter().map(|(name, _)| name.to_vec()).collect::<Vec<_>>().concat()
             };
-            Ok((all(own), steady.map(|(version, params)| (version, all(params)))))
+            Ok((all(own), common.map(|(version, params)| (version, all(params)))))
         };
         let (one, two, own) = (b"\x01\x01A1\x01\x01B2", b"\x01\x01C3", b"\x01\x01D4");
-        assert_eq!(ask(&announced("", b"", own)), Err(WireError::BadSteady));
+        assert_eq!(ask(&announced("", b"", own)), Err(WireError::BadCommonParams));
         assert_eq!(ask(own), Ok((b"D".into(), None)));
         let first = Some((1, b"AB".to_vec()));
         assert_eq!(ask(&announced("8", one, own)), Ok((b"D".into(), first.clone())));
@@ -177,7 +177,7 @@ mod tests {
         assert_eq!(ask(&announced("4", two, b"")), Ok((b"".into(), second.clone())));
         assert_eq!(ask(&announced("", b"", own)), Ok((b"D".into(), second.clone())));
         for bad in ["9", "x", "-4", "99999999999999999999"] {
-            assert_eq!(ask(&announced(bad, two, own)), Err(WireError::BadSteady), "{bad}");
+            assert_eq!(ask(&announced(bad, two, own)), Err(WireError::BadCommonParams), "{bad}");
         }
         let cut = ask(&announced("3", two, own));
         assert_eq!(cut, Err(WireError::ParamsTruncated { pairs: 0 }));
