@@ -1,9 +1,9 @@
-"""`make bench`: what the alternatives and we do on this machine, in one run.
+"""`make bench`: this module and its alternatives on this machine, in one run.
 
-The tour: `cases` says what is measured and `targets` what we promise. `servers/` has one file for
+`cases` says what is measured and `targets` what is promised. `servers/` has one file for
 each contender; `servers/server.py` starts and stops what they describe. `load` and `transfer` are
 the clients, `cpu` reads /proc. `rounds` takes the samples in turn, `alone` those with one server up
 and no other; `results` keeps them, `tables`, `charts` and `document` show them. `profile` and
 `functions` are `make profile`. `cases`, `stats`, `results`, `targets`, `tables` and `charts` are
-pure, and tests/test_91_bench.py is theirs.
+pure; tests/test_91_bench.py tests them.
 """

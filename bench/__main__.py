@@ -91,7 +91,7 @@ def show(results, contenders, wanted):
 
 
 def main():
-    # Whoever ends us, the servers are stopped on the way out.
+    # A signal that ends the run must not leave servers behind.
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit("stopped"))
     given = arguments()

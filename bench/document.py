@@ -1,4 +1,4 @@
-"""docs/performance.md and what it shows: results.json, the charts, the tables between markers."""
+"""docs/performance.md: its results.json, its charts, and its tables between markers."""
 
 import re
 
@@ -38,7 +38,7 @@ CHARTS = {
 
 
 def write(results, contenders):
-    """Everything anew, but for the prose of the page."""
+    """Write results, charts and tables anew; the prose of the page stays."""
     FOLDER.mkdir(exist_ok=True)
     (FOLDER / "results.json").write_text(results.to_json())
     for file, (title, wanted) in CHARTS.items():
@@ -111,7 +111,7 @@ def _faults(results, contenders):
             yield f"- {cases.TITLES[case]}: {titles[name]}: {text}"
     for case, found in results.absent.items():
         for name, text in found.items():
-            # Who runs no Python lacks nothing.
+            # A contender without Python does not lack the case.
             if text.startswith("not available"):
                 none = False
                 yield f"- {cases.TITLES[case]}: {titles[name]}: {text}"

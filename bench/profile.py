@@ -56,7 +56,7 @@ class Counting:
 
     def __enter__(self):
         self.process = subprocess.Popen(self.command, stderr=subprocess.PIPE, text=True)
-        # It says nothing when it has attached; its own counters of the time before are not ours.
+        # perf does not report when it has attached to the processes.
         time.sleep(0.3)
         return self
 

@@ -1,4 +1,4 @@
-"""What we promise, each as a ratio inside one run. Pure."""
+"""The promised figures, each as a ratio inside one run. Pure."""
 
 from dataclasses import dataclass
 
@@ -32,7 +32,7 @@ class Target:
         return f"{'≥' if self.at_least else '≤'} {self.bound:.2f} × {self.reference}"
 
     def ratio(self, results):
-        """The spread of our figure divided by the reference's; None when one is missing."""
+        """Spread of the contender's figure divided by the reference's; None if one is missing."""
         return stats.ratio(
             results.values(self.case, self.contender, self.figure),
             results.values(self.reference_case or self.case, self.reference, self.figure),

@@ -81,7 +81,7 @@ def upload(environ, start_response):
 
 
 def django(environ, start_response):
-    # Only who asks for Django pays for it.
+    # Importing Django must not count for the other pages.
     from django_site import application as site
 
     PATHS["/django"] = site

@@ -1,4 +1,4 @@
-"""The two modules that host Python in and behind Apache: mod_wsgi and ours, embedded and daemon.
+"""The two modules under test, mod_wsgi and mod_wsgi_rs, each in embedded and in daemon mode.
 
 They take the same configuration, so there is one text for both.
 """

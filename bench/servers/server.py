@@ -176,7 +176,7 @@ class Server:
 
 
 def birth(pid):
-    """When a process started, None when it is gone: with the pid, who it is."""
+    """Start time of a process, None once it has exited; with the pid it identifies the process."""
     with contextlib.suppress(OSError):
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return None if fields[0] == "Z" else fields[19]

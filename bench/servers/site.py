@@ -100,7 +100,7 @@ class Site:
         return int(subprocess.check_output([self.python, "-c", code], text=True, timeout=60))
 
     def _compile_applications(self):
-        """Bytecode for all alike, who could not write it themselves."""
+        """Bytecode for all contenders, whose users cannot write it themselves."""
         command = [self.python, "-m", "compileall", "-q", self.apps]
         subprocess.run(command, check=True, timeout=60)
         for path in self.apps.rglob("__pycache__"):
