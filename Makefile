@@ -2,7 +2,7 @@
 #
 #   PYTHON=python3.13   the Python to build for (default: /usr/bin/python3 where there is one, because
 #                       Apache's unprivileged user has to be able to read it)
-#   T=reload            run the tests whose names contain this
+#   T=daemon/faults     run these tests: a file or a folder below tests/ (T=daemon/), or a part of a name (T=reload)
 #   MPM=event,worker    the MPMs to test under
 #   QUICK=1             make bench: four minutes, and no document is written
 
@@ -15,6 +15,8 @@ VENV := .venv
 MODULE := target/release/mod_wsgi_rs.so
 # Four at a time on two processors: most of a test is waiting for servers to start and stop.
 PYTEST := $(VENV)/bin/python -m pytest -n 4
+# T with a slash is a path: daemon/ is tests/daemon, daemon/faults is tests/daemon/test_faults.py.
+SELECTED = $(if $(findstring /,$(T)),$(patsubst %/,tests/%,$(filter %/,$(T))) $(foreach t,$(filter-out %/,$(T)),tests/$(dir $t)test_$(notdir $t).py),$(if $(T),-k '$(T)') tests)
 DESTDIR ?=
 
 .PHONY: help setup build run test unit pytest oracle check sanitize soak fuzz bench profile install uninstall clean
@@ -45,7 +47,7 @@ unit: setup ## Rust unit tests
 	cargo test --workspace --locked
 
 pytest: build $(VENV)/.ready ## behaviour tests only
-	$(PYTEST) $(if $(T),-k '$(T)') $(if $(MPM),--mpm $(MPM)) $(if $(RERUNS),--reruns $(RERUNS)) tests
+	$(PYTEST) $(if $(MPM),--mpm $(MPM)) $(if $(RERUNS),--reruns $(RERUNS)) $(SELECTED)
 
 $(VENV)-oracle/.ready: tests/requirements-oracle.txt
 	/usr/bin/env $(PYTHON) -m venv $(VENV)-oracle
@@ -54,7 +56,7 @@ $(VENV)-oracle/.ready: tests/requirements-oracle.txt
 
 oracle: setup $(VENV)/.ready $(VENV)-oracle/.ready ## the same behaviour tests against mod_wsgi itself
 	@mkdir -p /var/run/apache2 # where Debian's Apache has mod_wsgi put its sockets
-	WSGI_UNDER_TEST=theirs $(PYTEST) $(if $(T),-k '$(T)') tests
+	WSGI_UNDER_TEST=theirs $(PYTEST) $(SELECTED)
 
 check: setup $(VENV)/.ready ## formatting, lints, licences
 	cargo fmt --all --check

@@ -5,5 +5,5 @@ each contender; `servers/server.py` starts and stops what they describe. `load` 
 the clients, `cpu` reads /proc. `rounds` takes the samples in turn, `alone` those with one server up
 and no other; `results` keeps them, `tables`, `charts` and `document` show them. `profile` and
 `functions` are `make profile`. `cases`, `stats`, `results`, `targets`, `tables` and `charts` are
-pure; tests/test_91_bench.py tests them.
+pure; tests/source/test_bench.py tests them.
 """

@@ -66,8 +66,8 @@ def differences(item):
 
 def pytest_collection_modifyitems(config, items):
     if "PYTEST_XDIST_WORKER" in os.environ:
-        # What takes longest begins first, so that nobody waits for it alone at the end.
-        items.sort(key=lambda item: item.path.name != "test_30_pythons.py")
+        # What takes longest begins first: at the end the other processes would wait for it.
+        items.sort(key=lambda item: item.get_closest_marker("begins_first") is None)
     if config.env.free_threading:
         for item in items:
             for mark in item.iter_markers("needs_lock"):

@@ -13,8 +13,9 @@ from harness import daemons
 from harness.conf import Conf
 from harness.httpd import READY, wait_until
 from harness.load import Load
-from test_17_memory import MEMORY, hammer, slope
-from test_22_faults import APP, conf
+
+from tests.daemon.test_faults import APP, conf
+from tests.server.test_memory import MEMORY, hammer, slope
 
 pytestmark = pytest.mark.ours_only("our own processes")
 

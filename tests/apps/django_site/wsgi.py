@@ -1,4 +1,4 @@
-"""The Django project of test_15_django.py, in one file: settings, models, views, application.
+"""The Django project of tests/frameworks, in one file: settings, models, views, application.
 
 It is the application of `django-admin startproject` without what a test does not need.
 """

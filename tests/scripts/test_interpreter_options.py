@@ -229,7 +229,7 @@ def test_one_lock_for_each_needs_python_3_12(serve, env):
 
 def test_free_threading_needs_a_python_that_is_built_for_it(serve, env):
     if env.free_threaded:
-        pytest.skip(f"Python {env.python} is; see test_55_free_threading")
+        pytest.skip(f"Python {env.python} is; see scripts/test_free_threading")
     server = serve(Conf(ALIASES + "WSGIFreeThreading On\n"), private=True)
     assert ask(server, "1", "/one") == 1
     if server.log.find("WSGI0200"):

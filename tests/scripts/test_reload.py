@@ -9,7 +9,9 @@ import signal
 import pytest
 from harness.conf import Conf
 
-pytestmark = pytest.mark.embedded_only("a daemon is replaced instead; test_20 has its reloads")
+pytestmark = pytest.mark.embedded_only(
+    "a daemon is replaced instead; fastcgi/test_standalone.py has its reloads"
+)
 
 RELOAD = Conf(
     """

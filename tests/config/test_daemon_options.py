@@ -106,7 +106,7 @@ OPTIONS = {
 OURS = {
     "processes": (["0-1", "2-8"], dict.fromkeys(["0-0", "3-2", "1-x", "1-"], RANGE)),
     "preload": FLAG,
-    # What it takes depends on aliases: tests/test_60_warm_up.py.
+    # What it takes depends on aliases: tests/daemon/test_warm_up.py.
     "warm-up": ([], dict.fromkeys(["", "health", "/a%20b", "http://", "/a#b"], PATH_OR_URL)),
     "reload": FLAG,
     "maximum-requests-jitter": REQUESTS,

@@ -9,7 +9,8 @@ from harness.conf import Conf
 from harness.env import REPO
 from harness.httpd import ConfigError
 from harness.pythons import build, by_age, pythons
-from test_30_pythons import installation  # noqa: F401
+
+from tests.install.test_pythons import installation  # noqa: F401
 
 pytestmark = pytest.mark.ours_only("our own programs")
 

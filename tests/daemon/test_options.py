@@ -1,6 +1,6 @@
 """Every option of WSGIDaemonProcess does what it says, and the directives about process groups.
 
-Identity and limits are read back in test_23, what ends requests under load is in test_22.
+Identity and limits are read back in test_privileges.py, what ends requests under load is in test_faults.py.
 """
 
 import concurrent.futures

@@ -1,6 +1,6 @@
 """wsgi-daemon behind nginx and behind mod_proxy_fcgi: what the WSGI tests ask of our own module.
 
-The tests are those of test_01 to test_05. Left out is what the module alone decides (its
+The tests are those of tests/wsgi. Left out is what the module alone decides (its
 directives, its log, its error pages) and what front ends do with malformed requests.
 """
 
@@ -13,13 +13,14 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-import test_20_wsgi_daemon as by_hand
 from harness import frontends
+
+from tests.fastcgi import test_standalone as by_hand
 
 pytestmark = pytest.mark.ours_only("mod_wsgi has no such program")
 # From which file, about which application, which tests.
 TAKEN = {
-    ("test_01_environ", "environ"): """
+    ("test_environ", "environ"): """
         a_request_without_a_body_has_neither
         content_type_and_length_have_no_http_prefix
         every_method_reaches_the_application
@@ -29,7 +30,7 @@ TAKEN = {
         the_proxy_header_is_dropped
         the_wsgi_keys_have_the_types_pep_3333_asks_for
     """,
-    ("test_02_request_body", "body"): """
+    ("test_request_body", "body"): """
         a_body_arrives_whole
         a_large_body_streams_through_in_pieces
         an_absent_body_reads_as_empty
@@ -41,8 +42,8 @@ TAKEN = {
         the_validator_finds_nothing_wrong_with_our_input
         the_ways_of_reading_share_what_is_left
     """,
-    ("test_03_response", "response"): """
-        204_and_304_have_no_body
+    ("test_response", "response"): """
+        status_204_and_304_have_no_body
         a_body_is_its_pieces_in_order
         a_body_short_of_content_length_is_visible
         a_body_that_must_not_be_is_dropped
@@ -55,7 +56,7 @@ TAKEN = {
         headers_go_out_with_an_empty_body
         the_status_line_is_the_applications
     """,
-    ("test_04_headers", "headers"): """
+    ("test_headers", "headers"): """
         a_nul_in_a_value_never_splits_a_header
         after_output_a_call_with_exc_info_raises_that_exception
         after_output_a_second_call_is_refused
@@ -77,7 +78,9 @@ TAKEN = {
 APPS = dict(TAKEN.keys())
 for (file, _), names in TAKEN.items():
     for name in names.split():
-        globals()[f"test_{name}"] = getattr(importlib.import_module(file), f"test_{name}")
+        globals()[f"test_{name}"] = getattr(
+            importlib.import_module(f"tests.wsgi.{file}"), f"test_{name}"
+        )
 
 SCRIPT = """
 import sys

@@ -12,36 +12,39 @@ from harness.conf import Conf
 from harness.env import REPO, TESTS
 from harness.pythons import build, by_age, pythons
 
-# What is told by one Python is told by all, or needs packages made for the Python at hand.
-TOLD = [
-    "test_08_logging",
-    "test_09_file_wrapper",
-    "test_1",
-    "test_2",
-    "test_3",
-    "test_40_trusted",
-    "test_41_access",
-    "test_46_cgi",
-    "test_58_neighbours",
-    "test_59_incomplete",
-    "test_6",
-    "test_90",
-    "test_91",
-    # Those with process groups: test_27 builds the daemon program for another version.
-    "test_42_dispatch",
-    "test_45_scripts",
-    "test_48_everything",
-    # It has a run of its own.
-    "test_55_free",
+# What goes into CPython. The other files ask Apache, the configuration or the wire, and one Python
+# answers for all; those with process groups have daemon/test_versions.py.
+SELECTED = [
+    "wsgi/test_environ.py",
+    "wsgi/test_request_body.py",
+    "wsgi/test_response.py",
+    "wsgi/test_headers.py",
+    "wsgi/test_errors.py",
+    "scripts/test_reload.py",
+    "scripts/test_interpreters.py",
+    "scripts/test_interpreter_options.py",
+    "server/test_shutdown.py",
+    "server/test_apache_request.py",
+    "access/test_authentication.py",
+    "daemon/test_scheduler.py",
+    "daemon/test_forks.py",
+    "observe/test_python_module.py",
+    "observe/test_events.py",
+    "observe/test_metrics.py",
+    "observe/test_slow_requests.py",
+    "observe/test_telemetry.py",
+    "frameworks/test_django.py",
+    "install/test_pythons.py",
+]
+# What needs packages made for the Python at hand, or says nothing about Python.
+LEFT_OUT = [
     "a_daemon_process",
     "reason_of_a_replacement",
-    "memory",
     "virtual_environment",
     "be_a_prefix",
     "is_as_usual",
+    "is_the_same",
 ]
-# What goes deepest into CPython goes on, wherever it stands.
-DEEPEST = ["test_15_django", "test_18_signals"]
 UNNEEDED = shutil.ignore_patterns(
     "test", "tests", "idlelib", "config-*", "__pycache__", "site-packages", "ensurepip"
 )
@@ -147,6 +150,7 @@ def run(module, *arguments, **environment):
 # Classes, because pytest-xdist gives each to a process of its own.
 class Behaviour:
     @pytest.mark.slow
+    @pytest.mark.begins_first
     @pytest.mark.ours_only("builds ours")
     def test_is_the_same(self, env, installation, version):
         the_behaviour_is_the_same_with_python(env, installation, version)
@@ -192,15 +196,14 @@ def the_behaviour_is_the_same_with_python(env, installation, version):
     module = placed / "mod_wsgi_rs.so"
     linked = subprocess.check_output(["ldd", module], text=True)
     assert f"libpython{version}.so" in linked
-    # A test_1 is told, but not those that go deepest.
-    wanted = " and ".join(f"not {name}" for name in TOLD)
-    selection = f"({wanted}) or ((({' or '.join(DEEPEST)})) and not memory) or calls_back"
+    selection = [TESTS / name for name in SELECTED]
+    selection += ["-k", " and ".join(f"not {name}" for name in LEFT_OUT)]
     modes = "embedded,daemon" if os.environ.get("EVERY_PYTHON") else "embedded"
     if not version.endswith("t"):
-        run(module, f"--mode={modes}", "-k", selection, TESTS)
+        run(module, f"--mode={modes}", *selection)
         return
-    run(module, TESTS / "test_55_free_threading.py")
-    run(module, f"--mode={modes}", "-k", selection, TESTS, FREE_THREADING="1")
+    run(module, TESTS / "scripts/test_free_threading.py")
+    run(module, f"--mode={modes}", *selection, FREE_THREADING="1")
     if os.environ.get("EVERY_PYTHON"):
         # With its lock it is like any other.
-        run(module, f"--mode={modes}", "-k", selection, TESTS)
+        run(module, f"--mode={modes}", *selection)

@@ -13,7 +13,8 @@ from harness.client import ask, basic
 from harness.conf import Conf
 from harness.env import TESTS
 from harness.httpd import wait_until
-from test_29_directives import DIRECTIVES, plain
+
+from tests.config.test_directives import DIRECTIVES, plain
 
 # What stands at each place, by the values of one directive; deeper ones are inside those before.
 TEXT = """
@@ -463,7 +464,11 @@ def test_the_last_word_on_the_end_of_interpreters_holds(serve, env):
 
 
 # Where directives are tried that are not tried here.
-ELSEWHERE = ["test_11_merge_and_scope", "test_40_trusted_proxies", "test_54_interpreter_options"]
+ELSEWHERE = [
+    "config/test_scopes",
+    "server/test_trusted_proxies",
+    "scripts/test_interpreter_options",
+]
 
 
 @pytest.mark.ours_only("reads tests")

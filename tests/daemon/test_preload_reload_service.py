@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from harness.conf import Conf
 from harness.httpd import READY, wait_until
-from test_21_daemon_mode import manager, under_load, workers
+
+from tests.daemon.test_requests import manager, under_load, workers
 
 pytestmark = [
     pytest.mark.ours_only("our own processes"),

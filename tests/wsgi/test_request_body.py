@@ -185,7 +185,7 @@ def expecting(path):
     )
 
 
-def test_100_continue_comes_when_the_application_first_reads(server):
+def test_continue_comes_when_the_application_first_reads(server):
     with server.socket() as sock:
         sock.sendall(expecting("/echo"))
         assert read_until(sock, b"\r\n\r\n").startswith(b"HTTP/1.1 100 Continue\r\n")
@@ -204,7 +204,7 @@ def test_reading_nothing_first_is_enough_for_100_continue(server):
 
 
 @pytest.mark.parametrize("path", ["/parrot", "/greet"])
-def test_100_continue_comes_for_a_body_of_unknown_length(server, path):
+def test_continue_comes_for_a_body_of_unknown_length(server, path):
     with server.socket() as sock:
         fields = "Transfer-Encoding: chunked", "Expect: 100-continue", "Connection: close"
         sock.sendall(head(path, *fields, method="POST"))
@@ -217,7 +217,7 @@ def test_100_continue_comes_for_a_body_of_unknown_length(server, path):
 
 
 @pytest.mark.embedded_only("the first 64 KB of a body are read before a daemon hears of it")
-def test_100_continue_does_not_come_when_nobody_reads(server):
+def test_continue_does_not_come_when_nobody_reads(server):
     with server.socket() as sock:
         sock.sendall(expecting("/ignore"))
         answer = read_until(sock, b"not read")
@@ -225,7 +225,7 @@ def test_100_continue_does_not_come_when_nobody_reads(server):
 
 
 @pytest.mark.embedded_only("a daemon's child reads the body before the application starts")
-def test_100_continue_never_lands_inside_a_response(server):
+def test_continue_never_lands_inside_a_response(server):
     with server.socket() as sock:
         sock.sendall(expecting("/after_output"))
         early = read_until(sock, b"early|")

@@ -115,7 +115,7 @@ def test_a_status_without_a_reason_is_accepted(server, line):
 
 
 @pytest.mark.parametrize("code", ["204", "304"])
-def test_204_and_304_have_no_body(server, code):
+def test_status_204_and_304_have_no_body(server, code):
     # A body would be read as the next answer on this connection.
     raw = server.raw(head(f"/nobody/{code}") + head("/hello", "Connection: close"))
     first, second = split(raw)

@@ -5,8 +5,9 @@ import subprocess
 import threading
 
 import pytest
-import test_20_wsgi_daemon as by_hand
 from harness.httpd import wait_until
+
+from tests.fastcgi import test_standalone as by_hand
 
 pytestmark = pytest.mark.ours_only("mod_wsgi has no such program")
 daemon = by_hand.daemon

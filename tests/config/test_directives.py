@@ -3,9 +3,10 @@
 import re
 
 import pytest
-import test_29_daemon_options
 from harness.conf import Conf
 from harness.env import REPO
+
+from tests.config import test_daemon_options
 
 pytestmark = pytest.mark.embedded_only("a line is read before any process is started")
 
@@ -403,8 +404,8 @@ SAYING = re.compile(
 # Said where these tables do not reach, and where they are tried.
 ELSEWHERE_TRIED = {
     "is not allowed in .htaccess files": "Apache refuses the line before us",
-    "needs Apache to be started as root": "test_29_daemon_options",
-    "{} has no effect: use LogLevel wsgi:debug": "test_19_process_wide",
+    "needs Apache to be started as root": "config/test_daemon_options",
+    "{} has no effect: use LogLevel wsgi:debug": "server/test_process_wide",
     "{} has no effect: {reason}": "above, for what mod_wsgi 4 had",
     "takes one argument": "Apache says it before us",
 }
@@ -422,7 +423,7 @@ def sayings():
 
 @pytest.mark.ours_only("reads our source")
 def test_every_sentence_of_the_source_is_tried():
-    options = [*test_29_daemon_options.OPTIONS.values(), *test_29_daemon_options.OURS.values()]
+    options = [*test_daemon_options.OPTIONS.values(), *test_daemon_options.OURS.values()]
     rows = [getattr(row, "values", row) for row in REFUSED]
     tried = [
         *(ours for _, ours, _ in rows),

@@ -215,7 +215,7 @@ def test_every_code_of_the_log_is_documented_and_every_documented_one_is_written
 def differences():
     """{slug: reason} of every differs marker in the tests."""
     found = {}
-    for path in sorted(TESTS.glob("test_*.py")):
+    for path in sorted(TESTS.rglob("test_*.py")):
         text = path.read_text()
         for slug in re.findall(r"""mark\.differs\(\s*["']([a-z0-9-]+)["']""", text):
             found[slug] = path.name
@@ -230,7 +230,7 @@ def test_a_difference_that_a_test_claims_is_written_down(slug):
     assert re.search(anchor, page.read_text(), re.M), f"{slug} has no heading or anchor there"
 
 
-@pytest.mark.parametrize("path", sorted(TESTS.glob("test_*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(TESTS.rglob("test_*.py")), ids=lambda path: path.stem)
 def test_the_names_of_tests_are_sentences(path: Path):
     names = re.findall(r"^def (test_\w+)", path.read_text(), re.M)
     assert names
