@@ -225,7 +225,7 @@ def judge(report):
     ours, others = [], 0
     for error in ElementTree.parse(report).getroot().iter("error"):
         kind = error.findtext("kind") or "?"
-        # What a process still holds at its end; leaks have a test of their own, server/test_memory.py.
+        # What a process still holds at its end; leaks have tests/server/test_memory.py.
         if kind.startswith("Leak_"):
             continue
         # Where it happened, and where the memory came from or went.

@@ -1,6 +1,7 @@
 """Every option of WSGIDaemonProcess does what it says, and the directives about process groups.
 
-Identity and limits are read back in test_privileges.py, what ends requests under load is in test_faults.py.
+Identity and limits are read back in test_privileges.py; test_faults.py has what ends requests under
+load.
 """
 
 import concurrent.futures

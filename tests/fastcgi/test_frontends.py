@@ -160,7 +160,7 @@ def server(front, request):
     for why in [NOT_OURS[which].get(name) for which in NOT_OURS if which in request.node.name]:
         if why:
             pytest.skip(f"the front end {why}")
-    client = front(APPS[request.function.__module__])
+    client = front(APPS[request.function.__module__.removeprefix("tests.wsgi.")])
     client.log, client.mode = Unwatched(), "daemon"
     return client
 

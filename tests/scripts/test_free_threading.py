@@ -1,6 +1,5 @@
-"""WSGIFreeThreading with a Python built for it. The module's own seldom is; install/test_pythons.py runs this
-file
-with one that is, where this machine has one.
+"""WSGIFreeThreading with a Python built for it. The module's own seldom is; install/test_pythons.py
+runs this file with one that is, where this machine has one.
 """
 
 import concurrent.futures
@@ -33,9 +32,7 @@ def text(app):
 @pytest.fixture(autouse=True)
 def built_for_it(env):
     if not env.free_threaded:
-        pytest.skip(
-            f"Python {env.python} is not built for it; install/test_pythons.py looks for one that is"
-        )
+        pytest.skip(f"Python {env.python} is not built for it; test_pythons.py looks for others")
 
 
 @pytest.mark.differs(

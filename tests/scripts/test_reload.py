@@ -9,9 +9,7 @@ import signal
 import pytest
 from harness.conf import Conf
 
-pytestmark = pytest.mark.embedded_only(
-    "a daemon is replaced instead; fastcgi/test_standalone.py has its reloads"
-)
+pytestmark = pytest.mark.embedded_only("a daemon is replaced instead; tests/daemon has its reloads")
 
 RELOAD = Conf(
     """

@@ -48,9 +48,7 @@ def test_atexit_callbacks_run_when_the_server_stops(start, group):
     assert lines(out) == ["atexit ran"]
 
 
-@pytest.mark.embedded_only(
-    "follows Apache's own children; tests/fastcgi and tests/daemon follow daemons"
-)
+@pytest.mark.embedded_only("follows Apache's own children; tests/daemon follows daemons")
 @pytest.mark.all_mpms
 @pytest.mark.parametrize("signum", [signal.SIGUSR1, signal.SIGHUP])
 def test_atexit_callbacks_run_at_a_restart(start, signum):
@@ -122,9 +120,7 @@ def test_a_request_under_way_does_not_hold_up_prefork(start, group, doing):
     server.log.allow("AH00161", "told of process_stopping")
 
 
-@pytest.mark.embedded_only(
-    "follows Apache's own children; tests/fastcgi and tests/daemon follow daemons"
-)
+@pytest.mark.embedded_only("follows Apache's own children; tests/daemon follows daemons")
 @pytest.mark.parametrize(
     "group",
     [
@@ -181,9 +177,7 @@ def test_a_graceful_stop_lets_a_response_finish(start):
     assert not server.log.find("exit signal")
 
 
-@pytest.mark.embedded_only(
-    "follows Apache's own children; tests/fastcgi and tests/daemon follow daemons"
-)
+@pytest.mark.embedded_only("follows Apache's own children; tests/daemon follows daemons")
 @pytest.mark.all_mpms
 def test_a_server_survives_many_restarts(start):
     server = start()
@@ -197,9 +191,7 @@ def test_a_server_survives_many_restarts(start):
         assert server.get(f"/{group}/pid").text not in seen
 
 
-@pytest.mark.embedded_only(
-    "follows Apache's own children; tests/fastcgi and tests/daemon follow daemons"
-)
+@pytest.mark.embedded_only("follows Apache's own children; tests/daemon follows daemons")
 @pytest.mark.all_mpms
 def test_a_recycled_child_ends_in_order(start):
     server = start("MaxConnectionsPerChild 3", children=2)
@@ -214,9 +206,7 @@ def test_a_recycled_child_ends_in_order(start):
     wait_until(lambda: lines(out), "the first child's atexit callbacks")
 
 
-@pytest.mark.embedded_only(
-    "follows Apache's own children; tests/fastcgi and tests/daemon follow daemons"
-)
+@pytest.mark.embedded_only("follows Apache's own children; tests/daemon follows daemons")
 def test_a_child_that_is_killed_is_replaced(start):
     server = start()
     pid = int(server.get("/main/pid").text)
