@@ -1,24 +1,26 @@
 //! One process' Python: started once, serving from any thread, stopped once.
 #![forbid(unsafe_code)]
 
-use crate::activity::Activity;
-use crate::consult::{Answer, Question, Unanswered, consult};
 use crate::cpython::{
     Attachment, PythonConfig, Result, Shelf, ThreadState, end_interpreter, finalize, initialize,
 };
-use crate::current;
-use crate::events::{Event, Subscribers};
 use crate::failure;
-use crate::interpreter::{Interpreter, is_attached, thread_id};
-use crate::load::preload;
-use crate::modes::Modes;
+use crate::gateway::consult::{Answer, Question, Unanswered, consult};
+use crate::gateway::current;
+use crate::gateway::serve::serve;
+use crate::gateway::target::{Served, Target};
+use crate::interpreters::interpreter::{Interpreter, Interpreters, is_attached};
+use crate::interpreters::load::preload;
+use crate::interpreters::modes::Modes;
+use crate::interpreters::state::Room;
+use crate::interpreters::yielding::Yielding;
+use crate::log::{ServerLog, SharedLog};
+use crate::observe::activity::Activity;
+use crate::observe::events::{Event, Subscribers};
+use crate::observe::slow::SlowWatch;
+use crate::observe::thread_id::thread_id;
 use crate::options::HostOptions;
-use crate::request::{ServerLog, SharedLog};
-use crate::room::Room;
-use crate::serve::{Served, Target, serve};
-use crate::slow::SlowWatch;
 use crate::telemetry::{Reporter, SlowRecords};
-use crate::yielding::Yielding;
 use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -46,9 +48,6 @@ pub struct Host {
     /// The group whose application runs in the main interpreter by design decision D5.
     adopted: Mutex<Option<Box<[u8]>>>,
 }
-
-/// The interpreters of a process.
-pub(crate) type Interpreters = Arc<RwLock<HashMap<Box<[u8]>, Arc<Interpreter>>>>;
 
 /// Why Python did not start.
 #[derive(Debug)]

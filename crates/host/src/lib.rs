@@ -8,41 +8,25 @@
 //! safe, `lease` the request lent through Python. `events` and `observation` tell applications what happens,
 //! `activity` and `metrics` count it, `telemetry` tells mod_wsgi's service.
 
-mod activity;
-mod consult;
 mod cpython;
-mod current;
-mod environ;
-mod events;
 mod failure;
-mod histogram;
+mod gateway;
 mod host;
-mod interpreter;
-mod interrupt;
-mod lease;
-mod load;
-mod metrics;
-mod modes;
+mod interpreters;
+mod log;
 mod objects;
-mod observation;
+mod observe;
 mod options;
 mod posix;
-mod request;
-mod room;
-mod script;
-mod serve;
-mod slow;
-mod tally;
 mod telemetry;
-mod upkeep;
-mod yielding;
+mod version;
 
-pub use consult::{Answer, Question, Unanswered};
+pub use gateway::consult::{Answer, Question, Unanswered};
+pub use gateway::target::{Served, Target};
 pub use host::{BUILT_FOR, Host, PYTHON_VERSION, StartError};
+pub use interpreters::script::ScriptFile;
+pub use log::ServerLog;
 pub use options::{
     ApacheFacts, HashSeed, HostOptions, InterpreterOptions, ServerBoard, ServerProcess,
     ServerStatus, ServerWorker, TelemetryOptions,
 };
-pub use request::ServerLog;
-pub use script::ScriptFile;
-pub use serve::{Served, Target};

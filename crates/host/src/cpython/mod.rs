@@ -9,19 +9,23 @@
 mod attached;
 mod capsule;
 mod class;
+mod exception;
+mod modules;
 mod object;
 mod raised;
 mod runtime;
 mod shelf;
 mod text;
 mod thread_state;
+mod values;
 mod waiting;
 
 pub(crate) use attached::Attached;
 pub(crate) use capsule::Capsule;
 pub(crate) use class::{Arguments, Class, Instance, Method, Property, Slots, TypeFlags};
+pub(crate) use exception::Exception;
 pub(crate) use object::Object;
-pub(crate) use raised::{Exception, ExceptionKind, Raised, Result};
+pub(crate) use raised::{ExceptionKind, Raised, Result};
 pub use runtime::HashSeed;
 pub(crate) use runtime::{PythonConfig, end_interpreter, finalize, fork, initialize, version};
 pub(crate) use shelf::Shelf;

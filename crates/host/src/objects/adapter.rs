@@ -3,11 +3,11 @@
 use crate::cpython::{
     Arguments, Attached, Class, Exception, ExceptionKind, Instance, Method, Object, Raised, Result,
 };
-use crate::current;
-use crate::events::Subscribers;
-use crate::lease::Lease;
-use crate::observation;
-use crate::request::{ChunkError, Stage};
+use crate::gateway::current;
+use crate::gateway::lease::Lease;
+use crate::gateway::response::{ChunkError, Stage};
+use crate::observe::events::Subscribers;
+use crate::observe::observation;
 use std::sync::Arc;
 use wsgi::{HeadError, ResponseHead};
 

@@ -1,7 +1,7 @@
 //! What an access or authentication script may ask about the client's encrypted connection.
 
 use crate::cpython::{Arguments, Class, ExceptionKind, Instance, Method, Object, Raised, Result};
-use crate::lease::Lease;
+use crate::gateway::lease::Lease;
 use std::ffi::CStr;
 use std::sync::Arc;
 

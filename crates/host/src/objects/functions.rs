@@ -2,15 +2,15 @@
 
 use super::log_handler;
 use super::metrics;
-use crate::activity::Activity;
 use crate::cpython::{
     Arguments, Attached, Class, ExceptionKind, Instance, Method, Object, Result, Shelf,
 };
-use crate::current;
-use crate::events::Subscribers;
 use crate::failure;
+use crate::gateway::current;
+use crate::log::SharedLog;
+use crate::observe::activity::Activity;
+use crate::observe::events::Subscribers;
 use crate::options::ServerStatus;
-use crate::request::SharedLog;
 use std::ffi::CStr;
 use std::sync::Arc;
 use wsgi::Level;

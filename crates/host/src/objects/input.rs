@@ -3,7 +3,7 @@
 use crate::cpython::{
     Arguments, Attached, Class, ExceptionKind, Instance, Method, Object, Raised, Result, Slots,
 };
-use crate::lease::Lease;
+use crate::gateway::lease::Lease;
 use std::ffi::CStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use wsgi::ReadError;

@@ -4,9 +4,10 @@
 use crate::cpython::{
     Arguments, Attached, Class, ExceptionKind, Instance, Method, Object, Property, Result,
 };
-use crate::current;
-use crate::lease::Lease;
-use crate::request::{Request, SharedLog};
+use crate::gateway::current;
+use crate::gateway::lease::Lease;
+use crate::gateway::response::Request;
+use crate::log::SharedLog;
 use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::sync::{Arc, Mutex, PoisonError};

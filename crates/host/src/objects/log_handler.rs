@@ -2,8 +2,8 @@
 //! (reference section 6.3).
 
 use crate::cpython::{Attached, Class, ExceptionKind, Instance, Object, Result, Slots};
-use crate::current;
-use crate::request::SharedLog;
+use crate::gateway::current;
+use crate::log::SharedLog;
 use std::ffi::CStr;
 use wsgi::{Level, Source};
 

@@ -1,8 +1,8 @@
 //! Figures as the dicts that `mod_wsgi`'s functions return (reference section 6.6).
 
-use crate::activity::Activity;
 use crate::cpython::{Attached, Object, Result};
-use crate::metrics::{PHASES, ThreadUse, seconds, seconds_now};
+use crate::observe::activity::Activity;
+use crate::observe::metrics::{PHASES, ThreadUse, seconds, seconds_now};
 use crate::options::ServerBoard;
 use crate::posix::{Usage, resident};
 use std::time::Duration;

@@ -2,7 +2,7 @@
 
 use crate::cpython::{Attached, Class, ExceptionKind, Instance, Object, Result, Shelf, Slots};
 use crate::failure;
-use crate::request::SharedLog;
+use crate::log::SharedLog;
 use std::ffi::CStr;
 use wsgi::Level;
 

@@ -4,7 +4,7 @@
 use super::datagram::Datagram;
 use super::field;
 use crate::cpython::{Attached, Class, Instance, Object, Result, Slots};
-use crate::metrics::seconds_now;
+use crate::observe::metrics::seconds_now;
 use std::collections::VecDeque;
 use std::ffi::CStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

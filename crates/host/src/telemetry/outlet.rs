@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::datagram::{Datagram, Kind};
-use crate::metrics::seconds_now;
+use crate::observe::metrics::seconds_now;
 use std::io;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;

@@ -3,8 +3,8 @@
 
 use super::datagram::Datagram;
 use super::field;
-use crate::activity::Activity;
-use crate::metrics::{Lap, PHASES, ThreadUse};
+use crate::observe::activity::Activity;
+use crate::observe::metrics::{Lap, PHASES, ThreadUse};
 use crate::posix::resident;
 
 /// Threads have a place each in the lists, as long as there are not too many.

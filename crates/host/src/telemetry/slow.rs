@@ -3,13 +3,13 @@
 
 use super::datagram::Datagram;
 use super::field;
-use crate::activity::{Activity, Finished, Measurement, Moments};
 use crate::cpython::{Result, Waited};
-use crate::environ::Builder;
-use crate::interpreter::thread_id;
-use crate::metrics::seconds_now;
+use crate::gateway::environ::Builder;
+use crate::observe::io_counters::Tally;
+use crate::observe::metrics::seconds_now;
+use crate::observe::metrics::{Finished, Measurement, Moments};
+use crate::observe::thread_id::thread_id;
 use crate::posix::Usage;
-use crate::tally::Tally;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -105,7 +105,7 @@ impl Details {
     pub(crate) fn of(
         variables: &Result<'_, Builder<'_, '_>>,
         records: &SlowRecords,
-        activity: &Activity,
+        active: u64,
     ) -> Self {
         let Ok(variables) = variables else { return Self::default() };
         let text = |name| variables.text(name).unwrap_or_default();
@@ -120,7 +120,7 @@ impl Details {
                 daemon: moment("mod_wsgi.daemon_start"),
                 application: now,
             },
-            active: activity.active(),
+            active,
             log_id: text("mod_wsgi.request_id"),
             server_pid: text("mod_wsgi.server_pid").parse().unwrap_or(std::process::id().into()),
             method: text("REQUEST_METHOD"),

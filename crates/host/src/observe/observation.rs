@@ -1,15 +1,15 @@
 //! The events of one request, for an interpreter in which somebody listens.
 #![forbid(unsafe_code)]
 
-use crate::activity::{Measurement, Moments};
 use crate::cpython::{Attached, Exception, Object, Raised, Result, Waited};
-use crate::current;
-use crate::events::{Event, Subscribers};
-use crate::interpreter::thread_id;
-use crate::lease::Lease;
-use crate::metrics::seconds_now;
+use crate::gateway::current;
+use crate::gateway::lease::Lease;
+use crate::observe::events::{Event, Subscribers};
+use crate::observe::io_counters::Tally;
+use crate::observe::metrics::seconds_now;
+use crate::observe::metrics::{Measurement, Moments};
+use crate::observe::thread_id::thread_id;
 use crate::posix::Usage;
-use crate::tally::Tally;
 use std::sync::Arc;
 use wsgi::Level;
 

@@ -2,9 +2,9 @@
 //! it is in its Python code (`interrupt-timeout`). Code that is waiting in C hears of it when it comes back.
 #![forbid(unsafe_code)]
 
-use crate::activity::Thread;
 use crate::host::Host;
-use crate::slow::stack;
+use crate::observe::activity::Thread;
+use crate::observe::slow::stack;
 use std::time::Duration;
 use wsgi::Level;
 

@@ -3,10 +3,10 @@
 #![forbid(unsafe_code)]
 
 use crate::cpython::{Attachment, InterpreterState, ThreadState};
-use crate::room::Room;
-use std::cell::{Cell, RefCell};
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use crate::interpreters::state::Room;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 /// One interpreter, with what this crate keeps in it.
 pub(crate) struct Interpreter {
@@ -19,26 +19,13 @@ pub(crate) struct Interpreter {
     pub(crate) room: Room,
 }
 
+/// The interpreters of a process.
+pub(crate) type Interpreters = Arc<RwLock<HashMap<Box<[u8]>, Arc<Interpreter>>>>;
+
 thread_local! {
     /// This thread's seats, by [`Interpreter::index`]. They live as long as the thread, because
     /// `threading.local` data lives in them.
     static SEATS: RefCell<Vec<Option<ThreadState>>> = const { RefCell::new(Vec::new()) };
-    static THREAD_ID: Cell<Option<i64>> = const { Cell::new(None) };
-}
-
-static NEXT_THREAD_ID: AtomicI64 = AtomicI64::new(0);
-
-/// The number of the calling thread, in the order in which threads first asked; the thread that
-/// started Python asked first and is 0.
-pub(crate) fn thread_id() -> i64 {
-    THREAD_ID.with(|id| match id.get() {
-        Some(id) => id,
-        None => {
-            let new = NEXT_THREAD_ID.fetch_add(1, Ordering::Relaxed);
-            id.set(Some(new));
-            new
-        }
-    })
 }
 
 /// Whether the calling thread is attached to an interpreter. That can be so where it was interrupted by a signal:

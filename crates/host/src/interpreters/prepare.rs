@@ -1,62 +1,26 @@
-//! The inside of one interpreter: how it is prepared for applications (mod_wsgi's order, reference
-//! section 4.2), and what this crate keeps there.
+//! How an interpreter is prepared for applications (mod_wsgi's order, reference section 4.2).
 #![forbid(unsafe_code)]
 
-use crate::activity::Activity;
-use crate::cpython::{Attached, Object, Raised, Result, Shelf};
-use crate::environ::Names;
-use crate::events::Subscribers;
+use crate::cpython::{Attached, Object, Result, Shelf};
 use crate::failure;
-use crate::modes::Modes;
+use crate::gateway::environ::Names;
+use crate::interpreters::keys::Words;
+use crate::interpreters::modes::Modes;
+use crate::interpreters::script::Scripts;
+use crate::interpreters::state::Room;
+use crate::log::SharedLog;
 use crate::objects::{
     Adapter, Auth, FUNCTION_NAMES, FileWrapper, Functions, Input, Log, Restricted, SignalIntercept,
 };
+use crate::observe::activity::Activity;
+use crate::observe::events::Subscribers;
 use crate::options::{HostOptions, InterpreterOptions};
-use crate::request::SharedLog;
-use crate::script::Scripts;
-use crate::telemetry::{Collections, watch_garbage};
+use crate::telemetry::watch_garbage;
+use crate::version::COMPATIBLE_VERSION;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use wsgi::Level;
-
-/// What this crate keeps in one interpreter. References in it belong to that interpreter alone.
-pub(crate) struct Room {
-    pub(crate) names: Names,
-    pub(crate) scripts: Scripts,
-    pub(crate) input: Shelf,
-    pub(crate) log: Shelf,
-    pub(crate) adapter: Shelf,
-    pub(crate) auth: Shelf,
-    pub(crate) file_wrapper: Shelf,
-    /// The environ before a request's own variables come into it.
-    pub(crate) template: Shelf,
-    /// The interpreter's `mod_wsgi` module.
-    pub(crate) module: Shelf,
-    pub(crate) subscribers: Arc<Subscribers>,
-    /// `mod_wsgi.RequestTimeout`, which interrupts a request that takes too long.
-    request_timeout: Shelf,
-    pub(crate) words: Words,
-    /// Where they are reported to a telemetry service.
-    pub(crate) collections: Option<Arc<Collections>>,
-}
-
-/// Interned names the gateway sets for each request.
-pub(crate) struct Words {
-    pub(crate) wsgi_input: Shelf,
-    pub(crate) wsgi_errors: Shelf,
-    pub(crate) application_group: Shelf,
-    pub(crate) callable_object: Shelf,
-    pub(crate) request_start: Shelf,
-    pub(crate) queue_start: Shelf,
-    pub(crate) daemon_start: Shelf,
-    pub(crate) application_start: Shelf,
-    pub(crate) thread_id: Shelf,
-    pub(crate) start_response: Shelf,
-}
-
-/// mod_wsgi's version, whose behaviour this module has: applications compare with it.
-pub(crate) const COMPATIBLE_VERSION: (i64, i64, i64) = (6, 0, 5);
 
 impl Room {
     /// Prepares the interpreter this thread is attached to for the application group `name`.
@@ -133,31 +97,6 @@ impl Room {
             request_timeout: Shelf::keep(request_timeout),
             words: Words::new(py)?,
             collections: options.telemetry.as_ref().map(|_| watch_garbage(py)).transpose()?,
-        })
-    }
-}
-
-impl Room {
-    /// The class `mod_wsgi.RequestTimeout` of this interpreter.
-    pub(crate) fn request_timeout<'py>(&self, py: Attached<'py>) -> Object<'py> {
-        self.request_timeout.get(py)
-    }
-}
-
-impl Words {
-    fn new(py: Attached<'_>) -> Result<'_, Self> {
-        let word = |text| Ok::<_, Raised<'_>>(Shelf::keep(py.interned(text)?));
-        Ok(Self {
-            wsgi_input: word("wsgi.input")?,
-            wsgi_errors: word("wsgi.errors")?,
-            application_group: word("mod_wsgi.application_group")?,
-            callable_object: word("mod_wsgi.callable_object")?,
-            request_start: word("mod_wsgi.request_start")?,
-            queue_start: word("mod_wsgi.queue_start")?,
-            daemon_start: word("mod_wsgi.daemon_start")?,
-            application_start: word("mod_wsgi.application_start")?,
-            thread_id: word("mod_wsgi.thread_id")?,
-            start_response: word("start_response")?,
         })
     }
 }

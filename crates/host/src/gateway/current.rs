@@ -2,8 +2,8 @@
 #![forbid(unsafe_code)]
 
 use crate::cpython::{Attached, Object, Result, Shelf};
-use crate::events::Subscribers;
-use crate::lease::Lease;
+use crate::gateway::lease::Lease;
+use crate::observe::events::Subscribers;
 use std::cell::RefCell;
 use std::sync::Arc;
 

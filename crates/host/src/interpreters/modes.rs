@@ -3,8 +3,8 @@
 #![forbid(unsafe_code)]
 
 use crate::cpython::{FREE_THREADED, HAS_OWN_GIL};
+use crate::log::SharedLog;
 use crate::options::{HostOptions, InterpreterOptions};
-use crate::request::SharedLog;
 use wsgi::Level;
 
 /// What this process does of what it was told.
@@ -74,7 +74,7 @@ mod tests {
     #[derive(Default)]
     struct Lines(Mutex<Vec<String>>);
 
-    impl crate::request::ServerLog for Lines {
+    impl crate::log::ServerLog for Lines {
         fn log(&self, _: Level, line: &[u8]) {
             let code = String::from_utf8_lossy(line).chars().take(8).collect();
             self.0.lock().unwrap().push(code);

@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use crate::cpython::{Attached, Object, Raised, Result, Shelf};
-use crate::room::Words;
+use crate::interpreters::keys::Words;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use wsgi::{CommonVariables, Environ, Key};
 

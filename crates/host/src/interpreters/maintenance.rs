@@ -4,10 +4,10 @@
 
 use crate::cpython::{self, Attached, Result};
 use crate::failure;
+use crate::gateway::target::Target;
 use crate::host::Host;
-use crate::interpreter::Interpreter;
-use crate::load::run_service;
-use crate::serve::Target;
+use crate::interpreters::interpreter::Interpreter;
+use crate::interpreters::load::run_service;
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::ffi::OsStringExt;

@@ -6,7 +6,7 @@
 #![allow(unsafe_code, reason = "a borrow is handed through Python, which knows no lifetimes")]
 
 use crate::cpython::Attached;
-use crate::request::Request;
+use crate::gateway::response::Request;
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 

@@ -4,15 +4,15 @@
 #![forbid(unsafe_code)]
 
 use crate::cpython::{Attached, Capsule, Object, Result};
-use crate::current::CurrentRequest;
-use crate::environ::Builder;
 use crate::failure::{self, Place};
-use crate::interpreter::Interpreter;
-use crate::lease::Lease;
-use crate::load::load;
+use crate::gateway::current::CurrentRequest;
+use crate::gateway::environ::Builder;
+use crate::gateway::lease::Lease;
+use crate::gateway::response::{Buffers, Request};
+use crate::interpreters::interpreter::Interpreter;
+use crate::interpreters::load::load;
+use crate::interpreters::script::ScriptFile;
 use crate::objects::{Auth, Log};
-use crate::request::{Buffers, Request};
-use crate::script::ScriptFile;
 use std::sync::Arc;
 use wsgi::{Exchange, Level};
 

@@ -2,57 +2,16 @@
 //! they are. There is none where the directive is not used.
 #![forbid(unsafe_code)]
 
-use crate::activity::{Activity, Thread};
-use crate::cpython::{Attachment, Object, Result, ThreadState};
+use crate::cpython::{Attachment, Object, Result};
 use crate::failure;
-use crate::interpreter::Interpreter;
-use crate::lease::Lease;
-use crate::request::SharedLog;
-use crate::telemetry::Details;
+use crate::log::SharedLog;
+use crate::observe::activity::{Activity, Thread};
+use crate::observe::candidate::Candidate;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use wsgi::Level;
-
-/// A request that may become slow, as its thread says it.
-#[derive(Clone)]
-pub(crate) struct Candidate {
-    pub(crate) since: Instant,
-    /// Method and target.
-    pub(crate) line: String,
-    pub(crate) script: String,
-    pub(crate) interpreter: Arc<Interpreter>,
-    /// Its thread's seat there.
-    pub(crate) seat: ThreadState,
-    pub(crate) lease: Arc<Lease>,
-    pub(crate) report: Report,
-    /// Its thread, as Python names it.
-    pub(crate) ident: u64,
-    pub(crate) interrupted: bool,
-    /// What a telemetry service is told of it.
-    pub(crate) details: Option<Arc<Details>>,
-}
-
-/// What the log has been told of a slow request.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Report {
-    Nothing,
-    HasTaken,
-    Took,
-}
-
-impl Candidate {
-    /// The last word about a request that was reported, once.
-    pub(crate) fn farewell(&mut self) -> Option<String> {
-        if self.report != Report::HasTaken {
-            return None;
-        }
-        self.report = Report::Took;
-        let seconds = self.since.elapsed().as_secs_f64();
-        Some(format!("[script {}] slow request {} took {seconds:.3} s", self.script, self.line))
-    }
-}
 
 /// The thread that looks.
 pub(crate) struct SlowWatch {

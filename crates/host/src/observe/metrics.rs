@@ -1,10 +1,36 @@
 //! The figures of the requests of an interval (reference section 6.6). It knows no Python.
 #![forbid(unsafe_code)]
 
-use crate::activity::Finished;
-use crate::histogram::Histogram;
+use crate::cpython::Waited;
+use crate::observe::histogram::Histogram;
+use crate::observe::io_counters::Tally;
 use crate::posix::Usage;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// When things happened to a request, in seconds since the epoch; 0 is never.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Moments {
+    pub(crate) request: f64,
+    pub(crate) queue: f64,
+    pub(crate) daemon: f64,
+    pub(crate) application: f64,
+}
+
+/// A request that has ended.
+pub(crate) struct Finished<'a> {
+    pub(crate) status: u16,
+    pub(crate) moments: Option<Moments>,
+    pub(crate) tally: &'a Tally,
+    pub(crate) waited: Waited,
+}
+
+/// What is known at the start of a request that is measured.
+#[derive(Clone, Copy)]
+pub(crate) struct Measurement {
+    pub(crate) begun: Instant,
+    pub(crate) cpu: Usage,
+    pub(super) outermost: bool,
+}
 
 /// What happened since the figures were last asked for.
 pub(crate) struct Interval {
@@ -202,9 +228,6 @@ pub(crate) fn seconds(time: SystemTime) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::activity::Moments;
-    use crate::cpython::Waited;
-    use crate::tally::Tally;
 
     #[test]
     fn a_request_is_counted_by_status_and_by_phase() {

@@ -3,12 +3,12 @@
 #![forbid(unsafe_code)]
 
 use crate::cpython::{Attached, ExceptionKind, Object};
-use crate::environ::Names;
 use crate::failure::{self, Place};
-use crate::interpreter::Interpreter;
-use crate::request::ServerLog;
-use crate::script::{Loading, ScriptFile};
-use crate::serve::Target;
+use crate::gateway::environ::Names;
+use crate::gateway::target::Target;
+use crate::interpreters::interpreter::Interpreter;
+use crate::interpreters::script::{Loading, ScriptFile};
+use crate::log::ServerLog;
 use wsgi::Level;
 
 /// Loads a script outside of any request.

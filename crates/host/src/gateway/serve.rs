@@ -1,50 +1,30 @@
 //! The gateway: one request through one application (PEP 3333).
 #![forbid(unsafe_code)]
 
-use crate::activity::{self, Activity, Finished, Measurement, Moments};
 use crate::cpython::{
     Attached, Capsule, Exception, ExceptionKind, Instance, Object, Raised, Result, Shelf, Waiting,
 };
-use crate::current::CurrentRequest;
-use crate::environ::{Beginning, Builder};
 use crate::failure::{self, Place};
-use crate::interpreter::{Interpreter, thread_id};
-use crate::lease::Lease;
-use crate::load::{find_application, load};
-use crate::metrics::seconds_now;
+use crate::gateway::current::CurrentRequest;
+use crate::gateway::environ::{Beginning, Builder};
+use crate::gateway::lease::Lease;
+use crate::gateway::response::{Buffers, ChunkError, Request, Stage};
+use crate::gateway::target::{Served, Target};
+use crate::interpreters::interpreter::Interpreter;
+use crate::interpreters::load::{find_application, load};
 use crate::objects::{Adapter, FileWrapper, Input, Log, raise_chunk_error};
-use crate::observation::{Ending, Observation};
-use crate::request::{Buffers, ChunkError, Request, Stage};
-use crate::script::ScriptFile;
-use crate::slow::{Candidate, Report};
+use crate::observe::activity::{self, Activity};
+use crate::observe::candidate::{Candidate, Report};
+use crate::observe::metrics::seconds_now;
+use crate::observe::metrics::{Finished, Measurement, Moments};
+use crate::observe::observation::{Ending, Observation};
+use crate::observe::thread_id::thread_id;
 use crate::telemetry::Details;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Instant;
 use wsgi::{DISCARD_LIMIT, Exchange, Level, ReadError, SendError};
-
-/// Which application a request is for.
-#[derive(Clone, Copy, Debug)]
-pub struct Target<'a> {
-    /// The script that holds it.
-    pub script: ScriptFile<'a>,
-    /// The name of the callable in the script (`WSGICallableObject`).
-    pub callable: &'a [u8],
-    /// The application group by name (`WSGIApplicationGroup`); empty is `%{GLOBAL}`.
-    pub application_group: &'a [u8],
-    /// Run it in the main interpreter whatever the group's name is (design decision D5).
-    pub main_interpreter: bool,
-}
-
-/// How a request ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Served {
-    /// The answer went out, or as much of it as the client wanted.
-    Done,
-    /// Nothing went out: the server answers with this HTTP status.
-    Failed(u16),
-}
 
 thread_local! {
     static BUFFERS: RefCell<Buffers> = RefCell::default();
@@ -81,7 +61,7 @@ pub(crate) fn serve(
         waiting.get_or_init(Waiting::measure);
     }
     request.tally.timed = measurement.is_some();
-    request.may_be_slow = may_be_slow;
+    request.before_end = may_be_slow.then_some(activity::farewell);
     let mut moments = None;
     let begun = may_be_slow.then(Instant::now);
     let mut before = None;
@@ -125,9 +105,9 @@ pub(crate) fn serve(
                         report: Report::Nothing,
                         ident: Attached::thread_ident(),
                         interrupted: false,
-                        details: activity
-                            .slow_records()
-                            .map(|records| Arc::new(Details::of(&variables, records, activity))),
+                        details: activity.slow_records().map(|records| {
+                            Arc::new(Details::of(&variables, records, activity.active()))
+                        }),
                     })));
                 }
                 let rest = gateway.run(variables, lease, &current);

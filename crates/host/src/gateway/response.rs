@@ -1,10 +1,9 @@
 //! The request a thread serves: its exchange, and how far its answer has come.
 //!
 //! The rules of PEP 3333 about heads, lengths and ends live here; Python does not.
+#![forbid(unsafe_code)]
 
-use crate::activity;
-use crate::tally::{Tally, Watch};
-use std::sync::Arc;
+use crate::observe::io_counters::{Tally, Watch};
 use wsgi::{
     Body, Exchange, HeadError, Level, Output, ReadError, ResponseHead, SendError, Source, Then,
 };
@@ -17,8 +16,9 @@ pub(crate) struct Request<'r> {
     /// Body bytes of an answer that is sent once Python is done.
     pub(crate) collected: Vec<u8>,
     pub(crate) tally: Tally,
-    /// Somebody looks for slow requests.
-    pub(crate) may_be_slow: bool,
+    /// Called before the last piece of the response is handed to the transport. The line that it gives is
+    /// written at level warning.
+    pub(crate) before_end: Option<fn() -> Option<String>>,
     /// The application has returned all of its answer and is left or about to be: the end need not hurry.
     pub(crate) leaving: bool,
     stage: Stage,
@@ -60,7 +60,7 @@ impl<'r> Request<'r> {
             head: buffers.head,
             collected: buffers.body,
             tally: Tally::default(),
-            may_be_slow: false,
+            before_end: None,
             leaving: false,
             stage: Stage::Silent,
             written: 0,
@@ -336,9 +336,8 @@ impl<'r> Request<'r> {
 
     fn send(&mut self, body: Body<'_>, length: u64, then: Then) -> Result<(), ChunkError> {
         // Once all of the answer is out a transport may have no way to the request's log any more.
-        if self.may_be_slow
-            && then != Then::Flush
-            && let Some(line) = activity::farewell()
+        if then != Then::Flush
+            && let Some(line) = self.before_end.and_then(|line| line())
         {
             self.log(Level::Warning, &line);
         }
@@ -383,22 +382,3 @@ impl Buffers {
         self
     }
 }
-
-/// Where lines go that belong to no request.
-pub trait ServerLog: Send + Sync {
-    /// Writes one line to the server's error log.
-    fn log(&self, level: Level, line: &[u8]);
-
-    /// Whether a line of this level would be written.
-    fn logs(&self, _level: Level) -> bool {
-        true
-    }
-
-    /// As [`ServerLog::log`], for a line that has a place in a source file.
-    fn log_from(&self, level: Level, line: &[u8], _source: &Source<'_>) {
-        self.log(level, line);
-    }
-}
-
-/// A server log that several objects share.
-pub(crate) type SharedLog = Arc<dyn ServerLog>;

@@ -5,7 +5,7 @@
 //! in. So for a while there is a thread in each interpreter that wants the lock again and again.
 #![forbid(unsafe_code)]
 
-use crate::interpreter::Interpreter;
+use crate::interpreters::interpreter::Interpreter;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;

@@ -4,12 +4,10 @@
 //! A request that nobody measures costs three stores to memory of its own thread.
 #![forbid(unsafe_code)]
 
-use crate::cpython::Waited;
-use crate::interpreter::thread_id;
-use crate::metrics::{Interval, Lap};
+use crate::observe::candidate::{Candidate, Report};
+use crate::observe::metrics::{Finished, Interval, Lap, Measurement};
+use crate::observe::thread_id::thread_id;
 use crate::posix::Usage;
-use crate::slow::{Candidate, Report};
-use crate::tally::Tally;
 use crate::telemetry::{Details, SlowRecord, SlowRecords};
 use std::cell::OnceCell;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -45,23 +43,6 @@ pub(crate) struct Thread {
     candidate: Mutex<Option<Candidate>>,
     /// An exception was sent into it, and may not have come out yet.
     interrupted: AtomicBool,
-}
-
-/// When things happened to a request, in seconds since the epoch; 0 is never.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Moments {
-    pub(crate) request: f64,
-    pub(crate) queue: f64,
-    pub(crate) daemon: f64,
-    pub(crate) application: f64,
-}
-
-/// A request that has ended.
-pub(crate) struct Finished<'a> {
-    pub(crate) status: u16,
-    pub(crate) moments: Option<Moments>,
-    pub(crate) tally: &'a Tally,
-    pub(crate) waited: Waited,
 }
 
 thread_local! {
@@ -282,14 +263,6 @@ pub(crate) fn farewell() -> Option<String> {
 pub(crate) struct Visit<'a> {
     activity: &'a Activity,
     measurement: Option<Measurement>,
-}
-
-/// What is known at the start of a request that is measured.
-#[derive(Clone, Copy)]
-pub(crate) struct Measurement {
-    pub(crate) begun: Instant,
-    pub(crate) cpu: Usage,
-    outermost: bool,
 }
 
 impl Visit<'_> {

@@ -1,0 +1,96 @@
+//! New Python objects from Rust values.
+
+use super::{Attached, Object, Raised, Result};
+use pyo3_ffi as ffi;
+
+impl<'py> Attached<'py> {
+    /// `None`.
+    pub(crate) fn none(self) -> Object<'py> {
+        // SAFETY: Py_None is a valid object of every interpreter; the reference is borrowed.
+        unsafe { Object::from_borrowed(self, ffi::Py_None()) }
+    }
+
+    /// `True` or `False`.
+    pub(crate) fn bool(self, value: bool) -> Object<'py> {
+        // SAFETY: both singletons are always valid; the reference is borrowed.
+        unsafe { Object::from_borrowed(self, if value { ffi::Py_True() } else { ffi::Py_False() }) }
+    }
+
+    /// An `int`.
+    pub(crate) fn int(self, value: i64) -> Result<'py, Object<'py>> {
+        // SAFETY: attached; returns a new reference or null with an error set.
+        unsafe { Object::from_owned(self, ffi::PyLong_FromLongLong(value)) }
+    }
+
+    /// A `float`.
+    pub(crate) fn float(self, value: f64) -> Result<'py, Object<'py>> {
+        // SAFETY: attached; returns a new reference or null with an error set.
+        unsafe { Object::from_owned(self, ffi::PyFloat_FromDouble(value)) }
+    }
+
+    /// A `bytes`.
+    pub(crate) fn bytes(self, value: &[u8]) -> Result<'py, Object<'py>> {
+        // SAFETY: attached; CPython copies `len` bytes from the slice.
+        unsafe {
+            let raw = ffi::PyBytes_FromStringAndSize(value.as_ptr().cast(), value.len() as isize);
+            Object::from_owned(self, raw)
+        }
+    }
+
+    /// A `bytes` of at most `capacity`, filled by `fill`, which says how much it wrote. The buffer
+    /// is not yet visible to any other thread, so `fill` may run detached.
+    pub(crate) fn bytes_with<E>(
+        self,
+        capacity: usize,
+        fill: impl FnOnce(Self, &mut [u8]) -> std::result::Result<usize, E>,
+    ) -> Result<'py, std::result::Result<Object<'py>, E>> {
+        // SAFETY: attached; a null pointer asks for uninitialised content, which is overwritten
+        // with zeros before a slice is made of it.
+        unsafe {
+            let raw = ffi::PyBytes_FromStringAndSize(std::ptr::null(), capacity as isize);
+            if raw.is_null() {
+                return Err(Raised::new(self));
+            }
+            let start = ffi::PyBytes_AsString(raw).cast::<u8>();
+            start.write_bytes(0, capacity);
+            match fill(self, std::slice::from_raw_parts_mut(start, capacity)) {
+                Ok(length) if length >= capacity => Object::from_owned(self, raw).map(Ok),
+                Ok(length) => {
+                    let whole = Object::from_owned(self, raw)?;
+                    let part = whole.as_bytes().and_then(|bytes| bytes.get(..length));
+                    self.bytes(part.unwrap_or_default()).map(Ok)
+                }
+                Err(why) => {
+                    ffi::Py_DECREF(raw);
+                    Ok(Err(why))
+                }
+            }
+        }
+    }
+
+    /// A `tuple` of these.
+    pub(crate) fn tuple<const N: usize>(self, items: [Object<'py>; N]) -> Result<'py, Object<'py>> {
+        // SAFETY: attached; PyTuple_SetItem takes over one reference each, and the tuple is new.
+        unsafe {
+            let tuple = Object::from_owned(self, ffi::PyTuple_New(N as isize))?;
+            for (index, item) in items.into_iter().enumerate() {
+                if ffi::PyTuple_SetItem(tuple.as_ptr(), index as isize, item.into_raw()) < 0 {
+                    return Err(Raised::new(self));
+                }
+            }
+            Ok(tuple)
+        }
+    }
+
+    /// An empty `list`.
+    pub(crate) fn list(self) -> Result<'py, Object<'py>> {
+        // SAFETY: attached; returns a new reference or null with an error set.
+        unsafe { Object::from_owned(self, ffi::PyList_New(0)) }
+    }
+
+    /// An empty `dict`.
+    pub(crate) fn dict(self) -> Result<'py, Object<'py>> {
+        // SAFETY: attached; returns a new reference or null with an error set.
+        unsafe { Object::from_owned(self, ffi::PyDict_New()) }
+    }
+}
