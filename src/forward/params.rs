@@ -6,7 +6,7 @@ use crate::config::Settings;
 use crate::environ;
 use crate::handler::Application;
 use crate::httpd::Request;
-use fastcgi::{Extensions, PairList};
+use fastcgi::{Extensions, PairList, param};
 use std::cell::RefCell;
 use wsgi::{CommonVariables, Environ, Key};
 
@@ -57,7 +57,7 @@ impl<'a> Params<'a> {
         memory.time(Key::QueueStart, queued);
         // A filter that changes the body has to see one to tell its length, also for HEAD.
         if request.is_head() && !request.has_content_filter() {
-            memory.own.pair(b"mod_wsgi.x-header-only", b"1");
+            memory.own.pair(param::HEADER_ONLY, b"1");
         }
         let log_level = Some(request.log_level()).filter(|level| *level != group.log_level());
         let mut params = Self { memory, application, settings, group, log_level };
@@ -123,20 +123,20 @@ impl<'a> Params<'a> {
         for name in EXTENSIONS.names() {
             list.pair(name.as_bytes(), b"1");
         }
-        list.pair(b"mod_wsgi.x-secret", group.secret().as_bytes());
-        list.pair(b"mod_wsgi.x-script", definition.inside(application.script));
+        list.pair(param::SECRET, group.secret().as_bytes());
+        list.pair(param::SCRIPT, definition.inside(application.script));
         if let Some(modified) = application.modified {
-            decimal(list, b"mod_wsgi.x-modified", modified);
+            decimal(list, param::MODIFIED, modified);
         }
-        list.pair(b"mod_wsgi.x-reloading", flag(settings.script_reloading));
+        list.pair(param::RELOADING, flag(settings.script_reloading));
         if settings.ignore_activity {
-            list.pair(b"mod_wsgi.x-ignore-activity", flag(true));
+            list.pair(param::IGNORE_ACTIVITY, flag(true));
         }
         if let Some(level) = log_level {
-            decimal(list, b"mod_wsgi.x-log-level", (*level).into());
+            decimal(list, param::LOG_LEVEL, (*level).into());
         }
-        list.pair(b"mod_wsgi.callable_object", &application.callable);
-        list.pair(b"mod_wsgi.application_group", &application.application_group);
+        list.pair(param::CALLABLE_OBJECT, &application.callable);
+        list.pair(param::APPLICATION_GROUP, &application.application_group);
     }
 }
 
@@ -170,7 +170,7 @@ impl Environ for Memory {
 
     fn other(&mut self, name: &[u8], value: &[u8]) {
         // The daemon would take them for ours.
-        if !name.starts_with(b"mod_wsgi.x-") {
+        if !wsgi::is_private_variable(name) {
             self.own.pair(name, value);
         }
     }

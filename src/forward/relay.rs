@@ -9,18 +9,13 @@ use crate::error_override;
 use crate::httpd::{BrigadeEnd, Head, Outcome, PassError, Request};
 use crate::posix;
 use fastcgi::head::HeadParser;
-use fastcgi::{Answer, ErrorLines, FileSpan, Limits, ProtocolStatus};
+use fastcgi::{Answer, ErrorLines, FileSpan, Limits, ProtocolStatus, app_status};
 use std::cell::RefCell;
 use std::io::Write;
 use std::os::fd::AsFd;
 use std::time::Instant;
 use wsgi::{DISCARD_LIMIT, Level, ResponseHead};
 
-/// `app_status` of an answer that is shorter than its `Content-Length`; it has been logged.
-const SHORT: u32 = 1;
-/// `app_status` of an answer that the application broke off after its head; it has been logged. The worker
-/// closes the connection.
-const CUT: u32 = 2;
 /// Up to this many bytes wait for what comes after them.
 const PENDING: usize = 16 * 1024;
 /// The same where all of the answer is known to be no more.
@@ -182,7 +177,7 @@ impl<'a> Relay<'a> {
                     }
                 }
                 Piece::End(status, app_status) => {
-                    if app_status == CUT {
+                    if app_status == app_status::ABORTED {
                         connection.forsake();
                     }
                     return self.end(request, &mut brigade, status, app_status);
@@ -370,7 +365,7 @@ impl<'a> Relay<'a> {
         match self.stage {
             Stage::Replaced(status) => return Ok(Relayed::Complete(Outcome::Status(status))),
             // Whoever breaks off has not meant what it said before.
-            Stage::Located if app_status == CUT => {
+            Stage::Located if app_status == app_status::ABORTED => {
                 self.location = None;
                 return Ok(Relayed::Complete(Outcome::Status(500)));
             }
@@ -388,7 +383,7 @@ impl<'a> Relay<'a> {
             Stage::Body => {}
         }
         let short = self.promised.is_some_and(|promised| self.written < promised);
-        let broken = short || matches!(app_status, SHORT | CUT);
+        let broken = short || matches!(app_status, app_status::SHORT | app_status::ABORTED);
         let end = if broken { BrigadeEnd::Flush } else { BrigadeEnd::End };
         // All of the answer has been read: the connection to the worker is as good as new.
         let passed = self.pass_pending(request, brigade, end);

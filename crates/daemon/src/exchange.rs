@@ -7,7 +7,7 @@ use crate::log::Log;
 use crate::target::{Application, is_private};
 use crate::turn::Turn;
 use fastcgi::head::{HeadError, HeadWriter};
-use fastcgi::{FileSpan, LogLevel, MAX_CONTENT, RecordType, encoder};
+use fastcgi::{FileSpan, LogLevel, MAX_CONTENT, RecordType, app_status, encoder};
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::os::fd::BorrowedFd;
@@ -59,10 +59,6 @@ enum Input {
     Failed(ReadError),
 }
 
-/// The application status of an answer that is shorter than its `Content-Length`.
-const SHORT: u32 = 1;
-/// `app_status` of an answer that the application broke off after its head.
-const CUT: u32 = 2;
 /// Bytes that most heads have room in.
 const HEAD: usize = 512;
 /// Answers of so many bytes wait for their end in our module.
@@ -185,7 +181,7 @@ impl<'a> FastCgiExchange<'a> {
         let end = match output.then {
             Then::Flush => None,
             Then::End => Some(encoder::end_answer(connection.id(), 0)),
-            Then::Short => Some(encoder::end_answer(connection.id(), SHORT)),
+            Then::Short => Some(encoder::end_answer(connection.id(), app_status::SHORT)),
         };
         let end = end.as_ref().map_or(&[][..], |end| &end[..]);
         match output.body {
@@ -355,7 +351,7 @@ impl Exchange for FastCgiExchange<'_> {
             if self.application.from_module && self.answered {
                 // The module then knows that the application broke off, and not this process. If it
                 // cannot hear it, the end of the connection says enough.
-                let end = encoder::end_answer(connection.id(), CUT);
+                let end = encoder::end_answer(connection.id(), app_status::ABORTED);
                 let _ = connection.write(&[], &[], &end);
             }
             (self.release)(connection, false);

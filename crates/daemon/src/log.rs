@@ -11,9 +11,6 @@ pub(crate) struct Log {
     level: u8,
 }
 
-const NAMES: [&str; 9] =
-    ["emerg", "alert", "crit", "error", "warn", "notice", "info", "debug", "trace1"];
-
 impl Log {
     pub(crate) const fn new(level: u8) -> Self {
         Self { level }
@@ -25,7 +22,7 @@ impl Log {
         }
         let micros = wsgi::epoch_micros();
         let time = posix::local_time(micros / 1_000_000);
-        let name = NAMES.get(level as usize).copied().unwrap_or("trace1");
+        let name = level.name();
         let mut record = format!(
             "[{} {} {:02} {:02}:{:02}:{:02}.{:06} {}] [wsgi:{name}] [pid {}] ",
             name_of(&["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"], time.tm_wday),

@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use crate::config::GroupConfig;
-use fastcgi::{Extensions, Params};
+use fastcgi::{Extensions, Params, param};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -41,20 +41,20 @@ impl Application {
         let mut filename: &[u8] = &[];
         for (name, value) in params {
             match name {
-                b"mod_wsgi.x-script" => {
+                param::SCRIPT => {
                     it.script = value.to_vec();
                     it.from_module = true;
                 }
-                b"mod_wsgi.x-secret" => {
+                param::SECRET => {
                     let secret = config.secret.as_ref();
                     it.is_trusted |= secret.is_some_and(|secret| is_same(secret.as_bytes(), value));
                 }
-                b"mod_wsgi.x-modified" => it.modified = number(value),
-                b"mod_wsgi.x-reloading" => it.reloading = value != b"0",
-                b"mod_wsgi.x-ignore-activity" => it.is_activity = value != b"1",
-                b"mod_wsgi.x-log-level" => it.log_level = number(value),
-                b"mod_wsgi.callable_object" => it.callable = value.to_vec(),
-                b"mod_wsgi.application_group" => it.application_group = value.to_vec(),
+                param::MODIFIED => it.modified = number(value),
+                param::RELOADING => it.reloading = value != b"0",
+                param::IGNORE_ACTIVITY => it.is_activity = value != b"1",
+                param::LOG_LEVEL => it.log_level = number(value),
+                param::CALLABLE_OBJECT => it.callable = value.to_vec(),
+                param::APPLICATION_GROUP => it.application_group = value.to_vec(),
                 b"SCRIPT_FILENAME" => filename = value,
                 _ => {}
             }
@@ -101,9 +101,9 @@ fn is_same(one: &[u8], other: &[u8]) -> bool {
 
 /// Whether a variable is between the two ends of the wire, or one that host says itself.
 pub(crate) fn is_private(name: &[u8]) -> bool {
-    name.starts_with(b"mod_wsgi.x-")
+    wsgi::is_private_variable(name)
         || name.starts_with(b"MOD_WSGI_RS_")
-        || matches!(name, b"mod_wsgi.callable_object" | b"mod_wsgi.application_group")
+        || matches!(name, param::CALLABLE_OBJECT | param::APPLICATION_GROUP)
 }
 
 /// What the params of a request ask for beside its application.
@@ -123,7 +123,7 @@ impl<'a> Asked<'a> {
         let mut asked = Self { queued: None, wants_body: true, method: b"", uri: b"" };
         for (name, value) in params {
             match name {
-                b"mod_wsgi.x-header-only" => asked.wants_body = value != b"1",
+                param::HEADER_ONLY => asked.wants_body = value != b"1",
                 b"mod_wsgi.queue_start" => asked.queued = number(value),
                 b"REQUEST_URI" => asked.uri = value,
                 b"SCRIPT_NAME" if asked.uri.is_empty() => asked.uri = value,

@@ -176,10 +176,10 @@ mod tests {
     #[test]
     fn log_lines_are_cut_to_a_record() {
         let mut out = Vec::new();
-        append_log(&mut out, 1, LogLevel::WARNING, b"disk full");
+        append_log(&mut out, 1, LogLevel::from_wire(4).unwrap(), b"disk full");
         assert_eq!(out, b"\x01L\0\x01\0\x0a\0\0\x04disk full");
         out.clear();
-        append_log(&mut out, 1, LogLevel::DEBUG, &[b'x'; 70_000]);
+        append_log(&mut out, 1, LogLevel::from_wire(7).unwrap(), &[b'x'; 70_000]);
         assert_eq!(out[..9], *b"\x01L\0\x01\xff\xff\0\0\x07");
         assert_eq!(out.len(), Header::LENGTH + MAX_CONTENT);
     }

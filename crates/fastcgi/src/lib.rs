@@ -74,7 +74,7 @@ mod stderr;
 pub use client::{Answer, ClientConnection};
 pub use decoder::{Decoder, Frame};
 pub use error::WireError;
-pub use extension::{Extensions, FileSpan, LogLevel};
+pub use extension::{Extensions, FileSpan, LogLevel, app_status, param};
 pub use limits::Limits;
 pub use management::Capabilities;
 pub use params::{PairList, Pairs, Params, ParamsWriter};

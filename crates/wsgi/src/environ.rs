@@ -11,6 +11,12 @@ pub fn epoch_micros() -> i64 {
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 
+/// Whether a variable is meant for the other end of a transport alone: no request can set one, and no
+/// application gets one.
+pub fn is_private_variable(name: &[u8]) -> bool {
+    name.starts_with(b"mod_wsgi.x-")
+}
+
 /// Receives the variables of one request. A later value for a name replaces an earlier one.
 pub trait Environ {
     /// Variables that many requests have in common. Called before all other methods, or not at all.

@@ -40,6 +40,21 @@ impl Level {
             _ => Self::Trace,
         }
     }
+
+    /// The name, as Apache's `LogLevel` and error log write it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Emergency => "emerg",
+            Self::Alert => "alert",
+            Self::Critical => "crit",
+            Self::Error => "error",
+            Self::Warning => "warn",
+            Self::Notice => "notice",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace1",
+        }
+    }
 }
 
 #[cfg(test)]

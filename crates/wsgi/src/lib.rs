@@ -12,7 +12,7 @@ mod level;
 mod rule;
 
 pub use common_variables::CommonVariables;
-pub use environ::{Environ, Key, epoch_micros};
+pub use environ::{Environ, Key, epoch_micros, is_private_variable};
 pub use exchange::{Body, DISCARD_LIMIT, Exchange, Output, ReadError, SendError, Source, Then};
 pub use head::{HeadError, ResponseHead};
 pub use level::Level;

@@ -305,7 +305,7 @@ impl Environ for Builder<'_, '_> {
     fn other(&mut self, name: &[u8], value: &[u8]) {
         // `HTTPS` has told its tale in wsgi.url_scheme; PATH is Apache's own; the rest of the
         // prefix is between the two ends of the daemon's wire.
-        if matches!(name, b"HTTPS" | b"PATH") || name.starts_with(b"mod_wsgi.x-") {
+        if matches!(name, b"HTTPS" | b"PATH") || wsgi::is_private_variable(name) {
             return;
         }
         self.attempt(|this| {
