@@ -3,13 +3,10 @@
 
 use crate::arguments::{self, ByHand, Command, USAGE};
 use crate::config::GroupConfig;
-use crate::group::{Group, Outcome, Sockets};
-use crate::identity;
+use crate::launch::{Occupant, Program, Seat, TemplateSeat, Ticket};
 use crate::log::Log;
+use crate::manager::{self, Group, Outcome, Sockets};
 use crate::posix;
-use crate::seat::{Occupant, Program, Seat, TemplateSeat, Ticket};
-use crate::socket;
-use crate::template;
 use crate::worker;
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -33,7 +30,7 @@ impl Occupant for Here {
     }
 
     fn stand_by(&self, seat: TemplateSeat) -> ! {
-        template::run(seat)
+        worker::run_template(seat)
     }
 }
 
@@ -60,7 +57,7 @@ pub fn main() -> ExitCode {
         Command::ByHand(by_hand) => by_hand,
     };
     let ByHand { listen, socket_mode, config } = *by_hand;
-    match socket::create(&listen, socket_mode, &config) {
+    match manager::create(&listen, socket_mode, &config) {
         Ok(listener) => run(config, by_hand_sockets(listener), Some(listen), &Here),
         Err(why) => refuse(START_ERROR, &why),
     }
@@ -107,7 +104,7 @@ fn run(
     let log = Log::new(config.log_level);
     std::thread::sleep(Duration::from_secs_f64(config.delay.clamp(0.0, 60.0)));
     let manager = std::process::id();
-    let started = identity::assume(&config, &log).and_then(|()| {
+    let started = manager::assume(&config, &log).and_then(|()| {
         Group::new(config.clone(), log, sockets)
             .and_then(Group::run)
             .map_err(|why| format!("cannot manage the group: {why}"))

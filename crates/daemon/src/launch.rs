@@ -3,10 +3,10 @@
 #![forbid(unsafe_code)]
 
 use crate::config::GroupConfig;
-use crate::identity;
 use crate::log::Log;
 use crate::message::{Channel, Loaded};
 use crate::posix;
+use crate::process_title;
 use scoreboard::{Record, Scoreboard};
 use serde::{Deserialize, Serialize};
 use std::convert::Infallible;
@@ -198,7 +198,7 @@ impl Ticket {
     pub(crate) fn take(self, occupant: &dyn Occupant) -> io::Result<Infallible> {
         let log = Log::new(self.config.log_level);
         // First: afterwards it may no longer write its own name.
-        identity::appear(&self.config);
+        process_title::appear(&self.config);
         posix::set_dumpable(self.is_dumpable);
         let channel = Channel::of(posix::adopt(self.channel)?);
         let memory = Memory::of(Some(posix::adopt(self.scoreboard)?), &self.config)?;

@@ -2,9 +2,9 @@
 #![forbid(unsafe_code)]
 
 use crate::config::GroupConfig;
-use crate::forks::KeptBack;
 use crate::posix;
-use crate::target::Application;
+use crate::worker::forks::KeptBack;
+use crate::worker::target::Application;
 use fastcgi::{Capabilities, Event, Header, Limits, MAX_CONTENT, RecordType, ServerConnection};
 use fastcgi::{WireError, encoder};
 use std::io::{self, IoSlice};

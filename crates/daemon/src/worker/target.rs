@@ -2,9 +2,9 @@
 #![forbid(unsafe_code)]
 
 use crate::config::GroupConfig;
+use crate::worker::file_time;
 use fastcgi::{Extensions, Params, param};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use wsgi::{CommonVariables, Key};
 
@@ -89,7 +89,8 @@ impl Application {
 
     /// When the script was modified: as the web server has seen it, else as it is now.
     pub(crate) fn modified(&self) -> Option<i64> {
-        self.modified.or_else(|| modified(Path::new(std::ffi::OsStr::from_bytes(&self.script))))
+        self.modified
+            .or_else(|| file_time::modified(Path::new(std::ffi::OsStr::from_bytes(&self.script))))
     }
 }
 
@@ -136,12 +137,6 @@ impl<'a> Asked<'a> {
         }
         asked
     }
-}
-
-/// When a file was last modified, in microseconds.
-pub(crate) fn modified(path: &Path) -> Option<i64> {
-    let found = path.metadata().ok()?;
-    Some(found.mtime() * 1_000_000 + found.mtime_nsec() / 1000)
 }
 
 fn number<N: std::str::FromStr>(value: &[u8]) -> Option<N> {

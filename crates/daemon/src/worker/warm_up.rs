@@ -7,7 +7,7 @@ use crate::config::{GroupConfig, WarmUp};
 use crate::log::Log;
 use crate::message::Loaded;
 use crate::posix;
-use crate::target::modified;
+use crate::worker::file_time::modified;
 use host::{Host, ScriptFile, Served, Target};
 use std::os::unix::ffi::OsStrExt;
 use std::thread;

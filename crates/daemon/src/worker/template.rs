@@ -4,10 +4,11 @@
 #![forbid(unsafe_code)]
 
 use crate::config::WarmUp;
+use crate::launch::{Place, Seat, TemplateSeat};
 use crate::message::{Channel, Loaded, Order, Report};
 use crate::posix::{self, SIGCHLD, SIGINT, SIGKILL, SIGTERM, SIGUSR1, SIGWINCH};
-use crate::seat::{Place, Seat, TemplateSeat};
-use crate::worker::{self, Prepared};
+use crate::worker::life_cycle;
+use crate::worker::python::Prepared;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 use wsgi::Level;
@@ -121,7 +122,7 @@ fn become_worker(
         std::thread::sleep(Duration::from_millis(1));
     }
     let own = seat.sockets.into_iter().nth(slot).flatten();
-    worker::run(
+    life_cycle::run(
         Seat {
             place: Place { memory: seat.memory, slot, generation },
             config: seat.config,

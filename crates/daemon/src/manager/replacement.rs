@@ -1,10 +1,10 @@
 //! Which workers of a group are replaced, and when the old ones leave. It starts none.
 #![forbid(unsafe_code)]
 
-use super::Group;
+use super::group::Group;
+use super::slot::Worker;
 use crate::message::{Loaded, Reason};
 use crate::posix;
-use crate::slot::Worker;
 use std::time::Instant;
 use wsgi::Level;
 

@@ -2,8 +2,8 @@
 //! longer. Whoever takes the turn first does, and the other one is silent.
 #![forbid(unsafe_code)]
 
-use crate::connection::Connection;
 use crate::posix;
+use crate::worker::connection::Connection;
 use fastcgi::{RecordType, encoder};
 use std::io::IoSlice;
 use std::os::fd::{AsFd, AsRawFd, RawFd};

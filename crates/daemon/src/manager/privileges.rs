@@ -1,16 +1,12 @@
 //! Becoming who the configuration says, in mod_wsgi's order, before anything of an application runs.
 #![forbid(unsafe_code)]
 
-use crate::account::Account;
-use crate::config::{GroupConfig, Limits, Timers};
+use crate::config::GroupConfig;
 use crate::log::Log;
-use crate::posix::{self, Resource};
-use std::ffi::CString;
-use std::fs;
-use std::io;
+use crate::manager::account::Account;
+use crate::posix;
+use crate::process_title;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::FileExt;
-use std::path::Path;
 use wsgi::Level;
 
 /// Applies `config` to this process.
@@ -30,7 +26,7 @@ pub(crate) fn assume(config: &GroupConfig, log: &Log) -> Result<(), String> {
         (None, None) => {}
     }
     if let Some(name) = &config.display_name {
-        display(name.as_bytes());
+        process_title::display(name.as_bytes());
     }
     let privileged = posix::effective_uid() == 0;
     if identity.cpu_priority != 0
@@ -91,61 +87,4 @@ pub(crate) fn assume(config: &GroupConfig, log: &Log) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-/// What a process of the group that runs another program has to do again: how it is called, and its locale.
-pub(crate) fn appear(config: &GroupConfig) {
-    match &config.display_name {
-        Some(name) => display(name.as_bytes()),
-        None => {
-            // It was started by descriptor, and the kernel has called it by that.
-            let program = std::env::args_os().next().unwrap_or_default();
-            let name = Path::new(&program).file_name().unwrap_or_default();
-            if let Ok(name) = CString::new(name.as_bytes()) {
-                posix::set_process_name(&name);
-            }
-        }
-    }
-    if config.identity.locale.is_some() {
-        // That the system does not have it has been said.
-        let _ = posix::set_locale();
-    }
-}
-
-/// Applies the limits of a worker to this process. The manager has none: what it is worth living on
-/// for is replacing workers.
-pub(crate) fn limit(limits: &Limits, timers: &Timers, log: &Log) {
-    let set = |resource, name: &str, limit: Option<u64>, hard: u64| {
-        if let Some(soft) = limit
-            && let Err(why) = posix::set_limit(&resource, soft, soft.saturating_add(hard))
-        {
-            log.write(Level::Warning, format!("cannot set {name} to {soft}: {why}").as_bytes());
-        }
-    };
-    // One second more and the time to shut down: what does not leave by then is killed.
-    let grace = 1 + timers.shutdown_timeout.unwrap_or(0.0) as u64;
-    set(Resource::Cpu, "cpu-time-limit", limits.cpu_time_limit, grace);
-    set(Resource::Data, "memory-limit", limits.memory_limit, 0);
-    set(Resource::AddressSpace, "virtual-memory-limit", limits.virtual_memory_limit, 0);
-}
-
-/// Shows `name` where `ps` shows a command line, as far as there is room.
-fn display(name: &[u8]) {
-    if let Ok(name) = CString::new(name) {
-        posix::set_process_name(&name);
-    }
-    // Nothing depends on it.
-    let _ = overwrite_arguments(name);
-}
-
-fn overwrite_arguments(name: &[u8]) -> io::Result<()> {
-    let stat = fs::read_to_string("/proc/self/stat")?;
-    // The second field is in parentheses and may hold anything; arg_start and arg_end are 48 and 49.
-    let after = stat.rsplit_once(')').map(|(_, after)| after).unwrap_or_default();
-    let mut fields = after.split_ascii_whitespace().skip(45).map(str::parse::<u64>);
-    let (Some(Ok(start)), Some(Ok(end))) = (fields.next(), fields.next()) else { return Ok(()) };
-    let room = usize::try_from(end.saturating_sub(start)).unwrap_or(0);
-    let mut bytes: Vec<u8> = name.iter().copied().take(room.saturating_sub(1)).collect();
-    bytes.resize(room, 0);
-    fs::File::options().write(true).open("/proc/self/mem")?.write_all_at(&bytes, start)
 }

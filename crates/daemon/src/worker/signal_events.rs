@@ -2,8 +2,8 @@
 //! its time, and whoever waits for signals also waits for the manager.
 #![forbid(unsafe_code)]
 
-use crate::pool::Pool;
 use crate::posix::SIGHUP;
+use crate::worker::pool::Pool;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
 use std::thread::{self, JoinHandle};

@@ -7,17 +7,18 @@
 #![forbid(unsafe_code)]
 
 use crate::config::GroupConfig;
-use crate::connection::{Connection, Next};
-use crate::crew::{Crew, Work};
-use crate::exchange::{Facts, FastCgiExchange};
-use crate::forks;
 use crate::log::Log;
 use crate::message::{Channel, Loaded, Reason, Report};
 use crate::posix::{self, EPOLLIN, EPOLLONESHOT, Epoll};
-use crate::recycling::Recycling;
-use crate::shortage::{self, Shortage};
-use crate::target::{self, Application, Asked};
-use crate::turn::Turn;
+use crate::worker::connection::{Connection, Next};
+use crate::worker::exchange::{Facts, FastCgiExchange};
+use crate::worker::fd_limit::{self, Shortage};
+use crate::worker::file_time;
+use crate::worker::forks;
+use crate::worker::recycling::Recycling;
+use crate::worker::response_claim::Turn;
+use crate::worker::scheduler::{Crew, Work};
+use crate::worker::target::{Application, Asked};
 use host::{Host, ScriptFile, Served, Target};
 use scoreboard::{Record, now};
 use std::ffi::OsStr;
@@ -280,7 +281,7 @@ impl Pool {
             Err(why) if why.kind() == io::ErrorKind::WouldBlock => {}
             Err(why) => {
                 // A place that somebody keeps without need is enough to go on.
-                let freed = shortage::is_one(&why) && self.give_up_the_longest_idle();
+                let freed = fd_limit::is_one(&why) && self.give_up_the_longest_idle();
                 self.shortage.complain(&self.log, &why);
                 if !freed {
                     // Not to be asked for a thousand times a second.
@@ -446,7 +447,7 @@ impl Pool {
             Loaded {
                 application_group: String::from_utf8_lossy(group).into_owned(),
                 // The web server may have looked at it long ago: the body came after that.
-                modified: modified.map(|then| target::modified(&path).unwrap_or(then)),
+                modified: modified.map(|then| file_time::modified(&path).unwrap_or(then)),
                 callable: Some(String::from_utf8_lossy(&application.callable).into_owned()),
                 path,
             }

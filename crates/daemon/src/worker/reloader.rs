@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use crate::message::Loaded;
-use crate::target::modified;
+use crate::worker::file_time::modified;
 use std::collections::HashMap;
 use std::path::PathBuf;
 

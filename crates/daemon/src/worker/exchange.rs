@@ -1,11 +1,11 @@
 //! The exchange over a FastCGI connection: what the Python room sees of a request. It knows no Python.
 #![forbid(unsafe_code)]
 
-use crate::connection::{Body as Part, Connection, would_block};
-use crate::forks;
 use crate::log::Log;
-use crate::target::{Application, is_private};
-use crate::turn::Turn;
+use crate::worker::connection::{Body as Part, Connection, would_block};
+use crate::worker::forks;
+use crate::worker::response_claim::Turn;
+use crate::worker::target::{Application, is_private};
 use fastcgi::head::{HeadError, HeadWriter};
 use fastcgi::{FileSpan, LogLevel, MAX_CONTENT, RecordType, app_status, encoder};
 use std::fs::File;

@@ -1,0 +1,21 @@
+//! The manager of a process group: a process with one thread and without Python that starts workers, watches
+//! them and replaces them. It never serves a request.
+#![forbid(unsafe_code)]
+
+mod account;
+mod events;
+mod exits;
+mod group;
+mod preload;
+mod privileges;
+mod replacement;
+mod scripts;
+mod slot;
+mod socket;
+mod start;
+mod templates;
+mod timers;
+
+pub(crate) use group::{Group, Outcome, Sockets};
+pub(crate) use privileges::assume;
+pub(crate) use socket::create;
