@@ -17,13 +17,13 @@
 mod access;
 mod apr;
 mod config;
-mod daemon_program;
+mod daemons;
 #[cfg(feature = "embedded")]
 mod embedded;
 mod environ;
 mod error_override;
 mod forward;
-mod group_config;
+mod groups;
 mod handler;
 mod httpd;
 mod modified;
@@ -33,12 +33,9 @@ mod posix;
 mod python_home;
 #[cfg(feature = "embedded")]
 mod server_status;
-mod socket;
 mod sole;
 mod start;
-mod supervisor;
 mod trusted_proxy;
-mod warm_up;
 
 /// Apache's headers, by bindgen from `apache-headers/wrapper.h`.
 #[allow(

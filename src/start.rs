@@ -4,14 +4,14 @@
 
 use crate::apr::Pool;
 use crate::config::ProcessOptions;
-use crate::daemon_program;
+use crate::daemons::Applications;
+use crate::daemons::daemon_program;
+use crate::daemons::supervisor::{self, EndOfParent};
+use crate::daemons::warm_up;
 use crate::forward::Group;
-use crate::group_config::Applications;
 use crate::httpd::{CheckConfig, ChildInit, Facts, PostConfig, Server, log_server};
 use crate::module::{process_config, server_config, server_defaults};
 use crate::sole::{AliasesOf, is_sole, scripts};
-use crate::supervisor::{self, EndOfParent};
-use crate::warm_up;
 use std::sync::OnceLock;
 use wsgi::Level;
 

@@ -2,72 +2,17 @@
 //! they died, and the connections kept to them.
 #![forbid(unsafe_code)]
 
-use super::claims::Claims;
 use super::connection::Connection;
 use crate::config::{DaemonProcess, ServerIdentity};
-use crate::posix::{self, SharedWords};
+use crate::groups::GroupPlan;
+use crate::posix;
 use fastcgi::Limits;
-use scoreboard::{Field, Record, Scoreboard, now};
+use scoreboard::{Record, Scoreboard, now};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
-
-/// What the parent knows of a group when it forks its children.
-#[derive(Clone)]
-pub(crate) struct GroupPlan {
-    pub(crate) definition: DaemonProcess,
-    /// Where each worker listens, by slot.
-    pub(crate) sockets: Vec<PathBuf>,
-    /// Requests under way, over all children, by slot.
-    pub(crate) claims: Arc<Claims>,
-    pub(crate) board: Arc<Board>,
-    /// What workers know their requests by.
-    pub(crate) secret: Arc<str>,
-    /// What workers write to the log unless they are told otherwise, as an `APLOG_*` number.
-    pub(crate) log_level: u8,
-    /// `Timeout` of the server.
-    pub(crate) timeout: Duration,
-}
-
-/// The memory in which the group says what its workers are doing (design decision D7).
-pub(crate) struct Board {
-    words: SharedWords,
-    file: OwnedFd,
-    slots: usize,
-    threads: usize,
-}
-
-impl Board {
-    /// For so many workers with so many threads each.
-    pub(crate) fn new(slots: usize, threads: usize) -> io::Result<Self> {
-        let (words, file) = SharedWords::with_file(Scoreboard::size(slots, threads))?;
-        Ok(Self { words, file, slots, threads })
-    }
-
-    fn look(&self) -> Scoreboard<'_> {
-        Scoreboard::new(&self.words, self.slots, self.threads)
-    }
-
-    /// Notes how often in a row the manager died soon after its start; `None` where there is none at all.
-    pub(crate) fn set_start_failures(&self, times: Option<u32>) {
-        self.look().set_start_failures(times);
-    }
-
-    /// How many requests the slot's worker has served, with those of the one before: it changes with each.
-    fn served(&self, slot: usize) -> u64 {
-        let [one, other] = self.look().records(slot).map(|record| record.get(Field::Served));
-        one.wrapping_add(other)
-    }
-}
-
-impl AsFd for Board {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.file.as_fd()
-    }
-}
 
 /// A group in a child.
 pub(crate) struct Group {
@@ -97,7 +42,7 @@ impl Group {
         let kept = plan.sockets.iter().map(|_| Mutex::default()).collect();
         let hung = plan.sockets.iter().map(|_| AtomicU64::new(0)).collect();
         let name = String::from_utf8_lossy(&plan.definition.name).into_owned();
-        let row = plan.claims.enroll(std::process::id());
+        let row = plan.in_flight.claim_row(std::process::id(), posix::exists);
         let (turn, looked) = (AtomicUsize::new(0), AtomicU64::new(0));
         Self { name, plan, kept, turn, row, looked, hung }
     }
@@ -175,12 +120,12 @@ impl Group {
         let looked = self.looked.load(Ordering::Relaxed);
         if now.saturating_sub(looked) > LOOK {
             self.looked.store(now, Ordering::Relaxed);
-            self.plan.claims.take_back_from_the_dead();
+            self.plan.in_flight.reclaim_dead_rows(posix::exists);
         }
-        let board = self.plan.board.look();
+        let board = self.plan.board.view();
         let threads = u64::from(self.plan.definition.threads);
         let rank = |slot: usize| {
-            let claimed = self.plan.claims.of(slot);
+            let claimed = self.plan.in_flight.count(slot);
             let count = claimed + self.left_behind(slot, &board, claimed);
             let distance = match (board.is_ready(slot), count < threads) {
                 _ if missing == Some(slot) || board.start_failed_permanently(slot) => 4,
@@ -204,7 +149,7 @@ impl Group {
                 .min_by_key(|(rank, _)| *rank);
             let ((_, _, claimed), slot) = best.unwrap_or_default();
             // Somebody else may have chosen the same one at this very moment.
-            if self.plan.claims.add(self.row, slot, claimed) {
+            if self.plan.in_flight.add(self.row, slot, claimed) {
                 let served = self.plan.board.served(slot);
                 return WorkerLease { group: self, slot, served, since: now };
             }
@@ -217,13 +162,13 @@ impl Group {
     /// application has not noticed yet. Looked at only where there may be some: what a worker says of itself
     /// comes a moment later than what children know.
     fn left_behind(&self, slot: usize, board: &Scoreboard<'_>, claimed: u64) -> u64 {
-        let then = self.plan.claims.last_given_up(slot);
+        let then = self.plan.in_flight.last_abandoned(slot);
         if then == 0 {
             return 0;
         }
         board.serving(slot, then).map_or_else(
             || {
-                self.plan.claims.nothing_left(slot, then);
+                self.plan.in_flight.clear_abandoned(slot, then);
                 0
             },
             |count| count.saturating_sub(claimed),
@@ -300,19 +245,19 @@ impl WorkerLease<'_> {
 
     /// Whether there is a worker that serves.
     pub(super) fn is_there(&self) -> bool {
-        self.group.plan.board.look().is_ready(self.slot)
+        self.group.plan.board.view().is_ready(self.slot)
     }
 
     /// Why no worker is to be expected here, if that is so.
     pub(super) fn start_block_reason(&self) -> Option<String> {
-        self.group.plan.board.look().start_block_reason(self.slot)
+        self.group.plan.board.view().start_block_reason(self.slot)
     }
 
     /// How the worker died, if it did, since the request came. Waits a moment for its manager to notice.
     pub(super) fn exit_description(&self) -> Option<String> {
         let patience = Instant::now() + NOTICED;
         loop {
-            let board = self.group.plan.board.look();
+            let board = self.group.plan.board.view();
             if let Some(dead) = board.ended(self.slot, self.since) {
                 return Some(Record::exit_description(&dead));
             }
@@ -336,7 +281,7 @@ impl WorkerLease<'_> {
 
     /// Nobody waits for the request any more.
     pub(super) fn give_up(&self) {
-        self.group.plan.claims.give_up(self.slot, now());
+        self.group.plan.in_flight.record_abandoned(self.slot, now());
     }
 
     /// Closes the connections that are kept to this worker. One that is being ended loses them one after the
@@ -366,6 +311,6 @@ impl WorkerLease<'_> {
 
 impl Drop for WorkerLease<'_> {
     fn drop(&mut self) {
-        self.group.plan.claims.remove(self.group.row, self.slot);
+        self.group.plan.in_flight.remove(self.group.row, self.slot);
     }
 }

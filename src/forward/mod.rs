@@ -2,15 +2,13 @@
 //! relayed. Which processes there are is the supervisor's affair; Python is nobody's here.
 #![forbid(unsafe_code)]
 
-mod claims;
 mod connection;
 mod duplex;
 mod group;
 mod params;
 mod relay;
 
-pub(crate) use claims::Claims;
-pub(crate) use group::{Board, Group, GroupPlan};
+pub(crate) use group::Group;
 
 use crate::config::Settings;
 use crate::error_override;

@@ -2,14 +2,14 @@
 //! to the parent and outlive restarts, so that no request finds the door missing (design decisions D2, D8).
 #![forbid(unsafe_code)]
 
+use super::daemon_program;
+use super::group_config::{Applications, configure};
+use super::socket::{self, Socket};
 use crate::apr::Pool;
 use crate::config::{DaemonProcess, ProcessOptions};
-use crate::daemon_program;
-use crate::forward::{Board, Claims, GroupPlan};
-use crate::group_config::{Applications, configure};
+use crate::groups::{Board, GroupPlan, InFlight};
 use crate::httpd::{Facts, Monitor, Mpm, OtherChild, Server, log_server};
 use crate::posix;
-use crate::socket::{self, Socket};
 use serde_json::{Value, json};
 use std::ffi::OsStr;
 use std::io::Read;
@@ -35,7 +35,7 @@ const YOUNG: Duration = Duration::from_secs(5);
 struct Running {
     definition: DaemonProcess,
     sockets: Vec<Socket>,
-    claims: Arc<Claims>,
+    in_flight: Arc<InFlight>,
     board: Arc<Board>,
     timeout: Duration,
     /// Or why there is none.
@@ -132,7 +132,7 @@ pub(crate) fn reconcile<'a>(
             None => Running {
                 definition: definition.clone(),
                 sockets: Vec::new(),
-                claims: new_claims(definition)?,
+                in_flight: new_in_flight(definition)?,
                 board: new_board(definition)?,
                 timeout: main.timeout(),
                 program: program.clone(),
@@ -157,7 +157,7 @@ pub(crate) fn reconcile<'a>(
             Err(why) => return Err(why),
         };
         if resized {
-            running.claims = new_claims(definition)?;
+            running.in_flight = new_in_flight(definition)?;
         }
         let unchanged = !others && running.told == told && running.program == program;
         running.definition = definition.clone();
@@ -202,7 +202,7 @@ pub(crate) fn plans() -> Vec<GroupPlan> {
         .map(|group| GroupPlan {
             definition: group.definition.clone(),
             sockets: group.sockets.iter().map(|socket| socket.path().to_owned()).collect(),
-            claims: Arc::clone(&group.claims),
+            in_flight: Arc::clone(&group.in_flight),
             board: Arc::clone(&group.board),
             log_level: group.told["log_level"].as_u64().map_or(0, |it| it.try_into().unwrap_or(0)),
             timeout: group.timeout,
@@ -387,9 +387,9 @@ fn slots(definition: &DaemonProcess) -> usize {
     definition.processes.most as usize
 }
 
-fn new_claims(definition: &DaemonProcess) -> Result<Arc<Claims>, String> {
+fn new_in_flight(definition: &DaemonProcess) -> Result<Arc<InFlight>, String> {
     let children = usize::try_from(Mpm::query().processes).unwrap_or(1);
-    share("counters", definition, Claims::new(slots(definition), children))
+    share("counters", definition, InFlight::new(slots(definition), children))
 }
 
 fn new_board(definition: &DaemonProcess) -> Result<Arc<Board>, String> {

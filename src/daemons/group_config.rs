@@ -1,11 +1,11 @@
 //! What the manager of a daemon process group is told of the configuration, as `wsgi-daemon` reads it.
 #![forbid(unsafe_code)]
 
+use super::daemon_program;
+use super::warm_up;
 use crate::config::{DaemonProcess, HashSeed, InterpreterSettings, ProcessOptions};
-use crate::daemon_program;
 use crate::httpd::{Facts, Mpm};
 use crate::posix;
-use crate::warm_up;
 use serde_json::{Value, json};
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;

@@ -1,0 +1,45 @@
+//! The shared memory of one group's scoreboard. It must never know what its readers conclude from it.
+#![forbid(unsafe_code)]
+
+use crate::posix::SharedWords;
+use scoreboard::{Field, Scoreboard};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// The memory in which a group's manager and workers publish what they are doing (design decision D7).
+pub(crate) struct Board {
+    words: SharedWords,
+    file: OwnedFd,
+    slots: usize,
+    threads: usize,
+}
+
+impl Board {
+    /// Memory for `slots` workers with `threads` threads each.
+    pub(crate) fn new(slots: usize, threads: usize) -> io::Result<Self> {
+        let (words, file) = SharedWords::with_file(Scoreboard::size(slots, threads))?;
+        Ok(Self { words, file, slots, threads })
+    }
+
+    /// The scoreboard in the memory.
+    pub(crate) fn view(&self) -> Scoreboard<'_> {
+        Scoreboard::new(&self.words, self.slots, self.threads)
+    }
+
+    /// Sets how often in a row the manager exited soon after its start; `None`: it could not be started at all.
+    pub(crate) fn set_start_failures(&self, times: Option<u32>) {
+        self.view().set_start_failures(times);
+    }
+
+    /// How many requests the slot's worker has served, with those of the one before: it changes with each.
+    pub(crate) fn served(&self, slot: usize) -> u64 {
+        let [one, other] = self.view().records(slot).map(|record| record.get(Field::Served));
+        one.wrapping_add(other)
+    }
+}
+
+impl AsFd for Board {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}

@@ -1,0 +1,223 @@
+//! How many requests each worker of a group has, over all Apache children. It must never know a worker, or by what
+//! a process is found to be gone.
+//!
+//! A child counts in two places: in the sum that all children read, and in a row of its own, so that what a child
+//! that crashed had counted can be subtracted again.
+#![forbid(unsafe_code)]
+
+use crate::posix::SharedWords;
+use std::io;
+use std::ops::Deref;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Counters that the parent makes and its children share.
+pub(crate) struct InFlight<W = SharedWords> {
+    /// The sums, by slot; when a request was last abandoned, by slot; then a row for each child: its process id, and
+    /// its part of each sum.
+    words: W,
+    slots: usize,
+}
+
+/// More children than that share the last row, which is never reclaimed.
+const MAX_ROWS: usize = 1024;
+/// The owner of a row that is being reclaimed.
+const RECLAIMING: u64 = u64::MAX;
+
+impl InFlight {
+    /// Counters for `slots` workers and at most `children` processes at a time.
+    pub(crate) fn new(slots: usize, children: usize) -> io::Result<Self> {
+        Ok(Self::over(SharedWords::new(Self::size(slots, children))?, slots))
+    }
+}
+
+impl<W: Deref<Target = [AtomicU64]>> InFlight<W> {
+    /// The words that the counters need.
+    fn size(slots: usize, children: usize) -> usize {
+        // While a restart goes on there are two generations.
+        let rows = (2 * children).clamp(1, MAX_ROWS) + 1;
+        let slots = slots.max(1);
+        2 * slots + rows * (1 + slots)
+    }
+
+    fn over(words: W, slots: usize) -> Self {
+        Self { words, slots: slots.max(1) }
+    }
+
+    /// Claims a row for process `pid`, after those of processes that are gone have been reclaimed.
+    pub(crate) fn claim_row(&self, pid: u32, exists: impl Fn(u32) -> bool) -> usize {
+        self.reclaim_dead_rows(exists);
+        let mut rows = self.rows().enumerate();
+        let last = self.rows().count().saturating_sub(1);
+        let free = rows.find(|(number, (owner, _))| {
+            let own = || {
+                owner.compare_exchange(0, pid.into(), Ordering::SeqCst, Ordering::SeqCst).is_ok()
+            };
+            *number < last && own()
+        });
+        free.map_or(last, |(number, _)| number)
+    }
+
+    /// How many requests the worker has.
+    pub(crate) fn count(&self, slot: usize) -> u64 {
+        self.sum(slot).map_or(0, |sum| sum.load(Ordering::Relaxed))
+    }
+
+    /// Adds a request of the child that has this row, if the worker still has `count` of them.
+    pub(crate) fn add(&self, row: usize, slot: usize, count: u64) -> bool {
+        let order = Ordering::Relaxed;
+        let added = self
+            .sum(slot)
+            .is_none_or(|sum| sum.compare_exchange(count, count + 1, order, order).is_ok());
+        if added && let Some(part) = self.part(row, slot) {
+            part.fetch_add(1, order);
+        }
+        added
+    }
+
+    /// Removes a request that [`add`](Self::add) has counted.
+    pub(crate) fn remove(&self, row: usize, slot: usize) {
+        for count in self.sum(slot).into_iter().chain(self.part(row, slot)) {
+            count.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Records that a request has been abandoned at `now`: its child no longer waits, the worker still has it.
+    pub(crate) fn record_abandoned(&self, slot: usize, now: u64) {
+        if let Some(when) = self.abandoned(slot) {
+            when.fetch_max(now, Ordering::Relaxed);
+        }
+    }
+
+    /// When a request was last abandoned; 0 where the worker has none of these left.
+    pub(crate) fn last_abandoned(&self, slot: usize) -> u64 {
+        self.abandoned(slot).map_or(0, |when| when.load(Ordering::Relaxed))
+    }
+
+    /// Records that the worker has none left of the requests that were abandoned at `then` or before.
+    pub(crate) fn clear_abandoned(&self, slot: usize, then: u64) {
+        if let Some(when) = self.abandoned(slot) {
+            // Fails where another request has been abandoned meanwhile.
+            let _ = when.compare_exchange(then, 0, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+
+    /// Subtracts what processes that no longer exist had counted, and frees their rows.
+    pub(crate) fn reclaim_dead_rows(&self, exists: impl Fn(u32) -> bool) {
+        for (owner, parts) in self.rows() {
+            let pid = owner.load(Ordering::SeqCst);
+            let gone = pid != 0 && u32::try_from(pid).is_ok_and(|pid| !exists(pid));
+            // Of the children that see it one reclaims the row; it is free only once it is empty.
+            if gone
+                && owner
+                    .compare_exchange(pid, RECLAIMING, Ordering::SeqCst, Ordering::SeqCst)
+                    .is_ok()
+            {
+                for (part, sum) in parts.iter().zip(self.words.iter()) {
+                    sum.fetch_sub(part.swap(0, Ordering::SeqCst), Ordering::SeqCst);
+                }
+                owner.store(0, Ordering::SeqCst);
+            }
+        }
+    }
+
+    fn sum(&self, slot: usize) -> Option<&AtomicU64> {
+        self.words.get(slot.min(self.slots - 1))
+    }
+
+    fn abandoned(&self, slot: usize) -> Option<&AtomicU64> {
+        self.words.get(self.slots + slot.min(self.slots - 1))
+    }
+
+    fn part(&self, row: usize, slot: usize) -> Option<&AtomicU64> {
+        self.words.get(2 * self.slots + row * (1 + self.slots) + 1 + slot.min(self.slots - 1))
+    }
+
+    fn rows(&self) -> impl Iterator<Item = (&AtomicU64, &[AtomicU64])> {
+        let rows = self.words.get(2 * self.slots..).unwrap_or_default();
+        rows.chunks_exact(1 + self.slots).filter_map(<[_]>::split_first)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counters(slots: usize, children: usize) -> InFlight<Vec<AtomicU64>> {
+        let size = InFlight::<Vec<AtomicU64>>::size(slots, children);
+        InFlight::over((0..size).map(|_| AtomicU64::new(0)).collect(), slots)
+    }
+
+    #[test]
+    fn counts_of_a_dead_child_are_subtracted_and_its_row_is_free_again() {
+        let in_flight = counters(2, 2);
+        let (own, other) = (in_flight.claim_row(7, |_| true), in_flight.claim_row(8, |_| true));
+        assert_ne!(own, other);
+        assert!(in_flight.add(own, 1, 0) && in_flight.add(other, 1, 1));
+        assert!(in_flight.add(other, 0, 0) && !in_flight.add(other, 0, 0));
+        in_flight.reclaim_dead_rows(|_| true);
+        assert_eq!((in_flight.count(0), in_flight.count(1)), (1, 2));
+        in_flight.reclaim_dead_rows(|pid| pid == 7);
+        assert_eq!((in_flight.count(0), in_flight.count(1)), (0, 1));
+        assert_eq!(in_flight.claim_row(9, |_| true), other);
+        in_flight.remove(own, 1);
+        assert_eq!(in_flight.count(1), 0);
+    }
+
+    #[test]
+    fn abandoned_requests_are_known_until_the_worker_has_none_of_them() {
+        let in_flight = counters(2, 2);
+        in_flight.record_abandoned(1, 7);
+        in_flight.record_abandoned(1, 5);
+        assert_eq!((in_flight.last_abandoned(0), in_flight.last_abandoned(1)), (0, 7));
+        in_flight.record_abandoned(1, 8);
+        in_flight.clear_abandoned(1, 7);
+        assert_eq!(in_flight.last_abandoned(1), 8);
+        in_flight.clear_abandoned(1, 8);
+        let counts = (in_flight.count(0), in_flight.count(1));
+        assert_eq!((in_flight.last_abandoned(1), counts), (0, (0, 0)));
+    }
+
+    #[test]
+    fn children_beyond_the_last_row_share_it() {
+        let in_flight = counters(1, 1);
+        let rows: Vec<_> = (0..5).map(|_| in_flight.claim_row(7, |_| true)).collect();
+        assert_eq!(rows, [0, 1, 2, 2, 2]);
+        assert!(in_flight.add(2, 0, 0));
+        assert_eq!(in_flight.count(0), 1);
+    }
+
+    #[test]
+    fn threads_that_add_and_remove_at_the_same_time_leave_no_count() {
+        let in_flight = counters(2, 2);
+        std::thread::scope(|scope| {
+            for pid in 1..=3 {
+                let in_flight = &in_flight;
+                scope.spawn(move || {
+                    let row = in_flight.claim_row(pid, |_| true);
+                    for turn in 0..20 {
+                        let slot = turn % 2;
+                        while !in_flight.add(row, slot, in_flight.count(slot)) {}
+                        in_flight.remove(row, slot);
+                    }
+                });
+            }
+        });
+        assert_eq!((in_flight.count(0), in_flight.count(1)), (0, 0));
+        in_flight.reclaim_dead_rows(|_| false);
+        assert_eq!((in_flight.count(0), in_flight.count(1)), (0, 0));
+    }
+
+    #[test]
+    fn shared_memory_holds_the_counters_of_real_processes() {
+        let in_flight = InFlight::new(1, 2).unwrap();
+        let mut child = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+        let row = in_flight.claim_row(child.id(), crate::posix::exists);
+        assert!(in_flight.add(row, 0, 0));
+        in_flight.reclaim_dead_rows(crate::posix::exists);
+        assert_eq!(in_flight.count(0), 1);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        in_flight.reclaim_dead_rows(crate::posix::exists);
+        assert_eq!(in_flight.count(0), 0);
+    }
+}

@@ -1,0 +1,10 @@
+//! A daemon process group as Apache's parent makes it and its children use it: the plan, the counters of requests
+//! under way, the scoreboard. Nothing here starts a process or serves a request.
+
+mod board;
+mod in_flight;
+mod plan;
+
+pub(crate) use board::Board;
+pub(crate) use in_flight::InFlight;
+pub(crate) use plan::GroupPlan;

@@ -1,0 +1,26 @@
+//! What Apache's parent hands to its children about one group. It must never know which process reads it.
+#![forbid(unsafe_code)]
+
+use super::board::Board;
+use super::in_flight::InFlight;
+use crate::config::DaemonProcess;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A daemon process group as the parent knows it when it forks its children.
+#[derive(Clone)]
+pub(crate) struct GroupPlan {
+    pub(crate) definition: DaemonProcess,
+    /// The path of each worker's listening socket, by slot.
+    pub(crate) sockets: Vec<PathBuf>,
+    /// Requests under way, over all children, by slot.
+    pub(crate) in_flight: Arc<InFlight>,
+    pub(crate) board: Arc<Board>,
+    /// The secret by which the group's workers know requests of Apache's children.
+    pub(crate) secret: Arc<str>,
+    /// The log level of the group's workers where a request names no other: an `APLOG_*` number.
+    pub(crate) log_level: u8,
+    /// `Timeout` of the server.
+    pub(crate) timeout: Duration,
+}
