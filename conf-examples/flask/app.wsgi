@@ -1,3 +1,3 @@
-"""What Apache loads: the Flask object of notes.py, under the name WSGI servers look for."""
+"""The Flask object of notes.py, under the name that WSGI servers use."""
 
 from notes import app as application  # noqa: F401

@@ -1,4 +1,4 @@
-"""The smallest application that says where it runs."""
+"""A small application that returns where it runs."""
 
 import sys
 

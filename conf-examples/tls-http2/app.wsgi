@@ -1,4 +1,4 @@
-"""Tells how it was reached."""
+"""Returns scheme and protocol of the request."""
 
 
 def application(environ, start_response):

@@ -1,4 +1,4 @@
-"""Tells the time, and what stands behind its own name in the URL."""
+"""Returns the time, and the URL path after the name of the script."""
 
 import time
 
