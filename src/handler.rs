@@ -1,13 +1,14 @@
 //! Is a request ours, and for which application? (mod_wsgi's reference, sections 1.5, 2.2 and 2.3)
 #![forbid(unsafe_code)]
 
+use crate::application::Application;
+use crate::child::Child;
 use crate::config::{self, DirectoryConfig, Dispatched, NotDispatched, Settings};
+use crate::file_time::modified;
 use crate::forward::Group;
 use crate::httpd::{ContentHandler, FileKind, Outcome, Request, TranslateName};
-use crate::modified::modified;
-use crate::module::{alias_of, directory_config, remember_alias, server_config};
-use crate::names::RequestNames;
-use crate::start::Child;
+use crate::module_config::{alias_of, directory_config, remember_alias, server_config};
+use crate::request_names::RequestNames;
 use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::ffi::OsStr;
@@ -216,17 +217,6 @@ fn check_owner(script: &[u8], group: &Group) -> Result<(), Refusal> {
         }
     }
     Ok(())
-}
-
-/// Which application.
-pub(crate) struct Application<'a> {
-    /// The script's path, and when it was modified, if that can be seen.
-    pub(crate) script: &'a [u8],
-    pub(crate) modified: Option<i64>,
-    pub(crate) application_group: Cow<'a, [u8]>,
-    pub(crate) callable: Cow<'a, [u8]>,
-    /// It is the only one of its process, and runs in the main interpreter (design decision D5).
-    pub(crate) adopted: bool,
 }
 
 #[cfg(feature = "embedded")]

@@ -15,25 +15,27 @@
 
 #[cfg(feature = "embedded")]
 mod access;
+mod application;
 mod apr;
+mod child;
 mod config;
 mod daemons;
 #[cfg(feature = "embedded")]
 mod embedded;
 mod environ;
 mod error_override;
+mod file_time;
 mod forward;
 mod groups;
 mod handler;
 mod httpd;
-mod modified;
 mod module;
-mod names;
+mod module_config;
 mod posix;
 mod python_home;
-#[cfg(feature = "embedded")]
-mod server_status;
-mod sole;
+mod request_names;
+mod request_path;
+mod single_application;
 mod start;
 mod trusted_proxy;
 

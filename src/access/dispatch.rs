@@ -1,8 +1,8 @@
 //! `WSGIDispatchScript`: a script that chooses where a request is to run.
 #![forbid(unsafe_code)]
 
-use super::exchange::{Environment, ScriptExchange};
-use super::{Asked, consult, describe};
+use super::question::{ScriptCall, consult, describe};
+use super::script_exchange::{Environment, ScriptExchange};
 use crate::config::{Dispatched, NotDispatched, Script, Settings};
 use crate::httpd::Request;
 use host::Answer;
@@ -22,8 +22,8 @@ pub(crate) fn dispatch(
     let mut chosen = [None, None, None];
     for ((function, answer), place) in FUNCTIONS.into_iter().zip(answers).zip(&mut chosen) {
         *place = read(answer).map_err(|why| {
-            let asked = Asked { script, function, code: "WSGI0086" };
-            asked.complain(request, "WSGI0174", &format!("{function}() {why}"));
+            let asked = ScriptCall { script, function, code: "WSGI0086" };
+            asked.log_refusal(request, "WSGI0174", &format!("{function}() {why}"));
             NotDispatched
         })?;
     }

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use crate::config::{DaemonProcess, ProcessOptions};
-use crate::httpd::Facts;
+use crate::httpd::ServerInfo;
 use crate::posix;
 use crate::python_home::{self, Reader};
 use std::ffi::{OsStr, OsString};
@@ -53,7 +53,8 @@ pub(crate) fn manager_of(program: &Path, group: &DaemonProcess) -> Option<PathBu
 pub(crate) fn check_home(group: &DaemonProcess, options: &ProcessOptions) -> Result<(), String> {
     let Some(home) = home(group, options) else { return Ok(()) };
     let version = version_of(&home).or_else(|| default_version().map(str::to_owned));
-    let (mut uid, mut gid) = if posix::is_root() { Facts::account() } else { posix::account() };
+    let (mut uid, mut gid) =
+        if posix::is_root() { ServerInfo::account() } else { posix::account() };
     if let Some(user) = group.user.as_ref().filter(|_| posix::is_root()) {
         uid = user.id;
     }

@@ -4,7 +4,7 @@
 use super::daemon_program;
 use super::warm_up;
 use crate::config::{DaemonProcess, HashSeed, InterpreterSettings, ProcessOptions};
-use crate::httpd::{Facts, Mpm};
+use crate::httpd::{Mpm, ServerInfo};
 use crate::posix;
 use serde_json::{Value, json};
 use std::os::unix::ffi::OsStrExt;
@@ -35,7 +35,7 @@ pub(crate) fn configure(
     let seconds = |limit: Option<Duration>| limit.map(|limit| limit.as_secs_f64());
     let all = options.interpreter(&definition.name, None);
     let mpm = Mpm::query();
-    let (uid, gid) = Facts::account();
+    let (uid, gid) = ServerInfo::account();
     let directories = |paths: &[u8]| -> Vec<String> {
         octets(paths).split(':').filter(|part| !part.is_empty()).map(str::to_owned).collect()
     };
@@ -174,10 +174,10 @@ pub(crate) fn configure(
             })),
             "case_sensitive": options.case_sensitive,
             "apache": {
-                "version": Facts::VERSION,
-                "description": Facts::description(),
+                "version": ServerInfo::VERSION,
+                "description": ServerInfo::description(),
                 "mpm_name": mpm.name,
-                "build_date": Facts::built(),
+                "build_date": ServerInfo::built(),
                 "maximum_processes": mpm.processes,
                 "threads_per_process": mpm.threads,
             },

@@ -1,5 +1,6 @@
 //! In Apache's parent: the daemon process groups of the configuration become managers that run, with their
 //! sockets. Nothing here serves a request.
+#![forbid(unsafe_code)]
 
 pub(crate) mod daemon_program;
 mod group_config;

@@ -8,7 +8,7 @@ use super::socket::{self, Socket};
 use crate::apr::Pool;
 use crate::config::{DaemonProcess, ProcessOptions};
 use crate::groups::{Board, GroupPlan, InFlight};
-use crate::httpd::{Facts, Monitor, Mpm, OtherChild, Server, log_server};
+use crate::httpd::{Monitor, Mpm, OtherChild, Server, ServerInfo, log_server};
 use crate::posix;
 use serde_json::{Value, json};
 use std::ffi::OsStr;
@@ -102,7 +102,7 @@ pub(crate) fn reconcile<'a>(
     let restarts = has_started();
     let mut groups = lock();
     let prefix = options.socket_prefix.as_deref().map_or_else(
-        || Facts::runtime_file(configuration, c"wsgi"),
+        || ServerInfo::runtime_file(configuration, c"wsgi"),
         |prefix| PathBuf::from(OsStr::from_bytes(prefix)),
     );
     if groups.is_empty() {
@@ -305,7 +305,7 @@ impl Running {
         self.board.set_start_failures(Some(self.start_failures));
         match self.try_start(log, delay) {
             Ok(manager) => {
-                Facts::watch::<Deaths>(manager.pid);
+                ServerInfo::watch::<Deaths>(manager.pid);
                 self.manager = Some(manager);
             }
             Err(why) => {
@@ -417,7 +417,8 @@ impl Running {
         prefix: &Path,
         definition: &DaemonProcess,
     ) -> Result<bool, String> {
-        let owner = definition.socket_user.as_ref().map_or_else(|| Facts::account().0, |it| it.id);
+        let owner =
+            definition.socket_user.as_ref().map_or_else(|| ServerInfo::account().0, |it| it.id);
         let owner = posix::is_root().then_some(owner);
         let backlog = definition.listen_backlog;
         let name = String::from_utf8_lossy(&definition.name);

@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use crate::config::{Bytes, DaemonProcess, ScriptAlias};
-use crate::sole::AliasesOf;
+use crate::single_application::AliasesOf;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;

@@ -10,9 +10,9 @@ mod relay;
 
 pub(crate) use group::Group;
 
+use crate::application::Application;
 use crate::config::Settings;
 use crate::error_override;
-use crate::handler::Application;
 use crate::httpd::{Gathered, Outcome, Request, RequestBody};
 use connection::{Broken, Connection};
 use fastcgi::MAX_CONTENT;

@@ -2,9 +2,9 @@
 #![forbid(unsafe_code)]
 
 use super::Group;
+use crate::application::Application;
 use crate::config::Settings;
 use crate::environ;
-use crate::handler::Application;
 use crate::httpd::Request;
 use fastcgi::{Extensions, PairList, param};
 use std::cell::RefCell;

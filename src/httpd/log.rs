@@ -1,5 +1,6 @@
 //! Lines for Apache's error logs.
 
+use super::module::module_index;
 use super::server::Server;
 use crate::bindings::{
     ap_log_error_, ap_log_rerror_, ap_server_conf, request_rec, server_rec, shim_request_level,
@@ -20,7 +21,7 @@ pub(super) unsafe fn log_request(
     request: *const request_rec,
     level: Level,
     line: &[u8],
-    place: &Place,
+    place: &SourceLocation,
 ) {
     // SAFETY: the caller's promise.
     if !unsafe { logs_request(request, level) } {
@@ -53,12 +54,12 @@ pub(super) unsafe fn logs_request(request: *const request_rec, level: Level) -> 
 }
 
 /// Where in a source file a line comes from, as `%F` of `ErrorLogFormat` shows it.
-pub(crate) struct Place {
+pub(crate) struct SourceLocation {
     file: Cow<'static, CStr>,
     line: c_int,
 }
 
-impl Place {
+impl SourceLocation {
     pub(crate) fn new(file: &[u8], line: u32) -> Self {
         // A path with a NUL is none that could be opened.
         let file = Cow::Owned(CString::new(file).unwrap_or_default());
@@ -74,7 +75,7 @@ impl Place {
 /// Writes to the server's log (`ap_log_error`).
 pub(crate) fn log_server(server: Server<'_>, level: Level, line: &[u8]) {
     // SAFETY: a `Server` is live.
-    unsafe { log_raw(server.as_ptr(), level, line, &Place::ours()) };
+    unsafe { log_raw(server.as_ptr(), level, line, &SourceLocation::ours()) };
 }
 
 /// Writes about a line of the configuration. While it is read a virtual host has no `LogLevel` yet, and
@@ -84,7 +85,7 @@ pub(crate) fn log_line_read(server: Server<'_>, level: Level, line: &[u8]) {
     let unset = unsafe { shim_server_level(server.as_ptr(), module_index()) } < 0;
     let server = if unset { std::ptr::null() } else { server.as_ptr() };
     // SAFETY: a `Server` is live, or it is null.
-    unsafe { log_raw(server, level, line, &Place::ours()) };
+    unsafe { log_raw(server, level, line, &SourceLocation::ours()) };
 }
 
 /// What is written for a request, as an `APLOG_*` number: its directory may have a `LogLevel` of its own.
@@ -109,11 +110,11 @@ impl ServerLogHandle {
 
     /// Writes one line.
     pub(crate) fn log(&self, level: Level, line: &[u8]) {
-        self.log_from(level, line, &Place::ours());
+        self.log_from(level, line, &SourceLocation::ours());
     }
 
     /// Writes one line that comes from a place in an application.
-    pub(crate) fn log_from(&self, level: Level, line: &[u8], place: &Place) {
+    pub(crate) fn log_from(&self, level: Level, line: &[u8], place: &SourceLocation) {
         // SAFETY: see `of`.
         unsafe { log_raw(self.0, level, line, place) };
     }
@@ -129,12 +130,12 @@ impl ServerLogHandle {
 pub(super) fn log_process(level: Level, line: &[u8]) {
     // SAFETY: httpd sets the variable once the configuration has been read, and keeps it valid for as
     // long as threads of ours run; null is what ap_log_error expects before that.
-    unsafe { log_raw(ap_server_conf, level, line, &Place::ours()) };
+    unsafe { log_raw(ap_server_conf, level, line, &SourceLocation::ours()) };
 }
 
 /// # Safety
 /// `server` is live or null.
-unsafe fn log_raw(server: *const server_rec, level: Level, line: &[u8], place: &Place) {
+unsafe fn log_raw(server: *const server_rec, level: Level, line: &[u8], place: &SourceLocation) {
     let index = module_index();
     // SAFETY: the caller's promise.
     if !server.is_null() && unsafe { shim_server_level(server, index) } < level as c_int {
@@ -155,11 +156,6 @@ unsafe fn log_raw(server: *const server_rec, level: Level, line: &[u8], place: &
             );
         }
     }
-}
-
-pub(super) fn module_index() -> c_int {
-    // SAFETY: written by httpd while it loads the module, before any thread is started.
-    unsafe { crate::module::wsgi_module.module_index }
 }
 
 /// The line in records of a length httpd keeps; NULs, which would end a record early, are shown.

@@ -4,33 +4,35 @@
 
 mod auth;
 mod body;
-mod facts;
 mod hooks;
 mod log;
 mod log_id;
+mod module;
 mod panic_hook;
 mod regex;
 mod request;
 mod response;
-mod scores;
+mod scoreboard;
 mod server;
+mod server_info;
 
+pub(crate) use self::scoreboard::Scoreboard;
 pub(crate) use crate::apr::guard;
 pub(crate) use auth::{
     AccessChecker, Authenticator, Authorizer, Password, RealmHash, hook_access_checker,
     register_authenticator, register_authorizer,
 };
 pub(crate) use body::{Gathered, RequestBody};
-pub(crate) use facts::{Facts, Mpm, OtherChild};
 pub(crate) use hooks::{
     CheckConfig, ChildInit, ContentHandler, Monitor, Order, Outcome, PostConfig, TranslateName,
     hook_check_config, hook_child_init, hook_content_handler, hook_monitor, hook_post_config,
     hook_translate_name,
 };
-pub(crate) use log::{Place, ServerLogHandle, log_line_read, log_server};
+pub(crate) use log::{ServerLogHandle, SourceLocation, log_line_read, log_server};
+pub(crate) use module::register_module;
 pub(crate) use panic_hook::install_panic_hook;
 pub(crate) use regex::Regex;
 pub(crate) use request::{FileKind, Request};
 pub(crate) use response::{BrigadeEnd, Head, PassError};
-pub(crate) use scores::Scoreboard;
 pub(crate) use server::Server;
+pub(crate) use server_info::{Mpm, OtherChild, ServerInfo};

@@ -1,18 +1,18 @@
 //! A request, lent by httpd for the length of one hook call.
 
-use super::log::{Place, log_request, logs_request};
+use super::log::{SourceLocation, log_request, logs_request};
 use super::log_id;
+use super::module::{module_config, set_module_config};
 use super::server::Server;
 use crate::apr::{Pool, Table, bytes};
 use crate::bindings::{
     AP_CORE_CONFIG_ON, APR_FINFO_MIN, APR_SUCCESS, OPT_EXECCGI, REMOTE_HOST, REMOTE_NAME,
     SATISFY_ANY, ap_allow_options, ap_auth_type, ap_context_document_root, ap_context_prefix,
     ap_document_root, ap_escape_html2, ap_get_core_module_config, ap_get_limit_req_body,
-    ap_get_module_config, ap_get_server_banner, ap_get_server_name_for_url, ap_get_server_port,
-    ap_get_useragent_host, ap_psignature, ap_run_dirwalk_stat, ap_run_http_scheme, ap_satisfies,
-    ap_set_module_config, ap_some_auth_required, apr_filetype_e, apr_hash_get, apr_uri_unparse,
-    conn_rec, core_dir_config, request_rec, shim_method_is_get, shim_request_is_https,
-    shim_tls_variable,
+    ap_get_server_banner, ap_get_server_name_for_url, ap_get_server_port, ap_get_useragent_host,
+    ap_psignature, ap_run_dirwalk_stat, ap_run_http_scheme, ap_satisfies, ap_some_auth_required,
+    apr_filetype_e, apr_hash_get, apr_uri_unparse, conn_rec, core_dir_config, request_rec,
+    shim_method_is_get, shim_request_is_https, shim_tls_variable,
 };
 use std::ffi::{CStr, c_int, c_void};
 use std::marker::PhantomData;
@@ -72,23 +72,14 @@ impl<'call> Request<'call> {
     /// This module's directory config for the request; null where no directive applied.
     pub(crate) fn directory_config(&self) -> *const c_void {
         // SAFETY: live, and the module is registered.
-        unsafe {
-            ap_get_module_config(
-                self.record().per_dir_config,
-                &raw const crate::module::wsgi_module,
-            )
-        }
+        unsafe { module_config(self.record().per_dir_config) }
     }
 
     /// Remembers which URL path the request has now.
     pub(crate) fn remember_uri(&mut self) {
         // SAFETY: live, and the module is registered. Nobody follows the pointer.
         unsafe {
-            ap_set_module_config(
-                self.record().request_config,
-                &raw const crate::module::wsgi_module,
-                self.record().uri.cast(),
-            );
+            set_module_config(self.record().request_config, self.record().uri.cast());
         }
     }
 
@@ -96,12 +87,7 @@ impl<'call> Request<'call> {
     /// place (`ap_internal_fast_redirect`).
     pub(crate) fn has_remembered_uri(&self) -> bool {
         // SAFETY: as above.
-        let remembered = unsafe {
-            ap_get_module_config(
-                self.record().request_config,
-                &raw const crate::module::wsgi_module,
-            )
-        };
+        let remembered = unsafe { module_config(self.record().request_config) };
         !remembered.is_null() && remembered == self.record().uri.cast()
     }
 
@@ -555,11 +541,11 @@ impl<'call> Request<'call> {
 
     /// Writes to the error log of the request's virtual host.
     pub(crate) fn log(&self, level: Level, line: &[u8]) {
-        self.log_from(level, line, &Place::ours());
+        self.log_from(level, line, &SourceLocation::ours());
     }
 
     /// The same, for a line that comes from a place in an application.
-    pub(crate) fn log_from(&self, level: Level, line: &[u8], place: &Place) {
+    pub(crate) fn log_from(&self, level: Level, line: &[u8], place: &SourceLocation) {
         // SAFETY: live.
         unsafe { log_request(self.raw, level, line, place) };
     }

@@ -1,6 +1,7 @@
 //! A server of the configuration: the main one or a virtual host.
 
-use crate::bindings::{ap_get_module_config, apr_os_file_get, server_rec, shim_server_level};
+use super::module::{module_config, module_index};
+use crate::bindings::{apr_os_file_get, server_rec, shim_server_level};
 use std::ffi::c_void;
 use std::marker::PhantomData;
 use std::os::fd::RawFd;
@@ -47,20 +48,13 @@ impl<'s> Server<'s> {
     /// This module's config of the server, as its config callback made it.
     pub(crate) fn config(self) -> *mut c_void {
         // SAFETY: the server is live and the module registered.
-        unsafe {
-            ap_get_module_config(self.record().module_config, &raw const crate::module::wsgi_module)
-        }
+        unsafe { module_config(self.record().module_config) }
     }
 
     /// This module's config for directories of which no section speaks.
     pub(crate) fn directory_defaults(self) -> *mut c_void {
         // SAFETY: as above.
-        unsafe {
-            ap_get_module_config(
-                self.record().lookup_defaults,
-                &raw const crate::module::wsgi_module,
-            )
-        }
+        unsafe { module_config(self.record().lookup_defaults) }
     }
 
     /// `ServerName` without its port, as configured.
@@ -98,7 +92,7 @@ impl<'s> Server<'s> {
     /// `LogLevel` for this module, as an `APLOG_*` number.
     pub(crate) fn log_level(self) -> u8 {
         // SAFETY: a live server; httpd gives each module its index before any hook runs.
-        let level = unsafe { shim_server_level(self.as_ptr(), super::log::module_index()) };
+        let level = unsafe { shim_server_level(self.as_ptr(), module_index()) };
         u8::try_from(level).unwrap_or(0)
     }
 

@@ -1,16 +1,16 @@
 //! The directive table as httpd's `command_rec[]`, and the three C functions behind all of them.
 
-use super::configs::{ServerSlot, process_config_being_read};
-use super::surroundings::Lines;
+use super::parse_context::Lines;
 use crate::apr::Pool;
 use crate::bindings::{
     ACCESS_CONF, NOT_IN_HTACCESS, OR_AUTHCFG, OR_FILEINFO, RSRC_CONF, ap_check_cmd_context,
-    ap_get_module_config, ap_walk_config, cmd_func, cmd_how, cmd_parms, command_rec,
+    ap_walk_config, cmd_func, cmd_how, cmd_parms, command_rec,
 };
 use crate::config::{
     Args, Contexts, DIRECTIVES, Directive, DirectoryConfig, Form, Line, Scope, SectionSelector,
 };
-use crate::httpd::guard;
+use crate::httpd::{Server, guard};
+use crate::module_config::{ServerSlot, process_config_being_read};
 use std::cell::RefCell;
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 
@@ -151,10 +151,7 @@ unsafe fn run(parms: *mut cmd_parms, config: *mut c_void, args: Args<'_>) -> *co
         let outcome = if in_htaccess {
             directive.run(Scope::Htaccess { directory }, &line)
         } else {
-            let server = ap_get_module_config(
-                (*(*parms).server).module_config,
-                &raw const super::wsgi_module,
-            );
+            let server = Server::from_raw((*parms).server).config();
             let server = &mut (*server.cast::<ServerSlot>()).server;
             match process_config_being_read() {
                 Some(process) => {

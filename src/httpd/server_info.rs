@@ -21,9 +21,9 @@ pub(crate) trait OtherChild {
 }
 
 /// Questions about the running httpd.
-pub(crate) struct Facts;
+pub(crate) struct ServerInfo;
 
-impl Facts {
+impl ServerInfo {
     /// The version of the headers this module was compiled against.
     pub(crate) const VERSION: (i64, i64, i64) = (
         AP_SERVER_MAJORVERSION_NUMBER as i64,
@@ -74,7 +74,7 @@ impl Facts {
 
     /// Whether this is the first of the two readings of the configuration at a cold start, after which
     /// everything is done again.
-    pub(crate) fn is_rehearsal() -> bool {
+    pub(crate) fn is_first_config_pass() -> bool {
         // SAFETY: a query of a number.
         unsafe { ap_state_query(AP_SQ_MAIN_STATE as c_int) == AP_SQ_MS_CREATE_PRE_CONFIG as c_int }
     }

@@ -1,15 +1,15 @@
 //! Serving a request in this very process.
 #![forbid(unsafe_code)]
 
+use crate::application::Application;
 use crate::apr::Brigade;
+use crate::child::Child;
 use crate::config::Settings;
 use crate::environ;
 use crate::error_override;
-use crate::handler::Application;
 use crate::httpd::{
-    BrigadeEnd, Head, Outcome, PassError, Place, Request, RequestBody, ServerLogHandle,
+    BrigadeEnd, Head, Outcome, PassError, Request, RequestBody, ServerLogHandle, SourceLocation,
 };
-use crate::start::Child;
 use host::{Host, ScriptFile, Served, Target};
 use std::ffi::c_void;
 use std::ptr::NonNull;
@@ -116,7 +116,7 @@ impl Exchange for ApacheExchange<'_, '_> {
     }
 
     fn log_from(&mut self, level: Level, line: &[u8], source: &Source<'_>) {
-        self.request.log_from(level, line, &Place::new(source.path, source.line));
+        self.request.log_from(level, line, &SourceLocation::new(source.path, source.line));
     }
 }
 
@@ -130,7 +130,7 @@ impl host::ServerLog for ServerLogHandle {
     }
 
     fn log_from(&self, level: Level, line: &[u8], source: &Source<'_>) {
-        Self::log_from(self, level, line, &Place::new(source.path, source.line));
+        Self::log_from(self, level, line, &SourceLocation::new(source.path, source.line));
     }
 }
 

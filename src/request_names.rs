@@ -3,8 +3,8 @@
 #![forbid(unsafe_code)]
 
 use crate::config::Names;
-use crate::environ::split_path;
 use crate::httpd::Request;
+use crate::request_path::split_path;
 use std::borrow::Cow;
 use std::ffi::{CString, OsStr};
 use std::os::unix::ffi::OsStrExt;

@@ -1,0 +1,152 @@
+//! Python in Apache's own processes: whether it could start, how it is set up, and its start in a child.
+//! No request is known here.
+#![forbid(unsafe_code)]
+
+use super::server_status::ApacheStatus;
+use crate::config::{Bytes, HashSeed, ImportScript, InterpreterSettings, ProcessOptions};
+use crate::file_time::modified;
+use crate::httpd::{Mpm, Server, ServerInfo, ServerLogHandle};
+use crate::posix;
+use crate::python_home::{self, Reader};
+use host::{
+    ApacheFacts, Host, HostOptions, InterpreterOptions, ScriptFile, Target, TelemetryOptions,
+};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use wsgi::Level;
+
+/// Would Python start in the children?
+pub(crate) fn check(options: &ProcessOptions) -> Result<(), String> {
+    if !options.embedded_python {
+        return Ok(());
+    }
+    let (uid, gid) = if posix::is_root() { ServerInfo::account() } else { posix::account() };
+    let reader = Reader { uid, gid, groups: None };
+    match home(options) {
+        Some(home) => python_home::check("WSGIPythonHome", &home, host::PYTHON_VERSION, reader),
+        None => {
+            let program = Path::new(host::BUILT_FOR);
+            python_home::check_default(program, host::PYTHON_VERSION, reader)
+        }
+    }
+}
+
+/// Starts Python, unless the configuration keeps it out of Apache's processes.
+pub(crate) fn start(options: &ProcessOptions, sole: bool, main: Server<'_>) -> Option<Host> {
+    if !options.embedded_python {
+        return None;
+    }
+    let log = Arc::new(ServerLogHandle::of(main));
+    match Host::start(host_options(options), Arc::clone(&log) as Arc<dyn host::ServerLog>) {
+        Ok(host) => {
+            for script in options.import_scripts(b"") {
+                preload(&host, options, sole, script);
+            }
+            host.report();
+            Some(host)
+        }
+        Err(why) => {
+            let line = format!("WSGI0036: Python cannot be started in this process: {why}");
+            host::ServerLog::log(&*log, Level::Critical, line.as_bytes());
+            None
+        }
+    }
+}
+
+fn preload(host: &Host, options: &ProcessOptions, sole: bool, script: &ImportScript) {
+    host.preload(&Target {
+        script: ScriptFile {
+            path: &script.path,
+            modified: modified(&script.path),
+            reloading: true,
+            case_sensitive: options.case_sensitive,
+        },
+        callable: b"",
+        application_group: &script.application_group,
+        main_interpreter: sole,
+    });
+}
+
+fn host_options(options: &ProcessOptions) -> HostOptions {
+    let mpm = Mpm::query();
+    let all = options.interpreter(b"", None);
+    HostOptions {
+        python_home: home(options),
+        home: None,
+        python_eggs: options.python_eggs.as_deref().map(path),
+        optimize: u8::try_from(options.python_optimize).unwrap_or(u8::MAX),
+        warnings: options
+            .python_warnings
+            .iter()
+            .map(|warning| String::from_utf8_lossy(warning).into_owned())
+            .collect(),
+        hash_seed: Some(match options.hash_seed {
+            HashSeed::Random => host::HashSeed::Random,
+            HashSeed::Fixed(seed) => host::HashSeed::Fixed(seed),
+        }),
+        write_bytecode: options.write_bytecode,
+        free_threading: all.free_threading,
+        interpreter: interpreter_options(all),
+        named_interpreters: options
+            .named_interpreters(b"")
+            .into_iter()
+            .map(|name| {
+                let own = options.interpreter(b"", Some(name));
+                (String::from_utf8_lossy(name).into_owned(), interpreter_options(own))
+            })
+            .collect(),
+        destroy_interpreters: options.destroy_interpreter,
+        interruptible: false,
+        single_process: ServerInfo::is_single_process(),
+        server_status: options
+            .server_metrics
+            .then(|| Arc::new(ApacheStatus) as Arc<dyn host::ServerStatus>),
+        slow_requests: options.slow_requests,
+        telemetry: options.telemetry_service.as_ref().map(|service| TelemetryOptions {
+            service: path(&service.socket),
+            interval: service.interval,
+            capture_user_agent: options.telemetry_options.capture_user_agent,
+            server: None,
+        }),
+        process_group: String::new(),
+        multithread: mpm.threads != 1,
+        multiprocess: mpm.processes != 1,
+        run_once: false,
+        maximum_processes: mpm.processes,
+        threads_per_process: mpm.threads,
+        apache: Some(ApacheFacts {
+            version: ServerInfo::VERSION,
+            description: ServerInfo::description(),
+            mpm_name: mpm.name,
+            build_date: ServerInfo::built(),
+            maximum_processes: mpm.processes,
+            threads_per_process: mpm.threads,
+        }),
+    }
+}
+
+fn interpreter_options(settings: InterpreterSettings) -> InterpreterOptions {
+    let layer = |paths: &Bytes| {
+        let paths = paths.split(|&byte| byte == b':').filter(|path| !path.is_empty());
+        paths.map(path).collect()
+    };
+    InterpreterOptions {
+        python_path: settings.python_path.iter().map(layer).collect(),
+        switch_interval: settings.switch_interval,
+        interval_is_its_own: settings.interval_is_its_own,
+        restrict_stdin: settings.restrict_stdin,
+        restrict_stdout: settings.restrict_stdout,
+        restrict_signal: settings.restrict_signal,
+        own_gil: settings.own_gil,
+    }
+}
+
+fn home(options: &ProcessOptions) -> Option<PathBuf> {
+    options.python_home.as_deref().map(|home| python_home::normalised(&path(home)))
+}
+
+fn path(bytes: &[u8]) -> PathBuf {
+    PathBuf::from(OsStr::from_bytes(bytes))
+}
