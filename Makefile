@@ -1,19 +1,19 @@
 # mod_wsgi_rs: `make run` and `make test` do all set-up themselves.
 #
 #   PYTHON=python3.13   the Python to build for (default: /usr/bin/python3 where there is one, because
-#                       Apache's unprivileged user has to be able to read it)
+#                       Apache's unprivileged user must be able to read it)
 #   T=daemon/faults     run these tests: a file or a folder below tests/ (T=daemon/), or a part of a name (T=reload)
 #   MPM=event,worker    the MPMs to test under
-#   QUICK=1             make bench: four minutes, and no document is written
+#   QUICK=1             make bench: three minutes, and no document is written
 
 PYTHON ?= $(shell test -x /usr/bin/python3 && echo /usr/bin/python3 || command -v python3)
 export PYO3_PYTHON := $(shell command -v $(PYTHON) 2>/dev/null)
 PYTHON_VERSION = $(shell $(PYTHON) -c 'import sys, sysconfig as s; print("%d.%d%s" % (*sys.version_info[:2], "t" if s.get_config_var("Py_GIL_DISABLED") else ""))' 2>/dev/null)
-# PyO3 knows 3.13t no more, but its bindings still fit, as the tests with other Pythons show.
+# PyO3 has dropped 3.13t, but its bindings still fit, as the tests with other Pythons show.
 export UNSAFE_PYO3_SKIP_VERSION_CHECK := $(if $(filter 3.13t,$(PYTHON_VERSION)),1)
 VENV := .venv
 MODULE := target/release/mod_wsgi_rs.so
-# Four at a time on two processors: most of a test is waiting for servers to start and stop.
+# Four processes on two processors: tests mostly wait for servers to start and stop.
 PYTEST := $(VENV)/bin/python -m pytest -n 4
 # T with a slash is a path: daemon/ is tests/daemon, daemon/faults is tests/daemon/test_faults.py.
 SELECTED = $(if $(findstring /,$(T)),$(patsubst %/,tests/%,$(filter %/,$(T))) $(foreach t,$(filter-out %/,$(T)),tests/$(dir $t)test_$(notdir $t).py),$(if $(T),-k '$(T)') tests)
@@ -24,7 +24,7 @@ DESTDIR ?=
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
-setup: ## install what is missing (system packages through the package manager)
+setup: ## install missing system packages (apt-get or dnf, with sudo)
 	@scripts/setup
 
 build: setup ## build the module and the daemon program, for one version of Python
@@ -55,7 +55,7 @@ $(VENV)-oracle/.ready: tests/requirements-oracle.txt
 	@touch $@
 
 oracle: setup $(VENV)/.ready $(VENV)-oracle/.ready ## the same behaviour tests against mod_wsgi itself
-	@mkdir -p /var/run/apache2 # where Debian's Apache has mod_wsgi put its sockets
+	@mkdir -p /var/run/apache2 # the directory of mod_wsgi's sockets on Debian
 	WSGI_UNDER_TEST=theirs $(PYTEST) $(SELECTED)
 
 check: setup $(VENV)/.ready ## formatting, lints, licences
@@ -72,7 +72,7 @@ sanitize: build $(VENV)/.ready ## a few hundred requests under valgrind
 soak: build $(VENV)/.ready ## restarts, faults and memory for longer
 	$(VENV)/bin/python -m pytest tests/soak.py $(if $(T),-k '$(T)')
 
-fuzz: setup ## what other ends of the wire and applications may send, each kind for SECONDS=60
+fuzz: setup ## fuzz the wire format and response heads, each target for SECONDS=60
 	@test -x target/tools/bin/cargo-fuzz || cargo install --quiet --locked --root target/tools cargo-fuzz
 	@for target in server client head; do \
 	    PATH="$(CURDIR)/target/tools/bin:$$PATH" RUSTC_BOOTSTRAP=1 cargo fuzz run $$target -- \
@@ -85,22 +85,22 @@ $(VENV)-bench/.ready: bench/requirements.txt
 	@lacking=; for package in $$(sed '/^#/d' bench/requirements.txt); do \
 	    $(VENV)-bench/bin/pip install --quiet --disable-pip-version-check "$$package" || lacking="$$lacking $$package"; \
 	done; \
-	if [ -z "$$lacking" ]; then touch $@; else echo "cannot be installed, and will be missing:$$lacking" >&2; fi
+	if [ -z "$$lacking" ]; then touch $@; else echo "cannot be installed and will not be measured:$$lacking" >&2; fi
 
 bench: build $(VENV)-bench/.ready ## compare with the alternatives on this machine (QUICK=1: the main figures)
 	@scripts/setup bench
 	@$(VENV)-bench/bin/python -m bench
 
-profile: build $(VENV)-bench/.ready ## instructions a request, which the load of the machine hardly moves (FUNCTIONS=1, CALLGRIND=1, CONTENDERS=ours-daemon)
+profile: build $(VENV)-bench/.ready ## count instructions per request (FUNCTIONS=1, CALLGRIND=1, CONTENDERS=ours-daemon)
 	@scripts/setup bench
 	@$(VENV)-bench/bin/python -m bench.profile
 
-install: ## install the module where apxs says (DESTDIR honoured)
+install: ## install the module into the directory that apxs names (DESTDIR=)
 	@scripts/install "$(DESTDIR)"
 
-uninstall: ## remove what install put there
+uninstall: ## remove the installed files
 	@scripts/uninstall "$(DESTDIR)"
 
-clean: ## remove what was built
+clean: ## remove everything that was built
 	cargo clean
 	rm -rf $(VENV) $(VENV)-oracle $(VENV)-bench .httpd
