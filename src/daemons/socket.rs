@@ -88,7 +88,7 @@ impl Socket {
 
     /// Sets the backlog and the owner.
     pub(crate) fn renew(&self, backlog: u32, owner: Option<u32>) -> io::Result<()> {
-        posix::set_backlog(&self.listener, backlog)?;
+        posix::set_backlog(self.listener.as_fd(), backlog)?;
         owner.map_or(Ok(()), |owner| posix::give(self.file.as_fd(), owner))
     }
 

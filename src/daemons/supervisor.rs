@@ -13,7 +13,7 @@ use crate::posix;
 use serde_json::{Value, json};
 use std::ffi::OsStr;
 use std::io::Read;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -81,7 +81,7 @@ impl Manager {
     }
 
     /// Gives it another file to write its log to.
-    fn hand_over(&self, log: RawFd) {
+    fn hand_over(&self, log: BorrowedFd<'_>) {
         // If it cannot be told it has been told too much, or is gone, and then it is started anew.
         let _ = posix::send_descriptor(self.lifeline.as_fd(), log);
     }
@@ -319,7 +319,7 @@ impl Running {
         self.manager.is_some()
     }
 
-    fn try_start(&self, log: Option<RawFd>, delay: Duration) -> std::io::Result<Manager> {
+    fn try_start(&self, log: Option<BorrowedFd<'_>>, delay: Duration) -> std::io::Result<Manager> {
         let (theirs, lifeline) = UnixStream::pair()?;
         let sockets: Vec<RawFd> = self.sockets.iter().map(AsRawFd::as_raw_fd).collect();
         let mut config = self.told.clone();
@@ -466,9 +466,10 @@ impl Running {
     }
 
     /// What a graceful restart is for a manager that stays: other log files, new workers.
-    fn refresh(&self, log: Option<RawFd>) {
+    fn refresh(&self, log: Option<BorrowedFd<'_>>) {
         if let Some(manager) = &self.manager {
-            manager.hand_over(log.unwrap_or(libc::STDERR_FILENO));
+            let stderr = std::io::stderr();
+            manager.hand_over(log.unwrap_or(stderr.as_fd()));
             posix::signal(manager.pid, libc::SIGUSR1);
         }
     }

@@ -266,7 +266,7 @@ impl Connection {
         }
         let spare = self.client.spare(self.appetite);
         let room = spare.len();
-        let (count, file) = posix::receive(self.stream.as_fd(), spare)?;
+        let (count, file) = sys::receive_with_descriptor(self.stream.as_fd(), spare, true)?;
         if count == 0 {
             return Err(Broken::Closed);
         }

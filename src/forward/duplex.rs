@@ -75,14 +75,14 @@ pub(super) fn run<'call>(
         }
         let ready = posix::wait_for(connection.as_fd(), sends, watched, limit);
         seen = ready.other;
-        if ready.room {
+        if ready.writable {
             moved = Instant::now();
             if connection.send_rest().is_err() {
                 connection.abort();
                 return Ok(None);
             }
         }
-        if ready.input {
+        if ready.readable {
             if let Some(done) = step(request, group, connection, relay, lease)? {
                 return Ok(Some(done));
             }

@@ -4,7 +4,7 @@ use super::module::{module_config, module_index};
 use crate::bindings::{apr_os_file_get, server_rec, shim_server_level};
 use std::ffi::c_void;
 use std::marker::PhantomData;
-use std::os::fd::RawFd;
+use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
 
 /// A server that lives at least as long as `'s`.
@@ -81,12 +81,14 @@ impl<'s> Server<'s> {
     }
 
     /// The file of its error log; `None` where that is no file (syslog).
-    pub(crate) fn log_descriptor(self) -> Option<RawFd> {
+    pub(crate) fn log_descriptor(self) -> Option<BorrowedFd<'s>> {
         let mut descriptor = -1;
         let log = self.record().error_log;
-        // SAFETY: the log of a live server is open.
+        // SAFETY: httpd opens the log before any hook runs, and closes it with the configuration's pool, which
+        // outlives `'s`.
         let known = !log.is_null() && unsafe { apr_os_file_get(&raw mut descriptor, log) } == 0;
-        (known && descriptor >= 0).then_some(descriptor)
+        // SAFETY: as above, and not -1.
+        (known && descriptor >= 0).then(|| unsafe { BorrowedFd::borrow_raw(descriptor) })
     }
 
     /// `LogLevel` for this module, as an `APLOG_*` number.

@@ -18,17 +18,19 @@ UNSAFE_ROOMS = [
     "src/httpd",
     "src/apr",
     "crates/host/src/cpython",
+    "crates/sys/src",
 ]
 UNSAFE_FILES = {"crates/host/src/gateway/lease.rs"}
 FORBID = "#![forbid(unsafe_code)]"
 
 # Who may use whom among the crates of the workspace.
 CRATE_ARROWS = {
-    "mod_wsgi_rs": {"host", "fastcgi", "scoreboard", "wsgi"},
-    "daemon": {"host", "fastcgi", "scoreboard", "wsgi"},
+    "mod_wsgi_rs": {"host", "fastcgi", "scoreboard", "sys", "wsgi"},
+    "daemon": {"host", "fastcgi", "scoreboard", "sys", "wsgi"},
     "host": {"wsgi"},
     "fastcgi": {"wsgi"},
     "scoreboard": set(),
+    "sys": set(),
     "wsgi": set(),
 }
 

@@ -16,6 +16,7 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use sys::SharedWords;
 use wsgi::Level;
 
 /// What a worker starts with.
@@ -74,7 +75,12 @@ impl Memory {
     /// Takes the memory up.
     pub(crate) fn of(file: Option<OwnedFd>, config: &GroupConfig) -> io::Result<Self> {
         let (most, threads) = (config.processes.most as usize, config.threads as usize);
-        let words = posix::share_memory(file.as_ref(), Scoreboard::size(most, threads))?;
+        let size = Scoreboard::size(most, threads);
+        let words = match &file {
+            Some(file) => SharedWords::of_file(file.as_fd(), size),
+            None => SharedWords::new(size),
+        }?;
+        let words = words.leak();
         Ok(Self { board: Scoreboard::new(words, most, threads), file })
     }
 }
@@ -125,10 +131,8 @@ impl Program {
         let number = letter.as_raw_fd();
         let program = CString::new(self.path.as_os_str().as_bytes())?;
         let arguments = [program, c"--seat-fd".to_owned(), CString::new(number.to_string())?];
-        for descriptor in ticket.descriptors().chain([number]) {
-            posix::let_programs_have(descriptor)?;
-        }
-        Err(posix::execute(self.file.as_fd(), &arguments))
+        let inherited = ticket.descriptors().chain([number]);
+        Err(posix::execute(self.file.as_fd(), &arguments, inherited))
     }
 
     fn replace(&self, log: Log, ticket: &Ticket) -> ! {

@@ -145,12 +145,15 @@ impl Channel {
         &mut self,
     ) -> io::Result<(Vec<M>, Option<OwnedFd>)> {
         let mut bytes = [0; 4096];
-        let (count, file) = match posix::receive_file(self.stream.as_fd(), &mut bytes) {
-            Ok((0, _)) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            // Nothing is here after all.
-            Err(why) if why.kind() == io::ErrorKind::WouldBlock => return Ok((Vec::new(), None)),
-            received => received?,
-        };
+        let (count, file) =
+            match sys::receive_with_descriptor(self.stream.as_fd(), &mut bytes, false) {
+                Ok((0, _)) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                // Nothing is here after all.
+                Err(why) if why.kind() == io::ErrorKind::WouldBlock => {
+                    return Ok((Vec::new(), None));
+                }
+                received => received?,
+            };
         self.received.extend(bytes.iter().take(count));
         let Some(end) = self.received.iter().rposition(|byte| *byte == b'\n') else {
             return Ok((Vec::new(), file));

@@ -112,7 +112,7 @@ impl Group {
     /// Whoever started the group sends it a new file for its log, or is gone.
     fn listen_to_parent(&mut self) {
         let Some(parent) = &self.parent else { return };
-        match posix::receive_file(parent.as_fd(), &mut [0; 16]) {
+        match sys::receive_with_descriptor(parent.as_fd(), &mut [0; 16], false) {
             Ok((1.., file)) => {
                 if let Some(Err(why)) = file.map(|file| posix::set_standard_error(file.as_fd())) {
                     self.say(Level::Error, &format!("cannot write to another log: {why}"));

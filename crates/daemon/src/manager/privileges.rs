@@ -6,6 +6,7 @@ use crate::log::Log;
 use crate::manager::account::Account;
 use crate::posix;
 use crate::process_title;
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use wsgi::Level;
 
@@ -68,20 +69,23 @@ pub(crate) fn assume(config: &GroupConfig, log: &Log) -> Result<(), String> {
     if let Some(mask) = identity.umask {
         posix::set_umask(mask);
     }
+    let set = |variable: &str, value: &OsStr| {
+        posix::set_variable(variable, value).map_err(|why| format!("cannot set {variable}: {why}"))
+    };
     if let Some(user) = user.filter(|_| identity.uid.is_some()) {
         for variable in ["USER", "USERNAME", "LOGNAME"] {
             if std::env::var_os(variable).is_some() {
-                posix::set_variable(variable, &user.name);
+                set(variable, &user.name)?;
             }
         }
-        posix::set_variable("HOME", &user.home);
+        set("HOME", &user.home)?;
     }
     if let Some(lang) = &identity.lang {
-        posix::set_variable("LANG", lang);
+        set("LANG", lang)?;
     }
     if let Some(locale) = &identity.locale {
-        posix::set_variable("LC_ALL", locale);
-        if !posix::set_locale() {
+        set("LC_ALL", locale)?;
+        if posix::set_locale().is_err() {
             let line = format!("WSGI0079: this system has no locale '{}'", locale.display());
             log.write(Level::Warning, line.as_bytes());
         }

@@ -7,7 +7,7 @@ use std::fs::{self, Permissions};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt, chown};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 /// Makes a socket file nobody but its owner can connect to, then gives it `mode`. It belongs to the user
@@ -24,10 +24,7 @@ pub(crate) fn create(path: &Path, mode: u32, config: &GroupConfig) -> Result<Own
         }
         fs::remove_file(path).map_err(failed)?;
     }
-    let before = posix::set_umask(0o177);
-    let bound = UnixListener::bind(path);
-    posix::set_umask(before);
-    let listener = bound.map_err(failed)?;
+    let listener = sys::bind_private(path).map_err(failed)?;
     posix::listen(listener.as_fd(), config.limits.listen_backlog).map_err(failed)?;
     if config.identity.uid.is_some() {
         chown(path, config.identity.uid, config.identity.gid).map_err(failed)?;

@@ -4,7 +4,6 @@
 use crate::config::Timers;
 use crate::message::Reason;
 use scoreboard::{Field, Record, now};
-use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// The limits of one worker, and how far it is.
@@ -22,7 +21,6 @@ pub(crate) struct Recycling {
 
 /// Memory is measured at most so often, in microseconds.
 const MEASURE: u64 = 100_000;
-const PAGE: u64 = 4096;
 
 impl Recycling {
     pub(crate) fn new(timers: &Timers, threads: u32) -> Self {
@@ -80,7 +78,7 @@ impl Recycling {
             return None;
         }
         self.measured.store(time, Ordering::Relaxed);
-        let resident = resident()?;
+        let resident = sys::resident_bytes()?;
         record.set(Field::Resident, resident);
         (resident > most).then(|| (Reason::MaximumMemory, format!("it uses {resident} bytes")))
     }
@@ -142,10 +140,4 @@ impl Recycling {
         let seconds = self.timers.request_timeout.filter(|seconds| *seconds > 0.0)?;
         Some(seconds * (1.0 + f64::from(self.threads.max(1)).ln()))
     }
-}
-
-/// The resident memory of this process, in bytes.
-pub(crate) fn resident() -> Option<u64> {
-    let text = fs::read_to_string("/proc/self/statm").ok()?;
-    text.split_ascii_whitespace().nth(1)?.parse::<u64>().ok().map(|pages| pages * PAGE)
 }

@@ -11,7 +11,7 @@ use wsgi::Level;
 pub(crate) fn limit(limits: &Limits, timers: &Timers, log: &Log) {
     let set = |resource, name: &str, limit: Option<u64>, hard: u64| {
         if let Some(soft) = limit
-            && let Err(why) = posix::set_limit(&resource, soft, soft.saturating_add(hard))
+            && let Err(why) = posix::set_limit(resource, soft, soft.saturating_add(hard))
         {
             log.write(Level::Warning, format!("cannot set {name} to {soft}: {why}").as_bytes());
         }

@@ -27,7 +27,9 @@ pub(crate) use exception::Exception;
 pub(crate) use object::Object;
 pub(crate) use raised::{ExceptionKind, Raised, Result};
 pub use runtime::HashSeed;
-pub(crate) use runtime::{PythonConfig, end_interpreter, finalize, fork, initialize, version};
+pub(crate) use runtime::{
+    Fork, PythonConfig, end_interpreter, finalize, fork, initialize, version,
+};
 pub(crate) use shelf::Shelf;
 pub(crate) use thread_state::{
     Attachment, FREE_THREADED, HAS_OWN_GIL, InterpreterState, ThreadState,

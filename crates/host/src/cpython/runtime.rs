@@ -160,16 +160,18 @@ pub(crate) fn version() -> &'static str {
     text.to_str().ok().and_then(|text| text.split(' ').next()).unwrap_or_default()
 }
 
+/// Makes a copy of the process; `None` in the copy. The copy has the calling thread only, so that it must not
+/// need what other threads have locked: CPython and the C library see to their own locks.
+pub(crate) type Fork<T> = unsafe fn() -> std::io::Result<Option<T>>;
+
 /// Forks this process by way of `fork`, which says whether it has come back in the child, with what CPython
 /// wants done before and after (`PyOS_BeforeFork`, `os.register_at_fork`). `main` is the seat of the
 /// calling thread, the only one that goes on in the child; sub-interpreters do not survive there.
-pub(crate) fn fork<T>(
-    main: ThreadState,
-    fork: impl FnOnce() -> std::io::Result<Option<T>>,
-) -> std::io::Result<Option<T>> {
+pub(crate) fn fork<T>(main: ThreadState, fork: Fork<T>) -> std::io::Result<Option<T>> {
     let attachment = main.attach();
-    // SAFETY: attached to the main interpreter, as all three want. Between them only `fork` runs, which
-    // touches no Python.
+    // SAFETY: attached to the main interpreter, as the three functions of CPython want. Between them only
+    // `fork` runs, which touches no Python. The copy goes on with this thread alone, as it does after `os.fork()`:
+    // CPython and the C library put their own locks in order, and no other thread runs Rust code here.
     unsafe {
         ffi::PyOS_BeforeFork();
         let forked = fork();

@@ -80,7 +80,7 @@ impl Host {
     ///
     /// # Errors
     /// Those of `fork`.
-    pub fn fork<T>(&self, fork: impl FnOnce() -> io::Result<Option<T>>) -> io::Result<Option<T>> {
+    pub fn fork<T>(&self, fork: cpython::Fork<T>) -> io::Result<Option<T>> {
         match self.main.seat() {
             Some(seat) => cpython::fork(seat, fork),
             None => Err(io::ErrorKind::OutOfMemory.into()),

@@ -1,0 +1,56 @@
+//! Descriptors that come into this process by their numbers.
+#![allow(unsafe_code, reason = "an inherited descriptor is a number until it is taken")]
+
+use std::io;
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+/// Takes over a descriptor that this program was started with, and keeps programs that this process starts from
+/// having it.
+///
+/// # Errors
+/// Where there is no such descriptor, where it is a standard one, and where it is close-on-exec: then it
+/// cannot have come through the `exec` that began this program, and has an owner in this process.
+pub fn take_inherited(number: RawFd) -> io::Result<OwnedFd> {
+    if number <= libc::STDERR_FILENO {
+        return Err(io::Error::other("it is a standard descriptor"));
+    }
+    // SAFETY: fcntl takes numbers, and only looks the descriptor up and marks it.
+    let flags = check(unsafe { libc::fcntl(number, libc::F_GETFD) })?;
+    if flags & libc::FD_CLOEXEC != 0 {
+        return Err(io::Error::other("it was not inherited, or is taken already"));
+    }
+    // SAFETY: as for the call before.
+    check(unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) })?;
+    // SAFETY: the descriptor is open and has no other owner in this program: what std opens is close-on-exec
+    // from the start, and so is, from now on, what has been taken here.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// From now on `file` is the standard error of this process.
+pub fn replace_standard_error(file: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(rustix::stdio::dup2_stderr(file)?)
+}
+
+pub(crate) fn check(result: libc::c_int) -> io::Result<libc::c_int> {
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::{AsRawFd, IntoRawFd};
+
+    #[test]
+    fn descriptor_is_taken_once_and_only_where_it_was_inherited() {
+        let file = std::fs::File::open("/dev/null").unwrap();
+        assert!(take_inherited(file.as_raw_fd()).is_err());
+        let number = file.into_raw_fd();
+        // SAFETY: takes numbers; the descriptor belongs to this test.
+        unsafe { libc::fcntl(number, libc::F_SETFD, 0) };
+        let taken = take_inherited(number).unwrap();
+        assert!(take_inherited(number).is_err());
+        drop(taken);
+        assert!(take_inherited(number).is_err());
+        assert!(take_inherited(2).is_err());
+    }
+}

@@ -1,0 +1,45 @@
+//! What the C library keeps for the whole process: environment variables, the locale, the time zone.
+#![allow(unsafe_code, reason = "setenv, setlocale and localtime_r")]
+
+use crate::threads::expect_one;
+use std::ffi::OsStr;
+use std::io;
+
+/// Sets an environment variable.
+///
+/// # Errors
+/// In a process of several threads, where another one could be reading the environment.
+pub fn set_variable(name: &str, value: &OsStr) -> io::Result<()> {
+    expect_one()?;
+    // SAFETY: no other thread can read the environment at the same time, because there is none.
+    unsafe { std::env::set_var(name, value) };
+    Ok(())
+}
+
+/// Makes `LC_ALL` of the environment the locale of this process.
+///
+/// # Errors
+/// Where the system does not have that locale, and in a process of several threads.
+pub fn set_locale() -> io::Result<()> {
+    expect_one()?;
+    // SAFETY: a static string with a NUL. There is no other thread that could use the locale or the string
+    // that the call returns, which is only compared with null.
+    let known = unsafe { !libc::setlocale(libc::LC_ALL, c"".as_ptr()).is_null() };
+    if known { Ok(()) } else { Err(io::ErrorKind::NotFound.into()) }
+}
+
+/// Sets the permission bits that new files of this process do not get.
+pub fn set_umask(mask: u32) {
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(mask));
+}
+
+/// A moment, in seconds since 1970, in the local time zone.
+pub fn local_time(seconds: i64) -> libc::tm {
+    // SAFETY: every field of `tm` may be zero, and localtime_r writes to it alone. The environment, where it
+    // looks for `TZ`, changes only in a process of one thread ([`set_variable`]).
+    unsafe {
+        let mut time: libc::tm = std::mem::zeroed();
+        libc::localtime_r(&raw const seconds, &raw mut time);
+        time
+    }
+}

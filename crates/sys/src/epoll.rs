@@ -1,0 +1,46 @@
+//! An epoll instance that several threads wait on.
+#![forbid(unsafe_code)]
+
+use rustix::event::epoll::{self, EventData, EventFlags};
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+/// There is something to read, the end of the stream included.
+pub const EPOLLIN: EventFlags = EventFlags::IN;
+/// The descriptor is watched for one event only, until [`Epoll::rearm`].
+pub const EPOLLONESHOT: EventFlags = EventFlags::ONESHOT;
+
+/// What several threads wait on. One of them is woken for each event, and that is the one that came to wait
+/// last.
+#[derive(Debug)]
+pub struct Epoll(OwnedFd);
+
+impl Epoll {
+    /// A new instance.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self(epoll::create(epoll::CreateFlags::CLOEXEC)?))
+    }
+
+    /// Watches a descriptor under a token of the caller's.
+    pub fn add(&self, fd: BorrowedFd<'_>, events: EventFlags, token: u64) -> io::Result<()> {
+        Ok(epoll::add(&self.0, fd, EventData::new_u64(token), events)?)
+    }
+
+    /// Watches once more what was watched for one event.
+    pub fn rearm(&self, fd: BorrowedFd<'_>, events: EventFlags, token: u64) -> io::Result<()> {
+        Ok(epoll::modify(&self.0, fd, EventData::new_u64(token), events)?)
+    }
+
+    /// Watches a descriptor no more; nothing happens where it was not watched.
+    pub fn remove(&self, fd: BorrowedFd<'_>) {
+        let _ = epoll::delete(&self.0, fd);
+    }
+
+    /// Waits for the next event, and returns its token.
+    pub fn wait(&self) -> io::Result<u64> {
+        let mut event = [epoll::Event { flags: EventFlags::empty(), data: EventData::new_u64(0) }];
+        epoll::wait(&self.0, &mut event[..], None)?;
+        let [event] = event;
+        Ok(event.data.u64())
+    }
+}

@@ -1,0 +1,59 @@
+//! Files by their descriptors, and files in memory.
+#![allow(unsafe_code, reason = "dladdr")]
+
+use rustix::fs::{self, AtFlags, FileType, MemfdFlags, OFlags, Uid};
+use std::ffi::{CStr, OsStr};
+use std::fs::File;
+use std::io::{self, Seek, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+/// A file in memory that holds `content`, ready to be read from its start. Other processes have it by
+/// inheriting the descriptor.
+pub fn memory_file(content: &[u8]) -> io::Result<OwnedFd> {
+    let mut file = File::from(fs::memfd_create(c"mod_wsgi_rs", MemfdFlags::CLOEXEC)?);
+    file.write_all(content)?;
+    file.rewind()?;
+    Ok(file.into())
+}
+
+/// The length in bytes of a regular file that can be read; `None` where it is something else, which might block
+/// or have no length.
+pub fn readable_length(file: BorrowedFd<'_>) -> Option<u64> {
+    let mode = fs::fcntl_getfl(file).ok()?;
+    let access = mode & OFlags::ACCMODE;
+    if mode.contains(OFlags::PATH) || access == OFlags::WRONLY {
+        return None;
+    }
+    let status = fs::fstat(file).ok()?;
+    let is_regular = FileType::from_raw_mode(status.st_mode) == FileType::RegularFile;
+    is_regular.then(|| u64::try_from(status.st_size).unwrap_or(0))
+}
+
+/// Gives a file to a user. It may have been opened with `O_PATH`, and its name plays no part.
+pub fn chown_descriptor(file: BorrowedFd<'_>, owner: u32) -> io::Result<()> {
+    Ok(fs::chownat(file, c"", Some(Uid::from_raw(owner)), None, AtFlags::EMPTY_PATH)?)
+}
+
+/// The memory of this process that is resident, in bytes; `None` without /proc.
+pub fn resident_bytes() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages = text.split_ascii_whitespace().nth(1)?.parse::<u64>().ok()?;
+    Some(pages * rustix::param::page_size() as u64)
+}
+
+/// The file that `address`, a function of the caller's, was loaded from.
+pub fn loaded_from(address: *const ()) -> Option<PathBuf> {
+    let mut info = MaybeUninit::<libc::Dl_info>::uninit();
+    // SAFETY: any address may be asked for. The structure is filled when the answer is not 0, and its name is
+    // a string of the loader, which stays as long as the object is loaded; it is copied at once.
+    unsafe {
+        if libc::dladdr(address.cast(), info.as_mut_ptr()) == 0 {
+            return None;
+        }
+        let name = CStr::from_ptr(info.assume_init().dli_fname);
+        Some(PathBuf::from(OsStr::from_bytes(name.to_bytes())))
+    }
+}

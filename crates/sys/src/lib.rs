@@ -1,0 +1,53 @@
+//! The Linux calls that std does not offer, for the module and for the daemon. This crate knows neither Apache
+//! nor Python, and decides nothing: which process calls what, and when, is up to its callers.
+//!
+//! Calls that `rustix` has are its safe functions. What it leaves out is here, with the `unsafe` it takes:
+//! `fork` and what follows it, the databases of users and groups, the C library's locale and environment,
+//! signal handlers, shared memory as atomics. Every public function is safe: where its contract cannot be
+//! expressed as a type, the function checks it (see `threads`) or says why nothing has to hold.
+
+mod descriptors;
+mod environment;
+mod epoll;
+mod execute;
+mod files;
+mod limits;
+mod names;
+mod processes;
+mod readiness;
+mod shared_words;
+mod signals;
+mod sockets;
+mod spawn;
+mod threads;
+mod users;
+
+pub use descriptors::{replace_standard_error, take_inherited};
+pub use environment::{local_time, set_locale, set_umask, set_variable};
+pub use epoll::{EPOLLIN, EPOLLONESHOT, Epoll};
+pub use execute::execute;
+pub use files::{chown_descriptor, loaded_from, memory_file, readable_length, resident_bytes};
+pub use limits::{
+    Resource, raise_descriptor_limit, restore_descriptor_limit, set_limit, stack_size,
+};
+pub use names::set_process_name;
+pub use processes::{
+    become_subreaper, exit_now, exits_before, fork, fork_reparented, is_alive, is_dumpable, kill,
+    kill_session, on_fork, reap, replace_inherited, set_death_signal, set_dumpable, set_priority,
+    wait_for_exit,
+};
+pub use readiness::{Ready, is_readable, wait_for, wait_readable};
+pub use shared_words::SharedWords;
+pub use signals::{
+    SIGCHLD, SIGHUP, SIGINT, SIGKILL, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH, SIGXCPU, Signals,
+    ignore_signal, reset_signal,
+};
+pub use sockets::{
+    bind_private, connect, has_hung_up, has_input, peer_uid, receive_now, receive_with_descriptor,
+    send_all, send_descriptor, send_now, set_backlog, set_buffers, shutdown_read,
+};
+pub use spawn::spawn;
+pub use users::{
+    User, effective_gid, effective_uid, group_id_by_name, groups_of, has_search_permission,
+    is_root, set_gid, set_groups, set_uid, user_by_id, user_by_name, user_name,
+};

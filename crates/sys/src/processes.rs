@@ -1,0 +1,186 @@
+//! Processes: copies of this one, children, their end.
+#![allow(unsafe_code, reason = "fork and pthread_atfork")]
+
+use crate::descriptors::check;
+use crate::threads::expect_one;
+use rustix::process::{self, DumpableBehavior, Pid, Signal, WaitOptions};
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
+
+/// Makes a copy of this process; `None` in the copy.
+///
+/// # Errors
+/// Also in a process of several threads: whatever the others have locked would stay locked in the copy.
+pub fn fork() -> io::Result<Option<i32>> {
+    expect_one()?;
+    // SAFETY: there is one thread, so that the copy may do whatever this process may.
+    let pid = check(unsafe { libc::fork() })?;
+    Ok((pid != 0).then_some(pid))
+}
+
+/// Makes a copy of this process that has no parent for a moment, and then becomes a child of its nearest
+/// ancestor that is a subreaper ([`become_subreaper`]). `None` in the copy, its pid here.
+///
+/// # Safety
+/// The copy has the calling thread only. What other threads of this process have locked at that moment stays
+/// locked there, and must not be needed by what the copy does.
+pub unsafe fn fork_reparented() -> io::Result<Option<i32>> {
+    let (mut answer, question) = io::pipe()?;
+    // SAFETY: by the contract of this function the copy may go on. The process in between only makes system
+    // calls.
+    unsafe {
+        let between = check(libc::fork())?;
+        if between == 0 {
+            let pid = libc::fork();
+            if pid == 0 {
+                return Ok(None);
+            }
+            let bytes = pid.to_ne_bytes();
+            libc::write(question.as_raw_fd(), bytes.as_ptr().cast(), bytes.len());
+            libc::_exit(0);
+        }
+        drop(question);
+        let mut bytes = [0; 4];
+        let read = io::Read::read_exact(&mut answer, &mut bytes);
+        wait_for_exit(between);
+        read?;
+        match i32::from_ne_bytes(bytes) {
+            -1 => Err(io::ErrorKind::OutOfMemory.into()),
+            pid => Ok(Some(pid)),
+        }
+    }
+}
+
+/// From now on `act` runs in every process that is forked from this one, whichever code forks it
+/// (pthread_atfork(3)). It must keep to what is async-signal-safe.
+pub fn on_fork(act: extern "C" fn()) -> io::Result<()> {
+    // SAFETY: `act` is a function of this program, which is never unloaded.
+    match unsafe { libc::pthread_atfork(None, None, Some(act)) } {
+        0 => Ok(()),
+        number => Err(io::Error::from_raw_os_error(number)),
+    }
+}
+
+/// In a process forked from a thread of its parent's: makes `descriptor` mean what `other` means.
+pub fn replace_inherited(descriptor: RawFd, other: RawFd) {
+    // SAFETY: takes numbers. Where there is no `other` it fails, and the descriptor stays what it is.
+    unsafe { libc::dup3(other, descriptor, libc::O_CLOEXEC) };
+}
+
+/// Orphaned descendants become children of this process.
+pub fn become_subreaper() {
+    // Any pid stands for "yes".
+    let _ = process::set_child_subreaper(Some(process::getpid()));
+}
+
+/// Has the kernel send this signal to this process when the one that forked it is gone.
+pub fn set_death_signal(signal: i32) {
+    let _ = process::set_parent_process_death_signal(Signal::from_named_raw(signal));
+}
+
+/// Whether other processes of the same user may look into this one, and the kernel may write an image of it.
+pub fn is_dumpable() -> bool {
+    process::dumpable_behavior().is_ok_and(|behaviour| behaviour == DumpableBehavior::Dumpable)
+}
+
+/// Sets what [`is_dumpable`] tells.
+pub fn set_dumpable(is_dumpable: bool) {
+    let behaviour =
+        if is_dumpable { DumpableBehavior::Dumpable } else { DumpableBehavior::NotDumpable };
+    let _ = process::set_dumpable_behavior(behaviour);
+}
+
+/// Sets the nice value of this process, from -20 to 19.
+pub fn set_priority(nice: i32) -> io::Result<()> {
+    Ok(process::setpriority_process(None, nice)?)
+}
+
+/// Ends this process at once: no destructor, no exit function.
+pub fn exit_now(status: i32) -> ! {
+    // SAFETY: takes a number and does not return.
+    unsafe { libc::_exit(status) }
+}
+
+fn pid(number: impl TryInto<i32>) -> Option<Pid> {
+    Pid::from_raw(number.try_into().ok().filter(|number| *number > 0)?)
+}
+
+/// Sends a signal to one process; one that is gone has no need of it.
+pub fn kill(process: impl TryInto<i32>, signal: i32) {
+    if let (Some(pid), Some(signal)) = (pid(process), Signal::from_named_raw(signal)) {
+        let _ = process::kill_process(pid, signal);
+    }
+}
+
+/// Kills the processes of a session that [`spawn`](crate::spawn) has begun, and its leader.
+pub fn kill_session(leader: u32) {
+    // Each leader of a session leads a process group as well. 1 would mean every process there is.
+    if let Some(leader) = pid(leader).filter(|leader| !leader.is_init()) {
+        let _ = process::kill_process_group(leader, Signal::KILL);
+    }
+}
+
+/// Whether a process of this id exists that this one may signal.
+pub fn is_alive(process: u32) -> bool {
+    pid(process).is_some_and(|pid| process::test_kill_process(pid).is_ok())
+}
+
+/// Waits until a child has ended.
+pub fn wait_for_exit(child: i32) {
+    wait_for_exit_status(child);
+}
+
+/// Waits until a child has ended; how it did, or `None` where it is no child of this process.
+pub(crate) fn wait_for_exit_status(child: i32) -> Option<ExitStatus> {
+    let pid = pid(child)?;
+    loop {
+        match process::waitpid(Some(pid), WaitOptions::empty()) {
+            Ok(Some((_, status))) => return Some(ExitStatus::from_raw(status.as_raw())),
+            // A signal is no reason to leave a zombie behind.
+            Ok(None) | Err(rustix::io::Errno::INTR) => {}
+            Err(_) => return None,
+        }
+    }
+}
+
+/// Waits for the end of a child of this process; `false` if it has not come by `deadline`.
+pub fn exits_before(child: u32, deadline: Instant) -> bool {
+    let Some(pid) = pid(child) else { return true };
+    // Where it is no child any more, other code of this process has waited for it.
+    while let Ok(None) = process::waitpid(Some(pid), WaitOptions::NOHANG) {
+        if Instant::now() > deadline {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    true
+}
+
+/// A child that has ended, and how; `None` where no more have.
+pub fn reap() -> Option<(i32, ExitStatus)> {
+    let (pid, status) = process::wait(WaitOptions::NOHANG).ok()??;
+    Some((pid.as_raw_nonzero().get(), ExitStatus::from_raw(status.as_raw())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fork_is_refused_in_a_process_with_several_threads() {
+        // The test runs on a thread beside the main one.
+        assert_eq!(fork().unwrap_err().to_string(), "this process has several threads");
+    }
+
+    #[test]
+    fn process_id_that_is_none_is_never_signalled() {
+        for number in [0_i64, -1, i64::from(u32::MAX), i64::MAX] {
+            assert!(pid(number).is_none(), "{number}");
+        }
+        assert!(is_alive(std::process::id()));
+        assert!(!is_alive(u32::MAX));
+    }
+}

@@ -1,0 +1,99 @@
+//! Waiting until descriptors can be read or written (`poll`).
+#![forbid(unsafe_code)]
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant};
+
+/// What [`wait_for`] has found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ready {
+    /// The stream can be read, its end included.
+    pub readable: bool,
+    /// The stream takes more.
+    pub writable: bool,
+    /// The other descriptor can be read.
+    pub other: bool,
+}
+
+fn timespec(limit: Duration) -> Timespec {
+    Timespec {
+        tv_sec: limit.as_secs().try_into().unwrap_or(i64::MAX),
+        tv_nsec: limit.subsec_nanos().into(),
+    }
+}
+
+/// Waits until something can be read, the end of the stream included; `false` when `limit` has passed.
+pub fn is_readable(stream: BorrowedFd<'_>, limit: Duration) -> bool {
+    let mut fds = [PollFd::from_borrowed_fd(stream, PollFlags::IN)];
+    let mut deadline = None;
+    let mut left = limit;
+    loop {
+        match poll(&mut fds, Some(&timespec(left))) {
+            Err(Errno::INTR) => {}
+            found => return found == Ok(1),
+        }
+        let deadline = *deadline.get_or_insert_with(|| Instant::now() + limit);
+        left = deadline.saturating_duration_since(Instant::now());
+    }
+}
+
+/// Waits until `stream` can be read, or written if `for_writing`, or `other` be read; nothing is ready when
+/// `limit` has passed or a signal has come.
+pub fn wait_for(
+    stream: BorrowedFd<'_>,
+    for_writing: bool,
+    other: Option<BorrowedFd<'_>>,
+    limit: Duration,
+) -> Ready {
+    let events = if for_writing { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
+    let both = [
+        PollFd::from_borrowed_fd(stream, events),
+        PollFd::from_borrowed_fd(other.unwrap_or(stream), PollFlags::IN),
+    ];
+    let mut both = both;
+    let fds = if other.is_some() { &mut both[..] } else { &mut both[..1] };
+    if !poll(fds, Some(&timespec(limit))).is_ok_and(|count| count > 0) {
+        return Ready::default();
+    }
+    let [stream, second] = both.map(|fd| fd.revents());
+    Ready {
+        readable: !stream.difference(PollFlags::OUT).is_empty(),
+        writable: stream.contains(PollFlags::OUT),
+        other: other.is_some() && !second.is_empty(),
+    }
+}
+
+/// Waits until one of the descriptors can be read or is closed; tells for each whether it is. None is when
+/// `timeout` has passed or a signal has come.
+pub fn wait_readable(descriptors: &[BorrowedFd<'_>], timeout: Option<Duration>) -> Vec<bool> {
+    let entries = descriptors.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN));
+    let mut fds: Vec<_> = entries.collect();
+    let found = poll(&mut fds, timeout.map(timespec).as_ref()).is_ok_and(|count| count > 0);
+    fds.iter().map(|fd| found && !fd.revents().is_empty()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn stream_is_readable_with_input_or_at_its_end_and_times_out_without() {
+        let (here, mut there) = UnixStream::pair().unwrap();
+        let short = Duration::from_millis(5);
+        assert!(!is_readable(here.as_fd(), short));
+        assert_eq!(wait_readable(&[here.as_fd()], Some(short)), [false]);
+        let ready = wait_for(here.as_fd(), true, Some(there.as_fd()), short);
+        assert_eq!(ready, Ready { readable: false, writable: true, other: false });
+        there.write_all(b"x").unwrap();
+        assert!(is_readable(here.as_fd(), short));
+        let ready = wait_for(here.as_fd(), false, None, short);
+        assert_eq!(ready, Ready { readable: true, writable: false, other: false });
+        drop(there);
+        assert_eq!(wait_readable(&[here.as_fd()], None), [true]);
+    }
+}

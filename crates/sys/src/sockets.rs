@@ -1,0 +1,259 @@
+//! Unix sockets, and what travels over them.
+#![forbid(unsafe_code)]
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::Mode;
+use rustix::io::Errno;
+use rustix::net::{
+    self, AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
+    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, Shutdown, SocketAddrUnix, SocketFlags,
+    SocketType, sockopt,
+};
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::time::Duration;
+
+/// A path of a socket, with the NUL behind it, in bytes (`sun_path`).
+const MAX_PATH: usize = 108;
+/// More pieces than one `sendmsg` takes (`UIO_MAXIOV`).
+const MAX_SLICES: usize = 1024;
+
+/// The user at the other end of a Unix socket.
+pub fn peer_uid(socket: BorrowedFd<'_>) -> io::Result<u32> {
+    Ok(sockopt::socket_peercred(socket)?.uid.as_raw())
+}
+
+/// A listening socket at `path` that only this user can connect to.
+///
+/// # Errors
+/// Also where the path is too long for an address.
+pub fn bind_private(path: &Path) -> io::Result<UnixListener> {
+    if path.as_os_str().len() >= MAX_PATH {
+        return Err(io::Error::other("the path of the socket is longer than 107 bytes"));
+    }
+    let socket =
+        net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    // Linux gives the file the mode of the socket, less the umask: so the file never has another mode, and the
+    // umask of the whole process needs no change.
+    rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
+    net::bind(&socket, &SocketAddrUnix::new(path)?)?;
+    // What std asks for.
+    net::listen(&socket, 4096)?;
+    Ok(socket.into())
+}
+
+/// Sets the backlog of a socket that listens already.
+pub fn set_backlog(socket: BorrowedFd<'_>, backlog: u32) -> io::Result<()> {
+    Ok(net::listen(socket, i32::try_from(backlog).unwrap_or(i32::MAX))?)
+}
+
+/// Sets the sizes of a socket's buffers in bytes, where they are given (`SO_SNDBUF`, `SO_RCVBUF`).
+pub fn set_buffers(
+    socket: BorrowedFd<'_>,
+    send: Option<usize>,
+    receive: Option<usize>,
+) -> io::Result<()> {
+    const MOST: usize = i32::MAX as usize;
+    if let Some(size) = send {
+        sockopt::set_socket_send_buffer_size(socket, size.min(MOST))?;
+    }
+    if let Some(size) = receive {
+        sockopt::set_socket_recv_buffer_size(socket, size.min(MOST))?;
+    }
+    Ok(())
+}
+
+/// Connects to the Unix socket at `path`; `WouldBlock` when its backlog is still full after `wait`.
+pub fn connect(path: &Path, wait: Duration) -> io::Result<UnixStream> {
+    if path.as_os_str().len() >= MAX_PATH {
+        return Err(io::ErrorKind::InvalidFilename.into());
+    }
+    let stream =
+        net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    let stream = UnixStream::from(stream);
+    // Zero would mean for ever.
+    stream.set_write_timeout(Some(wait.max(Duration::from_millis(1))))?;
+    net::connect(&stream, &SocketAddrUnix::new(path)?)?;
+    Ok(stream)
+}
+
+/// Sends as much as there is room for. Never waits.
+pub fn send_now(stream: BorrowedFd<'_>, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+    let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+    Ok(net::sendmsg(stream, pieces, &mut SendAncillaryBuffer::default(), flags)?)
+}
+
+/// Sends a byte and, beside it, a descriptor (`SCM_RIGHTS`). Never waits.
+pub fn send_descriptor(stream: BorrowedFd<'_>, descriptor: BorrowedFd<'_>) -> io::Result<()> {
+    let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+    send_with_descriptor(stream, &[IoSlice::new(&[0])], descriptor, flags)?;
+    Ok(())
+}
+
+fn send_with_descriptor(
+    socket: BorrowedFd<'_>,
+    pieces: &[IoSlice<'_>],
+    descriptor: BorrowedFd<'_>,
+    flags: SendFlags,
+) -> rustix::io::Result<usize> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    let descriptors = [descriptor];
+    control.push(SendAncillaryMessage::ScmRights(&descriptors));
+    net::sendmsg(socket, pieces, &mut control, flags)
+}
+
+/// Sends all of the pieces; `file` goes with the first byte.
+pub fn send_all(
+    socket: BorrowedFd<'_>,
+    mut pieces: &mut [IoSlice<'_>],
+    mut file: Option<BorrowedFd<'_>>,
+) -> io::Result<()> {
+    let flags = SendFlags::NOSIGNAL;
+    while pieces.iter().any(|piece| !piece.is_empty()) {
+        let some = pieces.get(..MAX_SLICES).unwrap_or(pieces);
+        let sent = match file {
+            None => net::sendmsg(socket, some, &mut SendAncillaryBuffer::default(), flags),
+            Some(file) => send_with_descriptor(socket, some, file, flags),
+        };
+        match sent {
+            Ok(count) => {
+                file = None;
+                IoSlice::advance_slices(&mut pieces, count);
+            }
+            Err(Errno::INTR) => {}
+            Err(why) => return Err(why.into()),
+        }
+    }
+    Ok(())
+}
+
+/// From now on nothing can be written at the other end of this socket.
+pub fn shutdown_read(socket: BorrowedFd<'_>) {
+    // It only fails where the other end is gone.
+    let _ = net::shutdown(socket, Shutdown::Read);
+}
+
+/// Reads what is here, without waiting. 0 is the end of the stream.
+pub fn receive_now(socket: BorrowedFd<'_>, into: &mut [u8]) -> io::Result<usize> {
+    Ok(net::recv(socket, into, RecvFlags::DONTWAIT)?.0)
+}
+
+/// Whether something is here to read; an end of file is an error.
+pub fn has_input(socket: BorrowedFd<'_>) -> io::Result<bool> {
+    match net::recv(socket, &mut [0; 1][..], RecvFlags::DONTWAIT | RecvFlags::PEEK) {
+        Ok((0, _)) => Err(io::ErrorKind::UnexpectedEof.into()),
+        Ok(_) => Ok(true),
+        Err(Errno::AGAIN) => Ok(false),
+        Err(why) => Err(why.into()),
+    }
+}
+
+/// Whether the other end is closed altogether, so that nothing there reads any more.
+pub fn has_hung_up(socket: BorrowedFd<'_>) -> bool {
+    let mut fds = [PollFd::from_borrowed_fd(socket, PollFlags::empty())];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut fds, Some(&now)) == Ok(1)
+        && fds.iter().any(|fd| fd.revents().contains(PollFlags::HUP))
+}
+
+/// Room for one descriptor, to the byte: the kernel opens as many in this process as there is room for, so
+/// others that come along are not even opened.
+#[repr(align(8))]
+struct OneDescriptor([MaybeUninit<u8>; HEADER + size_of::<i32>()]);
+
+/// The length of a `cmsghdr`.
+const HEADER: usize = size_of::<usize>() + 2 * size_of::<i32>();
+
+/// Reads bytes, and a descriptor that travels beside them (`SCM_RIGHTS`). 0 is the end of the stream.
+///
+/// # Errors
+/// Also where several descriptors came with the bytes, and `WouldBlock` if not `waits` and nothing is here.
+pub fn receive_with_descriptor(
+    stream: BorrowedFd<'_>,
+    into: &mut [u8],
+    waits: bool,
+) -> io::Result<(usize, Option<OwnedFd>)> {
+    let waiting = if waits { RecvFlags::empty() } else { RecvFlags::DONTWAIT };
+    loop {
+        let mut space = OneDescriptor([MaybeUninit::uninit(); _]);
+        let mut control = RecvAncillaryBuffer::new(&mut space.0);
+        let flags = RecvFlags::CMSG_CLOEXEC | waiting;
+        let part = &mut [IoSliceMut::new(into)];
+        let message = match net::recvmsg(stream.as_fd(), part, &mut control, flags) {
+            Ok(message) => message,
+            Err(Errno::INTR) => continue,
+            Err(why) => return Err(why.into()),
+        };
+        let mut files = control.drain().filter_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(files) => Some(files),
+            _ => None,
+        });
+        let file = files.next().and_then(|mut files| files.next());
+        if message.flags.contains(ReturnFlags::CTRUNC) {
+            return Err(io::Error::other("it sent more descriptors than files"));
+        }
+        return Ok((message.bytes, file));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn descriptor_travels_with_the_first_byte_and_all_pieces_arrive() {
+        let (here, there) = UnixStream::pair().unwrap();
+        let file = crate::memory_file(b"content").unwrap();
+        let mut pieces = [IoSlice::new(b"ab"), IoSlice::new(b""), IoSlice::new(b"c")];
+        send_all(here.as_fd(), &mut pieces, Some(file.as_fd())).unwrap();
+        let mut bytes = [0; 8];
+        let (count, file) = receive_with_descriptor(there.as_fd(), &mut bytes, true).unwrap();
+        assert_eq!(&bytes[..count], b"abc");
+        let mut content = String::new();
+        std::fs::File::from(file.unwrap()).read_to_string(&mut content).unwrap();
+        assert_eq!(content, "content");
+        let nothing = receive_with_descriptor(there.as_fd(), &mut bytes, false).unwrap_err();
+        assert_eq!(nothing.kind(), io::ErrorKind::WouldBlock);
+        send_descriptor(here.as_fd(), here.as_fd()).unwrap();
+        assert!(receive_with_descriptor(there.as_fd(), &mut bytes, false).unwrap().1.is_some());
+        drop(here);
+        assert!(matches!(receive_with_descriptor(there.as_fd(), &mut bytes, true), Ok((0, None))));
+    }
+
+    #[test]
+    fn second_descriptor_is_refused_and_not_left_open() {
+        let (here, there) = UnixStream::pair().unwrap();
+        let open = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+        let files = [here.as_fd(), here.as_fd(), here.as_fd()];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        control.push(SendAncillaryMessage::ScmRights(&files));
+        net::sendmsg(&here, &[IoSlice::new(b"x")], &mut control, SendFlags::NOSIGNAL).unwrap();
+        let (tid, before) = (rustix::thread::gettid(), open());
+        assert!(receive_with_descriptor(there.as_fd(), &mut [0; 8], true).is_err());
+        // Other tests of this process may open files at the same time: a leak would show in each try.
+        assert!((0..50).any(|_| open() <= before), "thread {tid:?}");
+    }
+
+    #[test]
+    fn private_socket_is_for_its_owner_alone_whatever_the_umask() {
+        let folder = std::env::temp_dir().join(format!("sys-sockets-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("socket");
+        let listener = bind_private(&path).unwrap();
+        set_backlog(listener.as_fd(), 1).unwrap();
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert!(connect(&path, Duration::from_millis(10)).is_ok());
+        let full = (0..3).find_map(|_| connect(&path, Duration::from_millis(10)).err());
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert!(full.is_none_or(|why| why.kind() == io::ErrorKind::WouldBlock));
+        assert!(bind_private(Path::new(&"x".repeat(108))).is_err());
+    }
+}
