@@ -1,16 +1,17 @@
 # mod_wsgi_rs: `make run` and `make test` do all set-up themselves.
 #
 #   PYTHON=python3.13   the Python to build for (default: /usr/bin/python3 where there is one, because
-#                       Apache's unprivileged user must be able to read it)
+#                       Apache's unprivileged user has to be able to read it)
+#   EXAMPLE=flask       make run: one of conf-examples/
+#   APP=path            make run: a WSGI script, or the folder of an application, of one's own
+#   PORT=8001           make run: another port than 8000
 #   T=daemon/faults     run these tests: a file or a folder below tests/ (T=daemon/), or a part of a name (T=reload)
 #   MPM=event,worker    the MPMs to test under
 #   QUICK=1             make bench: three minutes, and no document is written
 
-PYTHON ?= $(shell test -x /usr/bin/python3 && echo /usr/bin/python3 || command -v python3)
-export PYO3_PYTHON := $(shell command -v $(PYTHON) 2>/dev/null)
-PYTHON_VERSION = $(shell $(PYTHON) -c 'import sys, sysconfig as s; print("%d.%d%s" % (*sys.version_info[:2], "t" if s.get_config_var("Py_GIL_DISABLED") else ""))' 2>/dev/null)
-# PyO3 has dropped 3.13t, but its bindings still fit, as the tests with other Pythons show.
-export UNSAFE_PYO3_SKIP_VERSION_CHECK := $(if $(filter 3.13t,$(PYTHON_VERSION)),1)
+PYTHON ?=
+# Finds that Python when a recipe runs, because `setup` may have installed it only then.
+WITH_PYTHON = scripts/with-python "$(PYTHON)"
 VENV := .venv
 MODULE := target/release/mod_wsgi_rs.so
 # Four processes on two processors: tests mostly wait for servers to start and stop.
@@ -19,68 +20,76 @@ PYTEST := $(VENV)/bin/python -m pytest -n 4
 SELECTED = $(if $(findstring /,$(T)),$(patsubst %/,tests/%,$(filter %/,$(T))) $(foreach t,$(filter-out %/,$(T)),tests/$(dir $t)test_$(notdir $t).py),$(if $(T),-k '$(T)') tests)
 DESTDIR ?=
 
-.PHONY: help setup build run test unit pytest oracle check sanitize soak fuzz bench profile install uninstall clean
+NAME_DAEMON = $(WITH_PYTHON) sh -c 'ln -f target/release/wsgi-daemon target/release/wsgi-daemon-$$PYTHON_VERSION'
+
+.PHONY: help setup build daemon run test unit pytest oracle check sanitize soak fuzz bench profile install uninstall clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
-setup: ## install missing system packages (apt-get or dnf, with sudo)
-	@scripts/setup
+setup: ## install what is missing (system packages through the package manager)
+	@PYTHON="$(PYTHON)" scripts/setup
 
 build: setup ## build the module and the daemon program, for one version of Python
-	@scripts/check-python "$(PYTHON)"
-	cargo build --release --locked -p mod_wsgi_rs -p wsgi-daemon
+	@$(WITH_PYTHON) scripts/check-python
+	$(WITH_PYTHON) cargo build --release --locked -p mod_wsgi_rs -p wsgi-daemon
 	@ln -f target/release/libmod_wsgi_rs.so $(MODULE)
-	@ln -f target/release/wsgi-daemon target/release/wsgi-daemon-$(PYTHON_VERSION)
+	@$(NAME_DAEMON)
 
-run: build ## start a private Apache on http://127.0.0.1:8000/ in the foreground
-	@scripts/run
+daemon: setup ## build the daemon program for one more Python, and leave the module as it is (PYTHON=python3.13)
+	@$(WITH_PYTHON) scripts/check-python
+	$(WITH_PYTHON) cargo build --release --locked -p wsgi-daemon
+	@$(NAME_DAEMON)
 
-$(VENV)/.ready: tests/requirements.txt
-	/usr/bin/env $(PYTHON) -m venv $(VENV)
+run: build ## start a private Apache on http://127.0.0.1:8000/ in the foreground (EXAMPLE=flask, APP=path/to/wsgi.py, PORT=8001)
+	@$(WITH_PYTHON) scripts/run
+
+$(VENV)/.ready: tests/requirements.txt | setup
+	$(WITH_PYTHON) sh -c '"$$PYTHON" -m venv $(VENV)'
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r tests/requirements.txt
 	@touch $@
 
-test: build unit pytest ## everything: unit tests, then behaviour through a real httpd
+test: build unit pytest ## everything: unit tests, then behaviour through a real httpd (T=daemon/faults, MPM=event,worker)
 
 unit: setup ## Rust unit tests
-	cargo test --workspace --locked
+	$(WITH_PYTHON) cargo test --workspace --locked
 
 pytest: build $(VENV)/.ready ## behaviour tests only
-	$(PYTEST) $(if $(MPM),--mpm $(MPM)) $(if $(RERUNS),--reruns $(RERUNS)) $(SELECTED)
+	$(WITH_PYTHON) $(PYTEST) $(if $(MPM),--mpm $(MPM)) $(if $(RERUNS),--reruns $(RERUNS)) $(SELECTED)
 
-$(VENV)-oracle/.ready: tests/requirements-oracle.txt
-	/usr/bin/env $(PYTHON) -m venv $(VENV)-oracle
+$(VENV)-oracle/.ready: tests/requirements-oracle.txt | setup
+	$(WITH_PYTHON) sh -c '"$$PYTHON" -m venv $(VENV)-oracle'
 	$(VENV)-oracle/bin/pip install --quiet --disable-pip-version-check -r tests/requirements-oracle.txt
 	@touch $@
 
 oracle: setup $(VENV)/.ready $(VENV)-oracle/.ready ## the same behaviour tests against mod_wsgi itself
-	@mkdir -p /var/run/apache2 # the directory of mod_wsgi's sockets on Debian
-	WSGI_UNDER_TEST=theirs $(PYTEST) $(SELECTED)
+	@mkdir -p /var/run/apache2 # where Debian's Apache has mod_wsgi put its sockets
+	WSGI_UNDER_TEST=theirs $(WITH_PYTHON) $(PYTEST) $(SELECTED)
 
-check: setup $(VENV)/.ready ## formatting, lints, licences
+check: setup $(VENV)/.ready ## formatting, lints, licences (needs rustfmt and clippy)
+	@scripts/setup check
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets --locked -- -D warnings
-	cargo clippy --no-default-features --locked -- -D warnings
+	$(WITH_PYTHON) cargo clippy --workspace --all-targets --locked -- -D warnings
+	$(WITH_PYTHON) cargo clippy --no-default-features --locked -- -D warnings
 	scripts/deny
 	$(VENV)/bin/ruff check tests bench
 	$(VENV)/bin/ruff format --check tests bench
 
 sanitize: build $(VENV)/.ready ## a few hundred requests under valgrind
-	$(VENV)/bin/python tests/under_valgrind.py
+	$(WITH_PYTHON) $(VENV)/bin/python tests/under_valgrind.py
 
 soak: build $(VENV)/.ready ## restarts, faults and memory for longer
-	$(VENV)/bin/python -m pytest tests/soak.py $(if $(T),-k '$(T)')
+	$(WITH_PYTHON) $(VENV)/bin/python -m pytest tests/soak.py $(if $(T),-k '$(T)')
 
 fuzz: setup ## fuzz the wire format and response heads, each target for SECONDS=60
 	@test -x target/tools/bin/cargo-fuzz || cargo install --quiet --locked --root target/tools cargo-fuzz
 	@for target in server client head; do \
-	    PATH="$(CURDIR)/target/tools/bin:$$PATH" RUSTC_BOOTSTRAP=1 cargo fuzz run $$target -- \
+	    PATH="$(CURDIR)/target/tools/bin:$$PATH" RUSTC_BOOTSTRAP=1 $(WITH_PYTHON) cargo fuzz run $$target -- \
 	        -max_total_time=$(or $(SECONDS),60) -print_final_stats=1 -verbosity=0 || exit 1; \
 	done
 
-$(VENV)-bench/.ready: bench/requirements.txt
-	/usr/bin/env $(PYTHON) -m venv $(VENV)-bench
+$(VENV)-bench/.ready: bench/requirements.txt | setup
+	$(WITH_PYTHON) sh -c '"$$PYTHON" -m venv $(VENV)-bench'
 	$(VENV)-bench/bin/pip install --quiet --disable-pip-version-check wheel
 	@lacking=; for package in $$(sed '/^#/d' bench/requirements.txt); do \
 	    $(VENV)-bench/bin/pip install --quiet --disable-pip-version-check "$$package" || lacking="$$lacking $$package"; \
@@ -89,11 +98,11 @@ $(VENV)-bench/.ready: bench/requirements.txt
 
 bench: build $(VENV)-bench/.ready ## compare with the alternatives on this machine (QUICK=1: the main figures)
 	@scripts/setup bench
-	@$(VENV)-bench/bin/python -m bench
+	@$(WITH_PYTHON) $(VENV)-bench/bin/python -m bench
 
 profile: build $(VENV)-bench/.ready ## count instructions per request (FUNCTIONS=1, CALLGRIND=1, CONTENDERS=ours-daemon)
 	@scripts/setup bench
-	@$(VENV)-bench/bin/python -m bench.profile
+	@$(WITH_PYTHON) $(VENV)-bench/bin/python -m bench.profile
 
 install: ## install the module into the directory that apxs names (DESTDIR=)
 	@scripts/install "$(DESTDIR)"
