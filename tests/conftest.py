@@ -225,6 +225,7 @@ def packages(servers, env):
     """Django's and Flask's site-packages, where Apache's user can read them."""
     if env.readable_by_children(env.site_packages):
         return env.site_packages
-    copy = servers.base / "site-packages"
-    shutil.copytree(env.site_packages, copy, ignore=shutil.ignore_patterns("pip", "ruff*"))
-    return copy
+    # The whole virtual environment: an example names it as its python-home.
+    venv, copy = env.site_packages.parents[2], servers.base / "venv"
+    shutil.copytree(venv, copy, symlinks=True, ignore=shutil.ignore_patterns("pip", "ruff*"))
+    return copy / env.site_packages.relative_to(venv)
