@@ -1,16 +1,16 @@
 # mod_wsgi_rs: `make run` and `make test` do all set-up themselves.
 #
 #   PYTHON=python3.13   the Python to build for (default: /usr/bin/python3 where there is one, because
-#                       Apache's unprivileged user has to be able to read it)
+#                       Apache's unprivileged user must be able to read it)
 #   EXAMPLE=flask       make run: one of conf-examples/
-#   APP=path            make run: a WSGI script, or the folder of an application, of one's own
+#   APP=path            make run: your own WSGI script, or the folder of your application
 #   PORT=8001           make run: another port than 8000
 #   T=daemon/faults     run these tests: a file or a folder below tests/ (T=daemon/), or a part of a name (T=reload)
 #   MPM=event,worker    the MPMs to test under
 #   QUICK=1             make bench: three minutes, and no document is written
 
 PYTHON ?=
-# Finds that Python when a recipe runs, because `setup` may have installed it only then.
+# Finds that Python when a recipe runs, not when make starts: `setup` may have just installed it.
 WITH_PYTHON = scripts/with-python "$(PYTHON)"
 VENV := .venv
 MODULE := target/release/mod_wsgi_rs.so
@@ -27,7 +27,7 @@ NAME_DAEMON = $(WITH_PYTHON) sh -c 'ln -f target/release/wsgi-daemon target/rele
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
-setup: ## install what is missing (system packages through the package manager)
+setup: ## install missing system packages (apt-get or dnf, with sudo)
 	@PYTHON="$(PYTHON)" scripts/setup
 
 build: setup ## build the module and the daemon program, for one version of Python
@@ -63,7 +63,7 @@ $(VENV)-oracle/.ready: tests/requirements-oracle.txt | setup
 	@touch $@
 
 oracle: setup $(VENV)/.ready $(VENV)-oracle/.ready ## the same behaviour tests against mod_wsgi itself
-	@mkdir -p /var/run/apache2 # where Debian's Apache has mod_wsgi put its sockets
+	@mkdir -p /var/run/apache2 # the directory of mod_wsgi's sockets on Debian
 	WSGI_UNDER_TEST=theirs $(WITH_PYTHON) $(PYTEST) $(SELECTED)
 
 check: setup $(VENV)/.ready ## formatting, lints, licences (needs rustfmt and clippy)

@@ -163,7 +163,7 @@ def test_a_tree_that_apaches_user_may_not_enter_is_served_as_a_copy(run, tree):
     server = run(tree / "scripts/run", EXAMPLE="hello-daemon")
     assert "may not enter" in server.text()
     assert server.get()[0] == 200, server.text()
-    copy = Path(re.search(r"serving a copy, (\S+)", server.text()).group(1))
+    copy = Path(re.search(r"serving a copy in (\S+)", server.text()).group(1))
     assert copy.exists()
     server.stop()
     assert not copy.parent.exists()
