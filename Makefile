@@ -42,7 +42,7 @@ daemon: setup ## build the daemon program for one more Python, and leave the mod
 	@$(NAME_DAEMON)
 
 run: build ## start a private Apache on http://127.0.0.1:8000/ in the foreground (EXAMPLE=flask, APP=path/to/wsgi.py, PORT=8001)
-	@$(WITH_PYTHON) scripts/run
+	@exec $(WITH_PYTHON) scripts/run
 
 $(VENV)/.ready: tests/requirements.txt | setup
 	$(WITH_PYTHON) sh -c '"$$PYTHON" -m venv $(VENV)'

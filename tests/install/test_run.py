@@ -23,14 +23,14 @@ pytestmark = pytest.mark.ours_only("runs ours")
 class Run:
     """One run of scripts/run, in a process group of its own, as a terminal gives it."""
 
-    def __init__(self, script, log, **variables):
+    def __init__(self, command, log, **variables):
         self.log = log
         with ports_locked(), log.open("wb") as output:
             self.port, self.tls_port = free_ports(2)
             ports = {"PORT": str(self.port), "TLS_PORT": str(self.tls_port)}
             kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
             self.process = subprocess.Popen(
-                [script],
+                command,
                 env=kept | {"LANG": "C.UTF-8"} | ports | variables,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -85,8 +85,8 @@ def run(tmp_path):
     """run(script, EXAMPLE="hello") starts scripts/run, that of a copy of the source tree."""
     runs = []
 
-    def run(script, **variables):
-        runs.append(Run(script, tmp_path / f"output-{len(runs)}", **variables))
+    def run(*command, **variables):
+        runs.append(Run(command, tmp_path / f"output-{len(runs)}", **variables))
         return runs[-1]
 
     yield run
@@ -147,6 +147,15 @@ def test_a_request_is_seen_and_nothing_is_left_after_ctrl_c(run, tree):
     assert server.stop() == 0
     assert "caught SIGTERM, shutting down" in server.text()
     assert server.members() == []
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="make is missing")
+def test_nothing_is_left_after_make_is_told_to_end(run, tree):
+    server = run("make", "-C", str(tree), "-f", str(REPO / "Makefile"), "-o", "build", "run")
+    assert server.get()[0] == 200
+    server.process.terminate()
+    server.process.wait(20)
+    wait_until(lambda: server.members() == [], "the end of all processes")
 
 
 def test_nothing_says_serving_before_the_port_is_open(run, tree):
