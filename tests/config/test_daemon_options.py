@@ -1,5 +1,6 @@
 """The values that each option of WSGIDaemonProcess takes, and how it refuses the others."""
 
+import os
 import re
 import subprocess
 
@@ -115,19 +116,29 @@ OURS = {
 FORMER = ["newrelic-config-file", "newrelic-environment"]
 
 
+# To an ordinary user chroot= says that it needs root, whatever its value (test_chroot_needs_root).
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may use chroot=")
+
+
 def goods(table):
-    return [(option, value) for option, (good, _) in table.items() for value in good]
+    return [
+        pytest.param(option, value, marks=needs_root if option == "chroot" else ())
+        for option, (good, _) in table.items()
+        for value in good
+    ]
 
 
 def bads(table):
     return [
-        pytest.param(option, value, sentence, marks=marks_of(value, sentence))
+        pytest.param(option, value, sentence, marks=marks_of(option, value, sentence))
         for option, (_, bad) in table.items()
         for value, sentence in bad.items()
     ]
 
 
-def marks_of(value, sentence):
+def marks_of(option, value, sentence):
+    if option == "chroot":
+        return needs_root
     if "of this system" in sentence or "this system does not have" in sentence:
         return pytest.mark.differs("unknown-account", "Apache's look-up ends the program")
     if value == "x" and (
