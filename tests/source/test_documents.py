@@ -1,0 +1,43 @@
+"""The documents agree with each other: their links, and the names that they use."""
+
+import re
+
+import pytest
+from harness.env import REPO
+
+pytestmark = pytest.mark.ours_only("reads our own documents")
+
+DOCUMENTS = [*sorted(REPO.glob("*.md")), *sorted((REPO / "docs").glob("*.md"))]
+# Pages for people who look for help; what they name has to exist.
+GUIDES = [REPO / "docs/quickstart.md", REPO / "docs/troubleshooting.md"]
+
+
+def anchors(path):
+    """The anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", path.read_text(), re.M)
+    return {re.sub(r"[^\w -]", "", name).lower().replace(" ", "-") for name in headings}
+
+
+@pytest.mark.parametrize("page", DOCUMENTS, ids=lambda path: path.stem)
+def test_links_lead_to_files_and_headings_that_exist(page):
+    broken = []
+    for file, anchor in re.findall(r"\]\(([\w./-]*)(?:#([\w-]+))?\)", page.read_text()):
+        target = page.parent / file if file else page
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            broken.append(f"{file}#{anchor}")
+    assert broken == []
+
+
+@pytest.mark.parametrize("page", GUIDES, ids=lambda path: path.stem)
+def test_a_guide_names_only_codes_directives_and_options_that_exist(page):
+    text = page.read_text()
+    codes = set(re.findall(r"WSGI\d{4}", (REPO / "docs/errors.md").read_text()))
+    assert set(re.findall(r"WSGI\d{4}", text)) - codes == set()
+    manual = (REPO / "docs/directives.md").read_text()
+    directives = set(re.findall(r"^#{2,3} `?<?(WSGI\w+)", manual, re.M))
+    assert set(re.findall(r"\b(WSGI[A-Z][a-z]\w+)", text)) - directives == set()
+    options = set(re.findall(r"^\| `([a-z-]+)=?` \|", manual, re.M))
+    options |= {"process-group", "application-group", "callable-object"}
+    # `python-home=` and `reload=On`, but not a variable of make or the shell.
+    used = set(re.findall(r"(?<![\w.-])([a-z]+(?:-[a-z]+)*)=(?=[`\w/%])", text))
+    assert used - options == set()
