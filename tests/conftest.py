@@ -5,15 +5,22 @@ import http.client
 import os
 import shutil
 import subprocess
+import tempfile
+from pathlib import Path
 
 import pytest
-from harness.env import Env, Missing
+from harness import frontends
+from harness.env import REPO, Env, Missing
 from harness.httpd import Servers
+from harness.pythons import pythons
 
 # How a difference shows. A server that does not start is never one.
 DIFFERENCE = (AssertionError, http.client.HTTPException, OSError)
 MODES = ["embedded", "daemon"]
 MPMS = ["event", "worker", "prefork"]
+UNNEEDED = shutil.ignore_patterns(
+    "test", "tests", "idlelib", "config-*", "__pycache__", "site-packages", "ensurepip"
+)
 USED = pytest.StashKey[list]()
 # Properties of a report that the summary prints.
 MEASURED = {"memory", "load"}
@@ -50,6 +57,8 @@ def pytest_generate_tests(metafunc):
         modes = [mode for mode in asked or MODES if mode in MODES]
         if marked("embedded_only"):
             modes = [mode for mode in modes if mode == "embedded"]
+        if marked("frontends") and not metafunc.config.env.oracle:
+            modes += [mode for mode in asked or frontends.NAMES if mode in frontends.NAMES]
         metafunc.parametrize("mode", modes, scope="session")
 
 
@@ -64,7 +73,15 @@ def differences(item):
     return [mark for mark in item.iter_markers("differs") if shows(mark)]
 
 
+def is_repeated(item):
+    """Whether the test is one behind a front end, for another MPM than the first."""
+    given = item.callspec.params if hasattr(item, "callspec") else {}
+    return given.get("mode") in frontends.NAMES and given.get("mpm", MPMS[0]) != MPMS[0]
+
+
 def pytest_collection_modifyitems(config, items):
+    # A front end knows nothing of the MPM that the module runs under.
+    items[:] = [item for item in items if not is_repeated(item)]
     if "PYTEST_XDIST_WORKER" in os.environ:
         # What takes longest begins first: at the end the other processes would wait for it.
         items.sort(key=lambda item: item.get_closest_marker("begins_first") is None)
@@ -87,7 +104,9 @@ def pytest_collection_modifyitems(config, items):
 def pytest_runtest_makereport(item):
     report = yield
     if report.failed:
-        for server in item.stash.get(USED, []):
+        servers = item.funcargs.get("servers") if hasattr(item, "funcargs") else None
+        own = servers.of_this_test if servers else []
+        for server in [*item.stash.get(USED, []), *own]:
             report.sections.append((f"error log of {server.root}", server.log.text()))
     return report
 
@@ -127,6 +146,30 @@ def servers(env):
     assert env.oracle or not servers.complaints, "\n".join(servers.complaints)
 
 
+@pytest.fixture(autouse=True)
+def judged(request):
+    """Stops and judges every server that a test has made, whatever fixture made it.
+
+    It is set up before the fixtures of the test, so what is here comes after their own ends.
+    """
+    servers = request.getfixturevalue("servers") if "servers" in request.fixturenames else None
+    yield
+    if servers is None:
+        return
+    complaints = servers.judge(servers.of_this_test)
+    if request.config.env.oracle and differences(request.node):
+        return
+    assert not complaints, "\n".join(complaints)
+
+
+@pytest.fixture(scope="session")
+def front_ends(servers):
+    """Other web servers in front of wsgi-daemon; see harness/frontends.py."""
+    front_ends = frontends.FrontEnds(servers)
+    yield front_ends
+    front_ends.stack.close()
+
+
 @pytest.fixture
 def needs_module(env):
     """Skips the test where Apache lacks one of its own modules."""
@@ -147,15 +190,19 @@ def serve(request, servers, mpm, mode, needs_module):
     """
     if mpm not in request.config.env.mpms:
         pytest.skip(f"this Apache has no mpm_{mpm}")
+    behind = mode in frontends.NAMES
+    if behind:
+        reason = request.node.get_closest_marker("frontends").kwargs.get(mode)
+        if reason:
+            pytest.skip(f"{mode} {reason}")
     used = request.node.stash.setdefault(USED, [])
-    own = []
 
     def serve(conf, *, private=False):
+        if behind:
+            return request.getfixturevalue("front_ends").client(mode, conf)
         needs_module(*conf.modules)
         if private:
             server = servers.make(conf, mpm, mode)
-            own.append(server)
-            used.append(server)
             server.start()
         else:
             server = servers.get(conf, mpm, mode)
@@ -165,8 +212,6 @@ def serve(request, servers, mpm, mode, needs_module):
         return server
 
     yield serve
-    for server in own:
-        server.stop()
     if request.config.env.oracle and differences(request.node):
         return
     for server in used:
@@ -178,23 +223,17 @@ def serve(request, servers, mpm, mode, needs_module):
 def private(servers, mpm, needs_module):
     """private(conf) is a running server of the test's own, in embedded mode but for its groups.
 
-    `prepare(server)` is called before it starts. In the end it is stopped, and its log is judged.
+    `prepare(server)` is called before it starts.
     """
-    own = []
 
     def private(conf, prepare=lambda server: None):
         needs_module(*conf.modules)
         server = servers.make(conf, mpm, "embedded")
-        own.append(server)
         prepare(server)
         server.start()
         return server
 
-    yield private
-    for server in own:
-        server.stop()
-        lines = server.log.unexpected()
-        assert not lines, "unexpected in the error log:\n" + "\n".join(map(str, lines))
+    return private
 
 
 @pytest.fixture
@@ -229,3 +268,28 @@ def packages(servers, env):
     venv, copy = env.site_packages.parents[2], servers.base / "venv"
     shutil.copytree(venv, copy, symlinks=True, ignore=shutil.ignore_patterns("pip", "ruff*"))
     return copy / env.site_packages.relative_to(venv)
+
+
+@pytest.fixture(scope="session")
+def installation(env, servers):
+    """installation(version) is a copy of its Python that Apache's user can read."""
+
+    def installation(version):
+        program = pythons()[0][version]
+        prefix = program.parents[1]
+        if prefix == Path("/usr") or env.readable_by_children(prefix / "bin"):
+            return program
+        # At the same place the next time, so that cargo finds nothing to do.
+        folder = REPO / "target/pythons"
+        folder.mkdir(parents=True, exist_ok=True)
+        if not env.readable_by_children(folder):
+            folder = Path(tempfile.mkdtemp(dir=servers.base))
+            folder.chmod(0o755)
+        copy = folder / version / "python"
+        if not copy.exists():
+            for part in ("bin", "lib", "include"):
+                shutil.copytree(prefix / part, copy / part, symlinks=True, ignore=UNNEEDED)
+            subprocess.run(["chmod", "-R", "a+rX", copy], check=True)
+        return copy / "bin" / program.name
+
+    return installation

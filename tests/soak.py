@@ -12,10 +12,8 @@ import pytest
 from harness import daemons
 from harness.conf import Conf
 from harness.httpd import READY, wait_until
-from harness.load import Load
-
-from tests.daemon.test_faults import APP, conf
-from tests.server.test_memory import MEMORY, hammer, slope
+from harness.load import APP, Load, load_conf
+from harness.memory import MEMORY, hammer, slope
 
 pytestmark = pytest.mark.ours_only("our own processes")
 
@@ -34,7 +32,7 @@ def start(private):
 @pytest.fixture
 def site(start):
     """Two workers, warm, and a static file beside them."""
-    warm = conf()
+    warm = load_conf()
     text = warm.text + "Alias /static ${ROOT}/htdocs\n"
     text = text.replace("WSGIScriptAlias / ", "WSGIScriptAlias /app ")
     server = start(
@@ -65,7 +63,7 @@ def test_no_get_fails_at(site, record_property, fault):
     assert load.total.failed == []
 
 
-def test_touches_fail_nothing_and_slow_nobody_down(site, record_property):
+def test_touches_neither_fail_nor_delay_requests(site, record_property):
     with Load(site.port, "/app/nap") as load:
         for _ in range(REPEATS):
             daemons.touch(site, 2)
@@ -75,7 +73,7 @@ def test_touches_fail_nothing_and_slow_nobody_down(site, record_property):
     assert load.total.slowest * 1000 < SLOWEST
 
 
-def test_graceful_restarts_fail_nothing_and_slow_nobody_down(site, record_property):
+def test_graceful_restarts_neither_fail_nor_delay_requests(site, record_property):
     """mpm_event sometimes has no child at all for a second after a graceful restart (it makes new
     ones as old ones leave, and then looks again only a second later); then a static file waits as
     long. Such a restart says nothing about us: it counts for what fails, not for how slow it is.
@@ -180,8 +178,8 @@ def resident(pid):
     return int(daemons.status_of(pid)["VmRSS"].split()[0]) * 1024
 
 
-def test_a_hundred_restarts_leave_the_parent_as_it_was(start, record_property):
-    server = start(conf())
+def test_hundred_restarts_leave_the_parent_unchanged(start, record_property):
+    server = start(load_conf())
     assert server.get("/").status == 200
     points = []
     for number in range(5 * REPEATS):

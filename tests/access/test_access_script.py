@@ -88,7 +88,7 @@ def get(server):
 
 
 @pytest.mark.all_mpms
-def test_an_access_script_lets_in_and_keeps_out(get, server):
+def test_access_script_allows_and_denies(get, server):
     assert get("/access", "True").status == 200
     assert get("/access", "False").status == 403
     server.log.expect("WSGI0057: ")
@@ -140,7 +140,7 @@ def test_an_access_script_runs_in_the_interpreter_that_is_asked_for(get, server)
     assert get("/access/group", f"{module} == 'guards'").status == 200
 
 
-def test_what_an_access_script_prints_goes_to_the_log(get, server):
+def test_output_of_an_access_script_is_logged(get, server):
     assert get("/access", "print('seen', environ['REQUEST_METHOD']) or True").status == 200
     server.log.expect("seen GET$")
     text = "environ['wsgi.errors'].write('told\\n') and True"
@@ -149,7 +149,7 @@ def test_what_an_access_script_prints_goes_to_the_log(get, server):
 
 
 @pytest.mark.embedded_only("the application has to share the interpreter of the script")
-def test_an_access_script_sees_the_request_as_it_came(serve):
+def test_access_script_sees_the_original_request(serve):
     server = serve(ACCESS)
     headers = {
         "Authorization": "Basic dTpw",
@@ -212,7 +212,7 @@ def test_asking_about_tls_wants_a_name(get, server):
 
 
 @pytest.mark.embedded_only("the application has to share the interpreter of the script")
-def test_what_a_script_keeps_ends_with_its_request(serve):
+def test_request_data_of_an_access_script_ends_with_its_request(serve):
     server = serve(ACCESS)
     assert server.get("/access").status == 200
     kept = "sys.modules['seen_by_access'].kept"
@@ -220,7 +220,7 @@ def test_what_a_script_keeps_ends_with_its_request(serve):
     assert "RuntimeError" in ask(server, f"{kept}['mod_ssl.var_lookup']('HTTPS')")
 
 
-def test_an_access_script_is_given_apaches_request_where_it_is_asked_for(get):
+def test_access_script_gets_request_rec_with_wsgipassapacherequest(get):
     assert get("/access", "'apache.request_rec' not in environ").status == 200
     text = "type(environ['apache.request_rec']).__name__ == 'PyCapsule'"
     assert get("/access/native", text).status == 200
@@ -340,7 +340,7 @@ def test_a_bad_line_is_refused(configtest, name, arguments, words):
 # --- over TLS -------------------------------------------------------------------------------------
 
 
-def test_an_access_script_is_told_of_the_encrypted_connection(serve, certificate):
+def test_access_script_sees_the_encrypted_connection(serve, certificate):
     pem, key = certificate
     text = f"""
     WSGIPythonPath ${{APPS}}

@@ -143,7 +143,7 @@ def test_the_answer_about_a_password_decides(get, server, answer, status, code):
     server.log.allow("AH01796", TRACEBACK)
 
 
-def test_the_application_is_told_who_came_in(server, get):
+def test_remote_user_reaches_the_application(server, get):
     headers = {"Authorization": basic("alice:wonder")}
     expression = "[environ['REMOTE_USER'], environ['AUTH_TYPE'], environ.get('HTTP_AUTHORIZATION')]"
     assert ask(server, expression, "/basic", headers=headers) == ["alice", "Basic", None]
@@ -156,7 +156,7 @@ def test_a_script_may_give_a_user_another_name(server):
 
 
 @pytest.mark.differs("auth-nul", "mod_wsgi cuts the name at the NUL")
-def test_a_user_name_with_a_nul_is_nobodys(get, server):
+def test_user_name_with_a_nul_is_denied(get, server):
     assert get("/basic", "'root' + chr(0) + 'x'", "alice:wonder").status == 500
     server.log.expect("WSGI0176: ")
 
@@ -176,7 +176,7 @@ def test_without_a_script_or_a_function_passwords_are_a_500(get, server, path, c
     server.log.expect(code)
 
 
-def test_a_script_that_cannot_be_loaded_lets_nobody_in(get, server):
+def test_unloadable_script_denies_access(get, server):
     assert get("/basic/broken", credentials="alice:wonder").status == 500
     server.log.expect_traceback("WSGI0174: ", "^KeyError")
     server.log.allow("WSGI0109")
@@ -318,6 +318,12 @@ def grouped(serve):
     <Location /broken>
         WSGIAuthGroupScript ${ROOT}/broken.py
     </Location>
+    <Location /authoritative/on>
+        WSGIGroupAuthoritative On
+    </Location>
+    <Location /authoritative/off>
+        WSGIGroupAuthoritative Off
+    </Location>
     """
     anybody = "def check_password(environ, user, password):\n    return True\n"
     files = (("anybody.py", anybody), ("broken.py", "raise KeyError('on purpose')\n"))
@@ -347,19 +353,26 @@ def test_a_text_is_no_list_of_groups(grouped):
     grouped.log.expect("WSGI0051: .*returned a str")
 
 
+@pytest.mark.parametrize("path", ["/authoritative/on", "/authoritative/off"])
+@pytest.mark.parametrize(("groups", "status"), [("['staff']", 200), ("['others']", 401)])
+def test_wsgigroupauthoritative_changes_no_decision(grouped, path, groups, status):
+    assert grouped(groups, path) == status
+    grouped.log.allow("WSGI00" if status != 200 else TURNED_AWAY)
+
+
 def test_groups_are_asked_in_the_interpreter_that_is_named(grouped):
     answer = "[environ['mod_wsgi.application_group'] == 'guards' and 'staff' or 'none']"
     assert grouped(answer, "/guards") == 200
 
 
 @pytest.mark.parametrize(("path", "code"), [("/empty", "WSGI0052: "), ("/broken", "WSGI0109: ")])
-def test_a_group_script_that_does_not_work_lets_nobody_in(grouped, path, code):
+def test_failing_group_script_denies_access(grouped, path, code):
     assert grouped("['staff']", path) == 401
     grouped.log.expect(code)
     grouped.log.allow(TRACEBACK)
 
 
-def test_require_wsgi_group_without_a_script_lets_nobody_in(get, server):
+def test_require_wsgi_group_without_a_script_denies_access(get, server):
     assert get("/nobody/group", credentials="alice:wonder").status == 401
     server.log.expect("WSGI0058: ")
 

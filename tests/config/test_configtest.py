@@ -78,7 +78,7 @@ def in_directory(line):
 # --- contexts -------------------------------------------------------------------------------------
 
 
-def test_every_directive_is_accepted_where_it_belongs(accepted):
+def test_every_directive_is_accepted_in_its_contexts(accepted):
     everywhere = "\n".join(f"{name} {value}" for name, value in EVERYWHERE.items())
     server = "\n".join(f"{name} {value}" for name, value in (SERVER_ONLY | ALIASES).items())
     vhost = "\n".join(f"{name} {value}" for name, value in ALIASES.items())
@@ -122,7 +122,7 @@ def test_a_directive_of_one_argument_says_so(refused, name, arguments):
     assert f"{name} takes one argument" in refused(f"{name} {arguments}")
 
 
-def test_ifmodule_knows_us_by_both_names(accepted):
+def test_ifmodule_knows_the_module_by_both_names(accepted):
     accepted("<IfModule !wsgi_module>\nNonsense\n</IfModule>")
     accepted("<IfModule !mod_wsgi.c>\nNonsense\n</IfModule>")
 

@@ -215,7 +215,7 @@ def test_a_known_cause_gets_a_hint(serve):
 
 
 @pytest.mark.differs("active-requests", "mod_wsgi fills it whether or not anybody looks")
-def test_requests_are_listed_once_somebody_looks(serve):
+def test_active_requests_start_recording_on_first_use(serve):
     server = serve(Conf(ASK), private=True)
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         wait = "kept.setdefault('event', threading.Event()).wait(10)"

@@ -3,92 +3,15 @@
 import re
 
 import pytest
+from harness import daemon_options
 from harness.conf import Conf
+from harness.directives import DIRECTIVES, FORMER, PLACES, plain
 from harness.env import REPO
-
-from tests.config import test_daemon_options
 
 pytestmark = pytest.mark.embedded_only("a line is read before any process is started")
 
-# Where each may stand: Server, Virtual host, Directory; in .htaccess under FileInfo or AuthConfig.
-# With a value it takes.
-DIRECTIVES = {
-    "WSGIScriptAlias": ("SV", "/a /b.py"),
-    "WSGIScriptAliasMatch": ("SV", "^/a /b.py"),
-    "WSGIDaemonProcess": ("SV", "site"),
-    "WSGIImportScript": ("SV", "/a.py process-group=%{GLOBAL} application-group=a"),
-    "WSGISocketPrefix": ("S", "run/wsgi"),
-    "WSGISocketRotation": ("S", "Off"),
-    "WSGIAcceptMutex": ("S", "default"),
-    "WSGIVerboseDebugging": ("S", "Off"),
-    "WSGIDontWriteBytecode": ("S", "On"),
-    "WSGIPythonWarnings": ("S", "ignore"),
-    "WSGIPythonOptimize": ("S", "1"),
-    "WSGIPythonHome": ("S", "/usr"),
-    "WSGIPythonEggs": ("S", "/tmp"),
-    "WSGIPythonHashSeed": ("S", "7"),
-    "WSGIDestroyInterpreter": ("S", "Off"),
-    "WSGIRestrictEmbedded": ("S", "On"),
-    "WSGICaseSensitivity": ("S", "Off"),
-    "WSGIServerMetrics": ("S", "On"),
-    "WSGITelemetryService": ("S", "unix:/run/telemetry.sock interval=2"),
-    "WSGITelemetryOptions": ("S", "CaptureUserAgent"),
-    "WSGISlowRequests": ("S", "1.5"),
-    "WSGIPythonPath": ("SI", "/usr/share"),
-    "WSGISwitchInterval": ("SI", "0.01"),
-    "WSGIPerInterpreterGIL": ("SI", "Off"),
-    "WSGIFreeThreading": ("SI", "Off"),
-    "WSGIRestrictStdin": ("SI", "On"),
-    "WSGIRestrictStdout": ("SI", "On"),
-    "WSGIRestrictSignal": ("SI", "Off"),
-    "<WSGIInterpreterOptions": ("S", "application-group=a>\n</WSGIInterpreterOptions>"),
-    "WSGIRestrictProcess": ("SVD", "site other"),
-    "WSGIProcessGroup": ("SVD", "%{GLOBAL}"),
-    "WSGIApplicationGroup": ("SVD", "a"),
-    "WSGIDispatchScript": ("SVD", "/a.py"),
-    "WSGIPassApacheRequest": ("SVD", "On"),
-    "WSGIHandlerScript": ("SVD", "name /a.py"),
-    "WSGICallableObject": ("SVDF", "a"),
-    "WSGIPassAuthorization": ("SVDF", "On"),
-    "WSGIScriptReloading": ("SVDF", "Off"),
-    "WSGIErrorOverride": ("SVDF", "On"),
-    "WSGIChunkedRequest": ("SVDF", "On"),
-    "WSGIMapHEADToGET": ("SVDF", "Auto"),
-    "WSGIIgnoreActivity": ("SVDF", "On"),
-    "WSGIEnableSendfile": ("SVDF", "On"),
-    "WSGITrustedProxyHeaders": ("SVDF", "X-Forwarded-For"),
-    "WSGITrustedProxies": ("SVDF", "10.0.0.0/8 ::1"),
-    "WSGIAccessScript": ("DA", "${APPS}/access.py"),
-    "WSGIAuthUserScript": ("DA", "/a.py"),
-    "WSGIAuthGroupScript": ("DA", "/a.py application-group=a"),
-    "WSGIGroupAuthoritative": ("DA", "Off"),
-}
-# What mod_wsgi 4 and 5 had.
-FORMER = {
-    "WSGILazyInitialization": ("S", "On"),
-    "WSGIPy3kWarningFlag": ("S", "On"),
-    "WSGINewRelicConfigFile": ("S", "/etc/newrelic.ini"),
-    "WSGINewRelicEnvironment": ("S", "production"),
-    "WSGIUserAuthoritative": ("DA", "On"),
-}
-PLACES = {
-    "S": ["{}"],
-    "V": ["<VirtualHost *>\n{}\n</VirtualHost>"],
-    "D": [
-        "<Directory /srv>\n{}\n</Directory>",
-        "<Location /x>\n{}\n</Location>",
-        "<Files x>\n{}\n</Files>",
-        '<If "true">\n{}\n</If>',
-        "<VirtualHost *>\n<DirectoryMatch ^/s>\n{}\n</DirectoryMatch>\n</VirtualHost>",
-    ],
-    "I": ["<WSGIInterpreterOptions>\n{}\n</WSGIInterpreterOptions>"],
-}
 # Apache's own words, and those of what Apache leaves to us.
 MISPLACED = "{}>? (cannot occur within|not allowed)"
-
-
-def plain(name):
-    return name.removeprefix("<")
 
 
 @pytest.fixture
@@ -114,7 +37,7 @@ def test_the_table_of_directives_is_complete():
 
 
 @pytest.mark.parametrize("name", DIRECTIVES, ids=plain)
-def test_a_directive_stands_in_each_of_its_places(printed, name):
+def test_directive_contexts_are_accepted(printed, name):
     places, value = DIRECTIVES[name]
     # Names of process groups are unique.
     lines = (f"{name} {value}" + str(n) * (value == "site") for n in range(9))
@@ -126,7 +49,7 @@ def test_a_directive_stands_in_each_of_its_places(printed, name):
 
 @pytest.mark.parametrize("place", ["S", "V", "D"])
 @pytest.mark.parametrize("name", DIRECTIVES, ids=plain)
-def test_a_directive_stands_nowhere_else(printed, name, place):
+def test_directive_is_refused_in_other_contexts(printed, name, place):
     places, value = DIRECTIVES[name]
     for frame in PLACES[place] if place not in places else ():
         said = printed(frame.format(f"{name} {value}"), False)
@@ -422,8 +345,8 @@ def sayings():
 
 
 @pytest.mark.ours_only("reads our source")
-def test_every_sentence_of_the_source_is_tried():
-    options = [*test_daemon_options.OPTIONS.values(), *test_daemon_options.OURS.values()]
+def test_every_message_of_the_configuration_is_tested():
+    options = [*daemon_options.OPTIONS.values(), *daemon_options.OURS.values()]
     rows = [getattr(row, "values", row) for row in REFUSED]
     tried = [
         *(ours for _, ours, _ in rows),

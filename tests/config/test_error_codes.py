@@ -28,7 +28,7 @@ def custom(text, body):
 
 
 @pytest.mark.embedded_only("the environment is Apache's")
-def test_a_directory_that_cannot_be_added_is_told(serve):
+def test_directory_that_cannot_be_added_is_logged(serve):
     body = "import site\nsite.addsitedir = lambda *_: 1 / 0\n"
     server = serve(custom(ASK, body), private=True)
     assert server.get("/?1").status == 500
@@ -47,7 +47,7 @@ def test_a_python_that_cannot_be_started_is_critical_and_a_500(serve):
 
 
 @pytest.mark.embedded_only("a daemon process ends without its interpreters")
-def test_an_interpreter_that_cannot_be_ended_is_told(serve):
+def test_interpreter_that_cannot_be_ended_is_logged(serve):
     text = "WSGIScriptAlias /other ${APPS}/ask.py application-group=other\n" + ASK
     server = serve(Conf(text), private=True)
     assert ask(server, "setattr(threading, '_shutdown', lambda: 1 / 0)") is None
@@ -65,7 +65,7 @@ def test_a_group_of_service_scripts_serves_no_requests(serve):
 
 
 @pytest.mark.embedded_only("names its own process group")
-def test_a_script_of_somebody_else_is_not_run(serve, env):
+def test_foreign_owned_script_is_refused(serve, env):
     if env.user is None:
         pytest.skip("needs root to have files of several users")
     server = serve(Conf(GROUP.format(1, "script-user=games"), files=FILES), private=True)

@@ -88,7 +88,7 @@ def fetch(server, example, method, path):
 
 @needs_examples
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
-def test_an_example_begins_with_when_one_wants_it_and_promises_an_answer(example):
+def test_example_begins_with_its_purpose_and_promises_an_answer(example):
     text = example.read_text()
     assert text.startswith("# ")
     assert ANSWERS.search(text), "no line `# Answers: GET /path -> 200 text`"

@@ -11,10 +11,9 @@ import pytest
 from harness import daemons
 from harness.client import ask, basic
 from harness.conf import Conf
+from harness.directives import DIRECTIVES, plain
 from harness.env import TESTS
 from harness.httpd import wait_until
-
-from tests.config.test_directives import DIRECTIVES, plain
 
 # What stands at each place, by the values of one directive; deeper ones are inside those before.
 TEXT = """
@@ -324,14 +323,6 @@ def test_the_innermost_script_about_access_is_asked(serve, name, values):
     in_each(DIRECTORIES, values, probe)
 
 
-@anyhow
-def test_wsgigroupauthoritative_changes_nothing(serve):
-    for value in ON_OFF:
-        values = dict.fromkeys(DIRECTORIES, value)
-        server = serve(scoped("WSGIGroupAuthoritative", values))
-        assert ask(server, "1", PLACES["HTACCESS"][1], host="virtual.example") == 1
-
-
 # --- lists ----------------------------------------------------------------------------------------
 
 
@@ -468,6 +459,7 @@ ELSEWHERE = [
     "config/test_scopes",
     "server/test_trusted_proxies",
     "scripts/test_interpreter_options",
+    "access/test_authentication",
 ]
 
 

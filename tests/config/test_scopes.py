@@ -66,7 +66,7 @@ def test_the_innermost_application_group_holds(serve):
     assert seen(server, GROUP, DIRECTORY) == seen(server, GROUP, HTACCESS) == "directory"
 
 
-def test_what_a_scope_leaves_unset_comes_from_the_one_around_it(serve):
+def test_unset_values_come_from_the_enclosing_scope(serve):
     server = serve(scoped("WSGIApplicationGroup", server="server"))
     for scope in (SERVER, VHOST, DIRECTORY, HTACCESS):
         assert seen(server, GROUP, scope) == "server"
@@ -107,7 +107,7 @@ HTACCESS_EFFECTS = {
 
 
 @pytest.mark.parametrize("name", HTACCESS_EFFECTS)
-def test_htaccess_may_hold_it(serve, name):
+def test_htaccess_accepts_the_directive(serve, name):
     value, _ = HTACCESS_EFFECTS[name]
     server = serve(scoped(name, htaccess=value))
     assert seen(server, "1", HTACCESS) == 1
@@ -116,7 +116,7 @@ def test_htaccess_may_hold_it(serve, name):
 @pytest.mark.parametrize(
     "line", ["WSGIApplicationGroup x", "WSGIPythonPath /x", "WSGIScriptAlias /x /y"]
 )
-def test_htaccess_may_not_hold_it(serve, line):
+def test_htaccess_refuses_the_directive(serve, line):
     name, _, value = line.partition(" ")
     server = serve(scoped(name, htaccess=value))
     assert server.get(HTACCESS[1], host=HTACCESS[0]).status == 500
@@ -131,7 +131,7 @@ def test_htaccess_needs_the_fileinfo_class(serve):
     server.log.expect(r"\.htaccess: WSGIPassAuthorization not allowed here")
 
 
-def test_a_bad_value_in_htaccess_is_a_500_and_says_why(serve):
+def test_bad_value_in_htaccess_is_a_500_with_a_logged_reason(serve):
     server = serve(scoped("WSGIPassAuthorization", htaccess="Perhaps"))
     assert server.get(HTACCESS[1], host=HTACCESS[0]).status == 500
     server.log.expect(r"\.htaccess: WSGIPassAuthorization must be one of: Off \| On")

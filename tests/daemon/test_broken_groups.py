@@ -21,7 +21,7 @@ def application(environ, start_response):
     if environ["PATH_INFO"] == "/slow":
         time.sleep(1)
     if environ["REQUEST_METHOD"] == "POST":
-        with open(__file__ + ".seen", "a") as seen:
+        with open(os.path.join(os.path.dirname(__file__), "out/seen"), "a") as seen:
             print(environ["PATH_INFO"], file=seen)
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [b"%d" % os.getpid()]
@@ -35,32 +35,19 @@ while not os.path.exists(__file__ + ".go"):
 SOON = 8
 
 
-@pytest.fixture
-def start(private):
-    """start(options) has a group `broken` with these and a group `whole`; its log is watched."""
-
-    def start(options="", text="", *, files=(), module=""):
-        groups = f"""
-        {module}
-        WSGIRestrictEmbedded On
-        WSGIDaemonProcess broken {options}
-        WSGIDaemonProcess whole
-        {text}
-        WSGIScriptAlias /whole ${{ROOT}}/app.py process-group=whole application-group=%{{GLOBAL}}
-        WSGIScriptAlias / ${{ROOT}}/app.py process-group=broken application-group=%{{GLOBAL}}
-        """
-        application = ("app.py", APP)
-        conf = Conf(
-            groups, files=(application, *files), timeout=60, load_wsgi=not module, threads=8
-        )
-
-        def prepare(server):
-            server.seen = server.write("app.py.seen", "")
-            server.seen.chmod(0o666)
-
-        return private(conf, prepare)
-
-    return start
+def conf(options="", text="", *, files=(), module=""):
+    """A group `broken` with these options and a group `whole`."""
+    groups = f"""
+    {module}
+    WSGIRestrictEmbedded On
+    WSGIDaemonProcess broken {options}
+    WSGIDaemonProcess whole
+    {text}
+    WSGIScriptAlias /whole ${{ROOT}}/app.py process-group=whole application-group=%{{GLOBAL}}
+    WSGIScriptAlias / ${{ROOT}}/app.py process-group=broken application-group=%{{GLOBAL}}
+    """
+    files = (("app.py", APP), ("out/README", "the application writes here"), *files)
+    return Conf(groups, files=files, timeout=60, load_wsgi=not module, threads=8)
 
 
 def refused_soon(server, cause):
@@ -78,7 +65,7 @@ def serves_again(server):
 
 
 @pytest.mark.parametrize("processes", ["1", "0-1", "1-3"])
-def test_a_manager_that_cannot_start_is_a_503_and_starts_when_it_can(start, processes):
+def test_unstartable_manager_is_a_503_and_starts_once_possible(start, processes):
     server = start(f"home=${{ROOT}}/home processes={processes} threads=1")
     server.log.allow("manager .* ended with exit status 1")
     refused_soon(server, "cannot change to the directory .*/home")
@@ -102,7 +89,7 @@ def test_the_pauses_of_a_manager_that_cannot_start_grow_and_stay_long(start):
 
 
 @pytest.mark.parametrize("processes", ["1", "2", "0-1"])
-def test_workers_that_cannot_start_are_a_503_and_start_when_they_can(start, processes):
+def test_unstartable_workers_are_a_503_and_start_once_possible(start, processes):
     server = start(
         f"processes={processes}",
         "WSGIImportScript ${ROOT}/import.py process-group=broken application-group=%{GLOBAL}\n",
@@ -114,7 +101,7 @@ def test_workers_that_cannot_start_are_a_503_and_start_when_they_can(start, proc
     serves_again(server)
 
 
-def test_what_was_refused_is_not_done_later(start):
+def test_refused_request_is_not_served_later(start):
     """It lies in the socket of a worker that starts after all."""
     server = start(
         "socket-timeout=2",
@@ -128,7 +115,7 @@ def test_what_was_refused_is_not_done_later(start):
     server.write("import.py.go", "")
     serves_again(server)
     assert server.post("/done", b"x").status == 200
-    assert server.seen.read_text().split() == ["/done"]
+    assert daemons.notes(server, "seen") == ["/done"]
 
 
 def test_a_request_that_waits_for_a_slow_start_is_served(start):
@@ -175,7 +162,7 @@ def test_a_python_home_that_is_gone_harms_its_group_only(start, env):
 
 
 @pytest.mark.parametrize("signum", [signal.SIGUSR1, signal.SIGHUP])
-def test_a_python_home_that_goes_ends_no_server_that_restarts(start, env, signum):
+def test_missing_python_home_does_not_stop_a_restart(start, env, signum):
     cfg = ("home/venv/pyvenv.cfg", f"home = /usr/bin\nversion = {env.python}.0\n")
     server = start("python-home=${ROOT}/home/venv", files=(cfg,))
     assert server.get("/").status == 200
@@ -186,7 +173,7 @@ def test_a_python_home_that_goes_ends_no_server_that_restarts(start, env, signum
     wait_until(lambda: daemons.serves(server, "/whole"), "the other group", timeout=5)
 
 
-def test_a_script_to_warm_up_that_goes_ends_no_server_that_restarts(start):
+def test_missing_warm_up_script_does_not_stop_a_restart(start):
     text = """
     WSGIDaemonProcess own warm-up=/own
     WSGIScriptAlias /own ${ROOT}/own/app.py process-group=own application-group=%{GLOBAL}
@@ -227,7 +214,7 @@ def test_a_program_that_cannot_be_run_is_no_program(start, modules):
         start(module=load(modules))
 
 
-def test_a_program_that_is_no_program_is_told_by_its_name(start, modules):
+def test_unrunnable_program_is_named_in_the_log(start, modules):
     for program in programs(modules):
         program.write_bytes(b"")
         program.chmod(0o755)
@@ -243,7 +230,7 @@ def test_a_program_that_is_no_program_is_told_by_its_name(start, modules):
 
 
 @pytest.mark.parametrize("signum", [signal.SIGUSR1, signal.SIGHUP])
-def test_programs_that_go_end_no_server_that_restarts(start, modules, signum):
+def test_missing_programs_do_not_stop_a_restart(start, modules, signum):
     """An upgrade that has only come half way."""
     server = start(module=load(modules))
     worker = server.get("/").text
@@ -255,7 +242,7 @@ def test_programs_that_go_end_no_server_that_restarts(start, modules, signum):
     assert server.get("/whole").status == 200
 
 
-def test_the_servers_own_python_home_that_goes_ends_no_server_that_restarts(start, env):
+def test_missing_wsgipythonhome_does_not_stop_a_restart(start, env):
     cfg = ("home/venv/pyvenv.cfg", f"home = /usr/bin\nversion = {env.python}.0\n")
     server = start(text="WSGIPythonHome ${ROOT}/home/venv\n", files=(cfg,))
     assert server.get("/").status == 200

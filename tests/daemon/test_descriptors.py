@@ -6,6 +6,11 @@ from harness.conf import Conf
 
 pytestmark = pytest.mark.ours_only("our own processes")
 
+
+def conf(text, app, files=(), **more):
+    return Conf(text, files=(("app.py", app), *files), **more)
+
+
 LOST = """
 import os
 def application(environ, start_response):
@@ -25,14 +30,13 @@ def application(environ, start_response):
         ("/close", "cannot wait for requests any more: .*descriptors that are not its own"),
     ],
 )
-def test_a_worker_that_has_lost_its_descriptors_is_replaced(servers, mpm, path, how):
+def test_a_worker_that_has_lost_its_descriptors_is_replaced(start, path, how):
     text = """
     WSGIRestrictEmbedded On
     WSGIDaemonProcess site threads=2
     WSGIScriptAlias / ${ROOT}/app.py process-group=site application-group=%{GLOBAL}
     """
-    server = servers.make(Conf(text, files=(("app.py", LOST),)), mpm, "embedded")
-    server.start()
+    server = start(text, LOST)
     server.log.allow("exited with status 1", "was killed by signal 9", "WSGI01", "WSGI0069")
     old = int(server.get("/").text)
     body = b"x" * 10  # A POST is sent once.
@@ -42,7 +46,6 @@ def test_a_worker_that_has_lost_its_descriptors_is_replaced(servers, mpm, path, 
     assert int(server.get("/").text) == new
     assert not daemons.is_alive(old)
     assert len(server.log.find(how)) == 1
-    server.stop()
 
 
 SHORT = """
@@ -69,7 +72,7 @@ def application(environ, start_response):
         ("later", r"cannot accept a connection: .* this worker is at its limit of \d+ open files"),
     ],
 )
-def test_a_worker_short_of_descriptors_gives_idle_connections_up(servers, mpm, when, line):
+def test_a_worker_short_of_descriptors_gives_idle_connections_up(start, mpm, when, line):
     """Also before there is none left for the application, where it has its limit from the start."""
     if mpm != "prefork":
         pytest.skip("children with one connection each")
@@ -81,9 +84,7 @@ def test_a_worker_short_of_descriptors_gives_idle_connections_up(servers, mpm, w
     WSGIScriptAlias / ${ROOT}/app.py process-group=site application-group=%{GLOBAL}
     WSGIImportScript ${ROOT}/app.py process-group=site application-group=%{GLOBAL}
     """
-    conf = Conf(text, files=(("app.py", SHORT), (when, "")), children=30, start=30)
-    server = servers.make(conf, mpm, "embedded")
-    server.start()
+    server = start(text, SHORT, ((when, ""),), children=30, start=30)
     server.log.allow("cannot accept a connection", "open files")
     path = "/open" if when == "at-once" else "/"
     assert server.get("/limit" if when == "later" else path).status == 200
@@ -92,4 +93,3 @@ def test_a_worker_short_of_descriptors_gives_idle_connections_up(servers, mpm, w
     assert set(answers) == {200}
     server.log.wait_for(line)
     assert len(server.log.find("open files")) == 1
-    server.stop()

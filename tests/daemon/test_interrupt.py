@@ -38,13 +38,13 @@ def application(environ, start_response):
 """
 
 
+def conf(group):
+    return Conf(TEXT.replace("GROUP", group), files=(("app.py", APP),))
+
+
 @pytest.fixture(params=["%{GLOBAL}", "site"], ids=["main", "sub"])
-def server(request, servers, mpm):
-    conf = Conf(TEXT.replace("GROUP", request.param), files=(("app.py", APP),))
-    server = servers.make(conf, mpm, "embedded")
-    server.start()
-    yield server
-    server.stop()
+def server(request, start):
+    return start(request.param)
 
 
 def test_an_interrupted_request_is_a_504_and_the_worker_goes_on(server):
@@ -78,7 +78,7 @@ def test_an_answer_that_has_begun_is_cut(server):
 
 
 @pytest.mark.ours_only("our processes, and what they write")
-def test_who_does_not_let_itself_be_interrupted_has_its_worker_replaced(server):
+def test_uninterruptible_request_replaces_its_worker(server):
     before = server.get("/").text
     assert server.get("/stubborn").status == 504
     server.log.expect("GET /stubborn takes longer than request-timeout")

@@ -1,5 +1,6 @@
 """The manager of a group has no Python in it: wsgi-daemon-X.Y is run for each worker."""
 
+import functools
 import os
 import shutil
 import subprocess
@@ -29,7 +30,7 @@ WSGIScriptAlias / ${ROOT}/app.py process-group=site application-group=%{GLOBAL}
 
 @pytest.fixture
 def place(servers, env, tmp_path_factory):
-    """A folder of the test's own with module and programs, that everybody may read."""
+    """A folder of the test's own with module and programs, that every user may read."""
     folder = servers.base / tmp_path_factory.mktemp("programs").name
     folder.mkdir()
     folder.chmod(0o755)
@@ -43,16 +44,15 @@ def place(servers, env, tmp_path_factory):
     shutil.rmtree(folder)
 
 
+def conf(module, options="", **more):
+    text = f'LoadModule wsgi_module "{module}"\n' + TEXT.replace("OPTIONS", options)
+    return Conf(text, files=(("app.py", APP),), load_wsgi=False, **more)
+
+
 @pytest.fixture
-def start(place, private, env):
+def start(start, place, env):
     """start(options) is a running server with the module of `place`."""
-
-    def start(options="", **more):
-        text = f'LoadModule wsgi_module "{place / Path(env.module).name}"\n'
-        text += TEXT.replace("OPTIONS", options)
-        return private(Conf(text, files=(("app.py", APP),), load_wsgi=False, **more))
-
-    return start
+    return functools.partial(start, place / Path(env.module).name)
 
 
 def exe(pid):
@@ -111,7 +111,7 @@ def test_an_upgrade_changes_nothing_until_the_group_is_started_anew(start, place
 
 
 @pytest.mark.parametrize("mode", [0o750, 0o711])
-def test_who_may_not_read_and_run_the_program_is_managed_by_it(start, place, env, mode):
+def test_unreadable_program_manages_its_workers(start, place, env, mode):
     """It is run by root then, as long as it is."""
     (place / f"wsgi-daemon-{env.python}").chmod(mode)
     server = start()
@@ -119,7 +119,7 @@ def test_who_may_not_read_and_run_the_program_is_managed_by_it(start, place, env
     assert worker(server) in daemons.workers(server)
 
 
-def test_without_a_manager_beside_it_the_program_manages(start, place, env):
+def test_program_manages_without_a_separate_manager(start, place, env):
     (place / "wsgi-daemon-manager").unlink()
     server = start()
     assert worker(server) in daemons.workers(server)
@@ -135,7 +135,7 @@ def test_a_program_that_does_not_run_is_named(start, place, env, servers):
     assert line.level == "crit"
 
 
-def test_a_locale_that_is_missing_is_told_once(start):
+def test_missing_locale_is_logged_once(start):
     server = start("processes=2 locale=xx_YY.UTF-8 maximum-requests=1")
     server.log.allow("WSGI0079")
     seen = set()
@@ -152,7 +152,7 @@ def test_others_of_the_same_user_may_look_into_a_worker_as_little_as_before(star
     assert looks[0][1] == "0"
 
 
-def test_it_says_for_whom_it_is(place):
+def test_manager_prints_its_usage(place):
     done = subprocess.run(
         [place / "wsgi-daemon-manager", "--help"],
         capture_output=True,

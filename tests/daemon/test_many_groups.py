@@ -26,23 +26,21 @@ GROUPS = 60
 FEW = 200
 
 
-@pytest.fixture
-def start(private):
-    """start(hard) is a server with FEW descriptors, which it may make `hard` ones."""
+def conf():
+    text = "".join(GROUP.format(number) for number in range(GROUPS))
+    text += "WSGIScriptAlias /embedded ${ROOT}/app.py application-group=%{GLOBAL}\n"
+    return Conf(text, files=(("app.py", APP),))
 
-    def start(hard):
-        text = "".join(GROUP.format(number) for number in range(GROUPS))
-        text += "WSGIScriptAlias /embedded ${ROOT}/app.py application-group=%{GLOBAL}\n"
 
-        def prepare(server):
-            server.log.allow("Too many open files|AH00020" if hard == FEW else "^$")
-            command = server._command
-            limits = f'ulimit -Sn {FEW} && ulimit -Hn {hard} && exec "$@"'
-            server._command = lambda *arguments: ["sh", "-c", limits, "sh", *command(*arguments)]
+def with_descriptors(hard):
+    """Lets a server have FEW descriptors, and raise that itself to `hard`."""
 
-        return private(Conf(text, files=(("app.py", APP),)), prepare)
+    def prepare(server):
+        command = server._command
+        limits = f'ulimit -Sn {FEW} && ulimit -Hn {hard} && exec "$@"'
+        server._command = lambda *arguments: ["sh", "-c", limits, "sh", *command(*arguments)]
 
-    return start
+    return prepare
 
 
 def soft_limit(pid):
@@ -54,13 +52,13 @@ def soft_limit(pid):
 
 def test_the_sockets_of_many_groups_need_no_higher_limit_of_files(start):
     """What applications see is the limit that Apache was started with."""
-    server = start(10 * FEW)
+    server = start(prepare=with_descriptors(10 * FEW))
     for number in (0, GROUPS // 2, GROUPS - 1):
         assert server.get(f"/{number}").text == f"group{number} {FEW}"
     assert server.get("/embedded").text == f" {FEW}"
     assert {soft_limit(pid) for pid in server.children()} == {FEW}
 
 
-def test_where_the_limit_is_hard_it_is_named(start):
+def test_hard_limit_is_named_in_the_log(start):
     with pytest.raises(ConfigError, match=r"WSGI0013: .*Too many open files.*\(ulimit -n: two for"):
-        start(FEW)
+        start(prepare=with_descriptors(FEW))

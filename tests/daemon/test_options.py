@@ -11,7 +11,6 @@ import signal
 import socket
 import time
 from pathlib import Path
-from urllib.parse import quote
 
 import pytest
 from harness import daemons
@@ -36,27 +35,6 @@ def conf(options="", *, text="", alias=ALIAS, files=(), **more):
     """
     files = (("app.py", APP), ("out/README", "the application writes here"), *files)
     return Conf(text + group, files=files, threads=16, **more)
-
-
-@pytest.fixture
-def start(private):
-    """start(options) is a server of the test's own; its log is watched to the end."""
-
-    def start(options="", **more):
-        return private(conf(options, **more), lambda server: (server.root / "out").chmod(0o777))
-
-    return start
-
-
-def evaluate(server, what, path=""):
-    answer = server.get(f"{path}/eval?what={quote(what)}")
-    assert answer.status == 200, answer.text
-    return eval(answer.text)
-
-
-def pid_of(response):
-    assert response.status == 200, response.text
-    return int(response.text.split()[0])
 
 
 def together(server, count, path):
@@ -85,7 +63,7 @@ def application(environ, start_response):
         ("processes=0-1", [True, True, False]),
     ],
 )
-def test_environ_tells_how_many(start, options, flags):
+def test_environ_has_the_concurrency_flags(start, options, flags):
     server = start(options, files=(("app.py", FLAGS),))
     assert eval(server.get("/").text) == [*flags, "site"]
 
@@ -103,12 +81,12 @@ def test_threads_is_how_many_requests_a_process_serves_at_a_time(start):
 
 def test_without_options_there_are_one_process_and_fifteen_threads(start):
     server = start()
-    worker = pid_of(server.get("/"))
+    worker = daemons.pid_of(server.get("/"))
     began = time.monotonic()
-    assert {pid_of(answer) for answer in together(server, 15, "/nap?for=0.8")} == {worker}
+    assert {daemons.pid_of(answer) for answer in together(server, 15, "/nap?for=0.8")} == {worker}
     assert time.monotonic() - began < 1.6
     began = time.monotonic()
-    assert {pid_of(answer) for answer in together(server, 16, "/nap?for=0.8")} == {worker}
+    assert {daemons.pid_of(answer) for answer in together(server, 16, "/nap?for=0.8")} == {worker}
     assert time.monotonic() - began >= 1.6
 
 
@@ -116,13 +94,13 @@ def test_processes_of_a_range_come_with_work_and_leave_when_idle(start):
     server = start("processes=1-3 threads=1 inactivity-timeout=1")
     daemons.settled(server, 1)
     answers = together(server, 3, "/nap?for=0.8")
-    assert len({pid_of(answer) for answer in answers}) == 3
+    assert len({daemons.pid_of(answer) for answer in answers}) == 3
     assert len(daemons.workers(server)) == 3
     wait_until(lambda: len(daemons.workers(server)) == 1, "the others to leave")
     assert server.get("/").status == 200
 
 
-def test_a_group_may_have_no_process_until_somebody_asks(start):
+def test_zero_minimum_starts_processes_on_demand(start):
     server = start("processes=0-1 threads=2 inactivity-timeout=1")
     pid = daemons.manager(server)
     assert daemons.children(pid) == []
@@ -138,9 +116,9 @@ def test_a_group_may_have_no_process_until_somebody_asks(start):
 
 def test_maximum_requests_is_exact(start):
     server = start("threads=1 maximum-requests=7")
-    pids = [pid_of(server.get("/")) for _ in range(7)]
+    pids = [daemons.pid_of(server.get("/")) for _ in range(7)]
     assert len(set(pids)) == 1
-    wait_until(lambda: pid_of(server.get("/")) != pids[0], "another worker")
+    wait_until(lambda: daemons.pid_of(server.get("/")) != pids[0], "another worker")
     server.log.wait_for(r"is to be replaced: it has served 7 requests")
 
 
@@ -162,20 +140,20 @@ def test_jitter_lets_workers_end_at_different_times(start):
 
 def test_maximum_memory_replaces_a_worker_after_its_request(start):
     server = start("threads=1 maximum-memory=150000000")
-    first = pid_of(server.get("/"))
-    assert pid_of(server.get("/grow?by=10000000")) == first
+    first = daemons.pid_of(server.get("/"))
+    assert daemons.pid_of(server.get("/grow?by=10000000")) == first
     daemons.pause(0.15)
-    assert pid_of(server.get("/grow?by=200000000")) == first
+    assert daemons.pid_of(server.get("/grow?by=200000000")) == first
     server.log.wait_for(r"is to be replaced: it uses \d+ bytes")
-    wait_until(lambda: pid_of(server.get("/")) != first, "another worker")
+    wait_until(lambda: daemons.pid_of(server.get("/")) != first, "another worker")
 
 
 def test_cpu_time_limit_lets_the_request_finish_and_replaces_the_worker(start):
     server = start("threads=2 cpu-time-limit=1")
     answer = server.get("/spin?for=2")
     server.log.wait_for("is to be replaced: it has used its cpu-time-limit")
-    first = pid_of(answer)
-    wait_until(lambda: pid_of(server.get("/")) != first, "another worker")
+    first = daemons.pid_of(answer)
+    wait_until(lambda: daemons.pid_of(server.get("/")) != first, "another worker")
 
 
 def test_memory_limit_is_a_memoryerror(start):
@@ -198,16 +176,14 @@ def test_memory_limit_is_a_memoryerror(start):
         ("graceful-timeout=5 eviction-timeout=1", False),
     ],
 )
-def test_what_a_worker_serves_may_take_graceful_timeout_or_eviction_timeout(
-    start, options, finishes
-):
+def test_requests_of_a_leaving_worker_get_graceful_or_eviction_timeout(start, options, finishes):
     server = start(f"processes=1 threads=2 {options}")
     server.log.allow("is still being served", "had to leave before it was served")
     (worker,) = daemons.settled(server, 1)
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         began = time.monotonic()
-        asked = pool.submit(server.post, "/nap?for=2.5", b"")
-        daemons.pause(0.2)
+        asked = pool.submit(server.post, f"/nap?for=2.5&note={server.root}/out/note", b"")
+        daemons.wait_for_notes(server)
         os.kill(worker, signal.SIGUSR1)
         status = asked.result().status
         took = time.monotonic() - began
@@ -216,10 +192,10 @@ def test_what_a_worker_serves_may_take_graceful_timeout_or_eviction_timeout(
     wait_until(lambda: not daemons.is_alive(worker), "the worker to leave")
 
 
-def test_shutdown_timeout_ends_what_does_not_leave(start):
+def test_shutdown_timeout_ends_a_hanging_worker(start):
     script = "import atexit, time\natexit.register(time.sleep, 60)\n" + APP
     server = start("threads=2 shutdown-timeout=1", files=(("app.py", script),))
-    first = pid_of(server.get("/"))
+    first = daemons.pid_of(server.get("/"))
     os.kill(first, signal.SIGTERM)
     server.log.expect("did not stop within shutdown-timeout")
     wait_until(lambda: not daemons.is_alive(first), "the worker to leave", timeout=4)
@@ -262,20 +238,20 @@ def test_startup_timeout_ends_a_worker_whose_first_request_cannot_load_its_scrip
 # --- Python ---------------------------------------------------------------------------------------
 
 
-def test_what_python_is_told(start):
+def test_python_options_are_applied(start):
     server = start(
         "python-path=${ROOT}/first:${ROOT}/second python-eggs=${ROOT}/out",
         files=(("first/one.py", "A = 1"), ("second/two.py", "A = 2"), ("second/one.py", "A = 3")),
     )
-    assert evaluate(server, "[__import__('one').A, __import__('two').A]") == [1, 2]
-    eggs = evaluate(server, "__import__('os').environ['PYTHON_EGG_CACHE']")
+    assert daemons.evaluate(server, "[__import__('one').A, __import__('two').A]") == [1, 2]
+    eggs = daemons.evaluate(server, "__import__('os').environ['PYTHON_EGG_CACHE']")
     assert eggs == str(server.root / "out")
 
 
 @pytest.mark.needs_lock("it is the interval of the lock")
 def test_how_long_a_thread_may_keep_the_lock(start):
     server = start("switch-interval=0.25")
-    assert evaluate(server, "__import__('sys').getswitchinterval()") == 0.25
+    assert daemons.evaluate(server, "__import__('sys').getswitchinterval()") == 0.25
 
 
 # --- sockets --------------------------------------------------------------------------------------
@@ -367,9 +343,9 @@ def test_wsgisocketprefix_says_where_sockets_go(start):
 @pytest.mark.parametrize("rotation", ["On", "Off"])
 def test_wsgisocketrotation_loses_nothing_either_way(start, rotation):
     server = start("processes=1", text=f"WSGISocketRotation {rotation}\n", children=4)
-    first = pid_of(server.get("/"))
+    first = daemons.pid_of(server.get("/"))
     server.process.send_signal(signal.SIGUSR1)
-    wait_until(lambda: pid_of(server.get("/")) != first, "another worker")
+    wait_until(lambda: daemons.pid_of(server.get("/")) != first, "another worker")
 
 
 # --- answers --------------------------------------------------------------------------------------
@@ -509,16 +485,16 @@ def test_process_group_of_an_alias_beats_the_directive(start):
     """
     server = start(text=text)
     name = "__import__('mod_wsgi').process_group"
-    assert evaluate(server, name) == "site"
-    assert evaluate(server, name, "/other") == "other"
+    assert daemons.evaluate(server, name) == "site"
+    assert daemons.evaluate(server, name, "/other") == "other"
 
 
 def test_wsgiignoreactivity_does_not_count_as_activity(start):
     text = "<Location /health>\n    WSGIIgnoreActivity On\n</Location>\n"
     server = start("threads=2 inactivity-timeout=2", text=text)
-    first = pid_of(server.get("/"))
+    first = daemons.pid_of(server.get("/"))
     deadline = time.monotonic() + 6
-    while (pid := pid_of(server.get("/health"))) == first and time.monotonic() < deadline:
+    while (pid := daemons.pid_of(server.get("/health"))) == first and time.monotonic() < deadline:
         daemons.pause(0.2)
     assert pid != first
     server.log.wait_for("is to be replaced: no request came")
@@ -530,12 +506,12 @@ def test_wsgiignoreactivity_does_not_count_as_activity(start):
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGXCPU])
 def test_a_signal_replaces_a_worker(start, signum):
     server = start("processes=1 threads=2")
-    first = pid_of(server.get("/"))
+    first = daemons.pid_of(server.get("/"))
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        asked = pool.submit(server.post, "/nap?for=0.5", b"")
-        daemons.pause(0.1)
+        asked = pool.submit(server.post, f"/nap?for=0.5&note={server.root}/out/note", b"")
+        daemons.wait_for_notes(server)
         os.kill(first, signum)
-        wait_until(lambda: pid_of(server.get("/")) != first, "another worker")
+        wait_until(lambda: daemons.pid_of(server.get("/")) != first, "another worker")
         # What it had is finished.
         assert asked.result().status == 200
     wait_until(lambda: not daemons.is_alive(first), "the first to leave")
@@ -544,35 +520,35 @@ def test_a_signal_replaces_a_worker(start, signum):
 
 @pytest.mark.parametrize("signum", [signal.SIGHUP, signal.SIGUSR2, signal.SIGPIPE])
 @pytest.mark.parametrize("whom", ["worker", "manager"])
-def test_signals_that_mean_nothing_end_nobody(start, signum, whom):
+def test_ignored_signals_end_no_process(start, signum, whom):
     server = start("processes=1 threads=2")
-    first = pid_of(server.get("/"))
+    first = daemons.pid_of(server.get("/"))
     manager = daemons.manager(server)
     os.kill(first if whom == "worker" else manager, signum)
     daemons.pause(0.2)
-    assert pid_of(server.get("/")) == first
+    assert daemons.pid_of(server.get("/")) == first
     assert daemons.manager(server) == manager
 
 
 def test_an_application_that_interrupts_itself_gets_a_fresh_process(start):
     """The documented way to have one: os.kill(os.getpid(), signal.SIGINT)."""
     server = start("processes=1 threads=2")
-    first = pid_of(server.get(f"/signal?number={int(signal.SIGINT)}"))
-    wait_until(lambda: pid_of(server.get("/")) != first, "another worker")
+    first = daemons.pid_of(server.get(f"/signal?number={int(signal.SIGINT)}"))
+    wait_until(lambda: daemons.pid_of(server.get("/")) != first, "another worker")
 
 
 def test_a_process_an_application_forks_is_not_the_worker(start):
     """Its signals are its own, and its end is not the worker's."""
     server = start("processes=1 threads=2")
-    first = pid_of(server.get("/"))
+    first = daemons.pid_of(server.get("/"))
     what = (
         "(lambda p: __import__('subprocess').run(['kill','-TERM',str(p.pid)]) and p.wait())"
         "(__import__('subprocess').Popen(['sleep','60']))"
     )
-    assert evaluate(server, what) == -signal.SIGTERM
-    status = evaluate(
+    assert daemons.evaluate(server, what) == -signal.SIGTERM
+    status = daemons.evaluate(
         server,
         "__import__('os').waitpid(__import__('os').fork() or __import__('os')._exit(5), 0)[1]",
     )
     assert os.waitstatus_to_exitcode(status) == 5
-    assert pid_of(server.get("/")) == first
+    assert daemons.pid_of(server.get("/")) == first

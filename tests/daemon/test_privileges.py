@@ -39,27 +39,9 @@ def conf(options="", *, text="", files=(), modules=(), **more):
     return Conf(text + group, files=files, modules=modules, **more)
 
 
-@pytest.fixture
-def start(private):
-    """start(options) is a server of the test's own; its log is watched to the end."""
-
-    def start(options="", **more):
-        server = private(conf(options, **more))
-        assert server.get("/").status == 200
-        return server
-
-    return start
-
-
 def processes(server):
     """The manager and its workers: what holds for one holds for all."""
     return [daemons.manager(server), *daemons.workers(server)]
-
-
-def evaluate(server, what):
-    answer = server.get(f"/eval?what={what.replace(' ', '%20').replace('+', '%2B')}")
-    assert answer.status == 200, answer.text
-    return eval(answer.text)
 
 
 # --- who ------------------------------------------------------------------------------------------
@@ -74,8 +56,8 @@ def identity(pid):
     )
 
 
-def test_daemons_are_apaches_user_unless_told_otherwise(start, env):
-    server = start()
+def test_daemons_run_as_the_user_of_apache_by_default(start_warm, env):
+    server = start_warm()
     gids = os.getgrouplist(env.user.pw_name, env.user.pw_gid)
     for pid in processes(server):
         uids, groups, more = identity(pid)
@@ -92,7 +74,7 @@ def test_daemons_are_apaches_user_unless_told_otherwise(start, env):
         ("user={user} group=#{gid} supplementary-groups={more}", GROUP.gr_gid, MORE),
     ],
 )
-def test_daemons_are_whom_the_group_names(start, env, options, gid, groups):
+def test_daemons_run_as_the_user_of_the_group(start_warm, env, options, gid, groups):
     options = options.format(
         user=USER.pw_name,
         uid=USER.pw_uid,
@@ -100,7 +82,7 @@ def test_daemons_are_whom_the_group_names(start, env, options, gid, groups):
         gid=GROUP.gr_gid,
         more=",".join(group.gr_name for group in MORE),
     )
-    server = start(options)
+    server = start_warm(options)
     gid = env.user.pw_gid if gid is None else gid
     if groups is None:
         wanted = set(os.getgrouplist(USER.pw_name, gid))
@@ -111,7 +93,7 @@ def test_daemons_are_whom_the_group_names(start, env, options, gid, groups):
         assert uids == {str(USER.pw_uid)}
         assert gids == {str(gid)}
         assert more == {str(number) for number in wanted}
-    assert evaluate(server, "__import__('os').environ['HOME']") == USER.pw_dir
+    assert daemons.evaluate(server, "__import__('os').environ['HOME']") == USER.pw_dir
 
 
 @pytest.mark.parametrize("user", ["root", "#0"])
@@ -121,28 +103,28 @@ def test_root_is_refused(servers, mpm, user):
     assert "a daemon process may not run as root" in printed
 
 
-def test_daemons_have_no_way_back_to_root(start):
-    server = start(f"user={USER.pw_name}")
+def test_daemons_have_no_way_back_to_root(start_warm):
+    server = start_warm(f"user={USER.pw_name}")
     for pid in processes(server):
         status = daemons.status_of(pid)
         for name in ("CapInh", "CapPrm", "CapEff", "CapAmb"):
             assert int(status[name], 16) == 0, f"{name} of {pid}"
     what = "__import__('subprocess').run(['id','-u'],capture_output=True).stdout.decode()"
-    assert evaluate(server, what).strip() == str(USER.pw_uid)
+    assert daemons.evaluate(server, what).strip() == str(USER.pw_uid)
 
 
 # --- how ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("options", "mask"), [("umask=0027", "0027"), ("umask=077", "0077")])
-def test_umask_is_that_of_the_group(start, options, mask):
-    server = start(options)
+def test_umask_is_that_of_the_group(start_warm, options, mask):
+    server = start_warm(options)
     for pid in processes(server):
         assert daemons.status_of(pid)["Umask"] == mask
 
 
-def test_without_umask_it_is_apaches(start):
-    server = start()
+def test_without_umask_the_one_of_apache_holds(start_warm):
+    server = start_warm()
     for pid in processes(server):
         assert daemons.status_of(pid)["Umask"] == daemons.status_of(server.process.pid)["Umask"]
 
@@ -154,8 +136,8 @@ def limits_of(pid):
     return {row[0]: (row[1], row[2]) for row in rows}
 
 
-def test_limits_are_those_of_the_group(start):
-    server = start(
+def test_limits_are_those_of_the_group(start_warm):
+    server = start_warm(
         "memory-limit=4000000000 virtual-memory-limit=8000000000 cpu-time-limit=100"
         " shutdown-timeout=7 cpu-priority=5"
     )
@@ -170,8 +152,8 @@ def test_limits_are_those_of_the_group(start):
     assert os.getpriority(os.PRIO_PROCESS, server.process.pid) == os.getpriority(os.PRIO_PROCESS, 0)
 
 
-def test_a_priority_above_apaches_is_possible_because_it_is_set_by_root(start):
-    server = start("cpu-priority=-3")
+def test_priority_above_that_of_apache_is_set_by_root(start_warm):
+    server = start_warm("cpu-priority=-3")
     for pid in processes(server):
         assert os.getpriority(os.PRIO_PROCESS, pid) == -3
 
@@ -193,40 +175,40 @@ def application(environ, start_response):
 """
 
 
-def test_stack_size_is_that_of_the_serving_threads(start):
-    server = start("stack-size=524288", files=(("app.py", STACK),))
+def test_stack_size_is_that_of_the_serving_threads(start_warm):
+    server = start_warm("stack-size=524288", files=(("app.py", STACK),))
     assert 524_288 <= int(server.get("/").text) < 600_000
 
 
-def test_home_is_the_working_directory_and_the_first_place_to_import_from(start):
+def test_home_is_the_working_directory_and_the_first_place_to_import_from(start_warm):
     files = (("out/inside.py", "A = 1"), ("known.pth", "out"))
-    server = start("home=${ROOT}/out python-path=${ROOT}", files=files)
+    server = start_warm("home=${ROOT}/out python-path=${ROOT}", files=files)
     home = str(server.root / "out")
     for pid in processes(server):
         assert os.readlink(f"/proc/{pid}/cwd") == home
-    assert evaluate(server, "__import__('sys').path[0]") == home
-    assert evaluate(server, "__import__('inside').A") == 1
+    assert daemons.evaluate(server, "__import__('sys').path[0]") == home
+    assert daemons.evaluate(server, "__import__('inside').A") == 1
 
 
-def test_without_home_it_is_the_users_or_the_root_directory(start):
+def test_default_home_is_that_of_the_user_or_the_root_directory(start_warm):
     for options, user in [("", None), (f"user={USER.pw_name}", USER)]:
-        server = start(options)
+        server = start_warm(options)
         for pid in processes(server):
             home = user.pw_dir if user else os.readlink(f"/proc/{pid}/cwd")
             wanted = home if os.path.isdir(home) else "/"
             assert os.readlink(f"/proc/{pid}/cwd") == os.path.realpath(wanted)
 
 
-def test_display_name_is_what_ps_shows(start):
-    server = start("display-name=%{GROUP}")
+def test_display_name_is_shown_by_ps(start_warm):
+    server = start_warm("display-name=%{GROUP}")
     for pid in processes(server):
         assert Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0") == b"(wsgi:site)"
         assert daemons.status_of(pid)["Name"] == "(wsgi:site)"
 
 
-def test_a_display_name_may_be_longer_than_the_command_line(start):
+def test_a_display_name_may_be_longer_than_the_command_line(start_warm):
     name = "x" * 500
-    server = start(f"display-name={name}")
+    server = start_warm(f"display-name={name}")
     for pid in processes(server):
         shown = Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").decode()
         assert shown
@@ -245,7 +227,7 @@ def environment_of(pid):
     return dict(entry.split(b"=", 1) for entry in entries if b"=" in entry)
 
 
-def test_nothing_is_inherited_of_apaches_environment_but_what_the_documents_say(start):
+def test_only_documented_variables_of_the_environment_of_apache_are_inherited(start_warm):
     given = {
         "LANG": "C.UTF-8",
         "LC_TIME": "C",
@@ -260,32 +242,32 @@ def test_nothing_is_inherited_of_apaches_environment_but_what_the_documents_say(
         "NOTIFY_SOCKET": "/run/systemd/notify",
         "USER": "root",
     }
-    server = start(f"user={USER.pw_name}", environment=tuple(given.items()))
+    server = start_warm(f"user={USER.pw_name}", environment=tuple(given.items()))
     for pid in processes(server):
         names = {name.decode() for name in environment_of(pid)}
         assert not {name for name in names if not name.startswith("LC_")} - INHERITED - OWN
-    inside = evaluate(server, "dict(__import__('os').environ)")
+    inside = daemons.evaluate(server, "dict(__import__('os').environ)")
     assert inside["LC_TIME"] == "C"
     assert inside["TZ"] == "Europe/Vienna"
     assert inside["HOME"] == USER.pw_dir
     assert not {name for name in inside if not name.startswith("LC_")} - INHERITED - OWN
 
 
-def test_an_environment_that_is_no_utf_8_does_no_harm(start):
+def test_an_environment_that_is_no_utf_8_does_no_harm(start_warm):
     value = os.fsdecode(b"caf\xe9")
-    server = start(environment=(("CAFE", value), ("LC_NAME", value), ("TZ", "UTC")))
-    assert evaluate(server, "__import__('os').environ['TZ']") == "UTC"
+    server = start_warm(environment=(("CAFE", value), ("LC_NAME", value), ("TZ", "UTC")))
+    assert daemons.evaluate(server, "__import__('os').environ['TZ']") == "UTC"
 
 
-def test_lang_and_locale_are_set_and_in_force(start):
-    server = start("lang=C locale=C.UTF-8")
-    inside = evaluate(server, "dict(__import__('os').environ)")
+def test_lang_and_locale_are_set_and_in_force(start_warm):
+    server = start_warm("lang=C locale=C.UTF-8")
+    inside = daemons.evaluate(server, "dict(__import__('os').environ)")
     assert (inside["LANG"], inside["LC_ALL"]) == ("C", "C.UTF-8")
-    assert evaluate(server, "__import__('locale').setlocale(6)") == "C.UTF-8"
+    assert daemons.evaluate(server, "__import__('locale').setlocale(6)") == "C.UTF-8"
 
 
-def test_a_locale_the_system_has_not_is_a_warning(start):
-    server = start("locale=xx_XX.UTF-8")
+def test_a_locale_the_system_has_not_is_a_warning(start_warm):
+    server = start_warm("locale=xx_XX.UTF-8")
     server.log.expect("WSGI0079: this system has no locale 'xx_XX.UTF-8'")
 
 
@@ -319,8 +301,8 @@ def inodes(table, keep):
     return {inode for line in lines if (inode := keep(line.split()))}
 
 
-def test_daemons_hold_only_the_descriptors_they_need(start):
-    server = start(
+def test_daemons_hold_only_needed_descriptors(start_warm):
+    server = start_warm(
         f"user={USER.pw_name} processes=2", text=VHOSTS, modules=("log_config",), children=2
     )
     daemons.settled(server, 2)
@@ -358,13 +340,13 @@ def listeners():
     return inodes("unix", lambda fields: fields[6] if fields[3] == "00010000" else None)
 
 
-def test_children_of_applications_inherit_nothing(start):
-    server = start()
+def test_children_of_applications_inherit_nothing(start_warm):
+    server = start_warm()
     what = (
         "__import__('subprocess').run(['ls','-l','/proc/self/fd'],capture_output=True,"
         "close_fds=False).stdout.decode()"
     )
-    inherited = re.findall(r" (\d+) -> (.*)", evaluate(server, what))
+    inherited = re.findall(r" (\d+) -> (.*)", daemons.evaluate(server, what))
     # 0, 1, 2, and the directory that ls reads.
     assert [number for number, target in inherited if int(number) > 3] == []
 
@@ -376,8 +358,8 @@ def socket_files(server):
     return sorted(Path(server.root).glob("wsgi.*.sock"))
 
 
-def test_the_socket_is_for_apaches_user_only(start, env):
-    server = start()
+def test_the_socket_is_for_apaches_user_only(start_warm, env):
+    server = start_warm()
     (file,) = socket_files(server)
     found = file.stat()
     assert stat.S_IMODE(found.st_mode) == 0o600
@@ -415,8 +397,8 @@ def connect_as(uid, file):
     return done.returncode
 
 
-def test_whoever_is_not_apache_cannot_connect(start, env):
-    server = start()
+def test_other_users_cannot_connect(start_warm, env):
+    server = start_warm()
     (file,) = socket_files(server)
     assert connect_as(env.user.pw_uid, file) == 0
     assert connect_as(USER.pw_uid, file) == 13
@@ -427,46 +409,41 @@ def test_whoever_is_not_apache_cannot_connect(start, env):
     assert server.get("/").status == 200
 
 
-def test_socket_user_is_who_may_connect(servers, mpm, env):
-    """For MPMs whose children are somebody else than Apache's User."""
-    server = servers.make(conf(f"socket-user={USER.pw_name}"), mpm, "embedded")
-    server.start()
-    try:
-        (file,) = socket_files(server)
-        assert (file.stat().st_uid, stat.S_IMODE(file.stat().st_mode)) == (USER.pw_uid, 0o600)
-        assert connect_as(env.user.pw_uid, file) == 13
-        assert connect_as(USER.pw_uid, file) == 0
-        assert server.get("/").status == 503
-        server.log.expect(f"WSGI0117: .*{file.name}: Permission denied .*WSGISocketPrefix")
-    finally:
-        server.stop()
-    assert server.log.unexpected() == []
+def test_socket_user_may_connect(start, env):
+    """For MPMs whose children run as another user than Apache's User."""
+    server = start(f"socket-user={USER.pw_name}")
+    (file,) = socket_files(server)
+    assert (file.stat().st_uid, stat.S_IMODE(file.stat().st_mode)) == (USER.pw_uid, 0o600)
+    assert connect_as(env.user.pw_uid, file) == 13
+    assert connect_as(USER.pw_uid, file) == 0
+    assert server.get("/").status == 503
+    server.log.expect(f"WSGI0117: .*{file.name}: Permission denied .*WSGISocketPrefix")
 
 
 @pytest.mark.parametrize("put", [os.symlink, os.link])
-def test_a_graceful_restart_gives_no_file_away(servers, mpm, env, put):
-    """Apache's user may put anything into a directory of his."""
+def test_a_graceful_restart_gives_no_file_away(start, env, put):
+    """Apache's user may put anything into a directory of that user's."""
+
+    def prepare(server):
+        os.chown(server.root / "run", env.user.pw_uid, -1)
+        server.write("secret", "of root").chmod(0o600)
+
     text = "WSGISocketPrefix ${ROOT}/run/wsgi\n"
-    server = servers.make(conf(text=text, files=(("run/README", ""),)), mpm, "embedded")
-    os.chown(server.root / "run", env.user.pw_uid, -1)
-    secret = server.write("secret", "of root")
-    secret.chmod(0o600)
-    server.start()
-    try:
-        (file,) = (server.root / "run").glob("*.sock")
-        file.unlink()
-        put(secret, file)
-        server.process.send_signal(signal.SIGUSR1)
-        server.log.wait_for(READY, count=2)
-        assert (secret.stat().st_uid, stat.S_IMODE(secret.stat().st_mode)) == (0, 0o600)
-    finally:
-        server.stop()
+    server = start(text=text, files=(("run/README", ""),), prepare=prepare)
+    secret = server.root / "secret"
+    (file,) = (server.root / "run").glob("*.sock")
+    file.unlink()
+    put(secret, file)
+    server.process.send_signal(signal.SIGUSR1)
+    server.log.wait_for(READY, count=2)
+    server.log.expect("removed its socket")
+    assert (secret.stat().st_uid, stat.S_IMODE(secret.stat().st_mode)) == (0, 0o600)
     assert secret.read_text() == "of root"
 
 
-def test_daemons_of_one_group_cannot_connect_to_another(start):
+def test_daemons_of_one_group_cannot_connect_to_another(start_warm):
     """An application must not get at its neighbour past Apache's access rules."""
-    server = start(
+    server = start_warm(
         f"user={USER.pw_name}", text="WSGIDaemonProcess neighbour user=nobody threads=1\n"
     )
     for file in socket_files(server):
@@ -498,7 +475,7 @@ def memory_holds(pid, needle):
     return False
 
 
-def test_no_page_of_apaches_memory_is_in_a_daemon(start, certificate):
+def test_no_page_of_apaches_memory_is_in_a_daemon(start_warm, certificate):
     """Neither a line of its configuration nor the key of its certificate."""
     certificate_file, key_file = certificate
     text = "".join(key_file.read_text().split("\n")[1:-2])
@@ -518,7 +495,7 @@ def test_no_page_of_apaches_memory_is_in_a_daemon(start, certificate):
         SSLCertificateKeyFile {key_file}
     </VirtualHost>
     """
-    server = start(
+    server = start_warm(
         text=text, modules=("setenvif", "ssl", "socache_shmcb"), environment=(("TOKEN", "t0k3n-"),)
     )
     server.log.allow("AH01882", "AH01906", "AH01873")
@@ -557,33 +534,29 @@ def test_no_page_of_apaches_memory_is_in_a_daemon(start, certificate):
         ("script-group={group}", (".", 0o757), "can be written by anybody"),
     ],
 )
-def test_a_script_that_others_could_have_written_is_not_run(servers, mpm, option, change, refused):
+def test_a_script_that_others_could_have_written_is_not_run(private, option, change, refused):
     option = option.format(user=USER.pw_name, group=GROUP.gr_name)
     text = f"""
     WSGIDaemonProcess site threads=1 {option}
     WSGIScriptAlias / ${{ROOT}}/site/app.py process-group=site
     """
-    server = servers.make(Conf(text, files=(("site/app.py", APP),)), mpm, "embedded")
-    folder = server.root / "site"
-    for path, mode in [(folder, 0o755), (folder / "app.py", 0o644)]:
-        os.chown(path, USER.pw_uid, GROUP.gr_gid)
-        path.chmod(mode)
-    if change:
-        path = folder / change[0]
-        match change[1]:
-            case "uid":
-                os.chown(path, 0, GROUP.gr_gid)
-            case "gid":
-                os.chown(path, USER.pw_uid, 0)
-            case mode:
-                path.chmod(mode)
-    server.start()
-    try:
-        if refused:
-            assert server.get("/").status == 403
-            server.log.expect(f"WSGI01.*{refused}")
-        else:
-            assert server.get("/").status == 200
-    finally:
-        server.stop()
-    assert server.log.unexpected() == []
+
+    def prepare(server):
+        folder = server.root / "site"
+        for path, mode in [(folder, 0o755), (folder / "app.py", 0o644)]:
+            os.chown(path, USER.pw_uid, GROUP.gr_gid)
+            path.chmod(mode)
+        if change:
+            path = folder / change[0]
+            match change[1]:
+                case "uid":
+                    os.chown(path, 0, GROUP.gr_gid)
+                case "gid":
+                    os.chown(path, USER.pw_uid, 0)
+                case mode:
+                    path.chmod(mode)
+
+    server = private(Conf(text, files=(("site/app.py", APP),)), prepare)
+    assert server.get("/").status == (403 if refused else 200)
+    if refused:
+        server.log.expect(f"WSGI01.*{refused}")

@@ -16,6 +16,8 @@ import os, time
 def application(environ, start_response):
     took = time.time() - float(environ["mod_wsgi.queue_start"])
     path = environ["PATH_INFO"]
+    if "HTTP_X_BEGUN" in environ:
+        open(environ["HTTP_X_BEGUN"], "w").close()
     try:
         body = environ["wsgi.input"].read()
     except OSError:
@@ -51,23 +53,16 @@ def application(environ, start_response):
 """
 
 
-@pytest.fixture
-def start(private):
-    """start(options) is a server of the test's own; its log is watched to the end."""
-
-    def start(options, extra=""):
-        text = f"""
-        WSGIDaemonProcess site {options}
-        WSGIScriptAlias /app ${{ROOT}}/app.py process-group=site application-group=%{{GLOBAL}}
-        {extra}
-        """
-        files = (("app.py", APP), ("out/README", "the application writes here"))
-        return private(Conf(text, files=files), lambda server: (server.root / "out").chmod(0o777))
-
-    return start
+def conf(options, extra=""):
+    text = f"""
+    WSGIDaemonProcess site {options}
+    WSGIScriptAlias /app ${{ROOT}}/app.py process-group=site application-group=%{{GLOBAL}}
+    {extra}
+    """
+    return Conf(text, files=(("app.py", APP), ("out/README", "the application writes here")))
 
 
-def test_a_request_that_its_worker_died_of_has_not_waited_for_the_next_one(start):
+def test_fatal_request_does_not_wait_for_the_next_worker(start):
     server = start("threads=1 queue-timeout=1")
     server.log.allow("exited with status 1")
     note = str(server.root / "out/once")
@@ -77,7 +72,7 @@ def test_a_request_that_its_worker_died_of_has_not_waited_for_the_next_one(start
 
 @pytest.mark.parametrize("size", [10, 60_000, 100_000])
 def test_a_client_that_sends_its_body_slowly_does_not_wait_for_a_thread(start, size):
-    """queue-timeout is for requests that nobody takes up; the queue begins behind the body."""
+    """queue-timeout is for requests that no thread takes up; the queue begins behind the body."""
     server = start("processes=1 threads=2 queue-timeout=1")
     fields = ("Connection: close", f"Content-Length: {size}")
     with server.socket() as sock:
@@ -109,19 +104,20 @@ def test_a_worker_is_idle_since_the_end_of_its_last_request(start, path):
     ("request_line", "body"),
     [("GET /app/gaps", b""), ("POST /app/upload", b"x" * 100_000)],
 )
-def test_nobody_waits_for_what_nobody_waits_for_any_more(start, request_line, body):
+def test_abandoned_request_does_not_block_new_requests(start, request_line, body):
     """Where the client has left, the application notices late; other workers are idle meanwhile."""
     server = start("processes=3 threads=1")
     daemons.settled(server, 3)
     note = server.root / "out/note"
     method, path = request_line.split()
-    fields = [f"X-Note: {note}"] + ["Content-Length: 200000"] * bool(body)
+    begun = server.root / "out/begun"
+    fields = [f"X-Note: {note}", f"X-Begun: {begun}"] + ["Content-Length: 200000"] * bool(body)
     with server.socket() as sock:
         sock.sendall(head(path, *fields, method=method) + body)
         if not body:
             sock.recv(100)
         else:
-            daemons.pause(0.3)
+            wait_until(begun.exists, "the application to read the body")
     wait_until(note.exists, "the application to have other things to do")
     for _ in range(20):
         began = time.monotonic()
@@ -200,7 +196,7 @@ def test_an_error_page_does_not_wait_for_a_body_that_did_not_come(paged, place, 
         ("Transfer-Encoding: chunked", b"3\r\nabc\r\n0\r\n\r\n", 411),
     ],
 )
-def test_an_error_page_is_not_refused_for_what_it_tells_of(paged, place, field, part, status):
+def test_error_page_is_served_for_a_body_over_the_limit(paged, place, field, part, status):
     paged.log.allow(r"WSGI01(39|40): ")
     with paged.socket() as sock:
         sock.sendall(head(place, field, "Connection: close", method="POST") + part)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from harness.client import head
 from harness.conf import Conf
+from harness.daemons import is_alive, manager, pid_of, under_load, wait_for_notes, workers
 from harness.httpd import READY, wait_until
 
 pytestmark = pytest.mark.ours_only("our own processes")
@@ -26,6 +27,9 @@ import os, time
 def application(environ, start_response):
     path = environ["PATH_INFO"]
     if path == "/slow":
+        if environ["QUERY_STRING"]:
+            with open(environ["QUERY_STRING"], "a") as note:
+                note.write("begun\\n")
         time.sleep(1)
     if path == "/die":
         os.kill(os.getpid(), 9)
@@ -34,36 +38,16 @@ def application(environ, start_response):
 """
 
 
+def conf(text=TEXT, app=APP, files=(), *, children=2, **more):
+    files = (("app.py", app), ("out/README", "the application writes here"), *files)
+    return Conf(text, files=files, children=children, **more)
+
+
 @pytest.fixture
-def server(servers, mpm):
-    conf = Conf(TEXT, files=(("app.py", APP),), children=2, threads=8)
-    server = servers.make(conf, mpm, "embedded")
-    server.start()
+def server(start):
+    server = start(threads=8)
     server.log.allow("was killed by signal 9", "WSGI0146", "WSGI0119")
-    yield server
-    server.stop()
-
-
-def manager(server):
-    """The group's manager: the child of httpd that is no httpd."""
-
-    def find():
-        for pid in server.children():
-            with contextlib.suppress(FileNotFoundError):
-                if b"wsgi-daemon" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                    return pid
-        return None
-
-    return wait_until(find, "the manager")
-
-
-def workers(server):
-    pid = manager(server)
-    return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def pid_of(response):
-    return int(response.text.split()[0])
+    return server
 
 
 def test_requests_are_served_by_other_processes_as_apaches_user(server, env):
@@ -82,9 +66,9 @@ def test_a_request_never_waits_behind_a_busy_worker_while_another_is_idle(server
     # Until it is ready a worker is no candidate.
     wait_until(lambda: pair() == set(workers(server)), "both workers")
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        slow = [pool.submit(server.get, "/slow") for _ in range(2)]
+        slow = [pool.submit(server.get, f"/slow?{server.root}/out/note") for _ in range(2)]
         # Else the quick one may come before the second slow one and take its place.
-        time.sleep(0.1)
+        wait_for_notes(server, 2)
         begun = time.monotonic()
         assert server.get("/").status == 200
         assert time.monotonic() - begun < 0.8
@@ -96,30 +80,11 @@ def test_a_worker_that_dies_is_named_and_replaced(server):
     assert server.get("/die").status == 502
     # In the request's own record, not only in that of the manager.
     server.log.wait_for(r"WSGI0146: .*: worker \d+ was killed by signal 9 while serving GET /die")
-    wait_until(lambda: len(workers(server)) == 2 and set(workers(server)) != before, "a new worker")
+    wait_until(
+        lambda: len(workers(server)) == 2 and set(workers(server)) != before,
+        "a new worker",
+    )
     assert server.get("/").status == 200
-
-
-def load(server, until):
-    """GETs one after the other until the event; the statuses that were no 200."""
-    failed = []
-    while not until.done():
-        response = server.get("/")
-        if response.status != 200:
-            failed.append(response.status)
-    return failed
-
-
-def under_load(server, action):
-    """What failed of the requests that four clients sent while `action` ran."""
-    done = concurrent.futures.Future()
-    with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        clients = [pool.submit(load, server, done) for _ in range(4)]
-        try:
-            action()
-        finally:
-            done.set_result(None)
-        return [status for client in clients for status in client.result()]
 
 
 def test_no_get_fails_while_every_worker_is_killed_in_turn(server):
@@ -150,7 +115,7 @@ def test_no_get_fails_while_workers_are_replaced_after_a_touch(server):
     assert server.get("/").text.endswith("two")
 
 
-def test_no_get_fails_at_a_graceful_restart_and_workers_are_new_after_it(server):
+def test_graceful_restart_fails_no_get_and_replaces_workers(server):
     server.get("/")
     before = set(workers(server))
 
@@ -161,50 +126,39 @@ def test_no_get_fails_at_a_graceful_restart_and_workers_are_new_after_it(server)
     assert under_load(server, graceful) == []
 
 
-def test_a_manager_that_is_killed_takes_its_workers_along_and_is_started_again(server):
+def test_killed_manager_is_restarted_and_its_workers_exit(server):
     server.get("/")
     first, orphans = manager(server), workers(server)
     os.kill(first, signal.SIGKILL)
     wait_until(lambda: manager(server) != first, "another manager")
-    wait_until(lambda: not any(alive(pid) for pid in orphans), "the orphans to leave")
+    wait_until(lambda: not any(is_alive(pid) for pid in orphans), "the orphans to leave")
     server.log.allow("its manager .* was killed by signal 9")
     wait_until(lambda: server.get("/").status == 200, "an answer")
 
 
-def test_nothing_remains_after_a_stop_or_a_kill_of_the_parent(servers, mpm):
-    for signum in (signal.SIGTERM, signal.SIGKILL):
-        conf = Conf(TEXT, files=(("app.py", APP),), children=2, threads=8)
-        server = servers.make(conf, mpm, "embedded")
-        server.start()
-        server.get("/")
-        daemons = [manager(server), *workers(server)]
-        children = server.children()
-        server.process.send_signal(signum)
-        server.process.wait(10)
-        wait_until(lambda pids=daemons: not any(alive(pid) for pid in pids), "the daemons to leave")
-        if signum == signal.SIGTERM:
-            assert not list(Path(server.root).glob("**/*.sock"))
-        for pid in children:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])
+def test_nothing_remains_after_a_stop_or_a_kill_of_the_parent(start, signum):
+    server = start(threads=8)
+    server.get("/")
+    left = [manager(server), *workers(server)]
+    children = server.children()
+    if signum == signal.SIGKILL:
+        server.expected_status = -signum
+    server.process.send_signal(signum)
+    server.process.wait(10)
+    wait_until(lambda: not any(map(is_alive, left)), "the daemons to leave")
+    if signum == signal.SIGTERM:
+        assert not list(Path(server.root).glob("**/*.sock"))
+    for pid in children:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
-def alive(pid):
-    with contextlib.suppress(FileNotFoundError, IndexError):
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        return state != "Z"
-    return False
-
-
-def test_the_log_tells_an_exit_status_from_a_signal(servers, mpm):
-    text = TEXT.replace("processes=2", "processes=2 home=/nonexistent")
-    server = servers.make(Conf(text, files=(("app.py", APP),)), mpm, "embedded")
-    server.start()
-    try:
-        (line, *_) = server.log.wait_for("its manager .* it is started again")
-        assert "ended with exit status 1; it is started again" in line.text
-    finally:
-        server.stop()
+def test_log_distinguishes_exit_status_and_signal(start):
+    server = start(TEXT.replace("processes=2", "processes=2 home=/nonexistent"))
+    (line, *_) = server.log.expect("its manager .* it is started again")
+    assert "ended with exit status 1; it is started again" in line.text
+    server.log.allow("cannot change to the directory /nonexistent: No such file")
 
 
 def test_a_manager_that_is_still_starting_survives_a_graceful_restart(server):
@@ -216,35 +170,32 @@ def test_a_manager_that_is_still_starting_survives_a_graceful_restart(server):
     starting = manager(server)
     for signum in (signal.SIGUSR1, signal.SIGHUP):
         restart(server, signum)
+    # Until then requests are refused.
+    server.log.allow("WSGI0117: daemon process 'site' does not start")
     wait_until(lambda: serves(server), "answers of both", timeout=20)
     assert manager(server) == starting
 
 
-def test_a_manager_that_cannot_be_started_is_started_later(servers, mpm):
+def test_a_manager_that_cannot_be_started_is_started_later(start):
     # All children there may be are there: httpd would exit if it could not start one.
-    server = servers.make(
-        Conf(TEXT, files=(("app.py", APP),), children=1, start=1), mpm, "embedded"
-    )
-    server.start()
-    try:
-        assert server.get("/").status == 200
-        parent = server.process.pid
-        before = resource.prlimit(parent, resource.RLIMIT_NOFILE)
-        resource.prlimit(parent, resource.RLIMIT_NOFILE, (4, before[1]))
-        os.kill(manager(server), signal.SIGKILL)
-        server.log.expect("WSGI0024: cannot start daemon process group 'site'")
-        server.log.wait_for("its manager .* was killed by signal 9$")
-        assert not server.log.find("it is started again")
-        resource.prlimit(parent, resource.RLIMIT_NOFILE, before)
-        # httpd looks around every ten seconds.
-        server.log.wait_for("'site': its manager is started after all", timeout=30)
-        wait_until(lambda: server.get("/").status == 200, "an answer", timeout=20)
-    finally:
-        server.stop()
+    server = start(children=1, start=1)
+    assert server.get("/").status == 200
+    parent = server.process.pid
+    before = resource.prlimit(parent, resource.RLIMIT_NOFILE)
+    resource.prlimit(parent, resource.RLIMIT_NOFILE, (4, before[1]))
+    os.kill(manager(server), signal.SIGKILL)
+    server.log.expect("WSGI0024: cannot start daemon process group 'site'")
+    server.log.expect("its manager .* was killed by signal 9$")
+    assert not server.log.find("it is started again")
+    resource.prlimit(parent, resource.RLIMIT_NOFILE, before)
+    # httpd looks around every ten seconds.
+    server.log.wait_for("'site': its manager is started after all", timeout=30)
+    server.log.allow("WSGI0117")
+    wait_until(lambda: server.get("/").status == 200, "an answer", timeout=20)
 
 
-def test_programs_that_an_application_starts_ignore_no_signal(servers, mpm):
-    """What the parent and the manager ignore is their affair."""
+def test_programs_that_an_application_starts_ignore_no_signal(start):
+    """Although Apache's parent and the manager ignore some."""
     look = """
 import subprocess
 SEEN = subprocess.check_output(["grep", "SigIgn", "/proc/self/status"], text=True).split()[1]
@@ -259,35 +210,25 @@ def application(environ, start_response):
     WSGIImportScript ${{ROOT}}/service.py process-group=service application-group=%{{GLOBAL}}
     """
     service = f"{look}open(__file__.replace('service.py', 'out/seen'), 'w').write(SEEN)\n"
-    files = (("app.py", look + app), ("service.py", service), ("out/x", ""))
-    server = servers.make(Conf(text, files=files), mpm, "embedded")
-    (server.root / "out").chmod(0o777)
-    # Those of the C library nobody else can set: they stay as whoever started the tests had them.
+    # The C library keeps two for itself: they stay as they were where the tests were started.
     settable = ~sum(1 << number - 1 for number in (32, 33))
-    server.start()
-    try:
-        assert int(server.get("/").text, 16) & settable == 0
-        seen = server.root / "out/seen"
-        word = wait_until(lambda: seen.exists() and seen.read_text(), "its word")
-        assert int(word, 16) & settable == 0
-    finally:
-        server.stop()
+    server = start(text, look + app, (("service.py", service),))
+    assert int(server.get("/").text, 16) & settable == 0
+    seen = server.root / "out/seen"
+    word = wait_until(lambda: seen.exists() and seen.read_text(), "the service to write")
+    assert int(word, 16) & settable == 0
 
 
-# --- sockets that somebody takes away -------------------------------------------------------------
+# --- sockets that are removed ---------------------------------------------------------------------
 
 
 @pytest.fixture
-def with_run(servers, mpm):
-    """A server whose sockets are in a directory of their own, not yet started."""
-    conf = Conf(
-        "WSGISocketPrefix ${ROOT}/run/wsgi\n" + TEXT, files=(("app.py", APP), ("run/x", ""))
-    )
-    server = servers.make(conf, mpm, "embedded")
+def with_run(start):
+    """A server whose sockets are in a directory of their own."""
+    server = start("WSGISocketPrefix ${ROOT}/run/wsgi\n" + TEXT, files=(("run/x", ""),))
     yield server
     server.stop()
     assert not [*(server.root / "run").glob("*.sock")]
-    assert server.log.unexpected() == []
 
 
 def sockets(server):
@@ -308,10 +249,9 @@ def serves(server):
     return len({pid_of(answer) for answer in answers if answer.status == 200}) == 2
 
 
-def test_a_socket_that_somebody_removed_is_made_anew_at_a_graceful_restart(with_run):
-    """By tmpwatch, say. Without root nothing has to be given away, and nobody would notice."""
+def test_removed_socket_is_recreated_on_graceful_restart(with_run):
+    """By tmpwatch, say. Without root no file is given away, and no error would show it."""
     server = with_run
-    server.start()
     assert serves(server)
     gone, stays = sockets(server)
     gone.unlink()
@@ -324,10 +264,9 @@ def test_a_socket_that_somebody_removed_is_made_anew_at_a_graceful_restart(with_
     wait_until(lambda: serves(server), "answers of both", timeout=20)
 
 
-def test_names_that_somebody_has_taken_are_passed_over(with_run):
-    """They can be foreseen: the number of the parent, and a running one."""
+def test_foreign_socket_paths_are_skipped(with_run):
+    """Such paths can be foreseen: the number of the parent, and a running one."""
     server = with_run
-    server.start()
     for serial in range(2, 22):
         (server.root / f"run/wsgi.{server.process.pid}.{serial}.sock").mkdir()
     sockets(server)[0].unlink()
@@ -342,7 +281,6 @@ def test_names_that_somebody_has_taken_are_passed_over(with_run):
 
 def test_a_restart_that_cannot_make_sockets_leaves_the_server_running(with_run):
     server = with_run
-    server.start()
     assert serves(server)
     run, away = server.root / "run", server.root / "away"
     run.rename(away)
@@ -381,7 +319,7 @@ def application(environ, start_response):
 """
 
 
-def test_paths_that_are_not_utf_8_reach_the_daemon_as_they_are(servers, mpm, env):
+def test_paths_that_are_not_utf_8_reach_the_daemon_unchanged(start, env, tmp_path):
     text = f"""
     WSGIRestrictEmbedded On
     WSGIDaemonProcess site threads=2 python-home=${{ROOT}}/{CAFE}/venv home=${{ROOT}}/{CAFE} \\
@@ -393,34 +331,31 @@ def test_paths_that_are_not_utf_8_reach_the_daemon_as_they_are(servers, mpm, env
     files = {"app.py": LATIN, "import.py": "import sys\nsys.imported_script = __file__\n"}
     files["lib/beside.py"] = ""
     files = tuple((f"{CAFE}/{name}", content) for name, content in files.items())
-    server = servers.make(Conf(text, files=files), mpm, "embedded")
-    folder = server.root / CAFE
-    plain = server.root / "venv"
     python = f"/usr/bin/python{env.python}"
     if not Path(python).exists():
         pytest.skip("the module was not built for the system's Python")
-    subprocess.run([python, "-m", "venv", "--without-pip", plain], check=True)
-    # venv itself cannot write such a name down.
-    plain.rename(folder / "venv")
+
+    def prepare(server):
+        # venv itself cannot write such a name down.
+        plain = server.root / "venv"
+        subprocess.run([python, "-m", "venv", "--without-pip", plain], check=True)
+        plain.rename(server.root / CAFE / "venv")
+
+    server = start(text, files=files, prepare=prepare)
+    folder = server.root / CAFE
     shown = os.fsencode(folder).decode("latin-1")
-    try:
-        server.start()
-        told = server.get("/").json()
-        assert told == {
-            "script": f"{shown}/app.py",
-            "home": shown,
-            "prefix": f"{shown}/venv",
-            "beside": f"{shown}/lib/beside.py",
-            "imported": f"{shown}/import.py",
-            "root": f"{folder}/app.py",
-            "version": 1,
-        }
-        # The worker tells its manager which file has changed.
-        server.write(f"{CAFE}/app.py", LATIN.replace("VERSION = 1", "VERSION = 2"))
-        wait_until(lambda: server.get("/").json()["version"] == 2, "the new version")
-    finally:
-        server.stop()
-    assert not server.log.unexpected()
+    assert server.get("/").json() == {
+        "script": f"{shown}/app.py",
+        "home": shown,
+        "prefix": f"{shown}/venv",
+        "beside": f"{shown}/lib/beside.py",
+        "imported": f"{shown}/import.py",
+        "root": f"{folder}/app.py",
+        "version": 1,
+    }
+    # The worker names the file that has changed to its manager.
+    server.write(f"{CAFE}/app.py", LATIN.replace("VERSION = 1", "VERSION = 2"))
+    wait_until(lambda: server.get("/").json()["version"] == 2, "the new version")
 
 
 @pytest.mark.parametrize(
@@ -431,30 +366,22 @@ def test_paths_that_are_not_utf_8_reach_the_daemon_as_they_are(servers, mpm, env
         (["X" * 17_000 + ": x"], "a name of more than 16384 bytes"),
     ],
 )
-def test_a_request_that_is_too_long_for_a_daemon_is_the_clients_fault(servers, mpm, fields, why):
-    text = TEXT + "LimitRequestFields 0\nLimitRequestFieldSize 20000\n"
-    server = servers.make(Conf(text, files=(("app.py", APP),)), mpm, "embedded")
-    server.start()
-    try:
-        raw = server.raw(head("/", *fields, "Connection: close"))
-        assert raw.startswith(b"HTTP/1.1 431 ")
-        server.log.expect(f"WSGI0121: the request cannot be passed to a daemon process: .* {why}")
-        assert server.get("/").status == 200
-    finally:
-        server.stop()
+def test_a_request_that_is_too_long_for_a_daemon_is_the_clients_fault(start, fields, why):
+    server = start(TEXT + "LimitRequestFields 0\nLimitRequestFieldSize 20000\n")
+    raw = server.raw(head("/", *fields, "Connection: close"))
+    assert raw.startswith(b"HTTP/1.1 431 ")
+    server.log.expect(f"WSGI0121: the request cannot be passed to a daemon process: .* {why}")
+    assert server.get("/").status == 200
 
 
-def test_a_worker_that_hangs_gets_no_more_of_what_others_can_serve(servers, mpm):
+def test_hanging_worker_gets_no_requests_that_others_can_serve(start):
     """Little goes on, so each request finds both workers idle, and the one that hangs no busier."""
     text = """
     WSGIRestrictEmbedded On
     WSGIDaemonProcess site processes=2 threads=2 socket-timeout=2
     WSGIScriptAlias / ${ROOT}/app.py process-group=site application-group=%{GLOBAL}
     """
-    server = servers.make(
-        Conf(text, files=(("app.py", APP),), children=1, start=1), mpm, "embedded"
-    )
-    server.start()
+    server = start(text, children=1, start=1)
     server.log.allow("WSGI0145")
 
     def stop_one():
@@ -476,4 +403,3 @@ def test_a_worker_that_hangs_gets_no_more_of_what_others_can_serve(servers, mpm)
         os.kill(hung, signal.SIGCONT)
     # It is tried again by and by.
     wait_until(lambda: pid_of(server.get("/")) == hung, "an answer of the one that hung")
-    server.stop()

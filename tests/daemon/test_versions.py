@@ -10,8 +10,6 @@ from harness.env import REPO
 from harness.httpd import ConfigError
 from harness.pythons import build, by_age, pythons
 
-from tests.install.test_pythons import installation  # noqa: F401
-
 pytestmark = pytest.mark.ours_only("our own programs")
 
 APP = """
@@ -53,15 +51,9 @@ def place(env, servers):
         shutil.rmtree(folder)
 
 
-@pytest.fixture
-def start(private):
-    """start(module, text) is a server with this build of the module."""
-
-    def start(module, text):
-        text = f'LoadModule wsgi_module "{module}"\n{text}'
-        return private(Conf(text, files=(("app.py", APP),), load_wsgi=False))
-
-    return start
+def conf(module, text):
+    text = f'LoadModule wsgi_module "{module}"\n{text}'
+    return Conf(text, files=(("app.py", APP),), load_wsgi=False)
 
 
 def program(env):
@@ -79,7 +71,7 @@ def virtual_environment(python, folder):
 def test_two_groups_run_two_versions_of_python(
     env,
     servers,
-    installation,  # noqa: F811
+    installation,
     place,
     start,
     free_threaded,

@@ -24,7 +24,8 @@ def application(environ, start_response):
     if environ["PATH_INFO"] == "/seen":
         body = json.dumps([os.getpid(), *seen])
     else:
-        environ["wsgi.errors"].write("asked\\n")
+        if environ["PATH_INFO"] == "/fails":
+            environ["wsgi.errors"].write("asked\\n")
         seen.append([os.getpid(), environ["wsgi.input"].read().decode(), *map(environ.get, NAMES)])
         local.kept = Kept()
         if environ["PATH_INFO"] == "/raises":
@@ -46,22 +47,7 @@ def conf(options, alias="/ ${ROOT}/app.py process-group=site application-group=%
     return Conf(text, files=(("app.py", APP),), children=1, start=1)
 
 
-@pytest.fixture
-def start(servers, mpm):
-    own = []
-
-    def start(*arguments):
-        server = servers.make(conf(*arguments), mpm, "embedded")
-        own.append(server)
-        server.start()
-        return server
-
-    yield start
-    for server in own:
-        server.stop()
-
-
-def told(server, pattern):
+def logged(server, pattern):
     """The lines of the whole log, also those of the start."""
     lines = server.log.path.read_text().splitlines()
     return [line for line in lines if re.search(pattern, line)]
@@ -72,7 +58,7 @@ def seen(server, path="/seen"):
     return pid, requests
 
 
-def test_each_process_has_answered_it_before_it_serves(start):
+def test_each_process_answers_the_warm_up_request_before_clients(start):
     server = start("processes=2 threads=2 warm-up=/health?deep=1")
     pid, requests = seen(server)
     # The thread that asked is gone, and with it what was kept for it.
@@ -81,10 +67,10 @@ def test_each_process_has_answered_it_before_it_serves(start):
     assert environ[:5] == ["GET", "", "/health", "deep=1", "/health?deep=1"]
     assert environ[5:] == ["www.example.com", "www.example.com", "80", "http", "site"]
     pattern = r"warm-up: GET /health: 200, after \d+ ms"
-    wait_until(lambda: len(told(server, pattern)) == 2, "the other one to say so")
+    wait_until(lambda: len(logged(server, pattern)) == 2, "the other one to say so")
 
 
-def test_a_template_answers_it_once_for_all(start):
+def test_template_answers_the_warm_up_request_once(start):
     server = start("processes=2 threads=2 preload=On warm-up=/health")
     pid, requests = seen(server)
     ((asker, *_), let_go) = requests
@@ -94,10 +80,10 @@ def test_a_template_answers_it_once_for_all(start):
     wait_until(lambda: not daemons.is_alive(pid), "the worker to leave")
     _, requests = seen(server)
     assert requests[0][0] == asker
-    assert len(told(server, r"warm-up: GET /health: 200")) == 1
+    assert len(logged(server, r"warm-up: GET /health: 200")) == 1
 
 
-def test_a_successor_has_answered_it_too(start):
+def test_replacement_answers_the_warm_up_request(start):
     server = start("threads=2 warm-up=/health")
     before, _ = seen(server)
     (server.root / "app.py").write_text(APP + "# another\n")
@@ -106,7 +92,7 @@ def test_a_successor_has_answered_it_too(start):
     assert requests[0][0] == pid
 
 
-def test_it_is_a_request_for_the_application_that_has_the_path(start):
+def test_warm_up_request_goes_to_the_application_of_its_path(start):
     options = "warm-up=https://shop.example.com:8443/shop/health threads=2"
     alias = "/shop ${ROOT}/app.py process-group=site application-group=shop callable-object=other"
     server = start(options, alias)
@@ -120,11 +106,13 @@ def test_it_is_a_request_for_the_application_that_has_the_path(start):
 @pytest.mark.parametrize(
     ("path", "said"), [("/raises", "ValueError: not yet"), ("/fails", "asked")]
 )
-def test_a_failure_is_told_and_the_process_serves(start, preload, path, said):
+def test_warm_up_failure_is_logged_and_the_process_serves(start, preload, path, said):
     server = start(f"threads=2 preload={preload} warm-up={path}")
+    server.log.allow(f"warm-up: GET {path}: 500, after ", r"app\.py\] asked$")
+    server.log.allow_traceback("ValueError: not yet")
     assert len(seen(server)[1]) >= 1
-    assert len(told(server, rf"wsgi:warn.*warm-up: GET {path}: 500, after \d+ ms")) == 1
-    assert told(server, said)
+    assert len(logged(server, rf"wsgi:warn.*warm-up: GET {path}: 500, after \d+ ms")) == 1
+    assert logged(server, said)
 
 
 @pytest.mark.parametrize(
@@ -142,7 +130,7 @@ def test_a_failure_is_told_and_the_process_serves(start, preload, path, said):
         ),
     ],
 )
-def test_what_is_wrong_with_it_is_one_sentence_at_configtest(servers, mpm, options, alias, said):
+def test_wrong_warm_up_is_one_sentence_at_configtest(servers, mpm, options, alias, said):
     arguments = [options] if alias is None else [options, alias]
     accepted, printed = servers.make(conf(*arguments), mpm, "embedded").configtest()
     assert not accepted

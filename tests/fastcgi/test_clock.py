@@ -7,12 +7,9 @@ import threading
 import pytest
 from harness.httpd import wait_until
 
-from tests.fastcgi import test_standalone as by_hand
-
 pytestmark = pytest.mark.ours_only("mod_wsgi has no such program")
-daemon = by_hand.daemon
 
-# The machine's clock is others' too, so only what this process sees of it is set: ten days forward.
+# Only what this process sees of the machine's clock is set: ten days forward.
 CLOCK = r"""
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -41,16 +38,13 @@ def test_a_clock_that_is_set_forward_ends_nothing(daemon, monkeypatch):
     command = [compiler, "-shared", "-fPIC", f'-DSET="{set_forward}"', "-o", root / "clock.so"]
     subprocess.run([*command, root / "clock.c", "-ldl"], check=True)
     monkeypatch.setenv("LD_PRELOAD", str(root / "clock.so"))
-    noted = f'open("{root}/begun", "w").close()'
-    slept = by_hand.APPLICATION.replace("time.sleep(", f"{noted}; time.sleep(")
-    daemon.script.write_text(slept)
     daemon.start("--request-timeout", "600", "--threads", "2")
     before = daemon.json()
     answers = []
     # Longer than the time between two looks at the clock.
     slow = threading.Thread(target=lambda: answers.append(daemon.json("/slow?3")))
     slow.start()
-    wait_until((root / "begun").exists, "the request to begin")
+    daemon.wait_until_slow()
     set_forward.touch()
     after = daemon.json()
     began = [it["environ"]["mod_wsgi.daemon_start"] for it in (before, after)]

@@ -8,7 +8,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -17,135 +16,11 @@ from pathlib import Path
 import pytest
 from harness import fastcgi_client as fastcgi
 from harness import frontends
-from harness.env import REPO
-from harness.httpd import die_with_parent, wait_until
+from harness.daemons import is_alive
+from harness.httpd import wait_until
+from harness.standalone import APPLICATION, PROGRAM
 
 pytestmark = pytest.mark.ours_only("mod_wsgi has no such program")
-
-PROGRAM = Path(os.environ.get("WSGI_DAEMON", REPO / "target/release/wsgi-daemon"))
-APPLICATION = """
-import json, os, signal, sys, time
-
-VERSION = 1
-
-def application(environ, start_response):
-    path = environ["PATH_INFO"]
-    if path == "/slow":
-        time.sleep(float(environ["QUERY_STRING"]))
-    if path == "/die":
-        os.kill(os.getpid(), signal.SIGKILL)
-    if path == "/interrupt":
-        os.kill(os.getpid(), signal.SIGINT)
-    if path == "/log":
-        print("a line for the log", file=environ["wsgi.errors"])
-    if path == "/raise":
-        raise RuntimeError("on purpose")
-    if path == "/file":
-        start_response("200 OK", [("Content-Type", "text/plain")])
-        return environ["wsgi.file_wrapper"](open(environ["QUERY_STRING"], "rb"))
-    if path == "/short":
-        start_response("200 OK", [("Content-Length", "100")])
-        return iter([b"short"])
-    if path == "/header":
-        start_response("200 OK", [(environ["QUERY_STRING"], "value"), ("X-Other", "kept")])
-        return [b"fine"]
-    if path == "/stream":
-        start_response("200 OK", [])
-        return (b"%d," % number for number in range(3))
-    simple = (str, int, float, bool)
-    answer = {
-        "version": VERSION,
-        "pid": os.getpid(),
-        "body": len(environ["wsgi.input"].read()),
-        "environ": {k: v for k, v in environ.items() if isinstance(v, simple)},
-    }
-    body = json.dumps(answer).encode()
-    start_response("200 OK", [("Content-Type", "application/json"),
-                              ("Content-Length", str(len(body)))])
-    return [body]
-"""
-
-
-class Daemon:
-    """One wsgi-daemon in a directory of its own."""
-
-    def __init__(self, root):
-        self.root = root
-        self.socket = root / "site.sock"
-        self.script = root / "site.py"
-        self.script.write_text(APPLICATION)
-        self.process = None
-
-    def start(self, *options):
-        self._run(["--listen", f"unix:{self.socket}", "--application", self.script, *options])
-        wait_until(self.listens, "the socket")
-        return self
-
-    def listens(self):
-        """Whether connections are taken: the file is there a moment before."""
-        accepts = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()[1:]]
-        return any(it[3] == "00010000" and it[7:] == [str(self.socket)] for it in accepts)
-
-    def start_with(self, config, **files):
-        """As Apache does it: the configuration and the sockets are inherited."""
-        with tempfile.TemporaryFile() as text:
-            text.write(json.dumps(config).encode())
-            text.seek(0)
-            self._run(["--config-fd", str(text.fileno())], pass_fds=[text.fileno(), *files["fds"]])
-        return self
-
-    def _run(self, arguments, **options):
-        with (self.root / "log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [PROGRAM, *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                preexec_fn=die_with_parent,
-                **options,
-            )
-
-    def get(self, url="/", **options):
-        return fastcgi.get(self.socket, url, **options)
-
-    def json(self, url="/", **options):
-        answer = self.get(url, **options)
-        assert answer.complete, self.log()
-        return json.loads(answer.body)
-
-    def log(self):
-        return (self.root / "log").read_text()
-
-    def workers(self):
-        pid = self.process.pid
-        return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-    def stop(self):
-        if self.process and self.process.poll() is None:
-            self.process.terminate()
-            try:
-                self.process.wait(15)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
-                raise AssertionError(f"wsgi-daemon did not stop; its log:\n{self.log()}")
-
-
-@pytest.fixture
-def daemon():
-    if not PROGRAM.exists():
-        pytest.skip(f"{PROGRAM} is missing: cargo build --release -p wsgi-daemon")
-    root = Path(tempfile.mkdtemp(prefix="wsgi-daemon-"))
-    daemon = Daemon(root)
-    yield daemon
-    daemon.stop()
-    shutil.rmtree(root)
-
-
-def is_alive(pid):
-    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-        return " Z " not in Path(f"/proc/{pid}/stat").read_text()
-    return False
 
 
 def test_an_application_is_served_at_every_path(daemon):
@@ -165,7 +40,7 @@ def test_a_request_body_arrives_whole(daemon, size):
     assert daemon.json(method="POST", body=b"x" * size)["body"] == size
 
 
-def test_a_connection_is_used_again_also_after_a_body_nobody_read(daemon):
+def test_connection_is_reused_after_an_unread_body(daemon):
     daemon.start("--threads", "1")
     with fastcgi.connection(daemon.socket) as connection:
         for _ in range(3):
@@ -176,7 +51,7 @@ def test_a_connection_is_used_again_also_after_a_body_nobody_read(daemon):
         assert connection.ended()
 
 
-def test_the_web_server_may_ask_what_the_daemon_can(daemon):
+def test_web_server_may_request_the_values_of_the_daemon(daemon):
     daemon.start("--threads", "3")
     with fastcgi.connection(daemon.socket) as connection:
         asked = fastcgi.pairs({"FCGI_MAX_CONNS": "", "FCGI_MPXS_CONNS": ""})
@@ -196,7 +71,7 @@ def test_no_slow_request_waits_while_another_thread_or_process_is_idle(daemon):
     assert time.monotonic() - began < 1.9
 
 
-def test_a_kept_connection_is_not_tied_to_the_thread_that_served_it(daemon):
+def test_kept_connection_is_served_by_any_thread(daemon):
     daemon.start("--threads", "2")
     with contextlib.ExitStack() as stack:
         kept = [stack.enter_context(fastcgi.connection(daemon.socket)) for _ in range(8)]
@@ -322,7 +197,7 @@ def test_a_changed_script_that_does_not_load_leaves_the_old_one_serving(daemon):
     wait_until(lambda: daemon.json()["version"] == 2, "the mended version")
 
 
-def test_a_replacement_that_did_not_load_serves_nobody_while_its_manager_is_busy(daemon):
+def test_failed_replacement_gets_no_requests(daemon):
     daemon.start("--log-level", "6")
     before = daemon.json()["pid"]
     broken = "import time\ntime.sleep(0.5)\nraise RuntimeError('half a deploy')"
@@ -360,7 +235,7 @@ def test_requests_in_flight_finish_when_the_daemon_stops(daemon):
     with fastcgi.connection(daemon.socket) as connection:
         assert connection.get(keep=True).status == 200
         connection.send(fastcgi.request("/slow?0.5", keep=True))
-        time.sleep(0.1)
+        daemon.wait_until_slow()
         daemon.process.terminate()
         assert connection.answer().status == 200
         assert connection.ended()
@@ -385,7 +260,7 @@ def test_a_request_that_takes_too_long_has_its_worker_replaced(daemon):
     assert "GET /slow?30 takes longer than request-timeout" in daemon.log()
 
 
-def test_what_is_logged_goes_to_whoever_asked(daemon):
+def test_log_goes_to_the_stderr_stream_of_the_requester(daemon):
     daemon.start()
     assert b"a line for the log\n" in daemon.get("/log").stderr
     answer = daemon.get("/log", MOD_WSGI_RS_LOG="1")
@@ -393,7 +268,7 @@ def test_what_is_logged_goes_to_whoever_asked(daemon):
     assert [level for level, line in answer.logs if line.endswith(b"a line for the log")] == [3]
 
 
-def test_a_file_is_passed_as_a_descriptor_to_those_who_take_one(daemon):
+def test_descriptor_passing_is_negotiated(daemon):
     daemon.start()
     content = os.urandom(300_000)
     path = daemon.root / "content"
@@ -430,7 +305,7 @@ def test_a_head_that_cannot_be_sent_is_a_500_and_a_status_for_the_module(daemon)
     assert (answer.head, answer.app_status) == ({}, 500)
 
 
-def test_other_web_servers_get_no_header_that_they_would_take_for_the_status(daemon):
+def test_status_header_of_the_application_is_dropped_for_other_web_servers(daemon):
     daemon.start()
     answer = daemon.get("/header?sTatus")
     assert (answer.status, answer.body) == (200, b"fine")
@@ -487,7 +362,7 @@ def test_a_group_runs_from_inherited_descriptors_and_ends_with_its_parent(daemon
     assert [pid for pid in workers if is_alive(pid)] == []
 
 
-def test_a_user_who_is_not_allowed_is_refused(daemon, listening):
+def test_forbidden_user_is_refused(daemon, listening):
     listener = listening()
     config = {
         "descriptors": {"shared_socket": listener.fileno()},

@@ -147,7 +147,7 @@ def test_static_files_come_from_apache(server):
     assert response.header("Content-Type") == "text/css"
 
 
-def test_a_failing_view_is_djangos_own_500_with_its_traceback_in_our_log(server):
+def test_failing_view_is_a_500_of_django_with_its_traceback_in_the_log(server):
     assert server.get("/fail").status == 500
     server.log.expect("Internal Server Error: /fail", "ValueError: from a Django view")
     server.log.allow("Traceback ", r"\]  ")

@@ -8,7 +8,9 @@ import socket
 from dataclasses import dataclass
 from urllib.parse import quote
 
-TIMEOUT = 15
+from .valgrind import SLOWER
+
+TIMEOUT = 15 * SLOWER
 
 
 @dataclass(frozen=True)

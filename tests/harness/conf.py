@@ -3,6 +3,8 @@
 import dataclasses
 import re
 
+from .valgrind import SLOWER
+
 # One child, so that a test can speak of "the process"; prefork's child has one thread.
 MPM_LIMITS = {
     "event": "ThreadsPerChild {threads}\nMaxRequestWorkers {workers}\nAsyncRequestWorkerFactor 4\n",
@@ -20,7 +22,7 @@ LogLevel info {wsgi_level}
 ErrorLogFormat "[%t] [%-m:%l] [pid %P] %T %M"
 Listen 127.0.0.1:{port}
 KeepAliveTimeout 2
-GracefulShutdownTimeout 5
+GracefulShutdownTimeout {patience}
 Timeout {timeout}
 ServerLimit {children}
 StartServers {start}
@@ -38,9 +40,10 @@ OPEN = """\
 
 # What daemon mode adds: the same applications, served by a process group of their own.
 DAEMON = """\
-WSGIDaemonProcess tests threads={threads} python-path={path}
+WSGIDaemonProcess tests threads={threads} python-path={path} {more}
 WSGIProcessGroup tests
 """
+SLOW_DAEMON = "startup-timeout=600 shutdown-timeout=120" if SLOWER > 1 else ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,8 +70,9 @@ class Conf:
             root=root,
             apps=apps,
             port=port,
-            timeout=self.timeout,
+            timeout=self.timeout * SLOWER,
             children=self.children,
+            patience=5 * SLOWER,
             start=self.start,
             wsgi_level=self.wsgi_level if self.load_wsgi else "",
         )
@@ -87,6 +91,6 @@ class Conf:
         paths = ["${APPS}", *re.findall(r"^\s*WSGIPythonPath (\S+)$", outside, re.M)]
         daemon = ""
         if mode == "daemon":
-            daemon = DAEMON.format(threads=self.threads, path=":".join(paths))
+            daemon = DAEMON.format(threads=self.threads, path=":".join(paths), more=SLOW_DAEMON)
         free = "WSGIFreeThreading On\n" if env.free_threading and self.load_wsgi else ""
         return loads + base + limits + user + OPEN + free + daemon + self.text

@@ -1,10 +1,12 @@
-"""The processes of daemon mode as /proc shows them, and what may befall them."""
+"""The processes of daemon mode as /proc shows them, faults to be brought about, and questions."""
 
+import concurrent.futures
 import contextlib
 import os
 import signal
 import time
 from pathlib import Path
+from urllib.parse import quote
 
 from .httpd import READY, START_TIMEOUT, wait_until
 
@@ -109,6 +111,49 @@ def serves(server, path="/"):
     with contextlib.suppress(OSError):
         return server.get(path).status == 200
     return False
+
+
+def pid_of(response):
+    """The worker that answered: the first word of what many applications of the tests answer."""
+    assert response.status == 200, response.text
+    return int(response.text.split()[0])
+
+
+def evaluate(server, expression, path=""):
+    """The value of a Python expression in a worker; tests/apps/faults.py is at `path`."""
+    answer = server.get(f"{path}/eval?what={quote(expression)}")
+    assert answer.status == 200, answer.text
+    return eval(answer.text)
+
+
+def notes(server, name="note"):
+    """The lines in a file that applications write to, one a request they have begun."""
+    path = server.root / "out" / name
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def wait_for_notes(server, count=1, name="note"):
+    """Returns once the application has begun that many requests."""
+    wait_until(lambda: len(notes(server, name)) >= count, f"{count} requests to begin")
+
+
+def under_load(server, action):
+    """The statuses other than 200 of what four clients asked for while `action` ran."""
+    done = concurrent.futures.Future()
+
+    def load():
+        statuses = []
+        while not done.done():
+            statuses.append(server.get("/").status)
+        return statuses
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        clients = [pool.submit(load) for _ in range(4)]
+        try:
+            action()
+        finally:
+            done.set_result(None)
+        return [status for client in clients for status in client.result() if status != 200]
 
 
 def status_of(pid):

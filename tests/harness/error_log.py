@@ -4,11 +4,15 @@ import re
 import time
 from dataclasses import dataclass
 
+from .valgrind import SLOWER
+
 LINE = re.compile(
     r"\[(?P<time>[^\]]+)\] \[(?P<module>[\w-]+):(?P<level>\w+)\] "
     r"\[pid (?P<pid>\d+)\] (?:(?P<tid>\d{9,}) )?(?P<text>.*)",
     re.DOTALL,
 )
+# What no pattern that names a line can match.
+NO_LINE = "(no line of any log)"
 BAD_LEVELS = {"emerg", "alert", "crit", "error", "warn", "raw"}
 
 # One child with a few threads is always near its limit; AH03092 is a race of mpm_event's own,
@@ -17,8 +21,12 @@ HARMLESS = re.compile(
     r"^(AH03092|AH10159|AH00161|AH00286|AH00287|AH00484|AH10158|AH03490|AH00288):"
 )
 
-# Apache reports a crashed child as a mere notice.
-CRASH = re.compile(r"exit signal|core dump|Fatal Python error|panicked at")
+# The end of a process that ended itself by a fault, and a panic. Apache reports the first as a mere
+# notice. SIGKILL and SIGTERM are sent by tests, by the manager and by Apache.
+CRASH = re.compile(
+    r"exit signal (?!Killed|Terminated)|killed by signal (?:4|5|6|7|8|11|31)\b|core dump"
+    r"|Fatal Python error|panicked at|AddressSanitizer"
+)
 
 
 @dataclass(frozen=True)
@@ -42,7 +50,11 @@ class Line:
     def bad(self):
         if HARMLESS.match(self.text):
             return False
-        return self.level in BAD_LEVELS or CRASH.search(self.text) is not None
+        return self.level in BAD_LEVELS or self.is_crash
+
+    @property
+    def is_crash(self):
+        return CRASH.search(self.text) is not None
 
     def __str__(self):
         return f"[{self.module}:{self.level}] {self.text}"
@@ -55,11 +67,17 @@ class ErrorLog:
         self.path = path
         self.start = 0
         self.allowed = []
+        self.demanded_crashes = set()
 
     def begin(self):
-        """Forget what earlier tests wrote."""
-        self.start = self.path.stat().st_size if self.path.exists() else 0
+        """Reads from the end of the file on, with no line permitted."""
+        self.skip()
         self.allowed = []
+        self.demanded_crashes = set()
+
+    def skip(self):
+        """Reads from the end of the file on."""
+        self.start = self.path.stat().st_size if self.path.exists() else 0
 
     def text(self):
         if not self.path.exists():
@@ -76,12 +94,20 @@ class ErrorLog:
         return [line for line in self.lines() if re.search(pattern, line.text)]
 
     def allow(self, *patterns):
-        """These lines may be written, and need not be."""
+        """These lines may be written, and need not be. No pattern permits a crash or a panic."""
+        for pattern in patterns:
+            assert not re.search(pattern, NO_LINE), f"{pattern!r} permits every line"
         self.allowed += patterns
+
+    def allow_traceback(self, *last_lines):
+        """Tracebacks, with the record before them, that end with lines like these patterns."""
+        script = r"^(?:\[script [^]]*\] )?"
+        self.allow(r"^WSGI0(?:109|174): ", rf"{script}Traceback ", rf"{script}[ \t]")
+        self.allow(*(script + pattern for pattern in last_lines))
 
     def wait_for(self, pattern, count=1, timeout=8):
         """The lines that match, as soon as there are `count` of them."""
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + timeout * SLOWER
         while len(found := self.find(pattern)) < count:
             if time.monotonic() > deadline:
                 raise AssertionError(
@@ -96,6 +122,14 @@ class ErrorLog:
         found = [self.wait_for(pattern, count) for pattern in patterns]
         self.allow(*patterns)
         return found[0]
+
+    def expect_crash(self, *patterns):
+        """The crash that the test has brought about, each pattern a line that must be written."""
+        for pattern in patterns:
+            found = [line for line in self.wait_for(pattern) if line.is_crash]
+            assert found, f"{pattern!r} matches lines, but none about a crash"
+            self.demanded_crashes.update(line.text for line in found)
+            self.allowed += [f"^{re.escape(line.text)}$" for line in found]
 
     def expect_traceback(self, header, tail):
         """A header record, then the traceback's records by the same thread, down to `tail`."""
@@ -112,9 +146,21 @@ class ErrorLog:
         self.allowed += [f"^{re.escape(line.text)}$" for line in block]
         return block
 
-    def unexpected(self):
+    def crashes(self):
+        """The lines about crashes and panics that no test has demanded."""
         return [
             line
             for line in self.lines()
-            if line.bad and not any(re.search(pattern, line.text) for pattern in self.allowed)
+            if line.is_crash and line.text not in self.demanded_crashes
+        ]
+
+    def unexpected(self):
+        """Undemanded crashes, and lines of level warn or worse that were not named."""
+        crashes = self.crashes()
+        return crashes + [
+            line
+            for line in self.lines()
+            if line.bad
+            and line not in crashes
+            and not any(re.search(pattern, line.text) for pattern in self.allowed)
         ]

@@ -1,11 +1,37 @@
-"""Other web servers in front of wsgi-daemon: nginx, and Apache without our module."""
+"""Other web servers in front of wsgi-daemon: nginx, and Apache without the module."""
 
 import contextlib
+import re
+import shutil
 import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
 
 from .client import Client
 from .conf import Conf
 from .httpd import die_with_parent, free_ports, ports_locked, wait_until
+from .standalone import Daemon
+
+NAMES = ["nginx", "mod_proxy_fcgi"]
+ALIAS = re.compile(r"WSGIScriptAlias (\S+) \$\{APPS\}/(\w+)\.py(?: |$)", re.M)
+# What aliases do in the module: one application at several paths.
+SCRIPT = """
+import sys
+sys.path.insert(0, {apps!r})
+import {name} as module
+
+def application(environ, start_response):
+    mount, path = "", environ["PATH_INFO"]
+    for known in {mounts!r}:
+        if path.startswith(known + "/"):
+            mount, path = known, path[len(known):]
+    environ["SCRIPT_NAME"], environ["PATH_INFO"] = mount, path
+    return getattr(module, "validated" if mount == "/validated" else "application")(
+        environ, start_response
+    )
+"""
 
 NGINX = """
 daemon off;
@@ -78,9 +104,52 @@ def proxy_fcgi(servers, socket):
     conf = Conf(
         PROXY.format(socket=socket), modules=("proxy", "proxy_fcgi"), load_wsgi=False, threads=8
     )
-    server = servers.make(conf, servers.env.mpms[0], "embedded")
+    server = servers.make(conf, servers.env.mpms[0], "embedded", outlives_test=True)
     server.start()
     try:
         yield Client(server.port)
     finally:
         server.stop()
+
+
+class Unwatched:
+    """The log of a front end, which no test judges."""
+
+    def allow(self, *_):
+        pass
+
+    expect = allow
+
+
+class FrontEnds:
+    """The front ends of a test session: one of each kind for an application."""
+
+    def __init__(self, servers):
+        self.servers, self.made, self.stack = servers, {}, contextlib.ExitStack()
+
+    def client(self, name, conf):
+        """A client of a front end of the application that a configuration has at `/`."""
+        if name == "nginx" and not shutil.which("nginx"):
+            pytest.skip("nginx is not installed")
+        if name != "nginx" and not self.servers.env.has_module("proxy_fcgi"):
+            pytest.skip("this Apache has no mod_proxy_fcgi")
+        aliases = dict(ALIAS.findall(conf.text))
+        application = aliases.pop("/")
+        if (name, application) not in self.made:
+            root = Path(tempfile.mkdtemp(prefix="wsgi-front-"))
+            self.stack.callback(shutil.rmtree, root)
+            root.chmod(0o755)
+            daemon = Daemon(root)
+            self.stack.callback(daemon.stop)
+            apps, mounts = str(self.servers.apps), ["/validated", *aliases]
+            daemon.script.write_text(SCRIPT.format(apps=apps, name=application, mounts=mounts))
+            daemon.start("--threads", "4", "--socket-mode", "666")
+            front = (
+                nginx(root, daemon.socket)
+                if name == "nginx"
+                else proxy_fcgi(self.servers, daemon.socket)
+            )
+            client = self.stack.enter_context(front)
+            client.log, client.mode = Unwatched(), "daemon"
+            self.made[name, application] = client
+        return self.made[name, application]

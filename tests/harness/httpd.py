@@ -12,13 +12,15 @@ import tempfile
 import time
 from pathlib import Path
 
+from . import valgrind
 from .client import Client
 from .env import TESTS
 from .error_log import ErrorLog
+from .valgrind import SLOWER
 
 READY = r"resuming normal operations"
-START_TIMEOUT = 20
-STOP_TIMEOUT = 15
+START_TIMEOUT = 20 * SLOWER
+STOP_TIMEOUT = 15 * SLOWER
 PORT_LOCK = Path(tempfile.gettempdir()) / f"mod_wsgi_rs-tests-{os.getuid()}.lock"
 MIME_TYPES = "text/plain txt\ntext/css css\ntext/html html\ntext/javascript js\nimage/png png\n"
 PR_SET_PDEATHSIG = 1
@@ -27,7 +29,7 @@ libc = ctypes.CDLL(None)
 
 def wait_until(condition, what, timeout=10):
     """The first true value of `condition()`."""
-    deadline = time.monotonic() + timeout
+    deadline = time.monotonic() + timeout * SLOWER
     while not (value := condition()):
         assert time.monotonic() < deadline, f"waited {timeout} s in vain for {what}"
         time.sleep(0.01)
@@ -73,6 +75,8 @@ class Httpd(Client):
         )
         self.log = ErrorLog(root / "error_log")
         self.process = None
+        # What is wrong with earlier runs; whether this run came up; the status it is to end with.
+        self.complaints, self.came_up, self.expected_status = [], False, 0
         self.port2 = None
         super().__init__(None)
         (root / "htdocs").mkdir()
@@ -96,8 +100,14 @@ class Httpd(Client):
     def _command(self, *arguments):
         return [self.env.httpd, "-d", self.root, "-f", self.root / "httpd.conf", *arguments]
 
+    @staticmethod
+    def _watched():
+        """What stands before the command."""
+        return valgrind.command() if valgrind.FOLDER else []
+
     def _environment(self):
-        clean = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
+        clean = valgrind.ENVIRONMENT if valgrind.FOLDER else {}
+        clean = clean | {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
         given = self.conf.environment
         return clean | {name: value.replace("${ROOT}", str(self.root)) for name, value in given}
 
@@ -115,12 +125,16 @@ class Httpd(Client):
         return done.returncode == 0, done.stdout + done.stderr
 
     def start(self):
+        if self.came_up:
+            self.complaints = self.verdict()
+        self.came_up, self.expected_status = False, 0
         for last in (False, True):
+            self.log.skip()
             with ports_locked():
                 self._write_conf()
                 with (self.root / "stderr").open("w") as stderr:
                     self.process = subprocess.Popen(
-                        self._command("-D", "FOREGROUND"),
+                        self._watched() + self._command("-D", "FOREGROUND"),
                         env=self._environment(),
                         stdin=subprocess.DEVNULL,
                         stdout=stderr,
@@ -128,7 +142,8 @@ class Httpd(Client):
                         start_new_session=True,
                         preexec_fn=die_with_parent,
                     )
-                if self._came_up():
+                self.came_up = bool(self._came_up())
+                if self.came_up:
                     return
                 self.stop()
             printed = self.printed()
@@ -165,7 +180,7 @@ class Httpd(Client):
         if signum is None:
             self.process.send_signal(signal.SIGWINCH)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(3)
+                self.process.wait(3 * SLOWER)
                 return
             signum = signal.SIGTERM
         self.process.send_signal(signum)
@@ -176,6 +191,30 @@ class Httpd(Client):
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
             raise AssertionError(f"httpd did not stop; its log:\n{self.log.text()}")
+
+    def kill(self):
+        """Ends the parent by SIGKILL; its children are left to themselves."""
+        self.expected_status = -signal.SIGKILL
+        self.process.kill()
+        self.process.wait()
+
+    def verdict(self):
+        """What is wrong with a server that has ended, as texts: its log and its exit status.
+
+        Why a server did not come up is in its log, and its test's to judge; a crash never is.
+        """
+        complaints = list(self.complaints)
+        lines = self.log.unexpected() if self.came_up else self.log.crashes()
+        if lines:
+            text = "\n".join(map(str, lines))
+            complaints.append(f"unexpected in the error log of {self.root}:\n{text}")
+        if self.came_up and not self.env.oracle:
+            status = self.process.poll()
+            if status != self.expected_status:
+                complaints.append(
+                    f"httpd of {self.root} ended with status {status}, not {self.expected_status}"
+                )
+        return complaints
 
     def reload(self, signum=signal.SIGUSR1):
         """`apachectl graceful`, or `restart` with SIGHUP; returns when the new children serve."""
@@ -219,14 +258,34 @@ class Servers:
         self.shared = {}
         self.refused = {}
         self.made = 0
+        # Servers that are judged at the end of the test, and at the end of the session.
+        self.of_this_test, self.of_this_session = [], []
         self.complaints = []
 
-    def make(self, conf, mpm, mode):
-        """A server that is not started yet."""
+    def make(self, conf, mpm, mode, *, outlives_test=False):
+        """A server that is not started yet; it is stopped and judged after the test.
+
+        With `outlives_test` that happens at the end of the session.
+        """
         self.made += 1
         root = self.base / f"server-{self.made}"
         root.mkdir()
-        return Httpd(self.env, root, conf, mpm, mode, self.apps)
+        server = Httpd(self.env, root, conf, mpm, mode, self.apps)
+        (self.of_this_session if outlives_test else self.of_this_test).append(server)
+        return server
+
+    @staticmethod
+    def judge(servers):
+        """Stops them and empties the list; what is wrong with them, as texts."""
+        complaints = []
+        for server in servers:
+            try:
+                server.stop()
+            except AssertionError as error:
+                complaints.append(str(error))
+            complaints += server.verdict()
+        servers.clear()
+        return complaints
 
     def get(self, conf, mpm, mode):
         """The running server for this configuration."""
@@ -238,6 +297,7 @@ class Servers:
             while len(self.shared) >= self.KEPT:
                 self.retire(self.shared.pop(next(iter(self.shared))))
             server = self.make(conf, mpm, mode)
+            self.of_this_test.remove(server)
             try:
                 server.start()
             except ConfigError as error:
@@ -247,15 +307,12 @@ class Servers:
         return server
 
     def retire(self, server):
-        """Stop a shared server; what it logs on the way out is nobody's test, yet counts."""
+        """Stop a shared server; what it logs at its end belongs to no test, and is judged too."""
         server.log.begin()
-        try:
-            server.stop()
-        except AssertionError as error:
-            self.complaints.append(str(error))
-        self.complaints += [f"{server.root}: {line}" for line in server.log.unexpected()]
+        self.complaints += self.judge([server])
 
     def close(self):
         while self.shared:
             self.retire(self.shared.popitem()[1])
+        self.complaints += self.judge(self.of_this_test) + self.judge(self.of_this_session)
         shutil.rmtree(self.base, ignore_errors=True)

@@ -14,8 +14,36 @@ import threading
 import time
 from dataclasses import dataclass, field
 
+from .conf import Conf
+from .env import TESTS
+
+APP = (TESTS / "apps/faults.py").read_text()
 TIMEOUT = 30
 CLIENTS = 8
+
+
+def load_conf(options="processes=2 threads=8", extra="", **more):
+    """One group, `app.py` at the root, room for all clients."""
+    # A graceful restart has the old children and the new ones side by side.
+    text = f"""
+    MaxKeepAliveRequests 0
+    <IfModule !mpm_prefork_module>
+        MinSpareThreads 8
+        MaxSpareThreads 64
+    </IfModule>
+    WSGIRestrictEmbedded On
+    WSGIDaemonProcess site {options}
+    WSGIScriptAlias / ${{ROOT}}/app.py process-group=site application-group=%{{GLOBAL}}
+    {extra}
+    """
+    return Conf(
+        text,
+        files=(("app.py", APP), ("out/README", "the application writes here")),
+        children=16,
+        start=8,
+        threads=16,
+        **more,
+    )
 
 
 @dataclass

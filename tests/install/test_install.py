@@ -279,7 +279,7 @@ def test_on_fedora_another_mod_wsgi_that_is_loaded_first_is_named(run, stub, tmp
     assert f"remove {other}" in run("install", stub(tmp_path / "modules", etc / "conf"), "")
 
 
-def test_this_apache_takes_what_was_installed(run, env, tmp_path):
+def test_installed_files_work_in_this_apache(run, env, tmp_path):
     run("install")
     module = tmp_path / "root" / str(env.modules_dir).lstrip("/") / "mod_wsgi_rs.so"
     assert module.stat().st_mode & 0o777 == 0o644

@@ -4,8 +4,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
-from pathlib import Path
 
 import pytest
 from harness.conf import Conf
@@ -45,10 +43,6 @@ LEFT_OUT = [
     "is_as_usual",
     "is_the_same",
 ]
-UNNEEDED = shutil.ignore_patterns(
-    "test", "tests", "idlelib", "config-*", "__pycache__", "site-packages", "ensurepip"
-)
-
 CALLBACKS = Conf(
     """
     WSGIPythonPath ${APPS}
@@ -66,7 +60,7 @@ CALLBACKS = Conf(
     "up to Python 3.11 mod_wsgi hangs, or runs them in the interpreter the thread knew first",
     always=False,
 )
-def test_c_code_calls_back_in_the_interpreter_that_called_it(serve):
+def test_c_code_calls_back_in_the_calling_interpreter(serve):
     server = serve(CALLBACKS, private=True)
     for _ in range(3):
         for group in ("main", "one", "two", "one"):
@@ -92,31 +86,6 @@ def test_c_code_calls_back_when_its_interpreter_ends(serve):
         "called back in one",
         "called back in two",
     ]
-
-
-@pytest.fixture(scope="session")
-def installation(env, servers):
-    """installation(version) is a copy of its Python that Apache's user can read."""
-
-    def installation(version):
-        program = pythons()[0][version]
-        prefix = program.parents[1]
-        if prefix == Path("/usr") or env.readable_by_children(prefix / "bin"):
-            return program
-        # At the same place the next time, so that cargo finds nothing to do.
-        folder = REPO / "target/pythons"
-        folder.mkdir(parents=True, exist_ok=True)
-        if not env.readable_by_children(folder):
-            folder = Path(tempfile.mkdtemp(dir=servers.base))
-            folder.chmod(0o755)
-        copy = folder / version / "python"
-        if not copy.exists():
-            for part in ("bin", "lib", "include"):
-                shutil.copytree(prefix / part, copy / part, symlinks=True, ignore=UNNEEDED)
-            subprocess.run(["chmod", "-R", "a+rX", copy], check=True)
-        return copy / "bin" / program.name
-
-    return installation
 
 
 OLDER = ["3.10", "3.11"]

@@ -82,7 +82,7 @@ def heard(server, path, mount="/main"):
 
 @pytest.mark.all_mpms
 @pytest.mark.parametrize(("mount", "conf"), BY_MOUNT)
-def test_a_request_is_told_from_start_to_end(serve, mount, conf):
+def test_request_event_sequence_is_published(serve, mount, conf):
     server = serve(conf)
     assert server.post(f"{mount}/reads", "abcde\nfgh").body == b"x" * 9 + b"more"
     events = heard(server, "/reads", mount)
@@ -141,7 +141,7 @@ def test_response_started_comes_before_anything_is_checked(server):
     assert statuses == ["Bad Name", "Content-Type"]
 
 
-def test_exception_info_of_start_response_is_told(server):
+def test_exception_info_of_start_response_is_published(server):
     assert server.get("/main/twice").status == 500
     first, second = (
         payload["exception_info"]
@@ -153,7 +153,7 @@ def test_exception_info_of_start_response_is_told(server):
 
 
 @pytest.mark.parametrize(("path", "names"), [("raises", 3), ("raises_late", 4)])
-def test_an_exception_is_told_before_the_end(server, path, names):
+def test_exception_is_published_before_request_finished(server, path, names):
     server.get(f"/main/{path}")
     server.log.expect_traceback("WSGI0174", "ValueError: raised for the event")
     events = heard(server, f"/{path}")
@@ -181,14 +181,14 @@ def test_a_callback_may_replace_the_application(server):
 
 
 @pytest.mark.parametrize(("kind", "code"), [("ValueError", "WSGI0112"), ("SystemExit", "WSGI0190")])
-def test_a_callback_that_raises_is_reported_and_harms_nobody(server, kind, code):
+def test_raising_callback_is_reported_and_harms_no_request(server, kind, code):
     assert server.get(f"/main/break_callback?{quote(f'request_started={kind}')}").text == "armed"
     assert server.get("/main/simple").status == 200
     server.log.expect(code, f"{kind}: ")
     server.log.allow("Traceback|  File|    |~|\\^")
 
 
-def test_events_of_one_interpreter_are_not_told_in_another(serve):
+def test_events_of_one_interpreter_are_not_published_in_another(serve):
     server = serve(NAMED)
     server.get("/named/simple")
     ids = {payload["request_id"] for _, payload in heard(server, "/simple", "/named")}
@@ -221,7 +221,7 @@ def test_a_request_timeout_after_the_head_cuts_the_answer(server):
 
 @pytest.mark.all_mpms
 @pytest.mark.parametrize(("mount", "conf"), BY_MOUNT)
-def test_the_end_of_the_process_is_told(serve, mount, conf):
+def test_process_stopping_is_published(serve, mount, conf):
     server = serve(conf, private=True)
     assert server.get(f"{mount}/on_shutdown").status == 200
     assert server.get(f"{mount}/say?process_stopping").status == 200
@@ -231,7 +231,7 @@ def test_the_end_of_the_process_is_told(serve, mount, conf):
     server.log.expect(f"event process_stopping {told}", f"shutdown process_stopping {told}")
 
 
-def test_the_end_is_told_even_where_interpreters_are_not_destroyed(serve):
+def test_process_stopping_is_published_without_destroyinterpreter(serve):
     server = serve(Conf("WSGIDestroyInterpreter Off\n" + EVENTS.text), private=True)
     assert server.get("/main/on_shutdown").status == 200
     server.stop(signal.SIGTERM)
@@ -240,7 +240,7 @@ def test_the_end_is_told_even_where_interpreters_are_not_destroyed(serve):
 
 @pytest.mark.parametrize("mode", ["daemon"])
 @pytest.mark.parametrize("signame", ["SIGHUP", "SIGUSR2"])
-def test_a_daemon_process_tells_its_signals(serve, signame, mode):
+def test_daemon_process_publishes_its_signals(serve, signame, mode):
     server = serve(NAMED, private=True)
     pid = int(server.get("/named/on_signal").text)
     assert int(server.get("/other/say?process_signal").text) == pid
@@ -259,7 +259,7 @@ def test_subscribing_to_signals_in_embedded_mode_is_noted(server):
 
 @pytest.mark.ours_only("maximum-requests ends another way there")
 @pytest.mark.parametrize("mode", ["daemon"])
-def test_the_reason_of_a_replacement_is_told(serve, mode):
+def test_reason_of_a_replacement_is_published(serve, mode):
     text = """
     WSGIDaemonProcess short threads=2 python-path=${APPS} maximum-requests=2
     WSGIScriptAlias /main ${APPS}/events.py process-group=short application-group=%{GLOBAL}

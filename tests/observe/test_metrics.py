@@ -75,7 +75,7 @@ def sample(server, active=1):
     return ask(server, f"[{settled}, {M}.request_metrics()][1]", "/ask")
 
 
-def test_nothing_is_recorded_before_somebody_asks_for_it(serve):
+def test_metrics_are_recorded_from_the_first_call_on(serve):
     server = serve(METRICS, private=True)
     assert sample(server) is None
     assert ask(server, f"{M}.process_metrics()", "/ask") is None
@@ -246,7 +246,7 @@ def test_the_scoreboard_names_requests_under_extended_status(serve, needs_module
 
 
 @pytest.mark.embedded_only("the directive is about embedded mode")
-def test_the_scoreboard_is_closed_unless_it_is_opened(serve):
+def test_scoreboard_is_closed_by_default(serve):
     text = METRICS.text.replace("WSGIServerMetrics On", "WSGIServerMetrics Off")
     server = serve(Conf(text), private=True)
     assert ask(server, f"{M}.server_metrics()", "/ask") is None

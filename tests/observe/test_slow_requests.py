@@ -99,7 +99,7 @@ def test_a_virtual_hosts_slow_request_is_in_its_own_log(serve):
 
 
 @pytest.mark.parametrize("line", ["", "WSGISlowRequests 0", "WSGISlowRequests 60"])
-def test_what_is_not_slow_is_not_reported(serve, line):
+def test_fast_request_is_not_reported(serve, line):
     server = serve(Conf(TEXT.replace("WSGISlowRequests 0.2", line)), private=True)
     assert server.get("/main/busy").text == "burnt"
     server.stop()

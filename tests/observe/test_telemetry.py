@@ -116,7 +116,7 @@ def test_the_requests_of_an_interval_are_counted(service, mode):
 
 
 @pytest.mark.parametrize("options", ["", OPTIONS])
-def test_a_slow_request_is_reported_while_it_goes_on_and_when_it_is_over(service, options, mode):
+def test_slow_request_is_reported_while_running_and_at_its_end(service, options, mode):
     server, heard, pid = service(SERVICE + options + CONF)
     begun = time.time()
     slow = server.get("/named/slow?secret", headers={"User-Agent": "the agent"})
@@ -166,7 +166,7 @@ def test_garbage_collections_are_reported_by_interpreter(service):
     assert not heard.of("collection", f8=None, f320=found.fields[320])
 
 
-def test_a_process_tells_of_its_start_and_its_end(service, mode):
+def test_process_start_and_stop_events_are_sent(service, mode):
     server, heard, pid = service()
     heard.wait_for("sample")
     # Whoever was there before the socket is not heard of; their successors are.
@@ -198,7 +198,7 @@ def test_applications_get_no_figures_of_their_own(service):
     assert server.get("/metrics").text == "(None, None)"
 
 
-def test_without_somebody_who_listens_all_goes_on(serve):
+def test_absent_receiver_does_not_affect_requests(serve):
     server = serve(Conf(SERVICE + CONF, files=(("app.py", APP),)), private=True)
     pid = server.get("/pid").text
     assert server.post("/x", b"x").text == "1"
@@ -206,7 +206,7 @@ def test_without_somebody_who_listens_all_goes_on(serve):
     assert server.log.find("WSGI013") == []
 
 
-def test_a_service_that_takes_nothing_holds_nobody_up(service):
+def test_blocked_receiver_does_not_delay_requests(service):
     server, heard, pid = service(deaf=True)
     # Far more than a socket keeps.
     for _ in range(100):
@@ -247,7 +247,7 @@ def test_a_worker_whose_application_keeps_the_lock_leaves(service, mode):
 LONG = "/" + "x" * 110
 
 
-def test_a_path_that_no_socket_can_have_is_told_of(serve):
+def test_path_too_long_for_a_socket_is_logged(serve):
     text = f"WSGITelemetryService unix:{LONG}\n{CONF}"
     server = serve(Conf(text, files=(("app.py", APP),)), private=True)
     server.log.allow("WSGI0132")

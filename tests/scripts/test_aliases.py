@@ -117,7 +117,7 @@ def server(serve):
         ("/included/in.shtml", ["/front", ""]),
     ],
 )
-def test_what_an_alias_says_holds_whoever_leads_to_it(server, path, names):
+def test_alias_options_hold_for_every_redirecting_module(server, path, names):
     server.log.allow("AH01630: client denied .*/refused")
     assert server.get(path).json() == ["jail", "other", *names]
 
@@ -134,13 +134,13 @@ def test_credentials_are_passed_through_mod_dir_where_the_alias_says_so(server):
 
 
 @pytest.mark.parametrize("path", ["/plain/app.wsgi", "/index/plain/", "/scripts/rewritten/out"])
-def test_what_is_no_aliass_does_not_become_one(server, path):
+def test_unaliased_target_gets_no_alias_options(server, path):
     assert server.get(path).status == 403
     server.log.expect("WSGI0134")
 
 
 @pytest.mark.differs("alias-ends", "mod_wsgi takes the index for the alias's own")
-def test_an_alias_ends_where_mod_dir_leaves_it(server):
+def test_alias_options_end_where_mod_dir_leaves_the_alias(server):
     assert server.get("/scripts/leaves/").status == 403
     server.log.expect("WSGI0134")
 

@@ -84,7 +84,7 @@ def here(mode):
 
 
 @pytest.mark.all_mpms
-def test_what_a_script_leaves_open_stays_as_configured(where, here):
+def test_unanswered_questions_stay_as_configured(where, here):
     assert where() == [here, "configured", "application"]
     assert where("/plain") == [here, "configured", "application"]
     assert where("/alias") == [here, "alias", "other"]
@@ -116,7 +116,7 @@ def test_a_name_may_be_bytes(where):
         ("%{ENV:NAMED}", "fromenv"),
     ],
 )
-def test_what_a_script_returns_is_expanded(where, value, group):
+def test_returned_values_are_expanded(where, value, group):
     assert re.sub(r":\d+", "", where(Application=repr(value))[1]) == group
 
 
@@ -163,7 +163,7 @@ def test_a_group_that_does_not_exist_fails_the_request(server):
     server.log.expect("WSGI015[01]: ")
 
 
-def test_a_script_is_given_apaches_request_where_it_is_asked_for(where):
+def test_dispatch_script_gets_request_rec_with_wsgipassapacherequest(where):
     kind = "type(environ.get('apache.request_rec')).__name__"
     assert where("/", Application=kind)[1] == "NoneType"
     assert where("/native", Application=kind)[1] == "PyCapsule"

@@ -40,7 +40,7 @@ def built_for_it(env):
 )
 @pytest.mark.parametrize("variable", ["", "0", "1"])
 @pytest.mark.parametrize("directive", ["Off", "On"])
-def test_the_directive_alone_says_whether_there_is_a_lock(serve, directive, variable):
+def test_wsgifreethreading_decides_whether_there_is_a_lock(serve, directive, variable):
     environment = (("PYTHON_GIL", variable),) if variable else ()
     lines = f"WSGIFreeThreading {directive}\n"
     server = serve(Conf(text("ask.py") + lines, environment=environment))
@@ -56,7 +56,7 @@ def test_there_is_a_lock_where_nothing_is_said(serve, env):
     assert [ask(server, "sys._is_gil_enabled()", mount) for mount in MOUNTS] == [True] * 3
 
 
-def test_what_is_about_the_lock_is_a_warning(serve):
+def test_options_about_the_lock_are_warned_of(serve):
     lines = "WSGIFreeThreading On\nWSGIPerInterpreterGIL On\nWSGISwitchInterval 0.01\n"
     server = serve(Conf(text("ask.py") + lines), private=True)
     assert [ask(server, "sys._is_gil_enabled()", mount) for mount in MOUNTS] == [False] * 3
@@ -97,7 +97,7 @@ def test_two_requests_compute_in_parallel(serve, mounts):
     assert any(answered_meanwhile(server, *mounts) > BY_TURNS for _ in range(3))
 
 
-def test_with_the_lock_they_take_turns(serve):
+def test_threads_with_the_lock_run_one_at_a_time(serve):
     server = serve(Conf(text("holding.py") + "WSGIFreeThreading Off\n"), private=True)
     assert answered_meanwhile(server, "/main", "/main") <= BY_TURNS
 
@@ -198,7 +198,7 @@ def test_sixteen_threads_share_an_application(serve, mounts, listening):
     assert not server.log.find("exit signal")
 
 
-def test_who_is_slow_is_told_without_a_stack(serve):
+def test_slow_request_is_reported_without_a_stack(serve):
     lines = "WSGIFreeThreading On\nWSGISlowRequests 0.2\n"
     server = serve(Conf(text("slow.py") + lines), private=True)
     server.log.allow(r"slow request GET /main/")

@@ -179,7 +179,7 @@ def test_a_handler_may_take_the_place_of_an_alias(server):
     assert ask(server, WHERE, "/aliased")[1:3] == ["configured", "handle_request"]
 
 
-def test_a_handler_of_nobodys_is_nobodys(server):
+def test_unknown_handler_is_declined(server):
     assert server.get("/virtual/unknown").status == 404
 
 
@@ -203,7 +203,7 @@ def test_a_handler_heeds_acceptpathinfo(server):
         ("/virtual/missing", "WSGI0105: ", 500),
     ],
 )
-def test_a_handler_that_does_not_work_says_so(server, path, code, status):
+def test_failing_handler_is_logged(server, path, code, status):
     assert server.get(path).status == status
     server.log.expect(code)
     server.log.allow(TRACEBACK, "WSGI0082: ")
@@ -224,7 +224,7 @@ def handle_request(environ, start_response):
 
 
 @pytest.mark.differs("script-owner-handlers", "mod_wsgi looks at no handler script")
-def test_a_script_of_somebody_elses_is_not_run(serve, env):
+def test_foreign_owned_handler_script_is_refused(serve, env):
     if env.user is None:
         pytest.skip("needs root to have files of several users")
     text = f"""
@@ -337,7 +337,7 @@ def test_an_import_script_is_loaded_when_its_process_starts(serve):
 
 
 @pytest.mark.parametrize("group", ["%{GLOBAL}", "second"])
-def test_an_application_finds_what_was_imported(serve, group):
+def test_application_finds_imported_modules(serve, group):
     alias = f"WSGIScriptAlias /here ${{ROOT}}/app.py {BOTH.format(group, 'own')}\n"
     conf = imports(
         f"${{ROOT}}/one.py {BOTH.format(group, 'own')}",
@@ -353,7 +353,7 @@ def test_an_application_finds_what_was_imported(serve, group):
 
 
 @pytest.mark.parametrize("group", ["%{GLOBAL}", "second"])
-def test_an_import_script_that_fails_is_told_and_the_next_one_is_loaded(serve, group):
+def test_failing_import_script_is_logged_and_the_next_one_is_loaded(serve, group):
     conf = imports(
         "${ROOT}/broken.py " + BOTH.format(group, "own"),
         "${ROOT}/missing.py " + BOTH.format(group, "own"),

@@ -28,7 +28,7 @@ def asked(server, expression, mounts=("/one", "/two")):
     return [ask(server, expression, mount) for mount in mounts]
 
 
-def test_a_restriction_holds_for_the_interpreter_it_names(serve):
+def test_restriction_holds_for_the_named_interpreter(serve):
     conf = Conf(ALIASES + block("WSGIRestrictStdout On", "application-group=one"))
     answers = asked(serve(conf), "print('seen')")
     assert answers == ["OSError: sys.stdout access restricted by mod_wsgi", None]
@@ -95,7 +95,7 @@ def test_path_layers_add_up(serve, mode):
     assert asked(server, apps) == [3, 2]
 
 
-def test_a_block_for_the_main_interpreter_is_for_it_alone(serve):
+def test_block_for_the_main_interpreter_holds_there_alone(serve):
     text = ALIASES + block("WSGIRestrictSignal Off", "application-group=%{GLOBAL}")
     server = serve(Conf(text), private=True)
     assert ask(server, "type(signal.signal).__name__", "/main") == "function"
@@ -227,7 +227,7 @@ def test_one_lock_for_each_needs_python_3_12(serve, env):
         assert "WSGI0198" in server.printed()
 
 
-def test_free_threading_needs_a_python_that_is_built_for_it(serve, env):
+def test_free_threading_needs_a_free_threaded_python(serve, env):
     if env.free_threaded:
         pytest.skip(f"Python {env.python} is; see scripts/test_free_threading")
     server = serve(Conf(ALIASES + "WSGIFreeThreading On\n"), private=True)

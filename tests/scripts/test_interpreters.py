@@ -184,7 +184,7 @@ def test_a_sub_interpreter_is_announced(serve):
         "WSGIScriptAlias /a ${APPS}/ask.py\nWSGIScriptAlias / ${APPS}/ask.py",
     ],
 )
-def test_a_process_with_a_single_group_serves_it_in_the_main_interpreter(serve, text):
+def test_single_group_of_a_process_runs_in_the_main_interpreter(serve, text):
     server = serve(Conf("WSGIPythonPath ${APPS}\n" + text))
     assert ask(server, "in_main_interpreter()") is True
     # The name stays: applications use it as a key.

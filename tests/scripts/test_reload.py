@@ -106,7 +106,7 @@ def test_a_change_within_a_second_is_seen(script):
     assert script.text() == "two"
 
 
-def test_where_reloading_is_off_a_change_goes_unseen_until_a_restart(serve):
+def test_no_reload_until_restart_when_reloading_is_off(serve):
     script = Script(serve(RELOAD, private=True))
     script.says("'one'")
     assert script.text("/kept") == "one"
@@ -116,7 +116,7 @@ def test_where_reloading_is_off_a_change_goes_unseen_until_a_restart(serve):
     assert script.text("/kept") == "two"
 
 
-def test_what_a_script_imported_survives_its_reload(script):
+def test_imported_modules_survive_a_reload(script):
     state = (
         "import sys, types\nlibrary = sys.modules.setdefault('library', types.ModuleType('l'))\n"
     )
@@ -148,7 +148,7 @@ def test_a_script_that_breaks_and_is_mended(script):
     assert script.text() == "two"
 
 
-def test_a_failed_load_that_needed_no_change_heals_by_itself(script):
+def test_failed_load_is_retried_without_a_change(script):
     flag = script.server.root / "ready"
     script.says("'ready'", before=f"import os\nassert os.path.exists({str(flag)!r}), 'not ready'\n")
     assert script.get().status == 500

@@ -52,7 +52,7 @@ def test_an_embedded_application_is_given_apaches_request(serve, mode):
 
 
 @pytest.mark.embedded_only("daemon processes have no request of Apache's")
-def test_it_is_a_nameless_pointer(serve):
+def test_request_rec_is_an_unnamed_capsule(serve):
     assert ask(serve(CONF), "pointer(environ['apache.request_rec']) > 0")
 
 

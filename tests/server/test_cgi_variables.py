@@ -48,7 +48,7 @@ def server(serve):
     return server
 
 
-def test_request_uri_is_what_the_client_asked_for(server):
+def test_request_uri_is_the_one_of_the_request_line(server):
     for path in ("/told/a%20b", "/told/original/a", "/old/a"):
         uri = ask(server, "environ['REQUEST_URI']", path)
         assert uri.startswith(f"{path}/?")
@@ -66,7 +66,7 @@ def test_redirect_url_is_a_path(server):
 
 
 @pytest.mark.parametrize("host", ["localhost", "other.example:81"])
-def test_redirect_url_is_whole_where_it_is_asked_for(server, host):
+def test_redirect_url_is_absolute_with_qualifyredirecturl(server, host):
     response = server.get("/qualified/a?x=1", host=host)
     values = json.loads(response.body)["values"]
     assert values["REDIRECT_URL"] == f"http://{host}/qualified/a?x=1"

@@ -40,7 +40,7 @@ def server(serve):
     return serve(REDIRECTED)
 
 
-def test_the_answer_is_what_stands_at_the_path(server):
+def test_response_is_the_resource_at_the_path(server):
     response = server.get("/x?/files/open.txt")
     assert (response.status, response.text) == (200, "a file")
     for name in ("Location", "Set-Cookie", "X-Own"):
@@ -48,14 +48,14 @@ def test_the_answer_is_what_stands_at_the_path(server):
     assert server.get("/x?/files/nowhere.txt").status == 404
 
 
-def test_the_path_is_as_open_as_if_the_client_had_asked_for_it(server):
+def test_access_rules_of_the_path_apply(server):
     assert server.get("/x?/files/closed.txt").status == 403
     server.log.expect("AH01630")
 
 
 @pytest.mark.parametrize("path", ["/read", "/unread"])
 @pytest.mark.parametrize("chunked", [False, True])
-def test_it_is_asked_for_by_a_get_without_a_body(server, path, chunked):
+def test_local_redirect_is_a_get_without_a_body(server, path, chunked):
     what = "environ['REQUEST_METHOD'] + environ['wsgi.input'].read().decode()"
     body = iter([b"x" * 200_000]) if chunked else b"x" * 200_000
     response = server.post(f"{path}?/found?{quote(quote(what))}", body, chunked=chunked)
@@ -84,6 +84,6 @@ def test_an_application_that_breaks_off_its_answer_is_an_error(server):
     server.log.expect_traceback("WSGI0174", "ValueError: after the location")
 
 
-def test_head_has_the_length_of_what_stands_there(server):
+def test_head_has_the_length_of_the_resource(server):
     response = server.request("HEAD", "/x?/files/open.txt")
     assert (response.status, response.header("Content-Length"), response.body) == (200, "6", b"")

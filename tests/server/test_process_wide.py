@@ -70,7 +70,7 @@ def test_process_wide_settings_hold_in_every_interpreter(many, mount, expression
 
 @pytest.mark.embedded_only("about Apache's own processes; daemons have options of their own")
 @pytest.mark.parametrize("mount", ["", "/Named"])
-def test_the_egg_cache_is_where_it_was_put(many, mount):
+def test_egg_cache_is_in_the_configured_directory(many, mount):
     assert ask(many, "os.environ['PYTHON_EGG_CACHE']", mount) == f"{many.root}/eggs"
 
 

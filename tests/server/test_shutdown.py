@@ -79,7 +79,7 @@ def stops_in_time(server):
 
 @pytest.mark.all_mpms
 @pytest.mark.parametrize("group", ["main", "named"])
-def test_a_daemon_thread_keeps_nobody_from_leaving(start, group):
+def test_daemon_thread_does_not_block_shutdown(start, group):
     server = start()
     server.get(f"/{group}/daemon_thread")
     stops_in_time(server)
@@ -99,7 +99,7 @@ def test_a_daemon_thread_keeps_nobody_from_leaving(start, group):
         ),
     ],
 )
-def test_a_busy_daemon_thread_keeps_nobody_from_leaving(start, group):
+def test_busy_daemon_thread_does_not_block_shutdown(start, group):
     server = start()
     server.get(f"/{group}/busy_thread")
     stops_in_time(server)

@@ -111,7 +111,7 @@ def variable_of(name):
 
 @pytest.mark.parametrize("name", BELIEVED)
 @pytest.mark.parametrize("mount", ["/trusted", "/anybody"])
-def test_a_trusted_header_replaces_what_apache_saw(environ, mount, name):
+def test_trusted_header_replaces_the_value_of_apache(environ, mount, name):
     variable, value = BELIEVED[name]
     values = environ(mount, **{name: sent(name)})
     assert values[variable] == value
@@ -143,7 +143,7 @@ def test_all_headers_of_an_untrusted_peer_together_change_nothing(environ):
     }
 
 
-def test_a_peer_is_told_by_its_address(environ):
+def test_peer_is_recognised_by_its_address(environ):
     trusted = environ("/half", source="127.0.0.1", X_Forwarded_For="203.0.113.7")
     assert trusted["REMOTE_ADDR"] == "203.0.113.7"
     # 127.0.1.2 is outside of 127.0.0.0/255.255.255.0.
@@ -172,7 +172,7 @@ def test_a_peer_may_come_over_ipv6(server, environ):
         ("2001:db8::7, fd00::1", "2001:db8::7", "2001:db8::7, fd00::1"),
     ],
 )
-def test_the_client_is_the_first_from_the_right_who_is_no_proxy(environ, list_, client, left):
+def test_client_is_the_first_from_the_right_that_is_no_proxy(environ, list_, client, left):
     values = environ("/trusted", X_Forwarded_For=list_)
     assert (values["REMOTE_ADDR"], values["HTTP_X_FORWARDED_FOR"]) == (client, left)
 
@@ -222,7 +222,7 @@ def test_a_variable_cannot_stand_in_for_the_header_of_an_untrusted_peer(environ)
     assert "HTTP_X_REAL_IP" not in values
 
 
-def test_a_header_with_underscores_is_nobodys_word(server):
+def test_header_with_underscores_is_not_trusted(server):
     request = head("/trusted", "X_Forwarded_For: 6.6.6.6", "Connection: close")
     _, body = split(server.raw(request))
     values = json.loads(body)["values"]
@@ -296,7 +296,7 @@ def test_the_innermost_lists_hold_whole_and_lines_of_one_place_add_up(serve, hos
     assert found == expected
 
 
-def test_a_bad_proxy_in_htaccess_is_a_500_and_says_why(serve):
+def test_bad_proxy_in_htaccess_is_a_500_with_a_logged_reason(serve):
     server = serve(SCOPES)
     assert server.get("/dir/bad/app.wsgi").status == 500
     server.log.expect(r"\.htaccess: .*localhost")

@@ -4,7 +4,6 @@ Nothing here needs Apache. It reads the files as text, which is enough for rules
 """
 
 import re
-from pathlib import Path
 
 import pytest
 from harness.env import REPO, TESTS
@@ -151,7 +150,7 @@ def known_file(name):
     return (REPO / "src" / f"{name}.rs").exists()
 
 
-def test_the_python_room_never_hears_of_apache():
+def test_crates_do_not_name_apache():
     pattern = re.compile(r"\b(?:ap|apr)_\w+\(|\brequest_rec\b|\bhttpd::|\bapr::")
     strays = [
         relative(path)
@@ -237,10 +236,3 @@ def test_a_difference_that_a_test_claims_is_written_down(slug):
     assert page.exists(), "docs/differences-from-mod_wsgi.md is missing"
     anchor = rf'^#+ .*\b{slug}\b|<a (id|name)="{slug}"|\{{#{slug}\}}|^[-*|] *`{slug}`'
     assert re.search(anchor, page.read_text(), re.M), f"{slug} has no heading or anchor there"
-
-
-@pytest.mark.parametrize("path", sorted(TESTS.rglob("test_*.py")), ids=lambda path: path.stem)
-def test_the_names_of_tests_are_sentences(path: Path):
-    names = re.findall(r"^def (test_\w+)", path.read_text(), re.M)
-    assert names
-    assert [name for name in names if name.count("_") < 3] == []

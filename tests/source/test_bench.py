@@ -104,7 +104,7 @@ def test_a_chart_is_well_formed_and_shows_every_bar():
     assert texts == ["CPU & more", "hello (µs)", "a <floor>", "30.0", "b", "0.00"]
 
 
-def test_the_page_has_every_marker_and_only_what_is_between_changes():
+def test_page_has_every_marker_and_only_text_between_markers_changes():
     page = document.PAGE.read_text()
     for marker in ("machine", "targets", "ratios", "faults"):
         changed = document.between(page, marker, ["one line \\1"])
@@ -160,7 +160,7 @@ def test_the_samples_survive_in_json():
     assert read["samples"]["hello-16"]["ours-daemon"] == {"cpu_us": [57.81, None, 60.0]}
 
 
-def test_functions_are_read_from_what_callgrind_prints():
+def test_functions_are_read_from_the_output_of_callgrind():
     printed = """\
 ------------------------------
 Ir

@@ -52,7 +52,7 @@ ENDLESS = [
 
 
 @pytest.mark.ours_only("mod_wsgi asks for ever: unheard-answers")
-def test_an_answer_without_an_end_holds_no_thread_where_nobody_gets_it(serve):
+def test_endless_head_response_releases_its_thread(serve):
     server = serve(CONF, private=True)
 
     def ask(method, path, status):
@@ -68,7 +68,7 @@ def test_an_answer_without_an_end_holds_no_thread_where_nobody_gets_it(serve):
     wait_until(lambda: server.get("/ended").text == ended, "all of them to be closed")
 
 
-def test_what_a_client_does_not_get_is_asked_for_to_its_end(serve):
+def test_discarded_body_is_iterated_to_its_end(serve):
     server = serve(CONF, private=True)
     for path in ("/short", "/filtered/short"):
         assert server.request("HEAD", path).status == 200

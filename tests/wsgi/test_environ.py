@@ -106,6 +106,7 @@ def test_the_cgi_variables_describe_the_request(server, mount):
     assert "CONTEXT_DOCUMENT_ROOT" in values
 
 
+@pytest.mark.frontends
 @pytest.mark.all_mpms
 def test_the_wsgi_keys_have_the_types_pep_3333_asks_for(server):
     seen = server.get("/app").json()
@@ -193,7 +194,7 @@ def test_at_the_mount_point_itself_path_info_is_empty(environ):
 
 
 @pytest.mark.parametrize("rest", ["", "/", "/a/b", "//a//b"])
-def test_what_a_target_has_behind_the_script_is_no_part_of_script_name(environ, rest):
+def test_path_behind_the_script_is_no_part_of_script_name(environ, rest):
     values = environ(f"/behind{rest}")
     path = rest.replace("//", "/")
     assert (values["SCRIPT_NAME"], values["PATH_INFO"]) == ("/behind", f"/prefix{path}")
@@ -206,6 +207,7 @@ def test_repeated_slashes_collapse_in_path_info_but_not_in_request_uri(environ):
     assert values["REQUEST_URI"] == "//app///a//b/"
 
 
+@pytest.mark.frontends
 @pytest.mark.parametrize(
     ("path", "path_info"),
     [
@@ -222,11 +224,13 @@ def test_path_info_is_the_decoded_bytes_as_latin_1(environ, path, path_info):
     assert values["REQUEST_URI"] == path
 
 
+@pytest.mark.frontends
 def test_header_values_are_bytes_as_latin_1(server):
     raw = server.raw(head("/app", b"X-Bytes: \xe9\xff\x80", "Connection: close"))
     assert b'"HTTP_X_BYTES": "\\u00e9\\u00ff\\u0080"' in split(raw)[1]
 
 
+@pytest.mark.frontends
 def test_headers_become_http_variables(environ):
     values = environ("/app", X_One="1", accept="text/html", X_2="2", Cookie="a=b")
     assert values["HTTP_X_ONE"] == "1"
@@ -249,6 +253,7 @@ def test_repeated_headers_are_joined_by_a_comma(server):
     assert b'"HTTP_X_LIST": "a, b"' in split(raw)[1]
 
 
+@pytest.mark.frontends
 def test_content_type_and_length_have_no_http_prefix(server):
     values = server.post("/app", b"12345", headers={"Content-Type": "text/x-test"}).json()["values"]
     assert values["CONTENT_TYPE"] == "text/x-test"
@@ -256,6 +261,7 @@ def test_content_type_and_length_have_no_http_prefix(server):
     assert not {"HTTP_CONTENT_TYPE", "HTTP_CONTENT_LENGTH"} & set(values)
 
 
+@pytest.mark.frontends
 def test_a_request_without_a_body_has_neither(environ):
     assert not {"CONTENT_TYPE", "CONTENT_LENGTH"} & {k for k, v in environ("/app").items() if v}
 
@@ -269,6 +275,7 @@ def test_header_names_that_could_be_mistaken_for_others_are_dropped(server, name
     assert b"smuggled" not in raw
 
 
+@pytest.mark.frontends
 def test_the_proxy_header_is_dropped(environ):
     assert "HTTP_PROXY" not in environ("/app", Proxy="http://evil.example")
 
@@ -325,6 +332,7 @@ def test_the_https_variable_decides_the_scheme_and_is_consumed(environ, header, 
     assert "HTTPS" not in values
 
 
+@pytest.mark.frontends
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "BREW"])
 def test_every_method_reaches_the_application(server, method):
     assert server.request(method, "/app").json()["values"]["REQUEST_METHOD"] == method

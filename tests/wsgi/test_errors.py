@@ -248,7 +248,7 @@ missing_callable_500 = pytest.mark.differs(
         ),
     ],
 )
-def test_a_missing_callable_is_a_500_that_names_it_and_the_file(server, path, callable_, script):
+def test_missing_callable_is_a_500_naming_callable_and_file(server, path, callable_, script):
     assert server.get(path).status == 500
     line = server.log.expect("WSGI0089: ")[0]
     assert callable_ in line.text
@@ -273,7 +273,7 @@ def test_an_unreadable_script_is_a_403(server, env):
     assert "unreadable.wsgi" in server.log.expect("WSGI0105: ")[0].text
 
 
-def test_path_info_where_it_is_not_accepted_is_a_404(server):
+def test_unaccepted_path_info_is_a_404(server):
     assert server.get("/no_path_info/x").status == 404
     server.log.expect("WSGI0137: ")
 
@@ -281,7 +281,7 @@ def test_path_info_where_it_is_not_accepted_is_a_404(server):
 # --- Apache's part --------------------------------------------------------------------------------
 
 
-def test_errordocument_applies_to_our_errors(server):
+def test_errordocument_applies_to_errors_of_the_module(server):
     response = server.get("/documented/raises")
     assert (response.status, response.text) == (500, "the administrator's page")
     server.log.expect_traceback("WSGI0174: ", "ValueError: before")

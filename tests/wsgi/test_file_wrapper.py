@@ -145,14 +145,14 @@ def test_a_range_of_a_file_is_served(server):
         ("/whole?small&block=1", SMALL.encode()),
     ],
 )
-def test_what_is_no_plain_file_is_iterated(server, path, body):
+def test_other_than_plain_files_are_iterated(server, path, body):
     assert server.get(path).body == body
 
 
 @pytest.mark.all_mpms
 @pytest.mark.parametrize("mount", ["", "/sendfile"])
 @pytest.mark.parametrize("name", ["small", "large"])
-def test_the_file_is_closed_after_it_was_sent(server, mount, name):
+def test_file_is_closed_after_sending(server, mount, name):
     assert server.get(f"{mount}/closing?{name}").status == 200
     assert len(server.log.expect("the file was closed")) == 1
 
@@ -162,7 +162,7 @@ def test_the_file_is_closed_after_it_was_sent(server, mount, name):
     "mod_wsgi may log an error and a traceback when a client leaves a download",
     always=False,
 )
-def test_the_file_is_closed_when_the_client_leaves_and_nobody_complains(server):
+def test_file_is_closed_on_client_disconnect(server):
     with server.socket() as sock:
         sock.sendall(head("/closing?large"))
         read_until(sock, b"line 0000000")

@@ -37,13 +37,15 @@ def with_headers(*headers):
 # --- what is passed on ----------------------------------------------------------------------------
 
 
-def test_headers_reach_the_client_as_they_are(call):
+@pytest.mark.frontends
+def test_headers_reach_the_client_unchanged(call):
     response = call(with_headers("('X-One', 'a, b; c=\"d\"')", "('X-Empty', '')", "('x-two', ' ')"))
     assert response.header("X-One") == 'a, b; c="d"'
     assert response.header("X-Empty") == ""
     assert response.body == b"accepted"
 
 
+@pytest.mark.frontends
 def test_header_values_leave_as_latin_1_bytes(server):
     arguments = quote(with_headers(r"('X-L', 'caf\xe9\xff')"))
     raw = server.raw(head(f"/call?{arguments}", version="1.0"))
@@ -79,6 +81,7 @@ joined = pytest.mark.differs(
 )
 
 
+@pytest.mark.frontends(mod_proxy_fcgi="joins them by commas")
 @pytest.mark.parametrize(
     "name",
     [
@@ -102,6 +105,7 @@ def test_a_location_is_a_header_and_no_redirect_of_its_own(call, status):
         assert (response.status, response.header("Location")) == (200, location)
 
 
+@pytest.mark.frontends
 def test_the_content_type_is_the_applications(call):
     response = call(with_headers("('content-type', 'text/x-own; charset=latin-1')"))
     assert response.header("Content-Type") == "text/x-own; charset=latin-1"
@@ -118,6 +122,7 @@ def test_the_applications_own_date_and_server_do_not_come_twice(call):
     assert len(response.header_values("Date")) <= 1
 
 
+@pytest.mark.frontends(nginx="drops headers without a value")
 def test_many_headers_all_arrive(server):
     # http.client refuses more than a hundred, so ninety and Apache's own.
     response = server.get("/many")
@@ -130,6 +135,7 @@ def test_www_authenticate_survives_an_error_page_and_other_headers_do_not(server
     assert response.header_values("WWW-Authenticate") == ['Basic realm="a"', "Bearer"]
 
 
+@pytest.mark.frontends
 @pytest.mark.parametrize(
     "headers", ["[]", "Headers()", "Headers([('X-A', 'b')])", "[(Text('X-A'), Text('b'))]"]
 )
@@ -137,11 +143,13 @@ def test_lists_strings_and_their_subclasses_are_accepted(call, headers):
     assert call(f"'200 OK', {headers}").body == b"accepted"
 
 
+@pytest.mark.frontends
 @pytest.mark.parametrize("exc_info", ["None", "(None, None, None)"])
 def test_exc_info_may_be_none_or_a_tuple_while_nothing_is_out(call, exc_info):
     assert call(f"'200 OK', [], {exc_info}").body == b"accepted"
 
 
+@pytest.mark.frontends
 def test_start_response_returns_write(server):
     assert server.get("/returned").text == "write True"
 
@@ -205,6 +213,7 @@ REFUSED = [
 ]
 
 
+@pytest.mark.frontends
 @pytest.mark.parametrize(("arguments", "kind", "words"), REFUSED)
 def test_start_response_refuses(call, arguments, kind, words):
     said = call(arguments).text
@@ -212,10 +221,12 @@ def test_start_response_refuses(call, arguments, kind, words):
     assert words in said
 
 
+@pytest.mark.frontends
 def test_start_response_takes_positional_arguments_only(server):
     assert server.get("/keyword").text.startswith("TypeError: ")
 
 
+@pytest.mark.frontends
 def test_a_nul_in_a_value_never_splits_a_header(call):
     response = call(with_headers("('X-Nul', 'before\\x00after')", "('X-Next', 'there')"))
     assert response.status == 200
@@ -223,6 +234,7 @@ def test_a_nul_in_a_value_never_splits_a_header(call):
     assert "after" not in (response.header("X-Next") or "")
 
 
+@pytest.mark.frontends
 def test_write_takes_bytes_only(server):
     assert server.get("/write_str").text.startswith("TypeError: ")
 
@@ -230,23 +242,27 @@ def test_write_takes_bytes_only(server):
 # --- calling twice --------------------------------------------------------------------------------
 
 
+@pytest.mark.frontends
 def test_before_output_a_second_call_replaces_the_first(server):
     response = server.get("/twice")
     assert (response.status, response.text) == (200, "second")
     assert response.header("X-First") is None
 
 
+@pytest.mark.frontends
 def test_before_output_a_second_call_with_exc_info_replaces_the_first(server):
     response = server.get("/twice_with_exc_info")
     assert (response.status, response.reason, response.text) == (500, "Sorry", "sorry")
     assert response.header("X-First") is None
 
 
+@pytest.mark.frontends
 def test_after_output_a_second_call_is_refused(server):
     expected = "out|RuntimeError: start_response() called more than once without exc_info"
     assert server.get("/after_output?again").text == expected
 
 
+@pytest.mark.frontends
 def test_after_output_a_call_with_exc_info_raises_that_exception(server):
     assert server.get("/after_output?exc_info").text == "out|KeyError: 'the original'"
 

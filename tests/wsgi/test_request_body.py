@@ -44,6 +44,7 @@ def server(serve):
     return serve(BODY)
 
 
+@pytest.mark.frontends
 @pytest.mark.all_mpms
 @pytest.mark.parametrize("mount", ["", "/validated"])
 @pytest.mark.parametrize("chunked", [False, True])
@@ -54,6 +55,7 @@ def test_a_body_arrives_whole(server, mount, chunked):
     assert response.body == body
 
 
+@pytest.mark.frontends
 @pytest.mark.parametrize(
     ("steps", "results"),
     [
@@ -72,20 +74,23 @@ def test_a_body_arrives_whole(server, mount, chunked):
         ("close,read:3", [None, "one"]),
     ],
 )
-def test_the_ways_of_reading_share_what_is_left(server, steps, results):
+def test_ways_of_reading_share_the_remaining_body(server, steps, results):
     assert server.post(f"/steps?{steps}", b"one\ntwo\nthree").json() == results
 
 
-def test_the_validator_finds_nothing_wrong_with_our_input(server):
+@pytest.mark.frontends
+def test_validator_accepts_wsgi_input(server):
     got = server.post("/validated/lines", b"first\nsecond\nthird\nlast").json()
     assert got == ["first\n", "se", "cond\n", "third\n", "last", ""]
 
 
+@pytest.mark.frontends
 def test_reading_takes_positional_arguments_only(server):
     kind, _ = server.post("/keyword", b"x").json()
     assert kind == "TypeError"
 
 
+@pytest.mark.frontends
 @pytest.mark.parametrize("chunked", [False, True])
 def test_a_large_body_streams_through_in_pieces(server, chunked):
     body = b"0123456789abcdef" * 65536 * 4
@@ -94,7 +99,7 @@ def test_a_large_body_streams_through_in_pieces(server, chunked):
 
 
 @pytest.mark.parametrize("size", [100, 100_000, 3_000_000])
-def test_what_an_input_filter_makes_of_a_body_arrives_whole(server, size):
+def test_body_changed_by_an_input_filter_arrives_whole(server, size):
     body = random.Random(size).randbytes(size // 2) + bytes(size // 2)
     compressed = gzip.compress(body)
     headers = {"Content-Encoding": "gzip", "Content-Length": str(len(compressed))}
@@ -130,7 +135,7 @@ def test_a_body_that_apache_keeps_may_come_in_pieces(serve, chunked):
 
 
 @pytest.mark.differs("changed-body-length", "mod_wsgi's has the client's length", mode="daemon")
-def test_a_body_that_an_input_filter_made_longer_says_its_length_where_it_is_known(server, mode):
+def test_body_lengthened_by_an_input_filter_has_its_length_where_known(server, mode):
     body = b"x" * 5000
     compressed = gzip.compress(body)
     headers = {"Content-Encoding": "gzip", "Content-Length": str(len(compressed))}
@@ -139,16 +144,19 @@ def test_a_body_that_an_input_filter_made_longer_says_its_length_where_it_is_kno
     assert said == str(len(body) if mode == "daemon" else len(compressed))
 
 
+@pytest.mark.frontends
 def test_long_lines_survive_the_growth_of_the_buffer(server):
     line = b"x" * 300_000 + b"\n"
     (got, rest) = server.post("/steps?readline,read", line + b"rest").json()
     assert (len(got), rest) == (len(line), "rest")
 
 
-def test_an_absent_body_reads_as_empty(server):
+@pytest.mark.frontends
+def test_absent_body_reads_as_empty(server):
     assert server.get("/steps?read,readline,readlines,iter").json() == ["", "", [], []]
 
 
+@pytest.mark.frontends
 def test_an_unread_body_does_not_disturb_the_next_request(server):
     with server.connection() as connection:
         for _ in range(3):
@@ -156,6 +164,7 @@ def test_an_unread_body_does_not_disturb_the_next_request(server):
             assert connection.getresponse().read() == b"the body was not read"
 
 
+@pytest.mark.frontends
 def test_pipelined_requests_keep_their_own_bodies(server):
     requests = b"".join(
         head("/echo", f"Content-Length: {len(body)}", method="POST") + body
@@ -217,7 +226,7 @@ def test_continue_comes_for_a_body_of_unknown_length(server, path):
 
 
 @pytest.mark.embedded_only("the first 64 KB of a body are read before a daemon hears of it")
-def test_continue_does_not_come_when_nobody_reads(server):
+def test_continue_is_not_sent_when_the_body_is_not_read(server):
     with server.socket() as sock:
         sock.sendall(expecting("/ignore"))
         answer = read_until(sock, b"not read")
@@ -264,7 +273,7 @@ def test_a_piece_is_answered_before_the_next_one_is_sent(server, size, fields):
 
 
 @BOTH_WAYS
-def test_an_application_may_speak_first(server):
+def test_output_before_the_body_is_read_arrives(server):
     with server.socket() as sock:
         sock.sendall(upload("/greet"))
         read_until(sock, b"hello|")
@@ -273,7 +282,7 @@ def test_an_application_may_speak_first(server):
 
 
 @BOTH_WAYS
-def test_a_client_that_says_nothing_for_a_while_hears_what_is_said_meanwhile(server):
+def test_client_pause_mid_body_still_receives_output(server):
     with server.socket() as sock:
         sock.sendall(upload("/parrot") + chunk(b"first|\nsecond"))
         read_until(sock, b"first|")
@@ -342,7 +351,7 @@ def test_a_client_that_falls_silent_in_conversation_is_cut_off(server):
 
 
 @pytest.mark.differs("read-failure-status", "mod_wsgi answers 500 in embedded mode", always=False)
-def test_requestreadtimeout_holds_for_a_body_that_is_passed_on_as_it_comes(serve):
+def test_requestreadtimeout_holds_for_a_body_that_is_streamed(serve):
     text = BODY.text + "RequestReadTimeout header=0 body=1"
     server = serve(Conf(text, ("reqtimeout",), timeout=60))
     assert status(server.raw(upload("/length") + chunk(b"and then silence"))) == 408
@@ -437,7 +446,7 @@ def test_a_chunked_body_over_limitrequestbody_fails_the_read(server):
 @pytest.mark.parametrize(
     "chunk", [b"zz\r\nhello\r\n", b"-1\r\n", b"fffffffffffffffff\r\nhello\r\n"]
 )
-def test_a_malformed_chunk_fails_the_read_and_harms_nobody(server, chunk):
+def test_malformed_chunk_fails_only_the_read(server, chunk):
     request = head("/failing", "Transfer-Encoding: chunked", method="POST")
     raw = server.raw(request + chunk, end=True)
     assert status(raw) in (200, 400, 413)
@@ -500,6 +509,7 @@ def test_a_client_that_stalls_in_mid_body_gives_oserror_after_timeout(server):
     assert "mod_wsgi request data read error: " in line.text
 
 
+@pytest.mark.frontends
 @pytest.mark.all_mpms
 def test_an_input_kept_after_its_request_raises_instead_of_reading(server):
     assert server.post("/keep", b"body").text == "kept"

@@ -1,0 +1,35 @@
+"""One fixture for servers of a test's own with process groups."""
+
+import pytest
+
+
+@pytest.fixture
+def start(request, private):
+    """start(…) is a running server with the configuration that conf(…) of the test's file makes.
+
+    `prepare(server)` is called before it starts.
+    """
+
+    def start(*arguments, prepare=lambda server: None, **options):
+        def prepared(server):
+            out = server.root / "out"
+            if out.is_dir():
+                # Applications write there, as another user.
+                out.chmod(0o777)
+            prepare(server)
+
+        return private(request.module.conf(*arguments, **options), prepared)
+
+    return start
+
+
+@pytest.fixture
+def start_warm(start):
+    """start(…), and a first request is answered."""
+
+    def start_warm(*arguments, **options):
+        server = start(*arguments, **options)
+        assert server.get("/").status == 200
+        return server
+
+    return start_warm

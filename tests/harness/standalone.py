@@ -1,0 +1,129 @@
+"""Starts and stops wsgi-daemon on its own, without Apache, and asks it over FastCGI."""
+
+import json
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+
+from . import fastcgi_client as fastcgi
+from .env import REPO
+from .error_log import CRASH
+from .httpd import die_with_parent, wait_until
+
+PROGRAM = Path(os.environ.get("WSGI_DAEMON", REPO / "target/release/wsgi-daemon"))
+APPLICATION = """
+import json, os, signal, sys, time
+
+VERSION = 1
+
+def application(environ, start_response):
+    path = environ["PATH_INFO"]
+    if path == "/slow":
+        open(__file__ + ".begun", "w").close()
+        time.sleep(float(environ["QUERY_STRING"]))
+    if path == "/die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if path == "/interrupt":
+        os.kill(os.getpid(), signal.SIGINT)
+    if path == "/log":
+        print("a line for the log", file=environ["wsgi.errors"])
+    if path == "/raise":
+        raise RuntimeError("on purpose")
+    if path == "/file":
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return environ["wsgi.file_wrapper"](open(environ["QUERY_STRING"], "rb"))
+    if path == "/short":
+        start_response("200 OK", [("Content-Length", "100")])
+        return iter([b"short"])
+    if path == "/header":
+        start_response("200 OK", [(environ["QUERY_STRING"], "value"), ("X-Other", "kept")])
+        return [b"fine"]
+    if path == "/stream":
+        start_response("200 OK", [])
+        return (b"%d," % number for number in range(3))
+    simple = (str, int, float, bool)
+    answer = {
+        "version": VERSION,
+        "pid": os.getpid(),
+        "body": len(environ["wsgi.input"].read()),
+        "environ": {k: v for k, v in environ.items() if isinstance(v, simple)},
+    }
+    body = json.dumps(answer).encode()
+    start_response("200 OK", [("Content-Type", "application/json"),
+                              ("Content-Length", str(len(body)))])
+    return [body]
+"""
+
+
+class Daemon:
+    """One wsgi-daemon in a directory of its own."""
+
+    def __init__(self, root):
+        self.root = root
+        self.socket = root / "site.sock"
+        self.script = root / "site.py"
+        self.script.write_text(APPLICATION)
+        self.process = None
+
+    def start(self, *options):
+        self._run(["--listen", f"unix:{self.socket}", "--application", self.script, *options])
+        wait_until(self.listens, "the socket")
+        return self
+
+    def listens(self):
+        """Whether connections are taken: the file is there a moment before."""
+        accepts = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()[1:]]
+        return any(it[3] == "00010000" and it[7:] == [str(self.socket)] for it in accepts)
+
+    def start_with(self, config, **files):
+        """As Apache does it: the configuration and the sockets are inherited."""
+        with tempfile.TemporaryFile() as text:
+            text.write(json.dumps(config).encode())
+            text.seek(0)
+            self._run(["--config-fd", str(text.fileno())], pass_fds=[text.fileno(), *files["fds"]])
+        return self
+
+    def _run(self, arguments, **options):
+        with (self.root / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [PROGRAM, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                preexec_fn=die_with_parent,
+                **options,
+            )
+
+    def get(self, url="/", **options):
+        return fastcgi.get(self.socket, url, **options)
+
+    def json(self, url="/", **options):
+        answer = self.get(url, **options)
+        assert answer.complete, self.log()
+        return json.loads(answer.body)
+
+    def crashes(self):
+        """The lines of the log about crashes and panics."""
+        return [line for line in self.log().splitlines() if CRASH.search(line)]
+
+    def log(self):
+        return (self.root / "log").read_text()
+
+    def wait_until_slow(self):
+        """Returns once a request for /slow is being served."""
+        wait_until(self.script.with_name("site.py.begun").exists, "the slow request to begin")
+
+    def workers(self):
+        pid = self.process.pid
+        return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+    def stop(self):
+        if self.process and self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(15)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+                raise AssertionError(f"wsgi-daemon did not stop; its log:\n{self.log()}")
