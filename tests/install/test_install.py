@@ -165,7 +165,7 @@ def test_the_files_of_debians_package_are_left_alone(run, debian):
     assert sorted(path.name for path in available.iterdir()) == ["wsgi.conf", "wsgi.load"]
 
 
-def test_ours_outlives_a_purge_of_debians_package(run, debian):
+def test_installed_module_survives_a_purge_of_debians_package(run, debian):
     package(debian)
     apxs, available, enabled, modules = debian
     run("install", apxs, "")
@@ -210,7 +210,7 @@ def test_a_file_whose_module_is_gone_does_not_come_back(run, debian, target, kep
     assert list(enabled.iterdir()) == []
 
 
-def test_ours_is_disabled_when_it_goes(run, debian):
+def test_uninstall_disables_the_module(run, debian):
     apxs, available, enabled, _ = debian
     run("install", apxs, "")
     enable(available, enabled, "wsgi_rs")
@@ -221,7 +221,7 @@ def test_ours_is_disabled_when_it_goes(run, debian):
 
 
 @pytest.mark.skipif(not shutil.which("a2enmod"), reason="needs Debian's a2enmod")
-def test_a2enmod_refuses_ours_beside_theirs(run, debian, tmp_path):
+def test_a2enmod_refuses_mod_wsgi_rs_beside_mod_wsgi(run, debian, tmp_path):
     package(debian)
     apxs, available, enabled, _ = debian
     run("install", apxs, "")

@@ -229,7 +229,7 @@ def application(environ, start_response):
 
 @pytest.mark.parametrize("name", ["app.wsgi", "wsgi.py", "site/wsgi.py", "app.py", "main.py"])
 @pytest.mark.parametrize("named", ["the folder", "the file"])
-def test_an_application_of_ones_own_is_served(run, tree, own, name, named):
+def test_application_named_by_the_user_is_served(run, tree, own, name, named):
     script = own / name
     script.parent.mkdir(exist_ok=True)
     if script.parent != own:

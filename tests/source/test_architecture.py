@@ -10,7 +10,8 @@ from harness.env import REPO, TESTS
 
 pytestmark = pytest.mark.ours_only("reads our own source tree")
 
-# The rooms that touch C, whole. Elsewhere one posix.rs a crate may, or a folder of that name, and these files.
+# The rooms that touch C, whole. Elsewhere one posix.rs a crate may, or a folder of that name, and
+# these files.
 UNSAFE_ROOMS = [
     "src/module",
     "src/module_config",
