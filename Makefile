@@ -75,7 +75,7 @@ check: setup $(VENV)/.ready ## formatting, lints, licences (needs rustfmt and cl
 	$(VENV)/bin/ruff check tests bench
 	$(VENV)/bin/ruff format --check tests bench
 
-sanitize: build $(VENV)/.ready ## a few hundred requests under valgrind
+sanitize: build $(VENV)/.ready ## the behaviour tests that go through C, under valgrind
 	$(WITH_PYTHON) $(VENV)/bin/python tests/under_valgrind.py
 
 soak: build $(VENV)/.ready ## restarts, faults and memory for longer
