@@ -92,7 +92,7 @@ def script(packages):
 
 
 @pytest.mark.skipif(missing() is not None, reason=str(missing()))
-def test_the_page_works_as_it_stands(packages, tmp_path):
+def test_commands_of_the_page_work_unchanged(packages, tmp_path):
     commands, expected = script(packages)
     tools, layer = tmp_path / "tools", tmp_path / "layer"
     tools.mkdir()
