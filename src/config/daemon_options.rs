@@ -10,8 +10,10 @@ use super::{Account, ConfigError, DaemonProcess, Processes, WarmUp};
 pub(crate) struct DaemonOption {
     pub(crate) name: &'static str,
     /// What holds without it, in words.
+    #[cfg_attr(not(test), allow(dead_code, reason = "a unit test holds the manual against it"))]
     pub(crate) default: &'static str,
     /// What it takes, in words.
+    #[cfg_attr(not(test), allow(dead_code, reason = "a unit test holds the manual against it"))]
     pub(crate) takes: &'static str,
     pub(super) set: Setter,
 }
@@ -145,7 +147,7 @@ fn size_or(value: &OptionValue<'_>, least: i64, default: usize) -> Result<usize,
 
 fn user_account(value: &OptionValue<'_>) -> Result<Account, ConfigError> {
     let name = value.not_empty("a user")?;
-    match value.line().surroundings.user_id(name) {
+    match value.line().context.user_id(name) {
         Some(id) => Ok(Account { name: name.into(), id }),
         None => Err(value.error("names no user of this system")),
     }
@@ -153,7 +155,7 @@ fn user_account(value: &OptionValue<'_>) -> Result<Account, ConfigError> {
 
 fn group_account(value: &OptionValue<'_>) -> Result<Account, ConfigError> {
     let name = value.not_empty("a group")?;
-    match value.line().surroundings.group_id(name) {
+    match value.line().context.group_id(name) {
         Some(id) => Ok(Account { name: name.into(), id }),
         None => Err(value.error("names no group of this system")),
     }
@@ -177,7 +179,7 @@ fn set_supplementary_groups(
     let mut ids = Vec::new();
     // As mod_wsgi reads it, an empty name ends the list.
     for name in value.text.split(|byte| *byte == b',').take_while(|name| !name.is_empty()) {
-        match value.line().surroundings.group_id(name) {
+        match value.line().context.group_id(name) {
             Some(id) => ids.push(id),
             None => return Err(value.error("names a group this system does not have")),
         }
@@ -222,7 +224,7 @@ fn set_warm_up(group: &mut DaemonProcess, value: &OptionValue<'_>) -> Result<(),
 }
 
 fn set_chroot(group: &mut DaemonProcess, value: &OptionValue<'_>) -> Result<(), ConfigError> {
-    if !value.line().surroundings.is_root() {
+    if !value.line().context.is_root() {
         return Err(value.error("needs Apache to be started as root"));
     }
     group.chroot = Some(value.absolute_path()?);
@@ -266,7 +268,7 @@ fn set_switch_interval(
 }
 
 fn gone(value: &OptionValue<'_>) -> Result<(), ConfigError> {
-    value.line().surroundings.warn(&format!(
+    value.line().context.warn(&format!(
         "{}: {}= has no effect: the application starts the New Relic agent itself since mod_wsgi 6",
         value.line().name(),
         value.name

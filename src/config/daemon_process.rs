@@ -213,7 +213,7 @@ impl DaemonProcess {
         let Some(name) = words.next_word().filter(|name| !name.is_empty()) else {
             return Err(line.error("needs the name of the process group"));
         };
-        let mut group = Self::new(&name, line.surroundings.server());
+        let mut group = Self::new(&name, line.context.server());
         let mut options =
             Options::new(line, words, DAEMON_OPTIONS.iter().map(|option| option.name));
         while let Some(value) = options.next_option()? {
@@ -231,7 +231,7 @@ impl DaemonProcess {
     /// Options that are read and checked, and that nothing carries out yet, are never taken in silence.
     fn say_what_is_missing(&self, line: &Line<'_>) {
         if self.server_metrics {
-            line.surroundings.warn(&format!(
+            line.context.warn(&format!(
                 "{} server-metrics=On has no effect: a daemon process has none of Apache's memory, and \
                  mod_wsgi.server_metrics() returns None there",
                 line.name()

@@ -3,7 +3,10 @@
 
 use std::ffi::CStr;
 
-use super::{ConfigError, DirectoryConfig, Line, ProcessConfig, ServerConfig};
+use super::{
+    Args, ConfigError, DirectoryConfig, Line, ParseContext, ProcessConfig, SectionSelector,
+    ServerConfig,
+};
 
 /// One row of the directive table.
 #[derive(Debug)]
@@ -15,7 +18,7 @@ pub(crate) struct Directive {
     pub(crate) contexts: Contexts,
     pub(crate) form: Form,
     pub(crate) apply: Apply,
-    pub(crate) standing: Standing,
+    pub(crate) support: Support,
     /// Whether it may also stand inside `<WSGIInterpreterOptions>`.
     pub(crate) in_section: bool,
 }
@@ -56,7 +59,7 @@ pub(crate) enum Apply {
 
 /// How far this version of the module carries a directive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Standing {
+pub(crate) enum Support {
     Works,
     /// Needs Python in Apache's own processes, which this build of the module does not have.
     NeedsPython,
@@ -84,11 +87,11 @@ impl Directive {
         help: &'static CStr,
         apply: Apply,
     ) -> Self {
-        Self { name, help, contexts, form, apply, standing: Standing::Works, in_section: false }
+        Self { name, help, contexts, form, apply, support: Support::Works, in_section: false }
     }
 
-    pub(super) const fn standing(mut self, standing: Standing) -> Self {
-        self.standing = standing;
+    pub(super) const fn support(mut self, support: Support) -> Self {
+        self.support = support;
         self
     }
 
@@ -107,9 +110,19 @@ impl Directive {
         self.help.to_str().unwrap_or_default()
     }
 
+    /// A line of this directive.
+    pub(crate) fn line<'a>(
+        &self,
+        args: Args<'a>,
+        context: &'a dyn ParseContext,
+        section: Option<&'a SectionSelector>,
+    ) -> Line<'a> {
+        Line { name: self.name(), help: self.help(), args, context, section }
+    }
+
     /// Reads one line of this directive into the config it belongs to. Every line goes through
     /// here.
-    pub(crate) fn run(&'static self, scope: Scope<'_>, line: &Line<'_>) -> Result<(), ConfigError> {
+    pub(crate) fn run(&self, scope: Scope<'_>, line: &Line<'_>) -> Result<(), ConfigError> {
         self.check_place(line)?;
         match (self.apply, scope) {
             (Apply::Process(set), Scope::ServerFiles { process, .. }) => set(process, line)?,
@@ -130,7 +143,7 @@ impl Directive {
 
     /// What Apache's context flags cannot say.
     fn check_place(&self, line: &Line<'_>) -> Result<(), ConfigError> {
-        if self.contexts == Contexts::GlobalOnly && line.surroundings.server().is_virtual {
+        if self.contexts == Contexts::GlobalOnly && line.context.server().is_virtual {
             return Err(line.error("cannot occur within <VirtualHost> section"));
         }
         if line.section.is_some() && !self.in_section {
@@ -141,11 +154,11 @@ impl Directive {
 
     /// After a line has been checked: is it carried out, refused or only noted?
     fn answer(&self, line: &Line<'_>) -> Result<(), ConfigError> {
-        match self.standing {
-            Standing::Works => Ok(()),
-            Standing::NeedsPython => Err(ConfigError::without_python(self.name())),
-            Standing::Obsolete(reason) => {
-                line.surroundings.warn(&format!("{} has no effect: {reason}", self.name()));
+        match self.support {
+            Support::Works => Ok(()),
+            Support::NeedsPython => Err(ConfigError::without_python(self.name())),
+            Support::Obsolete(reason) => {
+                line.context.warn(&format!("{} has no effect: {reason}", self.name()));
                 Ok(())
             }
         }
@@ -210,8 +223,8 @@ mod tests {
         let configuration = Configuration::default();
         let run = |text: &str| {
             let mut directory = DirectoryConfig::default();
-            with_line(&configuration.apache, None, text, |line| {
-                line.directive.run(Scope::Htaccess { directory: &mut directory }, line)
+            with_line(&configuration.apache, None, text, |directive, line| {
+                directive.run(Scope::Htaccess { directory: &mut directory }, line)
             })?;
             Ok::<_, ConfigError>(directory)
         };

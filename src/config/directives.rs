@@ -3,12 +3,11 @@
 
 use std::sync::Arc;
 
-use super::directive::{Apply, Contexts, Directive, Form, Standing};
-use super::line::Bytes;
+use super::directive::{Apply, Contexts, Directive, Form, Support};
 use super::options::global_is_empty;
 use super::{
-    ConfigError, Line, MapHead, ProcessConfig, Script, directory, interpreter, process,
-    script_alias, telemetry,
+    Bytes, ConfigError, Line, MapHead, ProcessConfig, Script, alias_directives, directory,
+    interpreter_directives, process_directives, telemetry_directives,
 };
 
 use Apply::{Directory as ToDirectory, Process as ToProcess, Server as ToServer};
@@ -18,12 +17,12 @@ use Contexts::{
 use Form::{Raw, Section, Words};
 
 /// Scripts that Apache's own processes run, whoever serves the application.
-const OWN_PYTHON: Standing =
-    if cfg!(feature = "embedded") { Standing::Works } else { Standing::NeedsPython };
-const AUTH_PROVIDERS: Standing =
-    Standing::Obsolete("Apache asks its providers in the order of AuthBasicProvider");
-const NEW_RELIC: Standing =
-    Standing::Obsolete("the application starts the New Relic agent itself since mod_wsgi 6");
+const OWN_PYTHON: Support =
+    if cfg!(feature = "embedded") { Support::Works } else { Support::NeedsPython };
+const AUTH_PROVIDERS: Support =
+    Support::Obsolete("Apache asks its providers in the order of AuthBasicProvider");
+const NEW_RELIC: Support =
+    Support::Obsolete("the application starts the New Relic agent itself since mod_wsgi 6");
 
 /// Every directive. `module` makes Apache's `command_rec[]` of it; `docs/directives.md` is held
 /// against it.
@@ -32,24 +31,24 @@ pub(crate) static DIRECTIVES: [Directive; 54] = [
     // Which URL leads to which script.
     Directive::new(c"WSGIScriptAlias", ServerWide, Raw,
         c"URL path, script file or directory, and options",
-        ToServer(script_alias::add_script_alias)),
+        ToServer(alias_directives::add_script_alias)),
     Directive::new(c"WSGIScriptAliasMatch", ServerWide, Raw,
         c"regular expression for the URL path, script file, and options",
-        ToServer(script_alias::add_script_alias_match)),
+        ToServer(alias_directives::add_script_alias_match)),
     Directive::new(c"WSGIHandlerScript", Everywhere, Raw,
         c"name of an Apache handler, script file, and options",
         ToDirectory(directory::add_handler_script)),
     Directive::new(c"WSGIDispatchScript", Everywhere, Raw,
         c"script that chooses groups and callable for each request",
         ToDirectory(|directory, line| set_script(&mut directory.dispatch_script, line, "dispatch")))
-        .standing(OWN_PYTHON),
+        .support(OWN_PYTHON),
     Directive::new(c"WSGIImportScript", ServerWide, Raw,
         c"script to load when a process starts, process-group= and application-group=",
-        ToServer(process::add_import_script)),
+        ToServer(process_directives::add_import_script)),
     // Which processes and which interpreter run it.
     Directive::new(c"WSGIDaemonProcess", ServerWide, Raw,
         c"name of a process group, and options",
-        ToServer(process::add_daemon_process)),
+        ToServer(process_directives::add_daemon_process)),
     Directive::new(c"WSGIProcessGroup", Everywhere, Words,
         c"name of the process group, or %{GLOBAL} for embedded mode",
         ToDirectory(|directory, line| set_group(&mut directory.process_group, line)))
@@ -69,13 +68,13 @@ pub(crate) static DIRECTIVES: [Directive; 54] = [
         ToProcess(|process, line| set(&mut process.restrict_embedded, line.flag()))),
     Directive::new(c"WSGISocketPrefix", GlobalOnly, Words,
         c"path that the names of daemon sockets begin with",
-        ToProcess(process::set_socket_prefix)),
+        ToProcess(process_directives::set_socket_prefix)),
     Directive::new(c"WSGISocketRotation", GlobalOnly, Words,
         c"On or Off: whether each restart has sockets of its own",
         ToProcess(|process, line| set(&mut process.socket_rotation, line.flag()))),
     Directive::new(c"WSGIAcceptMutex", GlobalOnly, Words,
         c"how the processes of a group take turns",
-        ToProcess(process::set_accept_mutex)),
+        ToProcess(process_directives::check_accept_mutex)),
     // How Python starts.
     Directive::new(c"WSGIPythonHome", GlobalOnly, Words,
         c"virtual environment or Python installation",
@@ -89,14 +88,14 @@ pub(crate) static DIRECTIVES: [Directive; 54] = [
         ToProcess(|process, line| set_text(&mut process.python_eggs, line))),
     Directive::new(c"WSGIPythonOptimize", GlobalOnly, Words,
         c"level of optimisation, 0 to 2",
-        ToProcess(process::set_python_optimize)),
+        ToProcess(process_directives::set_python_optimize)),
     Directive::new(c"WSGIPythonWarnings", GlobalOnly, Words,
         c"warning filter as after python -W",
         ToProcess(|process, line|
             line.one().map(|filter| process.python_warnings.push(filter.into())))),
     Directive::new(c"WSGIPythonHashSeed", GlobalOnly, Words,
         c"random, or a number from 0 to 4294967295",
-        ToProcess(process::set_hash_seed)),
+        ToProcess(process_directives::set_hash_seed)),
     Directive::new(c"WSGIDontWriteBytecode", GlobalOnly, Words,
         c"On or Off: whether no .pyc files are written",
         ToProcess(|process, line| set(&mut process.dont_write_bytecode, line.flag()))),
@@ -105,7 +104,7 @@ pub(crate) static DIRECTIVES: [Directive; 54] = [
         ToProcess(|process, line| set(&mut process.destroy_interpreter, line.flag()))),
     Directive::new(c"WSGISwitchInterval", GlobalOnly, Words,
         c"seconds between two switches of Python threads",
-        ToProcess(interpreter::set_switch_interval)).in_section(),
+        ToProcess(interpreter_directives::set_switch_interval)).in_section(),
     Directive::new(c"WSGIPerInterpreterGIL", GlobalOnly, Words,
         c"On or Off: whether each interpreter has a lock of its own",
         ToProcess(|process, line|
@@ -113,10 +112,10 @@ pub(crate) static DIRECTIVES: [Directive; 54] = [
         .in_section(),
     Directive::new(c"WSGIFreeThreading", GlobalOnly, Words,
         c"On or Off: whether a free-threaded Python runs without its lock",
-        ToProcess(interpreter::set_free_threading)).in_section(),
+        ToProcess(interpreter_directives::set_free_threading)).in_section(),
     Directive::new(c"<WSGIInterpreterOptions", GlobalOnly, Section,
         c"process-group= and application-group= of the interpreters that the lines inside are for",
-        ToProcess(interpreter::open_section)),
+        ToProcess(interpreter_directives::open_section)),
     // What an application may do and is given.
     Directive::new(c"WSGIRestrictStdin", GlobalOnly, Words,
         c"On or Off: whether reading sys.stdin is an error",
@@ -172,33 +171,34 @@ pub(crate) static DIRECTIVES: [Directive; 54] = [
     Directive::new(c"WSGIAccessScript", DirectoryAuthConfig, Raw,
         c"script that says which hosts may come in",
         ToDirectory(|directory, line| set_script(&mut directory.access_script, line, "access")))
-        .standing(OWN_PYTHON),
+        .support(OWN_PYTHON),
     Directive::new(c"WSGIAuthUserScript", DirectoryAuthConfig, Raw,
         c"script that checks passwords",
         ToDirectory(|directory, line|
             set_script(&mut directory.auth_user_script, line, "auth user")))
-        .standing(OWN_PYTHON),
+        .support(OWN_PYTHON),
     Directive::new(c"WSGIAuthGroupScript", DirectoryAuthConfig, Raw,
         c"script that says which groups a user is in",
         ToDirectory(|directory, line|
             set_script(&mut directory.auth_group_script, line, "auth group")))
-        .standing(OWN_PYTHON),
+        .support(OWN_PYTHON),
     Directive::new(c"WSGIGroupAuthoritative", DirectoryAuthConfig, Words,
         c"On or Off: kept for compatibility",
-        ToDirectory(|directory, line| set(&mut directory.group_authoritative, line.flag()))),
+        // mod_wsgi reads it as well, and does nothing with it.
+        ToDirectory(|_, line| line.flag().map(drop))),
     // What is measured.
     Directive::new(c"WSGIServerMetrics", GlobalOnly, Words,
         c"On or Off: whether applications may read the server's figures",
         ToProcess(|process, line| set(&mut process.server_metrics, line.flag()))),
     Directive::new(c"WSGISlowRequests", GlobalOnly, Words,
         c"seconds after which a request is reported as slow",
-        ToProcess(process::set_slow_requests)),
+        ToProcess(process_directives::set_slow_requests)),
     Directive::new(c"WSGITelemetryService", GlobalOnly, Words,
         c"unix:/path of the socket that figures are sent to, and interval=seconds",
-        ToProcess(telemetry::set_service)),
+        ToProcess(telemetry_directives::set_service)),
     Directive::new(c"WSGITelemetryOptions", GlobalOnly, Raw,
         c"None, All, or flags with or without a sign",
-        ToProcess(telemetry::set_options)),
+        ToProcess(telemetry_directives::set_options)),
     // What mod_wsgi had once.
     Directive::new(c"WSGIVerboseDebugging", GlobalOnly, Words,
         c"On or Off: LogLevel wsgi:debug does it now",
@@ -206,21 +206,21 @@ pub(crate) static DIRECTIVES: [Directive; 54] = [
     Directive::new(c"WSGILazyInitialization", GlobalOnly, Words,
         c"On or Off: kept for compatibility",
         ToProcess(|_, line| line.flag().map(drop)))
-        .standing(Standing::Obsolete("Python is never started in the Apache parent process")),
+        .support(Support::Obsolete("Python is never started in the Apache parent process")),
     Directive::new(c"WSGIPy3kWarningFlag", GlobalOnly, Words,
         c"On or Off: kept for compatibility",
         ToProcess(|_, line| line.flag().map(drop)))
-        .standing(Standing::Obsolete("it was about Python 2")),
+        .support(Support::Obsolete("it was about Python 2")),
     Directive::new(c"WSGINewRelicConfigFile", GlobalOnly, Words,
         c"path, kept for compatibility",
-        ToProcess(|_, line| line.one().map(drop))).standing(NEW_RELIC),
+        ToProcess(|_, line| line.one().map(drop))).support(NEW_RELIC),
     Directive::new(c"WSGINewRelicEnvironment", GlobalOnly, Words,
         c"name, kept for compatibility",
-        ToProcess(|_, line| line.one().map(drop))).standing(NEW_RELIC),
+        ToProcess(|_, line| line.one().map(drop))).support(NEW_RELIC),
     Directive::new(c"WSGIUserAuthoritative", DirectoryAuthConfig, Words,
         c"On or Off: kept for compatibility",
         ToDirectory(|_, line| line.flag().map(drop)))
-        .standing(AUTH_PROVIDERS),
+        .support(AUTH_PROVIDERS),
 ];
 
 const MAP_HEAD: [(&str, MapHead); 3] =
@@ -250,14 +250,15 @@ fn set_script(
 
 fn note_verbose_debugging(_: &mut ProcessConfig, line: &Line<'_>) -> Result<(), ConfigError> {
     line.flag()?;
-    line.surroundings.notice(&format!("{} has no effect: use LogLevel wsgi:debug", line.name()));
+    line.context.notice(&format!("{} has no effect: use LogLevel wsgi:debug", line.name()));
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::daemon_options::DAEMON_OPTIONS;
     use super::super::stub::{Configuration, configuration};
-    use super::super::{Args, DAEMON_OPTIONS, DIRECTIVES, Scope};
+    use super::super::{Args, DIRECTIVES, Scope};
     use super::*;
 
     #[test]
@@ -323,7 +324,6 @@ mod tests {
         assert_eq!(off("WSGIChunkedRequest").directory.chunked_request, Some(false));
         assert_eq!(off("WSGIIgnoreActivity").directory.ignore_activity, Some(false));
         assert_eq!(off("WSGIEnableSendfile").directory.enable_sendfile, Some(false));
-        assert_eq!(off("WSGIGroupAuthoritative").directory.group_authoritative, Some(false));
         assert_eq!(off("WSGIDontWriteBytecode").process.dont_write_bytecode, Some(false));
         assert_eq!(off("WSGIDestroyInterpreter").process.destroy_interpreter, Some(false));
         assert_eq!(off("WSGIRestrictEmbedded").process.restrict_embedded, Some(false));
@@ -376,7 +376,7 @@ mod tests {
                     Raw | Section => Args::Rest(&rest),
                 };
                 let Configuration { apache, process, server, directory, .. } = &mut configuration;
-                let line = Line { directive, args, surroundings: apache, section: None };
+                let line = directive.line(args, apache, None);
                 // Whether it is accepted does not matter here.
                 let _ = directive.run(Scope::ServerFiles { process, server, directory }, &line);
             }
@@ -421,8 +421,8 @@ mod tests {
             assert!(section.contains("- **Syntax:** `") && section.contains("- **Default:** "));
             let promised = section.contains("**Not yet:**");
             let works = matches!(
-                directive.standing,
-                Standing::Works | Standing::NeedsPython | Standing::Obsolete(_)
+                directive.support,
+                Support::Works | Support::NeedsPython | Support::Obsolete(_)
             );
             assert_eq!(promised, !works, "{name}: the manual must say whether it works");
         }

@@ -30,7 +30,6 @@ pub(crate) struct DirectoryConfig {
     pub(crate) access_script: Option<Arc<Script>>,
     pub(crate) auth_user_script: Option<Arc<Script>>,
     pub(crate) auth_group_script: Option<Arc<Script>>,
-    pub(crate) group_authoritative: Option<bool>,
     /// At most one of each name.
     pub(crate) handler_scripts: Option<Arc<[HandlerScript]>>,
 }
@@ -68,7 +67,6 @@ impl DirectoryConfig {
             access_script,
             auth_user_script,
             auth_group_script,
-            group_authoritative,
             handler_scripts,
         } = child;
         Self {
@@ -90,7 +88,6 @@ impl DirectoryConfig {
             access_script: inherit(access_script, &parent.access_script),
             auth_user_script: inherit(auth_user_script, &parent.auth_user_script),
             auth_group_script: inherit(auth_group_script, &parent.auth_group_script),
-            group_authoritative: group_authoritative.or(parent.group_authoritative),
             handler_scripts: unite(handler_scripts, &parent.handler_scripts),
         }
     }
@@ -135,7 +132,7 @@ pub(super) fn add_trusted_proxy_headers(
     while let Some(name) = words.next_word() {
         match ProxyHeader::parse(&name) {
             Some(header) => headers.push(header),
-            None => line.surroundings.warn(&format!(
+            None => line.context.warn(&format!(
                 "{} ignores {}, which is not one of: {}",
                 line.name(),
                 quoted(&name),
@@ -213,7 +210,6 @@ mod tests {
             "WSGIAccessScript /a",
             "WSGIAuthUserScript /a",
             "WSGIAuthGroupScript /a",
-            "WSGIGroupAuthoritative On",
             "WSGIHandlerScript a /a",
         ];
         let other = all.map(|line| {

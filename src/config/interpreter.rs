@@ -1,10 +1,7 @@
 //! What one interpreter may be told: at the top level for all of them, in a
 //! `<WSGIInterpreterOptions>` block for those it selects. It never knows an interpreter.
 
-use super::error::quoted;
-use super::options::{decimal, global_is_empty};
-use super::words::Words;
-use super::{Bytes, ConfigError, Line, ProcessConfig};
+use super::{Bytes, SectionSelector};
 
 /// The settings that may stand in a block, as written in one place.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -18,13 +15,6 @@ pub(crate) struct InterpreterOptions {
     pub(crate) restrict_stdin: Option<bool>,
     pub(crate) restrict_stdout: Option<bool>,
     pub(crate) restrict_signal: Option<bool>,
-}
-
-/// Which interpreters a block is for. An empty name is the `%{GLOBAL}` one; unset selects all.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct SectionSelector {
-    pub(crate) process_group: Option<Bytes>,
-    pub(crate) application_group: Option<Bytes>,
 }
 
 /// A `<WSGIInterpreterOptions>` block.
@@ -48,69 +38,6 @@ pub(crate) struct InterpreterSettings {
     pub(crate) restrict_stdin: bool,
     pub(crate) restrict_stdout: bool,
     pub(crate) restrict_signal: bool,
-}
-
-impl SectionSelector {
-    /// ` [process-group=N] [application-group=N]>`, as Apache hands it over.
-    fn parse(line: &Line<'_>) -> Result<Self, ConfigError> {
-        let rest = line.words().rest().trim_ascii_end();
-        // Apache takes the `>` away with the name when nothing stands between them.
-        let rest = if rest.is_empty() { b">" } else { rest };
-        let Some(rest) = rest.strip_suffix(b">") else {
-            return Err(line.error("is missing its closing '>'"));
-        };
-        let mut words = Words::new(rest.trim_ascii_end());
-        let mut selector = Self::default();
-        while !words.is_empty() {
-            let here = words.rest();
-            let Some(name) = words.next_name() else {
-                return Err(unknown_selector(
-                    line,
-                    &Words::new(here).next_word().unwrap_or_default(),
-                ));
-            };
-            let field = match name.to_ascii_lowercase().as_slice() {
-                b"process-group" => &mut selector.process_group,
-                b"application-group" => &mut selector.application_group,
-                _ => return Err(unknown_selector(line, name)),
-            };
-            let value = words.next_word().unwrap_or_default();
-            if field.replace(global_is_empty(&value)).is_some() {
-                return Err(line.error(format_args!("has {} more than once", quoted(name))));
-            }
-        }
-        Ok(selector)
-    }
-
-    /// Whether it is for an interpreter; without an application group, for one that no block names.
-    fn selects(&self, process_group: &[u8], application_group: Option<&[u8]>) -> bool {
-        let application = self.application_group.as_deref();
-        self.selects_process(process_group)
-            && application.is_none_or(|name| application_group == Some(name))
-    }
-
-    fn selects_process(&self, process_group: &[u8]) -> bool {
-        self.process_group.as_deref().is_none_or(|name| name == process_group)
-    }
-
-    /// Whether it names a sub-interpreter of `process_group`.
-    pub(crate) fn names_sub_interpreter(&self, process_group: &[u8]) -> bool {
-        self.selects_process(process_group)
-            && self.application_group.as_ref().is_some_and(|name| !name.is_empty())
-    }
-
-    /// How many selectors it gives; the more, the stronger.
-    fn specificity(&self) -> usize {
-        usize::from(self.process_group.is_some()) + usize::from(self.application_group.is_some())
-    }
-}
-
-fn unknown_selector(line: &Line<'_>, word: &[u8]) -> ConfigError {
-    line.error(format_args!(
-        "has no selector {}; it takes name=value with one of these names: process-group, \
-         application-group",
-        quoted(word)
-    ))
 }
 
 impl InterpreterSettings {
@@ -179,88 +106,10 @@ pub(super) fn named<'a>(sections: &'a [Section], process_group: &[u8]) -> Vec<&'
     names
 }
 
-/// `WSGIFreeThreading`
-pub(super) fn set_free_threading(
-    process: &mut ProcessConfig,
-    line: &Line<'_>,
-) -> Result<(), ConfigError> {
-    process.interpreter_at(line).free_threading = Some(line.flag()?);
-    if line.section.is_some_and(|section| section.application_group.is_some()) {
-        line.surroundings.warn(&format!(
-            "WSGI0201: {} has no effect in a block with application-group=: it holds for whole processes",
-            line.name()
-        ));
-    }
-    Ok(())
-}
-
-/// `<WSGIInterpreterOptions …>`: the lines inside it find the block at the end of the list.
-pub(super) fn open_section(
-    process: &mut ProcessConfig,
-    line: &Line<'_>,
-) -> Result<(), ConfigError> {
-    let selector = SectionSelector::parse(line)?;
-    process.interpreter_sections.push(Section { selector, ..Section::default() });
-    Ok(())
-}
-
-/// `WSGISwitchInterval`
-pub(super) fn set_switch_interval(
-    process: &mut ProcessConfig,
-    line: &Line<'_>,
-) -> Result<(), ConfigError> {
-    let text = line.one()?;
-    let seconds = decimal(text).filter(|seconds| *seconds > 0.0).ok_or_else(|| {
-        line.error(format_args!("must be a positive number of seconds, not {}", quoted(text)))
-    })?;
-    process.interpreter_at(line).switch_interval = Some(seconds);
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::ProcessOptions;
-    use super::super::stub::{Configuration, configuration};
-    use super::*;
-
-    #[test]
-    fn a_section_selects_by_group_and_by_application() {
-        for (arguments, process_group, application_group) in [
-            (">", None, None),
-            ("", None, None),
-            ("process-group=a>", Some("a"), None),
-            ("Process-Group='a b' APPLICATION-GROUP=%{GLOBAL} >", Some("a b"), Some("")),
-            ("application-group=%{GLOBAL}>", None, Some("")),
-        ] {
-            let written = configuration(&[&format!("<WSGIInterpreterOptions {arguments}")]);
-            let selector = written.section.expect("a section is open");
-            let text = |name: &Option<Bytes>| {
-                name.as_ref().map(|name| String::from_utf8_lossy(name).into_owned())
-            };
-            assert_eq!(text(&selector.process_group).as_deref(), process_group, "{arguments}");
-            assert_eq!(text(&selector.application_group).as_deref(), application_group);
-        }
-    }
-
-    #[test]
-    fn a_malformed_section_is_refused() {
-        let names = "it takes name=value with one of these names: process-group, application-group";
-        for (arguments, refusal) in [
-            ("process-group=a", "is missing its closing '>'".to_owned()),
-            ("a>", format!("has no selector \"a\"; {names}")),
-            ("user=a>", format!("has no selector \"user\"; {names}")),
-            ("process-group=a process-group=b>", "has \"process-group\" more than once".to_owned()),
-        ] {
-            let line = format!("<WSGIInterpreterOptions {arguments}");
-            let sentence = Configuration::default().refusal(&line);
-            assert_eq!(sentence, format!("WSGIInterpreterOptions {refusal}"));
-        }
-        let mut inside = configuration(&["<WSGIInterpreterOptions>"]);
-        assert_eq!(
-            inside.refusal("<WSGIInterpreterOptions>"),
-            "WSGIInterpreterOptions cannot occur within <WSGIInterpreterOptions> section"
-        );
-    }
+    use super::super::stub::configuration;
 
     #[test]
     fn more_selectors_beat_fewer_and_a_later_section_beats_an_earlier_one() {
@@ -330,17 +179,5 @@ mod tests {
         assert_eq!(written.warnings().len(), 1);
         let options = ProcessOptions::resolve(&written.process);
         assert!(options.interpreter(b"", Some(b"c")).free_threading);
-    }
-
-    #[test]
-    fn a_switch_interval_is_above_zero() {
-        let written = configuration(&["WSGISwitchInterval 0.01"]);
-        assert_eq!(written.process.interpreter.switch_interval, Some(0.01));
-        for word in ["0", "-1", "x", "1s", "nan", "inf"] {
-            assert_eq!(
-                Configuration::default().refusal(&format!("WSGISwitchInterval {word}")),
-                format!("WSGISwitchInterval must be a positive number of seconds, not \"{word}\"")
-            );
-        }
     }
 }

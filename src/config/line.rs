@@ -2,23 +2,20 @@
 //! ask of the world around it. It never knows which config the setter writes to.
 
 use std::fmt;
-use std::ops::Range;
-use std::sync::Arc;
 
 use super::error::quoted;
-use super::words::Words;
-use super::{ConfigError, Directive, SectionSelector};
-
-/// A configured value. Paths and names need not be UTF-8; a clone is a reference count.
-pub(crate) type Bytes = Arc<[u8]>;
+use super::word_lexer::WordLexer;
+use super::{Bytes, ConfigError, ParseContext, SectionSelector};
 
 /// A configuration line on its way to its setter.
 pub(crate) struct Line<'a> {
-    pub(crate) directive: &'static Directive,
-    pub(crate) args: Args<'a>,
-    pub(crate) surroundings: &'a dyn Surroundings,
+    /// The directive's name and its one line of help, for sentences.
+    pub(super) name: &'static str,
+    pub(super) help: &'static str,
+    pub(super) args: Args<'a>,
+    pub(crate) context: &'a dyn ParseContext,
     /// The `<WSGIInterpreterOptions>` the line stands in, if any.
-    pub(crate) section: Option<&'a SectionSelector>,
+    pub(super) section: Option<&'a SectionSelector>,
 }
 
 /// The arguments, in the shape [`super::Form`] asked for.
@@ -30,57 +27,10 @@ pub(crate) enum Args<'a> {
     Rest(&'a [u8]),
 }
 
-/// What a setter may ask of the world. Apache answers; in unit tests a stub does.
-pub(crate) trait Surroundings {
-    /// `path` below `ServerRoot` when it is relative (httpd: `ap_server_root_relative`).
-    fn server_root_relative(&self, path: &[u8]) -> Option<Vec<u8>>;
-
-    /// An extended regular expression, by Apache's own engine. `None`: it could not be compiled.
-    fn compile(&self, pattern: &[u8]) -> Option<Arc<dyn Pattern>>;
-
-    /// Whether the line stands in a `<Directory>`, `<Location>`, `<Files>` or `<If>` section.
-    fn in_section(&self) -> bool;
-
-    /// The server the line stands in.
-    fn server(&self) -> ServerIdentity;
-
-    /// One line at `warn` in the error log.
-    fn warn(&self, sentence: &str);
-
-    /// One line at `info` in the error log.
-    fn notice(&self, sentence: &str);
-
-    /// The uid of a user name, or of `#uid` when such a user exists.
-    fn user_id(&self, name: &[u8]) -> Option<u32>;
-
-    /// The gid of a group name, or of `#gid`.
-    fn group_id(&self, name: &[u8]) -> Option<u32>;
-
-    /// Whether this process may change its root directory and its user.
-    fn is_root(&self) -> bool;
-}
-
-/// A compiled regular expression.
-pub(crate) trait Pattern: Send + Sync + fmt::Debug {
-    /// The span of the match and of each of its groups, the whole match first.
-    fn find(&self, subject: &[u8]) -> Option<Vec<Option<Range<usize>>>>;
-}
-
-/// Which server a line stands in, as far as the configuration has been read.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct ServerIdentity {
-    /// `ServerName` as configured, without its port.
-    pub(crate) name: Option<Vec<u8>>,
-    pub(crate) is_virtual: bool,
-    pub(crate) port: u16,
-    /// `file:line` of its `<VirtualHost>`, or of the main server's file.
-    pub(crate) defined_at: String,
-}
-
 impl<'a> Line<'a> {
     /// The directive's name for a sentence.
     pub(crate) fn name(&self) -> &'static str {
-        self.directive.name()
+        self.name
     }
 
     /// `<directive> <what>`
@@ -90,7 +40,7 @@ impl<'a> Line<'a> {
 
     /// `<directive> <what>, <help>`, which is how Apache words its own argument errors.
     pub(super) fn arity_error(&self, what: &str) -> ConfigError {
-        self.error(format_args!("{what}, {}", self.directive.help()))
+        self.error(format_args!("{what}, {}", self.help))
     }
 
     /// The arguments of a directive that Apache split.
@@ -102,10 +52,10 @@ impl<'a> Line<'a> {
     }
 
     /// The arguments of a directive that reads the rest of its line itself.
-    pub(super) fn words(&self) -> Words<'a> {
+    pub(super) fn words(&self) -> WordLexer<'a> {
         match self.args {
-            Args::Words(_) => Words::new(b""),
-            Args::Rest(rest) => Words::new(rest),
+            Args::Words(_) => WordLexer::new(b""),
+            Args::Rest(rest) => WordLexer::new(rest),
         }
     }
 
@@ -144,7 +94,7 @@ impl<'a> Line<'a> {
         if path.starts_with(b"/") {
             return Ok(path.into());
         }
-        match self.surroundings.server_root_relative(path) {
+        match self.context.server_root_relative(path) {
             Some(path) => Ok(path.into()),
             None => Err(self.error(format_args!(
                 "cannot make the path {} absolute below ServerRoot",

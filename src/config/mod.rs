@@ -1,5 +1,5 @@
 //! What the administrator wrote: parse → merge → resolve. This room is pure: it never sees Apache,
-//! Python or the operating system; what it must ask of them it asks through [`Surroundings`] and
+//! Python or the operating system; what it must ask of them it asks through [`ParseContext`] and
 //! [`Names`].
 //!
 //! | moment | type | holds |
@@ -13,19 +13,22 @@
 //! one section in `docs/directives.md`.
 
 #![forbid(unsafe_code)]
-#![allow(
-    dead_code,
-    unused_imports,
-    reason = "what later issues carry out is parsed and kept already"
-)]
 
 // What a line is, and who reads it.
+mod bytes;
 mod directive;
 mod directives;
 mod error;
 mod line;
 mod options;
-mod words;
+mod parse_context;
+mod word_lexer;
+
+// The lines of directives that are more than one word.
+mod alias_directives;
+mod interpreter_directives;
+mod process_directives;
+mod telemetry_directives;
 
 // What was written.
 mod directory;
@@ -40,6 +43,7 @@ mod process_group;
 mod proxy_header;
 mod script;
 mod script_alias;
+mod section_selector;
 mod subnet;
 mod telemetry;
 
@@ -51,25 +55,27 @@ mod settings;
 #[cfg(test)]
 mod stub;
 
-pub(crate) use daemon_options::{DAEMON_OPTIONS, DaemonOption};
+pub(crate) use bytes::Bytes;
 pub(crate) use daemon_process::{Account, DaemonProcess, Processes, WarmUp};
-pub(crate) use directive::{Apply, Contexts, Directive, Form, Scope, Standing};
+pub(crate) use directive::{Contexts, Directive, Form, Scope};
 pub(crate) use directives::DIRECTIVES;
 pub(crate) use directory::{DirectoryConfig, MapHead};
 pub(crate) use error::ConfigError;
 pub(crate) use expansion::{
     Names, application_group, callable_object, process_group, script_group,
 };
-pub(crate) use interpreter::{InterpreterOptions, InterpreterSettings, Section, SectionSelector};
-pub(crate) use line::{Args, Bytes, Line, Pattern, ServerIdentity, Surroundings};
-pub(crate) use process::{AcceptMutex, HashSeed, ProcessConfig};
-pub(crate) use process_group::{Hidden, visibility};
+pub(crate) use interpreter::{InterpreterOptions, InterpreterSettings, Section};
+pub(crate) use line::{Args, Line};
+pub(crate) use parse_context::{ParseContext, Pattern, ServerIdentity};
+pub(crate) use process::{HashSeed, ProcessConfig};
+pub(crate) use process_group::visibility;
 pub(crate) use process_options::ProcessOptions;
 pub(crate) use proxy_header::{ProxyCategory, ProxyHeader};
 pub(crate) use script::{HandlerScript, ImportScript, Script};
 pub(crate) use script_alias::{Location, Mapped, ScriptAlias};
+pub(crate) use section_selector::SectionSelector;
 pub(crate) use server::ServerConfig;
 pub(crate) use settings::{Dispatched, NotDispatched, Settings};
 pub(crate) use subnet::Subnet;
 pub(crate) use telemetry::{TelemetryOptions, TelemetryService};
-pub(crate) use words::split_words;
+pub(crate) use word_lexer::split_words;

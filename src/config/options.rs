@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::error::quoted;
-use super::words::Words;
+use super::word_lexer::WordLexer;
 use super::{Bytes, ConfigError, Line};
 
 /// The most that mod_wsgi's `int` options hold.
@@ -15,7 +15,7 @@ pub(super) const INT_MAX: i64 = i32::MAX as i64;
 /// The options of one line, one at a time.
 pub(super) struct Options<'a> {
     line: &'a Line<'a>,
-    words: Words<'a>,
+    words: WordLexer<'a>,
     allowed: Vec<&'static str>,
 }
 
@@ -29,7 +29,7 @@ pub(super) struct OptionValue<'a> {
 impl<'a> Options<'a> {
     pub(super) fn new(
         line: &'a Line<'a>,
-        words: Words<'a>,
+        words: WordLexer<'a>,
         allowed: impl IntoIterator<Item = &'static str>,
     ) -> Self {
         Self { line, words, allowed: allowed.into_iter().collect() }
@@ -42,7 +42,7 @@ impl<'a> Options<'a> {
         }
         let here = self.words.rest();
         let Some(name) = self.words.next_name() else {
-            let word = Words::new(here).next_word().unwrap_or_default();
+            let word = WordLexer::new(here).next_word().unwrap_or_default();
             return Err(self.unknown(&word));
         };
         let Some(name) = self.allowed.iter().copied().find(|known| known.as_bytes() == name) else {
@@ -126,7 +126,7 @@ impl<'a> OptionValue<'a> {
             return Err(refused());
         }
         if !rest.is_empty() {
-            self.line.surroundings.warn(&format!(
+            self.line.context.warn(&format!(
                 "{}: {}={} is read as {number}, {} is ignored",
                 self.line.name(),
                 self.name,
@@ -203,7 +203,7 @@ mod tests {
     fn read(text: &str) -> Result<Vec<(&'static str, String)>, String> {
         let apache = Apache::default();
         let line = format!("WSGIScriptAlias {text}");
-        let read = with_line(&apache, None, &line, |line| {
+        let read = with_line(&apache, None, &line, |_, line| {
             let mut options = Options::new(line, line.words(), ["a", "b-c"]);
             let mut found = Vec::new();
             while let Some(value) = options.next_option()? {
@@ -221,7 +221,7 @@ mod tests {
     ) -> (Result<T, String>, Vec<String>) {
         let apache = Apache::default();
         let line = format!("WSGIScriptAlias a={text}");
-        let read = with_line(&apache, None, &line, |line| {
+        let read = with_line(&apache, None, &line, |_, line| {
             let mut options = Options::new(line, line.words(), ["a"]);
             let value = options.next_option()?.expect("there is one option");
             get(&value)

@@ -39,8 +39,9 @@ pub(super) fn reachable<'g>(
         )));
     };
     let defined_at = &group.server.defined_at;
-    visibility(&group.server, line.surroundings.server().name.as_deref()).map_err(|hidden| {
-        match hidden {
+    visibility(&group.server, line.context.server().name.as_deref()).map_err(
+        |hidden| {
+            match hidden {
         Hidden::NotAccessible => line.error(format_args!(
             "names the process group {shown}, which is not accessible: the virtual host at \
              {defined_at} that defines it has another ServerName"
@@ -50,7 +51,8 @@ pub(super) fn reachable<'g>(
              virtual host at {defined_at} that defines it has no ServerName"
         )),
     }
-    })?;
+        },
+    )?;
     Ok(group)
 }
 

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use super::{
-    AcceptMutex, Bytes, DaemonProcess, HashSeed, ImportScript, InterpreterOptions,
-    InterpreterSettings, ProcessConfig, Section, TelemetryOptions, TelemetryService,
+    Bytes, DaemonProcess, HashSeed, ImportScript, InterpreterOptions, InterpreterSettings,
+    ProcessConfig, Section, TelemetryOptions, TelemetryService,
 };
 
 /// What the process is to be. The defaults of [`ProcessConfig`] stand here and nowhere else.
@@ -26,8 +26,11 @@ pub(crate) struct ProcessOptions {
     pub(crate) embedded_python: bool,
     /// `None` is `wsgi` in Apache's run-time directory.
     pub(crate) socket_prefix: Option<Bytes>,
+    #[allow(
+        dead_code,
+        reason = "sockets outlive restarts; nothing asks yet whether they should not"
+    )]
     pub(crate) socket_rotation: bool,
-    pub(crate) accept_mutex: AcceptMutex,
     pub(crate) server_metrics: bool,
     /// `None`: no request is slow.
     pub(crate) slow_requests: Option<Duration>,
@@ -59,7 +62,6 @@ impl ProcessOptions {
             import_scripts,
             socket_prefix,
             socket_rotation,
-            accept_mutex,
             server_metrics,
             slow_requests,
             telemetry_service,
@@ -84,7 +86,6 @@ impl ProcessOptions {
                 || import_scripts.iter().any(|script| script.process_group.is_empty()),
             socket_prefix: socket_prefix.clone(),
             socket_rotation: socket_rotation.unwrap_or(true),
-            accept_mutex: accept_mutex.unwrap_or(AcceptMutex::Default),
             server_metrics: server_metrics.unwrap_or(false),
             slow_requests: slow_requests.filter(|limit| !limit.is_zero()),
             telemetry_service: telemetry_service.clone(),

@@ -108,7 +108,7 @@ impl ImportScript {
             path,
             process_group: process_group.ok_or_else(|| missing("process-group"))?,
             application_group: application_group.ok_or_else(|| missing("application-group"))?,
-            server: line.surroundings.server(),
+            server: line.context.server(),
         })
     }
 }

@@ -31,7 +31,6 @@ pub(crate) struct Settings<'a> {
     pub(crate) access_script: Option<&'a Script>,
     pub(crate) auth_user_script: Option<&'a Script>,
     pub(crate) auth_group_script: Option<&'a Script>,
-    pub(crate) group_authoritative: bool,
     /// The script whose handler was named, in place of the file that the URL means.
     pub(crate) handler_script: Option<&'a HandlerScript>,
     /// `None`: every process group may be chosen.
@@ -72,7 +71,6 @@ impl<'a> Settings<'a> {
             access_script,
             auth_user_script,
             auth_group_script,
-            group_authoritative,
             handler_scripts: _,
         } = config;
         Self {
@@ -93,7 +91,6 @@ impl<'a> Settings<'a> {
             access_script: access_script.as_deref(),
             auth_user_script: auth_user_script.as_deref(),
             auth_group_script: auth_group_script.as_deref(),
-            group_authoritative: group_authoritative.unwrap_or(true),
             handler_script: None,
             restrict_process: restrict_process.as_deref(),
         }
@@ -165,7 +162,7 @@ mod tests {
         assert_eq!(settings.process_group, b"");
         assert_eq!(settings.application_group, b"%{RESOURCE}");
         assert_eq!(settings.callable_object, b"application");
-        assert!(settings.script_reloading && settings.group_authoritative);
+        assert!(settings.script_reloading);
         assert!(!settings.pass_authorization && !settings.pass_apache_request);
         assert!(!settings.error_override && !settings.chunked_request);
         assert!(!settings.ignore_activity && !settings.enable_sendfile);

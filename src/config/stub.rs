@@ -5,10 +5,10 @@ use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::words::Words;
+use super::word_lexer::WordLexer;
 use super::{
-    Args, ConfigError, DIRECTIVES, Directive, DirectoryConfig, Form, Line, Pattern, ProcessConfig,
-    Scope, SectionSelector, ServerConfig, ServerIdentity, Standing, Surroundings,
+    Args, ConfigError, DIRECTIVES, Directive, DirectoryConfig, Form, Line, ParseContext, Pattern,
+    ProcessConfig, Scope, SectionSelector, ServerConfig, ServerIdentity,
 };
 
 /// The world around a line.
@@ -34,9 +34,9 @@ impl Configuration {
     /// Reads one line as Apache would.
     pub(super) fn read(&mut self, text: &str) -> Result<(), ConfigError> {
         let Self { apache, process, server, directory, section } = self;
-        let directive = with_line(apache, section.as_ref(), text, |line| {
-            line.directive.run(Scope::ServerFiles { process, server, directory }, line)?;
-            Ok(line.directive)
+        let directive = with_line(apache, section.as_ref(), text, |directive, line| {
+            directive.run(Scope::ServerFiles { process, server, directory }, line)?;
+            Ok(directive)
         })?;
         if directive.form == Form::Section {
             *section = process.interpreter_sections.last().map(|opened| opened.selector.clone());
@@ -50,7 +50,7 @@ impl Configuration {
             self.section = None;
             return Ok(());
         }
-        let directive = with_line(&self.apache, None, text, |line| Ok(line.directive))?;
+        let directive = with_line(&self.apache, None, text, |directive, _| Ok(directive))?;
         self.read(text)?;
         if directive.form == Form::Section {
             let opened = self.process.interpreter_sections.last();
@@ -86,23 +86,23 @@ pub(super) fn configuration(lines: &[&str]) -> Configuration {
     configuration
 }
 
-/// Makes a [`Line`] of a text and hands it on.
+/// Makes a [`Line`] of a text and hands it on with its directive.
 pub(super) fn with_line<T>(
     apache: &Apache,
     section: Option<&SectionSelector>,
     text: &str,
-    then: impl FnOnce(&Line<'_>) -> Result<T, ConfigError>,
+    then: impl FnOnce(&'static Directive, &Line<'_>) -> Result<T, ConfigError>,
 ) -> Result<T, ConfigError> {
     let (name, rest) = text.split_at(text.find([' ', '>']).unwrap_or(text.len()));
     let directive = directive(name);
-    let mut words = Words::new(rest.as_bytes());
+    let mut words = WordLexer::new(rest.as_bytes());
     let words: Vec<Vec<u8>> = std::iter::from_fn(|| words.next_word()).collect();
     let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
     let args = match directive.form {
         Form::Words => Args::Words(&words),
         Form::Raw | Form::Section => Args::Rest(rest.trim().as_bytes()),
     };
-    then(&Line { directive, args, surroundings: apache, section })
+    then(directive, &directive.line(args, apache, section))
 }
 
 pub(super) fn directive(name: &str) -> &'static Directive {
@@ -110,7 +110,7 @@ pub(super) fn directive(name: &str) -> &'static Directive {
     found.unwrap_or_else(|| panic!("no directive {name}"))
 }
 
-impl Surroundings for Apache {
+impl ParseContext for Apache {
     fn server_root_relative(&self, path: &[u8]) -> Option<Vec<u8>> {
         match path {
             b"" => None,

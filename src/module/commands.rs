@@ -1,13 +1,13 @@
 //! The directive table as httpd's `command_rec[]`, and the three C functions behind all of them.
 
-use super::parse_context::Lines;
+use super::parse_context::HttpdContext;
 use crate::apr::Pool;
 use crate::bindings::{
     ACCESS_CONF, NOT_IN_HTACCESS, OR_AUTHCFG, OR_FILEINFO, RSRC_CONF, ap_check_cmd_context,
     ap_walk_config, cmd_func, cmd_how, cmd_parms, command_rec,
 };
 use crate::config::{
-    Args, Contexts, DIRECTIVES, Directive, DirectoryConfig, Form, Line, Scope, SectionSelector,
+    Args, Contexts, DIRECTIVES, Directive, DirectoryConfig, Form, Scope, SectionSelector,
 };
 use crate::httpd::{Server, guard};
 use crate::module_config::{ServerSlot, process_config_being_read};
@@ -143,9 +143,9 @@ unsafe fn run(parms: *mut cmd_parms, config: *mut c_void, args: Args<'_>) -> *co
     unsafe {
         let directive = &*(*(*parms).cmd).cmd_data.cast::<Directive>();
         let pool = Pool::from_raw((*parms).pool);
-        let surroundings = Lines::of(parms);
+        let context = HttpdContext::of(parms);
         let section = SECTION.take();
-        let line = Line { directive, args, surroundings: &surroundings, section: section.as_ref() };
+        let line = directive.line(args, &context, section.as_ref());
         let directory = &mut *config.cast::<DirectoryConfig>();
         let in_htaccess = !ap_check_cmd_context(parms, NOT_IN_HTACCESS as c_uint).is_null();
         let outcome = if in_htaccess {

@@ -4,7 +4,7 @@ use crate::apr::{Pool, bytes};
 use crate::bindings::{
     ap_server_root_relative, apr_gid_get, apr_uid_get, apr_uid_name_get, cmd_parms,
 };
-use crate::config::{Pattern, ServerIdentity, Surroundings};
+use crate::config::{ParseContext, Pattern, ServerIdentity};
 use crate::httpd::{Regex, Server, log_line_read};
 use std::ffi::CString;
 use std::marker::PhantomData;
@@ -12,15 +12,15 @@ use std::ops::Range;
 use std::sync::Arc;
 use wsgi::Level;
 
-/// The surroundings of the line httpd is reading.
-pub(super) struct Lines<'a> {
+/// The context of the line httpd is reading.
+pub(super) struct HttpdContext<'a> {
     pool: Pool<'a>,
     server: Server<'a>,
     in_section: bool,
     lent: PhantomData<&'a cmd_parms>,
 }
 
-impl Lines<'_> {
+impl HttpdContext<'_> {
     /// # Safety
     /// `parms` is what httpd called a command with, which is still running while the result lives.
     pub(super) unsafe fn of(parms: *mut cmd_parms) -> Self {
@@ -36,7 +36,7 @@ impl Lines<'_> {
     }
 }
 
-impl Surroundings for Lines<'_> {
+impl ParseContext for HttpdContext<'_> {
     fn server_root_relative(&self, path: &[u8]) -> Option<Vec<u8>> {
         // SAFETY: the pool is live and the copy NUL-terminated.
         let resolved =

@@ -3,17 +3,17 @@
 
 /// All words of a line.
 pub(crate) fn split_words(line: &[u8]) -> Vec<Vec<u8>> {
-    let mut words = Words::new(line);
+    let mut words = WordLexer::new(line);
     std::iter::from_fn(|| words.next_word()).collect()
 }
 
 /// What of the line has not been read yet. Never starts with white space.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Words<'a> {
+pub(crate) struct WordLexer<'a> {
     rest: &'a [u8],
 }
 
-impl<'a> Words<'a> {
+impl<'a> WordLexer<'a> {
     pub(crate) fn new(line: &'a [u8]) -> Self {
         Self { rest: line.trim_ascii_start() }
     }
@@ -120,7 +120,7 @@ mod tests {
             ("a", None, "a"),
             ("", None, ""),
         ] {
-            let mut words = Words::new(line.as_bytes());
+            let mut words = WordLexer::new(line.as_bytes());
             assert_eq!(words.next_name(), name.map(str::as_bytes), "{line}");
             assert_eq!(words.rest(), rest.as_bytes(), "{line}");
         }
