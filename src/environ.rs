@@ -5,7 +5,7 @@
 use crate::config::{MapHead, ProxyHeader, Settings};
 use crate::httpd::Request;
 use crate::request_path::split_path;
-use crate::trusted_proxy::Verdict;
+use crate::trusted_proxy::ProxyTrust;
 use std::cell::RefCell;
 use std::sync::LazyLock;
 use wsgi::{CommonVariables, Environ, HeaderRule, Key, header_rule};
@@ -23,11 +23,11 @@ pub(crate) fn fill(request: &mut Request<'_>, settings: &Settings<'_>, environ: 
     // A filter may send a request of its own from inside of a request; it has to make do without.
     let mut steady = STEADY.take();
     steady.clear();
-    describe(request, settings, &proxy, &paths.0, &mut steady);
+    set_common_variables(request, settings, &proxy, &paths.0, &mut steady);
     environ.common(&steady);
     request.subprocess_env().each(|name, value| {
         let known = Key::from_name(name).is_some_and(|key| steady.has(key));
-        if !known && !hidden(&proxy, || name.strip_prefix(b"HTTP_")) {
+        if !known && !is_untrusted(&proxy, || name.strip_prefix(b"HTTP_")) {
             environ.other(name, value);
         }
     });
@@ -53,9 +53,9 @@ pub(crate) fn fill(request: &mut Request<'_>, settings: &Settings<'_>, environ: 
     environ.set(Key::RequestUri, if current { request.uri() } else { request.target() });
     environ.set(Key::PathInfo, &paths.1);
     environ.set(Key::RawPathInfo, &paths.1);
-    bookkeeping(request, environ);
+    set_log_variables(request, environ);
     if let Some(proxy) = &proxy {
-        believe(proxy, environ);
+        apply_trusted_headers(proxy, environ);
     }
 }
 
@@ -97,26 +97,34 @@ pub(crate) fn fill_for_access(request: &Request<'_>, environ: &mut dyn Environ) 
 }
 
 /// What a proxy in front of Apache says of the client; `None` where the configuration does not ask.
-fn proxy<'call>(request: &Request<'call>, settings: &Settings<'_>) -> Option<Verdict<'call>> {
+fn proxy<'call>(request: &Request<'call>, settings: &Settings<'_>) -> Option<ProxyTrust<'call>> {
     if settings.trusted_proxy_headers.is_empty() {
         return None;
     }
     let (headers, variables) = (request.headers_in(), request.subprocess_env());
     let (peer, _) = request.remote_address();
-    Some(Verdict::judge(settings.trusted_proxy_headers, settings.trusted_proxies, peer, |header| {
-        // `SetEnv HTTP_X_…` stands in for a header that did not come.
-        headers.get(header.field()).or_else(|| variables.get(header.variable()))
-    }))
+    Some(ProxyTrust::judge(
+        settings.trusted_proxy_headers,
+        settings.trusted_proxies,
+        peer,
+        |header| {
+            // `SetEnv HTTP_X_…` stands in for a header that did not come.
+            headers.get(header.field()).or_else(|| variables.get(header.variable()))
+        },
+    ))
 }
 
 /// Whether a header is one that a proxy could have sent, but which is not believed.
-fn hidden<'a>(proxy: &Option<Verdict<'_>>, name: impl FnOnce() -> Option<&'a [u8]>) -> bool {
+fn is_untrusted<'a>(
+    proxy: &Option<ProxyTrust<'_>>,
+    name: impl FnOnce() -> Option<&'a [u8]>,
+) -> bool {
     let Some(proxy) = proxy else { return false };
-    name().and_then(ProxyHeader::parse).is_some_and(|header| proxy.hides(header))
+    name().and_then(ProxyHeader::parse).is_some_and(|header| proxy.removes_header(header))
 }
 
 /// Puts what a trusted proxy said in the place of what Apache saw.
-fn believe(proxy: &Verdict<'_>, environ: &mut dyn Environ) {
+fn apply_trusted_headers(proxy: &ProxyTrust<'_>, environ: &mut dyn Environ) {
     if let Some(list) = &proxy.forwarded_for {
         environ.header(b"X-Forwarded-For", list);
     }
@@ -137,12 +145,12 @@ fn believe(proxy: &Verdict<'_>, environ: &mut dyn Environ) {
 fn headers(
     request: &Request<'_>,
     settings: &Settings<'_>,
-    proxy: &Option<Verdict<'_>>,
+    proxy: &Option<ProxyTrust<'_>>,
     environ: &mut dyn Environ,
 ) {
     let credentials = request.passes_credentials();
     request.headers_in().each(|name, value| match header_rule(name) {
-        HeaderRule::Http if hidden(proxy, || Some(name)) => {}
+        HeaderRule::Http if is_untrusted(proxy, || Some(name)) => {}
         HeaderRule::Http => environ.header(name, value),
         HeaderRule::ContentType => environ.set(Key::ContentType, value),
         HeaderRule::ContentLength => environ.set(Key::ContentLength, value),
@@ -161,10 +169,10 @@ fn headers(
 }
 
 /// What the configuration and the connection decide.
-fn describe(
+fn set_common_variables(
     request: &Request<'_>,
     settings: &Settings<'_>,
-    proxy: &Option<Verdict<'_>>,
+    proxy: &Option<ProxyTrust<'_>>,
     script_name: &[u8],
     steady: &mut CommonVariables,
 ) {
@@ -203,7 +211,7 @@ fn server_pid() -> u32 {
 
 /// Whether the client's connection is encrypted: what a trusted proxy says of it, else what this server or
 /// its administrator (`SetEnv HTTPS On`) says.
-fn is_https(request: &Request<'_>, proxy: &Option<Verdict<'_>>) -> bool {
+fn is_https(request: &Request<'_>, proxy: &Option<ProxyTrust<'_>>) -> bool {
     let said = proxy.as_ref().and_then(|it| it.https);
     let known = || proxy.as_ref().is_none_or(|it| !it.decides_scheme()) && request.is_https();
     let set = || {
@@ -229,7 +237,7 @@ fn redirection(request: &Request<'_>, previous: &Request<'_>, environ: &mut dyn 
     }
 }
 
-fn bookkeeping(request: &mut Request<'_>, environ: &mut dyn Environ) {
+fn set_log_variables(request: &mut Request<'_>, environ: &mut dyn Environ) {
     environ.set(Key::RequestId, request.log_id());
     if let Some(id) = request.connection_log_id() {
         environ.set(Key::ConnectionId, id);

@@ -50,7 +50,7 @@ impl ContentHandler for Wsgi {
         let settings = Settings::resolve(config);
         let (settings, checked) = match (script, alias) {
             (Some(script), _) => (settings.served_by(script), check_path_info(request)),
-            (None, Some(alias)) => (settings.through(alias), check(request, true)),
+            (None, Some(alias)) => (settings.with_alias(alias), check(request, true)),
             (None, None) => (settings, check(request, false)),
         };
         if let Err(refusal) = checked {

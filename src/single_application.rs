@@ -20,7 +20,7 @@ pub(crate) struct AliasesOf<'a> {
 /// Whether the aliases of `servers` that are served by `process_group` all mean one application group,
 /// and nothing else in the configuration names another. When in doubt they do not: then each group gets
 /// the interpreter mod_wsgi would give it.
-pub(crate) fn is_sole(
+pub(crate) fn has_single_application(
     process: &ProcessConfig,
     process_group: &[u8],
     servers: &[AliasesOf<'_>],
@@ -151,7 +151,7 @@ mod tests {
                     application_group: None,
                 })
                 .collect();
-            assert_eq!(is_sole(&ProcessConfig::default(), b"", &servers), expected);
+            assert_eq!(has_single_application(&ProcessConfig::default(), b"", &servers), expected);
         }
         let in_one_group = |sections| {
             let site = Some(&b"site"[..]);
@@ -165,7 +165,10 @@ mod tests {
             let process =
                 ProcessConfig { groups_in_sections: sections, ..ProcessConfig::default() };
             let servers = [server];
-            (is_sole(&process, b"site", &servers), is_sole(&process, b"", &servers))
+            (
+                has_single_application(&process, b"site", &servers),
+                has_single_application(&process, b"", &servers),
+            )
         };
         assert_eq!((in_one_group(0), in_one_group(1)), ((true, false), (false, false)));
     }
@@ -198,7 +201,7 @@ mod tests {
         ];
         for (process, aliased, expected) in table {
             let servers = [server(if aliased { vec![&site] } else { vec![] })];
-            assert_eq!(is_sole(&process, b"", &servers), expected, "{process:?}");
+            assert_eq!(has_single_application(&process, b"", &servers), expected, "{process:?}");
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::embedded;
 use crate::forward::Group;
 use crate::httpd::{CheckConfig, ChildInit, PostConfig, Server, ServerInfo, log_server};
 use crate::module_config::{process_config, server_config, server_defaults};
-use crate::single_application::{AliasesOf, is_sole, scripts};
+use crate::single_application::{AliasesOf, has_single_application, scripts};
 use wsgi::Level;
 
 /// This module's hooks on the life of the server.
@@ -22,7 +22,7 @@ pub(crate) struct Start;
 
 impl CheckConfig for Start {
     fn check(_configuration: Pool<'_>, main: Server<'_>) -> Result<(), String> {
-        match look(main) {
+        match check_config(main) {
             // What files are not there any more is no reason to end a server with all that it serves.
             Err(why) if supervisor::has_started() => {
                 log_server(main, Level::Error, why.as_bytes());
@@ -34,7 +34,7 @@ impl CheckConfig for Start {
 }
 
 /// What of the configuration and of the files it names cannot work?
-fn look(main: Server<'_>) -> Result<(), String> {
+fn check_config(main: Server<'_>) -> Result<(), String> {
     let Some(config) = process_config(main) else { return Ok(()) };
     let options = ProcessOptions::resolve(config);
     for group in &options.daemon_processes {
@@ -47,7 +47,7 @@ fn look(main: Server<'_>) -> Result<(), String> {
             })?;
         }
         let servers = aliases(main);
-        warm_up::prepare(group, is_sole(config, &group.name, &servers), &servers)?;
+        warm_up::prepare(group, has_single_application(config, &group.name, &servers), &servers)?;
     }
     #[cfg(feature = "embedded")]
     embedded::check(&options)?;
@@ -55,7 +55,7 @@ fn look(main: Server<'_>) -> Result<(), String> {
 }
 
 impl PostConfig for Start {
-    fn prepare(configuration: Pool<'_>, main: Server<'_>) -> Result<(), String> {
+    fn post_config(configuration: Pool<'_>, main: Server<'_>) -> Result<(), String> {
         ServerInfo::find_https_lookup();
         let version = concat!("mod_wsgi_rs/", env!("CARGO_PKG_VERSION"));
         ServerInfo::add_version_component(configuration, version);
@@ -75,7 +75,7 @@ impl PostConfig for Start {
             main.process_pool().adopt(EndOfParent);
         });
         supervisor::reconcile(configuration, main, &options, &|group| {
-            let sole = is_sole(config, &group.name, &servers);
+            let sole = has_single_application(config, &group.name, &servers);
             let warm_up = warm_up::prepare(group, sole, &servers)?;
             Ok(Applications { sole, scripts: scripts(&group.name, &servers), warm_up })
         })
@@ -91,7 +91,7 @@ impl ChildInit for Start {
         if !ServerInfo::is_single_process() {
             supervisor::leave_to_parent();
         }
-        let sole = is_sole(config, b"", &servers);
+        let sole = has_single_application(config, b"", &servers);
         #[cfg(feature = "embedded")]
         let host = embedded::start(&options, sole, main);
         let first = Child {
@@ -103,7 +103,7 @@ impl ChildInit for Start {
         }
         .set();
         if first {
-            child.adopt(Stop);
+            child.adopt(StopPythonGuard);
         }
     }
 }
@@ -125,9 +125,9 @@ fn aliases(main: Server<'_>) -> Vec<AliasesOf<'_>> {
 }
 
 /// Dropped with the child's pool, on the thread that started Python.
-struct Stop;
+struct StopPythonGuard;
 
-impl Drop for Stop {
+impl Drop for StopPythonGuard {
     fn drop(&mut self) {
         #[cfg(feature = "embedded")]
         if let Some(host) = Child::get().and_then(|child| child.host.as_ref()) {

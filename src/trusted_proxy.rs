@@ -9,7 +9,7 @@ use std::net::IpAddr;
 
 /// What the headers of one request come to.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Verdict<'a> {
+pub(crate) struct ProxyTrust<'a> {
     /// The client's address.
     pub(crate) client: Option<&'a [u8]>,
     /// `X-Forwarded-For` without what nobody vouches for.
@@ -38,7 +38,7 @@ enum Listed {
 
 const CATEGORIES: usize = 6;
 
-impl<'a> Verdict<'a> {
+impl<'a> ProxyTrust<'a> {
     /// Judges a request that came from `peer`. `listed` are the headers whose word counts, if the peer
     /// is one of `proxies`; without such a list it counts from everybody. `value` looks a header up.
     pub(crate) fn judge(
@@ -47,25 +47,25 @@ impl<'a> Verdict<'a> {
         peer: &[u8],
         value: impl Fn(ProxyHeader) -> Option<&'a [u8]>,
     ) -> Self {
-        let mut verdict = Self::default();
+        let mut trust = Self::default();
         let trusted = proxies.is_none_or(|proxies| is_one_of(proxies, peer));
         for &header in listed {
-            let place = verdict.kept.get_mut(header.category() as usize);
+            let place = trust.kept.get_mut(header.category() as usize);
             let Some(kept) = place else { continue };
             if *kept == Listed::None {
                 *kept = Listed::Some(None);
             }
             if let Some(value) = value(header).filter(|_| trusted) {
                 *kept = Listed::Some(Some(header));
-                verdict.apply(header, value, proxies);
+                trust.apply(header, value, proxies);
             }
         }
-        verdict
+        trust
     }
 
     /// Whether the application must not see this header: another one of its kind was believed, or none
     /// was.
-    pub(crate) fn hides(&self, header: ProxyHeader) -> bool {
+    pub(crate) fn removes_header(&self, header: ProxyHeader) -> bool {
         match self.kept.get(header.category() as usize) {
             Some(Listed::Some(kept)) => *kept != Some(header),
             Some(Listed::None) | None => false,
@@ -91,12 +91,12 @@ impl<'a> Verdict<'a> {
                 self.script_name = Some(value);
             }
             ProxyHeader::ForwardedProto | ProxyHeader::ForwardedScheme | ProxyHeader::Scheme => {
-                self.https = word(value, &[b"https"], &[b"http"]).or(self.https);
+                self.https = switch_value(value, &[b"https"], &[b"http"]).or(self.https);
             }
             ProxyHeader::ForwardedHttps | ProxyHeader::ForwardedSsl | ProxyHeader::Https => {
                 let (on, off) =
                     ([b"on".as_slice(), b"true", b"1"], [b"off".as_slice(), b"false", b"0"]);
-                self.https = word(value, &on, &off).or(self.https);
+                self.https = switch_value(value, &on, &off).or(self.https);
             }
         }
     }
@@ -133,7 +133,7 @@ fn is_one_of(proxies: &[Subnet], text: &[u8]) -> bool {
     address.is_some_and(|address| proxies.iter().any(|subnet| subnet.contains(address)))
 }
 
-fn word(value: &[u8], on: &[&[u8]], off: &[&[u8]]) -> Option<bool> {
+fn switch_value(value: &[u8], on: &[&[u8]], off: &[&[u8]]) -> Option<bool> {
     let is = |words: &[&[u8]]| words.iter().any(|word| word.eq_ignore_ascii_case(value));
     if is(on) {
         return Some(true);
@@ -153,11 +153,11 @@ mod tests {
         proxies: Option<&str>,
         peer: &str,
         headers: &'a [(ProxyHeader, impl AsRef<[u8]>)],
-    ) -> Verdict<'a> {
+    ) -> ProxyTrust<'a> {
         let proxies: Option<Vec<Subnet>> = proxies.map(|proxies| {
             proxies.split(' ').map(|subnet| Subnet::parse(subnet.as_bytes()).unwrap()).collect()
         });
-        Verdict::judge(listed, proxies.as_deref(), peer.as_bytes(), |header| {
+        ProxyTrust::judge(listed, proxies.as_deref(), peer.as_bytes(), |header| {
             headers.iter().find(|(name, _)| *name == header).map(|(_, value)| value.as_ref())
         })
     }
@@ -184,10 +184,10 @@ mod tests {
         for (proxies, sent, client, left) in table {
             let headers = [(ProxyHeader::ForwardedFor, sent)];
             let listed = [ProxyHeader::ForwardedFor];
-            let verdict =
+            let trust =
                 judge(&listed, Some(&format!("127.0.0.1 {proxies}")), "127.0.0.1", &headers);
-            assert_eq!(verdict.client, Some(client.as_bytes()), "{sent}");
-            assert_eq!(verdict.forwarded_for.as_deref(), Some(left.as_bytes()), "{sent}");
+            assert_eq!(trust.client, Some(client.as_bytes()), "{sent}");
+            assert_eq!(trust.forwarded_for.as_deref(), Some(left.as_bytes()), "{sent}");
         }
     }
 
@@ -197,10 +197,10 @@ mod tests {
             [("6.6.6.6, 1.1.1.1", Some("6.6.6.6")), (" , x", Some("x")), (" ,", None), ("", None)];
         for (sent, client) in table {
             let headers = [(ProxyHeader::ForwardedFor, sent)];
-            let verdict = judge(&[ProxyHeader::ForwardedFor], None, "6.6.6.6", &headers);
-            assert_eq!(verdict.client, client.map(str::as_bytes), "{sent}");
-            assert_eq!(verdict.forwarded_for, None);
-            assert!(!verdict.hides(ProxyHeader::ForwardedFor));
+            let trust = judge(&[ProxyHeader::ForwardedFor], None, "6.6.6.6", &headers);
+            assert_eq!(trust.client, client.map(str::as_bytes), "{sent}");
+            assert_eq!(trust.forwarded_for, None);
+            assert!(!trust.removes_header(ProxyHeader::ForwardedFor));
         }
     }
 
@@ -208,15 +208,19 @@ mod tests {
     fn the_header_that_is_listed_last_wins_and_hides_the_others_of_its_kind() {
         use ProxyHeader::{ClientIp, ForwardedFor, ForwardedHost, Host, RealIp};
         let headers = [(ClientIp, "1.1.1.1"), (ForwardedFor, "2.2.2.2"), (ForwardedHost, "a")];
-        let verdict = judge(&[ForwardedFor, ClientIp, RealIp], None, "9.9.9.9", &headers);
-        assert_eq!((verdict.client, verdict.host), (Some(&b"1.1.1.1"[..]), None));
-        assert!(verdict.hides(ForwardedFor) && verdict.hides(RealIp));
-        assert!(!verdict.hides(ClientIp) && !verdict.hides(ForwardedHost) && !verdict.hides(Host));
-        let verdict = judge(&[ClientIp, ForwardedFor], Some("9.9.9.9"), "9.9.9.9", &headers);
-        assert_eq!(verdict.client, Some(&b"2.2.2.2"[..]));
-        assert_eq!(verdict.forwarded_for.as_deref(), Some(&b"2.2.2.2"[..]));
-        let verdict = judge(&[ForwardedFor, ClientIp], Some("9.9.9.9"), "9.9.9.9", &headers);
-        assert_eq!(verdict.forwarded_for, None);
+        let trust = judge(&[ForwardedFor, ClientIp, RealIp], None, "9.9.9.9", &headers);
+        assert_eq!((trust.client, trust.host), (Some(&b"1.1.1.1"[..]), None));
+        assert!(trust.removes_header(ForwardedFor) && trust.removes_header(RealIp));
+        assert!(
+            !trust.removes_header(ClientIp)
+                && !trust.removes_header(ForwardedHost)
+                && !trust.removes_header(Host)
+        );
+        let trust = judge(&[ClientIp, ForwardedFor], Some("9.9.9.9"), "9.9.9.9", &headers);
+        assert_eq!(trust.client, Some(&b"2.2.2.2"[..]));
+        assert_eq!(trust.forwarded_for.as_deref(), Some(&b"2.2.2.2"[..]));
+        let trust = judge(&[ForwardedFor, ClientIp], Some("9.9.9.9"), "9.9.9.9", &headers);
+        assert_eq!(trust.forwarded_for, None);
     }
 
     #[test]
@@ -229,8 +233,8 @@ mod tests {
                 [("https", Some(true)), ("HTTP", Some(false)), ("on", None), ("https, http", None)]
             {
                 let headers = [(header, value)];
-                let verdict = judge(&[header], None, "9.9.9.9", &headers);
-                assert_eq!((verdict.https, verdict.decides_scheme()), (https, true), "{value}");
+                let trust = judge(&[header], None, "9.9.9.9", &headers);
+                assert_eq!((trust.https, trust.decides_scheme()), (https, true), "{value}");
             }
         }
         for header in [ForwardedHttps, ForwardedSsl, Https] {
@@ -263,10 +267,9 @@ mod tests {
             ("proxy.example", false),
             ("10.1.2.3 ", false),
         ] {
-            let verdict =
-                judge(&[ProxyHeader::RealIp], Some("10.0.0.0/8 fe80::/10"), peer, headers);
-            assert_eq!(verdict.client.is_some(), trusted, "{peer}");
-            assert_eq!(verdict.hides(ProxyHeader::RealIp), !trusted, "{peer}");
+            let trust = judge(&[ProxyHeader::RealIp], Some("10.0.0.0/8 fe80::/10"), peer, headers);
+            assert_eq!(trust.client.is_some(), trusted, "{peer}");
+            assert_eq!(trust.removes_header(ProxyHeader::RealIp), !trusted, "{peer}");
         }
     }
 
@@ -293,12 +296,12 @@ mod tests {
         ) {
             let peer = std::net::Ipv4Addr::from_bits(peer);
             prop_assume!(peer.octets()[0] != 10);
-            let verdict = judge(&listed, Some("10.0.0.0/8 fd00::/8 ::1"), &peer.to_string(), &headers);
+            let trust = judge(&listed, Some("10.0.0.0/8 fd00::/8 ::1"), &peer.to_string(), &headers);
             for &header in &listed {
-                prop_assert!(verdict.hides(header));
+                prop_assert!(trust.removes_header(header));
             }
-            prop_assert!(!verdict.decides_scheme());
-            prop_assert_eq!(Verdict { kept: Default::default(), ..verdict }, Verdict::default());
+            prop_assert!(!trust.decides_scheme());
+            prop_assert_eq!(ProxyTrust { kept: Default::default(), ..trust }, ProxyTrust::default());
         }
 
         #[test]
@@ -306,19 +309,19 @@ mod tests {
             listed in proptest::collection::vec(header(), 0..20),
             headers in proptest::collection::vec((header(), value()), 0..20),
         ) {
-            let verdict = judge(&listed, Some("10.0.0.0/8"), "10.0.0.1", &headers);
+            let trust = judge(&listed, Some("10.0.0.0/8"), "10.0.0.1", &headers);
             let said = |category| listed.iter().any(|listed| {
                 listed.category() == category && headers.iter().any(|(sent, _)| sent == listed)
             });
-            prop_assert!(verdict.client.is_none() || said(ProxyCategory::Client));
-            prop_assert!(verdict.host.is_none() || said(ProxyCategory::Host));
-            prop_assert!(verdict.server.is_none() || said(ProxyCategory::Server));
-            prop_assert!(verdict.port.is_none() || said(ProxyCategory::Port));
-            prop_assert!(verdict.script_name.is_none() || said(ProxyCategory::ScriptName));
-            prop_assert_eq!(verdict.decides_scheme(), said(ProxyCategory::Scheme));
+            prop_assert!(trust.client.is_none() || said(ProxyCategory::Client));
+            prop_assert!(trust.host.is_none() || said(ProxyCategory::Host));
+            prop_assert!(trust.server.is_none() || said(ProxyCategory::Server));
+            prop_assert!(trust.port.is_none() || said(ProxyCategory::Port));
+            prop_assert!(trust.script_name.is_none() || said(ProxyCategory::ScriptName));
+            prop_assert_eq!(trust.decides_scheme(), said(ProxyCategory::Scheme));
             for header in ProxyHeader::ALL {
                 let category = listed.iter().any(|other| other.category() == header.category());
-                prop_assert!(category || !verdict.hides(header));
+                prop_assert!(category || !trust.removes_header(header));
             }
         }
     }

@@ -22,7 +22,7 @@ impl AccessChecker for AccessScript {
             Ok(Answer::None) => return Outcome::Declined,
             Ok(Answer::Bool(true)) => return Outcome::Done,
             Ok(Answer::Bool(false)) => {
-                if !request.may_log_in_instead() {
+                if !request.satisfy_any() {
                     let host = String::from_utf8_lossy(host);
                     let what = format!("Client '{host}' denied by the access script");
                     asked.log_refusal(request, "WSGI0057", &what);

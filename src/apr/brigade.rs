@@ -52,7 +52,7 @@ impl<'p> Brigade<'p> {
     /// # Safety
     /// The bytes stay as they are until the brigade has been passed on or cleared; whoever keeps
     /// them longer copies them (a transient bucket).
-    pub(crate) unsafe fn append_lent(&mut self, data: &[u8]) {
+    pub(crate) unsafe fn append_transient(&mut self, data: &[u8]) {
         // SAFETY: the allocator is live; the caller's promise about the bytes.
         unsafe {
             let bucket =
@@ -189,7 +189,7 @@ impl<'p> Brigade<'p> {
 
     /// Moves `count` bytes of the data that [`Brigade::first`] showed to the end of `to`, where they outlive
     /// whatever happens to this brigade. They are not copied, unless whoever made them only lent them.
-    pub(crate) fn hand_over(&mut self, count: usize, to: &mut Self) -> Result<(), Status> {
+    pub(crate) fn move_front_to(&mut self, count: usize, to: &mut Self) -> Result<(), Status> {
         let bucket = self.split_first(count)?;
         // SAFETY: a bucket of this brigade. One that is set aside lives as long as the pool it is given. Both
         // brigades are of one connection, whose allocator made it.
@@ -204,7 +204,7 @@ impl<'p> Brigade<'p> {
         Ok(())
     }
 
-    /// The bytes of its first `most` buckets. For brigades that [`Brigade::hand_over`] has filled, where
+    /// The bytes of its first `most` buckets. For brigades that [`Brigade::move_front_to`] has filled, where
     /// nothing has to be read any more.
     pub(crate) fn slices(&self, most: usize) -> Result<Vec<&[u8]>, Status> {
         let mut places = vec![iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; most];

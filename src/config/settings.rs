@@ -97,7 +97,7 @@ impl<'a> Settings<'a> {
     }
 
     /// The same for a request that came through `alias`: what the alias says wins.
-    pub(crate) fn through(self, alias: &'a ScriptAlias) -> Self {
+    pub(crate) fn with_alias(self, alias: &'a ScriptAlias) -> Self {
         Self {
             process_group: alias.process_group.as_deref().unwrap_or(self.process_group),
             application_group: alias.application_group.as_deref().unwrap_or(self.application_group),
@@ -125,7 +125,7 @@ impl<'a> Settings<'a> {
 
     /// The answer to a request whose script cannot be run, which would be `status`: no URL leads to the
     /// script of a handler, so that it is missing is no fault of the client's.
-    pub(crate) fn status_of_failure(&self, status: u16) -> u16 {
+    pub(crate) fn error_status(&self, status: u16) -> u16 {
         if status == 404 && self.handler_script.is_some() { 500 } else { status }
     }
 
@@ -191,7 +191,7 @@ mod tests {
             "WSGIScriptAlias /a /a application-group=%{GLOBAL} pass-authorization=Off",
         ]);
         let settings = Settings::resolve(&written.directory);
-        let through = settings.through(&written.server.script_aliases[0]);
+        let through = settings.with_alias(&written.server.script_aliases[0]);
         assert_eq!(through.application_group, b"");
         assert_eq!(through.callable_object, b"directory");
         assert!(!through.pass_authorization && settings.pass_authorization);
@@ -220,13 +220,13 @@ mod tests {
         let settings = Settings::resolve(&written.directory);
         assert!(written.directory.handler_script(b"other").is_none());
         assert!(settings.handler_script.is_none());
-        assert_eq!(settings.status_of_failure(404), 404);
+        assert_eq!(settings.error_status(404), 404);
         let script = written.directory.handler_script(b"mine").expect("it is there");
         let served = settings.served_by(script);
         assert_eq!(served.handler_script, Some(script));
         assert_eq!(served.callable_object, b"handle_request");
         assert_eq!(served.application_group, b"script");
         assert_eq!(served.process_group, b"");
-        assert_eq!([404, 403, 500].map(|status| served.status_of_failure(status)), [500, 403, 500]);
+        assert_eq!([404, 403, 500].map(|status| served.error_status(status)), [500, 403, 500]);
     }
 }

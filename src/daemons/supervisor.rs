@@ -249,7 +249,7 @@ impl Drop for EndOfParent {
 pub(crate) struct Deaths;
 
 impl OtherChild for Deaths {
-    fn died(pid: u32, number: i32) {
+    fn on_child_exit(pid: u32, number: i32) {
         let mut groups = lock();
         let mine = |group: &&mut Running| group.manager.as_ref().is_some_and(|it| it.pid == pid);
         let Some(group) = groups.iter_mut().find(mine) else {
@@ -272,7 +272,7 @@ impl OtherChild for Deaths {
 pub(crate) struct Rounds;
 
 impl Monitor for Rounds {
-    fn look(main: Server<'_>) {
+    fn monitor(main: Server<'_>) {
         let due = |group: &&mut Running| group.again.is_some_and(|when| when <= Instant::now());
         for group in lock().iter_mut().filter(due) {
             if group.start(main, Duration::ZERO) {

@@ -42,7 +42,7 @@ pub(crate) fn serve(
     match (served, exchange.replaced) {
         _ if exchange.failed => exchange.request.outcome(Err(PassError::Failed)),
         (_, Some(status)) => Outcome::Status(status),
-        (Served::Failed(status), None) => Outcome::Status(settings.status_of_failure(status)),
+        (Served::Failed(status), None) => Outcome::Status(settings.error_status(status)),
         (Served::Done, None) => Outcome::Done,
     }
 }

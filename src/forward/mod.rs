@@ -13,7 +13,7 @@ pub(crate) use group::Group;
 use crate::application::Application;
 use crate::config::Settings;
 use crate::error_override;
-use crate::httpd::{Gathered, Outcome, Request, RequestBody};
+use crate::httpd::{BodyChunk, Outcome, Request, RequestBody};
 use connection::{Broken, Connection};
 use fastcgi::MAX_CONTENT;
 use group::WorkerLease;
@@ -369,11 +369,13 @@ impl<'call> Body<'call> {
     }
 
     /// Reads another piece if there is one, and says where it lies and whether it is the last. Never waits.
-    fn next(&mut self, request: &mut Request<'call>) -> Result<Option<Gathered<'_>>, ReadError> {
+    fn next(&mut self, request: &mut Request<'call>) -> Result<Option<BodyChunk<'_>>, ReadError> {
         if !self.whole || self.held.len() >= HELD {
             self.whole = false;
             self.held = Vec::new();
-            let Some(piece) = self.reader.gather_now(request, PIECE)? else { return Ok(None) };
+            let Some(piece) = self.reader.read_without_copy(request, PIECE)? else {
+                return Ok(None);
+            };
             self.ended = piece.ended;
             return Ok(Some(piece));
         }
@@ -388,7 +390,7 @@ impl<'call> Body<'call> {
         }
         self.ended = count == 0 || self.reader.has_ended();
         let piece = self.held.get(length..);
-        Ok(piece.map(|piece| Gathered { slices: vec![piece], ended: self.ended }))
+        Ok(piece.map(|piece| BodyChunk { slices: vec![piece], ended: self.ended }))
     }
 
     /// Whether all that has been read is still here.

@@ -347,7 +347,7 @@ impl<'a> Relay<'a> {
         // The range of a file is served where the end is passed on with it (httpd's byterange filter).
         // It is the worker's, who may cut it at any time. Who looks at a mapping then gets a SIGBUS; the kernel
         // only fails to send it.
-        let mmap = request.goes_straight_out();
+        let mmap = request.is_unfiltered();
         Ok(request.append_file(brigade, file.as_fd(), part, sendfile, mmap))
     }
 
@@ -374,7 +374,7 @@ impl<'a> Relay<'a> {
             Stage::Head => {
                 return match u16::try_from(app_status) {
                     Ok(status @ 400..=599) => {
-                        let status = self.settings.status_of_failure(status);
+                        let status = self.settings.error_status(status);
                         Ok(Relayed::Complete(Outcome::Status(status)))
                     }
                     _ => Err(Broken::Malformed("the answer has no head".to_owned())),

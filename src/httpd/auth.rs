@@ -64,7 +64,7 @@ pub(crate) fn hook_access_checker<A: AccessChecker>(order: &Order) {
     unsafe extern "C" fn call<A: AccessChecker>(raw: *mut request_rec) -> c_int {
         guard(HTTP_INTERNAL_SERVER_ERROR as c_int, || {
             // SAFETY: httpd lends a live request for the length of the call.
-            let mut request = unsafe { Request::lend(raw) };
+            let mut request = unsafe { Request::from_raw(raw) };
             A::check(&mut request).into_raw()
         })
     }
@@ -129,7 +129,7 @@ unsafe extern "C" fn check_password<A: Authenticator>(
     guard(authn_status::AUTH_GENERAL_ERROR, || {
         // SAFETY: httpd lends a live request and two strings for the length of the call.
         let (mut request, user, password) =
-            unsafe { (Request::lend(raw), bytes(user), bytes(password)) };
+            unsafe { (Request::from_raw(raw), bytes(user), bytes(password)) };
         let (user, password) = (user.unwrap_or_default(), password.unwrap_or_default());
         match A::check_password(&mut request, user, password) {
             Password::Right => authn_status::AUTH_GRANTED,
@@ -148,7 +148,8 @@ unsafe extern "C" fn get_realm_hash<A: Authenticator>(
 ) -> authn_status::Type {
     guard(authn_status::AUTH_GENERAL_ERROR, || {
         // SAFETY: httpd lends a live request and two strings for the length of the call.
-        let (mut request, user, realm) = unsafe { (Request::lend(raw), bytes(user), bytes(realm)) };
+        let (mut request, user, realm) =
+            unsafe { (Request::from_raw(raw), bytes(user), bytes(realm)) };
         let (user, realm) = (user.unwrap_or_default(), realm.unwrap_or_default());
         match A::realm_hash(&mut request, user, realm) {
             RealmHash::Known(digits) => {
@@ -171,7 +172,7 @@ unsafe extern "C" fn check_authorization<A: Authorizer>(
         // SAFETY: httpd lends a live request and the line for the length of the call; what is parsed is
         // what `parse_require_line` made of it.
         let (mut request, line, parsed) =
-            unsafe { (Request::lend(raw), bytes(line), parsed.cast::<A::Required>().as_ref()) };
+            unsafe { (Request::from_raw(raw), bytes(line), parsed.cast::<A::Required>().as_ref()) };
         if request.user().is_none() {
             return authz_status::AUTHZ_DENIED_NO_USER;
         }

@@ -18,7 +18,7 @@ const GIVEN_UP: &CStr = c"mod_wsgi_rs-body-given-up";
 /// The request body, read through the input filters.
 pub(crate) struct RequestBody<'call> {
     brigade: Option<Brigade<'call>>,
-    /// What [`RequestBody::gather_now`] has taken last.
+    /// What [`RequestBody::read_without_copy`] has taken last.
     gathered: Option<Brigade<'call>>,
     ended: bool,
     failed: Option<ReadError>,
@@ -26,8 +26,8 @@ pub(crate) struct RequestBody<'call> {
     waits: Option<bool>,
 }
 
-/// What [`RequestBody::gather_now`] gives.
-pub(crate) struct Gathered<'b> {
+/// What [`RequestBody::read_without_copy`] gives.
+pub(crate) struct BodyChunk<'b> {
     /// The bytes, wherever they lie.
     pub(crate) slices: Vec<&'b [u8]>,
     /// There is nothing behind them.
@@ -51,7 +51,7 @@ impl<'call> RequestBody<'call> {
         if let Some(why) = &self.failed {
             return Err(why.clone());
         }
-        let read = self.some(request, into, true);
+        let read = self.read_some(request, into, true);
         if let Err(why) = &read {
             self.fail(request, why.clone());
         }
@@ -87,11 +87,11 @@ impl<'call> RequestBody<'call> {
 
     /// Takes what is here already, `most` bytes at most, and never waits but for the filter that has to be
     /// waited for; `None` when that is nothing. The bytes stay where httpd has read them, until the next call.
-    pub(crate) fn gather_now(
+    pub(crate) fn read_without_copy(
         &mut self,
         request: &mut Request<'call>,
         most: usize,
-    ) -> Result<Option<Gathered<'_>>, ReadError> {
+    ) -> Result<Option<BodyChunk<'_>>, ReadError> {
         let mut gathered = self.gathered.take().unwrap_or_else(|| request.new_brigade());
         gathered.clear();
         let (mut total, mut buckets) = (0, 0);
@@ -108,7 +108,7 @@ impl<'call> RequestBody<'call> {
             None if total == 0 && !self.ended => Ok(None),
             _ => {
                 let slices = gathered.slices(BUCKETS).map_err(cause)?;
-                Ok(Some(Gathered { ended: self.ended, slices }))
+                Ok(Some(BodyChunk { ended: self.ended, slices }))
             }
         }
     }
@@ -120,10 +120,10 @@ impl<'call> RequestBody<'call> {
         most: usize,
         to: &mut Brigade<'call>,
     ) -> Result<usize, ReadError> {
-        let Some(there) = self.there(request, most, false)? else { return Ok(0) };
+        let Some(there) = self.available(request, most, false)? else { return Ok(0) };
         let count = there.min(most);
         let brigade = self.brigade.get_or_insert_with(|| request.new_brigade());
-        brigade.hand_over(count, to).map_err(cause)?;
+        brigade.move_front_to(count, to).map_err(cause)?;
         Ok(count)
     }
 
@@ -134,7 +134,7 @@ impl<'call> RequestBody<'call> {
             && self.failed.is_none()
             && let Some(rest) = into.get_mut(total..).filter(|rest| !rest.is_empty())
         {
-            match self.some(request, rest, false) {
+            match self.read_some(request, rest, false) {
                 Ok(0) => break,
                 Ok(more) => total += more,
                 Err(why) => self.fail(request, why),
@@ -153,13 +153,13 @@ impl<'call> RequestBody<'call> {
         self.ended
     }
 
-    fn some(
+    fn read_some(
         &mut self,
         request: &mut Request<'call>,
         into: &mut [u8],
         wait: bool,
     ) -> Result<usize, ReadError> {
-        if into.is_empty() || self.there(request, into.len(), wait)?.is_none() {
+        if into.is_empty() || self.available(request, into.len(), wait)?.is_none() {
             return Ok(0);
         }
         let Some(brigade) = &mut self.brigade else { return Ok(0) };
@@ -174,13 +174,13 @@ impl<'call> RequestBody<'call> {
 
     /// Whether a filter stands in front that cannot be asked for what is there: that of `KeptBodySize` takes
     /// "nothing yet" for the end of the body, and the next call of it is a crash (httpd 2.4, mod_request).
-    fn must_wait(&mut self, request: &Request<'call>) -> bool {
+    fn needs_blocking_read(&mut self, request: &Request<'call>) -> bool {
         *self.waits.get_or_insert_with(|| request.has_input_filter(c"KEEP_BODY"))
     }
 
     /// How many bytes the first bucket holds; if there is none, asks the filters for one. `None` at the end,
     /// or when there is nothing yet and `wait` is false.
-    fn there(
+    fn available(
         &mut self,
         request: &Request<'call>,
         wanted: usize,
@@ -189,7 +189,7 @@ impl<'call> RequestBody<'call> {
         if self.ended {
             return Ok(None);
         }
-        let wait = wait || self.must_wait(request);
+        let wait = wait || self.needs_blocking_read(request);
         let mode =
             if wait { apr_read_type_e::APR_BLOCK_READ } else { apr_read_type_e::APR_NONBLOCK_READ };
         let brigade = self.brigade.get_or_insert_with(|| request.new_brigade());

@@ -52,7 +52,7 @@ pub(crate) trait CheckConfig {
 /// Prepares what the configuration asks for, as root, twice at a cold start (`ap_hook_post_config`).
 /// An error stops the start.
 pub(crate) trait PostConfig {
-    fn prepare(configuration: Pool<'_>, main: Server<'_>) -> Result<(), String>;
+    fn post_config(configuration: Pool<'_>, main: Server<'_>) -> Result<(), String>;
 }
 
 /// Runs in each new child process (`ap_hook_child_init`).
@@ -63,7 +63,7 @@ pub(crate) trait ChildInit {
 /// Looks after what the parent has to look after, every ten seconds or so, sooner where children die
 /// (`ap_hook_monitor`).
 pub(crate) trait Monitor {
-    fn look(main: Server<'_>);
+    fn monitor(main: Server<'_>);
 }
 
 /// When a hook runs among those of other modules.
@@ -97,7 +97,7 @@ pub(crate) fn hook_content_handler<H: ContentHandler>(order: &Order) {
     unsafe extern "C" fn call<H: ContentHandler>(raw: *mut request_rec) -> c_int {
         guard(HTTP_INTERNAL_SERVER_ERROR as c_int, || {
             // SAFETY: httpd lends a live request for the length of the call.
-            let mut request = unsafe { Request::lend(raw) };
+            let mut request = unsafe { Request::from_raw(raw) };
             H::handle(&mut request).into_raw()
         })
     }
@@ -110,7 +110,7 @@ pub(crate) fn hook_translate_name<H: TranslateName>(order: &Order) {
     unsafe extern "C" fn call<H: TranslateName>(raw: *mut request_rec) -> c_int {
         guard(HTTP_INTERNAL_SERVER_ERROR as c_int, || {
             // SAFETY: httpd lends a live request for the length of the call.
-            let mut request = unsafe { Request::lend(raw) };
+            let mut request = unsafe { Request::from_raw(raw) };
             H::translate(&mut request).into_raw()
         })
     }
@@ -142,7 +142,7 @@ pub(crate) fn hook_post_config<H: PostConfig>(order: &Order) {
         main: *mut server_rec,
     ) -> c_int {
         // SAFETY: httpd lends live pools and the main server for the length of the call.
-        unsafe { configuration_hook(configuration, main, H::prepare) }
+        unsafe { configuration_hook(configuration, main, H::post_config) }
     }
     let (after, before) = order.lists();
     // SAFETY: called from register_hooks; the lists live for ever.
@@ -186,7 +186,7 @@ pub(crate) fn hook_monitor<H: Monitor>(order: &Order) {
     unsafe extern "C" fn call<H: Monitor>(_pool: *mut apr_pool_t, main: *mut server_rec) -> c_int {
         guard((), || {
             // SAFETY: httpd lends the main server of its configuration.
-            H::look(unsafe { Server::from_raw(main) });
+            H::monitor(unsafe { Server::from_raw(main) });
         });
         // Others look, too.
         DECLINED

@@ -80,7 +80,7 @@ pub(crate) fn log_server(server: Server<'_>, level: Level, line: &[u8]) {
 
 /// Writes about a line of the configuration. While it is read a virtual host has no `LogLevel` yet, and
 /// the line would be below it; the level of Apache's start holds then.
-pub(crate) fn log_line_read(server: Server<'_>, level: Level, line: &[u8]) {
+pub(crate) fn log_config_line(server: Server<'_>, level: Level, line: &[u8]) {
     // SAFETY: a `Server` is live.
     let unset = unsafe { shim_server_level(server.as_ptr(), module_index()) } < 0;
     let server = if unset { std::ptr::null() } else { server.as_ptr() };

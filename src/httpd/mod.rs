@@ -22,13 +22,13 @@ pub(crate) use auth::{
     AccessChecker, Authenticator, Authorizer, Password, RealmHash, hook_access_checker,
     register_authenticator, register_authorizer,
 };
-pub(crate) use body::{Gathered, RequestBody};
+pub(crate) use body::{BodyChunk, RequestBody};
 pub(crate) use hooks::{
     CheckConfig, ChildInit, ContentHandler, Monitor, Order, Outcome, PostConfig, TranslateName,
     hook_check_config, hook_child_init, hook_content_handler, hook_monitor, hook_post_config,
     hook_translate_name,
 };
-pub(crate) use log::{ServerLogHandle, SourceLocation, log_line_read, log_server};
+pub(crate) use log::{ServerLogHandle, SourceLocation, log_config_line, log_server};
 pub(crate) use module::register_module;
 pub(crate) use panic_hook::install_panic_hook;
 pub(crate) use regex::Regex;

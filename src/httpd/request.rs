@@ -37,7 +37,7 @@ pub(crate) enum FileKind {
 impl<'call> Request<'call> {
     /// # Safety
     /// `raw` is a live request for all of `'call`, used by nobody else meanwhile.
-    pub(super) const unsafe fn lend(raw: *mut request_rec) -> Self {
+    pub(super) const unsafe fn from_raw(raw: *mut request_rec) -> Self {
         Self { raw, lent: PhantomData }
     }
 
@@ -330,7 +330,7 @@ impl<'call> Request<'call> {
 
     /// Whether a password would do in place of the right address (`Satisfy Any`). For use in an access
     /// checker; `ap_some_authn_required` would run it again.
-    pub(crate) fn may_log_in_instead(&self) -> bool {
+    pub(crate) fn satisfy_any(&self) -> bool {
         // SAFETY: live.
         unsafe {
             ap_satisfies(self.raw) == SATISFY_ANY as c_int && ap_some_auth_required(self.raw) != 0
@@ -447,7 +447,7 @@ impl<'call> Request<'call> {
     pub(crate) fn previous(&self) -> Option<Self> {
         let previous = self.record().prev;
         // SAFETY: httpd keeps the requests of a chain as long as the last.
-        (!previous.is_null()).then(|| unsafe { Self::lend(previous) })
+        (!previous.is_null()).then(|| unsafe { Self::from_raw(previous) })
     }
 
     /// Whether a content filter stands first among the output filters.
@@ -482,7 +482,7 @@ impl<'call> Request<'call> {
 
     /// Whether what is passed on goes to the client's socket as it is, and nobody in this process looks at it
     /// on its way: no filter that changes content, no TLS, no stream of HTTP/2.
-    pub(crate) fn goes_straight_out(&self) -> bool {
+    pub(crate) fn is_unfiltered(&self) -> bool {
         // SAFETY: the connection of a live request, and its filter chain.
         let connection = unsafe {
             let connection = &*self.record().connection;

@@ -242,7 +242,7 @@ impl<'call> Request<'call> {
         if !data.is_empty() {
             // SAFETY: `pass` returns before the bytes go, and has emptied the brigade then; filters that
             // keep data beyond their call set it aside, which copies a transient bucket.
-            unsafe { brigade.append_lent(data) };
+            unsafe { brigade.append_transient(data) };
         }
         end.append(brigade);
         self.pass(brigade)

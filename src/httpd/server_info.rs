@@ -17,7 +17,7 @@ use std::os::unix::ffi::OsStrExt;
 pub(crate) trait OtherChild {
     /// `number` is what httpd has: APR's, which is the exit status or the number of the signal, without saying
     /// which; or that of waitpid(2); or -1 where somebody else has waited for it.
-    fn died(pid: u32, number: i32);
+    fn on_child_exit(pid: u32, number: i32);
 }
 
 /// Questions about the running httpd.
@@ -90,7 +90,7 @@ impl ServerInfo {
                 // SAFETY: the registration below, which ends with the process it was for.
                 unsafe { apr_proc_other_child_unregister(data) };
                 let pid = u32::try_from(data.addr()).unwrap_or(0);
-                C::died(pid, status);
+                C::on_child_exit(pid, status);
             });
         }
         // SAFETY: a zeroed apr_proc_t with its pid is all that APR looks at, and it keeps a copy in a

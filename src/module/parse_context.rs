@@ -5,7 +5,7 @@ use crate::bindings::{
     ap_server_root_relative, apr_gid_get, apr_uid_get, apr_uid_name_get, cmd_parms,
 };
 use crate::config::{ParseContext, Pattern, ServerIdentity};
-use crate::httpd::{Regex, Server, log_line_read};
+use crate::httpd::{Regex, Server, log_config_line};
 use std::ffi::CString;
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -62,11 +62,11 @@ impl ParseContext for HttpdContext<'_> {
     }
 
     fn warn(&self, sentence: &str) {
-        log_line_read(self.server, Level::Warning, sentence.as_bytes());
+        log_config_line(self.server, Level::Warning, sentence.as_bytes());
     }
 
     fn notice(&self, sentence: &str) {
-        log_line_read(self.server, Level::Info, sentence.as_bytes());
+        log_config_line(self.server, Level::Info, sentence.as_bytes());
     }
 
     fn user_id(&self, name: &[u8]) -> Option<u32> {

@@ -19,9 +19,9 @@ pub(crate) struct ServerSlot {
 /// configuration goes, because this static outlives it (docs/safety.md).
 static MAIN: AtomicPtr<ServerSlot> = AtomicPtr::new(std::ptr::null_mut());
 
-struct ForgetMain(*mut ServerSlot);
+struct ClearMain(*mut ServerSlot);
 
-impl Drop for ForgetMain {
+impl Drop for ClearMain {
     fn drop(&mut self) {
         let gone = std::ptr::null_mut();
         // Another configuration may have taken its place already; then there is nothing to forget.
@@ -40,7 +40,7 @@ pub(crate) unsafe extern "C" fn create_server(
             .adopt(ServerSlot { server: ServerConfig::default(), process: UnsafeCell::default() });
         if !server.is_virtual() {
             MAIN.store(slot, Ordering::Release);
-            pool.adopt(ForgetMain(slot));
+            pool.adopt(ClearMain(slot));
         }
         slot.cast()
     })
