@@ -56,7 +56,7 @@ FAULTS = {
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_no_get_fails_at(site, record_property, fault):
-    with Load(site.port, "/app/nap") as load:
+    with Load(site.port, "/app/sleep") as load:
         for _ in range(max(1, REPEATS // 4)):
             FAULTS[fault](site)
     record_property("load", f"{REPEATS // 4} x {fault}: {load.total}")
@@ -64,7 +64,7 @@ def test_no_get_fails_at(site, record_property, fault):
 
 
 def test_touches_neither_fail_nor_delay_requests(site, record_property):
-    with Load(site.port, "/app/nap") as load:
+    with Load(site.port, "/app/sleep") as load:
         for _ in range(REPEATS):
             daemons.touch(site, 2)
             daemons.pause(0.2)
@@ -81,7 +81,7 @@ def test_graceful_restarts_neither_fail_nor_delay_requests(site, record_property
     total, ours, paused = None, 0.0, 0
     for _ in range(REPEATS):
         static = Load(site.port, "/static/file", clients=2)
-        with static, Load(site.port, "/app/nap") as load:
+        with static, Load(site.port, "/app/sleep") as load:
             daemons.pause(0.2)
             daemons.restart(site, 2)
             daemons.pause(0.3)
@@ -101,7 +101,7 @@ def test_graceful_restarts_neither_fail_nor_delay_requests(site, record_property
 
 
 def test_requests_of_200_ms_finish_over_graceful_restarts(site, record_property):
-    with Load(site.port, "/app/nap?for=0.2") as load:
+    with Load(site.port, "/app/sleep?for=0.2") as load:
         for _ in range(REPEATS):
             daemons.restart(site, 2)
     record_property("load", f"{REPEATS} graceful restarts, 200 ms requests: {load.total}")

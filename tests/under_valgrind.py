@@ -64,7 +64,7 @@ def main():
         "-k",
         " and ".join(f"not {name}" for name in LEFT_OUT),
     ]
-    options = ["-q", "-n2", "--mpm=event", "--tb=short", "-m", "not slow"]
+    options = ["-q", "-n2", "--mpm=event", "--mode=embedded,daemon", "--tb=short", "-m", "not slow"]
     passed = subprocess.run([sys.executable, "-m", "pytest", *options, *arguments], check=False)
     ours, others, processes = valgrind.judge(folder)
     for text, count in ours.most_common():

@@ -56,7 +56,7 @@ FILES = (
 )
 ACCESS = Conf(TEXT, AUTH, files=FILES)
 
-# What Apache's own modules say when they turn somebody away.
+# What Apache's own modules say at a refusal.
 # mod_wsgi ends every refusal of an access script with WSGI0057.
 TURNED_AWAY = r"WSGI0057|AH(0161[78]|0179[0-4]|0163[01]|0178[678])"
 # The records of a traceback, in the words of either module.

@@ -1,4 +1,4 @@
-"""WSGIAuthUserScript with Basic and Digest, WSGIAuthGroupScript: who somebody is."""
+"""WSGIAuthUserScript with Basic and Digest, WSGIAuthGroupScript: who a client is."""
 
 import contextlib
 import hashlib
@@ -46,17 +46,17 @@ TEXT = """
     <Location /group/broken>
         WSGIAuthGroupScript ${ROOT}/broken.py
     </Location>
-    <LocationMatch "^/nobody/(basic|digest)">
+    <LocationMatch "^/unscripted/(basic|digest)">
         AuthName "the realm"
         AuthType Basic
         AuthBasicProvider wsgi
         AuthDigestProvider wsgi
         Require valid-user
     </LocationMatch>
-    <Location /nobody/digest>
+    <Location /unscripted/digest>
         AuthType Digest
     </Location>
-    <Location /nobody/group>
+    <Location /unscripted/group>
         AuthName "the realm"
         AuthType Basic
         AuthBasicProvider wsgi
@@ -72,7 +72,7 @@ FILES = (
 )
 AUTHENTICATION = Conf(TEXT, AUTH, files=FILES)
 
-# What Apache's own modules say when they turn somebody away.
+# What Apache's own modules say at a refusal.
 # mod_wsgi ends every refusal of an access script with WSGI0057.
 TURNED_AWAY = r"WSGI0057|AH(0161[78]|0179[0-4]|0163[01]|0178[678])"
 # The records of a traceback, in the words of either module.
@@ -169,7 +169,7 @@ def test_an_unknown_user_is_asked_of_the_next_provider(get):
 
 @pytest.mark.parametrize(
     ("path", "code"),
-    [("/nobody/basic", "WSGI0041: "), ("/basic/unset", "WSGI0043: ")],
+    [("/unscripted/basic", "WSGI0041: "), ("/basic/unset", "WSGI0043: ")],
 )
 def test_without_a_script_or_a_function_passwords_are_a_500(get, server, path, code):
     assert get(path, credentials="alice:wonder").status == 500
@@ -258,7 +258,7 @@ def test_the_hash_of_a_user_decides(server, answer, status, code):
 
 @pytest.mark.parametrize(
     ("path", "code"),
-    [("/nobody/digest", "WSGI0044: "), ("/digest/unset", "WSGI0046: ")],
+    [("/unscripted/digest", "WSGI0044: "), ("/digest/unset", "WSGI0046: ")],
 )
 def test_without_a_script_or_a_function_hashes_are_a_500(server, path, code):
     status, _ = curl(server, f"{path}/?1", "--digest", "-u", "alice:wonder")
@@ -305,7 +305,7 @@ def grouped(serve):
         AuthName "the realm"
         AuthType Basic
         AuthBasicProvider wsgi
-        WSGIAuthUserScript ${ROOT}/anybody.py
+        WSGIAuthUserScript ${ROOT}/permissive.py
         WSGIAuthGroupScript ${APPS}/access.py
         Require wsgi-group staff "two words"
     </Location>
@@ -313,7 +313,7 @@ def grouped(serve):
         WSGIAuthGroupScript ${APPS}/access.py application-group=guards
     </Location>
     <Location /empty>
-        WSGIAuthGroupScript ${ROOT}/anybody.py
+        WSGIAuthGroupScript ${ROOT}/permissive.py
     </Location>
     <Location /broken>
         WSGIAuthGroupScript ${ROOT}/broken.py
@@ -325,8 +325,8 @@ def grouped(serve):
         WSGIGroupAuthoritative Off
     </Location>
     """
-    anybody = "def check_password(environ, user, password):\n    return True\n"
-    files = (("anybody.py", anybody), ("broken.py", "raise KeyError('on purpose')\n"))
+    permissive = "def check_password(environ, user, password):\n    return True\n"
+    files = (("permissive.py", permissive), ("broken.py", "raise KeyError('on purpose')\n"))
     server = serve(Conf(text, AUTH, files=files))
     server.log.allow(TURNED_AWAY)
 
@@ -373,11 +373,11 @@ def test_failing_group_script_denies_access(grouped, path, code):
 
 
 def test_require_wsgi_group_without_a_script_denies_access(get, server):
-    assert get("/nobody/group", credentials="alice:wonder").status == 401
+    assert get("/unscripted/group", credentials="alice:wonder").status == 401
     server.log.expect("WSGI0058: ")
 
 
-@pytest.mark.differs("group-needs-a-name", "mod_wsgi accepts the line, and nobody comes in")
+@pytest.mark.differs("group-needs-a-name", "mod_wsgi accepts the line, and refuses every user")
 def test_require_wsgi_group_needs_a_name(configtest):
     accepted, printed = configtest(Conf("<Location /x>\nRequire wsgi-group\n</Location>", AUTH))
     assert not accepted

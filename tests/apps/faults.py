@@ -17,7 +17,7 @@ def application(environ, start_response):
             file.write(f"{os.getpid()}\n")
     if "read" in asked:
         environ["wsgi.input"].read(int(asked["read"]))
-    if path == "/nap":
+    if path == "/sleep":
         time.sleep(float(asked.get("for", "0.005")))
     if path == "/spin":
         until = time.process_time() + float(asked["for"])

@@ -80,7 +80,7 @@ def subclass(environ, start_response):
 
 
 def wrapped(environ, start_response):
-    """Somebody else's iterator around ours: no fast path, the same bytes."""
+    """Another iterator around the file wrapper: no fast path, the same bytes."""
     start_response("200 OK", TEXT)
     return (piece for piece in environ["wsgi.file_wrapper"](open(path_of(environ), "rb"), 1000))
 

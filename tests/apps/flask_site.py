@@ -40,7 +40,7 @@ def login():
 
 @application.get("/whoami")
 def whoami():
-    return session.get("name", "nobody")
+    return session.get("name", "anonymous")
 
 
 @application.post("/upload")

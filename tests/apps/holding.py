@@ -6,7 +6,7 @@ import time
 
 from by_path import answer, by_path
 
-# Without a lock a collection would wait for the one who holds it elsewhere, and all others with it.
+# Without a lock a collection would wait for the thread that holds it, and all others with it.
 gc.disable()
 
 

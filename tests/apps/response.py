@@ -87,8 +87,8 @@ def status(environ, start_response):
     return [b"body"]
 
 
-def nobody(environ, start_response):
-    """/nobody/204 or 304, as an application that knows the rules answers them."""
+def bodiless(environ, start_response):
+    """/bodiless/204 or 304, as an application that knows the rules answers them."""
     start_response(environ["PATH_INFO"].split("/", 2)[2] + " None", [("X-Kept", "yes")])
     return []
 
@@ -155,7 +155,7 @@ def endless(environ, start_response):
 
 
 def endless_write(environ, start_response):
-    """write() must raise when nobody is there any more."""
+    """write() must raise once the client has left."""
     write = start_response("200 OK", TEXT)
     try:
         for _ in range(10_000):

@@ -36,7 +36,7 @@ def thread(environ, start_response):
 
 
 def daemon_thread(environ, start_response):
-    """Must not keep anybody from leaving."""
+    """Must not delay the end of the process."""
     threading.Thread(target=time.sleep, args=(3600,), daemon=True).start()
     return answer(start_response, str(os.getpid()))
 

@@ -222,7 +222,7 @@ def test_a_python_home_that_cannot_work_is_refused(servers, mpm, mode, path, fil
 )
 def test_a_python_home_apaches_user_cannot_read_is_refused(servers, env, mpm, mode):
     if env.user is None:
-        pytest.skip("Apache's user is the one who runs the tests")
+        pytest.skip("Apache's user is the user of the tests")
     server = servers.make(Conf("WSGIPythonHome ${ROOT}/closed"), mpm, mode)
     server.write("closed/pyvenv.cfg", f"home = /usr/bin\nversion = {env.python}.0\n")
     (server.root / "closed").chmod(0o700)
@@ -234,8 +234,14 @@ def test_a_python_home_apaches_user_cannot_read_is_refused(servers, env, mpm, mo
 
 def access_list(user):
     """What `setfacl -m u:USER:rx` writes for a directory of mode 0700."""
-    nobody = 0xFFFFFFFF
-    entries = [(1, 7, nobody), (2, 5, user), (4, 0, nobody), (16, 5, nobody), (32, 0, nobody)]
+    undefined = 0xFFFFFFFF
+    entries = [
+        (1, 7, undefined),
+        (2, 5, user),
+        (4, 0, undefined),
+        (16, 5, undefined),
+        (32, 0, undefined),
+    ]
     return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
 
 
@@ -243,7 +249,7 @@ def access_list(user):
 @pytest.mark.parametrize("option", ["WSGIPythonHome ", "WSGIDaemonProcess other python-home="])
 def test_a_python_home_may_be_open_to_the_user_by_an_access_list(servers, env, mpm, option):
     if env.user is None:
-        pytest.skip("Apache's user is the one who runs the tests")
+        pytest.skip("Apache's user is the user of the tests")
     server = servers.make(Conf(option + "${ROOT}/closed/venv"), mpm, "embedded")
     server.write("closed/venv/pyvenv.cfg", f"home = /usr/bin\nversion = {env.python}.0\n")
     closed = server.root / "closed"
@@ -261,7 +267,7 @@ def test_a_python_home_may_be_open_to_the_user_by_an_access_list(servers, env, m
 @pytest.mark.ours_only("python-home is not looked at")
 def test_a_python_home_may_be_open_by_supplementary_groups(servers, env, mpm):
     if env.user is None:
-        pytest.skip("Apache's user is the one who runs the tests")
+        pytest.skip("Apache's user is the user of the tests")
     line = "WSGIDaemonProcess other supplementary-groups=#54321 python-home=${ROOT}/closed/venv"
     server = servers.make(Conf(line), mpm, "embedded")
     server.write("closed/venv/pyvenv.cfg", f"home = /usr/bin\nversion = {env.python}.0\n")

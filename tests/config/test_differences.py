@@ -214,7 +214,7 @@ def test_a_known_cause_gets_a_hint(serve):
     server.log.allow("WSGI0109", "ImportError", "Traceback", "^  File|^    ")
 
 
-@pytest.mark.differs("active-requests", "mod_wsgi fills it whether or not anybody looks")
+@pytest.mark.differs("active-requests", "mod_wsgi fills it whether or not it is read")
 def test_active_requests_start_recording_on_first_use(serve):
     server = serve(Conf(ASK), private=True)
     with concurrent.futures.ThreadPoolExecutor(1) as pool:

@@ -110,9 +110,9 @@ def test_nothing_remains_after_a_stop(start_warm, signum, busy):
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         asked = []
         if busy:
-            path = f"/nap?for=1&note={server.root}/out/naps"
+            path = f"/sleep?for=1&note={server.root}/out/sleeps"
             asked = [pool.submit(daemons.serves, server, path) for _ in range(2)]
-            daemons.wait_for_notes(server, 2, "naps")
+            daemons.wait_for_notes(server, 2, "sleeps")
         server.process.send_signal(signum)
         server.process.wait(15)
         if signum == signal.SIGWINCH:
@@ -169,9 +169,9 @@ def test_nothing_of_daemon_mode_remains_after_a_kill_of_the_parent(start_warm):
     for pid in children:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: not remaining(server), "everybody to leave")
+    wait_until(lambda: not remaining(server), "every process to leave")
     assert shared_memory() - before == set()
-    # Nobody could remove the sockets; the next start does.
+    # A killed parent removes no sockets; the next start does.
     old = set(sockets(server))
     assert old
     server.log.allow("AH00098: pid file .* overwritten")
@@ -192,7 +192,7 @@ def test_sockets_of_a_killed_parent_go_where_the_prefix_is_a_directory(make):
     for pid in children:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: not remaining(server), "everybody to leave")
+    wait_until(lambda: not remaining(server), "every process to leave")
     server.log.allow("AH00098: pid file .* overwritten")
     server.start()
     assert server.get("/").status == 200
@@ -206,16 +206,16 @@ def test_kill_of_the_parent_does_not_cut_requests_in_daemons(start_warm):
     assert server.get(f"/at_exit?{out}").status == 200
     children = daemons.httpd_children(server)
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        path = f"/nap?for=1&note={server.root}/out/naps"
+        path = f"/sleep?for=1&note={server.root}/out/sleeps"
         asked = [pool.submit(daemons.serves, server, path) for _ in range(2)]
-        daemons.wait_for_notes(server, 2, "naps")
+        daemons.wait_for_notes(server, 2, "sleeps")
         server.kill()
         assert all(future.result() for future in asked)
     wait_until(out.exists, "atexit")
     for pid in children:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: not remaining(server), "everybody to leave")
+    wait_until(lambda: not remaining(server), "every process to leave")
 
 
 def test_nothing_remains_when_managers_were_killed_again_and_again(start_warm):
@@ -254,7 +254,7 @@ def test_delayed_manager_start_holds_no_listener_of_apache(start_warm):
     def holds(pid):
         return {target[len("socket:[") : -1] for target in server.open_files(pid)} & tcp
 
-    # Apache's own children are in its session; between fork and exec nobody is for long.
+    # Apache's own children are in its session; between fork and exec no process is for long.
     wait_until(
         lambda: [pid for pid in server.children() if os.getsid(pid) == pid and not holds(pid)],
         "a manager to come that has closed Apache's port",
@@ -338,8 +338,8 @@ def test_removed_group_ends_when_its_requests_have_finished(start_warm):
     path = server.root / "httpd.conf"
     path.write_text(path.read_text().replace(extra, ""))
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        asked = pool.submit(server.get, f"/gone/nap?for=1&note={server.root}/out/naps")
-        daemons.wait_for_notes(server, 1, "naps")
+        asked = pool.submit(server.get, f"/gone/sleep?for=1&note={server.root}/out/sleeps")
+        daemons.wait_for_notes(server, 1, "sleeps")
         server.process.send_signal(signal.SIGUSR1)
         server.log.wait_for("resuming normal operations", count=2)
         assert asked.result().status == 200
@@ -359,13 +359,13 @@ def test_a_manager_that_was_replaced_does_not_outlive_httpd(start_warm, change):
     server = start_warm(text=extra)
     assert server.get("/gone/").status == 200
     # Apache's old child has the request too, and Apache does not wait for its end.
-    server.log.allow("AH0004[56]: child process", "leaving although GET /gone/nap")
+    server.log.allow("AH0004[56]: child process", "leaving although GET /gone/sleep")
     old = daemons.managers(server)
     old += [worker for manager in old for worker in daemons.children(manager)]
     path = server.root / "httpd.conf"
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        pool.submit(daemons.serves, server, f"/gone/nap?for=30&note={server.root}/out/naps")
-        daemons.wait_for_notes(server, 1, "naps")
+        pool.submit(daemons.serves, server, f"/gone/sleep?for=30&note={server.root}/out/sleeps")
+        daemons.wait_for_notes(server, 1, "sleeps")
         text = path.read_text().replace(*change)
         if change[1] == "# ":
             text = text.replace("WSGIScriptAlias /gone", "# ")

@@ -51,7 +51,7 @@ FAULTS = {
 def test_no_get_fails_at(start_warm, report, fault):
     server = start_warm()
     server.log.allow("was killed by signal 9")
-    with Load(server.port, "/nap") as load:
+    with Load(server.port, "/sleep") as load:
         daemons.pause(0.2)
         FAULTS[fault](server)
         daemons.pause(0.2)
@@ -62,7 +62,7 @@ def test_no_get_fails_at(start_warm, report, fault):
 
 @pytest.mark.parametrize("fault", ["graceful restarts", "script touches"])
 def test_no_post_of_unknown_length_fails_at(start_warm, fault):
-    """Its worker is chosen before the body is here; whoever leaves in order refuses it unread."""
+    """Its worker is chosen before the body is here; one that leaves in order refuses it unread."""
     server = start_warm(extra="WSGIChunkedRequest On")
     done = threading.Event()
 
@@ -74,7 +74,7 @@ def test_no_post_of_unknown_length_fails_at(start_warm, fault):
     def post():
         statuses = []
         while not done.is_set():
-            statuses.append(server.post("/nap", pieces(), chunked=True).status)
+            statuses.append(server.post("/sleep", pieces(), chunked=True).status)
         return statuses
 
     with concurrent.futures.ThreadPoolExecutor(6) as pool:
@@ -92,12 +92,12 @@ def test_requests_in_flight_at_a_graceful_restart_all_finish(start_warm, report)
     server = start_warm()
     with (
         concurrent.futures.ThreadPoolExecutor(12) as pool,
-        Load(server.port, "/nap?for=0.2") as load,
+        Load(server.port, "/sleep?for=0.2") as load,
     ):
         note = server.root / "out/note"
-        path = f"/nap?for=0.5&note={note}"
+        path = f"/sleep?for=0.5&note={note}"
         posts = [pool.submit(server.post, path, b"x" * 1000) for _ in range(4)]
-        gets = [pool.submit(server.get, f"/nap?for=1&note={note}") for _ in range(4)]
+        gets = [pool.submit(server.get, f"/sleep?for=1&note={note}") for _ in range(4)]
         daemons.wait_for_notes(server, 8)
         for _ in range(2):
             daemons.restart(server, 2)
@@ -126,7 +126,7 @@ def test_no_get_fails_when_a_group_is_changed_at_a_graceful_restart(start_warm, 
     old = daemons.manager(server)
     name, number = changed.split("=")
     before = {"threads": "threads=8", "processes": "processes=2"}[name]
-    with Load(server.port, "/nap") as load:
+    with Load(server.port, "/sleep") as load:
         reconfigure(server, (before, changed))
         wait_until(lambda: old not in daemons.managers(server), "the old manager to leave")
         daemons.settled(server, int(number) if name == "processes" else 2)
@@ -170,7 +170,7 @@ def test_a_group_that_is_added_before_another_does_not_take_its_place(start_warm
 )
 def test_a_crash_is_named_in_the_log_and_only_its_own_request_suffers(start_warm, path, how):
     server = start_warm()
-    with Load(server.port, "/nap") as load:
+    with Load(server.port, "/sleep") as load:
         daemons.pause(0.1)
         answer = server.post(path, b"x")
         daemons.settled(server, 2)
@@ -243,7 +243,7 @@ def test_simultaneous_requests_go_to_different_workers(start_warm):
     for _ in range(8):
         with concurrent.futures.ThreadPoolExecutor(4) as pool:
             began = time.monotonic()
-            answers = list(pool.map(lambda _: server.get("/nap?for=0.3"), range(4)))
+            answers = list(pool.map(lambda _: server.get("/sleep?for=0.3"), range(4)))
             took = time.monotonic() - began
         assert len({daemons.pid_of(answer) for answer in answers}) == 4
         assert took < 0.6
@@ -262,7 +262,7 @@ def accepted_by(server, sock):
 
 
 def test_an_apache_child_that_dies_leaves_no_worker_looking_busy(start_warm, mpm):
-    """Its requests are over, whoever counted them."""
+    """Its requests are over, whichever process counted them."""
     if mpm == "prefork":
         pytest.skip("a child of prefork has one request at a time")
     server = start_warm("processes=2 threads=4")
@@ -271,7 +271,7 @@ def test_an_apache_child_that_dies_leaves_no_worker_looking_busy(start_warm, mpm
         held = {}
         while sum(len(of) >= 3 for of in held.values()) < 2:
             sock = stack.enter_context(server.socket())
-            sock.sendall(f"GET /nap?for=1&note={server.root}/out/note HTTP/1.1\r\n".encode())
+            sock.sendall(f"GET /sleep?for=1&note={server.root}/out/note HTTP/1.1\r\n".encode())
             pid = wait_until(lambda s=sock: accepted_by(server, s), "the connection's child")
             held.setdefault(pid, []).append(sock)
         (_, survives), (victim, dies) = [pair for pair in held.items() if len(pair[1]) >= 3]
@@ -285,9 +285,9 @@ def test_an_apache_child_that_dies_leaves_no_worker_looking_busy(start_warm, mpm
     for turn in range(3):
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
             name = f"turn-{turn}"
-            first = pool.submit(server.get, f"/nap?for=0.3&note={server.root}/out/{name}")
+            first = pool.submit(server.get, f"/sleep?for=0.3&note={server.root}/out/{name}")
             daemons.wait_for_notes(server, 1, name)
-            second = pool.submit(server.get, "/nap?for=0.3")
+            second = pool.submit(server.get, "/sleep?for=0.3")
             assert daemons.pid_of(first.result()) != daemons.pid_of(second.result())
 
 
@@ -296,7 +296,7 @@ def test_an_apache_child_that_dies_leaves_no_worker_looking_busy(start_warm, mpm
 
 def test_one_replacement_per_touch_under_load(start_warm):
     server = start_warm()
-    with Load(server.port, "/nap") as load:
+    with Load(server.port, "/sleep") as load:
         for _ in range(3):
             daemons.touch(server, 2)
             daemons.pause(0.3)
@@ -305,7 +305,7 @@ def test_one_replacement_per_touch_under_load(start_warm):
 
 
 def deploy(script, text):
-    """As deployments should: nobody ever sees half a file."""
+    """As deployments should: no reader ever sees half a file."""
     fresh = script.with_name("fresh.py")
     fresh.write_text(text)
     fresh.replace(script)
@@ -316,7 +316,7 @@ def test_a_script_that_is_older_than_the_one_before_is_new_too(start_warm):
     server = start_warm()
     old = daemons.settled(server, 2)
     script = server.root / "app.py"
-    with Load(server.port, "/nap") as load:
+    with Load(server.port, "/sleep") as load:
         # Who has not loaded it yet loads the new one, and may stay.
         server.log.wait_for("Loading WSGI script", count=2)
         deploy(script, APP.replace("VERSION = 1", "VERSION = 2"))
@@ -336,7 +336,7 @@ def test_stale_mtime_in_flight_causes_no_second_replacement(start_warm):
         # Sent when the body is wanted, and the script was looked at before that.
         read_until(sock, b"100 Continue\r\n\r\n")
         deploy(server.root / "app.py", APP.replace("VERSION = 1", "VERSION = 2"))
-        with Load(server.port, "/nap") as load:
+        with Load(server.port, "/sleep") as load:
             new = sorted(daemons.settled(server, 2, without=old))
             sock.sendall(b"late")
             assert read_all(sock).endswith(b" 2")
@@ -351,7 +351,7 @@ def test_a_deployment_that_does_not_load_leaves_the_old_workers_serving(start_wa
     server = start_warm()
     old = sorted(daemons.workers(server))
     script = server.root / "app.py"
-    with Load(server.port, "/nap") as load:
+    with Load(server.port, "/sleep") as load:
         deploy(script, "import no_such_module\n" + APP)
         server.log.expect("No module named 'no_such_module'", "the workers there are go on")
         daemons.pause(0.5)
@@ -374,7 +374,7 @@ def test_a_script_without_its_callable_is_no_deployment(start_warm):
     old = sorted(daemons.workers(server))
     script = server.root / "app.py"
     server.log.allow("callable|application|go on")
-    with Load(server.port, "/nap") as load:
+    with Load(server.port, "/sleep") as load:
         served = set()
 
         def all_have_it():
@@ -396,7 +396,7 @@ def test_a_deployment_that_hangs_does_not_keep_the_next_one_from_coming(start_wa
     server = start_warm()
     old = daemons.workers(server)
     script = server.root / "app.py"
-    with Load(server.port, "/nap") as load:
+    with Load(server.port, "/sleep") as load:
         note = f"import time\nprint('hangs', file=open('{server.root}/out/hangs', 'a'))\n"
         deploy(script, note + "time.sleep(60)\n" + APP)
         daemons.wait_for_notes(server, 2, "hangs")
@@ -417,11 +417,11 @@ def test_a_request_beyond_request_timeout_is_ended_once_and_alone(start_warm):
     )
     server.log.allow("is still being served", "did not stop within", "it took longer than")
     note = server.root / "out/note"
-    with Load(server.port, "/nap", clients=2) as load:
+    with Load(server.port, "/sleep", clients=2) as load:
         began = time.monotonic()
-        answer = server.get(f"/nap?for=30&note={note}")
+        answer = server.get(f"/sleep?for=30&note={note}")
         took = time.monotonic() - began
-    server.log.expect(r"GET /nap\?for=30\S* takes longer than request-timeout")
+    server.log.expect(r"GET /sleep\?for=30\S* takes longer than request-timeout")
     assert answer.status == 504
     assert len(daemons.notes(server)) == 1
     # 1 s, times 1 + ln(4) for the threads, and a second each for looking and leaving.
@@ -433,7 +433,7 @@ def test_a_request_that_waited_beyond_queue_timeout_is_a_504(start_warm):
     server = start_warm("processes=1 threads=1 queue-timeout=1")
     server.log.allow("queue-timeout")
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        first = pool.submit(server.get, f"/nap?for=2&note={server.root}/out/note")
+        first = pool.submit(server.get, f"/sleep?for=2&note={server.root}/out/note")
         daemons.wait_for_notes(server)
         second = pool.submit(server.get, "/")
         assert first.result().status == 200
@@ -445,9 +445,9 @@ def test_a_request_that_waited_beyond_queue_timeout_is_a_504(start_warm):
 def test_an_answer_that_does_not_come_within_socket_timeout_is_a_504(start_warm):
     server = start_warm("processes=2 threads=2 socket-timeout=1")
     note = server.root / "out/note"
-    with Load(server.port, "/nap", clients=4) as load:
+    with Load(server.port, "/sleep", clients=4) as load:
         began = time.monotonic()
-        assert server.get(f"/nap?for=4&note={note}").status == 504
+        assert server.get(f"/sleep?for=4&note={note}").status == 504
         assert time.monotonic() - began < 3
         daemons.pause(0.5)
     server.log.expect("WSGI0145")
@@ -496,7 +496,7 @@ def test_a_client_that_does_not_read_holds_a_thread_for_response_socket_timeout(
 )
 def test_no_get_fails_while_workers_are_recycled(start_warm, report, options, reason):
     server = start_warm(f"processes=2 threads=8 {options}")
-    with Load(server.port, "/nap") as load:
+    with Load(server.port, "/sleep") as load:
         server.log.wait_for(f"is to be replaced: {reason}", count=4, timeout=20)
     report(options, load.total)
     assert load.total.failed == []
@@ -508,7 +508,7 @@ def test_no_get_fails_when_idle_workers_are_recycled(start_warm):
     for count in (1, 2):
         old = daemons.workers(server)
         server.log.wait_for("is to be replaced: no request came", count=count)
-        # Whoever leaves, whoever comes: each request is answered.
+        # Each request is answered, whichever worker leaves or comes.
         wait_until(
             lambda pids=old: daemons.pid_of(server.get("/")) not in pids,
             "an answer of another worker",
@@ -537,7 +537,7 @@ def test_after_log_rotation_and_a_graceful_restart_daemons_write_to_the_new_log(
 
 def test_daemons_follow_loglevel(start_warm):
     server = start_warm(wsgi_level="wsgi:warn")
-    with Load(server.port, "/nap"):
+    with Load(server.port, "/sleep"):
         daemons.touch(server, 2)
     quiet = [line for line in server.log.lines() if line.module == "wsgi" and line.level == "info"]
     assert quiet == []

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.ours_only("our own processes")
 # A forked process holds what the worker held when it was forked, however the worker ends.
 APP = """
 import multiprocessing, os, time
-naps = []
+sleeps = []
 def application(environ, start_response):
     path, answer = environ["PATH_INFO"], "ok"
     if path == "/fork":
@@ -27,11 +27,11 @@ def application(environ, start_response):
     if path == "/return":
         child = os.fork()
         answer = "the child" if child == 0 else str(os.waitpid(child, 0))
-    if path == "/nap":
-        naps.append(1)
+    if path == "/sleep":
+        sleeps.append(1)
         time.sleep(300 if int(environ["QUERY_STRING"]) == os.getpid() else 0)
-    if path == "/naps":
-        answer = str(len(naps))
+    if path == "/sleeps":
+        answer = str(len(sleeps))
     if path == "/pool":
         with multiprocessing.get_context("fork").Pool(2) as pool:
             answer = str(sum(pool.map(abs, range(-100, 100))))
@@ -78,8 +78,8 @@ def test_requests_do_not_wait_for_a_dead_worker_whose_child_lives(start, fork):
     server = start("threads=4 socket-timeout=60")
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         (old,) = daemons.settled(server, 1)
-        under_way = pool.submit(server.get, f"/nap?{old}")
-        wait_until(lambda: server.get("/naps").text == "1", "the request to be under way")
+        under_way = pool.submit(server.get, f"/sleep?{old}")
+        wait_until(lambda: server.get("/sleeps").text == "1", "the request to be under way")
         child = fork(server)
         server.log.allow(f"worker {old} was killed by signal 9", "WSGI0146")
         os.kill(old, signal.SIGKILL)

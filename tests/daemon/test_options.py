@@ -72,10 +72,10 @@ def test_threads_is_how_many_requests_a_process_serves_at_a_time(start):
     server = start("threads=3")
     assert server.get("/").status == 200
     began = time.monotonic()
-    assert {answer.status for answer in together(server, 3, "/nap?for=0.5")} == {200}
+    assert {answer.status for answer in together(server, 3, "/sleep?for=0.5")} == {200}
     assert time.monotonic() - began < 0.95
     began = time.monotonic()
-    assert {answer.status for answer in together(server, 4, "/nap?for=0.5")} == {200}
+    assert {answer.status for answer in together(server, 4, "/sleep?for=0.5")} == {200}
     assert time.monotonic() - began >= 1
 
 
@@ -83,17 +83,17 @@ def test_without_options_there_are_one_process_and_fifteen_threads(start):
     server = start()
     worker = daemons.pid_of(server.get("/"))
     began = time.monotonic()
-    assert {daemons.pid_of(answer) for answer in together(server, 15, "/nap?for=0.8")} == {worker}
+    assert {daemons.pid_of(answer) for answer in together(server, 15, "/sleep?for=0.8")} == {worker}
     assert time.monotonic() - began < 1.6
     began = time.monotonic()
-    assert {daemons.pid_of(answer) for answer in together(server, 16, "/nap?for=0.8")} == {worker}
+    assert {daemons.pid_of(answer) for answer in together(server, 16, "/sleep?for=0.8")} == {worker}
     assert time.monotonic() - began >= 1.6
 
 
 def test_processes_of_a_range_come_with_work_and_leave_when_idle(start):
     server = start("processes=1-3 threads=1 inactivity-timeout=1")
     daemons.settled(server, 1)
-    answers = together(server, 3, "/nap?for=0.8")
+    answers = together(server, 3, "/sleep?for=0.8")
     assert len({daemons.pid_of(answer) for answer in answers}) == 3
     assert len(daemons.workers(server)) == 3
     wait_until(lambda: len(daemons.workers(server)) == 1, "the others to leave")
@@ -105,7 +105,7 @@ def test_zero_minimum_starts_processes_on_demand(start):
     pid = daemons.manager(server)
     assert daemons.children(pid) == []
     for _ in range(2):
-        assert {answer.status for answer in together(server, 4, "/nap?for=0.2")} == {200}
+        assert {answer.status for answer in together(server, 4, "/sleep?for=0.2")} == {200}
         assert len(daemons.workers(server)) == 1
         wait_until(lambda: daemons.children(pid) == [], "the worker to leave")
     assert daemons.manager(server) == pid
@@ -128,7 +128,7 @@ def test_jitter_lets_workers_end_at_different_times(start):
     served = r"is to be replaced: it has served (\d+) requests"
 
     def ended():
-        together(server, 6, "/nap?for=0.01")
+        together(server, 6, "/sleep?for=0.01")
         return len(server.log.find(served)) >= 6
 
     wait_until(ended, "six replacements", timeout=30)
@@ -182,7 +182,7 @@ def test_requests_of_a_leaving_worker_get_graceful_or_eviction_timeout(start, op
     (worker,) = daemons.settled(server, 1)
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         began = time.monotonic()
-        asked = pool.submit(server.post, f"/nap?for=2.5&note={server.root}/out/note", b"")
+        asked = pool.submit(server.post, f"/sleep?for=2.5&note={server.root}/out/note", b"")
         daemons.wait_for_notes(server)
         os.kill(worker, signal.SIGUSR1)
         status = asked.result().status
@@ -430,8 +430,8 @@ def test_a_group_of_a_virtual_host_is_for_hosts_of_the_same_name(start):
     server.log.expect("WSGI0152: .*WSGI daemon process 'here' belongs to another virtual host")
     # The same name at another port.
     assert Client(server.port2).get("/chosen/here", host="one").status == 200
-    assert server.get("/chosen/nobody").status == 500
-    server.log.expect("WSGI0151: .*no WSGI daemon process called 'nobody' has been configured")
+    assert server.get("/chosen/absent").status == 500
+    server.log.expect("WSGI0151: .*no WSGI daemon process called 'absent' has been configured")
 
 
 def test_two_groups_of_one_name_are_refused(servers, mpm):
@@ -508,7 +508,7 @@ def test_a_signal_replaces_a_worker(start, signum):
     server = start("processes=1 threads=2")
     first = daemons.pid_of(server.get("/"))
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        asked = pool.submit(server.post, f"/nap?for=0.5&note={server.root}/out/note", b"")
+        asked = pool.submit(server.post, f"/sleep?for=0.5&note={server.root}/out/note", b"")
         daemons.wait_for_notes(server)
         os.kill(first, signum)
         wait_until(lambda: daemons.pid_of(server.get("/")) != first, "another worker")

@@ -233,7 +233,7 @@ def test_only_documented_variables_of_the_environment_of_apache_are_inherited(st
         "LC_TIME": "C",
         "TZ": "Europe/Vienna",
         "TMPDIR": "/tmp",
-        "DATABASE_PASSWORD": "a secret of somebody else",
+        "DATABASE_PASSWORD": "a secret of another program",
         "APACHE_RUN_USER": "www-data",
         "LD_LIBRARY_PATH": "/nowhere",
         "PYTHONPATH": "/nowhere",
@@ -325,7 +325,7 @@ def test_daemons_hold_only_needed_descriptors(start_warm):
                 assert not writable, said
                 assert not target.startswith(str(server.root)), said
         assert descriptors(pid)[0][0] == "/dev/null"
-        # One for each worker is enough; nobody holds the sockets of the others.
+        # One for each worker is enough; no worker holds the sockets of the others.
         listening = [
             target
             for target, _ in descriptors(pid).values()
@@ -402,7 +402,7 @@ def test_other_users_cannot_connect(start_warm, env):
     (file,) = socket_files(server)
     assert connect_as(env.user.pw_uid, file) == 0
     assert connect_as(USER.pw_uid, file) == 13
-    # Even if somebody opens the file: the kernel says who knocks.
+    # Even where the file is open to all: the kernel names the user of the client.
     file.chmod(0o666)
     assert connect_as(USER.pw_uid, file) == 1
     server.log.expect(f"a connection was refused: uid {USER.pw_uid} is not allowed to connect")

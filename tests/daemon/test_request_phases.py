@@ -28,7 +28,7 @@ def application(environ, start_response):
         open(environ["HTTP_X_NOTE"], "w").close()
         time.sleep(2)
         os._exit(1)
-    if path == "/nap":
+    if path == "/sleep":
         time.sleep(2.5)
     start_response("200 OK", [("Content-Type", "text/plain")])
     if path == "/gaps":
@@ -86,7 +86,7 @@ def test_a_client_that_sends_its_body_slowly_does_not_wait_for_a_thread(start, s
     assert float(took) < 1
 
 
-@pytest.mark.parametrize("path", ["/app/nap", "/app/stream"])
+@pytest.mark.parametrize("path", ["/app/sleep", "/app/stream"])
 def test_a_worker_is_idle_since_the_end_of_its_last_request(start, path):
     """One that takes longer than inactivity-timeout does not end its worker when it is over."""
     extra = "<Location /app/health>\n    WSGIIgnoreActivity On\n</Location>"

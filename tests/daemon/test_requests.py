@@ -166,7 +166,7 @@ def test_a_manager_that_is_still_starting_survives_a_graceful_restart(server):
     for died in range(1, 5):
         os.kill(manager(server), signal.SIGKILL)
         server.log.wait_for("its manager .* it is started again", count=died)
-    # The next one waits 1.6 seconds before it listens to anybody.
+    # The next one waits 1.6 seconds before it reads messages.
     starting = manager(server)
     for signum in (signal.SIGUSR1, signal.SIGHUP):
         restart(server, signum)

@@ -351,7 +351,7 @@ def test_a_group_runs_from_inherited_descriptors_and_ends_with_its_parent(daemon
     assert environ["mod_wsgi.process_group"] == "site"
     assert environ["mod_wsgi.application_group"] == "a"
     assert not [name for name in environ if name.startswith("mod_wsgi.x-")]
-    # The second worker is started by whoever knocks at its socket.
+    # The second worker is started by the first connection to its socket.
     assert len(daemon.workers()) == 1
     answer = fastcgi.get(daemon.root / "second.sock", **params)
     assert answer.status == 200

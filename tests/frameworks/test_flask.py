@@ -41,7 +41,7 @@ def test_a_session_survives_its_redirect(server):
     assert (response.status, response.header("Location")) == (302, "/whoami")
     cookie = response.header("Set-Cookie").partition(";")[0]
     assert server.get("/whoami", headers={"Cookie": cookie}).text == "Ada"
-    assert server.get("/whoami").text == "nobody"
+    assert server.get("/whoami").text == "anonymous"
 
 
 @pytest.mark.all_mpms

@@ -18,7 +18,7 @@ def size(least):
 def account(kind):
     thing = f"names no {kind} of this system"
     empty = f"is not allowed, it must name a {kind}"
-    return ["games", "#5"], {"": empty, "nobody-of-that-name": thing}
+    return ["games", "#5"], {"": empty, "no-such-account": thing}
 
 
 SECONDS = number("a number of seconds")
@@ -39,7 +39,7 @@ OPTIONS = {
     "group": account("group"),
     "supplementary-groups": (
         ["games", "games,#5"],
-        {"games,nobody-of-that-name": GROUP, TOO_MANY: "has too many supplementary groups"},
+        {"games,no-such-account": GROUP, TOO_MANY: "has too many supplementary groups"},
     ),
     "threads": (
         ["0", "1", "65533"],

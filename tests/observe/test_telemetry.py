@@ -169,7 +169,7 @@ def test_garbage_collections_are_reported_by_interpreter(service):
 def test_process_start_and_stop_events_are_sent(service, mode):
     server, heard, pid = service()
     heard.wait_for("sample")
-    # Whoever was there before the socket is not heard of; their successors are.
+    # Processes from before the socket do not report; their successors do.
     server.process.send_signal(signal.SIGUSR1)
     served = [pid]
     while (successor := int(server.get("/pid").text)) == pid:

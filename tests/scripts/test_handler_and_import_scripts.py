@@ -12,7 +12,7 @@ from ask import *
 from ask import application as handle_request
 
 def application(environ, start_response):
-    raise RuntimeError("nobody calls this")
+    raise RuntimeError("never called")
 """
 
 TEXT = """
@@ -24,7 +24,7 @@ TEXT = """
     WSGIHandlerScript embedded ${ROOT}/handler.py process-group=%{GLOBAL}
     WSGIHandlerScript CamelCase ${ROOT}/empty.py
     WSGIHandlerScript camelcase ${ROOT}/handler.py
-    WSGIHandlerScript nobody ${ROOT}/empty.py
+    WSGIHandlerScript empty ${ROOT}/empty.py
     WSGIHandlerScript missing ${ROOT}/missing.py
     WSGIHandlerScript broken ${ROOT}/broken.py
     WSGIApplicationGroup configured
@@ -47,8 +47,8 @@ TEXT = """
     <Location /virtual/embedded>
         SetHandler embedded
     </Location>
-    <Location /virtual/nobody>
-        SetHandler nobody
+    <Location /virtual/empty>
+        SetHandler empty
     </Location>
     <Location /virtual/missing>
         SetHandler missing
@@ -57,7 +57,7 @@ TEXT = """
         SetHandler broken
     </Location>
     <Location /virtual/unknown>
-        SetHandler of-nobody
+        SetHandler undefined
     </Location>
     <Location /inner>
         WSGIHandlerScript everywhere ${ROOT}/other.py
@@ -192,7 +192,7 @@ def test_a_handler_heeds_acceptpathinfo(server):
     ("path", "code", "status"),
     [
         pytest.param(
-            "/virtual/nobody",
+            "/virtual/empty",
             "WSGI0089: ",
             500,
             marks=pytest.mark.differs(

@@ -302,14 +302,14 @@ LOOPS = Conf(
             "loops.py",
             """
 import asyncio, threading
-everybody, others = threading.Barrier(4), threading.Barrier(3)
+all_threads, others = threading.Barrier(4), threading.Barrier(3)
 state = {"running": False}
 async def run():
     state["running"] = True
     while state["running"]:
         await asyncio.sleep(0.01)
 def meet():
-    everybody.wait(10)
+    all_threads.wait(10)
 def loop():
     asyncio.run(run())
 def is_running():

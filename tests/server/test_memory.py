@@ -18,7 +18,7 @@ LIMIT = 10
 
 
 def servants(server):
-    """Who serves requests: Apache's one child, and in daemon mode the one worker behind it."""
+    """The processes that serve: Apache's one child, and in daemon mode the one worker behind it."""
     (child,) = daemons.httpd_children(server)
     return [child, *daemons.workers(server)] if server.mode == "daemon" else [child]
 
@@ -91,7 +91,7 @@ def test_failing_requests_leave_nothing_behind(serve):
             sock.sendall(head("/body/failing", "Content-Length: 100", method="POST") + b"x")
 
     def counts():
-        """(threads, open files), of everybody who serves."""
+        """(threads, open files) of all processes that serve."""
         pids = servants(server)
         threads = sum(int(daemons.status_of(pid)["Threads"]) for pid in pids)
         return threads, sum(len(server.open_files(pid)) for pid in pids)

@@ -17,7 +17,7 @@ REST = (
 )
 ALL = f"{CLIENT} {REST} {SCHEME}"
 
-# /trusted believes 127.0.0.1, from which the tests come; /strange believes somebody else.
+# /trusted believes 127.0.0.1, from which the tests come; /strange believes another address.
 PROXIES = Conf(
     f"""
     WSGIScriptAlias / ${{APPS}}/environ.py
@@ -30,7 +30,7 @@ PROXIES = Conf(
         WSGITrustedProxyHeaders {ALL}
         WSGITrustedProxies 10.0.0.0/8 fd00::/8
     </Location>
-    <Location /anybody>
+    <Location /any-proxy>
         WSGITrustedProxyHeaders {ALL}
     </Location>
     <Location /half>
@@ -110,7 +110,7 @@ def variable_of(name):
 
 
 @pytest.mark.parametrize("name", BELIEVED)
-@pytest.mark.parametrize("mount", ["/trusted", "/anybody"])
+@pytest.mark.parametrize("mount", ["/trusted", "/any-proxy"])
 def test_trusted_header_replaces_the_value_of_apache(environ, mount, name):
     variable, value = BELIEVED[name]
     values = environ(mount, **{name: sent(name)})
@@ -184,7 +184,7 @@ def test_several_lines_of_a_header_are_one_list(server):
 
 
 def test_without_a_list_of_proxies_the_first_entry_is_the_client(environ):
-    values = environ("/anybody", X_Forwarded_For=" 6.6.6.6 , 10.1.1.1")
+    values = environ("/any-proxy", X_Forwarded_For=" 6.6.6.6 , 10.1.1.1")
     assert values["REMOTE_ADDR"] == "6.6.6.6"
     assert values["HTTP_X_FORWARDED_FOR"] == "6.6.6.6 , 10.1.1.1"
 

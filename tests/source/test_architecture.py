@@ -204,7 +204,7 @@ LEVELS = {"alert", "crit", "error", "warn", "debug", "configuration"}
 
 
 def test_every_code_of_the_log_is_documented_and_every_documented_one_is_written():
-    # Unit tests, at the end of a file, may name codes that nobody writes.
+    # Unit tests, at the end of a file, may name codes that are never written.
     sources = (path.read_text().partition("#[cfg(test)]")[0] for path in rust_files())
     lines = (line for source in sources for line in source.splitlines())
     written = {

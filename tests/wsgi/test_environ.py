@@ -169,7 +169,7 @@ def test_the_mod_wsgi_keys_say_how_the_request_is_served(server):
 def test_the_administrators_variables_replace_nothing_that_the_gateway_says(server, mount):
     response = server.get(mount)
     assert not [key for key, value in response.json()["values"].items() if value == "OVERRIDDEN"]
-    # As long as nobody else has a word for it, it is passed on.
+    # A variable that the gateway does not set is passed on.
     for key in ("wsgi.own", "mod_wsgi.own"):
         assert response.json()["values"][key] == "the administrator's"
 

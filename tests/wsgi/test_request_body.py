@@ -140,7 +140,7 @@ def test_body_lengthened_by_an_input_filter_has_its_length_where_known(server, m
     compressed = gzip.compress(body)
     headers = {"Content-Encoding": "gzip", "Content-Length": str(len(compressed))}
     said = server.post("/inflated/declared", compressed, headers=headers).json()
-    # Embedded code runs before anybody has read the body.
+    # In embedded mode the application runs before the body is read.
     assert said == str(len(body) if mode == "daemon" else len(compressed))
 
 
@@ -295,7 +295,7 @@ def test_client_pause_mid_body_still_receives_output(server):
 @BOTH_WAYS
 @pytest.mark.parametrize("chunked", [False, True])
 def test_neither_direction_waits_for_the_other(server, chunked):
-    """A worker whose answer fills the wire reads no more: whoever feeds it has to drink."""
+    """A worker whose answer fills the wire reads no more until its client reads."""
     total, piece = 32 * 1024 * 1024, b"0123456789abcdef" * 4096
     with server.socket() as sock, ThreadPoolExecutor(1) as pool:
         sock.sendall(

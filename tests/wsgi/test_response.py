@@ -123,7 +123,7 @@ def test_a_status_without_a_reason_is_accepted(server, line):
 @pytest.mark.parametrize("code", ["204", "304"])
 def test_status_204_and_304_have_no_body(server, code):
     # A body would be read as the next answer on this connection.
-    raw = server.raw(head(f"/nobody/{code}") + head("/hello", "Connection: close"))
+    raw = server.raw(head(f"/bodiless/{code}") + head("/hello", "Connection: close"))
     first, second = split(raw)
     assert first.startswith(b"HTTP/1.1 " + code.encode())
     assert b"X-Kept: yes" in first
