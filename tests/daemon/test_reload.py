@@ -1,0 +1,49 @@
+"""reload=On: a changed module replaces the workers, as a changed script does."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+from harness.conf import Conf
+from harness.env import TESTS
+from harness.httpd import wait_until
+
+pytestmark = [
+    pytest.mark.ours_only("our own processes"),
+    pytest.mark.embedded_only("each test names its own process group"),
+]
+
+APP = (TESTS / "apps/version.py").read_text()
+
+
+def conf(text, app=APP, files=(), **more):
+    return Conf(text, files=(("app.py", app), *files), children=2, threads=8, **more)
+
+
+def test_a_changed_module_replaces_the_workers_where_reload_is_on(start):
+    app = (
+        "import sys, os\nsys.path.insert(0, os.path.dirname(__file__))\nimport part\n"
+        + APP.replace("VERSION = ", "VERSION = part.VERSION or ")
+    )
+    server = start(
+        """
+WSGIRestrictEmbedded On
+WSGIDaemonProcess site processes=2 threads=2 reload=On
+WSGIScriptAlias / ${ROOT}/app.py process-group=site application-group=%{GLOBAL}
+""",
+        app,
+        (("part.py", 'VERSION = "one"\n'),),
+    )
+    assert server.get("/").text.split()[2] == "one"
+    part = Path(server.root) / "part.py"
+    # Until the file has been seen once it cannot have changed.
+    wait_until(lambda: touched(part) and server.get("/").text.split()[2] == "two", "the new code")
+    server.log.expect("part.py has changed; workers are to be replaced")
+
+
+def touched(part):
+    part.write_text('VERSION = "two"\n')
+    later = time.time() + 2
+    os.utime(part, (later, later))
+    return True
