@@ -105,7 +105,7 @@ def burst(server, clients, requests):
 def test_short_requests_are_served_by_one_thread_however_many_come_at_once(server):
     at_once(server, *["/meet"] * THREADS)
     # All are up now, and go to rest when nothing has waited for a while.
-    wait_until(lambda: len(burst(server, THREADS, 100)) == 1, "a burst served by one thread")
+    wait_until(lambda: len(burst(server, THREADS, 100)) == 1, "a burst served by one thread", 60)
     # It stays so: with all of them up each would have an eighth.
     served = sum((burst(server, THREADS, 100) for _ in range(5)), collections.Counter())
     assert max(served.values()) > served.total() / 2, served

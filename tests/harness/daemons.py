@@ -30,6 +30,13 @@ def is_daemon(pid):
     return False
 
 
+def is_worker(pid):
+    """Whether it has become a worker: a child that looks up a user has the manager's program."""
+    with contextlib.suppress(OSError):
+        return "wsgi-daemon-manager" not in os.readlink(f"/proc/{pid}/exe")
+    return False
+
+
 def managers(server):
     """The managers of all groups, in the order of the configuration at the server's start."""
     return sorted(pid for pid in server.children() if is_daemon(pid))
@@ -43,12 +50,7 @@ def manager(server):
 
 def workers(server):
     """The workers of the only group, those included that start or leave."""
-    parent = manager(server)
-    with contextlib.suppress(OSError, KeyError):
-        if status_of(parent)["Uid"].split()[0] == "0":
-            # Not the group's user yet: what it has is no worker, but asks who that is.
-            return []
-    return [pid for pid in children(parent) if is_alive(pid)]
+    return [pid for pid in children(manager(server)) if is_alive(pid) and is_worker(pid)]
 
 
 def httpd_children(server):
