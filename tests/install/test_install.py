@@ -185,6 +185,7 @@ def former(debian, *, kept):
     """What earlier versions of `make install` left: wsgi.load is ours, theirs is beside it."""
     _, available, enabled, modules = debian
     (available / "wsgi.load").write_text(OURS.format(modules))
+    shutil.copy(REPO / "scripts/wsgi_rs.conf", available / "wsgi.conf")
     if kept:
         (available / "wsgi.load.before-mod_wsgi_rs").write_text(THEIRS.format(modules))
     enable(available, enabled, "wsgi")
