@@ -1,104 +1,54 @@
-//! A kept connection to one worker.
+//! A connection to one worker, which serves one request after the other. It must never know the client.
 #![forbid(unsafe_code)]
 
+use super::connection_error::ConnectionError;
 use super::params::{self, Params};
 use crate::posix;
 use fastcgi::{Answer, ClientConnection, Limits, RecordType, WireError, encoder};
 use std::collections::VecDeque;
-use std::fmt;
 use std::io::{self, IoSlice, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-/// A connection, and what came over it and is not yet relayed.
+/// A connection, and what has come over it and is not yet relayed.
 pub(crate) struct Connection {
     stream: UnixStream,
     client: ClientConnection,
     files: VecDeque<OwnedFd>,
-    /// What there was no room for when it was sent, from `sent` on.
+    /// Bytes that the socket had no room for, from `sent` on.
     unsent: Vec<u8>,
     sent: usize,
-    /// The begin of a request and its params, and the memory for them.
+    /// BEGIN_REQUEST and the params of a request; the memory is used again.
     head: Vec<u8>,
-    /// How much to read at once.
-    appetite: usize,
-    /// How long the worker may be silent.
+    /// The bytes to read at once.
+    read_size: usize,
+    /// How long the worker may neither send nor take a byte.
     timeout: Duration,
-    /// Those of the worker.
+    /// The limits of the worker.
     limits: Limits,
-    aborted: bool,
-    /// The worker may still be at the request.
-    given_up: bool,
+    /// No other request can go over the connection.
+    closing: bool,
+    /// The worker has been told to abort the request, and may still be running it.
+    abandoned: bool,
+    /// A request has been served over the connection.
     used: bool,
 }
 
-/// Bytes of memory kept for the params of the next request.
-const KEPT: usize = 16 * 1024;
-/// Bytes to read at once: enough for the whole of a small answer, and for as long as more comes a lot.
-const SIP: usize = 8 * 1024;
-const GULP: usize = 64 * 1024;
-/// Files that may have come before their records are read: an answer has one.
-const FILES: usize = 4;
-
-/// Why a connection is of no more use.
-#[derive(Debug)]
-pub(crate) enum Broken {
-    /// The worker closed it.
-    Closed,
-    /// The worker fell silent for longer than socket-timeout.
-    Timeout,
-    /// The worker did not take the request.
-    Refused,
-    /// The worker breaks the rules of the wire.
-    Malformed(String),
-    /// The request is too long for the wire.
-    TooLong(String),
-    /// The worker has closed the connection before it took a single byte of what was sent.
-    Unsent,
-    /// Anything else.
-    Io(io::Error),
-}
-
-impl Broken {
-    /// The worker certainly knows nothing of the request. A reset says nothing of the kind: Linux reports
-    /// one whenever anything was left unread, also the end of what was read and acted on.
-    pub(crate) const fn is_unread(&self) -> bool {
-        matches!(self, Self::Unsent | Self::Refused)
-    }
-}
-
-impl Broken {
-    /// The worker may be gone altogether.
-    pub(crate) const fn is_end(&self) -> bool {
-        matches!(self, Self::Closed | Self::Unsent | Self::Io(_))
-    }
-}
-
-impl From<io::Error> for Broken {
-    fn from(why: io::Error) -> Self {
-        match why.kind() {
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Self::Timeout,
-            _ => Self::Io(why),
-        }
-    }
-}
-
-impl fmt::Display for Broken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Closed | Self::Unsent => f.write_str("the connection was closed"),
-            Self::Timeout => f.write_str("nothing came within socket-timeout"),
-            Self::Refused => f.write_str("it is overloaded"),
-            Self::Malformed(what) | Self::TooLong(what) => f.write_str(what),
-            Self::Io(why) => write!(f, "{why}"),
-        }
-    }
-}
+/// Bytes of memory that are kept for the params of the next request.
+const MAX_REUSED_CAPACITY: usize = 16 * 1024;
+/// Bytes to read at once: first enough for all of a small response; many, once a read has filled its memory.
+const SMALL_READ: usize = 8 * 1024;
+const LARGE_READ: usize = 64 * 1024;
+/// Files that may have come before their records are read: a response has one.
+const MAX_WAITING_FILES: usize = 4;
 
 impl Connection {
-    /// Connects within `wait`; from then on each read and each write has `timeout`.
+    /// Connects within `wait`; each later read and write may take `timeout`.
+    ///
+    /// # Errors
+    /// Those of connect(2). A backlog that stays full is reported as too many waiting requests.
     pub(crate) fn open(
         path: &Path,
         wait: Duration,
@@ -118,60 +68,59 @@ impl Connection {
             unsent: Vec::new(),
             sent: 0,
             head: Vec::new(),
-            appetite: SIP,
+            read_size: SMALL_READ,
             timeout,
             limits,
-            aborted: false,
-            given_up: false,
+            closing: false,
+            abandoned: false,
             used: false,
         })
     }
 
-    /// Whether another request can go over it: nothing is left of the last one. If the worker closes it
-    /// meanwhile, the next request finds that out by [`Broken::Unsent`], which costs nothing but the
-    /// attempt.
+    /// Whether another request can go over the connection: nothing is left of the last one. If the worker closes the
+    /// connection meanwhile, the next request fails with [`ConnectionError::Unsent`], which costs an attempt only.
     pub(crate) fn is_reusable(&self) -> bool {
-        // The answer may have come before all of the request had gone: in the middle of a record.
-        !self.aborted && !self.has_unsent() && self.files.is_empty() && self.client.is_reusable()
+        // The response may have come before all of the request was sent: in the middle of a record.
+        !self.closing && !self.has_unsent() && self.files.is_empty() && self.client.is_reusable()
     }
 
-    /// Whether it was used before.
+    /// Whether a request has been served over the connection before.
     pub(crate) const fn is_used(&self) -> bool {
         self.used
     }
 
-    /// Whether the worker was told that nobody waits for its answer.
-    pub(crate) const fn is_given_up(&self) -> bool {
-        self.given_up
+    /// Whether the worker has been told to abort the request.
+    pub(crate) const fn is_abandoned(&self) -> bool {
+        self.abandoned
     }
 
-    /// It has served a request.
+    /// Records that a request has been served over the connection.
     pub(crate) const fn mark_used(&mut self) {
         self.used = true;
     }
 
-    /// Waits for something to read.
+    /// Waits up to `limit` for something to read; whether there is something.
     pub(crate) fn waits_for_input(&self, limit: Duration) -> bool {
         posix::is_readable(self.stream.as_fd(), limit)
     }
 
-    /// Whether not a byte of an answer has come.
+    /// Whether no byte of a response has come.
     pub(crate) fn is_silent(&self) -> bool {
         self.client.is_silent()
     }
 
-    /// Sends the params and the first part of the body with one call, which most requests need. With a body
-    /// it does not wait: a worker that is busy answering reads none.
+    /// Sends the params and the first part of the body with one system call, enough for most requests. Waits for room
+    /// only without a body: a worker that is busy responding reads none.
     pub(crate) fn send_request(
         &mut self,
         params: &Params<'_>,
         body: &[u8],
         complete: bool,
-    ) -> Result<(), Broken> {
-        // What was large may be followed by what is small.
-        self.appetite = SIP;
+    ) -> Result<(), ConnectionError> {
+        // A large response may be followed by a small one.
+        self.read_size = SMALL_READ;
         self.head.clear();
-        self.head.shrink_to(KEPT);
+        self.head.shrink_to(MAX_REUSED_CAPACITY);
         let mut writer = self.client.begin_with_common_params(
             &mut self.head,
             params::EXTENSIONS,
@@ -180,8 +129,10 @@ impl Connection {
                 params.encode(list);
             },
         );
-        writer.pairs(params.own());
-        writer.finish_within(&self.limits).map_err(|why| Broken::TooLong(too_long(&why)))?;
+        writer.pairs(params.request_params());
+        writer
+            .finish_within(&self.limits)
+            .map_err(|why| ConnectionError::TooLong(too_long(&why)))?;
         let id = ClientConnection::REQUEST_ID;
         let end = encoder::end_of_stream(RecordType::STDIN, id);
         if body.is_empty() && complete {
@@ -204,8 +155,12 @@ impl Connection {
         send(&self.stream, &mut pieces, &mut self.unsent)
     }
 
-    /// Sends a piece of body, wherever it lies, and its end if `complete`. Never waits.
-    pub(crate) fn send_body(&mut self, piece: &[&[u8]], complete: bool) -> Result<(), Broken> {
+    /// Sends a piece of body that is scattered over `piece`, and the end of the body if `complete`. Never waits.
+    pub(crate) fn send_body(
+        &mut self,
+        piece: &[&[u8]],
+        complete: bool,
+    ) -> Result<(), ConnectionError> {
         let id = ClientConnection::REQUEST_ID;
         let mut parts = Vec::with_capacity(2 * piece.len() + 2);
         encoder::scattered_stream(RecordType::STDIN, id, piece, |part| parts.push(part));
@@ -216,18 +171,18 @@ impl Connection {
         send(&self.stream, &mut pieces, &mut self.unsent)
     }
 
-    /// Whether something waits for room in the socket.
+    /// Whether bytes wait for room in the socket.
     pub(crate) const fn has_unsent(&self) -> bool {
         self.sent < self.unsent.len()
     }
 
-    /// Sends as much of it as there is room for.
-    pub(crate) fn send_rest(&mut self) -> Result<(), Broken> {
+    /// Sends as many of the waiting bytes as there is room for.
+    pub(crate) fn send_unsent(&mut self) -> Result<(), ConnectionError> {
         let rest = self.unsent.get(self.sent..).unwrap_or_default();
         match posix::send_now(self.stream.as_fd(), &[IoSlice::new(rest)]) {
             Ok(count) => self.sent += count,
             Err(why) if is_full(&why) => {}
-            Err(why) => return Err(Broken::Io(why)),
+            Err(why) => return Err(ConnectionError::Io(why)),
         }
         if !self.has_unsent() {
             self.unsent.clear();
@@ -236,47 +191,49 @@ impl Connection {
         Ok(())
     }
 
-    /// Tells the worker that nobody waits for the answer any more.
-    pub(crate) fn abort(&mut self) {
-        (self.aborted, self.given_up) = (true, true);
+    /// Tells the worker to abort the request: the response is of no more use.
+    pub(crate) fn send_abort(&mut self) {
+        (self.closing, self.abandoned) = (true, true);
         if !self.has_unsent() {
             let record = encoder::abort_request(ClientConnection::REQUEST_ID);
-            // If the worker cannot hear it, it sees the end of the connection, which follows.
+            // Where there is no room for the record, the worker sees the end of the connection, which follows.
             let _ = posix::send_now(self.stream.as_fd(), &[IoSlice::new(&record)]);
         }
     }
 
-    /// The worker closes it after this answer.
-    pub(crate) const fn forsake(&mut self) {
-        self.aborted = true;
+    /// Records that the worker closes the connection after this response.
+    pub(crate) const fn mark_closing(&mut self) {
+        self.closing = true;
     }
 
-    /// The next part of the answer that is already here.
-    pub(crate) fn next(&mut self) -> Result<Option<Answer<'_>>, Broken> {
-        self.client.next().map_err(|why| Broken::Malformed(why.to_string()))
+    /// The next part of the response that has already been read; `None`: more is to be read first.
+    pub(crate) fn next(&mut self) -> Result<Option<Answer<'_>>, ConnectionError> {
+        self.client.next().map_err(|why| ConnectionError::Malformed(why.to_string()))
     }
 
-    /// Reads what has come, waiting for it.
-    pub(crate) fn read(&mut self) -> Result<(), Broken> {
+    /// Reads what has come, and waits for it up to the time limit.
+    pub(crate) fn read(&mut self) -> Result<(), ConnectionError> {
         // A thread that sleeps in recv(2) on a Unix socket is woken when the other end has read what was
-        // sent; one that sleeps in poll(2) is not (`unix_write_space` in Linux). Where a lot comes nobody
-        // sleeps.
-        if self.appetite == SIP && !self.waits_for_input(self.timeout) {
-            return Err(Broken::Timeout);
+        // sent; one that sleeps in poll(2) is not (`unix_write_space` in Linux). With large reads there is no
+        // sleep to save.
+        if self.read_size == SMALL_READ && !self.waits_for_input(self.timeout) {
+            return Err(ConnectionError::Timeout);
         }
-        let spare = self.client.spare(self.appetite);
+        let spare = self.client.spare(self.read_size);
         let room = spare.len();
         let (count, file) = sys::receive_with_descriptor(self.stream.as_fd(), spare, true)?;
         if count == 0 {
-            return Err(Broken::Closed);
+            return Err(ConnectionError::Closed);
         }
         if count == room {
-            self.appetite = GULP;
+            self.read_size = LARGE_READ;
         }
         self.client.filled(count);
         self.files.extend(file);
-        if self.files.len() > FILES {
-            return Err(Broken::Malformed("it sends descriptors and no file records".to_owned()));
+        if self.files.len() > MAX_WAITING_FILES {
+            return Err(ConnectionError::Malformed(
+                "the worker sends descriptors without file records".to_owned(),
+            ));
         }
         Ok(())
     }
@@ -293,7 +250,7 @@ impl AsFd for Connection {
     }
 }
 
-/// The same for an administrator, who knows no params.
+/// The error in the words of HTTP, since an administrator does not know params.
 fn too_long(why: &WireError) -> String {
     match why {
         WireError::TooManyPairs { limit } => {
@@ -309,17 +266,17 @@ fn too_long(why: &WireError) -> String {
     }
 }
 
-/// Sends what there is room for; the rest is added to `unsent`.
+/// Sends what the socket has room for, and adds the remainder to `unsent`.
 fn send(
     stream: &UnixStream,
     mut pieces: &mut [IoSlice<'_>],
     unsent: &mut Vec<u8>,
-) -> Result<(), Broken> {
+) -> Result<(), ConnectionError> {
     let count = match posix::send_now(stream.as_fd(), pieces) {
         Ok(count) => count,
         Err(why) if is_full(&why) => 0,
-        Err(why) if is_gone(&why) => return Err(Broken::Unsent),
-        Err(why) => return Err(Broken::Io(why)),
+        Err(why) if is_closed(&why) => return Err(ConnectionError::Unsent),
+        Err(why) => return Err(ConnectionError::Io(why)),
     };
     IoSlice::advance_slices(&mut pieces, count);
     for piece in pieces {
@@ -328,25 +285,28 @@ fn send(
     Ok(())
 }
 
-fn write_all(stream: &mut UnixStream, mut pieces: &mut [IoSlice<'_>]) -> Result<(), Broken> {
+fn write_all(
+    stream: &mut UnixStream,
+    mut pieces: &mut [IoSlice<'_>],
+) -> Result<(), ConnectionError> {
     IoSlice::advance_slices(&mut pieces, 0);
     let mut begun = false;
     while !pieces.is_empty() {
         match stream.write_vectored(pieces) {
-            Ok(0) => return Err(Broken::Closed),
+            Ok(0) => return Err(ConnectionError::Closed),
             Ok(written) => {
                 begun = true;
                 IoSlice::advance_slices(&mut pieces, written);
             }
             Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
-            Err(why) if !begun && is_gone(&why) => return Err(Broken::Unsent),
+            Err(why) if !begun && is_closed(&why) => return Err(ConnectionError::Unsent),
             Err(why) => return Err(why.into()),
         }
     }
     Ok(())
 }
 
-fn is_gone(why: &io::Error) -> bool {
+fn is_closed(why: &io::Error) -> bool {
     matches!(why.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
 

@@ -1,114 +1,145 @@
-//! The rest of a request body on its way to the worker, and the answer on its way back, at the same time.
-//! Neither waits for the other: an application may answer before it has the whole body, and while it does it
-//! need not read.
+//! The rest of a request body on its way to the worker, and the response on its way back, at the same time.
+//! Neither direction waits for the other: an application may respond before it has the whole body, and while it
+//! does it need not read. This file must never know what the response says.
 #![forbid(unsafe_code)]
 
-use super::connection::{Broken, Connection};
-use super::group::{GLANCE, WorkerLease};
-use super::relay::Relay;
-use super::{Body, Failure, Group, broken, step, unfinished};
-use crate::httpd::{Outcome, Request};
+use super::attempt::Attempt;
+use super::connection_error::ConnectionError;
+use super::failure::Failure;
+use super::lease::READY_POLL;
+use crate::httpd::Outcome;
 use crate::posix;
-use std::os::fd::AsFd;
+use std::ops::ControlFlow;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 use wsgi::ReadError;
 
 /// How long to wait at the client's socket at most: filters have time limits of their own
-/// (mod_reqtimeout) and look at them when they are asked.
-const LOOK: Duration = Duration::from_secs(1);
+/// (mod_reqtimeout) and check them when they are called.
+const CLIENT_POLL: Duration = Duration::from_secs(1);
 /// How long to wait before asking again where no socket tells: at first, and in the end.
-const SOON: Duration = Duration::from_millis(1);
-const LATER: Duration = Duration::from_millis(50);
+const MIN_BACKOFF: Duration = Duration::from_millis(1);
+const MAX_BACKOFF: Duration = Duration::from_millis(50);
 
-/// Passes on body and answer until the worker has all of the body; `Some` when the answer ended first.
-pub(super) fn run<'call>(
-    request: &mut Request<'call>,
-    group: &Group,
-    connection: &mut Connection,
-    relay: &mut Relay<'_>,
-    body: &mut Body<'call>,
-    lease: &WorkerLease<'_>,
-) -> Result<Option<Outcome>, Failure> {
-    let socket = request.client_socket();
-    let patience = request.client_timeout().unwrap_or_else(|| group.client_timeout());
-    let mut moved = Instant::now();
-    let (mut pause, mut seen) = (SOON, false);
-    loop {
-        let sends = connection.has_unsent();
-        if !sends && body.ended {
-            return Ok(None);
+/// How the two directions get on.
+struct Progress<'call> {
+    client: Option<BorrowedFd<'call>>,
+    client_timeout: Duration,
+    /// When the last byte moved.
+    moved: Instant,
+    /// How long to wait before the input filters are asked again.
+    backoff: Duration,
+    /// The client's socket could be read when it was last waited for.
+    readable: bool,
+}
+
+/// What to wait for at most `limit` long, beside the worker.
+struct Wait<'call> {
+    client: Option<BorrowedFd<'call>>,
+    limit: Duration,
+}
+
+/// The way on: wait, or the end, with the outcome if the response has ended.
+type Next<'call> = ControlFlow<Option<Outcome>, Wait<'call>>;
+
+impl<'call> Progress<'call> {
+    fn left(&self, timeout: Duration) -> Duration {
+        timeout.saturating_sub(self.moved.elapsed())
+    }
+
+    /// What to wait for where no piece of body is there.
+    fn wait_for_client(&mut self, limit: Duration) -> Wait<'call> {
+        // What could be read was not enough for an input filter to make something of it.
+        if self.readable || self.client.is_none() {
+            let limit = limit.min(self.backoff);
+            self.backoff = (self.backoff * 2).min(MAX_BACKOFF);
+            return Wait { client: None, limit };
         }
-        let mut limit = if sends { group.worker_timeout() } else { patience };
-        limit = limit.saturating_sub(moved.elapsed());
-        let mut watched = None;
-        if !sends {
-            match next(request, connection, body) {
-                Ok(Next::Sent) => {
-                    (moved, limit, pause) = (Instant::now(), Duration::ZERO, SOON);
-                }
-                // Perhaps its answer is here all the same.
-                Ok(Next::Refused) => return Ok(None),
-                Ok(Next::Nothing) if limit.is_zero() => {
-                    return Ok(Some(unfinished(request, connection, relay, &ReadError::Timeout)));
-                }
-                // What was there was not enough for an input filter to make something of it.
-                Ok(Next::Nothing) if seen || socket.is_none() => {
-                    limit = limit.min(pause);
-                    pause = (pause * 2).min(LATER);
-                }
-                Ok(Next::Nothing) => {
-                    limit = limit.min(LOOK);
-                    watched = socket;
-                }
-                Err(why) => return Ok(Some(unfinished(request, connection, relay, &why))),
-            }
-        } else if limit.is_zero() {
-            connection.abort();
-            return broken(request, group, connection, relay, &Broken::Timeout, lease).map(Some);
-        }
-        // Perhaps nobody will ever read it.
-        if connection.is_silent() && !lease.is_there() {
-            lease
-                .start_block_reason()
-                .map_or(Ok(()), |why| Err(Failure::awaiting(group, connection, &why)))?;
-            limit = limit.min(GLANCE);
-        }
-        let ready = posix::wait_for(connection.as_fd(), sends, watched, limit);
-        seen = ready.other;
-        if ready.writable {
-            moved = Instant::now();
-            if connection.send_rest().is_err() {
-                connection.abort();
+        Wait { client: self.client, limit: limit.min(CLIENT_POLL) }
+    }
+}
+
+impl<'call> Attempt<'_, 'call> {
+    /// Passes on body and response until the worker has all of the body; `Some` when the response ended first.
+    pub(super) fn exchange_both_ways(&mut self) -> Result<Option<Outcome>, Failure> {
+        let timeout = self.request.client_timeout();
+        let mut progress = Progress {
+            client: self.request.client_socket(),
+            client_timeout: timeout.unwrap_or_else(|| self.group().client_timeout()),
+            moved: Instant::now(),
+            backoff: MIN_BACKOFF,
+            readable: false,
+        };
+        loop {
+            let sends = self.connection.has_unsent();
+            if !sends && self.body.has_ended() {
                 return Ok(None);
             }
-        }
-        if ready.readable {
-            if let Some(done) = step(request, group, connection, relay, lease)? {
-                return Ok(Some(done));
+            let next = if sends {
+                self.wait_for_room(&progress)?
+            } else {
+                self.pass_next_piece(&mut progress)
+            };
+            let Wait { client, mut limit } = match next {
+                ControlFlow::Continue(wait) => wait,
+                ControlFlow::Break(done) => return Ok(done),
+            };
+            // A worker that never starts reads nothing.
+            if self.connection.is_silent() && !self.lease.is_ready() {
+                if let Some(why) = self.lease.start_block_reason() {
+                    return Err(self.start_blocked(&why));
+                }
+                limit = limit.min(READY_POLL);
             }
-            moved = Instant::now();
+            let ready = posix::wait_for(self.connection.as_fd(), sends, client, limit);
+            progress.readable = ready.other;
+            if ready.writable {
+                progress.moved = Instant::now();
+                if self.connection.send_unsent().is_err() {
+                    self.connection.send_abort();
+                    return Ok(None);
+                }
+            }
+            if ready.readable {
+                if let Some(done) = self.step()? {
+                    return Ok(Some(done));
+                }
+                progress.moved = Instant::now();
+            }
         }
     }
-}
 
-/// What became of the next piece of the body.
-enum Next {
-    Sent,
-    /// It is not here yet.
-    Nothing,
-    /// The worker takes no more.
-    Refused,
-}
-
-fn next<'call>(
-    request: &mut Request<'call>,
-    connection: &mut Connection,
-    body: &mut Body<'call>,
-) -> Result<Next, ReadError> {
-    let Some(piece) = body.next(request)? else { return Ok(Next::Nothing) };
-    if connection.send_body(&piece.slices, piece.ended).is_err() {
-        connection.abort();
-        return Ok(Next::Refused);
+    /// Waits for the worker to take what has been read of the body.
+    fn wait_for_room(&mut self, progress: &Progress<'call>) -> Result<Next<'call>, Failure> {
+        let limit = progress.left(self.group().worker_timeout());
+        if limit.is_zero() {
+            self.connection.send_abort();
+            let outcome = self.worker_failed(&ConnectionError::Timeout)?;
+            return Ok(ControlFlow::Break(Some(outcome)));
+        }
+        Ok(ControlFlow::Continue(Wait { client: None, limit }))
     }
-    Ok(Next::Sent)
+
+    /// Passes on the next piece of the body, if it is there.
+    fn pass_next_piece(&mut self, progress: &mut Progress<'call>) -> Next<'call> {
+        let limit = progress.left(progress.client_timeout);
+        let piece = match self.body.next(self.request) {
+            Ok(piece) => piece,
+            Err(why) => return ControlFlow::Break(Some(self.client_failed(&why))),
+        };
+        let Some(piece) = piece else {
+            if limit.is_zero() {
+                return ControlFlow::Break(Some(self.client_failed(&ReadError::Timeout)));
+            }
+            return ControlFlow::Continue(progress.wait_for_client(limit));
+        };
+        if self.connection.send_body(&piece.slices, piece.ended).is_err() {
+            // The response may have come all the same.
+            self.connection.send_abort();
+            return ControlFlow::Break(None);
+        }
+        progress.moved = Instant::now();
+        progress.backoff = MIN_BACKOFF;
+        ControlFlow::Continue(Wait { client: None, limit: Duration::ZERO })
+    }
 }

@@ -1,50 +1,49 @@
-//! A daemon process group as an Apache child sees it: where its workers listen, how busy they are, how
-//! they died, and the connections kept to them.
+//! A daemon process group as an Apache child sees it: its options, how busy its workers are, and the connections
+//! that are kept to them. It must never know a request.
 #![forbid(unsafe_code)]
 
 use super::connection::Connection;
+use super::idle::IdleConnections;
 use crate::config::{DaemonProcess, ServerIdentity};
 use crate::groups::GroupPlan;
 use crate::posix;
 use fastcgi::Limits;
-use scoreboard::{Record, Scoreboard, now};
-use std::io;
-use std::os::fd::AsFd;
+use scoreboard::Scoreboard;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A group in a child.
 pub(crate) struct Group {
     name: String,
-    plan: GroupPlan,
-    kept: Vec<Mutex<Vec<Connection>>>,
-    turn: AtomicUsize,
-    /// Where this child counts.
-    row: usize,
-    /// When it last looked for children that died, in microseconds.
-    looked: AtomicU64,
-    /// Until when each worker is taken for hung, in microseconds.
-    hung: Vec<AtomicU64>,
+    pub(super) plan: GroupPlan,
+    pub(super) idle: IdleConnections<Connection>,
+    /// Where the search for a worker begins.
+    pub(super) round_robin: AtomicUsize,
+    /// The row of `in_flight` in which this child counts.
+    pub(super) row: usize,
+    /// When dead rows were last reclaimed, in microseconds.
+    reclaimed: AtomicU64,
+    /// Until when each worker is suspected to hang, in microseconds.
+    suspected_until: Vec<AtomicU64>,
 }
 
-/// How often it looks.
-const LOOK: u64 = 1_000_000;
-/// For how long a worker that does not answer is spared at most.
-const SPARED: Duration = Duration::from_secs(60);
-/// A worker's end is known to its connections before its manager has noticed it.
-const NOTICED: Duration = Duration::from_millis(300);
-/// How often to look whether a worker that is waited for can still be expected.
-pub(super) const GLANCE: Duration = Duration::from_millis(100);
+/// Microseconds between two searches for children that have crashed.
+const RECLAIM_INTERVAL: u64 = 1_000_000;
+/// For how long a worker that does not answer is avoided at most.
+const MAX_SUSPECT_TIME: Duration = Duration::from_secs(60);
 
 impl Group {
     pub(crate) fn new(plan: GroupPlan) -> Self {
-        let kept = plan.sockets.iter().map(|_| Mutex::default()).collect();
-        let hung = plan.sockets.iter().map(|_| AtomicU64::new(0)).collect();
-        let name = String::from_utf8_lossy(&plan.definition.name).into_owned();
-        let row = plan.in_flight.claim_row(std::process::id(), posix::exists);
-        let (turn, looked) = (AtomicUsize::new(0), AtomicU64::new(0));
-        Self { name, plan, kept, turn, row, looked, hung }
+        let slots = plan.sockets.len();
+        Self {
+            name: String::from_utf8_lossy(&plan.definition.name).into_owned(),
+            idle: IdleConnections::new(slots),
+            round_robin: AtomicUsize::new(0),
+            row: plan.in_flight.claim_row(std::process::id(), posix::exists),
+            reclaimed: AtomicU64::new(0),
+            suspected_until: (0..slots).map(|_| AtomicU64::new(0)).collect(),
+            plan,
+        }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -55,7 +54,7 @@ impl Group {
         &self.plan.definition
     }
 
-    /// The server it was defined in.
+    /// The server the group was defined in.
     pub(crate) fn server(&self) -> &ServerIdentity {
         &self.plan.definition.server
     }
@@ -68,12 +67,12 @@ impl Group {
         Limits { head_line_bytes, head_bytes, ..limits }
     }
 
-    /// What the group's workers know Apache's requests by.
+    /// The secret by which the group's workers know requests of Apache's children.
     pub(super) fn secret(&self) -> &str {
         &self.plan.secret
     }
 
-    /// What workers write to the log unless a request says otherwise.
+    /// The log level of the group's workers where a request names no other: an `APLOG_*` number.
     pub(super) fn log_level(&self) -> u8 {
         self.plan.log_level
     }
@@ -86,82 +85,44 @@ impl Group {
         self.plan.definition.response_flush_delay
     }
 
-    /// How long the client may take over a piece of its answer, where that is not the server's `Timeout`.
+    /// How long the client may take to read a piece of its response, where that is not the server's `Timeout`.
     pub(super) fn response_timeout(&self) -> Option<Duration> {
         let definition = &self.plan.definition;
         definition.response_socket_timeout.or(definition.socket_timeout)
     }
 
-    /// The same where the connection has no limit of its own.
+    /// How long the client may take over a piece of its body where the connection has no limit of its own.
     pub(super) fn client_timeout(&self) -> Duration {
         self.response_timeout().unwrap_or(self.plan.timeout)
     }
 
-    /// How long a worker may neither take nor give a byte.
+    /// How long a worker may neither take nor send a byte.
     pub(super) fn worker_timeout(&self) -> Duration {
         self.plan.definition.socket_timeout.unwrap_or(self.plan.timeout)
     }
 
-    /// How often a request is tried.
+    /// To how many workers a request is sent at most.
     pub(super) fn attempts(&self) -> usize {
         2 * self.plan.sockets.len() + 1
     }
 
-    /// The least busy worker that is there; among equals the next in turn, so that none is forgotten. One
-    /// that is not there is chosen, and thereby started, when all threads of the others are taken, and one that
-    /// seems to hang when nobody else is left.
-    /// `elsewhere` moves on from the one that has just failed, `missing` is no longer there at all.
-    pub(super) fn choose(
-        &self,
-        missing: Option<usize>,
-        elsewhere: bool,
-        now: u64,
-    ) -> WorkerLease<'_> {
-        let looked = self.looked.load(Ordering::Relaxed);
-        if now.saturating_sub(looked) > LOOK {
-            self.looked.store(now, Ordering::Relaxed);
+    /// Subtracts what children that crashed had counted, once an interval.
+    pub(super) fn reclaim_dead_rows(&self, now: u64) {
+        if now.saturating_sub(self.reclaimed.load(Ordering::Relaxed)) > RECLAIM_INTERVAL {
+            self.reclaimed.store(now, Ordering::Relaxed);
             self.plan.in_flight.reclaim_dead_rows(posix::exists);
         }
-        let board = self.plan.board.view();
-        let threads = u64::from(self.plan.definition.threads);
-        let rank = |slot: usize| {
-            let claimed = self.plan.in_flight.count(slot);
-            let count = claimed + self.left_behind(slot, &board, claimed);
-            let distance = match (board.is_ready(slot), count < threads) {
-                _ if missing == Some(slot) || board.start_failed_permanently(slot) => 4,
-                _ if self.seems_to_hang(slot, now) => 3,
-                (true, true) => 0,
-                (false, true) => 1,
-                (_, false) => 2,
-            };
-            (distance, count, claimed)
-        };
-        let slots = self.plan.sockets.len().max(1);
-        let turn = if elsewhere {
-            self.turn.fetch_add(1, Ordering::Relaxed)
-        } else {
-            self.turn.load(Ordering::Relaxed)
-        };
-        loop {
-            let best = (0..slots)
-                .map(|step| (turn + step) % slots)
-                .map(|slot| (rank(slot), slot))
-                .min_by_key(|(rank, _)| *rank);
-            let ((_, _, claimed), slot) = best.unwrap_or_default();
-            // Somebody else may have chosen the same one at this very moment.
-            if self.plan.in_flight.add(self.row, slot, claimed) {
-                let served = self.plan.board.served(slot);
-                return WorkerLease { group: self, slot, served, since: now };
-            }
-        }
     }
-}
 
-impl Group {
-    /// How many requests the worker still has that nobody waits for any more, and no child counts: its
-    /// application has not noticed yet. Looked at only where there may be some: what a worker says of itself
-    /// comes a moment later than what children know.
-    fn left_behind(&self, slot: usize, board: &Scoreboard<'_>, claimed: u64) -> u64 {
+    /// How many requests the worker still has that were abandoned, and that no child counts: its application has
+    /// not noticed yet. The scoreboard is read only where there may be some, since what a worker publishes comes
+    /// later than what children count.
+    pub(super) fn abandoned_requests(
+        &self,
+        slot: usize,
+        board: &Scoreboard<'_>,
+        claimed: u64,
+    ) -> u64 {
         let then = self.plan.in_flight.last_abandoned(slot);
         if then == 0 {
             return 0;
@@ -175,142 +136,23 @@ impl Group {
         )
     }
 
-    fn seems_to_hang(&self, slot: usize, now: u64) -> bool {
-        self.hung.get(slot).is_some_and(|until| until.load(Ordering::Relaxed) > now)
-    }
-}
-
-/// A request's claim on a worker.
-pub(super) struct WorkerLease<'a> {
-    group: &'a Group,
-    slot: usize,
-    /// How many requests it had served by then.
-    served: u64,
-    /// When the request came.
-    since: u64,
-}
-
-impl WorkerLease<'_> {
-    /// Which worker it is.
-    pub(super) const fn slot(&self) -> usize {
-        self.slot
+    pub(super) fn is_suspected_hung(&self, slot: usize, now: u64) -> bool {
+        self.suspected_until.get(slot).is_some_and(|until| until.load(Ordering::Relaxed) > now)
     }
 
-    /// A kept connection, else a new one, for which it waits until `patience` runs out.
-    pub(super) fn connect(&self, patience: Instant) -> io::Result<Connection> {
-        let Some(kept) = self.group.kept.get(self.slot) else {
-            return Err(io::Error::other("the group has no worker"));
-        };
-        let connection = kept.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        if let Some(connection) = connection {
-            return Ok(connection);
+    /// Has requests avoid a worker for a while.
+    pub(super) fn suspect(&self, slot: usize, now: u64) {
+        let time = self.worker_timeout().min(MAX_SUSPECT_TIME).as_micros();
+        self.suspect_until(slot, now.saturating_add(u64::try_from(time).unwrap_or(0)));
+    }
+
+    pub(super) fn clear_suspicion(&self, slot: usize) {
+        self.suspect_until(slot, 0);
+    }
+
+    fn suspect_until(&self, slot: usize, until: u64) {
+        if let Some(word) = self.suspected_until.get(slot) {
+            word.store(until, Ordering::Relaxed);
         }
-        let plan = &self.group.plan;
-        let path = plan.sockets.get(self.slot).ok_or(io::ErrorKind::NotFound)?;
-        let timeout = self.group.worker_timeout();
-        // A socket whose backlog is full lets us wait. It never refuses: Apache's parent holds it.
-        let wait = patience.saturating_duration_since(Instant::now());
-        let opened = Connection::open(path, wait, timeout, self.group.limits());
-        let connection = opened.map_err(|why| {
-            if Instant::now() >= patience {
-                self.timed_out();
-            }
-            let hint = match why.kind() {
-                io::ErrorKind::PermissionDenied => " (WSGISocketPrefix says where sockets go)",
-                _ => "",
-            };
-            io::Error::new(why.kind(), format!("{}: {why}{hint}", path.display()))
-        })?;
-        let (send, receive) =
-            (plan.definition.send_buffer_size, plan.definition.receive_buffer_size);
-        // What the one end sends is what the other receives: the options are meant from the worker's end.
-        posix::set_buffers(connection.as_fd(), receive, send)?;
-        Ok(connection)
-    }
-
-    /// Waits until the worker serves or answers, as long as there is a prospect of it; whether that was in time.
-    ///
-    /// # Errors
-    /// The sentence that says why there is none.
-    pub(super) fn await_start(&self, connection: &Connection) -> Result<bool, String> {
-        let patience = Instant::now() + self.group.worker_timeout();
-        while !self.is_there() && !connection.waits_for_input(GLANCE) {
-            self.start_block_reason().map_or(Ok(()), Err)?;
-            if Instant::now() > patience {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    /// Whether there is a worker that serves.
-    pub(super) fn is_there(&self) -> bool {
-        self.group.plan.board.view().is_ready(self.slot)
-    }
-
-    /// Why no worker is to be expected here, if that is so.
-    pub(super) fn start_block_reason(&self) -> Option<String> {
-        self.group.plan.board.view().start_block_reason(self.slot)
-    }
-
-    /// How the worker died, if it did, since the request came. Waits a moment for its manager to notice.
-    pub(super) fn exit_description(&self) -> Option<String> {
-        let patience = Instant::now() + NOTICED;
-        loop {
-            let board = self.group.plan.board.view();
-            if let Some(dead) = board.ended(self.slot, self.since) {
-                return Some(Record::exit_description(&dead));
-            }
-            if Instant::now() > patience {
-                return None;
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-
-    /// It has not answered in time. If it has finished no other request meanwhile either it may hang
-    /// altogether, and for a while others get what comes. Else this one takes long, and no more.
-    pub(super) fn timed_out(&self) {
-        let Some(hung) = self.group.hung.get(self.slot) else { return };
-        if self.group.plan.board.served(self.slot) == self.served {
-            let spared = self.group.worker_timeout().min(SPARED).as_micros();
-            let until = now().saturating_add(u64::try_from(spared).unwrap_or(0));
-            hung.store(until, Ordering::Relaxed);
-        }
-    }
-
-    /// Nobody waits for the request any more.
-    pub(super) fn give_up(&self) {
-        self.group.plan.in_flight.record_abandoned(self.slot, now());
-    }
-
-    /// Closes the connections that are kept to this worker. One that is being ended loses them one after the
-    /// other: what is sent on those that it still has is lost, and to send it again is a risk each time.
-    pub(super) fn forget_kept(&self) {
-        if let Some(kept) = self.group.kept.get(self.slot) {
-            let doomed = std::mem::take(&mut *kept.lock().unwrap_or_else(PoisonError::into_inner));
-            drop(doomed);
-        }
-    }
-
-    /// Keeps the connection for the next request, if it can be.
-    pub(super) fn finish(self, mut connection: Connection) {
-        connection.mark_used();
-        if connection.is_given_up() {
-            self.give_up();
-        }
-        if connection.is_reusable()
-            && let (Some(kept), Some(hung)) =
-                (self.group.kept.get(self.slot), self.group.hung.get(self.slot))
-        {
-            hung.store(0, Ordering::Relaxed);
-            kept.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
-        }
-    }
-}
-
-impl Drop for WorkerLease<'_> {
-    fn drop(&mut self) {
-        self.group.plan.in_flight.remove(self.group.row, self.slot);
     }
 }

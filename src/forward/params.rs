@@ -1,7 +1,8 @@
-//! A request as FastCGI params: the environ's variables, and what the daemon has to know beside them.
+//! A request as FastCGI params: the environ's variables, and what the worker has to know beside them. It must
+//! never know which worker that is.
 #![forbid(unsafe_code)]
 
-use super::Group;
+use super::group::Group;
 use crate::application::Application;
 use crate::config::Settings;
 use crate::environ;
@@ -10,39 +11,40 @@ use fastcgi::{Extensions, PairList, param};
 use std::cell::RefCell;
 use wsgi::{CommonVariables, Environ, Key};
 
-/// What we want to receive beside plain FastCGI.
+/// The extensions of FastCGI that Apache's children take.
 pub(super) const EXTENSIONS: Extensions = Extensions { log: true, file: true };
 /// Bytes of memory that a thread keeps for each list.
-const KEPT: usize = 16 * 1024;
+const MAX_REUSED_CAPACITY: usize = 16 * 1024;
 
 /// The params of a request.
 pub(super) struct Params<'a> {
-    memory: Memory,
+    buffers: ParamBuffers,
     application: &'a Application<'a>,
     settings: &'a Settings<'a>,
     group: &'a Group,
-    /// Where it is not the group's own.
+    /// The log level of the request where it is not that of the group, as an `APLOG_*` number.
     log_level: Option<u8>,
 }
 
 #[derive(Default)]
-struct Memory {
-    /// What the request has in common with most requests of its application.
-    steady: CommonVariables,
-    /// What stands for that, and for what the daemon has to know beside it.
+struct ParamBuffers {
+    /// The variables that most requests of the application have in common.
+    common: CommonVariables,
+    /// All that the common params depend on; see [`Params::key`].
     key: Vec<u8>,
-    /// The request's own pairs.
-    own: PairList,
+    /// The params of this request alone.
+    request_params: PairList,
 }
 
 thread_local! {
-    static MEMORY: RefCell<Memory> = const {
-        RefCell::new(Memory { steady: CommonVariables::new(), key: Vec::new(), own: PairList::new() })
+    static BUFFERS: RefCell<ParamBuffers> = const {
+        RefCell::new(ParamBuffers { common: CommonVariables::new(), key: Vec::new(), request_params: PairList::new() })
     };
 }
 
 impl<'a> Params<'a> {
-    /// Those of `request`, in memory that this thread has used before.
+    /// The params of `request`, in memory that this thread has used before. `queued` is when the request began to
+    /// wait for a worker, in microseconds since the epoch.
     pub(super) fn of(
         request: &mut Request<'_>,
         settings: &'a Settings<'a>,
@@ -50,49 +52,53 @@ impl<'a> Params<'a> {
         group: &'a Group,
         queued: i64,
     ) -> Self {
-        let mut memory = MEMORY.take();
-        memory.steady.clear();
-        memory.own.clear(KEPT);
-        environ::fill(request, settings, &mut memory);
-        memory.time(Key::QueueStart, queued);
+        let mut buffers = BUFFERS.take();
+        buffers.common.clear();
+        buffers.request_params.clear(MAX_REUSED_CAPACITY);
+        environ::fill(request, settings, &mut buffers);
+        buffers.time(Key::QueueStart, queued);
         // A filter that changes the body has to see one to tell its length, also for HEAD.
         if request.is_head() && !request.has_content_filter() {
-            memory.own.pair(param::HEADER_ONLY, b"1");
+            buffers.request_params.pair(param::HEADER_ONLY, b"1");
         }
         let log_level = Some(request.log_level()).filter(|level| *level != group.log_level());
-        let mut params = Self { memory, application, settings, group, log_level };
+        let mut params = Self { buffers, application, settings, group, log_level };
         params.make_key();
         params
     }
 
-    /// The request is to go to another worker: it has not waited for that one until now.
-    pub(super) fn queue_again(&mut self) {
-        // The receiver takes the last one.
-        self.memory.time(Key::QueueStart, wsgi::epoch_micros());
+    /// Has the request wait from now on: it goes to another worker, for which it has not waited so far.
+    pub(super) fn restart_queue_clock(&mut self) {
+        // The receiver takes the last value of a name.
+        self.buffers.time(Key::QueueStart, wsgi::epoch_micros());
     }
 
-    /// Gives the memory back.
-    pub(super) fn put_away(self) {
-        MEMORY.set(self.memory);
+    /// Gives the memory back to the thread.
+    pub(super) fn return_buffers(self) {
+        BUFFERS.set(self.buffers);
     }
 
-    /// What stands for the steady pairs: if two requests to a group have the same key, they have the same
-    /// steady pairs.
+    /// The key of the common params: two requests to a group that have equal keys have equal common params.
     pub(super) fn key(&self) -> &[u8] {
-        &self.memory.key
+        &self.buffers.key
     }
 
-    /// The pairs of this request alone.
-    pub(super) fn own(&self) -> &PairList {
-        &self.memory.own
+    /// The params of this request alone.
+    pub(super) fn request_params(&self) -> &PairList {
+        &self.buffers.request_params
     }
 
     /// All that [`encode`](Self::encode) depends on, each part with its length in front.
     fn make_key(&mut self) {
-        let Self { memory: Memory { steady, key, .. }, application, settings, log_level, .. } =
-            self;
+        let Self {
+            buffers: ParamBuffers { common, key, .. },
+            application,
+            settings,
+            log_level,
+            ..
+        } = self;
         key.clear();
-        key.shrink_to(KEPT);
+        key.shrink_to(MAX_REUSED_CAPACITY);
         key.extend_from_slice(&[
             settings.script_reloading.into(),
             settings.ignore_activity.into(),
@@ -105,15 +111,15 @@ impl<'a> Params<'a> {
             key.extend_from_slice(&text.len().to_ne_bytes());
             key.extend_from_slice(text);
         }
-        key.extend_from_slice(steady.as_bytes());
+        key.extend_from_slice(common.as_bytes());
     }
 
-    /// Adds the steady pairs to `list`.
+    /// Adds the common params to `list`.
     pub(super) fn encode(&self, list: &mut PairList) {
-        let Self { memory, application, settings, group, log_level } = self;
+        let Self { buffers, application, settings, group, log_level } = self;
         let definition = group.definition();
-        for (key, value) in memory.steady.iter() {
-            // What the worker can see it sees by another name.
+        for (key, value) in buffers.common.iter() {
+            // After chroot= the worker sees the same file under another path.
             let value = match key {
                 Key::ScriptFilename | Key::DocumentRoot => definition.inside(value),
                 _ => value,
@@ -151,13 +157,13 @@ fn decimal(list: &mut PairList, name: &[u8], number: i64) {
     }
 }
 
-impl Environ for Memory {
-    fn common(&mut self, steady: &CommonVariables) {
-        self.steady.copy_from(steady);
+impl Environ for ParamBuffers {
+    fn common(&mut self, common: &CommonVariables) {
+        self.common.copy_from(common);
     }
 
     fn set(&mut self, key: Key, value: &[u8]) {
-        self.own.pair(key.name().as_bytes(), value);
+        self.request_params.pair(key.name().as_bytes(), value);
     }
 
     fn header(&mut self, name: &[u8], value: &[u8]) {
@@ -165,17 +171,36 @@ impl Environ for Memory {
             b'-' => b'_',
             byte => byte.to_ascii_uppercase(),
         });
-        self.own.pair_of(b"HTTP_", variable, value);
+        self.request_params.pair_of(b"HTTP_", variable, value);
     }
 
     fn other(&mut self, name: &[u8], value: &[u8]) {
-        // The daemon would take them for ours.
+        // The worker would take them for those of Apache's child.
         if !wsgi::is_private_variable(name) {
-            self.own.pair(name, value);
+            self.request_params.pair(name, value);
         }
     }
 
     fn time(&mut self, key: Key, micros: i64) {
-        decimal(&mut self.own, key.name().as_bytes(), micros);
+        decimal(&mut self.request_params, key.name().as_bytes(), micros);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fastcgi::{Limits, Params as Received};
+
+    #[test]
+    fn no_variable_of_a_request_is_taken_for_a_param_of_ours() {
+        let mut buffers = ParamBuffers::default();
+        for name in [param::SECRET, param::SCRIPT, param::HEADER_ONLY, b"mod_wsgi.x-later"] {
+            buffers.other(name, b"1");
+        }
+        buffers.other(b"mod_wsgi.input_chunked", b"1");
+        buffers.header(b"X-Forwarded-For", b"2");
+        let received = Received::parse(buffers.request_params.as_bytes(), &Limits::default());
+        let names: Vec<_> = received.unwrap().iter().map(|(name, _)| name.to_vec()).collect();
+        assert_eq!(names, [&b"mod_wsgi.input_chunked"[..], b"HTTP_X_FORWARDED_FOR"]);
     }
 }

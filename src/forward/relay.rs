@@ -1,8 +1,9 @@
-//! The answer of a worker on its way to the client.
+//! The response of a worker on its way to the client. It must never know the request that the worker got.
 #![forbid(unsafe_code)]
 
-use super::connection::{Broken, Connection};
-use super::{Group, is_overridden};
+use super::connection::Connection;
+use super::connection_error::ConnectionError;
+use super::group::Group;
 use crate::apr::Brigade;
 use crate::config::Settings;
 use crate::error_override;
@@ -11,69 +12,83 @@ use crate::posix;
 use fastcgi::head::HeadParser;
 use fastcgi::{Answer, ErrorLines, FileSpan, Limits, ProtocolStatus, app_status};
 use std::cell::RefCell;
+use std::fmt::Display;
 use std::io::Write;
 use std::os::fd::AsFd;
 use std::time::Instant;
 use wsgi::{DISCARD_LIMIT, Level, ResponseHead};
 
-/// Up to this many bytes wait for what comes after them.
-const PENDING: usize = 16 * 1024;
-/// The same where all of the answer is known to be no more.
-const WHOLE: u64 = 64 * 1024;
+/// Bytes of body that wait for what comes after them.
+const PENDING_LIMIT: usize = 16 * 1024;
+/// Bytes of body that wait for the end, where `Content-Length` promises no more.
+const COLLECT_LIMIT: u64 = 64 * 1024;
 
-/// How far an answer has come.
+/// A response, as far as it has come.
 pub(super) struct Relay<'a> {
     settings: &'a Settings<'a>,
     group: &'a Group,
-    memory: Memory,
+    buffers: Buffers,
     stage: Stage,
     /// Bytes passed on since the last flush.
     unflushed: usize,
+    /// Bytes of body that the client gets, of those that have come.
     written: u64,
+    /// `Content-Length`, where the client gets a body.
     promised: Option<u64>,
-    /// Since when filters alone have looked at the body, which its client does not get.
-    unheard: Option<Instant>,
-    /// More than that has come.
+    /// Since when the body is passed to output filters only, because the client gets none.
+    discarding_since: Option<Instant>,
+    /// More than `Content-Length` promises has come.
     excessive: bool,
-    /// The path of this server at which the answer is to be found.
+    /// The path of this server at which the response is to be found.
     location: Option<Vec<u8>>,
     errors: ErrorLines,
 }
 
-/// Memory for one answer after the other.
-struct Memory {
+/// Memory that a thread uses for one response after the other.
+struct Buffers {
     parser: HeadParser,
     head: ResponseHead,
     /// The status line.
     line: Vec<u8>,
-    /// Body bytes that wait for their company: what comes with the end goes out with the end, and lets
-    /// httpd tell the length.
+    /// Body bytes that wait: what goes out together with the end lets httpd tell the length.
     pending: Vec<u8>,
 }
 
 thread_local! {
-    static MEMORY: RefCell<Option<Memory>> = const { RefCell::new(None) };
+    static BUFFERS: RefCell<Option<Buffers>> = const { RefCell::new(None) };
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Head,
     Body,
-    /// httpd answers instead; the rest is only read.
+    /// httpd responds instead; the rest is read and dropped.
     Replaced(u16),
-    /// The answer is somewhere else; the rest is only read.
+    /// The response is at another path; the rest is read and dropped.
     Located,
 }
 
-/// What a step came to.
-pub(super) enum Relayed {
-    More,
-    Complete(Outcome),
+/// Why relaying stops before the end of the response.
+pub(super) enum RelayError {
     /// The client is gone, or an output filter has failed.
-    Stopped(PassError),
+    Client(PassError),
+    /// The connection to the worker is of no more use.
+    Worker(ConnectionError),
 }
 
-/// What one piece of the answer asks for, copied out of the connection's buffer where it must be.
+impl From<PassError> for RelayError {
+    fn from(why: PassError) -> Self {
+        Self::Client(why)
+    }
+}
+
+impl From<ConnectionError> for RelayError {
+    fn from(why: ConnectionError) -> Self {
+        Self::Worker(why)
+    }
+}
+
+/// A piece of the response, copied out of the connection's buffer where it has to be.
 enum Piece {
     Log(Level, Vec<u8>),
     Error(Vec<u8>),
@@ -81,7 +96,7 @@ enum Piece {
     End(ProtocolStatus, u32),
 }
 
-impl Memory {
+impl Buffers {
     const fn new(limits: Limits) -> Self {
         Self {
             parser: HeadParser::new(limits),
@@ -92,18 +107,18 @@ impl Memory {
     }
 
     fn take(limits: Limits) -> Self {
-        let Some(mut memory) = MEMORY.take() else { return Self::new(limits) };
-        memory.parser.restart(limits);
-        memory.head.clear();
-        memory.pending.clear();
-        memory
+        let Some(mut buffers) = BUFFERS.take() else { return Self::new(limits) };
+        buffers.parser.restart(limits);
+        buffers.head.clear();
+        buffers.pending.clear();
+        buffers
     }
 }
 
 impl Drop for Relay<'_> {
     fn drop(&mut self) {
         let limits = self.group.limits();
-        MEMORY.set(Some(std::mem::replace(&mut self.memory, Memory::new(limits))));
+        BUFFERS.set(Some(std::mem::replace(&mut self.buffers, Buffers::new(limits))));
     }
 }
 
@@ -112,100 +127,113 @@ impl<'a> Relay<'a> {
         Self {
             settings,
             group,
-            memory: Memory::take(group.limits()),
+            buffers: Buffers::take(group.limits()),
             stage: Stage::Head,
             unflushed: 0,
             written: 0,
             promised: None,
-            unheard: None,
+            discarding_since: None,
             excessive: false,
             location: None,
             errors: ErrorLines::new(&group.limits()),
         }
     }
 
-    /// Whether the client has seen part of the answer.
+    /// Whether the head has been relayed.
     pub(super) fn has_head(&self) -> bool {
         self.stage == Stage::Body
     }
 
-    /// Where the answer is, if this is none.
+    /// The path at which the response is to be found, if this response says so.
     pub(super) const fn take_location(&mut self) -> Option<Vec<u8>> {
         self.location.take()
     }
 
-    /// Passes on what is still held back, before an answer is broken off.
-    pub(super) fn let_go(&mut self, request: &mut Request<'_>) {
+    /// Passes on the bytes that wait, before the response is broken off.
+    pub(super) fn flush_pending(&mut self, request: &mut Request<'_>) {
         let mut brigade = request.new_brigade();
-        // If the client cannot take it, it cannot hear of the end either.
+        // A client that cannot take the bytes does not see the end of the response either.
         let _ = self.pass_pending(request, &mut brigade, BrigadeEnd::Flush);
     }
 
-    /// Reads once and relays what has come.
+    /// Reads once and relays what has come; `Some` at the end of the response.
     pub(super) fn step<'call>(
         &mut self,
         request: &mut Request<'call>,
         connection: &mut Connection,
-    ) -> Result<Relayed, Broken> {
+    ) -> Result<Option<Outcome>, RelayError> {
         let mut brigade = request.new_brigade();
         connection.read()?;
-        loop {
-            let piece = match connection.next()? {
-                None => break,
-                Some(Answer::Stdout(data)) => match self.stdout(request, &mut brigade, data)? {
-                    Ok(()) => continue,
-                    Err(why) => return Ok(Relayed::Stopped(why)),
-                },
-                Some(Answer::StdoutEnd) => continue,
-                Some(Answer::Stderr(text)) => Piece::Error(text.to_vec()),
-                Some(Answer::Log { level, line }) => {
-                    Piece::Log(Level::from_number(level.number()), line.to_vec())
-                }
-                Some(Answer::File(span)) => Piece::File(span),
-                Some(Answer::End { protocol_status, app_status }) => {
-                    Piece::End(protocol_status, app_status)
-                }
-            };
+        while let Some(piece) = self.next_piece(request, connection, &mut brigade)? {
             match piece {
                 Piece::Log(level, line) => request.log(level, &line),
                 Piece::Error(text) => {
                     self.errors.push(&text, |line| request.log(Level::Error, line));
                 }
-                Piece::File(span) => {
-                    if let Err(why) = self.file(request, connection, &mut brigade, span)? {
-                        return Ok(Relayed::Stopped(why));
-                    }
-                }
+                Piece::File(span) => self.file(request, connection, &mut brigade, span)?,
                 Piece::End(status, app_status) => {
                     if app_status == app_status::ABORTED {
-                        connection.forsake();
+                        connection.mark_closing();
                     }
-                    return self.end(request, &mut brigade, status, app_status);
+                    return Ok(Some(self.end(request, &mut brigade, status, app_status)?));
                 }
             }
         }
-        // A file waits for the end of the answer, which came with it or comes later.
-        if !brigade.is_empty()
-            && let Err(why) = request.pass(&mut brigade)
-        {
-            return Ok(Relayed::Stopped(why));
+        // A file waits for the end of the response, which came with it or comes later.
+        if !brigade.is_empty() {
+            request.pass(&mut brigade)?;
         }
-        // The worker may have more in a moment; if not, the client gets what there is.
+        self.flush_if_due(request, connection, &mut brigade)?;
+        if self.discarding_since.is_some_and(|since| since.elapsed() > DISCARD_LIMIT) {
+            connection.send_abort();
+            let passed = self.pass_pending(request, &mut brigade, BrigadeEnd::End);
+            return Ok(Some(request.outcome(passed)));
+        }
+        Ok(None)
+    }
+
+    /// Relays bytes of the response up to the next piece of another kind; `None`: more is to be read first.
+    fn next_piece<'call>(
+        &mut self,
+        request: &mut Request<'call>,
+        connection: &mut Connection,
+        brigade: &mut Brigade<'call>,
+    ) -> Result<Option<Piece>, RelayError> {
+        while let Some(answer) = connection.next()? {
+            return Ok(Some(match answer {
+                Answer::Stdout(data) => {
+                    self.stdout(request, brigade, data)?;
+                    continue;
+                }
+                Answer::StdoutEnd => continue,
+                Answer::Stderr(text) => Piece::Error(text.to_vec()),
+                Answer::Log { level, line } => {
+                    Piece::Log(Level::from_number(level.number()), line.to_vec())
+                }
+                Answer::File(span) => Piece::File(span),
+                Answer::End { protocol_status, app_status } => {
+                    Piece::End(protocol_status, app_status)
+                }
+            }));
+        }
+        Ok(None)
+    }
+
+    /// Flushes what the client has not got, where there is enough of it, or the worker has nothing more to add.
+    fn flush_if_due<'call>(
+        &mut self,
+        request: &mut Request<'call>,
+        connection: &Connection,
+        brigade: &mut Brigade<'call>,
+    ) -> Result<(), PassError> {
         if self.unflushed > 0
             && (self.unflushed >= self.group.response_buffer_size()
                 || !connection.waits_for_input(self.group.response_flush_delay()))
         {
             self.unflushed = 0;
-            if let Err(why) = self.pass_pending(request, &mut brigade, BrigadeEnd::Flush) {
-                return Ok(Relayed::Stopped(why));
-            }
+            self.pass_pending(request, brigade, BrigadeEnd::Flush)?;
         }
-        if self.unheard.is_some_and(|since| since.elapsed() > DISCARD_LIMIT) {
-            connection.abort();
-            let passed = self.pass_pending(request, &mut brigade, BrigadeEnd::End);
-            return Ok(Relayed::Complete(request.outcome(passed)));
-        }
-        Ok(Relayed::More)
+        Ok(())
     }
 
     fn stdout<'call>(
@@ -213,36 +241,35 @@ impl<'a> Relay<'a> {
         request: &mut Request<'call>,
         brigade: &mut Brigade<'call>,
         data: &[u8],
-    ) -> Result<Result<(), PassError>, Broken> {
+    ) -> Result<(), RelayError> {
         let mut data = data;
         if self.stage == Stage::Head {
-            let complete =
-                self.memory.parser.feed(data).map_err(|why| Broken::Malformed(why.to_string()))?;
-            let Some(body) = complete else { return Ok(Ok(())) };
+            let complete = self.buffers.parser.feed(data).map_err(|why| malformed(&why))?;
+            let Some(body) = complete else { return Ok(()) };
             data = data.get(body..).unwrap_or_default();
             self.head(request)?;
         }
         if data.is_empty() || self.stage != Stage::Body {
-            return Ok(Ok(()));
+            return Ok(());
         }
-        let length = self.clip(request, data.len() as u64);
+        let length = self.truncate_to_length(request, data.len() as u64);
         let data = data.get(..usize::try_from(length).unwrap_or(usize::MAX)).unwrap_or(data);
         self.unflushed += data.len();
-        let pending = &mut self.memory.pending;
-        let whole = self.promised.is_some_and(|promised| promised <= WHOLE);
-        let limit = if whole { WHOLE as usize } else { PENDING };
+        let pending = &mut self.buffers.pending;
+        let whole = self.promised.is_some_and(|promised| promised <= COLLECT_LIMIT);
+        let limit = if whole { COLLECT_LIMIT as usize } else { PENDING_LIMIT };
         if pending.len() + data.len() <= limit {
             pending.extend_from_slice(data);
-            return Ok(Ok(()));
+            return Ok(());
         }
-        Ok(self
-            .pass_held(request, brigade)
-            .and_then(|()| request.pass_bytes(brigade, data, BrigadeEnd::More)))
+        self.pass_before(request, brigade)?;
+        request.pass_bytes(brigade, data, BrigadeEnd::More)?;
+        Ok(())
     }
 
-    /// How much of `length` bytes of body the client gets: no more than `Content-Length` promises, or it would
-    /// take the rest for another answer. Workers see to that themselves, unless an application speaks for them.
-    fn clip(&mut self, request: &mut Request<'_>, length: u64) -> u64 {
+    /// How many of `length` bytes of body the client gets: no more than `Content-Length` promises, or it would
+    /// take the rest for another response. Workers see to that, unless an application writes to their socket.
+    fn truncate_to_length(&mut self, request: &mut Request<'_>, length: u64) -> u64 {
         let left = self.promised.map_or(u64::MAX, |promised| promised.saturating_sub(self.written));
         if length > left && !self.excessive {
             self.excessive = true;
@@ -258,13 +285,13 @@ impl<'a> Relay<'a> {
         length
     }
 
-    /// Passes on what waits, if anything does, before what comes behind it.
-    fn pass_held<'call>(
+    /// Passes on the bytes that wait, if there are any, before what comes after them.
+    fn pass_before<'call>(
         &mut self,
         request: &mut Request<'call>,
         brigade: &mut Brigade<'call>,
     ) -> Result<(), PassError> {
-        if self.memory.pending.is_empty() {
+        if self.buffers.pending.is_empty() {
             return Ok(());
         }
         self.pass_pending(request, brigade, BrigadeEnd::More)
@@ -276,30 +303,29 @@ impl<'a> Relay<'a> {
         brigade: &mut Brigade<'call>,
         end: BrigadeEnd,
     ) -> Result<(), PassError> {
-        let passed = request.pass_bytes(brigade, &self.memory.pending, end);
-        self.memory.pending.clear();
+        let passed = request.pass_bytes(brigade, &self.buffers.pending, end);
+        self.buffers.pending.clear();
         passed
     }
 
-    fn head(&mut self, request: &mut Request<'_>) -> Result<(), Broken> {
-        let malformed = |why: wsgi::HeadError| Broken::Malformed(why.to_string());
-        let Memory { parser, head, line, .. } = &mut self.memory;
-        let parsed = parser.head().ok_or_else(|| Broken::Malformed("no head".to_owned()))?;
+    fn head(&mut self, request: &mut Request<'_>) -> Result<(), ConnectionError> {
+        let Buffers { parser, head, line, .. } = &mut self.buffers;
+        let parsed = parser.head().ok_or_else(|| malformed("no head"))?;
         let code = parsed.status().unwrap_or(200);
         line.clear();
         // Writing to memory does not fail.
         let _ = write!(line, "{code} ");
         line.extend_from_slice(parsed.reason());
-        head.set_status(line.trim_ascii_end()).map_err(malformed)?;
+        head.set_status(line.trim_ascii_end()).map_err(|why| malformed(&why))?;
         let mut location = None;
         for (name, value) in parsed.fields() {
-            head.push(name, value).map_err(malformed)?;
+            head.push(name, value).map_err(|why| malformed(&why))?;
             // CGI's local redirect (RFC 3875, 6.2.2).
             if code == 200 && name.len() == 8 && name.eq_ignore_ascii_case(b"Location") {
                 location = Some(value).filter(|value| value.starts_with(b"/"));
             }
         }
-        if is_overridden(self.settings, code) {
+        if error_override::applies(self.settings, code) {
             error_override::keep_headers(request, head);
             self.stage = Stage::Replaced(code);
             return Ok(());
@@ -309,10 +335,10 @@ impl<'a> Relay<'a> {
             self.stage = Stage::Located;
             return Ok(());
         }
-        self.promised = head.content_length().map_err(malformed)?;
+        self.promised = head.content_length().map_err(|why| malformed(&why))?;
         if request.is_head() || head.is_bodiless() {
             self.promised = None;
-            self.unheard = Some(Instant::now());
+            self.discarding_since = Some(Instant::now());
         }
         request.set_head(&Head::of(head));
         self.stage = Stage::Body;
@@ -325,30 +351,29 @@ impl<'a> Relay<'a> {
         connection: &mut Connection,
         brigade: &mut Brigade<'call>,
         span: FileSpan,
-    ) -> Result<Result<(), PassError>, Broken> {
+    ) -> Result<(), RelayError> {
         let Some(file) = connection.take_file() else {
-            return Err(Broken::Malformed("a file record came without its descriptor".to_owned()));
+            return Err(malformed("file record refers to no open descriptor").into());
         };
         if self.stage != Stage::Body {
-            return Ok(Ok(()));
+            return Ok(());
         }
         let end = span.offset.checked_add(span.length);
         let length = posix::readable_length(file.as_fd());
         if !matches!((end, length), (Some(end), Some(length)) if end <= length) {
-            return Err(Broken::Malformed("a file record is for what is not there".to_owned()));
+            return Err(malformed("file record refers to bytes that the file does not have").into());
         }
-        let length = self.clip(request, span.length);
+        let length = self.truncate_to_length(request, span.length);
         self.unflushed += 1;
         let part = span.offset..span.offset + length;
         let sendfile = self.settings.enable_sendfile;
-        if let Err(why) = self.pass_held(request, brigade) {
-            return Ok(Err(why));
-        }
+        self.pass_before(request, brigade)?;
         // The range of a file is served where the end is passed on with it (httpd's byterange filter).
-        // It is the worker's, who may cut it at any time. Who looks at a mapping then gets a SIGBUS; the kernel
-        // only fails to send it.
+        // The file is the worker's, which may truncate it at any time. To read a mapping then raises SIGBUS, while
+        // sendfile(2) only fails.
         let mmap = request.is_unfiltered();
-        Ok(request.append_file(brigade, file.as_fd(), part, sendfile, mmap))
+        request.append_file(brigade, file.as_fd(), part, sendfile, mmap)?;
+        Ok(())
     }
 
     fn end<'call>(
@@ -357,27 +382,26 @@ impl<'a> Relay<'a> {
         brigade: &mut Brigade<'call>,
         status: ProtocolStatus,
         app_status: u32,
-    ) -> Result<Relayed, Broken> {
+    ) -> Result<Outcome, ConnectionError> {
         self.errors.finish(|line| request.log(Level::Error, line));
         if status != ProtocolStatus::RequestComplete {
-            return Err(Broken::Refused);
+            return Err(ConnectionError::Refused);
         }
         match self.stage {
-            Stage::Replaced(status) => return Ok(Relayed::Complete(Outcome::Status(status))),
-            // Whoever breaks off has not meant what it said before.
+            Stage::Replaced(status) => return Ok(Outcome::Status(status)),
+            // An application that fails has not meant its redirect.
             Stage::Located if app_status == app_status::ABORTED => {
                 self.location = None;
-                return Ok(Relayed::Complete(Outcome::Status(500)));
+                return Ok(Outcome::Status(500));
             }
-            Stage::Located => return Ok(Relayed::Complete(Outcome::Done)),
-            // A request that came to nothing ends with the HTTP status that tells why.
+            Stage::Located => return Ok(Outcome::Done),
+            // A request without a response ends with the HTTP status that says why.
             Stage::Head => {
                 return match u16::try_from(app_status) {
                     Ok(status @ 400..=599) => {
-                        let status = self.settings.error_status(status);
-                        Ok(Relayed::Complete(Outcome::Status(status)))
+                        Ok(Outcome::Status(self.settings.error_status(status)))
                     }
-                    _ => Err(Broken::Malformed("the answer has no head".to_owned())),
+                    _ => Err(malformed("the answer has no head")),
                 };
             }
             Stage::Body => {}
@@ -385,11 +409,15 @@ impl<'a> Relay<'a> {
         let short = self.promised.is_some_and(|promised| self.written < promised);
         let broken = short || matches!(app_status, app_status::SHORT | app_status::ABORTED);
         let end = if broken { BrigadeEnd::Flush } else { BrigadeEnd::End };
-        // All of the answer has been read: the connection to the worker is as good as new.
+        // All of the response has been read: another request can go over the connection.
         let passed = self.pass_pending(request, brigade, end);
         if broken && passed.is_ok() {
             request.cut();
         }
-        Ok(Relayed::Complete(request.outcome(passed)))
+        Ok(request.outcome(passed))
     }
+}
+
+fn malformed(what: &(impl Display + ?Sized)) -> ConnectionError {
+    ConnectionError::Malformed(what.to_string())
 }

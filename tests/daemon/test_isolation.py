@@ -163,7 +163,7 @@ os._exit(0)
         )
         assert answer is None or answer.truncated or answer.status >= 500
         wait_until(lambda: is_up(server), "everything to be served")
-    server.log.expect("a file record is for what is not there", count=3)
+    server.log.expect("file record refers to bytes that the file does not have", count=3)
 
 
 @pytest.mark.parametrize("extra", ["", "SetOutputFilter DEFLATE\nDeflateCompressionLevel 9"])

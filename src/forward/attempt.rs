@@ -1,0 +1,167 @@
+//! One attempt to have a request served: a worker, a connection to it, what is sent and what comes back.
+//! It must never know whether there will be another attempt.
+#![forbid(unsafe_code)]
+
+use super::body::{Body, refuse_body};
+use super::connection::Connection;
+use super::connection_error::ConnectionError;
+use super::failure::Failure;
+use super::group::Group;
+use super::lease::WorkerLease;
+use super::params::Params;
+use super::relay::{Relay, RelayError};
+use crate::config::Settings;
+use crate::httpd::{Outcome, Request};
+use wsgi::{Level, ReadError};
+
+/// What a worker has answered.
+pub(super) enum Answer {
+    /// The response has been relayed, or has failed after its head.
+    Here(Outcome),
+    /// The response is to be found at this path of the server (RFC 3875, 6.2.2).
+    At(Vec<u8>),
+}
+
+/// A request, the worker it is sent to, and the response as far as it has come.
+pub(super) struct Attempt<'a, 'call> {
+    pub(super) request: &'a mut Request<'call>,
+    pub(super) body: &'a mut Body<'call>,
+    pub(super) lease: WorkerLease<'a>,
+    pub(super) connection: Connection,
+    relay: Relay<'a>,
+}
+
+impl<'a, 'call> Attempt<'a, 'call> {
+    pub(super) fn new(
+        request: &'a mut Request<'call>,
+        settings: &'a Settings<'a>,
+        lease: WorkerLease<'a>,
+        connection: Connection,
+        body: &'a mut Body<'call>,
+    ) -> Self {
+        let relay = Relay::new(settings, lease.group());
+        Self { request, body, lease, connection, relay }
+    }
+
+    pub(super) const fn group(&self) -> &'a Group {
+        self.lease.group()
+    }
+
+    /// Sends the request and relays the response.
+    pub(super) fn run(&mut self, params: &Params<'_>) -> Result<Answer, Failure> {
+        let name = self.group().name();
+        self.connection
+            .send_request(params, self.body.kept(), self.body.has_ended())
+            .map_err(|why| Failure::sending(name, &why))?;
+        let mut done = None;
+        if self.body.has_ended() && !self.connection.has_unsent() {
+            self.await_start()?;
+        } else {
+            done = self.exchange_both_ways()?;
+            if done == Some(Outcome::Done) {
+                self.request.flush_complete();
+            }
+        }
+        let outcome = loop {
+            match done {
+                Some(outcome) => break outcome,
+                None => done = self.step()?,
+            }
+        };
+        Ok(self.relay.take_location().map_or(Answer::Here(outcome), Answer::At))
+    }
+
+    /// Waits until the worker serves or answers.
+    fn await_start(&mut self) -> Result<(), Failure> {
+        match self.lease.await_start(&self.connection) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(self.receiving(&ConnectionError::Timeout)),
+            Err(why) => Err(self.start_blocked(&why)),
+        }
+    }
+
+    /// Reads once and relays what has come; `Some` at the end of the response.
+    pub(super) fn step(&mut self) -> Result<Option<Outcome>, Failure> {
+        match self.relay.step(self.request, &mut self.connection) {
+            Ok(done) => Ok(done),
+            Err(RelayError::Client(why)) => {
+                self.connection.send_abort();
+                Ok(Some(self.request.outcome(Err(why))))
+            }
+            Err(RelayError::Worker(why)) => self.worker_failed(&why).map(Some),
+        }
+    }
+
+    /// The connection to the worker is of no more use. What has been read of the response goes to the client,
+    /// which then sees that it is incomplete.
+    pub(super) fn worker_failed(&mut self, why: &ConnectionError) -> Result<Outcome, Failure> {
+        if !self.relay.has_head() {
+            return Err(self.receiving(why));
+        }
+        // Before the cause is looked for, which may take a moment.
+        self.connection.send_abort();
+        self.relay.flush_pending(self.request);
+        let cause = why.is_end().then(|| self.lease.exit_description()).flatten();
+        let cause = cause.unwrap_or_else(|| why.to_string());
+        let name = self.group().name();
+        let line = format!("WSGI0119: daemon process '{name}' broke off its answer: {cause}");
+        self.request.log(Level::Error, line.as_bytes());
+        self.request.cut();
+        Ok(Outcome::Done)
+    }
+
+    /// The client does not go on with its body.
+    pub(super) fn client_failed(&mut self, why: &ReadError) -> Outcome {
+        self.connection.send_abort();
+        if !self.relay.has_head() {
+            return refuse_body(self.request, why);
+        }
+        self.relay.flush_pending(self.request);
+        self.request.cut();
+        Outcome::Done
+    }
+
+    /// No worker is to be expected any more for a request that has been sent.
+    pub(super) fn start_blocked(&mut self, why: &str) -> Failure {
+        self.connection.send_abort();
+        Failure::awaiting(self.group().name(), why)
+    }
+
+    fn receiving(&self, why: &ConnectionError) -> Failure {
+        Failure::receiving(self.group().name(), why, self.connection.is_silent())
+    }
+
+    /// Whether the connection had been idle before.
+    pub(super) const fn is_on_used_connection(&self) -> bool {
+        self.connection.is_used()
+    }
+
+    /// Has other requests avoid what has failed: the idle connections to the worker, and the worker itself if it
+    /// has not answered in time.
+    pub(super) fn give_up_worker(&self, failure: &Failure) {
+        self.lease.drop_idle_connections();
+        if failure.is_timeout() {
+            self.lease.suspect_if_hung();
+            self.lease.record_abandoned();
+        }
+    }
+
+    /// Whether all that has been read of the body can be sent again.
+    pub(super) const fn is_replayable(&self) -> bool {
+        self.body.is_replayable()
+    }
+
+    pub(super) fn is_get_or_head(&self) -> bool {
+        self.request.is_get_or_head()
+    }
+
+    /// How the worker exited since the request came, if it did.
+    pub(super) fn exit_description(&self) -> Option<String> {
+        self.lease.exit_description()
+    }
+
+    /// Gives the worker back, and keeps the connection for the next request if it can be.
+    pub(super) fn finish(self) {
+        self.lease.finish(self.connection);
+    }
+}

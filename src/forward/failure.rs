@@ -1,0 +1,130 @@
+//! Why an attempt to have a request served came to nothing, and what may be done about it. It must never know the
+//! request or the worker.
+#![forbid(unsafe_code)]
+
+use super::connection_error::ConnectionError;
+use std::fmt::Display;
+
+/// A failure before the first byte of a response went to the client.
+#[derive(Debug)]
+pub(super) struct Failure {
+    /// The HTTP status that the client gets.
+    pub(super) status: u16,
+    /// The line of the error log.
+    pub(super) line: String,
+    /// No byte of a response has come.
+    pub(super) may_repeat: bool,
+    /// The worker certainly has not acted on the request.
+    pub(super) unread: bool,
+    /// Not a byte of the request has left.
+    pub(super) unsent: bool,
+}
+
+impl Failure {
+    /// There is no connection to a worker of group `name`.
+    pub(super) fn connect(name: &str, why: &dyn Display) -> Self {
+        let line = format!("WSGI0117: cannot connect to daemon process '{name}': {why}");
+        Self { status: 503, line, may_repeat: true, unread: true, unsent: false }
+    }
+
+    /// No worker is to be expected.
+    pub(super) fn start(name: &str, why: &str) -> Self {
+        let line = format!(
+            "WSGI0117: daemon process '{name}' does not start: {why}; the lines before tell the cause, also \
+             those of the main server's log"
+        );
+        Self { status: 503, line, may_repeat: true, unread: true, unsent: false }
+    }
+
+    /// No worker is to be expected for a request that has been sent, and that a worker that starts after all may
+    /// read.
+    pub(super) fn awaiting(name: &str, why: &str) -> Self {
+        Self { unread: false, ..Self::start(name, why) }
+    }
+
+    /// The request could not be sent.
+    pub(super) fn sending(name: &str, why: &ConnectionError) -> Self {
+        if let ConnectionError::TooLong(why) = why {
+            let line = format!("WSGI0121: the request cannot be passed to a daemon process: {why}");
+            return Self { status: 431, line, may_repeat: false, unread: true, unsent: false };
+        }
+        let line = format!("WSGI0121: cannot send to daemon process '{name}': {why}");
+        let unsent = matches!(why, ConnectionError::Unsent);
+        Self { status: 502, line, may_repeat: true, unread: why.is_unread(), unsent }
+    }
+
+    /// No response has come; `silent`: not one byte of it.
+    pub(super) fn receiving(name: &str, why: &ConnectionError, silent: bool) -> Self {
+        let (status, line) = match why {
+            ConnectionError::Timeout => (
+                504,
+                format!("WSGI0145: daemon process '{name}' did not answer within socket-timeout"),
+            ),
+            ConnectionError::Refused => {
+                (503, format!("WSGI0084: daemon process '{name}' is overloaded"))
+            }
+            ConnectionError::Malformed(what) => {
+                (502, format!("WSGI0148: daemon process '{name}' sent a malformed answer: {what}"))
+            }
+            ConnectionError::Closed
+            | ConnectionError::Unsent
+            | ConnectionError::TooLong(_)
+            | ConnectionError::Io(_) => (
+                502,
+                format!(
+                    "WSGI0146: daemon process '{name}' closed the connection before it answered"
+                ),
+            ),
+        };
+        let may_repeat = silent && (why.is_end() || matches!(why, ConnectionError::Refused));
+        Self { status, line, may_repeat, unread: why.is_unread(), unsent: false }
+    }
+
+    /// Whether the worker did not answer in time.
+    pub(super) const fn is_timeout(&self) -> bool {
+        self.status == 504
+    }
+
+    /// Adds how the worker exited, where that may be the cause.
+    pub(super) fn with_cause(mut self, exit: impl FnOnce() -> Option<String>) -> Self {
+        if self.status == 502
+            && let Some(cause) = exit()
+        {
+            self.line = format!("{}: {cause}", self.line);
+        }
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+
+    #[test]
+    fn a_request_is_repeated_only_after_silence_and_what_ends_a_connection() {
+        let ends: [fn() -> ConnectionError; 3] = [
+            || ConnectionError::Closed,
+            || ConnectionError::Refused,
+            || ConnectionError::Io(io::Error::other("gone")),
+        ];
+        for why in ends {
+            assert!(Failure::receiving("g", &why(), true).may_repeat);
+            assert!(!Failure::receiving("g", &why(), false).may_repeat);
+        }
+        for why in [ConnectionError::Timeout, ConnectionError::Malformed("x".to_owned())] {
+            assert!(!Failure::receiving("g", &why, true).may_repeat);
+        }
+        assert!(!Failure::sending("g", &ConnectionError::TooLong("x".to_owned())).may_repeat);
+    }
+
+    #[test]
+    fn the_exit_of_the_worker_is_named_where_the_connection_broke_and_not_asked_for_elsewhere() {
+        let broken = Failure::receiving("g", &ConnectionError::Closed, true);
+        let told = broken.with_cause(|| Some("worker 7 exited".to_owned()));
+        assert!(told.line.ends_with("closed the connection before it answered: worker 7 exited"));
+        let late = Failure::receiving("g", &ConnectionError::Timeout, true);
+        assert!(late.is_timeout());
+        assert!(late.with_cause(|| panic!("not asked for")).line.ends_with("socket-timeout"));
+    }
+}

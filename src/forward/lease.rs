@@ -1,0 +1,207 @@
+//! The choice of a worker for a request, and the request's claim on it. It must never know what the request says.
+#![forbid(unsafe_code)]
+
+use super::connection::Connection;
+use super::group::Group;
+use crate::posix;
+use scoreboard::{Record, now};
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// The end of a worker shows on its connections before its manager has reported the exit.
+const EXIT_REPORT_DELAY: Duration = Duration::from_millis(300);
+/// The interval at which the scoreboard is read for an exit that is to be reported.
+const EXIT_POLL: Duration = Duration::from_millis(5);
+/// The interval at which the scoreboard is read while a worker is awaited.
+pub(super) const READY_POLL: Duration = Duration::from_millis(100);
+
+/// A request's claim on a worker.
+pub(super) struct WorkerLease<'a> {
+    group: &'a Group,
+    slot: usize,
+    /// How many requests the worker had served when it was chosen.
+    served: u64,
+    /// When the request began to wait for a worker, in microseconds of [`now`].
+    since: u64,
+}
+
+/// The prospects of a request at a worker, the best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Prospect {
+    /// A thread is free.
+    Free,
+    /// The worker is to be started.
+    NotReady,
+    /// All threads are taken.
+    Busy,
+    /// The worker has let a request run into its time limit and finished none since.
+    SuspectedHung,
+    /// No worker is to be expected.
+    None,
+}
+
+impl<'a> WorkerLease<'a> {
+    /// Claims the least busy worker that is ready; among equals the next in turn, so that each of them is used. One
+    /// that is not ready is chosen, and thereby started, when all threads of the others are taken; one that is
+    /// suspected to hang when there is no other.
+    ///
+    /// `next` moves on from the worker that has just failed; `missing` is a slot that no longer exists. `since`
+    /// is when the request began to wait, in microseconds.
+    pub(super) fn choose(group: &'a Group, missing: Option<usize>, next: bool, since: u64) -> Self {
+        group.reclaim_dead_rows(since);
+        let board = group.plan.board.view();
+        let in_flight = &group.plan.in_flight;
+        let threads = u64::from(group.plan.definition.threads);
+        let rank = |slot: usize| {
+            let claimed = in_flight.count(slot);
+            let count = claimed + group.abandoned_requests(slot, &board, claimed);
+            let prospect = match (board.is_ready(slot), count < threads) {
+                _ if missing == Some(slot) || board.start_failed_permanently(slot) => {
+                    Prospect::None
+                }
+                _ if group.is_suspected_hung(slot, since) => Prospect::SuspectedHung,
+                (true, true) => Prospect::Free,
+                (false, true) => Prospect::NotReady,
+                (_, false) => Prospect::Busy,
+            };
+            (prospect, count, claimed)
+        };
+        let slots = group.plan.sockets.len().max(1);
+        let first = if next {
+            group.round_robin.fetch_add(1, Ordering::Relaxed)
+        } else {
+            group.round_robin.load(Ordering::Relaxed)
+        };
+        loop {
+            let best = (0..slots)
+                .map(|step| (first + step) % slots)
+                .map(|slot| (rank(slot), slot))
+                .min_by_key(|(rank, _)| *rank);
+            let (slot, claimed) = best.map_or((0, 0), |((_, _, claimed), slot)| (slot, claimed));
+            // Fails where another thread or child has chosen the same worker meanwhile.
+            if in_flight.add(group.row, slot, claimed) {
+                let served = group.plan.board.served(slot);
+                return Self { group, slot, served, since };
+            }
+        }
+    }
+
+    pub(super) const fn group(&self) -> &'a Group {
+        self.group
+    }
+
+    /// The slot of the worker.
+    pub(super) const fn slot(&self) -> usize {
+        self.slot
+    }
+
+    /// An idle connection, else a new one, which may take until `deadline`.
+    pub(super) fn connect(&self, deadline: Instant) -> io::Result<Connection> {
+        let plan = &self.group.plan;
+        let Some(path) = plan.sockets.get(self.slot) else {
+            return Err(io::Error::other("the group has no worker"));
+        };
+        if let Some(connection) = self.group.idle.take(self.slot) {
+            return Ok(connection);
+        }
+        let timeout = self.group.worker_timeout();
+        // A socket whose backlog is full makes connect(2) wait. It never refuses: Apache's parent holds it.
+        let wait = deadline.saturating_duration_since(Instant::now());
+        let opened = Connection::open(path, wait, timeout, self.group.limits());
+        let connection = opened.map_err(|why| {
+            if Instant::now() >= deadline {
+                self.suspect_if_hung();
+            }
+            let hint = match why.kind() {
+                io::ErrorKind::PermissionDenied => " (WSGISocketPrefix says where sockets go)",
+                _ => "",
+            };
+            io::Error::new(why.kind(), format!("{}: {why}{hint}", path.display()))
+        })?;
+        let (send, receive) =
+            (plan.definition.send_buffer_size, plan.definition.receive_buffer_size);
+        // What one end sends is what the other receives: the options are those of the worker's end.
+        posix::set_buffers(connection.as_fd(), receive, send)?;
+        Ok(connection)
+    }
+
+    /// Waits until the worker serves or answers, as long as it is to be expected; whether it did within
+    /// socket-timeout.
+    ///
+    /// # Errors
+    /// The sentence that says why no worker is to be expected.
+    pub(super) fn await_start(&self, connection: &Connection) -> Result<bool, String> {
+        let deadline = Instant::now() + self.group.worker_timeout();
+        while !self.is_ready() && !connection.waits_for_input(READY_POLL) {
+            self.start_block_reason().map_or(Ok(()), Err)?;
+            if Instant::now() > deadline {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether there is a worker that serves.
+    pub(super) fn is_ready(&self) -> bool {
+        self.group.plan.board.view().is_ready(self.slot)
+    }
+
+    /// Why no worker is to be expected in this slot; `None` if one is.
+    pub(super) fn start_block_reason(&self) -> Option<String> {
+        self.group.plan.board.view().start_block_reason(self.slot)
+    }
+
+    /// How the worker exited since the request came, if it did. Waits a moment for its manager to report the exit.
+    pub(super) fn exit_description(&self) -> Option<String> {
+        let deadline = Instant::now() + EXIT_REPORT_DELAY;
+        loop {
+            let board = self.group.plan.board.view();
+            if let Some(exited) = board.ended(self.slot, self.since) {
+                return Some(Record::exit_description(&exited));
+            }
+            if Instant::now() > deadline {
+                return None;
+            }
+            std::thread::sleep(EXIT_POLL);
+        }
+    }
+
+    /// Has other requests avoid the worker for a while, if it has finished none since it was chosen: it may hang.
+    /// Otherwise only this request takes long.
+    pub(super) fn suspect_if_hung(&self) {
+        if self.group.plan.board.served(self.slot) == self.served {
+            self.group.suspect(self.slot, now());
+        }
+    }
+
+    /// Records that the request is of no more use, although the worker still has it.
+    pub(super) fn record_abandoned(&self) {
+        self.group.plan.in_flight.record_abandoned(self.slot, now());
+    }
+
+    /// Closes the idle connections to the worker. A worker that is stopping closes them one after the other: what
+    /// is sent over those that are left is lost, and each time there is a risk in sending it again.
+    pub(super) fn drop_idle_connections(&self) {
+        self.group.idle.drop_all(self.slot);
+    }
+
+    /// Gives the worker back, and keeps the connection for the next request if it can be.
+    pub(super) fn finish(self, mut connection: Connection) {
+        connection.mark_used();
+        if connection.is_abandoned() {
+            self.record_abandoned();
+        }
+        if connection.is_reusable() {
+            self.group.clear_suspicion(self.slot);
+            self.group.idle.keep(self.slot, connection);
+        }
+    }
+}
+
+impl Drop for WorkerLease<'_> {
+    fn drop(&mut self) {
+        self.group.plan.in_flight.remove(self.group.row, self.slot);
+    }
+}

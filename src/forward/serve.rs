@@ -1,0 +1,121 @@
+//! One request and the workers it is sent to, one after the other, until one of them has answered.
+//! It must never know a record of the wire.
+#![forbid(unsafe_code)]
+
+use super::attempt::{Answer, Attempt};
+use super::body::{Body, refuse_body};
+use super::failure::Failure;
+use super::group::Group;
+use super::lease::WorkerLease;
+use super::params::Params;
+use crate::application::Application;
+use crate::config::Settings;
+use crate::httpd::{Outcome, Request};
+use std::io;
+use std::time::Instant;
+use wsgi::Level;
+
+/// How often a request is sent to another worker although the one before may have died of it.
+const MAX_REPLAYS: usize = 2;
+
+/// Serves `request` in a process of `group`.
+pub(crate) fn serve(
+    request: &mut Request<'_>,
+    settings: &Settings<'_>,
+    application: &Application<'_>,
+    group: &Group,
+) -> Outcome {
+    let mut body = Body::new(request);
+    if let Err(why) = body.fill(request) {
+        return refuse_body(request, &why);
+    }
+    body.set_content_length(request);
+    // From here on, since a client that is slow with its body has not waited for a worker.
+    let queued = scoreboard::now();
+    let params = Params::of(request, settings, application, group, wsgi::epoch_micros());
+    // A client that does not read its response ties up a worker: it may have a limit of its own.
+    let before = group
+        .response_timeout()
+        .and_then(|limit| request.set_client_timeout(i64::try_from(limit.as_micros()).ok()?));
+    let mut delivery = Delivery { request, settings, group, params, body };
+    let answer = delivery.run(queued);
+    delivery.params.return_buffers();
+    if let Some(before) = before {
+        request.set_client_timeout(before);
+    }
+    match answer {
+        Answer::Here(outcome) => outcome,
+        // The worker is free by now: it may be the one that answers the other path.
+        Answer::At(location) => request.redirect(&location),
+    }
+}
+
+/// A request on its way to the workers of its group.
+struct Delivery<'a, 'call> {
+    request: &'a mut Request<'call>,
+    settings: &'a Settings<'a>,
+    group: &'a Group,
+    params: Params<'a>,
+    body: Body<'call>,
+}
+
+impl Delivery<'_, '_> {
+    /// Sends the request to a worker, and if need be to others: a worker that goes away before it answers is
+    /// replaced, and the next one gets the request. `queued` is when the request began to wait, in
+    /// microseconds of [`scoreboard::now`].
+    fn run(&mut self, queued: u64) -> Answer {
+        let group = self.group;
+        let deadline = Instant::now() + group.definition().connect_timeout;
+        let (mut failed, mut replayed, mut missing) = (0, 0, None);
+        loop {
+            let lease = WorkerLease::choose(group, missing, failed > 0, queued);
+            // The lease is of the worker with the best prospects: the others have none either.
+            if let Some(why) = lease.start_block_reason() {
+                return self.refuse(&Failure::start(group.name(), &why));
+            }
+            let connection = match lease.connect(deadline) {
+                Ok(connection) => connection,
+                // The configuration has changed, and this child still has the old one.
+                Err(why) if failed < group.attempts() && why.kind() == io::ErrorKind::NotFound => {
+                    failed += 1;
+                    missing = Some(lease.slot());
+                    continue;
+                }
+                Err(why) => return self.refuse(&Failure::connect(group.name(), &why)),
+            };
+            let (request, body) = (&mut *self.request, &mut self.body);
+            let mut attempt = Attempt::new(request, self.settings, lease, connection, body);
+            let failure = match attempt.run(&self.params) {
+                Ok(answer) => {
+                    attempt.finish();
+                    return answer;
+                }
+                Err(failure) => failure,
+            };
+            // An idle connection that the worker had closed says nothing about the worker of today.
+            if failure.unsent && attempt.is_on_used_connection() {
+                continue;
+            }
+            attempt.give_up_worker(&failure);
+            // The request itself may be what ends workers.
+            replayed += usize::from(!failure.unread);
+            failed += 1;
+            let again = failed < group.attempts()
+                && failure.may_repeat
+                && attempt.is_replayable()
+                && (failure.unread || attempt.is_get_or_head() && replayed <= MAX_REPLAYS);
+            if again {
+                self.params.restart_queue_clock();
+                continue;
+            }
+            let failure = failure.with_cause(|| attempt.exit_description());
+            drop(attempt);
+            return self.refuse(&failure);
+        }
+    }
+
+    fn refuse(&self, failure: &Failure) -> Answer {
+        self.request.log(Level::Error, failure.line.as_bytes());
+        Answer::Here(Outcome::Status(failure.status))
+    }
+}
