@@ -5,10 +5,7 @@
 use crate::apr::Pool;
 use crate::child::Child;
 use crate::config::ProcessOptions;
-use crate::daemons::Applications;
-use crate::daemons::daemon_program;
-use crate::daemons::supervisor::{self, EndOfParent};
-use crate::daemons::warm_up;
+use crate::daemons::{self, Applications, ParentExitGuard, supervisor, warm_up};
 #[cfg(feature = "embedded")]
 use crate::embedded;
 use crate::forward::Group;
@@ -38,16 +35,16 @@ fn check_config(main: Server<'_>) -> Result<(), String> {
     let Some(config) = process_config(main) else { return Ok(()) };
     let options = ProcessOptions::resolve(config);
     for group in &options.daemon_processes {
-        let looked = daemon_program::find(group, &options)
-            .and_then(|_| daemon_program::check_home(group, &options));
-        if let Err(why) = looked {
-            daemon_program::concerns_it_alone(group, why).map(|why| {
-                let line = format!("{why}; the other process groups are not concerned");
-                log_server(main, Level::Error, line.as_bytes());
-            })?;
+        if let Err(why) = daemons::check(group, &options) {
+            if !daemons::is_group_error(group) {
+                return Err(why.to_string());
+            }
+            let line = format!("{why}; other process groups are not affected");
+            log_server(main, Level::Error, line.as_bytes());
         }
         let servers = aliases(main);
-        warm_up::prepare(group, has_single_application(config, &group.name, &servers), &servers)?;
+        warm_up::prepare(group, has_single_application(config, &group.name, &servers), &servers)
+            .map_err(|why| why.to_string())?;
     }
     #[cfg(feature = "embedded")]
     embedded::check(&options)?;
@@ -72,13 +69,14 @@ impl PostConfig for Start {
         let options = ProcessOptions::resolve(config);
         static END: std::sync::Once = std::sync::Once::new();
         END.call_once(|| {
-            main.process_pool().adopt(EndOfParent);
+            main.process_pool().adopt(ParentExitGuard);
         });
         supervisor::reconcile(configuration, main, &options, &|group| {
             let sole = has_single_application(config, &group.name, &servers);
             let warm_up = warm_up::prepare(group, sole, &servers)?;
             Ok(Applications { sole, scripts: scripts(&group.name, &servers), warm_up })
         })
+        .map_err(|why| why.to_string())
     }
 }
 
@@ -89,7 +87,7 @@ impl ChildInit for Start {
         let servers = aliases(main);
         let groups = supervisor::plans().into_iter().map(Group::new).collect();
         if !ServerInfo::is_single_process() {
-            supervisor::leave_to_parent();
+            supervisor::forget_in_child();
         }
         let sole = has_single_application(config, b"", &servers);
         #[cfg(feature = "embedded")]

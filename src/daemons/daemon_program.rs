@@ -1,22 +1,48 @@
-//! Which `wsgi-daemon-X.Y` runs a group: the Python of its `python-home` decides (design decision D2).
-//! And what of Apache's environment it has.
+//! Which `wsgi-daemon-X.Y` runs a group: the Python of its `python-home` decides (design decision D2). And what of
+//! Apache's environment it gets, and how its exit is described. It must never know a process that runs.
 #![forbid(unsafe_code)]
 
 use crate::config::{DaemonProcess, ProcessOptions};
 use crate::httpd::ServerInfo;
 use crate::posix;
-use crate::python_home::{self, Reader};
+use crate::python_home::{self, HomeError, Reader};
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+/// The program that a group needs is not installed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NoProgram {
+    group: String,
+    /// `X.Y` of the Python that the group needs.
+    version: String,
+    /// The versions that are installed.
+    installed: Vec<String>,
+}
+
+impl fmt::Display for NoProgram {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { group, version, installed } = self;
+        let none = ["none is installed".to_owned()];
+        let installed = if installed.is_empty() { &none[..] } else { installed };
+        write!(
+            f,
+            "WSGIDaemonProcess {group} needs wsgi-daemon-{version}, which is not installed beside the module \
+             (installed: {}); make build PYTHON=python{version} makes one",
+            installed.join(", ")
+        )
+    }
+}
+
+impl std::error::Error for NoProgram {}
+
 /// The program for `group`.
 ///
 /// # Errors
-/// One sentence that names the version that is missing and those that are there.
-pub(crate) fn find(group: &DaemonProcess, options: &ProcessOptions) -> Result<PathBuf, String> {
-    let name = String::from_utf8_lossy(&group.name).into_owned();
+/// The version that is missing, and those that are installed.
+pub(crate) fn find(group: &DaemonProcess, options: &ProcessOptions) -> Result<PathBuf, NoProgram> {
     let home = home(group, options);
     let installed = installed();
     let wanted = home.as_deref().and_then(version_of);
@@ -27,30 +53,26 @@ pub(crate) fn find(group: &DaemonProcess, options: &ProcessOptions) -> Result<Pa
     if let Some((_, program)) = found {
         return Ok(program.clone());
     }
-    let there: Vec<&str> = installed.iter().map(|(version, _)| version.as_str()).collect();
-    let there = if there.is_empty() { "none is installed".to_owned() } else { there.join(", ") };
-    let wanted = wanted.or_else(|| default_version().map(str::to_owned)).unwrap_or_default();
-    Err(format!(
-        "WSGIDaemonProcess {name} needs wsgi-daemon-{wanted}, which is not installed beside the module \
-         (installed: {there}); make build PYTHON=python{wanted} makes one"
-    ))
+    let installed = installed.into_iter().map(|(version, _)| version).collect();
+    let version = wanted.or_else(|| default_version().map(str::to_owned)).unwrap_or_default();
+    Err(NoProgram { group: String::from_utf8_lossy(&group.name).into_owned(), version, installed })
 }
 
-/// The manager without Python that has `program` run for its workers, which spares the memory that Python's library
-/// takes in each process; `None` where `program` has to manage as well: there is none beside it, not everybody may
-/// read it and run it, or it could not be found again after `chroot`.
-pub(crate) fn manager_of(program: &Path, group: &DaemonProcess) -> Option<PathBuf> {
+/// The manager without Python, which runs `program` for its workers and spares the memory that Python's library
+/// takes in each process; `None` where `program` has to manage as well: there is no manager beside it, one of the two
+/// is not readable and executable for all users, or it could not be found again after `chroot`.
+pub(crate) fn manager_beside(program: &Path, group: &DaemonProcess) -> Option<PathBuf> {
     let manager = program.with_file_name("wsgi-daemon-manager");
-    let by_anybody = |path: &Path| path.metadata().is_ok_and(|it| it.mode() & 0o005 == 0o005);
-    let fits = group.chroot.is_none() && by_anybody(program) && by_anybody(&manager);
+    let is_open_to_all = |path: &Path| path.metadata().is_ok_and(|it| it.mode() & 0o005 == 0o005);
+    let fits = group.chroot.is_none() && is_open_to_all(program) && is_open_to_all(&manager);
     fits.then_some(manager)
 }
 
-/// Looks at the group's Python with the eyes of the group's user.
+/// Checks the group's Python installation with the permissions of the group's user.
 ///
 /// # Errors
-/// One sentence that names the path and what is wrong with it.
-pub(crate) fn check_home(group: &DaemonProcess, options: &ProcessOptions) -> Result<(), String> {
+/// The path and what is wrong with it.
+pub(crate) fn check_home(group: &DaemonProcess, options: &ProcessOptions) -> Result<(), HomeError> {
     let Some(home) = home(group, options) else { return Ok(()) };
     let version = version_of(&home).or_else(|| default_version().map(str::to_owned));
     let (mut uid, mut gid) =
@@ -68,15 +90,6 @@ pub(crate) fn check_home(group: &DaemonProcess, options: &ProcessOptions) -> Res
         "WSGIPythonHome".to_owned()
     };
     python_home::check(&named, &home, &version.unwrap_or_default(), Reader { uid, gid, groups })
-}
-
-/// What is wrong with a group's own `python-home` is no reason to keep a server from starting, or to end one
-/// that restarts: it may belong to a customer, who must not be able to do that to the others.
-///
-/// # Errors
-/// `why`, where it is the server's own.
-pub(crate) fn concerns_it_alone(group: &DaemonProcess, why: String) -> Result<String, String> {
-    if group.python_home.is_some() { Ok(why) } else { Err(why) }
 }
 
 /// The group's `python-home`, else `WSGIPythonHome`.
@@ -103,9 +116,9 @@ pub(crate) fn version_of(home: &Path) -> Option<String> {
     ours.map(|_| default_version().unwrap_or_default().to_owned()).or_else(|| versions.pop())
 }
 
-/// The programs there are, by version.
+/// The programs that are installed, by version.
 fn installed() -> Vec<(String, PathBuf)> {
-    let anchor: fn(&DaemonProcess, &ProcessOptions) -> Result<PathBuf, String> = find;
+    let anchor: fn(&DaemonProcess, &ProcessOptions) -> Result<PathBuf, NoProgram> = find;
     let beside =
         posix::file_of(anchor as *const ()).and_then(|file| Some(file.parent()?.to_owned()));
     let folders = beside.into_iter().chain(
@@ -131,7 +144,7 @@ fn installed() -> Vec<(String, PathBuf)> {
     found
 }
 
-/// Whether it can be run, which is not so with what an interrupted installation left behind.
+/// Whether a file can be run, unlike what an interrupted installation left behind.
 fn is_program(path: &Path) -> bool {
     path.metadata().is_ok_and(|found| found.is_file() && found.mode() & 0o111 != 0)
 }
@@ -144,20 +157,20 @@ fn default_version() -> Option<&'static str> {
     None
 }
 
-/// How a manager has ended, by what httpd says of it ([`crate::httpd::OtherChild`]): completes "its manager N …".
-pub(crate) fn ending(number: i32) -> String {
+/// How a manager has exited, by the number that httpd has ([`crate::httpd::OtherChild`]): completes "its manager N …".
+pub(crate) fn exit_description(number: i32) -> String {
     match number {
-        // Its own exit codes, those of an exec that failed and of a panic. Signals 1 and 2 it ignores and obeys.
+        // Its own exit codes, those of an exec that failed and of a panic. It ignores signal 1 and handles signal 2.
         0..=2 | 32..=127 => format!("ended with exit status {number}"),
-        // A core dump is a bit more.
+        // A core dump sets bit 7.
         3..=31 | 131..=159 => format!("was killed by signal {}", number & 0x7f),
         256.. => format!("ended with exit status {}", number >> 8),
         _ => "is gone".to_owned(),
     }
 }
 
-/// All that a daemon process inherits of Apache's environment: where programs are, and which language and
-/// time zone the machine speaks.
+/// What a daemon process inherits of Apache's environment: where programs are, and the language and time zone of the
+/// machine.
 pub(crate) fn environment() -> Vec<(OsString, OsString)> {
     std::env::vars_os()
         .filter(|(name, _)| {
@@ -170,11 +183,11 @@ pub(crate) fn environment() -> Vec<(OsString, OsString)> {
 
 #[cfg(test)]
 mod tests {
-    use super::ending;
+    use super::exit_description;
 
     #[test]
-    fn the_end_of_a_manager_is_told_by_the_number_of_apr_or_of_the_kernel() {
-        for (number, told) in [
+    fn the_exit_of_a_manager_is_described_by_the_number_of_apr_or_of_the_kernel() {
+        for (number, described) in [
             (0, "ended with exit status 0"),
             (1, "ended with exit status 1"),
             (101, "ended with exit status 101"),
@@ -186,7 +199,7 @@ mod tests {
             (127 << 8, "ended with exit status 127"),
             (-1, "is gone"),
         ] {
-            assert_eq!(ending(number), told, "{number}");
+            assert_eq!(exit_description(number), described, "{number}");
         }
     }
 }

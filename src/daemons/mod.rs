@@ -2,10 +2,19 @@
 //! sockets. Nothing here serves a request.
 #![forbid(unsafe_code)]
 
-pub(crate) mod daemon_program;
+mod check;
+mod daemon_program;
+mod error;
 mod group_config;
+mod group_sockets;
+mod group_state;
+mod manager;
+mod monitor;
+mod registry;
 mod socket;
 pub(crate) mod supervisor;
 pub(crate) mod warm_up;
 
+pub(crate) use check::{check, is_group_error};
 pub(crate) use group_config::Applications;
+pub(crate) use monitor::{MonitorHook, ParentExitGuard};

@@ -1,5 +1,5 @@
 //! The listening sockets of the groups and their files: made as root in a directory that may be another
-//! user's, so nothing is believed of a path. Knows nothing of processes.
+//! user's, so no path is trusted. It must never know a group or a process.
 #![forbid(unsafe_code)]
 
 use crate::posix;
@@ -16,19 +16,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// A listening socket and the file by which Apache's children find it.
 pub(crate) struct Socket {
     listener: UnixListener,
-    /// The file itself, wherever its name leads by now (`O_PATH`).
+    /// The file itself (`O_PATH`): its name may lead elsewhere by now.
     file: File,
     path: PathBuf,
-    /// The process whose file it is.
+    /// The process that made the file, and removes it.
     owner: u32,
 }
 
 /// How many names are tried for a socket.
-const TRIES: u32 = 100;
+const MAX_NAMES: u32 = 100;
 
 impl Socket {
-    /// A new one, whose name begins with `prefix`, that only `owner` can connect to. What goes wrong is told
-    /// with its path. Called while there is one thread.
+    /// A new socket, whose name begins with `prefix`, and that only `owner` can connect to. To be called while the
+    /// process has one thread, since the file's mode is that of the process's umask(2).
+    ///
+    /// # Errors
+    /// What went wrong, with the path of the socket.
     pub(crate) fn new(
         prefix: &Path,
         backlog: u32,
@@ -42,12 +45,12 @@ impl Socket {
             let mut path = prefix.as_os_str().to_owned();
             path.push(format!(".{}.{serial}.sock", std::process::id()));
             let path = PathBuf::from(path);
-            // What stands there is of a process of our number that is long gone. Or somebody else's, who knew
-            // the name and may keep it.
+            // A file of that name is left over from a process that had the same process id. Or it is another
+            // user's, and cannot be removed: then the next name is tried.
             let _ = std::fs::remove_file(&path);
             tries += 1;
             match Self::at(path.clone(), backlog, owner) {
-                Err(why) if why.kind() == io::ErrorKind::AddrInUse && tries < TRIES => {}
+                Err(why) if why.kind() == io::ErrorKind::AddrInUse && tries < MAX_NAMES => {}
                 made => return made.map_err(|why| (path, why)),
             }
         }
@@ -57,43 +60,46 @@ impl Socket {
         let listener = posix::listen(&path)?;
         let flags = libc::O_PATH | libc::O_NOFOLLOW;
         let file = OpenOptions::new().read(true).custom_flags(flags).open(&path);
-        let file = file.map_err(|why| if is_shortage(&why) { why } else { taken() })?;
+        let file = file.map_err(|why| if is_fd_exhaustion(&why) { why } else { in_use_error() })?;
         let socket = Self { listener, file, path, owner: std::process::id() };
-        socket.prove()?;
-        socket.renew(backlog, owner)?;
+        socket.verify()?;
+        socket.set_backlog_and_owner(backlog, owner)?;
         Ok(socket)
     }
 
-    /// Whoever may write to the directory may have put something else there since the file was made, such as
-    /// a link. What was opened has to look as the file was made, and to lead to our end.
-    fn prove(&self) -> io::Result<()> {
+    /// Verifies that the file that was opened is the one that was made: a user who may write to the directory may
+    /// have replaced it meanwhile, by a link for example. It has to look as the file was made, and a connection to
+    /// it has to arrive at this socket.
+    fn verify(&self) -> io::Result<()> {
         let found = self.file.metadata()?;
         if !found.file_type().is_socket() || found.uid() != posix::account().0 || found.nlink() != 1
         {
-            return Err(taken());
+            return Err(in_use_error());
         }
         let name = format!("/proc/self/fd/{}", self.file.as_raw_fd());
         match UnixStream::connect(name) {
-            Ok(_there) => {
+            Ok(_connected) => {
                 self.listener.set_nonblocking(true)?;
-                let came = self.listener.accept();
+                let accepted = self.listener.accept();
                 self.listener.set_nonblocking(false)?;
-                came.map(drop).map_err(|why| if is_shortage(&why) { why } else { taken() })
+                accepted
+                    .map(drop)
+                    .map_err(|why| if is_fd_exhaustion(&why) { why } else { in_use_error() })
             }
-            Err(why) if why.kind() == io::ErrorKind::ConnectionRefused => Err(taken()),
-            // Where there is no /proc, or no way into it, the looks have to do.
+            Err(why) if why.kind() == io::ErrorKind::ConnectionRefused => Err(in_use_error()),
+            // Where there is no /proc, or no access to it, the checks above have to suffice.
             Err(_) => Ok(()),
         }
     }
 
     /// Sets the backlog and the owner.
-    pub(crate) fn renew(&self, backlog: u32, owner: Option<u32>) -> io::Result<()> {
+    pub(crate) fn set_backlog_and_owner(&self, backlog: u32, owner: Option<u32>) -> io::Result<()> {
         posix::set_backlog(self.listener.as_fd(), backlog)?;
         owner.map_or(Ok(()), |owner| posix::give(self.file.as_fd(), owner))
     }
 
     /// Whether its path still leads to it.
-    pub(crate) fn is_there(&self) -> bool {
+    pub(crate) fn has_file(&self) -> bool {
         let place = |found: Metadata| (found.dev(), found.ino());
         match (self.file.metadata(), std::fs::symlink_metadata(&self.path)) {
             (Ok(own), Ok(found)) => place(own) == place(found),
@@ -114,23 +120,23 @@ impl AsRawFd for Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        // A child only closes its copies, and somebody may have tidied up already.
-        if std::process::id() == self.owner && self.is_there() {
+        // A child only closes its copies, and the file may have been removed or replaced already.
+        if std::process::id() == self.owner && self.has_file() {
             let _ = std::fs::remove_file(&self.path);
         }
     }
 }
 
-/// Whether it is for want of descriptors, which has nothing to do with the path.
-fn is_shortage(why: &io::Error) -> bool {
+/// Whether the error is a lack of descriptors, which has nothing to do with the path.
+fn is_fd_exhaustion(why: &io::Error) -> bool {
     matches!(why.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }
 
-fn taken() -> io::Error {
-    io::Error::new(io::ErrorKind::AddrInUse, "somebody has put something else there")
+fn in_use_error() -> io::Error {
+    io::Error::new(io::ErrorKind::AddrInUse, "socket path was replaced by another file")
 }
 
-/// Removes sockets of parents that were killed and could not tidy up.
+/// Removes the socket files of parents that were killed before they could.
 pub(crate) fn remove_orphans(prefix: &Path) {
     // A prefix may end in a slash, and then names begin with what follows it.
     let prefix = prefix.as_os_str().as_bytes();

@@ -1,17 +1,18 @@
-//! Which application answers the request of `warm-up=`, and as what it sees it.
+//! Which application answers the request of `warm-up=`, and how it sees the request. It must never know a process.
 #![forbid(unsafe_code)]
 
 use crate::config::{Bytes, DaemonProcess, ScriptAlias};
 use crate::single_application::AliasesOf;
 use std::ffi::OsStr;
+use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// The request as one of an application.
+/// The request, resolved to an application.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Prepared {
     pub(crate) script: Bytes,
-    /// Empty is the main interpreter.
+    /// The application group; empty is that of the main interpreter.
     pub(crate) application_group: Bytes,
     pub(crate) callable: Bytes,
     pub(crate) script_name: Bytes,
@@ -22,45 +23,67 @@ pub(crate) struct Prepared {
     pub(crate) secure: bool,
 }
 
-/// What `warm-up=` of `group` asks for, by the aliases of `servers`; `sole` is whether it serves one application
-/// group only. Nothing where the option is not given.
+/// No application answers the request of `warm-up=`.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum WarmUpError {
+    /// No alias leads the path to a script in the group.
+    NoAlias { group: String, path: String },
+    /// The application group of the path depends on the request.
+    OpenApplicationGroup { group: String, path: String },
+}
+
+impl fmt::Display for WarmUpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoAlias { group, path } => write!(
+                f,
+                "WSGIDaemonProcess {group}: no WSGIScriptAlias leads {path} of warm-up= to a script in this \
+                 group; give the alias process-group={group}"
+            ),
+            Self::OpenApplicationGroup { group, path } => write!(
+                f,
+                "WSGIDaemonProcess {group}: the application group of {path} of warm-up= depends on the request; \
+                 give its WSGIScriptAlias application-group=%{{GLOBAL}} or a name"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for WarmUpError {}
+
+/// What `warm-up=` of `group` asks for, by the aliases of `servers`; `sole` is whether the group serves one
+/// application group only. `None` where the option is not given.
 ///
 /// # Errors
-/// A sentence that says what is missing.
+/// What is missing.
 pub(crate) fn prepare(
     group: &DaemonProcess,
     sole: bool,
     servers: &[AliasesOf<'_>],
-) -> Result<Option<Prepared>, String> {
+) -> Result<Option<Prepared>, WarmUpError> {
     let Some(request) = &group.warm_up else { return Ok(None) };
-    let name = String::from_utf8_lossy(&group.name);
-    let path = String::from_utf8_lossy(&request.path);
+    let name = || String::from_utf8_lossy(&group.name).into_owned();
+    let path = || String::from_utf8_lossy(&request.path).into_owned();
     let named = |server: &&AliasesOf<'_>| {
         let host = request.host.as_ref();
         host.is_some_and(|(host, _)| host.eq_ignore_ascii_case(server.name))
     };
-    // The server that the URL names has the first word; else any may know the path.
+    // The aliases of the server that the URL names come first; then those of any other.
     let mut servers: Vec<_> = servers.iter().collect();
     servers.sort_by_key(|server| !named(server));
-    let here = servers.into_iter().find_map(|server| {
+    let found = servers.into_iter().find_map(|server| {
         let alias = alias_of(server, &request.path)?;
         let of_group = alias.process_group.as_deref().or(server.process_group);
         (of_group == Some(&*group.name)).then_some((server, alias))
     });
-    let Some((server, alias)) = here else {
-        return Err(format!(
-            "WSGIDaemonProcess {name}: no WSGIScriptAlias leads {path} of warm-up= to a script in this group; \
-             give the alias process-group={name}"
-        ));
+    let Some((server, alias)) = found else {
+        return Err(WarmUpError::NoAlias { group: name(), path: path() });
     };
     let application_group = match alias.application_group.as_deref().or(server.application_group) {
         _ if sole => &b""[..],
         Some(fixed) if !fixed.starts_with(b"%") => fixed,
         _ => {
-            return Err(format!(
-                "WSGIDaemonProcess {name}: the application group of {path} of warm-up= depends on the request; \
-                 give its WSGIScriptAlias application-group=%{{GLOBAL}} or a name"
-            ));
+            return Err(WarmUpError::OpenApplicationGroup { group: name(), path: path() });
         }
     };
     let callable = alias.callable_object.as_deref().filter(|it| !it.starts_with(b"%"));
@@ -84,8 +107,8 @@ pub(crate) fn prepare(
     }))
 }
 
-/// The alias that a path goes to, if that is to a script and not to a directory of scripts. A script that is
-/// missing is told by the worker that asks for it: it is no fault of the configuration.
+/// The alias of a path, if it leads to a script and not to a directory of scripts. A script that is missing is
+/// reported by the worker that loads it: that is no error of the configuration.
 fn alias_of<'a>(server: &AliasesOf<'a>, path: &[u8]) -> Option<&'a ScriptAlias> {
     let alias = server.aliases.iter().find(|alias| alias.matches(path).is_some())?;
     let target = Path::new(OsStr::from_bytes(&alias.target));

@@ -31,6 +31,7 @@ pub(crate) fn check(options: &ProcessOptions) -> Result<(), String> {
             python_home::check_default(program, host::PYTHON_VERSION, reader)
         }
     }
+    .map_err(|why| why.to_string())
 }
 
 /// Starts Python, unless the configuration keeps it out of Apache's processes.

@@ -152,7 +152,7 @@ def test_a_python_home_that_is_gone_harms_its_group_only(start, env):
     server = start("python-home=${ROOT}/home/venv")
     server.log.allow(DIAGNOSIS, "WSGI0036|exited with status 1|python-home names '.*/home/venv'")
     assert "/home/venv', which cannot be looked at" in server.printed()
-    assert server.printed().count("other process groups are not concerned") >= 1
+    assert server.printed().count("other process groups are not affected") >= 1
     refused_soon(server, r"WSGI0117: .* worker \d+ exited with status 1")
     for signum in (signal.SIGUSR1, signal.SIGHUP):
         restarts(server, signum)

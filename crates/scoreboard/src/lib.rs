@@ -15,8 +15,10 @@
 //! A slot has two records, `2 * slot` and `2 * slot + 1`: while a worker is replaced there are two.
 //! Times are microseconds of [`now`], a clock that cannot be set.
 
+mod back_off;
 mod board;
 mod posix;
 
+pub use back_off::BackOff;
 pub use board::{Field, MAGIC, Record, Scoreboard, State};
 pub use posix::now;

@@ -1,0 +1,22 @@
+//! What of a group can be checked before anything is started: at configtest too. It must never know what runs.
+#![forbid(unsafe_code)]
+
+use super::daemon_program;
+use super::error::GroupError;
+use crate::config::{DaemonProcess, ProcessOptions};
+
+/// Whether the group's program is installed and its Python installation can be used by the group's user.
+///
+/// # Errors
+/// [`GroupError::Program`] and [`GroupError::Home`].
+pub(crate) fn check(group: &DaemonProcess, options: &ProcessOptions) -> Result<(), GroupError> {
+    daemon_program::find(group, options)?;
+    Ok(daemon_program::check_home(group, options)?)
+}
+
+/// Whether what [`check`] finds concerns the group alone. An error of a group's own `python-home` is no reason to keep
+/// a server from starting, or to end one that restarts: the group may be a customer's, who must not be able to do that
+/// to the others.
+pub(crate) fn is_group_error(group: &DaemonProcess) -> bool {
+    group.python_home.is_some()
+}

@@ -1,0 +1,205 @@
+//! A process group in Apache's parent: what its children need of it, its manager, and the manager's failures. It
+//! must never know the other groups.
+#![forbid(unsafe_code)]
+
+use super::daemon_program::{self, NoProgram};
+use super::error::GroupError;
+use super::group_sockets::GroupSockets;
+use super::manager::{Launch, Manager};
+use crate::config::DaemonProcess;
+use crate::groups::{Board, GroupPlan, InFlight};
+use crate::httpd::{Mpm, Server};
+use scoreboard::BackOff;
+use serde_json::{Value, json};
+use std::io::{self, Read};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The pauses before a manager is started again.
+const BACK_OFF: BackOff =
+    BackOff { free: 1, first: Duration::from_millis(400), longest: Duration::from_millis(12_800) };
+/// A manager that exits sooner has failed to start.
+const MIN_LIFETIME: Duration = Duration::from_secs(5);
+
+/// A group and its manager.
+pub(super) struct GroupState {
+    pub(super) definition: DaemonProcess,
+    pub(super) sockets: GroupSockets,
+    pub(super) in_flight: Arc<InFlight>,
+    pub(super) board: Arc<Board>,
+    /// `Timeout` of the server.
+    pub(super) timeout: Duration,
+    /// The program that runs the group's workers, or why there is none.
+    pub(super) program: Result<PathBuf, NoProgram>,
+    /// The secret by which workers know requests of Apache's children; see [`new_secret`].
+    secret: Arc<str>,
+    /// The configuration for the manager, without descriptors and the secret.
+    pub(super) config: Value,
+    pub(super) manager: Option<Manager>,
+    /// How often in a row the manager exited soon after its start, or could not be started.
+    pub(super) start_failures: u32,
+    /// When to try again to start a manager that could not be started.
+    retry_at: Option<Instant>,
+    /// The process id of the parent, whose manager and socket files these are.
+    pub(super) owner: u32,
+}
+
+impl GroupState {
+    /// A group that has no sockets and no manager yet.
+    ///
+    /// # Errors
+    /// [`GroupError::Memory`] and [`GroupError::Random`].
+    pub(super) fn new(
+        definition: &DaemonProcess,
+        program: Result<PathBuf, NoProgram>,
+    ) -> Result<Self, GroupError> {
+        Ok(Self {
+            definition: definition.clone(),
+            sockets: GroupSockets::default(),
+            in_flight: new_in_flight(definition)?,
+            board: new_board(definition)?,
+            timeout: Duration::ZERO,
+            program,
+            secret: new_secret()?,
+            config: Value::Null,
+            manager: None,
+            start_failures: 0,
+            retry_at: None,
+            owner: std::process::id(),
+        })
+    }
+
+    /// The words of log lines for the group.
+    pub(super) fn title(&self) -> String {
+        format!("daemon process group '{}'", String::from_utf8_lossy(&self.definition.name))
+    }
+
+    /// What the children of this configuration need to know.
+    pub(super) fn plan(&self) -> GroupPlan {
+        let log_level = self.config["log_level"].as_u64().unwrap_or(0);
+        GroupPlan {
+            definition: self.definition.clone(),
+            sockets: self.sockets.paths(),
+            in_flight: Arc::clone(&self.in_flight),
+            board: Arc::clone(&self.board),
+            log_level: log_level.try_into().unwrap_or(0),
+            timeout: self.timeout,
+            secret: Arc::clone(&self.secret),
+        }
+    }
+
+    /// Starts a manager, which waits for `delay` before it begins. After an error another try is due at
+    /// [`is_retry_due`](Self::is_retry_due).
+    pub(super) fn start(&mut self, log: Option<BorrowedFd<'_>>, delay: Duration) -> io::Result<u32> {
+        self.retry_at = None;
+        // Before the start, since a manager that has started sets 0.
+        self.board.set_start_failures(Some(self.start_failures));
+        match self.try_start(log, delay) {
+            Ok(manager) => Ok(self.manager.insert(manager).pid),
+            Err(why) => {
+                self.start_failures += 1;
+                self.board.set_start_failures(None);
+                self.retry_at = Some(Instant::now() + self.delay());
+                Err(why)
+            }
+        }
+    }
+
+    fn try_start(&self, log: Option<BorrowedFd<'_>>, delay: Duration) -> io::Result<Manager> {
+        let program = self.program.as_ref().map_err(|why| io::Error::other(why.clone()))?;
+        let manager = daemon_program::manager_beside(program, &self.definition);
+        let mut config = self.config.clone();
+        config["secret"] = json!(*self.secret);
+        Manager::start(Launch {
+            program,
+            manager: manager.as_deref(),
+            config,
+            sockets: self.sockets.descriptors(),
+            scoreboard: self.board.as_fd().as_raw_fd(),
+            log,
+            delay,
+            shutdown_timeout: self.definition.shutdown_timeout.unwrap_or(Duration::from_secs(60)),
+        })
+    }
+
+    /// Records that the manager has exited.
+    pub(super) fn record_exit(&mut self) {
+        let lived = self.manager.take().map(|manager| manager.started.elapsed());
+        let failed = lived.is_none_or(|lived| lived < MIN_LIFETIME);
+        self.start_failures = if failed { self.start_failures + 1 } else { 0 };
+    }
+
+    /// How long to wait before the next manager begins.
+    pub(super) fn delay(&self) -> Duration {
+        BACK_OFF.pause(self.start_failures)
+    }
+
+    /// Whether a manager that could not be started is to be tried again.
+    pub(super) fn is_retry_due(&self) -> bool {
+        self.retry_at.is_some_and(|when| when <= Instant::now())
+    }
+
+    /// Does what a graceful restart is for a group that stays as it is.
+    pub(super) fn refresh(&self, log: Option<BorrowedFd<'_>>) {
+        if let Some(manager) = &self.manager {
+            manager.refresh(log);
+        }
+    }
+}
+
+impl Drop for GroupState {
+    fn drop(&mut self) {
+        // A child only closes its copies.
+        if std::process::id() == self.owner
+            && let Some(manager) = &self.manager
+        {
+            manager.terminate();
+        }
+    }
+}
+
+/// The server a group was defined in.
+pub(super) fn server_of<'s>(main: Server<'s>, definition: &DaemonProcess) -> Server<'s> {
+    let at = &definition.server;
+    main.and_following()
+        .find(|server| at.is_virtual && server.defined_at() == at.defined_at)
+        .unwrap_or(main)
+}
+
+/// How many workers a group may have.
+pub(super) fn slots(definition: &DaemonProcess) -> usize {
+    definition.processes.most as usize
+}
+
+/// Counters for the requests of a group's workers.
+pub(super) fn new_in_flight(definition: &DaemonProcess) -> Result<Arc<InFlight>, GroupError> {
+    let children = usize::try_from(Mpm::query().processes).unwrap_or(1);
+    share("counters", definition, InFlight::new(slots(definition), children))
+}
+
+/// A scoreboard for a group's workers.
+pub(super) fn new_board(definition: &DaemonProcess) -> Result<Arc<Board>, GroupError> {
+    share("the scoreboard", definition, Board::new(slots(definition), definition.threads as usize))
+}
+
+fn share<T>(
+    what: &'static str,
+    definition: &DaemonProcess,
+    made: io::Result<T>,
+) -> Result<Arc<T>, GroupError> {
+    let group = String::from_utf8_lossy(&definition.name);
+    made.map(Arc::new).map_err(|why| GroupError::Memory { what, group: group.into_owned(), why })
+}
+
+/// 128 random bits. The user that Apache's children run as is often that of other programs too, and a worker
+/// runs whatever script a request names: so a request has to name the secret as well. It is only in the memory of
+/// the parent, its children and the group's own processes.
+fn new_secret() -> Result<Arc<str>, GroupError> {
+    let mut bytes = [0_u8; 16];
+    std::fs::File::open("/dev/urandom")
+        .and_then(|mut random| random.read_exact(&mut bytes))
+        .map_err(GroupError::Random)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into())
+}

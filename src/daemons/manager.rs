@@ -1,0 +1,111 @@
+//! The manager of one group, as a process of Apache's parent: how it is started, told something, and ended. It must
+//! never know why.
+#![forbid(unsafe_code)]
+
+use super::daemon_program;
+use crate::posix;
+use serde_json::{Value, json};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// A manager that runs.
+pub(super) struct Manager {
+    pub(super) pid: u32,
+    /// When it begins, after the pause that it makes first.
+    pub(super) started: Instant,
+    /// Closed when the parent exits, in whatever way: then the manager stops.
+    lifeline: UnixStream,
+    /// How long it may take to stop: it kills its workers after twice `shutdown-timeout` and a second.
+    stop_timeout: Duration,
+}
+
+/// A manager that finishes what it serves, and has no group any more.
+pub(super) struct StoppingManager {
+    pub(super) pid: u32,
+    pub(super) stop_timeout: Duration,
+    /// The process id of the parent whose child it is.
+    pub(super) owner: u32,
+}
+
+/// What a manager is started with.
+pub(super) struct Launch<'a> {
+    /// `wsgi-daemon-X.Y`, which runs the workers.
+    pub(super) program: &'a Path,
+    /// The program that manages, where that is another one.
+    pub(super) manager: Option<&'a Path>,
+    /// The configuration of the group, without descriptors.
+    pub(super) config: Value,
+    /// The listening sockets, by slot.
+    pub(super) sockets: Vec<RawFd>,
+    pub(super) scoreboard: RawFd,
+    /// Where the manager writes its log; `None` is the parent's standard error.
+    pub(super) log: Option<BorrowedFd<'a>>,
+    /// How long the manager waits before it begins.
+    pub(super) delay: Duration,
+    /// `shutdown-timeout` of the group.
+    pub(super) shutdown_timeout: Duration,
+}
+
+impl Manager {
+    /// Starts a manager.
+    ///
+    /// # Errors
+    /// Those of the system, with the path of the program where it cannot be run.
+    pub(super) fn start(launch: Launch<'_>) -> io::Result<Self> {
+        let Launch { program, manager, mut config, sockets, scoreboard, log, delay, .. } = launch;
+        let (theirs, lifeline) = UnixStream::pair()?;
+        config["delay"] = json!(delay.as_secs_f64());
+        config["descriptors"] = json!({
+            "worker_sockets": sockets,
+            "parent": theirs.as_raw_fd(),
+            "scoreboard": scoreboard,
+        });
+        if manager.is_some() {
+            let path = program.as_os_str().as_bytes();
+            config["program"] = json!(path.iter().map(|&it| char::from(it)).collect::<String>());
+        }
+        let config = posix::memory_file(config.to_string().as_bytes())?;
+        let mut inherited = sockets;
+        inherited.extend([theirs.as_raw_fd(), scoreboard, config.as_raw_fd()]);
+        let number = config.as_raw_fd().to_string();
+        let environment = daemon_program::environment();
+        let program = manager.unwrap_or(program);
+        let spawned =
+            posix::spawn(program, &["--config-fd", &number], &environment, &inherited, log);
+        let pid = spawned
+            .map_err(|why| io::Error::new(why.kind(), format!("{}: {why}", program.display())))?;
+        let stop_timeout = launch.shutdown_timeout * 2 + Duration::from_secs(3);
+        Ok(Self { pid, started: Instant::now() + delay, lifeline, stop_timeout })
+    }
+
+    /// How long the manager may take to stop.
+    pub(super) const fn stop_timeout(&self) -> Duration {
+        self.stop_timeout
+    }
+
+    /// Has the manager finish what it serves, within `graceful-timeout`, or as long as httpd goes on.
+    pub(super) fn stop(&self) -> StoppingManager {
+        // One that has not begun serves nothing, and does not know the signal of those that do.
+        let begun = self.started <= Instant::now();
+        posix::signal(self.pid, if begun { libc::SIGWINCH } else { libc::SIGTERM });
+        let (pid, stop_timeout) = (self.pid, self.stop_timeout);
+        StoppingManager { pid, stop_timeout, owner: std::process::id() }
+    }
+
+    /// Has the manager end now.
+    pub(super) fn terminate(&self) {
+        posix::signal(self.pid, libc::SIGTERM);
+    }
+
+    /// Does what a graceful restart is for a manager that stays: another log, new workers.
+    pub(super) fn refresh(&self, log: Option<BorrowedFd<'_>>) {
+        let stderr = io::stderr();
+        // Where the descriptor cannot be sent the manager has exited, and is started anew.
+        let _ = posix::send_descriptor(self.lifeline.as_fd(), log.unwrap_or(stderr.as_fd()));
+        posix::signal(self.pid, libc::SIGUSR1);
+    }
+}

@@ -1,0 +1,90 @@
+//! What httpd tells the parent while it runs: that a manager has exited, that it is time to look after those that
+//! could not be started, that the parent ends. It must never know a configuration.
+#![forbid(unsafe_code)]
+
+use super::daemon_program;
+use super::group_state::{GroupState, server_of};
+use super::registry::{groups, stopping};
+use crate::httpd::{Monitor, OtherChild, Server, ServerInfo, log_server};
+use crate::posix;
+use std::time::{Duration, Instant};
+use wsgi::Level;
+
+/// Called by httpd when a child process of the parent has exited.
+pub(super) struct ChildExitHandler;
+
+/// Called by httpd in the parent, every ten seconds or so.
+pub(crate) struct MonitorHook;
+
+/// Ends every group when it is dropped, at the end of the parent.
+pub(crate) struct ParentExitGuard;
+
+/// Starts a manager for `group`, which waits for `delay` before it begins; whether it could be started. A failure is
+/// logged and tried again: by [`MonitorHook`], or, if the manager exits, by [`ChildExitHandler`].
+pub(super) fn start(group: &mut GroupState, main: Server<'_>, delay: Duration) -> bool {
+    let log = server_of(main, &group.definition).log_descriptor();
+    match group.start(log, delay) {
+        Ok(pid) => ServerInfo::watch::<ChildExitHandler>(pid),
+        Err(why) => {
+            let line = format!("WSGI0024: cannot start {}: {why}", group.title());
+            log_server(main, Level::Alert, line.as_bytes());
+        }
+    }
+    group.manager.is_some()
+}
+
+impl OtherChild for ChildExitHandler {
+    fn on_child_exit(pid: u32, number: i32) {
+        let mut groups = groups();
+        let is_manager =
+            |group: &&mut GroupState| group.manager.as_ref().is_some_and(|it| it.pid == pid);
+        let Some(group) = groups.iter_mut().find(is_manager) else {
+            stopping().retain(|it| it.pid != pid);
+            return;
+        };
+        group.record_exit();
+        let Some(main) = Server::main() else { return };
+        let delay = group.delay();
+        let next = if start(group, main, delay) { "; it is started again" } else { "" };
+        let exit = daemon_program::exit_description(number);
+        let line = format!("{}: its manager {pid} {exit}{next}", group.title());
+        log_server(main, Level::Error, line.as_bytes());
+    }
+}
+
+impl Monitor for MonitorHook {
+    fn monitor(main: Server<'_>) {
+        for group in groups().iter_mut().filter(|group| group.is_retry_due()) {
+            let failures = group.start_failures;
+            if start(group, main, Duration::ZERO) {
+                let title = group.title();
+                let line = format!("{title}: manager started after {failures} failed attempts");
+                log_server(main, Level::Notice, line.as_bytes());
+            }
+        }
+    }
+}
+
+impl Drop for ParentExitGuard {
+    /// Waits for the groups to end, because what started httpd takes httpd's end for theirs (systemd kills what is
+    /// left then).
+    fn drop(&mut self) {
+        let mut groups = groups();
+        let mut stopping = stopping();
+        let mut ends = Vec::new();
+        let own = groups.iter().filter(|group| group.owner == std::process::id());
+        let managers = own.filter_map(|group| group.manager.as_ref());
+        ends.extend(managers.map(|manager| (manager.pid, manager.stop_timeout())));
+        groups.clear();
+        for it in stopping.drain(..).filter(|it| it.owner == std::process::id()) {
+            posix::signal(it.pid, libc::SIGTERM);
+            ends.push((it.pid, it.stop_timeout));
+        }
+        let now = Instant::now();
+        for (pid, stop_timeout) in ends {
+            if !posix::ends(pid, now + stop_timeout) {
+                posix::end_session(pid);
+            }
+        }
+    }
+}
