@@ -31,7 +31,6 @@ mod handler;
 mod httpd;
 mod module;
 mod module_config;
-mod posix;
 mod python_home;
 mod request_names;
 mod request_path;

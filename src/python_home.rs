@@ -3,7 +3,6 @@
 //! ("No module named 'encodings'"). This file must never know which process will use the installation.
 #![forbid(unsafe_code)]
 
-use crate::posix;
 use std::fmt;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -172,12 +171,13 @@ fn readable(named: &str, directory: &Path, reader: Reader<'_>) -> Result<(), Hom
         // The mode does not decide alone: there are supplementary groups, and access control lists.
         let closed = bits & 0o1 == 0;
         if closed
-            && !(posix::is_root() && posix::may_enter(path, reader.uid, reader.gid, reader.groups))
+            && !(sys::is_root()
+                && sys::has_search_permission(path, reader.uid, reader.gid, reader.groups))
         {
             return Err(HomeError::Unreadable {
                 named: named.to_owned(),
                 directory: directory.to_owned(),
-                user: posix::user_name(reader.uid),
+                user: sys::user_name(reader.uid),
                 path: path.to_owned(),
                 mode: metadata.mode() & 0o7777,
             });

@@ -4,7 +4,6 @@
 
 use crate::config::{DaemonProcess, ProcessOptions};
 use crate::httpd::ServerInfo;
-use crate::posix;
 use crate::python_home::{self, HomeError, Reader};
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -75,12 +74,15 @@ pub(crate) fn manager_beside(program: &Path, group: &DaemonProcess) -> Option<Pa
 pub(crate) fn check_home(group: &DaemonProcess, options: &ProcessOptions) -> Result<(), HomeError> {
     let Some(home) = home(group, options) else { return Ok(()) };
     let version = version_of(&home).or_else(|| default_version().map(str::to_owned));
-    let (mut uid, mut gid) =
-        if posix::is_root() { ServerInfo::account() } else { posix::account() };
-    if let Some(user) = group.user.as_ref().filter(|_| posix::is_root()) {
+    let (mut uid, mut gid) = if sys::is_root() {
+        ServerInfo::account()
+    } else {
+        (sys::effective_uid(), sys::effective_gid())
+    };
+    if let Some(user) = group.user.as_ref().filter(|_| sys::is_root()) {
         uid = user.id;
     }
-    if let Some(group) = group.group.as_ref().filter(|_| posix::is_root()) {
+    if let Some(group) = group.group.as_ref().filter(|_| sys::is_root()) {
         gid = group.id;
     }
     let groups = group.supplementary_groups.as_deref();
@@ -120,7 +122,7 @@ pub(crate) fn version_of(home: &Path) -> Option<String> {
 fn installed() -> Vec<(String, PathBuf)> {
     let anchor: fn(&DaemonProcess, &ProcessOptions) -> Result<PathBuf, NoProgram> = find;
     let beside =
-        posix::file_of(anchor as *const ()).and_then(|file| Some(file.parent()?.to_owned()));
+        sys::loaded_from(anchor as *const ()).and_then(|file| Some(file.parent()?.to_owned()));
     let folders = beside.into_iter().chain(
         ["/usr/libexec/mod_wsgi_rs", "/usr/lib/mod_wsgi_rs", "/usr/local/libexec/mod_wsgi_rs"]
             .map(PathBuf::from),

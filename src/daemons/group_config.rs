@@ -5,7 +5,6 @@ use super::daemon_program;
 use super::warm_up;
 use crate::config::{DaemonProcess, HashSeed, InterpreterSettings, ProcessOptions};
 use crate::httpd::{Mpm, ServerInfo};
-use crate::posix;
 use serde_json::{Value, json};
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
@@ -94,7 +93,7 @@ pub(crate) fn configure(
         })
     });
     let allowed_uids = match &definition.socket_user {
-        _ if !posix::is_root() => vec![posix::account().0],
+        _ if !sys::is_root() => vec![sys::effective_uid()],
         Some(owner) => vec![0, uid, owner.id],
         None => vec![0, uid],
     };
@@ -109,8 +108,8 @@ pub(crate) fn configure(
         },
         "threads": definition.threads,
         "identity": {
-            "uid": posix::is_root().then(|| definition.user.as_ref().map_or(uid, |it| it.id)),
-            "gid": posix::is_root().then(|| definition.group.as_ref().map_or(gid, |it| it.id)),
+            "uid": sys::is_root().then(|| definition.user.as_ref().map_or(uid, |it| it.id)),
+            "gid": sys::is_root().then(|| definition.group.as_ref().map_or(gid, |it| it.id)),
             "supplementary_groups": definition.supplementary_groups,
             "umask": definition.umask,
             "chroot": some(&definition.chroot),

@@ -5,7 +5,6 @@ use super::error::GroupError;
 use super::socket::Socket;
 use crate::config::DaemonProcess;
 use crate::httpd::{Server, ServerInfo, log_server};
-use crate::posix;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::path::{Path, PathBuf};
@@ -44,7 +43,7 @@ impl GroupSockets {
     ) -> Result<bool, GroupError> {
         let owner =
             definition.socket_user.as_ref().map_or_else(|| ServerInfo::account().0, |it| it.id);
-        let owner = posix::is_root().then_some(owner);
+        let owner = sys::is_root().then_some(owner);
         let backlog = definition.listen_backlog;
         let group = String::from_utf8_lossy(&definition.name);
         let refuse = |path: &Path, why: io::Error| {

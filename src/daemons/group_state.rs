@@ -92,7 +92,11 @@ impl GroupState {
 
     /// Starts a manager, which waits for `delay` before it begins. After an error another try is due at
     /// [`is_retry_due`](Self::is_retry_due).
-    pub(super) fn start(&mut self, log: Option<BorrowedFd<'_>>, delay: Duration) -> io::Result<u32> {
+    pub(super) fn start(
+        &mut self,
+        log: Option<BorrowedFd<'_>>,
+        delay: Duration,
+    ) -> io::Result<u32> {
         self.retry_at = None;
         // Before the start, since a manager that has started sets 0.
         self.board.set_start_failures(Some(self.start_failures));

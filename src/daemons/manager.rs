@@ -3,7 +3,6 @@
 #![forbid(unsafe_code)]
 
 use super::daemon_program;
-use crate::posix;
 use serde_json::{Value, json};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -68,14 +67,13 @@ impl Manager {
             let path = program.as_os_str().as_bytes();
             config["program"] = json!(path.iter().map(|&it| char::from(it)).collect::<String>());
         }
-        let config = posix::memory_file(config.to_string().as_bytes())?;
+        let config = sys::memory_file(config.to_string().as_bytes())?;
         let mut inherited = sockets;
         inherited.extend([theirs.as_raw_fd(), scoreboard, config.as_raw_fd()]);
         let number = config.as_raw_fd().to_string();
         let environment = daemon_program::environment();
         let program = manager.unwrap_or(program);
-        let spawned =
-            posix::spawn(program, &["--config-fd", &number], &environment, &inherited, log);
+        let spawned = sys::spawn(program, &["--config-fd", &number], &environment, &inherited, log);
         let pid = spawned
             .map_err(|why| io::Error::new(why.kind(), format!("{}: {why}", program.display())))?;
         let stop_timeout = launch.shutdown_timeout * 2 + Duration::from_secs(3);
@@ -91,21 +89,21 @@ impl Manager {
     pub(super) fn stop(&self) -> StoppingManager {
         // One that has not begun serves nothing, and does not know the signal of those that do.
         let begun = self.started <= Instant::now();
-        posix::signal(self.pid, if begun { libc::SIGWINCH } else { libc::SIGTERM });
+        sys::kill(self.pid, if begun { libc::SIGWINCH } else { libc::SIGTERM });
         let (pid, stop_timeout) = (self.pid, self.stop_timeout);
         StoppingManager { pid, stop_timeout, owner: std::process::id() }
     }
 
     /// Has the manager end now.
     pub(super) fn terminate(&self) {
-        posix::signal(self.pid, libc::SIGTERM);
+        sys::kill(self.pid, libc::SIGTERM);
     }
 
     /// Does what a graceful restart is for a manager that stays: another log, new workers.
     pub(super) fn refresh(&self, log: Option<BorrowedFd<'_>>) {
         let stderr = io::stderr();
         // Where the descriptor cannot be sent the manager has exited, and is started anew.
-        let _ = posix::send_descriptor(self.lifeline.as_fd(), log.unwrap_or(stderr.as_fd()));
-        posix::signal(self.pid, libc::SIGUSR1);
+        let _ = sys::send_descriptor(self.lifeline.as_fd(), log.unwrap_or(stderr.as_fd()));
+        sys::kill(self.pid, libc::SIGUSR1);
     }
 }

@@ -6,7 +6,6 @@ use super::daemon_program;
 use super::group_state::{GroupState, server_of};
 use super::registry::{groups, stopping};
 use crate::httpd::{Monitor, OtherChild, Server, ServerInfo, log_server};
-use crate::posix;
 use std::time::{Duration, Instant};
 use wsgi::Level;
 
@@ -77,13 +76,13 @@ impl Drop for ParentExitGuard {
         ends.extend(managers.map(|manager| (manager.pid, manager.stop_timeout())));
         groups.clear();
         for it in stopping.drain(..).filter(|it| it.owner == std::process::id()) {
-            posix::signal(it.pid, libc::SIGTERM);
+            sys::kill(it.pid, libc::SIGTERM);
             ends.push((it.pid, it.stop_timeout));
         }
         let now = Instant::now();
         for (pid, stop_timeout) in ends {
-            if !posix::ends(pid, now + stop_timeout) {
-                posix::end_session(pid);
+            if !sys::exits_before(pid, now + stop_timeout) {
+                sys::kill_session(pid);
             }
         }
     }

@@ -2,7 +2,6 @@
 //! user's, so no path is trusted. It must never know a group or a process.
 #![forbid(unsafe_code)]
 
-use crate::posix;
 use std::ffi::OsStr;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
@@ -27,8 +26,7 @@ pub(crate) struct Socket {
 const MAX_NAMES: u32 = 100;
 
 impl Socket {
-    /// A new socket, whose name begins with `prefix`, and that only `owner` can connect to. To be called while the
-    /// process has one thread, since the file's mode is that of the process's umask(2).
+    /// A new socket, whose name begins with `prefix`, and that only `owner` can connect to.
     ///
     /// # Errors
     /// What went wrong, with the path of the socket.
@@ -57,7 +55,7 @@ impl Socket {
     }
 
     fn at(path: PathBuf, backlog: u32, owner: Option<u32>) -> io::Result<Self> {
-        let listener = posix::listen(&path)?;
+        let listener = sys::bind_private(&path)?;
         let flags = libc::O_PATH | libc::O_NOFOLLOW;
         let file = OpenOptions::new().read(true).custom_flags(flags).open(&path);
         let file = file.map_err(|why| if is_fd_exhaustion(&why) { why } else { in_use_error() })?;
@@ -72,7 +70,9 @@ impl Socket {
     /// it has to arrive at this socket.
     fn verify(&self) -> io::Result<()> {
         let found = self.file.metadata()?;
-        if !found.file_type().is_socket() || found.uid() != posix::account().0 || found.nlink() != 1
+        if !found.file_type().is_socket()
+            || found.uid() != sys::effective_uid()
+            || found.nlink() != 1
         {
             return Err(in_use_error());
         }
@@ -94,8 +94,8 @@ impl Socket {
 
     /// Sets the backlog and the owner.
     pub(crate) fn set_backlog_and_owner(&self, backlog: u32, owner: Option<u32>) -> io::Result<()> {
-        posix::set_backlog(self.listener.as_fd(), backlog)?;
-        owner.map_or(Ok(()), |owner| posix::give(self.file.as_fd(), owner))
+        sys::set_backlog(self.listener.as_fd(), backlog)?;
+        owner.map_or(Ok(()), |owner| sys::chown_descriptor(self.file.as_fd(), owner))
     }
 
     /// Whether its path still leads to it.
@@ -151,7 +151,7 @@ pub(crate) fn remove_orphans(prefix: &Path) {
         let pid = parts.next().and_then(|part| std::str::from_utf8(part).ok()?.parse().ok());
         if let Some(pid) = pid
             && rest.ends_with(b".sock")
-            && !posix::exists(pid)
+            && !sys::is_alive(pid)
         {
             let _ = std::fs::remove_file(entry.path());
         }

@@ -15,7 +15,6 @@ use crate::apr::Pool;
 use crate::config::{DaemonProcess, ProcessOptions};
 use crate::groups::GroupPlan;
 use crate::httpd::{Server, ServerInfo, log_server};
-use crate::posix;
 use std::ffi::OsStr;
 use std::fmt::Display;
 use std::os::unix::ffi::OsStrExt;
@@ -56,7 +55,7 @@ pub(crate) fn reconcile<'a>(
     if running.is_empty() {
         socket::remove_orphans(&prefix);
     }
-    posix::make_room_for_descriptors(descriptors(&options.daemon_processes));
+    sys::raise_descriptor_limit(descriptors(&options.daemon_processes));
     let reconciliation = Reconciliation { main, options, prefix: &prefix, applications };
     let mut kept = Vec::new();
     for definition in &options.daemon_processes {
@@ -164,7 +163,7 @@ pub(crate) fn plans() -> Vec<GroupPlan> {
 pub(crate) fn forget_in_child() {
     groups().clear();
     stopping().clear();
-    posix::restore_descriptor_limit();
+    sys::restore_descriptor_limit();
 }
 
 /// How many descriptors groups need in the parent: for each worker a socket and its file; for the group a

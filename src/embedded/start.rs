@@ -6,7 +6,6 @@ use super::server_status::ApacheStatus;
 use crate::config::{Bytes, HashSeed, ImportScript, InterpreterSettings, ProcessOptions};
 use crate::file_time::modified;
 use crate::httpd::{Mpm, Server, ServerInfo, ServerLogHandle};
-use crate::posix;
 use crate::python_home::{self, Reader};
 use host::{
     ApacheFacts, Host, HostOptions, InterpreterOptions, ScriptFile, Target, TelemetryOptions,
@@ -22,7 +21,11 @@ pub(crate) fn check(options: &ProcessOptions) -> Result<(), String> {
     if !options.embedded_python {
         return Ok(());
     }
-    let (uid, gid) = if posix::is_root() { ServerInfo::account() } else { posix::account() };
+    let (uid, gid) = if sys::is_root() {
+        ServerInfo::account()
+    } else {
+        (sys::effective_uid(), sys::effective_gid())
+    };
     let reader = Reader { uid, gid, groups: None };
     match home(options) {
         Some(home) => python_home::check("WSGIPythonHome", &home, host::PYTHON_VERSION, reader),

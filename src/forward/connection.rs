@@ -3,7 +3,6 @@
 
 use super::connection_error::ConnectionError;
 use super::params::{self, Params};
-use crate::posix;
 use fastcgi::{Answer, ClientConnection, Limits, RecordType, WireError, encoder};
 use std::collections::VecDeque;
 use std::io::{self, IoSlice, Write};
@@ -55,7 +54,7 @@ impl Connection {
         timeout: Duration,
         limits: Limits,
     ) -> io::Result<Self> {
-        let stream = posix::connect(path, wait).map_err(|why| match why.kind() {
+        let stream = sys::connect(path, wait).map_err(|why| match why.kind() {
             io::ErrorKind::WouldBlock => io::Error::other("too many requests wait already"),
             _ => why,
         })?;
@@ -101,7 +100,7 @@ impl Connection {
 
     /// Waits up to `limit` for something to read; whether there is something.
     pub(crate) fn waits_for_input(&self, limit: Duration) -> bool {
-        posix::is_readable(self.stream.as_fd(), limit)
+        sys::is_readable(self.stream.as_fd(), limit)
     }
 
     /// Whether no byte of a response has come.
@@ -179,7 +178,7 @@ impl Connection {
     /// Sends as many of the waiting bytes as there is room for.
     pub(crate) fn send_unsent(&mut self) -> Result<(), ConnectionError> {
         let rest = self.unsent.get(self.sent..).unwrap_or_default();
-        match posix::send_now(self.stream.as_fd(), &[IoSlice::new(rest)]) {
+        match sys::send_now(self.stream.as_fd(), &[IoSlice::new(rest)]) {
             Ok(count) => self.sent += count,
             Err(why) if is_full(&why) => {}
             Err(why) => return Err(ConnectionError::Io(why)),
@@ -197,7 +196,7 @@ impl Connection {
         if !self.has_unsent() {
             let record = encoder::abort_request(ClientConnection::REQUEST_ID);
             // Where there is no room for the record, the worker sees the end of the connection, which follows.
-            let _ = posix::send_now(self.stream.as_fd(), &[IoSlice::new(&record)]);
+            let _ = sys::send_now(self.stream.as_fd(), &[IoSlice::new(&record)]);
         }
     }
 
@@ -272,7 +271,7 @@ fn send(
     mut pieces: &mut [IoSlice<'_>],
     unsent: &mut Vec<u8>,
 ) -> Result<(), ConnectionError> {
-    let count = match posix::send_now(stream.as_fd(), pieces) {
+    let count = match sys::send_now(stream.as_fd(), pieces) {
         Ok(count) => count,
         Err(why) if is_full(&why) => 0,
         Err(why) if is_closed(&why) => return Err(ConnectionError::Unsent),

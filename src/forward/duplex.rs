@@ -8,7 +8,6 @@ use super::connection_error::ConnectionError;
 use super::failure::Failure;
 use super::lease::READY_POLL;
 use crate::httpd::Outcome;
-use crate::posix;
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
@@ -91,7 +90,7 @@ impl<'call> Attempt<'_, 'call> {
                 }
                 limit = limit.min(READY_POLL);
             }
-            let ready = posix::wait_for(self.connection.as_fd(), sends, client, limit);
+            let ready = sys::wait_for(self.connection.as_fd(), sends, client, limit);
             progress.readable = ready.other;
             if ready.writable {
                 progress.moved = Instant::now();

@@ -6,7 +6,6 @@ use super::connection::Connection;
 use super::idle::IdleConnections;
 use crate::config::{DaemonProcess, ServerIdentity};
 use crate::groups::GroupPlan;
-use crate::posix;
 use fastcgi::Limits;
 use scoreboard::Scoreboard;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -39,7 +38,7 @@ impl Group {
             name: String::from_utf8_lossy(&plan.definition.name).into_owned(),
             idle: IdleConnections::new(slots),
             round_robin: AtomicUsize::new(0),
-            row: plan.in_flight.claim_row(std::process::id(), posix::exists),
+            row: plan.in_flight.claim_row(std::process::id(), sys::is_alive),
             reclaimed: AtomicU64::new(0),
             suspected_until: (0..slots).map(|_| AtomicU64::new(0)).collect(),
             plan,
@@ -110,7 +109,7 @@ impl Group {
     pub(super) fn reclaim_dead_rows(&self, now: u64) {
         if now.saturating_sub(self.reclaimed.load(Ordering::Relaxed)) > RECLAIM_INTERVAL {
             self.reclaimed.store(now, Ordering::Relaxed);
-            self.plan.in_flight.reclaim_dead_rows(posix::exists);
+            self.plan.in_flight.reclaim_dead_rows(sys::is_alive);
         }
     }
 

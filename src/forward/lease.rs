@@ -3,7 +3,6 @@
 
 use super::connection::Connection;
 use super::group::Group;
-use crate::posix;
 use scoreboard::{Record, now};
 use std::io;
 use std::os::fd::AsFd;
@@ -123,7 +122,7 @@ impl<'a> WorkerLease<'a> {
         let (send, receive) =
             (plan.definition.send_buffer_size, plan.definition.receive_buffer_size);
         // What one end sends is what the other receives: the options are those of the worker's end.
-        posix::set_buffers(connection.as_fd(), receive, send)?;
+        sys::set_buffers(connection.as_fd(), receive, send)?;
         Ok(connection)
     }
 

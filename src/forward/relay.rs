@@ -8,7 +8,6 @@ use crate::apr::Brigade;
 use crate::config::Settings;
 use crate::error_override;
 use crate::httpd::{BrigadeEnd, Head, Outcome, PassError, Request};
-use crate::posix;
 use fastcgi::head::HeadParser;
 use fastcgi::{Answer, ErrorLines, FileSpan, Limits, ProtocolStatus, app_status};
 use std::cell::RefCell;
@@ -359,7 +358,7 @@ impl<'a> Relay<'a> {
             return Ok(());
         }
         let end = span.offset.checked_add(span.length);
-        let length = posix::readable_length(file.as_fd());
+        let length = sys::readable_length(file.as_fd());
         if !matches!((end, length), (Some(end), Some(length)) if end <= length) {
             return Err(malformed("file record refers to bytes that the file does not have").into());
         }

@@ -1,10 +1,10 @@
 //! The shared memory of one group's scoreboard. It must never know what its readers conclude from it.
 #![forbid(unsafe_code)]
 
-use crate::posix::SharedWords;
 use scoreboard::{Field, Scoreboard};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use sys::SharedWords;
 
 /// The memory in which a group's manager and workers publish what they are doing (design decision D7).
 pub(crate) struct Board {

@@ -5,10 +5,10 @@
 //! that crashed had counted can be subtracted again.
 #![forbid(unsafe_code)]
 
-use crate::posix::SharedWords;
 use std::io;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
+use sys::SharedWords;
 
 /// Counters that the parent makes and its children share.
 pub(crate) struct InFlight<W = SharedWords> {
@@ -211,13 +211,13 @@ mod tests {
     fn shared_memory_holds_the_counters_of_real_processes() {
         let in_flight = InFlight::new(1, 2).unwrap();
         let mut child = std::process::Command::new("sleep").arg("600").spawn().unwrap();
-        let row = in_flight.claim_row(child.id(), crate::posix::exists);
+        let row = in_flight.claim_row(child.id(), sys::is_alive);
         assert!(in_flight.add(row, 0, 0));
-        in_flight.reclaim_dead_rows(crate::posix::exists);
+        in_flight.reclaim_dead_rows(sys::is_alive);
         assert_eq!(in_flight.count(0), 1);
         child.kill().unwrap();
         child.wait().unwrap();
-        in_flight.reclaim_dead_rows(crate::posix::exists);
+        in_flight.reclaim_dead_rows(sys::is_alive);
         assert_eq!(in_flight.count(0), 0);
     }
 }

@@ -97,7 +97,7 @@ impl ParseContext for HttpdContext<'_> {
     }
 
     fn is_root(&self) -> bool {
-        crate::posix::is_root()
+        sys::is_root()
     }
 }
 
