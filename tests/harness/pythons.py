@@ -63,7 +63,7 @@ def build(package, target, *options, python, version=""):
     """One package, built for a Python; the next time cargo finds nothing to do."""
     told = {"PYO3_PYTHON": str(python), "CARGO_TERM_COLOR": "never"}
     if version == "3.13t":
-        # As the Makefile does it, and says why.
+        # As scripts/with-python does, which says why.
         told["UNSAFE_PYO3_SKIP_VERSION_CHECK"] = "1"
     command = ["cargo", "build", "--locked", "-p", package, "--target-dir", target]
     done = subprocess.run(

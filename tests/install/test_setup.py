@@ -17,7 +17,7 @@ MANAGERS = ("apt-get", "dnf", "sudo")
 
 
 class Machine:
-    """A PATH of the test's own: /usr/bin, with stand-ins for what installs; those note their calls."""
+    """A PATH of the test's own: /usr/bin, with stand-ins for what installs; they note calls."""
 
     def __init__(self, folder):
         self.folder, self.calls = folder, folder / "calls"
