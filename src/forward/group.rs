@@ -66,16 +66,6 @@ impl Group {
         Limits { head_line_bytes, head_bytes, ..limits }
     }
 
-    /// The secret by which the group's workers know requests of Apache's children.
-    pub(super) fn secret(&self) -> &str {
-        &self.plan.secret
-    }
-
-    /// The log level of the group's workers where a request names no other: an `APLOG_*` number.
-    pub(super) fn log_level(&self) -> u8 {
-        self.plan.log_level
-    }
-
     pub(super) fn response_buffer_size(&self) -> usize {
         self.plan.definition.response_buffer_size
     }

@@ -2,10 +2,10 @@
 //! never know which worker that is.
 #![forbid(unsafe_code)]
 
-use super::group::Group;
 use crate::application::Application;
 use crate::config::Settings;
 use crate::environ;
+use crate::groups::GroupPlan;
 use crate::httpd::Request;
 use fastcgi::{Extensions, PairList, param};
 use std::cell::RefCell;
@@ -21,7 +21,7 @@ pub(super) struct Params<'a> {
     buffers: ParamBuffers,
     application: &'a Application<'a>,
     settings: &'a Settings<'a>,
-    group: &'a Group,
+    plan: &'a GroupPlan,
     /// The log level of the request where it is not that of the group, as an `APLOG_*` number.
     log_level: Option<u8>,
 }
@@ -49,7 +49,7 @@ impl<'a> Params<'a> {
         request: &mut Request<'_>,
         settings: &'a Settings<'a>,
         application: &'a Application<'a>,
-        group: &'a Group,
+        plan: &'a GroupPlan,
         queued: i64,
     ) -> Self {
         let mut buffers = BUFFERS.take();
@@ -61,8 +61,8 @@ impl<'a> Params<'a> {
         if request.is_head() && !request.has_content_filter() {
             buffers.request_params.pair(param::HEADER_ONLY, b"1");
         }
-        let log_level = Some(request.log_level()).filter(|level| *level != group.log_level());
-        let mut params = Self { buffers, application, settings, group, log_level };
+        let log_level = Some(request.log_level()).filter(|level| *level != plan.log_level);
+        let mut params = Self { buffers, application, settings, plan, log_level };
         params.make_key();
         params
     }
@@ -116,8 +116,8 @@ impl<'a> Params<'a> {
 
     /// Adds the common params to `list`.
     pub(super) fn encode(&self, list: &mut PairList) {
-        let Self { buffers, application, settings, group, log_level } = self;
-        let definition = group.definition();
+        let Self { buffers, application, settings, plan, log_level } = self;
+        let definition = &plan.definition;
         for (key, value) in buffers.common.iter() {
             // After chroot= the worker sees the same file under another path.
             let value = match key {
@@ -129,7 +129,7 @@ impl<'a> Params<'a> {
         for name in EXTENSIONS.names() {
             list.pair(name.as_bytes(), b"1");
         }
-        list.pair(param::SECRET, group.secret().as_bytes());
+        list.pair(param::SECRET, plan.secret.as_bytes());
         list.pair(param::SCRIPT, definition.inside(application.script));
         if let Some(modified) = application.modified {
             decimal(list, param::MODIFIED, modified);

@@ -32,7 +32,7 @@ pub(crate) fn serve(
     body.set_content_length(request);
     // From here on, since a client that is slow with its body has not waited for a worker.
     let queued = scoreboard::now();
-    let params = Params::of(request, settings, application, group, wsgi::epoch_micros());
+    let params = Params::of(request, settings, application, &group.plan, wsgi::epoch_micros());
     // A client that does not read its response ties up a worker: it may have a limit of its own.
     let before = group
         .response_timeout()

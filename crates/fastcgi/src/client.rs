@@ -5,9 +5,10 @@ use std::ops::Range;
 
 use crate::decoder::{Decoder, Piece};
 use crate::encoder;
-use crate::extension::{self, COMMON_VARIABLES_NAME, Extensions, FileSpan, LogLevel};
+use crate::extension::Extensions;
 use crate::params::{PairList, ParamsWriter};
-use crate::record::{ProtocolStatus, RecordType, Role};
+use crate::private::{self, COMMON_VARIABLES_NAME, FileSpan, LogLevel};
+use crate::record_type::{ProtocolStatus, RecordType, Role};
 use crate::{Limits, WireError};
 
 /// One connection to an application, used for one request after the other.
@@ -244,7 +245,7 @@ impl ClientConnection {
                 Err(WireError::NotAnnounced { record_type })
             }
             (RecordType::LOG, _) => {
-                let (level, line) = extension::parse_log(self.decoder.bytes(piece.range.clone()))?;
+                let (level, line) = private::parse_log(self.decoder.bytes(piece.range.clone()))?;
                 let range = piece.range.end - line.len()..piece.range.end;
                 Ok(Some(Step::Log(level, range)))
             }

@@ -4,7 +4,8 @@
 use std::ops::Range;
 
 use crate::WireError;
-use crate::record::{Header, MAX_CONTENT, RecordType};
+use crate::record::{Header, MAX_CONTENT};
+use crate::record_type::RecordType;
 
 /// A record, or the next piece of one, borrowed from the decoder's buffer.
 ///

@@ -3,8 +3,9 @@
 //!
 //! Nothing is ever padded: FastCGI 1.0, 3.3 only recommends it, and fewer bytes are fewer bytes.
 
-use crate::extension::{FileSpan, LogLevel};
-use crate::record::{Header, MAX_CONTENT, ProtocolStatus, RecordType, Role};
+use crate::private::{FileSpan, LogLevel};
+use crate::record::{Header, MAX_CONTENT};
+use crate::record_type::{ProtocolStatus, RecordType, Role};
 
 /// BEGIN_REQUEST (FastCGI 1.0, 5.1). With `keep_conn` the application leaves the connection open.
 pub fn begin_request(id: u16, role: Role, keep_conn: bool) -> [u8; 16] {
@@ -131,7 +132,7 @@ pub fn file(id: u16, span: FileSpan) -> [u8; 24] {
     bytes
 }
 
-/// UNKNOWN_TYPE, the answer to a management record nobody here understands (FastCGI 1.0, 4.2).
+/// UNKNOWN_TYPE, the answer to a management record that is not understood (FastCGI 1.0, 4.2).
 pub fn unknown_type(record_type: RecordType) -> [u8; 16] {
     record(RecordType::UNKNOWN_TYPE, 0, [record_type.0, 0, 0, 0, 0, 0, 0, 0])
 }

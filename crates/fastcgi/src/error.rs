@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::record::RecordType;
+use crate::record_type::RecordType;
 
 /// Why a connection cannot go on.
 ///
@@ -59,7 +59,7 @@ pub enum WireError {
         /// When it came, for people.
         phase: &'static str,
     },
-    /// A record of a request whose type nobody defined.
+    /// A record of a request whose type is not defined.
     UnknownType {
         /// The record.
         record_type: RecordType,
@@ -100,7 +100,7 @@ pub enum WireError {
         /// The level, unless the record is empty.
         level: Option<u8>,
     },
-    /// END_REQUEST with a protocol status nobody defined.
+    /// END_REQUEST with a protocol status that is not defined.
     BadProtocolStatus {
         /// The status.
         status: u8,

@@ -1,47 +1,7 @@
-//! What we add to FastCGI: a log line with a level, an open file in place of its bytes, and the params and
-//! statuses by which Apache's children and the workers of a process group understand each other.
-//! It must never know where a log goes or what a descriptor is; that travels beside the bytes.
+//! Which of our additions to FastCGI a requesting end takes, as its params announce.
+//! It must never know what the additions are for.
 
 use crate::Params;
-use crate::WireError;
-
-/// The name of a first pair that announces common params, which most requests on a connection share.
-/// Its value is how many bytes of pairs behind it are to be remembered (decimal); an empty value means
-/// that the ones remembered hold for this request, too.
-pub(crate) const COMMON_VARIABLES_NAME: &[u8] = b"MOD_WSGI_RS_COMMON";
-
-/// Names of params that Apache's children send beside the variables of a request. The worker does not pass
-/// them on to the application, but for [`CALLABLE_OBJECT`](param::CALLABLE_OBJECT) and
-/// [`APPLICATION_GROUP`](param::APPLICATION_GROUP).
-pub mod param {
-    /// The secret of the group, by which its workers know requests of Apache's children.
-    pub const SECRET: &[u8] = b"mod_wsgi.x-secret";
-    /// The script file, as the worker sees it.
-    pub const SCRIPT: &[u8] = b"mod_wsgi.x-script";
-    /// The modification time of the script, in microseconds since the epoch (decimal).
-    pub const MODIFIED: &[u8] = b"mod_wsgi.x-modified";
-    /// Whether a script that has changed is loaded again: `1` or `0`.
-    pub const RELOADING: &[u8] = b"mod_wsgi.x-reloading";
-    /// `1`: the request does not count as activity of the worker.
-    pub const IGNORE_ACTIVITY: &[u8] = b"mod_wsgi.x-ignore-activity";
-    /// The log level of the request, where it is not that of the group: an `APLOG_*` number (decimal).
-    pub const LOG_LEVEL: &[u8] = b"mod_wsgi.x-log-level";
-    /// `1`: the client gets no body.
-    pub const HEADER_ONLY: &[u8] = b"mod_wsgi.x-header-only";
-    /// The name of the application object in the script.
-    pub const CALLABLE_OBJECT: &[u8] = b"mod_wsgi.callable_object";
-    /// The application group; empty is that of the main interpreter.
-    pub const APPLICATION_GROUP: &[u8] = b"mod_wsgi.application_group";
-}
-
-/// Values of `app_status` by which a worker says how a response ended. An HTTP status from 400 on is one, too:
-/// that of a request without a response.
-pub mod app_status {
-    /// The body is shorter than its `Content-Length`; the worker has logged it.
-    pub const SHORT: u32 = 1;
-    /// The application failed after the head was sent; the worker has logged it and closes the connection.
-    pub const ABORTED: u32 = 2;
-}
 
 /// Which private records the requesting end of a connection wants to receive.
 ///
@@ -75,59 +35,6 @@ impl Extensions {
     }
 }
 
-/// The severity of a log line: an `APLOG_*` number, 0 (emergency) to 15 (`trace8`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct LogLevel(u8);
-
-impl LogLevel {
-    /// An error.
-    pub const ERR: Self = Self(3);
-    /// The last of Apache's eight trace levels.
-    const TRACE8: u8 = 15;
-
-    /// The level of that number, if Apache has it.
-    pub const fn from_wire(number: u8) -> Option<Self> {
-        if number <= Self::TRACE8 { Some(Self(number)) } else { None }
-    }
-
-    /// The number, as Apache's `ap_log_rerror` takes it.
-    pub const fn number(self) -> u8 {
-        self.0
-    }
-}
-
-/// A piece of the file whose descriptor comes with the record.
-///
-/// Descriptors come in the order of their records: the n-th file record of a connection goes
-/// with the n-th descriptor received on it. A receiver must check that the file has such a piece.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FileSpan {
-    /// Bytes before it.
-    pub offset: u64,
-    /// Bytes of it.
-    pub length: u64,
-}
-
-impl FileSpan {
-    /// Reads the content of a file record.
-    pub(crate) fn parse(content: &[u8]) -> Option<Self> {
-        let (offset, length) = content.split_first_chunk()?;
-        let length = length.first_chunk()?;
-        Some(Self { offset: u64::from_be_bytes(*offset), length: u64::from_be_bytes(*length) })
-    }
-}
-
-/// Reads the content of a log record.
-pub(crate) fn parse_log(content: &[u8]) -> Result<(LogLevel, &[u8]), WireError> {
-    let Some((&number, line)) = content.split_first() else {
-        return Err(WireError::BadLogLevel { level: None });
-    };
-    match LogLevel::from_wire(number) {
-        Some(level) => Ok((level, line)),
-        None => Err(WireError::BadLogLevel { level: Some(number) }),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -148,12 +55,5 @@ mod tests {
             let params = Params::parse(block, &Limits::default()).unwrap();
             assert_eq!(Extensions::from_params(params), expected);
         }
-    }
-
-    #[test]
-    fn only_the_numbers_of_apaches_levels_are_levels() {
-        assert_eq!(LogLevel::from_wire(3), Some(LogLevel::ERR));
-        assert_eq!(LogLevel::from_wire(15).map(LogLevel::number), Some(15));
-        assert_eq!(LogLevel::from_wire(16), None);
     }
 }

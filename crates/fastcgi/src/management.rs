@@ -2,7 +2,8 @@
 //! It must never know a request.
 
 use crate::encoder;
-use crate::record::{Header, RecordType};
+use crate::record::Header;
+use crate::record_type::RecordType;
 use crate::{Limits, Params, Role, WireError};
 
 /// What this application can do, for web servers that ask.

@@ -7,7 +7,8 @@ use crate::decoder::{Decoder, Piece};
 use crate::encoder;
 use crate::management::Capabilities;
 use crate::params::{Collector, Params};
-use crate::record::{Header, ProtocolStatus, RecordType, Role};
+use crate::record::Header;
+use crate::record_type::{ProtocolStatus, RecordType, Role};
 use crate::{Limits, WireError};
 
 /// One connection from a web server, used for one request after the other.
@@ -40,7 +41,7 @@ pub enum Event<'a> {
     Stdin(&'a [u8]),
     /// The request body is complete.
     StdinEnd,
-    /// Nobody waits for the answer. END_REQUEST must still be written (FastCGI 1.0, 5.4); no
+    /// The web server does not wait for the answer any more. END_REQUEST must still be written (FastCGI 1.0, 5.4); no
     /// other event of this request follows.
     Abort,
     /// These bytes must go to the web server now, before anything else and not inside a record.
@@ -87,7 +88,7 @@ impl ServerConnection {
     /// The next event, or `None` when more bytes are needed.
     ///
     /// Records of a request that is not active pass silently (FastCGI 1.0, 3.3): the rest of a
-    /// body nobody read, an abort that crossed our END_REQUEST, a request we refused.
+    /// body that was not read, an abort that crossed our END_REQUEST, a request we refused.
     ///
     /// # Errors
     ///
@@ -97,7 +98,7 @@ impl ServerConnection {
         self.next_by(usize::MAX)
     }
 
-    /// [`next`](Self::next) for somebody who has room for `most` bytes of a request body: an
+    /// [`next`](Self::next) for a caller that has room for `most` bytes of a request body: an
     /// [`Event::Stdin`] has no more (but at least one), and the rest comes later.
     ///
     /// # Errors

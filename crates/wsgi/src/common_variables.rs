@@ -1,7 +1,7 @@
 //! Variables that many requests have in common, in one block of bytes: a receiver that recognises the block
 //! need not look at each variable. It must never know what the values mean, or what a receiver makes of them.
 
-use crate::Key;
+use crate::key::Key;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The variables that the configuration and the connection decide, and so are the same for most requests of an

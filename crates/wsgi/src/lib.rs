@@ -8,12 +8,14 @@ mod common_variables;
 mod environ;
 mod exchange;
 mod head;
+mod key;
 mod level;
 mod rule;
 
 pub use common_variables::CommonVariables;
-pub use environ::{Environ, Key, epoch_micros, is_private_variable};
+pub use environ::{Environ, epoch_micros, is_private_variable};
 pub use exchange::{Body, DISCARD_LIMIT, Exchange, Output, ReadError, SendError, Source, Then};
 pub use head::{HeadError, ResponseHead};
+pub use key::Key;
 pub use level::Level;
 pub use rule::{HeaderRule, header_rule, python_repr};

@@ -46,7 +46,7 @@ pub enum HeadError {
         /// The name.
         name: Excerpt,
     },
-    /// A line begins with white space: the folding of old, which nobody may send any more
+    /// A line begins with white space: the folding of old, which is forbidden by now
     /// (RFC 9112, 5.2).
     Folded {
         /// How the line begins.

@@ -2,7 +2,8 @@
 //! It must never know where its bytes come from, nor keep one of the body's.
 
 use super::error::{Excerpt, HeadError};
-use super::{Field, Head, Status, is_token};
+use super::fields::{Field, Head, Status};
+use super::syntax::is_token;
 use crate::Limits;
 use memchr::{memchr, memchr2};
 

@@ -2,7 +2,7 @@
 //! It must never know an application; it only refuses what would not be one line.
 
 use super::error::{Excerpt, HeadError};
-use super::{is_status, is_token};
+use super::syntax::{is_status, is_token};
 
 /// Appends the head of an answer to a buffer, line by line.
 #[derive(Debug)]

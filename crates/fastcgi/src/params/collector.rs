@@ -1,8 +1,8 @@
 //! Params while they arrive: pairs may straddle records, and limits strike as soon as they can.
 //! It must never know which request it collects for.
 
-use super::{Lengths, Params};
-use crate::extension::COMMON_VARIABLES_NAME;
+use super::block::{Params, Scan};
+use crate::private::COMMON_VARIABLES_NAME;
 use crate::{Limits, WireError};
 
 /// Collects the params of one request after the other out of PARAMS records, in one memory.
@@ -91,50 +91,6 @@ impl Collector {
     pub(crate) fn reset(&mut self) {
         self.clear();
         self.common = CommonParams::default();
-    }
-}
-
-/// How far a block that is still arriving has been checked.
-#[derive(Debug, Default)]
-pub(super) struct Scan {
-    /// Where the last whole pair ends.
-    end: usize,
-    /// Whole pairs up to there.
-    pairs: usize,
-}
-
-impl Scan {
-    pub(super) fn advance(&mut self, bytes: &[u8], limits: &Limits) -> Result<(), WireError> {
-        while let Some(lengths) = Lengths::read(&bytes[self.end..]) {
-            if lengths.name > limits.name_bytes {
-                let (length, limit) = (lengths.name, limits.name_bytes);
-                return Err(WireError::NameTooLong { length, limit });
-            }
-            if self.pairs == limits.params_pairs {
-                return Err(WireError::TooManyPairs { limit: limits.params_pairs });
-            }
-            // Declared lengths are judged before anything is kept for them. Saturating is for
-            // 32-bit machines, where two lengths of 31 bits overflow.
-            let end = (self.end + lengths.bytes)
-                .saturating_add(lengths.name)
-                .saturating_add(lengths.value);
-            if end > limits.params_bytes {
-                return Err(WireError::ParamsTooLarge { limit: limits.params_bytes });
-            }
-            if end > bytes.len() {
-                break;
-            }
-            self.end = end;
-            self.pairs += 1;
-        }
-        Ok(())
-    }
-
-    pub(super) fn finish(&self, bytes: &[u8]) -> Result<usize, WireError> {
-        match self.end == bytes.len() {
-            true => Ok(self.pairs),
-            false => Err(WireError::ParamsTruncated { pairs: self.pairs }),
-        }
     }
 }
 

@@ -2,7 +2,8 @@
 //! It must never know which pairs a request needs.
 
 use crate::encoder;
-use crate::record::{Header, MAX_CONTENT, RecordType};
+use crate::record::{Header, MAX_CONTENT};
+use crate::record_type::RecordType;
 use crate::{Limits, WireError};
 
 /// Writes name-value pairs as PARAMS records (FastCGI 1.0, 5.2), cutting where a record is full.

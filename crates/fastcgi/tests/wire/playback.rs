@@ -53,7 +53,7 @@ pub(crate) fn serve(wire: &[u8], finish: Finish, limits: Limits, reads: &[usize]
         fill(connection.spare(read.len()), read);
         connection.filled(read.len());
         loop {
-            // Whoever takes the body in small pieces hears the same.
+            // A caller that takes the body in small pieces gets the same.
             let event = match connection.next_by(read.len() / 2) {
                 Ok(Some(event)) => event,
                 Ok(None) => break,

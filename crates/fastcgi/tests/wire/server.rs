@@ -92,7 +92,7 @@ fn a_refused_request_passes_silently() {
 
 #[test]
 fn an_aborted_request_says_nothing_more_until_it_is_finished() {
-    // Params, a body, and a type nobody knows; then a request of which all is heard.
+    // Params, a body, and an unknown type; then a request of which all is heard.
     let rest = b"\x01\x04\0\x01\0\0\0\0\x01\x05\0\x01\0\x01\0\0x\x01c\0\x01\0\0\0\0";
     for before in [&[][..], &PARAMS_END] {
         let mut connection = ServerConnection::new(Limits::default(), CAPABILITIES);
@@ -129,7 +129,7 @@ fn a_second_request_beside_the_first_is_refused_and_ignored() {
 
 #[test]
 fn roles_that_are_not_played_are_refused() {
-    // Authorizer (switched off), Filter, and a number nobody knows.
+    // Authorizer (switched off), Filter, and an unknown number.
     for role in [2, 3, 9] {
         for keep in [0, 1] {
             let mut wire = BEGIN;
