@@ -9,7 +9,7 @@ use host::{ServerBoard, ServerProcess, ServerStatus, ServerWorker};
 pub(crate) struct ApacheStatus;
 
 impl ServerStatus for ApacheStatus {
-    fn look(&self) -> Option<ServerBoard> {
+    fn snapshot(&self) -> Option<ServerBoard> {
         let seconds = |micros: i64| micros as f64 / 1e6;
         let board = Scoreboard::read()?;
         let processes = board.processes.into_iter().map(|process| ServerProcess {

@@ -1,18 +1,18 @@
-//! An exception told to the administrator: a headline, then the traceback, a record a line.
+//! How an exception is logged: a headline, then the traceback, a record for each line.
 #![forbid(unsafe_code)]
 
 use crate::cpython::{Attached, Exception, ExceptionKind, Object, Result};
 use wsgi::Level;
 
 /// How interpreters are named in log lines.
-pub(crate) struct Place<'a> {
+pub(crate) struct ErrorLocation<'a> {
     /// Empty for the main interpreter.
     pub(crate) application_group: &'a str,
     /// Empty in embedded mode.
     pub(crate) process_group: &'a str,
 }
 
-impl std::fmt::Display for Place<'_> {
+impl std::fmt::Display for ErrorLocation<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         if self.application_group.is_empty() {
             f.write_str("main interpreter")?;
@@ -31,7 +31,7 @@ impl std::fmt::Display for Place<'_> {
 pub(crate) fn report(
     exception: &Exception<'_>,
     script: &str,
-    place: &Place<'_>,
+    place: &ErrorLocation<'_>,
     log: &mut dyn FnMut(Level, &str),
 ) {
     let name = type_name(exception);
@@ -62,7 +62,7 @@ pub(crate) fn traceback(exception: &Exception<'_>, log: &mut dyn FnMut(Level, &s
     }
 }
 
-/// Writes where the calling thread is in the application's code.
+/// Writes the calling thread's Python stack.
 pub(crate) fn stack(py: Attached<'_>, log: &mut dyn FnMut(&str)) {
     let mut walk = || {
         let entries = py.import(c"traceback")?.call_method(c"format_stack", [])?;
@@ -105,7 +105,7 @@ fn format<'py>(exception: &Exception<'py>) -> Result<'py, String> {
     Ok(text)
 }
 
-/// What to do about failures that have one well-known cause.
+/// Advice for failures with one well-known cause.
 fn hint(text: &str) -> Option<&'static str> {
     const SUBINTERPRETER: &str = "Hint: this extension module only works in the main interpreter; \
         give the application 'WSGIApplicationGroup %{GLOBAL}', in a process group of its own if \
@@ -133,7 +133,7 @@ mod tests {
             ("", "site", "main interpreter of daemon process 'site'"),
         ];
         for (application_group, process_group, text) in table {
-            assert_eq!(Place { application_group, process_group }.to_string(), text);
+            assert_eq!(ErrorLocation { application_group, process_group }.to_string(), text);
         }
     }
 

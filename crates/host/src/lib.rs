@@ -1,12 +1,30 @@
-//! The Python room: interpreters, applications, and the objects an application sees.
+//! One process' Python: interpreters, applications, and the objects an application sees.
 //!
-//! [`Host`] is one process' Python. It serves requests that come as a [`wsgi::Exchange`] and never
-//! learns which transport is behind it: `serve` is the gateway of PEP 3333, `request` its rules about
-//! answers, `consult` how the server asks its own scripts, `objects` what
-//! the application holds in its hands, `script` and `load` how its file is loaded, `room`
-//! how an interpreter is prepared, `upkeep` what a process asks beside serving, `cpython` the C API made
-//! safe, `lease` the request lent through Python. `events` and `observation` tell applications what happens,
-//! `activity` and `metrics` count it, `telemetry` tells mod_wsgi's service.
+//! [`Host`] serves requests that come as a [`wsgi::Exchange`] and never learns which transport is behind it: Apache's
+//! `request_rec` in embedded mode, a FastCGI connection in a daemon process. Apache is not known here.
+//!
+//! # A request, function by function
+//!
+//! [`Host::serve`] finds the interpreter (`interpreters::registry`, made as `interpreters::prepare` says) →
+//! `gateway::serve::serve` sets the request up, attaches the thread and lends the response to Python
+//! (`gateway::lease`) → `Call::run` loads the script (`interpreters::load`, `script`) → `Call::answer` makes the environ
+//! (`gateway::environ`), calls the application with `start_response` (`objects::adapter`) → `gateway::send` sends what it
+//! returned by way of `Response::send_chunk` (`gateway::response`), which calls [`wsgi::Exchange::send`] → `serve` detaches
+//! the thread, completes the response and records the request (`observe`).
+//!
+//! # The folders
+//!
+//! Each imports only from those below it, and no two files import each other.
+//!
+//! | Folder | What is there |
+//! |---|---|
+//! | `host`, `shutdown`, `process_events`, `interpreters::maintenance`, `observe::interrupt` | the methods of [`Host`] |
+//! | `gateway` | the rules of PEP 3333: one request through one application; scripts that the server consults |
+//! | `interpreters` | how interpreters are made and prepared, what is kept in each, the scripts they load |
+//! | `observe` | counts and times of requests and threads, events for subscribers, slow requests |
+//! | `telemetry` | what is sent to the service of `WSGITelemetryService` |
+//! | `objects` | the Python types that an application sees |
+//! | `cpython` | the C API made safe; `unsafe` is allowed there, in `gateway::lease` and in `posix` only |
 
 mod cpython;
 mod failure;
@@ -18,6 +36,8 @@ mod objects;
 mod observe;
 mod options;
 mod posix;
+mod process_events;
+mod shutdown;
 mod telemetry;
 mod version;
 
@@ -30,3 +50,43 @@ pub use options::{
     ApacheFacts, HashSeed, HostOptions, InterpreterOptions, ServerBoard, ServerProcess,
     ServerStatus, ServerWorker, TelemetryOptions,
 };
+
+/// What keeps Python objects out of code that runs detached, for the tests below.
+///
+/// Plain values may be used while other Python threads run:
+/// ```
+/// use host::fence::{Attached, Lease};
+///
+/// fn plain(py: Attached<'_>, lease: &Lease) {
+///     let bytes = vec![1_u8, 2];
+///     py.detached(|| bytes.len());
+///     lease.with_detached(py, |_response| bytes.len());
+/// }
+/// ```
+/// A token may not:
+/// ```compile_fail,E0277
+/// fn token(py: host::fence::Attached<'_>) {
+///     py.detached(move || drop(py));
+/// }
+/// ```
+/// Nor an object:
+/// ```compile_fail,E0277
+/// use host::fence::{Attached, Object};
+///
+/// fn object<'py>(py: Attached<'py>, object: &Object<'py>) {
+///     py.detached(|| drop(object.clone()));
+/// }
+/// ```
+/// Nor either of them under a lease:
+/// ```compile_fail,E0277
+/// use host::fence::{Attached, Lease, Object};
+///
+/// fn leased<'py>(py: Attached<'py>, lease: &Lease, object: &Object<'py>) {
+///     lease.with_detached(py, |_response| drop(object.clone()));
+/// }
+/// ```
+#[doc(hidden)]
+pub mod fence {
+    pub use crate::cpython::{Attached, Object};
+    pub use crate::gateway::lease::Lease;
+}

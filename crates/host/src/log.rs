@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use wsgi::{Level, Source};
 
-/// Where lines go that belong to no request.
+/// The log for lines that belong to no request.
 pub trait ServerLog: Send + Sync {
     /// Writes one line to the server's error log.
     fn log(&self, level: Level, line: &[u8]);
@@ -15,7 +15,7 @@ pub trait ServerLog: Send + Sync {
         true
     }
 
-    /// As [`ServerLog::log`], for a line that has a place in a source file.
+    /// As [`ServerLog::log`], for a line with a source location.
     fn log_from(&self, level: Level, line: &[u8], _source: &Source<'_>) {
         self.log(level, line);
     }

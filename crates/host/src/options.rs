@@ -1,4 +1,4 @@
-//! What a process is told about its Python side before it starts.
+//! The options of the Python side of one process.
 #![forbid(unsafe_code)]
 
 pub use crate::cpython::HashSeed;
@@ -10,7 +10,7 @@ use std::time::Duration;
 /// `WSGIDaemonProcess` option.
 #[derive(Clone, Debug)]
 pub struct HostOptions {
-    /// `WSGIPythonHome`: a virtual environment or a prefix.
+    /// `WSGIPythonHome`: the path of a virtual environment, or a prefix with a standard library.
     pub python_home: Option<PathBuf>,
     /// `home=`: the first entry of every interpreter's `sys.path`, wherever else it stands there.
     pub home: Option<PathBuf>,
@@ -24,9 +24,9 @@ pub struct HostOptions {
     pub hash_seed: Option<HashSeed>,
     /// `WSGIDontWriteBytecode Off`.
     pub write_bytecode: bool,
-    /// What holds for every interpreter that is not named below.
+    /// The options of every interpreter that is not named below.
     pub interpreter: InterpreterOptions,
-    /// What holds for the interpreter of one application group (`<WSGIInterpreterOptions>`); the main
+    /// The options of the interpreter of one application group (`<WSGIInterpreterOptions>`); the main
     /// interpreter's name is empty.
     pub named_interpreters: Vec<(String, InterpreterOptions)>,
     /// `WSGIFreeThreading`.
@@ -37,7 +37,7 @@ pub struct HostOptions {
     pub interruptible: bool,
     /// Leave `sys.stdin` and `sys.stdout` alone (`httpd -X`).
     pub single_process: bool,
-    /// `WSGISlowRequests`.
+    /// `WSGISlowRequests`: the duration after which a request is logged as slow.
     pub slow_requests: Option<Duration>,
     /// `WSGITelemetryService`.
     pub telemetry: Option<TelemetryOptions>,
@@ -53,7 +53,7 @@ pub struct HostOptions {
     pub maximum_processes: i64,
     /// `mod_wsgi.threads_per_process`.
     pub threads_per_process: i64,
-    /// The Apache server around us; `None` where there is none.
+    /// The Apache server; `None` where there is none.
     pub apache: Option<ApacheFacts>,
     /// Its scoreboard, where the configuration opens it to applications (`WSGIServerMetrics`).
     pub server_status: Option<Arc<dyn ServerStatus>>,
@@ -67,7 +67,7 @@ pub struct InterpreterOptions {
     pub python_path: Vec<Vec<PathBuf>>,
     /// `WSGISwitchInterval`, in seconds.
     pub switch_interval: Option<f64>,
-    /// That interval was written for this interpreter alone: it must not reach others.
+    /// The interval was configured for this interpreter alone and must not affect others.
     pub interval_is_its_own: bool,
     /// `WSGIRestrictStdin`.
     pub restrict_stdin: bool,
@@ -80,7 +80,7 @@ pub struct InterpreterOptions {
 }
 
 impl HostOptions {
-    /// What holds for the interpreter of an application group.
+    /// The options of the interpreter of an application group.
     pub fn interpreter(&self, application_group: &str) -> &InterpreterOptions {
         let named = self.named_interpreters.iter().find(|(name, _)| name == application_group);
         named.map_or(&self.interpreter, |(_, options)| options)
@@ -112,15 +112,15 @@ impl Default for InterpreterOptions {
 pub struct TelemetryOptions {
     /// The path of a Unix datagram socket.
     pub service: PathBuf,
-    /// How often.
+    /// The time between two reports.
     pub interval: Duration,
     /// `WSGITelemetryOptions CaptureUserAgent`.
     pub capture_user_agent: bool,
-    /// The server that the process belongs to; `None`: its parent.
+    /// The process id of the server that the process belongs to; `None`: its parent.
     pub server: Option<u32>,
 }
 
-/// What the `apache` module of an application says.
+/// The attributes of the module `apache`.
 #[derive(Clone, Debug)]
 pub struct ApacheFacts {
     /// `apache.version`.
@@ -169,18 +169,18 @@ impl Default for HostOptions {
 
 /// Apache's scoreboard, for `mod_wsgi.server_metrics()`.
 pub trait ServerStatus: Send + Sync + std::fmt::Debug {
-    /// What it shows now; `None` when there is none.
-    fn look(&self) -> Option<ServerBoard>;
+    /// A copy of the scoreboard as it is now; `None` when there is none.
+    fn snapshot(&self) -> Option<ServerBoard>;
 }
 
-/// What a scoreboard shows. Times are seconds since the epoch; 0 is never.
+/// A scoreboard. Times are seconds since the epoch; 0 is never.
 #[derive(Clone, Debug, Default)]
 pub struct ServerBoard {
     /// How many child processes there may be.
     pub server_limit: i64,
     /// How many threads each may have.
     pub thread_limit: i64,
-    /// How often the server has been restarted gracefully.
+    /// How many times the server has been restarted gracefully.
     pub generation: i64,
     /// When it was last restarted.
     pub restart_time: f64,
@@ -193,9 +193,9 @@ pub struct ServerBoard {
 pub struct ServerProcess {
     /// 0 where there is none.
     pub pid: i64,
-    /// In which generation it was started.
+    /// The number of graceful restarts before it was started.
     pub generation: i64,
-    /// It finishes what it has.
+    /// It finishes its requests and takes no more.
     pub quiescing: bool,
     /// One for each thread it may have.
     pub workers: Vec<ServerWorker>,
@@ -204,9 +204,9 @@ pub struct ServerProcess {
 /// A thread's part of a [`ServerBoard`].
 #[derive(Clone, Debug, Default)]
 pub struct ServerWorker {
-    /// In which generation it was started.
+    /// The number of graceful restarts before it was started.
     pub generation: i64,
-    /// One character, as on mod_status' page.
+    /// One ASCII character, as on mod_status' page.
     pub status: u8,
     /// Requests it has served.
     pub access_count: i64,
@@ -214,7 +214,7 @@ pub struct ServerWorker {
     pub bytes_served: i64,
     /// When it began its last request.
     pub start_time: f64,
-    /// When that ended.
+    /// When that request ended.
     pub stop_time: f64,
     /// When its state last changed.
     pub last_used: f64,

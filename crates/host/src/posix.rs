@@ -1,26 +1,37 @@
-//! The POSIX calls of this crate that std does not offer.
+//! The system calls of this crate that std does not offer.
 #![allow(unsafe_code, reason = "the one POSIX file of this crate")]
 
 use std::mem::MaybeUninit;
-use std::os::fd::{BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
-/// An open regular file that belongs to somebody else.
-pub(crate) struct RegularFile<'a> {
-    descriptor: BorrowedFd<'a>,
+/// A regular file that this crate has opened by duplicating a descriptor.
+pub(crate) struct RegularFile {
+    descriptor: OwnedFd,
     size: u64,
 }
 
-impl RegularFile<'_> {
-    /// The file behind a descriptor an application named; `None` if it is no regular file. What the
-    /// application closes meanwhile is the application's fault and only makes a system call fail.
-    pub(crate) fn of(descriptor: RawFd) -> Option<Self> {
+impl RegularFile {
+    /// A duplicate of the descriptor that an application named; `None` if it is no regular file, or there is no
+    /// descriptor left. The application may close the number at any moment, and the process may open another file
+    /// under it: so the duplicate is examined, which no other code closes.
+    pub(crate) fn duplicate(descriptor: RawFd) -> Option<Self> {
         if descriptor < 0 {
             return None;
         }
+        // SAFETY: F_DUPFD_CLOEXEC takes any number, and fails with EBADF for one that is not open. The result is a new
+        // descriptor that only this function knows, or -1.
+        let descriptor = unsafe {
+            let duplicate = libc::fcntl(descriptor, libc::F_DUPFD_CLOEXEC, 0);
+            if duplicate < 0 {
+                return None;
+            }
+            OwnedFd::from_raw_fd(duplicate)
+        };
         let mut status = MaybeUninit::<libc::stat>::uninit();
-        // SAFETY: `status` has room for what fstat writes, and is read only when it has written.
+        // SAFETY: `status` has room for what fstat writes, and is read only when it has written; the descriptor is
+        // open as long as `descriptor` lives.
         let status = unsafe {
-            if libc::fstat(descriptor, status.as_mut_ptr()) != 0 {
+            if libc::fstat(descriptor.as_raw_fd(), status.as_mut_ptr()) != 0 {
                 return None;
             }
             status.assume_init()
@@ -28,30 +39,28 @@ impl RegularFile<'_> {
         if status.st_mode & libc::S_IFMT != libc::S_IFREG {
             return None;
         }
-        // SAFETY: not -1, and just seen to be open.
-        let descriptor = unsafe { BorrowedFd::borrow_raw(descriptor) };
         Some(Self { descriptor, size: u64::try_from(status.st_size).unwrap_or(0) })
     }
 
+    /// In bytes.
     pub(crate) const fn size(&self) -> u64 {
         self.size
     }
-}
 
-impl<'a> RegularFile<'a> {
-    pub(crate) const fn descriptor(&self) -> BorrowedFd<'a> {
-        self.descriptor
+    /// The duplicate, open as long as `self` lives.
+    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
     }
 }
 
-/// What a thread or a process has used.
+/// CPU time and memory that a thread or a process has used.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Usage {
     /// CPU seconds in user mode.
     pub(crate) user: f64,
     /// CPU seconds in the kernel.
     pub(crate) system: f64,
-    /// The most memory the process ever had, in bytes.
+    /// The peak resident memory of the process, in bytes.
     pub(crate) most_resident: i64,
 }
 
@@ -68,7 +77,7 @@ impl Usage {
 
     fn of(who: libc::c_int) -> Self {
         let mut usage = MaybeUninit::<libc::rusage>::zeroed();
-        // SAFETY: there is room for what the call writes; all zeros is a valid value.
+        // SAFETY: `usage` has room for the structure that getrusage writes; where it fails the zeros are a valid value.
         let usage = unsafe {
             libc::getrusage(who, usage.as_mut_ptr());
             usage.assume_init()
@@ -87,15 +96,47 @@ impl Usage {
 pub(crate) fn resident() -> i64 {
     let text = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let pages: i64 = text.split_ascii_whitespace().nth(1).and_then(|n| n.parse().ok()).unwrap_or(0);
-    // SAFETY: asks for a number.
+    // SAFETY: sysconf has no precondition, and writes nothing.
     pages * unsafe { libc::sysconf(libc::_SC_PAGESIZE) }
 }
 
 /// The name of this machine, as far as it is text.
 pub(crate) fn hostname() -> String {
     let mut name = [0_u8; 256];
-    // SAFETY: there is room for what is written, and one byte more, which stays NUL.
+    // SAFETY: gethostname writes at most the length it is given, which leaves the last byte NUL.
     unsafe { libc::gethostname(name.as_mut_ptr().cast(), name.len() - 1) };
     let length = name.iter().position(|&byte| byte == 0).unwrap_or(0);
     String::from_utf8_lossy(name.get(..length).unwrap_or_default()).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+
+    #[test]
+    fn a_duplicate_stays_the_file_that_was_examined() {
+        let path = std::env::temp_dir().join(format!("regular-file-{}", std::process::id()));
+        std::fs::File::create(&path).unwrap().write_all(b"content").unwrap();
+        let named = std::fs::File::open(&path).unwrap();
+        let number = named.as_raw_fd();
+        let file = RegularFile::duplicate(number).unwrap();
+        // The application closes its descriptor, and the number becomes another file.
+        drop(named);
+        let other = std::fs::File::open("/dev/zero").unwrap();
+        assert_eq!(other.as_raw_fd(), number, "the lowest free number is taken");
+        let mut text = String::new();
+        let duplicate = file.descriptor().try_clone_to_owned().unwrap();
+        std::fs::File::from(duplicate).take(7).read_to_string(&mut text).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!((file.size(), text.as_str()), (7, "content"));
+    }
+
+    #[test]
+    fn only_regular_files_are_duplicated() {
+        let device = std::fs::File::open("/dev/zero").unwrap();
+        assert!(RegularFile::duplicate(device.as_raw_fd()).is_none());
+        assert!(RegularFile::duplicate(-1).is_none());
+        assert!(RegularFile::duplicate(1 << 20).is_none());
+    }
 }

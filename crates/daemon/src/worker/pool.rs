@@ -160,7 +160,7 @@ impl Pool {
 
     /// Takes Python's lock and gives it back, and notes that it was to be had.
     pub(crate) fn take_turn(&self) {
-        if self.host.take_turn() {
+        if self.host.probe_gil() {
             let passed = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
             self.last_turn.store(passed, Ordering::Relaxed);
         }

@@ -47,7 +47,7 @@ impl WarmUp {
             let thread = thread.stack_size(stack.unwrap_or_else(posix::stack_size));
             let asked = thread.spawn_scoped(scope, || {
                 let served = host.serve(&target, &mut exchange);
-                host.leave();
+                host.release_thread();
                 served
             });
             asked.ok().and_then(|asked| asked.join().ok())

@@ -11,7 +11,7 @@ unsafe extern "C" {
 /// A token that exists only while this thread holds an attached thread state. It is neither `Send`
 /// nor storable beyond the attachment it came from.
 #[derive(Clone, Copy)]
-pub(crate) struct Attached<'py>(PhantomData<(&'py (), *mut ())>);
+pub struct Attached<'py>(PhantomData<(&'py (), *mut ())>);
 
 impl<'py> Attached<'py> {
     /// # Safety
@@ -23,14 +23,14 @@ impl<'py> Attached<'py> {
 
     /// Lets other threads of the interpreter run while `call` blocks.
     ///
-    /// `call` must not touch Python objects; taking no token, it cannot do so by way of this room.
-    pub(crate) fn detached<R>(self, call: impl FnOnce() -> R) -> R {
+    /// `call` must not touch Python objects, and cannot: neither a token nor a reference to an object is `Send`.
+    pub fn detached<F: FnOnce() -> R + Send, R>(self, call: F) -> R {
         struct Reattach(*mut ffi::PyThreadState);
         impl Drop for Reattach {
             fn drop(&mut self) {
                 // SAFETY: the state PyEval_SaveThread returned to this very thread. In `drop`, so
                 // that a panic in `call` unwinds into attached code as it left it.
-                super::waiting::timed(|| unsafe { ffi::PyEval_RestoreThread(self.0) });
+                super::gil_wait::timed(|| unsafe { ffi::PyEval_RestoreThread(self.0) });
             }
         }
         // SAFETY: the token proves that a thread state is attached.
@@ -40,7 +40,7 @@ impl<'py> Attached<'py> {
 
     /// The number by which Python names the calling thread (`threading.get_ident()`).
     pub(crate) fn thread_ident() -> u64 {
-        // SAFETY: only asks the C library.
+        // SAFETY: the function has no precondition; it returns a number.
         unsafe { PyThread_get_thread_ident() as u64 }
     }
 }

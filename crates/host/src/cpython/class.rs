@@ -3,7 +3,7 @@
 //! Every C function CPython calls back into this crate is one of the trampolines at the end of this
 //! file, each monomorphised over the class; a panic in Rust becomes a Python exception there.
 
-use super::{Attached, ExceptionKind, Object, Raised, Result};
+use super::{Attached, ExceptionKind, Object, Persistent, Raised, Result};
 use pyo3_ffi as ffi;
 use std::ffi::{CStr, c_int, c_uint, c_void};
 use std::marker::PhantomData;
@@ -15,9 +15,9 @@ use std::panic::AssertUnwindSafe;
 pub(crate) trait Class: Sized + Send + Sync + 'static {
     /// `module.Name`, as `repr` shows it.
     const NAME: &'static CStr;
-    /// At most [`MOST_METHODS`] rows.
+    /// At most [`MAX_METHODS`] rows.
     const METHODS: &'static [Method<Self>] = &[];
-    /// At most [`MOST_PROPERTIES`] rows.
+    /// At most [`MAX_PROPERTIES`] rows.
     const PROPERTIES: &'static [Property<Self>] = &[];
     /// What else the type can do.
     const SLOTS: Slots<Self> = Slots::NONE;
@@ -69,6 +69,40 @@ impl<T> Slots<T> {
     pub(crate) const NONE: Self = Self { new: None, call: None, next: None, attribute: None };
 }
 
+/// The type object of `T` in one interpreter.
+pub(crate) struct ClassObject<'py, T>(Object<'py>, PhantomData<fn() -> T>);
+
+impl<'py, T: Class> ClassObject<'py, T> {
+    /// As an object, for Python code to see.
+    pub(crate) const fn object(&self) -> &Object<'py> {
+        &self.0
+    }
+
+    /// A reference that outlives the attachment.
+    pub(crate) fn persist(self) -> ClassRef<T> {
+        ClassRef(Persistent::new(self.0), PhantomData)
+    }
+
+    /// A new instance that holds `value`.
+    ///
+    /// # Errors
+    /// `MemoryError`.
+    pub(crate) fn instantiate(&self, value: T) -> Result<'py, Object<'py>> {
+        // SAFETY: only `Attached::class` makes a `ClassObject`, of a type that lays its instances out as `Layout<T>`.
+        unsafe { place(self.0.py(), self.0.as_ptr().cast(), value) }
+    }
+}
+
+/// As [`Persistent`], for the type object of `T`.
+pub(crate) struct ClassRef<T>(Persistent, PhantomData<fn() -> T>);
+
+impl<T: Class> ClassRef<T> {
+    /// The type object, under an attachment to the interpreter it was made in.
+    pub(crate) fn get<'py>(&self, py: Attached<'py>) -> ClassObject<'py, T> {
+        ClassObject(self.0.get(py), PhantomData)
+    }
+}
+
 /// An object known to be an instance of `T`'s class.
 pub(crate) struct Instance<'a, 'py, T> {
     object: &'a Object<'py>,
@@ -76,11 +110,11 @@ pub(crate) struct Instance<'a, 'py, T> {
 }
 
 impl<'a, 'py, T: Class> Instance<'a, 'py, T> {
-    /// `object` as an instance of the class `class` made for `T` ([`Attached::class`]), or of a
-    /// subclass.
-    pub(crate) fn of(object: &'a Object<'py>, class: &Object<'py>) -> Option<Self> {
-        // SAFETY: attached; `class` is a live type object.
-        let is = unsafe { ffi::PyObject_TypeCheck(object.as_ptr(), class.as_ptr().cast()) != 0 };
+    /// `object` as an instance of `class` or of a subclass.
+    pub(crate) fn of(object: &'a Object<'py>, class: &ClassObject<'py, T>) -> Option<Self> {
+        let class = class.0.as_ptr().cast();
+        // SAFETY: the tokens of both prove the attachment; `class` is a type object, which its reference keeps.
+        let is = unsafe { ffi::PyObject_TypeCheck(object.as_ptr(), class) != 0 };
         is.then_some(Self { object, class: PhantomData })
     }
 
@@ -124,7 +158,7 @@ impl<'py> Arguments<'_, 'py> {
 
     /// The one at `index`.
     pub(crate) fn get(&self, index: usize) -> Option<Object<'py>> {
-        // SAFETY: CPython keeps its arguments alive during the call.
+        // SAFETY: the caller of a METH_FASTCALL function keeps the arguments until it returns, and `self` does not outlive it.
         self.raw.get(index).map(|&raw| unsafe { Object::from_borrowed(self.py, raw) })
     }
 
@@ -149,15 +183,15 @@ struct Layout<T> {
 }
 
 /// How many methods a class may have; each gets a trampoline of its own.
-pub(crate) const MOST_METHODS: usize = 12;
+pub(crate) const MAX_METHODS: usize = 12;
 /// How many properties a class may have.
-pub(crate) const MOST_PROPERTIES: usize = 8;
+pub(crate) const MAX_PROPERTIES: usize = 8;
 
 impl<'py> Attached<'py> {
     /// Makes the type object of `T` for the current interpreter. Its method tables live as long as
     /// the process: interpreters are few.
-    pub(crate) fn class<T: Class>(self) -> Result<'py, Object<'py>> {
-        assert!(T::METHODS.len() <= MOST_METHODS && T::PROPERTIES.len() <= MOST_PROPERTIES);
+    pub(crate) fn class<T: Class>(self) -> Result<'py, ClassObject<'py, T>> {
+        assert!(T::METHODS.len() <= MAX_METHODS && T::PROPERTIES.len() <= MAX_PROPERTIES);
         let mut slots = vec![slot(ffi::Py_tp_dealloc, dealloc::<T> as *const c_void)];
         let methods = method_table::<T>();
         if !T::METHODS.is_empty() {
@@ -194,18 +228,9 @@ impl<'py> Attached<'py> {
             flags: flags as c_uint,
             slots: slots.as_mut_ptr(),
         };
-        // SAFETY: attached; the slots are terminated, the name is static, the tables are leaked.
-        unsafe { Object::from_owned(self, ffi::PyType_FromSpec(&raw mut spec)) }
-    }
-
-    /// A new instance of `class`, which [`Attached::class`] made for `T`.
-    pub(crate) fn instantiate<T: Class>(
-        self,
-        class: &Object<'py>,
-        value: T,
-    ) -> Result<'py, Object<'py>> {
-        // SAFETY: attached; `class` lays its instances out as `Layout<T>`.
-        unsafe { place(self, class.as_ptr().cast(), value) }
+        // SAFETY: the token proves that this thread is attached; the slots are terminated, the name is static, the tables are leaked.
+        let class = unsafe { Object::from_owned(self, ffi::PyType_FromSpec(&raw mut spec)) };
+        class.map(|class| ClassObject(class, PhantomData))
     }
 }
 
@@ -217,7 +242,7 @@ unsafe fn place<'py, T: Class>(
     value: T,
 ) -> Result<'py, Object<'py>> {
     // SAFETY: the allocated memory has room for `Layout<T>` by the caller's promise; the value is
-    // written before anybody sees the object.
+    // written before the object is returned, so before any other code can see it.
     unsafe {
         let object = Object::from_owned(py, ffi::PyType_GenericAlloc(class, 0))?;
         (&raw mut (*object.as_ptr().cast::<Layout<T>>()).value).write(value);
@@ -230,7 +255,7 @@ const fn slot(number: c_int, function: *const c_void) -> ffi::PyType_Slot {
 }
 
 fn method_table<T: Class>() -> Vec<ffi::PyMethodDef> {
-    let trampolines: [ffi::PyCFunctionFast; MOST_METHODS] = [
+    let trampolines: [ffi::PyCFunctionFast; MAX_METHODS] = [
         method::<T, 0>,
         method::<T, 1>,
         method::<T, 2>,
@@ -257,7 +282,7 @@ fn method_table<T: Class>() -> Vec<ffi::PyMethodDef> {
 }
 
 fn property_table<T: Class>() -> Vec<ffi::PyGetSetDef> {
-    let trampolines: [ffi::getter; MOST_PROPERTIES] = [
+    let trampolines: [ffi::getter; MAX_PROPERTIES] = [
         property::<T, 0>,
         property::<T, 1>,
         property::<T, 2>,
@@ -320,7 +345,7 @@ unsafe extern "C" fn property<T: Class, const INDEX: usize>(
     this: *mut ffi::PyObject,
     _closure: *mut c_void,
 ) -> *mut ffi::PyObject {
-    // SAFETY: as above.
+    // SAFETY: CPython's convention for a getter: an instance of the type, which the caller keeps for the call.
     let (py, this) = unsafe {
         let py = Attached::assume();
         (py, Object::from_borrowed(py, this))
@@ -338,7 +363,7 @@ unsafe extern "C" fn new<T: Class>(
     arguments: *mut ffi::PyObject,
     keywords: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
-    // SAFETY: as above.
+    // SAFETY: CPython's convention for `tp_new`: the caller keeps the tuple, and the dict if there is one, for the call.
     let (py, arguments, keywords) = unsafe {
         let py = Attached::assume();
         let keywords = (!keywords.is_null()).then(|| Object::from_borrowed(py, keywords));
@@ -359,7 +384,7 @@ unsafe extern "C" fn call<T: Class>(
     arguments: *mut ffi::PyObject,
     _keywords: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
-    // SAFETY: as above.
+    // SAFETY: CPython's convention for `tp_call`: the caller keeps the instance and the tuple for the call.
     let (py, this, arguments) = unsafe {
         let py = Attached::assume();
         (py, Object::from_borrowed(py, this), Object::from_borrowed(py, arguments))
@@ -373,14 +398,14 @@ unsafe extern "C" fn call<T: Class>(
 /// # Safety
 /// CPython calls `tp_iternext` with an instance of `T`'s class.
 unsafe extern "C" fn next<T: Class>(this: *mut ffi::PyObject) -> *mut ffi::PyObject {
-    // SAFETY: as above.
+    // SAFETY: CPython's convention for `tp_iternext`: the caller keeps the instance for the call.
     let (py, this) = unsafe {
         let py = Attached::assume();
         (py, Object::from_borrowed(py, this))
     };
     contain(py, std::ptr::null_mut(), || {
         let body = T::SLOTS.next.ok_or_else(|| missing(py))?;
-        // Null without an exception is how an iterator says that it is at its end.
+        // Null without an exception is how an iterator ends.
         Ok(body(&Instance { object: &this, class: PhantomData })?
             .map_or(std::ptr::null_mut(), Object::into_raw))
     })
@@ -392,7 +417,7 @@ unsafe extern "C" fn attribute<T: Class>(
     this: *mut ffi::PyObject,
     name: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
-    // SAFETY: as above.
+    // SAFETY: CPython's convention for `tp_getattro`: the caller keeps the instance and the name for the call.
     let (py, this, name) = unsafe {
         let py = Attached::assume();
         (py, Object::from_borrowed(py, this), Object::from_borrowed(py, name))

@@ -1,4 +1,4 @@
-//! Exceptions as objects: taken out of the thread state, looked at, set again.
+//! Exceptions as objects: taken out of the thread state, examined, set again.
 
 use super::{Attached, ExceptionKind, Object, Raised, Result};
 use pyo3_ffi as ffi;
@@ -7,7 +7,8 @@ use std::ffi::CStr;
 impl<'py> Raised<'py> {
     /// Whether it is of this class (or of a subclass).
     pub(crate) fn is_of(&self, class: &Object<'py>) -> bool {
-        // SAFETY: attached, with an exception set; the class is a live object.
+        // SAFETY: the token proves that this thread is attached; `Raised` means that an exception is
+        // set; `class` keeps a reference to its object.
         unsafe { ffi::PyErr_ExceptionMatches(class.as_ptr()) != 0 }
     }
 
@@ -16,7 +17,7 @@ impl<'py> Raised<'py> {
         let mut class = std::ptr::null_mut();
         let mut value = std::ptr::null_mut();
         let mut traceback = std::ptr::null_mut();
-        // SAFETY: attached; the three are new references or null, after normalisation an instance
+        // SAFETY: the token proves that this thread is attached; the three are new references or null, after normalisation an instance
         // of the class; each is taken over once. (The function that returns one object came with
         // Python 3.12.)
         #[allow(deprecated, reason = "the replacement came with Python 3.12")]
@@ -51,7 +52,8 @@ pub(crate) struct Exception<'py> {
 impl<'py> Exception<'py> {
     /// Whether it is of this kind (or of a subclass).
     pub(crate) fn is(&self, kind: ExceptionKind) -> bool {
-        // SAFETY: attached; both are live objects.
+        // SAFETY: the token proves that this thread is attached; `self` keeps the class, and the kinds are
+        // static objects.
         unsafe { ffi::PyErr_GivenExceptionMatches(self.class.as_ptr(), kind.raw()) != 0 }
     }
 
@@ -60,7 +62,7 @@ impl<'py> Exception<'py> {
         let py = self.class.py();
         let traceback =
             if self.traceback.is_none() { std::ptr::null_mut() } else { self.traceback.into_raw() };
-        // SAFETY: attached; PyErr_Restore takes over the three references.
+        // SAFETY: the token proves that this thread is attached; PyErr_Restore takes over the three references.
         #[allow(deprecated, reason = "the replacement came with Python 3.12")]
         unsafe {
             ffi::PyErr_Restore(self.class.into_raw(), self.value.into_raw(), traceback);
@@ -69,12 +71,13 @@ impl<'py> Exception<'py> {
     }
 
     /// `exc_info` as `start_response` got it: `(type, value, traceback)`. `None` where that is no exception:
-    /// anybody may have put anything there, and where there is none `sys.exc_info()` says so with three `None`.
+    /// an application may pass anything, and without an exception `sys.exc_info()` is three `None`.
     pub(crate) fn from_exc_info(info: &Object<'py>) -> Result<'py, Option<Self>> {
         let class = info.sequence_item(0)?;
         let value = info.sequence_item(1)?;
         let traceback = info.sequence_item(2)?;
-        // SAFETY: attached; all three are live objects.
+        // SAFETY: the token proves that this thread is attached; the three values keep the objects
+        // whose types are checked.
         let sound = unsafe {
             ffi::PyExceptionClass_Check(class.as_ptr()) != 0
                 && (value.is_none() || ffi::PyExceptionInstance_Check(value.as_ptr()) != 0)
@@ -89,7 +92,7 @@ impl<'py> Attached<'py> {
     /// there; `None` takes back what has not been raised yet.
     pub(crate) fn interrupt(self, thread: u64, exception: Option<&Object<'py>>) {
         let exception = exception.map_or(std::ptr::null_mut(), Object::as_ptr);
-        // SAFETY: attached; the function takes a reference of its own, and a thread that is gone is not
+        // SAFETY: the token proves that this thread is attached; the function takes a reference of its own, and a thread that is gone is not
         // found.
         unsafe { ffi::PyThreadState_SetAsyncExc(thread as std::ffi::c_long, exception) };
     }
@@ -97,7 +100,7 @@ impl<'py> Attached<'py> {
     /// A new exception class for the current interpreter, derived from `BaseException` itself; `name`
     /// is `module.Name`.
     pub(crate) fn exception_class(self, name: &CStr, doc: &CStr) -> Result<'py, Object<'py>> {
-        // SAFETY: attached; both texts are NUL-terminated and copied, the base is a built-in type.
+        // SAFETY: the token proves that this thread is attached; both texts are NUL-terminated and copied, the base is a built-in type.
         unsafe {
             let raw = ffi::PyErr_NewExceptionWithDoc(
                 name.as_ptr(),

@@ -1,37 +1,44 @@
-//! CPython's C API made safe: the one place of this crate where `unsafe` may stand.
+//! CPython's C API made safe. `unsafe` stands here, in `gateway/lease.rs` and in `posix.rs`, and nowhere else in this
+//! crate.
 //!
 //! Not PyO3's safe layer, because that keeps per-process state (attach counts, a pool of deferred
 //! decrefs, interned strings) which is wrong once a process has several interpreters; `pyo3-ffi`
 //! underneath is exactly the C API and has none. Errors stay where CPython puts them, in the thread
-//! state: [`Raised`] only says that one is there. It knows nothing of WSGI.
-#![allow(unsafe_code, reason = "this room is the fence around the C API")]
+//! state: [`Raised`] only says that one is there. WSGI is not known here.
+#![allow(unsafe_code, reason = "this folder is the fence around the C API")]
 
 mod attached;
 mod capsule;
 mod class;
 mod exception;
+mod gil_wait;
+mod interpreter;
+mod iterator;
 mod modules;
 mod object;
+mod persistent;
 mod raised;
 mod runtime;
-mod shelf;
 mod text;
 mod thread_state;
 mod values;
-mod waiting;
 
-pub(crate) use attached::Attached;
+#[cfg(not(Py_3_12))]
+mod gil_state;
+#[cfg(not(Py_3_12))]
+mod thread_state_id;
+
+pub use attached::Attached;
 pub(crate) use capsule::Capsule;
-pub(crate) use class::{Arguments, Class, Instance, Method, Property, Slots, TypeFlags};
+pub(crate) use class::{
+    Arguments, Class, ClassObject, ClassRef, Instance, Method, Property, Slots, TypeFlags,
+};
 pub(crate) use exception::Exception;
-pub(crate) use object::Object;
+pub(crate) use gil_wait::{GilWait, GilWaitTimer};
+pub(crate) use interpreter::{Fork, InterpreterHandle, is_attached};
+pub use object::Object;
+pub(crate) use persistent::Persistent;
 pub(crate) use raised::{ExceptionKind, Raised, Result};
 pub use runtime::HashSeed;
-pub(crate) use runtime::{
-    Fork, PythonConfig, end_interpreter, finalize, fork, initialize, version,
-};
-pub(crate) use shelf::Shelf;
-pub(crate) use thread_state::{
-    Attachment, FREE_THREADED, HAS_OWN_GIL, InterpreterState, ThreadState,
-};
-pub(crate) use waiting::{Waited, Waiting};
+pub(crate) use runtime::{PythonConfig, initialize, version};
+pub(crate) use thread_state::{Attachment, FREE_THREADED, HAS_OWN_GIL, ThreadState};

@@ -7,7 +7,7 @@ use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 
 /// A strong reference. Dropping it decrefs at once: the token inside proves that this is allowed.
-pub(crate) struct Object<'py> {
+pub struct Object<'py> {
     raw: NonNull<ffi::PyObject>,
     py: Attached<'py>,
 }
@@ -30,9 +30,9 @@ impl<'py> Object<'py> {
     /// Makes a reference of its own from a borrowed one.
     ///
     /// # Safety
-    /// `raw` is a live object.
+    /// `raw` points to an object that has a reference somewhere until this returns.
     pub(super) unsafe fn from_borrowed(py: Attached<'py>, raw: *mut ffi::PyObject) -> Self {
-        // SAFETY: the caller's promise; a live object may be increfed.
+        // SAFETY: the caller promises that the object exists, so that it can be given another reference.
         unsafe {
             ffi::Py_INCREF(raw);
             Self { raw: NonNull::new_unchecked(raw), py }
@@ -48,22 +48,23 @@ impl<'py> Object<'py> {
         self.raw.as_ptr()
     }
 
-    /// Gives the reference away, to be counted down by whoever gets the pointer.
+    /// Gives the reference away; the owner of the pointer has to release it.
     pub(super) fn into_raw(self) -> *mut ffi::PyObject {
         ManuallyDrop::new(self).raw.as_ptr()
     }
 
     /// `self.name`.
     pub(crate) fn attribute(&self, name: &CStr) -> Result<'py, Self> {
-        // SAFETY: attached; `name` is NUL-terminated.
+        // SAFETY: the token proves that this thread is attached; `name` is NUL-terminated.
         unsafe {
             Self::from_owned(self.py, ffi::PyObject_GetAttrString(self.as_ptr(), name.as_ptr()))
         }
     }
 
-    /// `self.name`, for a name that has been interned: CPython then knows where it found it last.
+    /// `self.name`, for a name that has been interned: CPython then caches where it was found.
     pub(crate) fn attribute_of(&self, name: &Self) -> Result<'py, Self> {
-        // SAFETY: attached; both are live for the call.
+        // SAFETY: the token proves that this thread is attached; `self` and `name` keep their
+        // references until the call returns.
         unsafe { Self::from_owned(self.py, ffi::PyObject_GetAttr(self.as_ptr(), name.as_ptr())) }
     }
 
@@ -81,7 +82,8 @@ impl<'py> Object<'py> {
 
     /// `self.name = value`.
     pub(crate) fn set_attribute(&self, name: &CStr, value: &Self) -> Result<'py, ()> {
-        // SAFETY: attached; all live for the call.
+        // SAFETY: the token proves that this thread is attached; `name` is NUL-terminated; `self` and
+        // `value` keep their references until the call returns.
         self.done(unsafe {
             ffi::PyObject_SetAttrString(self.as_ptr(), name.as_ptr(), value.as_ptr())
         })
@@ -89,14 +91,15 @@ impl<'py> Object<'py> {
 
     /// `self()`.
     pub(crate) fn call0(&self) -> Result<'py, Self> {
-        // SAFETY: attached.
+        // SAFETY: the token proves that this thread is attached, and `self` keeps the object.
         unsafe { Self::from_owned(self.py, ffi::PyObject_CallNoArgs(self.as_ptr())) }
     }
 
     /// `self(*arguments)`.
     pub(crate) fn call<const N: usize>(&self, arguments: [&Self; N]) -> Result<'py, Self> {
         let raw = arguments.map(Self::as_ptr);
-        // SAFETY: attached; `raw` holds N live references for the call.
+        // SAFETY: the token proves that this thread is attached; `arguments` keeps the N references in
+        // `raw` until the call returns.
         unsafe {
             let answer =
                 ffi::PyObject_Vectorcall(self.as_ptr(), raw.as_ptr(), N, std::ptr::null_mut());
@@ -106,7 +109,7 @@ impl<'py> Object<'py> {
 
     /// `self(*arguments, **keywords)`.
     pub(crate) fn call_keywords(&self, arguments: &Self, keywords: &Self) -> Result<'py, Self> {
-        // SAFETY: attached; CPython checks that they are a tuple and a dict.
+        // SAFETY: the token proves that this thread is attached; CPython checks that they are a tuple and a dict.
         unsafe {
             let raw = ffi::PyObject_Call(self.as_ptr(), arguments.as_ptr(), keywords.as_ptr());
             Self::from_owned(self.py, raw)
@@ -122,25 +125,9 @@ impl<'py> Object<'py> {
         self.attribute(name)?.call(arguments)
     }
 
-    /// `iter(self)`.
-    pub(crate) fn iter(&self) -> Result<'py, Self> {
-        // SAFETY: attached.
-        unsafe { Self::from_owned(self.py, ffi::PyObject_GetIter(self.as_ptr())) }
-    }
-
-    /// `next(self)`, `None` at the end. `self` must be an iterator.
-    pub(crate) fn next(&self) -> Result<'py, Option<Self>> {
-        // SAFETY: attached; `iter` returned this object, so it has `tp_iternext`.
-        let raw = unsafe { ffi::PyIter_Next(self.as_ptr()) };
-        match NonNull::new(raw) {
-            Some(raw) => Ok(Some(Self { raw, py: self.py })),
-            None => Raised::if_any(self.py).map_or(Ok(None), Err),
-        }
-    }
-
     /// `bool(self)`.
     pub(crate) fn is_true(&self) -> Result<'py, bool> {
-        // SAFETY: attached.
+        // SAFETY: the token proves that this thread is attached, and `self` keeps the object.
         match unsafe { ffi::PyObject_IsTrue(self.as_ptr()) } {
             -1 => Err(Raised::new(self.py)),
             answer => Ok(answer == 1),
@@ -165,28 +152,28 @@ impl<'py> Object<'py> {
 
     /// `callable(self)`.
     pub(crate) fn is_callable(&self) -> bool {
-        // SAFETY: attached.
+        // SAFETY: the token proves that this thread is attached, and `self` keeps the object.
         unsafe { ffi::PyCallable_Check(self.as_ptr()) == 1 }
     }
 
     /// The value of an `int`.
     pub(crate) fn as_i64(&self) -> Result<'py, i64> {
-        // SAFETY: attached; -1 may be the value or an error, which `if_any` tells apart.
+        // SAFETY: the token proves that this thread is attached; -1 may be the value or an error, which `if_any` distinguishes.
         let value = unsafe { ffi::PyLong_AsLongLong(self.as_ptr()) };
         if value == -1 { Raised::if_any(self.py).map_or(Ok(value), Err) } else { Ok(value) }
     }
 
     /// The value of a `float`, or of what can be made one.
     pub(crate) fn as_f64(&self) -> Result<'py, f64> {
-        // SAFETY: attached; -1 may be the value or an error, which `if_any` tells apart.
+        // SAFETY: the token proves that this thread is attached; -1 may be the value or an error, which `if_any` distinguishes.
         let value = unsafe { ffi::PyFloat_AsDouble(self.as_ptr()) };
         if value == -1.0 { Raised::if_any(self.py).map_or(Ok(value), Err) } else { Ok(value) }
     }
 
     /// The value of anything that can stand for an integer (`__index__`).
     pub(crate) fn as_index(&self) -> Result<'py, i64> {
-        // SAFETY: attached; a null exception type asks for clipping instead of OverflowError; -1
-        // may be the value or an error, which `if_any` tells apart.
+        // SAFETY: the token proves that this thread is attached; a null exception type asks for clipping instead of OverflowError; -1
+        // may be the value or an error, which `if_any` distinguishes.
         let value = unsafe { ffi::PyNumber_AsSsize_t(self.as_ptr(), std::ptr::null_mut()) };
         let value = i64::try_from(value).unwrap_or(i64::MAX);
         if value == -1 { Raised::if_any(self.py).map_or(Ok(value), Err) } else { Ok(value) }
@@ -194,33 +181,37 @@ impl<'py> Object<'py> {
 
     /// `len(self)`.
     pub(crate) fn length(&self) -> Result<'py, usize> {
-        // SAFETY: attached.
+        // SAFETY: the token proves that this thread is attached, and `self` keeps the object.
         let length = unsafe { ffi::PyObject_Size(self.as_ptr()) };
         usize::try_from(length).map_err(|_| Raised::new(self.py))
     }
 
     /// Whether it is a `str` (or of a subclass).
     pub(crate) fn is_str(&self) -> bool {
-        // SAFETY: attached; a flag check on a live object.
+        // SAFETY: the token proves that this thread is attached; `self` keeps the object whose type
+        // flags are read.
         unsafe { ffi::PyUnicode_Check(self.as_ptr()) != 0 }
     }
 
     /// Whether it is a `tuple` (or of a subclass).
     pub(crate) fn is_tuple(&self) -> bool {
-        // SAFETY: attached; a flag check on a live object.
+        // SAFETY: the token proves that this thread is attached; `self` keeps the object whose type
+        // flags are read.
         unsafe { ffi::PyTuple_Check(self.as_ptr()) != 0 }
     }
 
     /// Whether it is a `list` (or of a subclass).
     pub(crate) fn is_list(&self) -> bool {
-        // SAFETY: attached; a flag check on a live object.
+        // SAFETY: the token proves that this thread is attached; `self` keeps the object whose type
+        // flags are read.
         unsafe { ffi::PyList_Check(self.as_ptr()) != 0 }
     }
 
     /// Whether its type is exactly `list` or `tuple`: nothing an application defined runs when it
     /// is looked through, and it has no `close()`.
     pub(crate) fn is_plain_sequence(&self) -> bool {
-        // SAFETY: attached; type checks on a live object.
+        // SAFETY: the token proves that this thread is attached; `self` keeps the object whose type
+        // is compared.
         unsafe {
             ffi::PyList_CheckExact(self.as_ptr()) != 0
                 || ffi::PyTuple_CheckExact(self.as_ptr()) != 0
@@ -229,14 +220,15 @@ impl<'py> Object<'py> {
 
     /// Whether it is a `dict` (or of a subclass).
     pub(crate) fn is_dict(&self) -> bool {
-        // SAFETY: attached; a flag check on a live object.
+        // SAFETY: the token proves that this thread is attached; `self` keeps the object whose type
+        // flags are read.
         unsafe { ffi::PyDict_Check(self.as_ptr()) != 0 }
     }
 
     /// The number of items of a `list` or `tuple`.
     pub(crate) fn sequence_length(&self) -> usize {
         debug_assert!(self.is_list() || self.is_tuple());
-        // SAFETY: attached; both macros read the size of a list or tuple, which the callers checked.
+        // SAFETY: the token proves that this thread is attached; both macros read the size of a list or tuple, which the callers checked.
         let length = unsafe {
             if self.is_list() {
                 ffi::PyList_Size(self.as_ptr())
@@ -249,7 +241,7 @@ impl<'py> Object<'py> {
 
     /// The item at `index` of a `list` or `tuple`.
     pub(crate) fn sequence_item(&self, index: usize) -> Result<'py, Self> {
-        // SAFETY: attached; the first returns a new reference, as another thread may take the item out
+        // SAFETY: the token proves that this thread is attached; the first returns a new reference, as another thread may take the item out
         // of the list where there is no lock; the second a borrowed one of a tuple, which does not
         // change; or null with IndexError set, which `from_borrowed` is not called with.
         unsafe {
@@ -268,19 +260,19 @@ impl<'py> Object<'py> {
 
     /// `tuple(list)`: what is in it now, whatever other threads do to it meanwhile.
     pub(crate) fn list_items(&self) -> Result<'py, Self> {
-        // SAFETY: attached; CPython checks that it is a list, and returns a new reference.
+        // SAFETY: the token proves that this thread is attached; CPython checks that it is a list, and returns a new reference.
         unsafe { Self::from_owned(self.py, ffi::PyList_AsTuple(self.as_ptr())) }
     }
 
     /// `list.append`.
     pub(crate) fn append(&self, item: &Self) -> Result<'py, ()> {
-        // SAFETY: attached; CPython checks that it is a list.
+        // SAFETY: the token proves that this thread is attached; CPython checks that it is a list.
         self.done(unsafe { ffi::PyList_Append(self.as_ptr(), item.as_ptr()) })
     }
 
     /// The content of a `bytes`; `None` for anything else, `bytearray` included.
     pub(crate) fn as_bytes(&self) -> Option<&[u8]> {
-        // SAFETY: attached; the buffer of a bytes object is immutable and lives as long as `self`.
+        // SAFETY: the token proves that this thread is attached; the buffer of a bytes object is immutable and lives as long as `self`.
         unsafe {
             if ffi::PyBytes_Check(self.as_ptr()) == 0 {
                 return None;
@@ -296,7 +288,7 @@ impl<'py> Object<'py> {
         if let Some(bytes) = self.as_bytes() {
             return Ok(bytes.to_vec());
         }
-        // SAFETY: attached; `bytes(x)` accepts every buffer and raises TypeError otherwise.
+        // SAFETY: the token proves that this thread is attached; `bytes(x)` accepts every buffer and raises TypeError otherwise.
         unsafe {
             let copy = Self::from_owned(self.py, ffi::PyBytes_FromObject(self.as_ptr()))?;
             Ok(copy.as_bytes().unwrap_or_default().to_vec())
@@ -305,14 +297,14 @@ impl<'py> Object<'py> {
 
     /// `dict[key] = value`.
     pub(crate) fn set_item(&self, key: &Self, value: &Self) -> Result<'py, ()> {
-        // SAFETY: attached; CPython checks that it is a dict.
+        // SAFETY: the token proves that this thread is attached; CPython checks that it is a dict.
         self.done(unsafe { ffi::PyDict_SetItem(self.as_ptr(), key.as_ptr(), value.as_ptr()) })
     }
 
     /// `dict.get(key)`, quietly `None` for a key that is not there.
     pub(crate) fn item(&self, key: &Self) -> Result<'py, Option<Self>> {
         let mut raw = std::ptr::null_mut();
-        // SAFETY: attached; writes a new reference and says 1, or null and 0, or null and -1 with an
+        // SAFETY: the token proves that this thread is attached; writes a new reference and says 1, or null and 0, or null and -1 with an
         // error.
         unsafe {
             match ffi::compat::PyDict_GetItemRef(self.as_ptr(), key.as_ptr(), &raw mut raw) {
@@ -325,7 +317,7 @@ impl<'py> Object<'py> {
 
     /// `del dict[key]`; a key that is not there is no error.
     pub(crate) fn remove_item(&self, key: &Self) -> Result<'py, ()> {
-        // SAFETY: attached; CPython checks that it is a dict.
+        // SAFETY: the token proves that this thread is attached; CPython checks that it is a dict.
         match self.done(unsafe { ffi::PyDict_DelItem(self.as_ptr(), key.as_ptr()) }) {
             Err(raised) if raised.is(ExceptionKind::Key) => {
                 raised.clear();
@@ -337,13 +329,13 @@ impl<'py> Object<'py> {
 
     /// `dict.copy()`.
     pub(crate) fn dict_copy(&self) -> Result<'py, Self> {
-        // SAFETY: attached; CPython checks that it is a dict.
+        // SAFETY: the token proves that this thread is attached; CPython checks that it is a dict.
         unsafe { Self::from_owned(self.py, ffi::PyDict_Copy(self.as_ptr())) }
     }
 
     /// A module's `__dict__`.
     pub(crate) fn module_dict(&self) -> Result<'py, Self> {
-        // SAFETY: attached; borrowed, or null with SystemError when it is no module.
+        // SAFETY: the token proves that this thread is attached; borrowed, or null with SystemError when it is no module.
         unsafe {
             let raw = ffi::PyModule_GetDict(self.as_ptr());
             if raw.is_null() {
@@ -355,7 +347,8 @@ impl<'py> Object<'py> {
 
     /// The name of its type, for error texts.
     pub(crate) fn type_name(&self) -> String {
-        // SAFETY: attached; Py_TYPE is the live type of a live object.
+        // SAFETY: the token proves that this thread is attached; `self` keeps the object, and that its
+        // type.
         let class = unsafe { Self::from_borrowed(self.py, ffi::Py_TYPE(self.as_ptr()).cast()) };
         match class.attribute(c"__name__").and_then(|name| name.to_text()) {
             Ok(name) => name,
@@ -373,7 +366,7 @@ impl<'py> Object<'py> {
 
 impl Clone for Object<'_> {
     fn clone(&self) -> Self {
-        // SAFETY: a live object; the token proves attachment.
+        // SAFETY: `self` keeps the object; the token proves that this thread is attached.
         unsafe { ffi::Py_INCREF(self.as_ptr()) };
         Self { raw: self.raw, py: self.py }
     }
@@ -381,7 +374,7 @@ impl Clone for Object<'_> {
 
 impl Drop for Object<'_> {
     fn drop(&mut self) {
-        // SAFETY: this value owns one reference; the token proves attachment.
+        // SAFETY: `self` owns one reference, which is released once; the token proves that this thread is attached.
         unsafe { ffi::Py_DECREF(self.as_ptr()) };
     }
 }

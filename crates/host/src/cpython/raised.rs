@@ -46,7 +46,7 @@ impl ExceptionKind {
 impl<'py> Raised<'py> {
     /// Says that a C function has just failed with an exception set.
     pub(super) fn new(py: Attached<'py>) -> Self {
-        // SAFETY: attached. A failure without an exception would make CPython die later and
+        // SAFETY: the token proves that this thread is attached. A failure without an exception would make CPython die later and
         // elsewhere; name it here instead.
         unsafe {
             if ffi::PyErr_Occurred().is_null() {
@@ -59,19 +59,20 @@ impl<'py> Raised<'py> {
 
     /// The exception that is set, when one is.
     pub(super) fn if_any(py: Attached<'py>) -> Option<Self> {
-        // SAFETY: attached; a borrowed reference that is only compared.
+        // SAFETY: the token proves that this thread is attached; a borrowed reference that is only compared.
         if unsafe { ffi::PyErr_Occurred() }.is_null() { None } else { Some(Self(py)) }
     }
 
     /// Whether it is of this kind (or of a subclass).
     pub(crate) fn is(&self, kind: ExceptionKind) -> bool {
-        // SAFETY: attached, with an exception set.
+        // SAFETY: the token proves that this thread is attached; `Raised` means that an exception is
+        // set; the kinds are static objects.
         unsafe { ffi::PyErr_ExceptionMatches(kind.raw()) != 0 }
     }
 
     /// Forgets it.
     pub(crate) fn clear(self) {
-        // SAFETY: attached.
+        // SAFETY: the token proves that this thread is attached; it clears that thread's exception only.
         unsafe { ffi::PyErr_Clear() };
     }
 }
@@ -80,7 +81,7 @@ impl<'py> Attached<'py> {
     /// Raises an exception of this kind with this text.
     pub(crate) fn raise(self, kind: ExceptionKind, text: &str) -> Raised<'py> {
         let text = CString::new(text.replace('\0', "\\x00")).unwrap_or_default();
-        // SAFETY: attached; CPython copies the NUL-terminated UTF-8 text.
+        // SAFETY: the token proves that this thread is attached; CPython copies the NUL-terminated UTF-8 text.
         unsafe { ffi::PyErr_SetString(kind.raw(), text.as_ptr()) };
         Raised(self)
     }

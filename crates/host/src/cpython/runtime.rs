@@ -1,13 +1,15 @@
 //! Starting and finalising CPython in this process (PEP 587).
 
-use super::{FREE_THREADED, ThreadState};
+use super::FREE_THREADED;
+use super::interpreter::InterpreterHandle;
+use super::thread_state::ThreadState;
 use pyo3_ffi as ffi;
 use std::ffi::{CStr, CString, OsStr, c_ulong};
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-/// What CPython is told before it starts.
+/// The configuration of CPython (PEP 587).
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PythonConfig {
     /// The program whose installation is used: `<venv>/bin/python`, or the interpreter itself.
@@ -29,7 +31,7 @@ pub(crate) struct PythonConfig {
 /// The seed of `hash(str)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HashSeed {
-    /// Another one in each process, whatever `PYTHONHASHSEED` says.
+    /// A random one in each process; `PYTHONHASHSEED` is ignored.
     Random,
     /// This one; 0 switches randomisation off.
     Fixed(u32),
@@ -46,8 +48,8 @@ impl fmt::Display for PythonFailure {
 }
 
 /// Starts CPython in this thread, which is the main thread of the process from Python's view, and
-/// leaves it detached. What is returned is its seat in the main interpreter.
-pub(crate) fn initialize(config: &PythonConfig) -> Result<ThreadState, PythonFailure> {
+/// leaves it detached. The handle is that of the main interpreter.
+pub(crate) fn initialize(config: &PythonConfig) -> Result<InterpreterHandle, PythonFailure> {
     // SAFETY: `raw` is initialised by PyConfig_InitPythonConfig before anything reads it, cleared on
     // every way out, and lives on this stack frame throughout. Nothing of CPython has run yet, so
     // no lock is needed.
@@ -57,10 +59,10 @@ pub(crate) fn initialize(config: &PythonConfig) -> Result<ThreadState, PythonFai
         let started = start(&mut raw, config);
         ffi::PyConfig_Clear(&raw mut raw);
         started?;
-        let seat = ThreadState::detach_current()
+        let state = ThreadState::detach_current()
             .ok_or_else(|| PythonFailure("no thread state after the start".to_owned()))?;
-        seat.is_only();
-        Ok(seat)
+        state.note_only();
+        Ok(InterpreterHandle::of(state))
     }
 }
 
@@ -80,7 +82,7 @@ unsafe fn start(raw: &mut ffi::PyConfig, config: &PythonConfig) -> Result<(), Py
         }
         Some(HashSeed::Random) => raw.use_hash_seed = 0,
     }
-    // SAFETY: the caller's promise; every string is NUL-terminated and copied by CPython.
+    // SAFETY: `raw` has been initialised, as the caller promises; every string is NUL-terminated and copied by CPython.
     unsafe {
         if let Some(name) = &config.program_name {
             set(raw, |raw| &raw mut raw.program_name, name.as_os_str())?;
@@ -90,7 +92,7 @@ unsafe fn start(raw: &mut ffi::PyConfig, config: &PythonConfig) -> Result<(), Py
         }
         let argv = [c"mod_wsgi".as_ptr().cast_mut()];
         check(ffi::PyConfig_SetBytesArgv(raw, 1, argv.as_ptr().cast_mut().cast()))?;
-        // Through the same door as `-W`: before those of PYTHONWARNINGS are added.
+        // Set like `-W` options: before those of PYTHONWARNINGS are added.
         for warning in &config.warnings {
             append(&raw mut raw.warnoptions, warning)?;
         }
@@ -124,7 +126,7 @@ unsafe fn set(
 unsafe fn append(list: *mut ffi::PyWideStringList, option: &str) -> Result<(), PythonFailure> {
     let wide: Vec<libc::wchar_t> =
         option.chars().map(|c| c as libc::wchar_t).chain(std::iter::once(0)).collect();
-    // SAFETY: the caller's promise; a NUL-terminated wide string, copied by CPython.
+    // SAFETY: `list` is of an initialised configuration, as the caller promises; a NUL-terminated wide string, copied by CPython.
     unsafe { check(PyWideStringList_Append(list, wide.as_ptr())) }
 }
 
@@ -158,47 +160,4 @@ pub(crate) fn version() -> &'static str {
     // SAFETY: a string that is there as long as the process, whether Python has been started or not.
     let text = unsafe { CStr::from_ptr(ffi::Py_GetVersion()) };
     text.to_str().ok().and_then(|text| text.split(' ').next()).unwrap_or_default()
-}
-
-/// Makes a copy of the process; `None` in the copy. The copy has the calling thread only, so that it must not
-/// need what other threads have locked: CPython and the C library see to their own locks.
-pub(crate) type Fork<T> = unsafe fn() -> std::io::Result<Option<T>>;
-
-/// Forks this process by way of `fork`, which says whether it has come back in the child, with what CPython
-/// wants done before and after (`PyOS_BeforeFork`, `os.register_at_fork`). `main` is the seat of the
-/// calling thread, the only one that goes on in the child; sub-interpreters do not survive there.
-pub(crate) fn fork<T>(main: ThreadState, fork: Fork<T>) -> std::io::Result<Option<T>> {
-    let attachment = main.attach();
-    // SAFETY: attached to the main interpreter, as the three functions of CPython want. Between them only
-    // `fork` runs, which touches no Python. The copy goes on with this thread alone, as it does after `os.fork()`:
-    // CPython and the C library put their own locks in order, and no other thread runs Rust code here.
-    unsafe {
-        ffi::PyOS_BeforeFork();
-        let forked = fork();
-        match &forked {
-            Ok(None) => {
-                ffi::PyOS_AfterFork_Child();
-                main.is_only();
-            }
-            Ok(Some(_)) | Err(_) => ffi::PyOS_AfterFork_Parent(),
-        }
-        drop(attachment);
-        forked
-    }
-}
-
-/// Ends the sub-interpreter in which `seat` is the only seat; `main` is the calling thread's seat in
-/// the main interpreter.
-pub(crate) fn end_interpreter(seat: ThreadState, main: ThreadState) {
-    seat.end_interpreter(main);
-}
-
-/// Finalises CPython: the main interpreter's `threading` shutdown, `atexit`, then its objects. `main`
-/// is the seat of the thread that called [`initialize`], which is the calling one; no request is being
-/// served and none will be.
-pub(crate) fn finalize(main: ThreadState) {
-    std::mem::forget(main.attach());
-    // SAFETY: attached to the main interpreter; threads that still wait for it never get it, which
-    // is how CPython ends daemon threads. There is no lock to give back afterwards.
-    unsafe { ffi::Py_FinalizeEx() };
 }

@@ -6,7 +6,7 @@ use pyo3_ffi as ffi;
 impl<'py> Attached<'py> {
     /// A `str` from UTF-8 text.
     pub(crate) fn str(self, text: &str) -> Result<'py, Object<'py>> {
-        // SAFETY: attached; CPython copies `len` bytes.
+        // SAFETY: the token proves that this thread is attached; CPython copies `len` bytes.
         unsafe {
             let raw = ffi::PyUnicode_FromStringAndSize(text.as_ptr().cast(), text.len() as isize);
             Object::from_owned(self, raw)
@@ -15,8 +15,8 @@ impl<'py> Attached<'py> {
 
     /// A `str` in which each byte is one character (PEP 3333, "Unicode Issues").
     pub(crate) fn latin1(self, bytes: &[u8]) -> Result<'py, Object<'py>> {
-        // SAFETY: attached; CPython copies `len` bytes; a null `errors` means strict, and latin-1
-        // cannot fail.
+        // SAFETY: the token proves that this thread is attached; CPython copies `len` bytes; a null `errors` means strict, and every byte is a
+        // latin-1 character.
         unsafe {
             let raw = ffi::PyUnicode_DecodeLatin1(
                 bytes.as_ptr().cast(),
@@ -29,7 +29,7 @@ impl<'py> Attached<'py> {
 
     /// A `str` of a path: the file system's encoding with surrogate escapes (`os.fsdecode`).
     pub(crate) fn path(self, bytes: &[u8]) -> Result<'py, Object<'py>> {
-        // SAFETY: attached; CPython copies `len` bytes.
+        // SAFETY: the token proves that this thread is attached; CPython copies `len` bytes.
         unsafe {
             let raw =
                 ffi::PyUnicode_DecodeFSDefaultAndSize(bytes.as_ptr().cast(), bytes.len() as isize);
@@ -37,10 +37,10 @@ impl<'py> Attached<'py> {
         }
     }
 
-    /// An interned `str`, for keys that are looked up again and again.
+    /// An interned `str`, for keys of many lookups.
     pub(crate) fn interned(self, text: &str) -> Result<'py, Object<'py>> {
         let mut raw = self.str(text)?.into_raw();
-        // SAFETY: attached; takes the reference over and gives one back, to the same or an equal str.
+        // SAFETY: the token proves that this thread is attached; takes the reference over and gives one back, to the same or an equal str.
         unsafe {
             ffi::PyUnicode_InternInPlace(&raw mut raw);
             Object::from_owned(self, raw)
@@ -57,7 +57,7 @@ impl<'py> Object<'py> {
     /// The text of a `str`, if it can be written as UTF-8.
     pub(crate) fn to_utf8(&self) -> Option<String> {
         let mut length = 0;
-        // SAFETY: attached; the text is part of the object, which lives for the call; null means that
+        // SAFETY: the token proves that this thread is attached; the text is part of the object, which lives for the call; null means that
         // there are lone surrogates, with an exception set.
         let bytes = unsafe {
             let start = ffi::PyUnicode_AsUTF8AndSize(self.as_ptr(), &raw mut length);
@@ -72,7 +72,7 @@ impl<'py> Object<'py> {
 
     /// `str(self)`, or a remark that there is none.
     pub(crate) fn text(&self) -> String {
-        // SAFETY: attached.
+        // SAFETY: the token proves that this thread is attached, and `self` keeps the object.
         let text = unsafe { Object::from_owned(self.py(), ffi::PyObject_Str(self.as_ptr())) };
         text.and_then(|text| text.to_text()).unwrap_or_else(|raised| {
             raised.clear();
@@ -82,7 +82,7 @@ impl<'py> Object<'py> {
 
     /// The text of a `str` as UTF-8, lone surrogates as `?`.
     pub(crate) fn utf8_replacing(&self) -> Result<'py, Vec<u8>> {
-        // SAFETY: attached; CPython checks that it is a str.
+        // SAFETY: the token proves that this thread is attached; CPython checks that it is a str.
         unsafe {
             let raw = ffi::PyUnicode_AsEncodedString(
                 self.as_ptr(),
@@ -99,12 +99,12 @@ impl<'py> Object<'py> {
     /// CPython's own `UnicodeEncodeError` when a character has no such byte.
     pub(crate) fn with_latin1<R>(&self, with: impl FnOnce(&[u8]) -> R) -> Result<'py, R> {
         let mut length = 0;
-        // SAFETY: attached; the UTF-8 form is part of the object and lives as long as it. With as many
+        // SAFETY: the token proves that this thread is attached; the UTF-8 form is part of the object and lives as long as it. With as many
         // bytes as the str has characters all of it is ASCII, and that is the latin-1 form.
         unsafe {
             let start = ffi::PyUnicode_AsUTF8AndSize(self.as_ptr(), &raw mut length);
             if start.is_null() {
-                // No str, or a lone surrogate; what is wrong with it is said below.
+                // No str, or a lone surrogate; CPython raises for it below.
                 Raised::new(self.py()).clear();
             } else if length == ffi::PyUnicode_GetLength(self.as_ptr()) {
                 let length = usize::try_from(length).unwrap_or(0);

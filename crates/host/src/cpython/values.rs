@@ -18,33 +18,33 @@ impl<'py> Attached<'py> {
 
     /// An `int`.
     pub(crate) fn int(self, value: i64) -> Result<'py, Object<'py>> {
-        // SAFETY: attached; returns a new reference or null with an error set.
+        // SAFETY: the token proves that this thread is attached; returns a new reference or null with an error set.
         unsafe { Object::from_owned(self, ffi::PyLong_FromLongLong(value)) }
     }
 
     /// A `float`.
     pub(crate) fn float(self, value: f64) -> Result<'py, Object<'py>> {
-        // SAFETY: attached; returns a new reference or null with an error set.
+        // SAFETY: the token proves that this thread is attached; returns a new reference or null with an error set.
         unsafe { Object::from_owned(self, ffi::PyFloat_FromDouble(value)) }
     }
 
     /// A `bytes`.
     pub(crate) fn bytes(self, value: &[u8]) -> Result<'py, Object<'py>> {
-        // SAFETY: attached; CPython copies `len` bytes from the slice.
+        // SAFETY: the token proves that this thread is attached; CPython copies `len` bytes from the slice.
         unsafe {
             let raw = ffi::PyBytes_FromStringAndSize(value.as_ptr().cast(), value.len() as isize);
             Object::from_owned(self, raw)
         }
     }
 
-    /// A `bytes` of at most `capacity`, filled by `fill`, which says how much it wrote. The buffer
+    /// A `bytes` of at most `capacity`, filled by `fill`, which returns how many bytes it wrote. The buffer
     /// is not yet visible to any other thread, so `fill` may run detached.
     pub(crate) fn bytes_with<E>(
         self,
         capacity: usize,
         fill: impl FnOnce(Self, &mut [u8]) -> std::result::Result<usize, E>,
     ) -> Result<'py, std::result::Result<Object<'py>, E>> {
-        // SAFETY: attached; a null pointer asks for uninitialised content, which is overwritten
+        // SAFETY: the token proves that this thread is attached; a null pointer asks for uninitialised content, which is overwritten
         // with zeros before a slice is made of it.
         unsafe {
             let raw = ffi::PyBytes_FromStringAndSize(std::ptr::null(), capacity as isize);
@@ -70,7 +70,7 @@ impl<'py> Attached<'py> {
 
     /// A `tuple` of these.
     pub(crate) fn tuple<const N: usize>(self, items: [Object<'py>; N]) -> Result<'py, Object<'py>> {
-        // SAFETY: attached; PyTuple_SetItem takes over one reference each, and the tuple is new.
+        // SAFETY: the token proves that this thread is attached; PyTuple_SetItem takes over one reference each, and the tuple is new.
         unsafe {
             let tuple = Object::from_owned(self, ffi::PyTuple_New(N as isize))?;
             for (index, item) in items.into_iter().enumerate() {
@@ -84,13 +84,13 @@ impl<'py> Attached<'py> {
 
     /// An empty `list`.
     pub(crate) fn list(self) -> Result<'py, Object<'py>> {
-        // SAFETY: attached; returns a new reference or null with an error set.
+        // SAFETY: the token proves that this thread is attached; returns a new reference or null with an error set.
         unsafe { Object::from_owned(self, ffi::PyList_New(0)) }
     }
 
     /// An empty `dict`.
     pub(crate) fn dict(self) -> Result<'py, Object<'py>> {
-        // SAFETY: attached; returns a new reference or null with an error set.
+        // SAFETY: the token proves that this thread is attached; returns a new reference or null with an error set.
         unsafe { Object::from_owned(self, ffi::PyDict_New()) }
     }
 }

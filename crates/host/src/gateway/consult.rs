@@ -1,14 +1,13 @@
-//! Scripts that the server itself asks about a request: who may come in, who somebody is, where a
-//! request is to run. They are loaded like applications, and what they answer leaves this crate as plain
-//! values.
+//! Scripts that the server itself calls about a request: for access control, authentication, and the choice of the
+//! group that a request runs in. They are loaded like applications; their results leave this crate as plain values.
 #![forbid(unsafe_code)]
 
 use crate::cpython::{Attached, Capsule, Object, Result};
-use crate::failure::{self, Place};
+use crate::failure::{self, ErrorLocation};
 use crate::gateway::current::CurrentRequest;
 use crate::gateway::environ::Builder;
 use crate::gateway::lease::Lease;
-use crate::gateway::response::{Buffers, Request};
+use crate::gateway::response::{Buffers, Response};
 use crate::interpreters::interpreter::Interpreter;
 use crate::interpreters::load::load;
 use crate::interpreters::script::ScriptFile;
@@ -16,12 +15,12 @@ use crate::objects::{Auth, Log};
 use std::sync::Arc;
 use wsgi::{Exchange, Level};
 
-/// What is asked of a script.
+/// A call of functions of a script.
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'a> {
     /// The script.
     pub script: ScriptFile<'a>,
-    /// The application group whose interpreter it is asked in; empty is the main one.
+    /// The application group in whose interpreter they are called; empty is the main one.
     pub application_group: &'a [u8],
     /// The functions to call, one after the other, each with the environ and `arguments`.
     pub functions: &'a [&'a str],
@@ -50,7 +49,7 @@ pub enum Answer {
     Other(String),
 }
 
-/// Why there is no answer. All of it but the first has been logged.
+/// Why there is no answer. The last two have been logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unanswered {
     /// There is no interpreter for the application group.
@@ -71,7 +70,7 @@ impl Answer {
         }
     }
 
-    /// What it is, for a log line.
+    /// The name of its Python type, for a log line.
     pub fn kind(&self) -> &str {
         match self {
             Self::None => "None",
@@ -84,38 +83,41 @@ impl Answer {
     }
 }
 
-/// Asks a script. Each answer stands at the place of its function; `None` where the script has no such
-/// function. After an answer that is [`Answer::Other`] nothing more is asked.
+/// Calls the functions. Each answer has the index of its function; `None` where the script has no such
+/// function. After an answer that is [`Answer::Other`] no more functions are called.
+///
+/// # Errors
+/// Why there is no answer.
 pub(crate) fn consult(
     interpreter: &Interpreter,
     process_group: &str,
     question: &Question<'_>,
     exchange: &mut dyn Exchange,
 ) -> std::result::Result<Vec<Option<Answer>>, Unanswered> {
-    let mut request = Request::new(exchange, question.script.path, Buffers::default());
+    let mut response = Response::new(exchange, question.script.path, Buffers::default());
     let attachment = interpreter.attach().ok_or(Unanswered::Interpreter)?;
     let py = attachment.py();
-    let place = Place { application_group: &interpreter.name, process_group };
-    let native = Capsule::of(py, request.exchange.native_request());
+    let location = ErrorLocation { application_group: &interpreter.name, process_group };
+    let native = Capsule::of(py, response.exchange.native_request());
     let variables = native.and_then(|native| {
-        let variables = variables(py, interpreter, question, native.as_ref(), request.exchange);
+        let variables = variables(py, interpreter, question, native.as_ref(), response.exchange);
         variables.map(|variables| (variables, native))
     });
-    Lease::lend(&mut request, py, |lease| {
-        let _current = CurrentRequest::begin(py, lease, &interpreter.room.subscribers);
+    Lease::lend(&mut response, py, |lease| {
+        let _current = CurrentRequest::begin(py, lease, &interpreter.state.subscribers);
         let log = |level, line: &str| {
-            lease.with_detached(py, |request| request.log(level, line));
+            lease.with_detached(py, |response| response.log(level, line));
         };
         let answers = variables.map(|(variables, native)| {
-            // Revoked when this ends.
+            // Dropped at the end of the lease, which revokes the capsule.
             let _native = native;
-            let module = load(py, interpreter, &place, &question.script, false, &log)
+            let module = load(py, interpreter, &location, &question.script, false, &log)
                 .map_err(|_status| Unanswered::Script)?;
             let asked = ask(py, interpreter, question, variables, &module, lease);
             asked.map_err(|raised| {
                 let script = String::from_utf8_lossy(question.script.path);
                 let mut log = |level: Level, line: &str| log(level, line);
-                failure::report(&raised.take(), &script, &place, &mut log);
+                failure::report(&raised.take(), &script, &location, &mut log);
                 Unanswered::Raised
             })
         });
@@ -134,9 +136,9 @@ fn variables<'a, 'py>(
     native: Option<&Capsule<'py>>,
     exchange: &mut dyn Exchange,
 ) -> Result<'py, Builder<'a, 'py>> {
-    let room = &interpreter.room;
-    let mut builder = Builder::of(&room.names, py.dict()?);
-    let template = room.template.get(py);
+    let state = &interpreter.state;
+    let mut builder = Builder::of(&state.environ_cache, py.dict()?);
+    let template = state.template.get(py);
     for name in ["apache.version", "mod_wsgi.version", "mod_wsgi.process_group"] {
         let name = py.interned(name)?;
         if let Some(value) = template.item(&name)? {
@@ -145,7 +147,7 @@ fn variables<'a, 'py>(
     }
     exchange.environ(&mut builder);
     let group = py.latin1(question.application_group)?;
-    builder.put(&room.words.application_group.get(py), &group)?;
+    builder.put(&state.keys.application_group.get(py), &group)?;
     if let Some(native) = native {
         builder.put(&py.interned(Capsule::NAME)?, native.object())?;
     }
@@ -160,11 +162,11 @@ fn ask<'py>(
     module: &Object<'py>,
     lease: &Arc<Lease>,
 ) -> Result<'py, Vec<Option<Answer>>> {
-    let room = &interpreter.room;
-    let errors = py.instantiate(&room.log.get(py), Log::of_request(Arc::clone(lease)))?;
-    variables.put(&room.words.wsgi_errors.get(py), &errors)?;
+    let state = &interpreter.state;
+    let errors = state.log.get(py).instantiate(Log::of_request(Arc::clone(lease)))?;
+    variables.put(&state.keys.wsgi_errors.get(py), &errors)?;
     if question.tls {
-        let auth = py.instantiate(&room.auth.get(py), Auth { lease: Arc::clone(lease) })?;
+        let auth = state.auth.get(py).instantiate(Auth { lease: Arc::clone(lease) })?;
         for (name, method) in
             [("mod_ssl.is_https", c"is_https"), ("mod_ssl.var_lookup", c"var_lookup")]
         {

@@ -1,7 +1,7 @@
 //! Which request the calling thread serves, and what Python keeps of it while it does.
 #![forbid(unsafe_code)]
 
-use crate::cpython::{Attached, Object, Result, Shelf};
+use crate::cpython::{Attached, Object, Persistent, Result};
 use crate::gateway::lease::Lease;
 use crate::observe::events::Subscribers;
 use std::cell::RefCell;
@@ -9,18 +9,18 @@ use std::sync::Arc;
 
 struct Current {
     lease: Arc<Lease>,
-    environ: Option<Shelf>,
-    /// `mod_wsgi.request_data()`, once somebody has asked for it.
-    data: Option<Shelf>,
-    /// Under which name it stands in `mod_wsgi.active_requests`.
-    listed: Option<Shelf>,
+    environ: Option<Persistent>,
+    /// `mod_wsgi.request_data()`, once it has been called.
+    data: Option<Persistent>,
+    /// Its key in `mod_wsgi.active_requests`.
+    listed: Option<Persistent>,
 }
 
 thread_local! {
     static CURRENT: RefCell<Option<Current>> = const { RefCell::new(None) };
 }
 
-/// Says which request this thread serves, until it is dropped; then it is again the one before, which
+/// Makes a request the one this thread serves, until this is dropped; then it is again the request before, which
 /// there is where an output filter makes a subrequest.
 pub(crate) struct CurrentRequest<'a, 'py> {
     before: Option<Current>,
@@ -39,9 +39,9 @@ impl<'a, 'py> CurrentRequest<'a, 'py> {
         Self { before: CURRENT.replace(Some(current)), subscribers, py }
     }
 
-    /// The environ is complete.
+    /// Keeps the complete environ.
     pub(crate) fn set_environ(&self, environ: &Object<'py>) -> Result<'py, ()> {
-        let kept = Shelf::keep(environ.clone());
+        let kept = Persistent::new(environ.clone());
         CURRENT.with_borrow_mut(|current| match current {
             Some(current) => current.environ = Some(kept),
             None => kept.clear(self.py),
@@ -74,8 +74,8 @@ pub(crate) fn lease() -> Option<Arc<Lease>> {
     CURRENT.with_borrow(|current| current.as_ref().map(|current| Arc::clone(&current.lease)))
 }
 
-/// The request of this thread, if there is one, will not be finished: it was interrupted for good, perhaps while it
-/// had its lease locked. Lines of log are no longer for it.
+/// Forgets the request of this thread, which a signal handler has interrupted for good, perhaps while its lease was
+/// locked. Lines of log go to the server from now on.
 pub(crate) fn forget() {
     CURRENT.with(|current| {
         if let Ok(mut current) = current.try_borrow_mut() {
@@ -91,7 +91,7 @@ pub(crate) fn is(lease: &Arc<Lease>) -> bool {
     })
 }
 
-/// The number of this thread's request in the log; `None` where it has none.
+/// The identifier of this thread's request in the log; Python's `None` where it has none.
 pub(crate) fn request_id(py: Attached<'_>) -> Result<'_, Object<'_>> {
     let environ = CURRENT.with_borrow(|current| {
         current.as_ref().and_then(|current| current.environ.as_ref()).map(|shelf| shelf.get(py))
@@ -103,15 +103,14 @@ pub(crate) fn request_id(py: Attached<'_>) -> Result<'_, Object<'_>> {
     Ok(id.unwrap_or(py.none()))
 }
 
-/// The dict that an application may keep things of this thread's request in; `None` when it serves
-/// none.
+/// The dict for an application's own data of this thread's request; `None` when it serves none.
 pub(crate) fn data<'py>(
     py: Attached<'py>,
     subscribers: &Subscribers,
 ) -> Result<'py, Option<Object<'py>>> {
     let seen = CURRENT.with_borrow(|current| {
         let current = current.as_ref()?;
-        let get = |shelf: &Option<Shelf>| shelf.as_ref().map(|shelf| shelf.get(py));
+        let get = |shelf: &Option<Persistent>| shelf.as_ref().map(|shelf| shelf.get(py));
         Some((get(&current.environ), get(&current.data), current.listed.is_some()))
     });
     let Some((environ, data, listed)) = seen else { return Ok(None) };
@@ -137,9 +136,9 @@ pub(crate) fn data<'py>(
 fn keep<'py>(
     py: Attached<'py>,
     object: Object<'py>,
-    place: impl FnOnce(&mut Current) -> &mut Option<Shelf>,
+    place: impl FnOnce(&mut Current) -> &mut Option<Persistent>,
 ) {
-    let kept = Shelf::keep(object);
+    let kept = Persistent::new(object);
     let unused = CURRENT.with_borrow_mut(|current| match current {
         Some(current) => place(current).replace(kept),
         None => Some(kept),

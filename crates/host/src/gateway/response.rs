@@ -1,88 +1,89 @@
-//! The request a thread serves: its exchange, and how far its answer has come.
+//! The response of one request: the exchange it is sent by, and how much of it has been sent.
 //!
-//! The rules of PEP 3333 about heads, lengths and ends live here; Python does not.
+//! The rules of PEP 3333 about heads, lengths and ends are here. Python is not known, nor the accounting of threads.
 #![forbid(unsafe_code)]
 
-use crate::observe::io_counters::{Tally, Watch};
+use crate::observe::io_counters::{IoCounters, Stopwatch};
 use wsgi::{
     Body, Exchange, HeadError, Level, Output, ReadError, ResponseHead, SendError, Source, Then,
 };
 
-/// A request being served.
-pub(crate) struct Request<'r> {
+/// The response of a request that is being served.
+pub struct Response<'r> {
     pub(crate) exchange: &'r mut dyn Exchange,
     pub(crate) script: &'r [u8],
     pub(crate) head: ResponseHead,
-    /// Body bytes of an answer that is sent once Python is done.
+    /// Body bytes of a response that is sent once Python has been left.
     pub(crate) collected: Vec<u8>,
-    pub(crate) tally: Tally,
+    pub(crate) io: IoCounters,
     /// Called before the last piece of the response is handed to the transport. The line that it gives is
     /// written at level warning.
     pub(crate) before_end: Option<fn() -> Option<String>>,
-    /// The application has returned all of its answer and is left or about to be: the end need not hurry.
-    pub(crate) leaving: bool,
+    /// The application has returned the whole response and has been left or is about to be: nothing has to be flushed
+    /// ahead of the end.
+    pub(crate) application_done: bool,
     stage: Stage,
     written: u64,
-    promised: Option<u64>,
+    content_length: Option<u64>,
     log_line: Vec<u8>,
     read_failure: Option<ReadError>,
     send_failure: Option<SendError>,
 }
 
-/// How far the answer has come.
+/// How much of the response has been sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Stage {
     /// `start_response` has not been called.
     Silent,
-    /// There is a head, still replaceable.
+    /// There is a head, which can be replaced.
     Started,
-    /// The head is out.
+    /// The head has been sent.
     Sending,
-    /// All of it is out.
+    /// All of it has been sent.
     Ended,
 }
 
-/// Why a piece of the answer was not sent.
+/// Why a piece of the response was not sent.
 pub(crate) enum ChunkError {
     /// `start_response` has not been called.
     NotStarted,
-    /// The head is not fit to be sent.
+    /// The head is not valid.
     Head(HeadError),
-    /// The way to the client is closed.
+    /// The transport takes no more.
     Send(SendError),
 }
 
-impl<'r> Request<'r> {
+impl<'r> Response<'r> {
     pub(crate) fn new(exchange: &'r mut dyn Exchange, script: &'r [u8], buffers: Buffers) -> Self {
         Self {
             exchange,
             script,
             head: buffers.head,
             collected: buffers.body,
-            tally: Tally::default(),
+            io: IoCounters::default(),
             before_end: None,
-            leaving: false,
+            application_done: false,
             stage: Stage::Silent,
             written: 0,
-            promised: None,
+            content_length: None,
             log_line: Vec::new(),
             read_failure: None,
             send_failure: None,
         }
     }
 
-    /// The status of the answer; `None` before `start_response`.
+    /// The HTTP status; `None` before `start_response`.
     pub(crate) fn status(&self) -> Option<u16> {
         (self.stage != Stage::Silent).then(|| self.head.status())
     }
 
-    /// How far the answer has come.
+    /// How much of the response has been sent.
     pub(crate) const fn stage(&self) -> Stage {
         self.stage
     }
 
-    /// Whether no more of the body reaches anybody.
-    pub(crate) fn is_unheard(&self) -> bool {
+    /// Whether the rest of the body is discarded.
+    pub(crate) fn is_discarded(&self) -> bool {
         match self.stage {
             Stage::Silent => false,
             Stage::Started | Stage::Sending => {
@@ -92,9 +93,9 @@ impl<'r> Request<'r> {
         }
     }
 
-    /// An empty head to fill, in the buffers kept for it where they are free. What may still be sent stays
-    /// as it is until [`Request::start`].
-    pub(crate) fn spare_head(&mut self) -> ResponseHead {
+    /// An empty head to fill, in the buffer of the last request where that is free. A head that has been set stays
+    /// until [`Response::start`].
+    pub(crate) fn take_head_buffer(&mut self) -> ResponseHead {
         if self.stage != Stage::Silent {
             return ResponseHead::default();
         }
@@ -103,7 +104,7 @@ impl<'r> Request<'r> {
         head
     }
 
-    /// Takes a checked head; the one before it, if any, is forgotten. `false` when that has been sent.
+    /// Takes a checked head in place of the one before it, if any. `false` when that has been sent.
     pub(crate) fn start(&mut self, head: ResponseHead) -> bool {
         if self.stage >= Stage::Sending {
             return false;
@@ -113,10 +114,10 @@ impl<'r> Request<'r> {
         true
     }
 
-    /// Sends a piece of body. What exceeds the promised length is dropped (PEP 3333, "Handling the
-    /// Content-Length Header"), and the piece that completes it ends the answer.
+    /// Sends a piece of body. What exceeds the Content-Length is dropped (PEP 3333, "Handling the
+    /// Content-Length Header"), and the piece that completes it ends the response.
     pub(crate) fn send_chunk(&mut self, chunk: &[u8]) -> Result<(), ChunkError> {
-        // Middleware may have nothing to say before the application has called start_response (PEP 3333,
+        // Middleware may yield empty strings before the application has called start_response (PEP 3333,
         // "Middleware Handling of Block Boundaries").
         if chunk.is_empty() {
             return Ok(());
@@ -124,16 +125,16 @@ impl<'r> Request<'r> {
         if self.stage == Stage::Silent {
             return Err(ChunkError::NotStarted);
         }
-        self.tally.output.add(chunk.len());
+        self.io.output.add(chunk.len());
         if self.stage == Stage::Ended {
             return Ok(());
         }
         self.prepare()?;
-        let (chunk, then) = self.clip(chunk);
+        let (chunk, then) = self.truncate_to_length(chunk);
         self.send(Body::Bytes(chunk), chunk.len() as u64, then)
     }
 
-    /// Sends a file as the whole answer: from `offset` on, as much as is promised, else `available`.
+    /// Sends a file as the whole body: from `offset` on, as much as `Content-Length` says, else `available`.
     pub(crate) fn send_file(
         &mut self,
         file: std::os::fd::BorrowedFd<'_>,
@@ -141,34 +142,34 @@ impl<'r> Request<'r> {
         available: u64,
     ) -> Result<(), ChunkError> {
         self.prepare()?;
-        let length = match self.promised {
-            Some(promised) => promised.min(available),
+        let length = match self.content_length {
+            Some(content_length) => content_length.min(available),
             None => {
                 // The one case in which a length is computed for an application (mod_wsgi does too).
                 let text = available.to_string();
                 self.head.push(b"Content-Length", text.as_bytes()).map_err(ChunkError::Head)?;
-                self.promised = Some(available);
+                self.content_length = Some(available);
                 available
             }
         };
-        let then = if Some(length) == self.promised { Then::End } else { Then::Short };
-        self.tally.output.add(usize::try_from(length).unwrap_or(usize::MAX));
+        let then = if Some(length) == self.content_length { Then::End } else { Then::Short };
+        self.io.output.add(usize::try_from(length).unwrap_or(usize::MAX));
         self.send(Body::File { file, offset, length }, length, then)
     }
 
-    /// Collects a piece of an answer that is sent whole by [`Request::finish`].
+    /// Collects a piece of a response that is sent whole by [`Response::finish`].
     pub(crate) fn collect(&mut self, chunk: &[u8]) -> Result<(), ChunkError> {
         if self.stage == Stage::Silent {
             return Err(ChunkError::NotStarted);
         }
         if !chunk.is_empty() {
-            self.tally.output.add(chunk.len());
+            self.io.output.add(chunk.len());
             self.collected.extend_from_slice(chunk);
         }
         Ok(())
     }
 
-    /// Checks what [`Request::finish`] will send, while Python can still raise.
+    /// Checks what [`Response::finish`] will send, while Python can still raise.
     pub(crate) fn check_head(&mut self) -> Result<(), ChunkError> {
         if self.stage == Stage::Silent {
             return Err(ChunkError::NotStarted);
@@ -176,20 +177,22 @@ impl<'r> Request<'r> {
         self.prepare()
     }
 
-    /// Sends whatever is still to be sent and ends the answer.
+    /// Sends what is left and ends the response.
     pub(crate) fn finish(&mut self) -> Result<(), ChunkError> {
         if self.stage == Stage::Ended {
             return Ok(());
         }
         self.prepare()?;
         let collected = std::mem::take(&mut self.collected);
-        let (chunk, _) = self.clip(&collected);
+        let (chunk, _) = self.truncate_to_length(&collected);
         let total = self.written + chunk.len() as u64;
-        let then = match self.promised {
-            Some(promised)
-                if total < promised && self.exchange.wants_body() && !self.head.is_bodiless() =>
+        let then = match self.content_length {
+            Some(content_length)
+                if total < content_length
+                    && self.exchange.wants_body()
+                    && !self.head.is_bodiless() =>
             {
-                self.say_short(total, promised);
+                self.log_truncated(total, content_length);
                 Then::Short
             }
             _ => Then::End,
@@ -201,7 +204,7 @@ impl<'r> Request<'r> {
         sent
     }
 
-    /// Gives up an answer whose head is out.
+    /// Aborts a response whose head has been sent.
     pub(crate) fn cut(&mut self) {
         if self.stage == Stage::Sending {
             self.exchange.cut();
@@ -211,10 +214,10 @@ impl<'r> Request<'r> {
 
     /// Reads request body.
     pub(crate) fn read(&mut self, into: &mut [u8]) -> Result<usize, ReadError> {
-        let watch = Watch::start(self.tally.timed);
+        let stopwatch = Stopwatch::start(self.io.timed);
         let read = self.exchange.read(into);
-        watch.stop(&mut self.tally.input);
-        self.tally.input.bytes += *read.as_ref().unwrap_or(&0) as u64;
+        stopwatch.stop(&mut self.io.input);
+        self.io.input.bytes += *read.as_ref().unwrap_or(&0) as u64;
         if let Err(why) = &read {
             self.read_failure = Some(why.clone());
         }
@@ -226,7 +229,7 @@ impl<'r> Request<'r> {
         self.read_failure.as_ref()
     }
 
-    /// Why the answer could not be sent to its end, if it could not.
+    /// Why the response could not be sent to its end, if it could not.
     pub(crate) const fn send_failure(&self) -> Option<SendError> {
         self.send_failure
     }
@@ -260,7 +263,7 @@ impl<'r> Request<'r> {
         !self.log_line.is_empty()
     }
 
-    /// Writes one line of our own about this request.
+    /// Writes one line about this request.
     pub(crate) fn log(&mut self, level: Level, line: &str) {
         self.exchange.log(level, line.as_bytes());
     }
@@ -270,7 +273,7 @@ impl<'r> Request<'r> {
         self.exchange.logs(level)
     }
 
-    /// Writes one line of the application's, with the place it comes from.
+    /// Writes one line of the application's, with its source location.
     pub(crate) fn log_from(&mut self, level: Level, line: &[u8], source: &Source<'_>) {
         let record = self.of_script(line);
         self.exchange.log_from(level, &record, source);
@@ -304,20 +307,20 @@ impl<'r> Request<'r> {
             return Err(ChunkError::NotStarted);
         }
         if self.stage == Stage::Started {
-            self.promised = self.head.content_length().map_err(ChunkError::Head)?;
+            self.content_length = self.head.content_length().map_err(ChunkError::Head)?;
         }
         Ok(())
     }
 
-    fn clip<'a>(&mut self, chunk: &'a [u8]) -> (&'a [u8], Then) {
-        let Some(promised) = self.promised else { return (chunk, Then::Flush) };
-        let room = promised.saturating_sub(self.written);
+    fn truncate_to_length<'a>(&mut self, chunk: &'a [u8]) -> (&'a [u8], Then) {
+        let Some(content_length) = self.content_length else { return (chunk, Then::Flush) };
+        let room = content_length.saturating_sub(self.written);
         if (chunk.len() as u64) < room {
             return (chunk, Then::Flush);
         }
         if chunk.len() as u64 > room {
             let line = format!(
-                "the application sent more than the Content-Length of {promised} bytes it gave; \
+                "the application sent more than the Content-Length of {content_length} bytes it gave; \
                  the rest is dropped"
             );
             self.log(Level::Debug, &line);
@@ -325,9 +328,9 @@ impl<'r> Request<'r> {
         (chunk.get(..room as usize).unwrap_or(chunk), Then::End)
     }
 
-    fn say_short(&mut self, total: u64, promised: u64) {
+    fn log_truncated(&mut self, total: u64, content_length: u64) {
         let line = format!(
-            "[script {}] the application sent {total} bytes after a Content-Length of {promised}; \
+            "[script {}] the application sent {total} bytes after a Content-Length of {content_length}; \
              the connection is closed, so that the client can see it",
             String::from_utf8_lossy(self.script)
         );
@@ -335,22 +338,23 @@ impl<'r> Request<'r> {
     }
 
     fn send(&mut self, body: Body<'_>, length: u64, then: Then) -> Result<(), ChunkError> {
-        // Once all of the answer is out a transport may have no way to the request's log any more.
+        // Once the response has been sent, a transport may have no access to the request's log any more.
         if then != Then::Flush
             && let Some(line) = self.before_end.and_then(|line| line())
         {
             self.log(Level::Warning, &line);
         }
         let head = (self.stage == Stage::Started).then_some(&self.head);
-        // The client must not wait for `close()`, or for what comes behind the last piece. A file is the
+        // The client must not wait for `close()`, or for code after the last piece. A file is the
         // exception: the transport may send it without this thread.
-        let hurry = then == Then::End && !self.leaving && !matches!(body, Body::File { .. });
-        let watch = Watch::start(self.tally.timed);
+        let hurry =
+            then == Then::End && !self.application_done && !matches!(body, Body::File { .. });
+        let stopwatch = Stopwatch::start(self.io.timed);
         let sent = self.exchange.send(Output { head, body, then });
         if hurry && sent.is_ok() {
             self.exchange.flush_complete();
         }
-        watch.stop(&mut self.tally.output);
+        stopwatch.stop(&mut self.io.output);
         self.stage = if then == Then::Flush { Stage::Sending } else { Stage::Ended };
         self.written += length;
         sent.map_err(|why| {
@@ -360,7 +364,7 @@ impl<'r> Request<'r> {
     }
 }
 
-/// What a thread reuses from one request to the next.
+/// Buffers that a thread reuses from one request to the next.
 #[derive(Default)]
 pub(crate) struct Buffers {
     head: ResponseHead,
@@ -368,13 +372,13 @@ pub(crate) struct Buffers {
 }
 
 impl Buffers {
-    /// Beyond this many bytes a buffer is given back to the allocator rather than kept.
-    const KEPT: usize = 256 * 1024;
+    /// A buffer of more bytes than this is freed rather than reused.
+    const MAX_REUSED_CAPACITY: usize = 256 * 1024;
 
     /// Empty again, for the next request.
     pub(crate) fn cleared(mut self) -> Self {
         self.head.clear();
-        if self.body.capacity() > Self::KEPT {
+        if self.body.capacity() > Self::MAX_REUSED_CAPACITY {
             self.body = Vec::new();
         } else {
             self.body.clear();

@@ -1,4 +1,4 @@
-//! What a transport says of a request beside the request itself, and what it gets back.
+//! Which application a transport wants for a request, and how the request ended.
 #![forbid(unsafe_code)]
 
 use crate::interpreters::script::ScriptFile;
@@ -19,8 +19,8 @@ pub struct Target<'a> {
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Served {
-    /// The answer went out, or as much of it as the client wanted.
+    /// The response was sent, or as much of it as the client took.
     Done,
-    /// Nothing went out: the server answers with this HTTP status.
+    /// Nothing was sent: the server answers with this HTTP status.
     Failed(u16),
 }

@@ -1,25 +1,25 @@
 //! The environ's keys that the gateway itself sets, interned once in each interpreter.
 #![forbid(unsafe_code)]
 
-use crate::cpython::{Attached, Raised, Result, Shelf};
+use crate::cpython::{Attached, Persistent, Raised, Result};
 
-/// Interned names the gateway sets for each request.
-pub(crate) struct Words {
-    pub(crate) wsgi_input: Shelf,
-    pub(crate) wsgi_errors: Shelf,
-    pub(crate) application_group: Shelf,
-    pub(crate) callable_object: Shelf,
-    pub(crate) request_start: Shelf,
-    pub(crate) queue_start: Shelf,
-    pub(crate) daemon_start: Shelf,
-    pub(crate) application_start: Shelf,
-    pub(crate) thread_id: Shelf,
-    pub(crate) start_response: Shelf,
+/// Interned keys of the variables that the gateway sets for each request.
+pub(crate) struct InternedKeys {
+    pub(crate) wsgi_input: Persistent,
+    pub(crate) wsgi_errors: Persistent,
+    pub(crate) application_group: Persistent,
+    pub(crate) callable_object: Persistent,
+    pub(crate) request_start: Persistent,
+    pub(crate) queue_start: Persistent,
+    pub(crate) daemon_start: Persistent,
+    pub(crate) application_start: Persistent,
+    pub(crate) thread_id: Persistent,
+    pub(crate) start_response: Persistent,
 }
 
-impl Words {
+impl InternedKeys {
     pub(crate) fn new(py: Attached<'_>) -> Result<'_, Self> {
-        let word = |text| Ok::<_, Raised<'_>>(Shelf::keep(py.interned(text)?));
+        let word = |text| Ok::<_, Raised<'_>>(Persistent::new(py.interned(text)?));
         Ok(Self {
             wsgi_input: word("wsgi.input")?,
             wsgi_errors: word("wsgi.errors")?,

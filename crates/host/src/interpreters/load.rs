@@ -1,13 +1,13 @@
-//! Scripts and the applications in them: loaded for a request, ahead of one, or to run by themselves; what
-//! goes wrong is told to a log.
+//! Scripts and the applications in them: loaded for a request, ahead of one, or to run by themselves; failures are
+//! logged.
 #![forbid(unsafe_code)]
 
 use crate::cpython::{Attached, ExceptionKind, Object};
-use crate::failure::{self, Place};
-use crate::gateway::environ::Names;
+use crate::failure::{self, ErrorLocation};
+use crate::gateway::environ::EnvironCache;
 use crate::gateway::target::Target;
 use crate::interpreters::interpreter::Interpreter;
-use crate::interpreters::script::{Loading, ScriptFile};
+use crate::interpreters::script::{LoadKind, ScriptFile};
 use crate::log::ServerLog;
 use wsgi::Level;
 
@@ -19,7 +19,7 @@ pub(crate) fn preload(
     log: &dyn ServerLog,
 ) -> bool {
     let Some(attachment) = interpreter.attach() else { return false };
-    let place = Place { application_group: &interpreter.name, process_group };
+    let place = ErrorLocation { application_group: &interpreter.name, process_group };
     let log = |level, line: &str| log.log(level, line.as_bytes());
     let Ok(module) = load(attachment.py(), interpreter, &place, &target.script, true, &log) else {
         return false;
@@ -27,7 +27,7 @@ pub(crate) fn preload(
     if target.callable.is_empty() {
         return true;
     }
-    match find_application(&interpreter.room.names, &module, target) {
+    match find_application(&interpreter.state.environ_cache, &module, target) {
         Ok(Some(_)) => true,
         Ok(None) => false,
         Err(line) => {
@@ -37,9 +37,9 @@ pub(crate) fn preload(
     }
 }
 
-/// The callable, or the line that says why there is none; `None` when memory is exhausted.
+/// The callable, or the log line about why there is none; `None` when memory is exhausted.
 pub(crate) fn find_application<'py>(
-    names: &Names,
+    names: &EnvironCache,
     module: &Object<'py>,
     target: &Target<'_>,
 ) -> std::result::Result<Option<Object<'py>>, String> {
@@ -67,7 +67,7 @@ pub(crate) fn find_application<'py>(
     }
 }
 
-/// Runs a script to its end; leaving by `SystemExit` is no failure.
+/// Runs a script to its end; `SystemExit` is no failure.
 pub(crate) fn run_service(
     interpreter: &Interpreter,
     process_group: &str,
@@ -76,11 +76,11 @@ pub(crate) fn run_service(
 ) {
     let Some(attachment) = interpreter.attach() else { return };
     let script = String::from_utf8_lossy(target.script.path);
-    let place = Place { application_group: &interpreter.name, process_group };
+    let place = ErrorLocation { application_group: &interpreter.name, process_group };
     let line = format!("[script {script}] Running service script '{script}' in {place}.");
     log.log(Level::Info, line.as_bytes());
     let run =
-        interpreter.room.scripts.module(attachment.py(), &target.script, false, |_| {}, |_| {});
+        interpreter.state.scripts.module(attachment.py(), &target.script, false, |_| {}, |_| {});
     let Err(why) = run else { return };
     let (headline, exception) = why.headline(&script);
     if exception.is_some_and(|exception| exception.is(ExceptionKind::SystemExit)) {
@@ -94,28 +94,28 @@ pub(crate) fn run_service(
     }
 }
 
-/// The script's module dict, or the status that tells why there is none. `asks` is whether the script
-/// itself has a say in its reloading.
+/// The script's module dict, or the HTTP status of a request that needs it. `asks`: the script's own
+/// `reload_required` is called.
 pub(crate) fn load<'py>(
     py: Attached<'py>,
     interpreter: &Interpreter,
-    place: &Place<'_>,
+    place: &ErrorLocation<'_>,
     file: &ScriptFile<'_>,
     asks: bool,
     log: &dyn Fn(Level, &str),
 ) -> std::result::Result<Object<'py>, u16> {
-    // It is only named where something is told.
+    // Only needed for log lines.
     let script = || String::from_utf8_lossy(file.path);
-    let say = |loading| {
+    let announce = |loading| {
         let script = script();
-        let verb = if loading == Loading::First { "Loading" } else { "Reloading" };
+        let verb = if loading == LoadKind::First { "Loading" } else { "Reloading" };
         let line = format!("[script {script}] {verb} WSGI script '{script}' into {place}.");
         log(Level::Info, &line);
     };
     let report = |exception: &_| {
         failure::report(exception, &script(), place, &mut |level, line| log(level, line));
     };
-    interpreter.room.scripts.module(py, file, asks, say, report).map_err(|why| {
+    interpreter.state.scripts.module(py, file, asks, announce, report).map_err(|why| {
         let (headline, exception) = why.headline(&script());
         log(Level::Error, &headline);
         if let Some(exception) = exception {

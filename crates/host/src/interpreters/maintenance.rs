@@ -1,35 +1,32 @@
-//! What a process asks of its Python beside serving requests: whether it still moves, which files it has
-//! read, to be forked, to run a script that serves nothing.
+//! What a process does with its Python beside serving requests: probes the lock, lists module files, forks, runs a
+//! service script.
 #![forbid(unsafe_code)]
 
-use crate::cpython::{self, Attached, Result};
+use crate::cpython::{Attached, Fork, Result};
 use crate::failure;
 use crate::gateway::target::Target;
 use crate::host::Host;
-use crate::interpreters::interpreter::Interpreter;
 use crate::interpreters::load::run_service;
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
-use std::sync::Arc;
 use wsgi::Level;
 
 impl Host {
-    /// Takes the main interpreter's lock and gives it back. It does not return while some thread keeps
-    /// the lock for ever (`deadlock-timeout`). `false` once Python is being finalised.
-    pub fn take_turn(&self) -> bool {
-        let Some(_active) = self.enter() else { return false };
-        drop(self.main.attach());
+    /// Takes the main interpreter's lock and gives it back. Blocks as long as another thread keeps the lock
+    /// (`deadlock-timeout`). `false` once Python is being finalised.
+    pub fn probe_gil(&self) -> bool {
+        let Some(_active) = self.guard_active() else { return false };
+        drop(self.interpreters.main().attach());
         true
     }
 
     /// The source files of all modules that are loaded, in any interpreter (`reload=On`).
     pub fn module_files(&self) -> Vec<PathBuf> {
-        let Some(_active) = self.enter() else { return Vec::new() };
-        let interpreters: Vec<Arc<Interpreter>> = self.table().values().map(Arc::clone).collect();
+        let Some(_active) = self.guard_active() else { return Vec::new() };
         let mut files = Vec::new();
-        for interpreter in interpreters {
+        for interpreter in self.interpreters.all() {
             let Some(attachment) = interpreter.attach() else { continue };
             if let Err(raised) = collect_files(attachment.py(), &mut files) {
                 raised.clear();
@@ -40,10 +37,10 @@ impl Host {
         files
     }
 
-    /// Collects garbage and then takes everything that is left out of the collector's sight, so that
+    /// Collects garbage and then exempts everything that is left from collection, so that
     /// processes forked from this one go on sharing it (`gc.freeze`).
     pub fn freeze(&self) {
-        let Some(attachment) = self.main.attach() else { return };
+        let Some(attachment) = self.interpreters.main().attach() else { return };
         let py = attachment.py();
         let steps = || {
             let gc = py.import(c"gc")?;
@@ -57,9 +54,9 @@ impl Host {
         }
     }
 
-    /// How many threads Python itself knows of, the calling one included: the others do not survive a fork.
+    /// How many threads `threading` knows, the calling one included: the others do not survive a fork.
     pub fn python_threads(&self) -> usize {
-        let Some(attachment) = self.main.attach() else { return 0 };
+        let Some(attachment) = self.interpreters.main().attach() else { return 0 };
         let py = attachment.py();
         let count = py
             .import(c"threading")
@@ -74,24 +71,21 @@ impl Host {
         )
     }
 
-    /// Forks this process by way of `fork`, which comes back twice: with `Some` here, with `None` in the
-    /// child, where this thread goes on alone and Python with it. Only for the thread that started Python,
+    /// Forks this process by way of `fork`, which returns twice: with `Some` here, with `None` in the
+    /// child, where this thread is the only one and can use Python. Only for the thread that started Python,
     /// while there is no interpreter but the main one.
     ///
     /// # Errors
     /// Those of `fork`.
-    pub fn fork<T>(&self, fork: cpython::Fork<T>) -> io::Result<Option<T>> {
-        match self.main.seat() {
-            Some(seat) => cpython::fork(seat, fork),
-            None => Err(io::ErrorKind::OutOfMemory.into()),
-        }
+    pub fn fork<T>(&self, fork: Fork<T>) -> io::Result<Option<T>> {
+        self.interpreters.main().python.fork(fork)
     }
 
     /// Runs a service script to its end (`WSGIDaemonProcess threads=0`) on the thread that started Python.
-    /// A SIGTERM makes it leave by `SystemExit`, unless it has other ideas. What it raises is logged,
-    /// but for that.
+    /// SIGTERM raises `SystemExit` in it, unless it sets another handler. Exceptions other than `SystemExit`
+    /// are logged.
     pub fn run_service(&self, target: &Target<'_>) {
-        if let Some(attachment) = self.main.attach()
+        if let Some(attachment) = self.interpreters.main().attach()
             && let Err(raised) = leave_at_sigterm(attachment.py())
         {
             let exception = raised.take();
@@ -106,7 +100,7 @@ impl Host {
 }
 
 fn collect_files<'py>(py: Attached<'py>, files: &mut Vec<PathBuf>) -> Result<'py, ()> {
-    // A copy: other threads may import while this one looks.
+    // A copy: other threads may import modules meanwhile.
     let modules = py.modules().dict_copy()?.call_method(c"values", [])?.iter()?;
     let (key, names) = (py.interned("__file__")?, py.import(c"os")?.attribute(c"fsencode")?);
     while let Some(module) = modules.next()? {

@@ -1,12 +1,13 @@
-//! The interpreters of a process: how they are made, what is kept in each, the scripts they load.
+//! The interpreters of a process: how they are made and prepared, what is kept in each, the scripts they load.
 #![forbid(unsafe_code)]
 
+pub(crate) mod gil_mode;
 pub(crate) mod interpreter;
 pub(crate) mod keys;
 pub(crate) mod load;
 mod maintenance;
-pub(crate) mod modes;
 pub(crate) mod prepare;
+pub(crate) mod registry;
 pub(crate) mod script;
 pub(crate) mod state;
 pub(crate) mod yielding;

@@ -1,13 +1,14 @@
 //! How an interpreter is prepared for applications (mod_wsgi's order, reference section 4.2).
 #![forbid(unsafe_code)]
 
-use crate::cpython::{Attached, Object, Result, Shelf};
+use crate::cpython::{Attached, ClassObject, InterpreterHandle, Object, Persistent, Result};
 use crate::failure;
-use crate::gateway::environ::Names;
-use crate::interpreters::keys::Words;
-use crate::interpreters::modes::Modes;
+use crate::gateway::environ::EnvironCache;
+use crate::interpreters::gil_mode::GilMode;
+use crate::interpreters::interpreter::Interpreter;
+use crate::interpreters::keys::InternedKeys;
 use crate::interpreters::script::Scripts;
-use crate::interpreters::state::Room;
+use crate::interpreters::state::InterpreterState;
 use crate::log::SharedLog;
 use crate::objects::{
     Adapter, Auth, FUNCTION_NAMES, FileWrapper, Functions, Input, Log, Restricted, SignalIntercept,
@@ -22,20 +23,36 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use wsgi::Level;
 
-impl Room {
-    /// Prepares the interpreter this thread is attached to for the application group `name`.
-    pub(crate) fn prepare<'py>(
-        py: Attached<'py>,
-        name: &str,
-        options: &HostOptions,
-        modes: Modes,
-        activity: &Arc<Activity>,
-        log: &SharedLog,
-    ) -> Result<'py, Self> {
+/// What an interpreter is prepared with.
+pub(crate) struct Preparation<'a> {
+    pub(crate) options: &'a HostOptions,
+    pub(crate) gil_mode: GilMode,
+    pub(crate) activity: &'a Arc<Activity>,
+    pub(crate) log: &'a SharedLog,
+}
+
+impl Preparation<'_> {
+    /// Prepares an interpreter for the application group `name`. `None`, and lines in the log, when that fails.
+    pub(crate) fn interpreter(&self, python: InterpreterHandle, name: &str) -> Option<Interpreter> {
+        let attachment = python.attach()?;
+        let state = self.state(attachment.py(), name);
+        let state = state.map_err(|raised| {
+            let exception = raised.take();
+            let headline = "WSGI0188: exception raised while an interpreter was prepared";
+            self.log.log(Level::Critical, headline.as_bytes());
+            failure::traceback(&exception, &mut |level, line| self.log.log(level, line.as_bytes()));
+        });
+        drop(attachment);
+        Some(Interpreter { name: name.to_owned(), python, state: state.ok()? })
+    }
+
+    /// Prepares the interpreter this thread is attached to.
+    fn state<'py>(&self, py: Attached<'py>, name: &str) -> Result<'py, InterpreterState> {
+        let Self { options, activity, log, .. } = self;
         let own = options.interpreter(name);
-        // threading notes which thread is the main one when it is first imported; do that here.
+        // `threading` takes the thread that imports it first for the main thread.
         py.import(c"threading")?;
-        if let Some(interval) = modes.switch_interval(own, name, log) {
+        if let Some(interval) = self.gil_mode.switch_interval(own, name, log) {
             py.import(c"sys")?.call_method(c"setswitchinterval", [&py.float(interval)?])?;
         }
         let module = new_module(py, "mod_wsgi")?;
@@ -43,62 +60,77 @@ impl Room {
         register(py, "mod_wsgi", &module)?;
         let log_class = py.class::<Log>()?;
         replace_streams(py, &log_class, options.single_process, own, log)?;
-        let argv = py.list()?;
-        argv.append(&py.str("mod_wsgi")?)?;
-        py.set_sys(c"argv", &argv)?;
-        if own.restrict_signal {
-            intercept_signals(py, log)?;
-        }
-        if let Some(eggs) = &options.python_eggs {
-            let environ = py.import(c"os")?.attribute(c"environ")?;
-            let eggs = py.path(eggs.as_os_str().as_bytes())?;
-            environ.call_method(c"__setitem__", [&py.str("PYTHON_EGG_CACHE")?, &eggs])?;
-        }
-        for layer in &own.python_path {
-            add_site_directories(py, layer, log)?;
-        }
-        if let (Some(home), Some(path)) = (&options.home, py.sys(c"path")?) {
-            path.call_method(c"insert", [&py.int(0)?, &py.path(home.as_os_str().as_bytes())?])?;
-        }
-
+        prepare_process_attributes(py, options, own, log)?;
         let file_wrapper = py.class::<FileWrapper>()?;
-        fill_module(py, &module, name, options, &file_wrapper)?;
         let request_timeout = py.exception_class(
             c"mod_wsgi.RequestTimeout",
             c"Raised in a request that takes longer than request-timeout.",
         )?;
+        fill_module(py, &module, name, options, file_wrapper.object())?;
         module.set_attribute(c"RequestTimeout", &request_timeout)?;
         let subscribers = Arc::new(Subscribers::new(py)?);
         add_functions(py, &module, options, activity, &subscribers, log)?;
-        if let Some(facts) = &options.apache
-            && find_module(py, "apache")?.is_none()
-        {
-            let apache = new_module(py, "apache")?;
-            apache.set_attribute(c"version", &version_tuple(py, facts.version)?)?;
-            apache.set_attribute(c"description", &py.str(&facts.description)?)?;
-            apache.set_attribute(c"mpm_name", &py.str(&facts.mpm_name)?)?;
-            apache.set_attribute(c"build_date", &py.str(&facts.build_date)?)?;
-            apache.set_attribute(c"maximum_processes", &py.int(facts.maximum_processes)?)?;
-            apache.set_attribute(c"threads_per_process", &py.int(facts.threads_per_process)?)?;
-            register(py, "apache", &apache)?;
-        }
-        let template = template(py, options, &file_wrapper)?;
-        Ok(Self {
-            names: Names::new(py)?,
+        add_apache_module(py, options)?;
+        let template = template(py, options, file_wrapper.object())?;
+        Ok(InterpreterState {
+            environ_cache: EnvironCache::new(py)?,
             scripts: Scripts::new(py)?,
-            input: Shelf::keep(py.class::<Input>()?),
-            log: Shelf::keep(log_class),
-            adapter: Shelf::keep(py.class::<Adapter>()?),
-            auth: Shelf::keep(py.class::<Auth>()?),
-            file_wrapper: Shelf::keep(file_wrapper),
-            template: Shelf::keep(template),
-            module: Shelf::keep(module),
+            input: py.class::<Input>()?.persist(),
+            log: log_class.persist(),
+            adapter: py.class::<Adapter>()?.persist(),
+            auth: py.class::<Auth>()?.persist(),
+            file_wrapper: file_wrapper.persist(),
+            template: Persistent::new(template),
+            module: Persistent::new(module),
             subscribers,
-            request_timeout: Shelf::keep(request_timeout),
-            words: Words::new(py)?,
+            request_timeout: Persistent::new(request_timeout),
+            keys: InternedKeys::new(py)?,
             collections: options.telemetry.as_ref().map(|_| watch_garbage(py)).transpose()?,
         })
     }
+}
+
+/// `sys.argv`, `signal.signal`, `os.environ` and `sys.path`, as the configuration wants them.
+fn prepare_process_attributes<'py>(
+    py: Attached<'py>,
+    options: &HostOptions,
+    own: &InterpreterOptions,
+    log: &SharedLog,
+) -> Result<'py, ()> {
+    let argv = py.list()?;
+    argv.append(&py.str("mod_wsgi")?)?;
+    py.set_sys_attribute(c"argv", &argv)?;
+    if own.restrict_signal {
+        intercept_signals(py, log)?;
+    }
+    if let Some(eggs) = &options.python_eggs {
+        let environ = py.import(c"os")?.attribute(c"environ")?;
+        let eggs = py.path(eggs.as_os_str().as_bytes())?;
+        environ.call_method(c"__setitem__", [&py.str("PYTHON_EGG_CACHE")?, &eggs])?;
+    }
+    for layer in &own.python_path {
+        add_site_directories(py, layer, log)?;
+    }
+    if let (Some(home), Some(path)) = (&options.home, py.sys_attribute(c"path")?) {
+        path.call_method(c"insert", [&py.int(0)?, &py.path(home.as_os_str().as_bytes())?])?;
+    }
+    Ok(())
+}
+
+/// The module `apache`, where there is an Apache, and no installed module of that name.
+fn add_apache_module<'py>(py: Attached<'py>, options: &HostOptions) -> Result<'py, ()> {
+    let Some(facts) = &options.apache else { return Ok(()) };
+    if find_module(py, "apache")?.is_some() {
+        return Ok(());
+    }
+    let apache = new_module(py, "apache")?;
+    apache.set_attribute(c"version", &version_tuple(py, facts.version)?)?;
+    apache.set_attribute(c"description", &py.str(&facts.description)?)?;
+    apache.set_attribute(c"mpm_name", &py.str(&facts.mpm_name)?)?;
+    apache.set_attribute(c"build_date", &py.str(&facts.build_date)?)?;
+    apache.set_attribute(c"maximum_processes", &py.int(facts.maximum_processes)?)?;
+    apache.set_attribute(c"threads_per_process", &py.int(facts.threads_per_process)?)?;
+    register(py, "apache", &apache)
 }
 
 fn template<'py>(
@@ -161,9 +193,9 @@ fn add_functions<'py>(
         has_telemetry: options.telemetry.is_some(),
         threads: options.threads_per_process,
         server: options.server_status.clone(),
-        module: Some(Shelf::keep(module.clone())),
+        module: Some(Persistent::new(module.clone())),
     };
-    let functions = py.instantiate(&py.class::<Functions>()?, functions)?;
+    let functions = py.class::<Functions>()?.instantiate(functions)?;
     for name in FUNCTION_NAMES {
         module.set_attribute(name, &functions.attribute(name)?)?;
     }
@@ -201,29 +233,33 @@ fn inherit_package_path<'py>(py: Attached<'py>, module: &Object<'py>) -> Result<
 
 fn replace_streams<'py>(
     py: Attached<'py>,
-    log_class: &Object<'py>,
+    log_class: &ClassObject<'py, Log>,
     single_process: bool,
     options: &InterpreterOptions,
     log: &SharedLog,
 ) -> Result<'py, ()> {
     let stream = |name| text_stream(py, log_class, Log::of_thread(name, SharedLog::clone(log)));
-    py.set_sys(c"stderr", &stream("<stderr>")?)?;
+    py.set_sys_attribute(c"stderr", &stream("<stderr>")?)?;
     if single_process {
         return Ok(());
     }
-    let restricted = |name| py.instantiate(&py.class::<Restricted>()?, Restricted { name });
+    let restricted = |name| py.class::<Restricted>()?.instantiate(Restricted { name });
     let stdout =
         if options.restrict_stdout { restricted("sys.stdout")? } else { stream("<stdout>")? };
-    py.set_sys(c"stdout", &stdout)?;
+    py.set_sys_attribute(c"stdout", &stdout)?;
     if options.restrict_stdin {
-        py.set_sys(c"stdin", &restricted("sys.stdin")?)?;
+        py.set_sys_attribute(c"stdin", &restricted("sys.stdin")?)?;
     }
     Ok(())
 }
 
 /// An `io.TextIOWrapper` over a log, which is what programs expect to find in `sys`.
-fn text_stream<'py>(py: Attached<'py>, class: &Object<'py>, log: Log) -> Result<'py, Object<'py>> {
-    let arguments = py.tuple([py.instantiate(class, log)?])?;
+fn text_stream<'py>(
+    py: Attached<'py>,
+    class: &ClassObject<'py, Log>,
+    log: Log,
+) -> Result<'py, Object<'py>> {
+    let arguments = py.tuple([class.instantiate(log)?])?;
     let keywords = py.dict()?;
     let put = |name, value: Object<'py>| keywords.set_item(&py.str(name)?, &value);
     put("encoding", py.str("utf-8")?)?;
@@ -236,12 +272,12 @@ fn text_stream<'py>(py: Attached<'py>, class: &Object<'py>, log: Log) -> Result<
 fn intercept_signals<'py>(py: Attached<'py>, log: &SharedLog) -> Result<'py, ()> {
     let signal = py.import(c"signal")?;
     let intercept = SignalIntercept {
-        real: Some(Shelf::keep(signal.attribute(c"signal")?)),
+        real: Some(Persistent::new(signal.attribute(c"signal")?)),
         process: std::process::id(),
         log: SharedLog::clone(log),
     };
     let class = py.class::<SignalIntercept>()?;
-    signal.set_attribute(c"signal", &py.instantiate(&class, intercept)?)
+    signal.set_attribute(c"signal", &class.instantiate(intercept)?)
 }
 
 /// Adds directories as `site.addsitedir` does, and moves what that added to the front of `sys.path`.
@@ -254,7 +290,7 @@ fn add_site_directories<'py>(
     if directories.is_empty() {
         return Ok(());
     }
-    let Some(path) = py.sys(c"path")? else {
+    let Some(path) = py.sys_attribute(c"path")? else {
         log.log(Level::Error, b"WSGI0096: sys.path is missing; WSGIPythonPath has no effect");
         return Ok(());
     };

@@ -2,7 +2,7 @@
 //! (mod_wsgi's behaviour, reference section 2.10).
 #![forbid(unsafe_code)]
 
-use crate::cpython::{Attached, Exception, ExceptionKind, Object, Result, Shelf};
+use crate::cpython::{Attached, Exception, ExceptionKind, Object, Persistent, Result};
 use md5::{Digest, Md5};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -13,23 +13,23 @@ use std::sync::{Mutex, PoisonError};
 /// The scripts one interpreter has loaded.
 pub(crate) struct Scripts {
     loaded: Mutex<BTreeMap<Box<[u8]>, Loaded>>,
-    /// Held while a script is read and run, by a thread that lets the others run.
+    /// Held while a script is read and run.
     loading: Mutex<()>,
-    reload_required: Shelf,
+    reload_required: Persistent,
 }
 
 struct Loaded {
     modified: Option<i64>,
-    dict: Shelf,
+    dict: Persistent,
 }
 
-/// Which script, and what is known of it.
+/// A script file, and how it is loaded.
 #[derive(Clone, Copy, Debug)]
 pub struct ScriptFile<'a> {
     /// Absolute path of the file.
     pub path: &'a [u8],
-    /// When the file was last modified, in microseconds since the epoch, as the caller has just seen
-    /// it; `None` if it could not be looked at.
+    /// When the file was last modified, in microseconds since the epoch, as the caller has just read
+    /// it; `None` if `stat` failed.
     pub modified: Option<i64>,
     /// Whether a changed file is loaded anew (`WSGIScriptReloading`).
     pub reloading: bool,
@@ -47,30 +47,33 @@ pub(crate) enum LoadError<'py> {
     Execute(Exception<'py>),
 }
 
-/// What loading a script tells the log.
+/// Whether a script is loaded for the first time.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Loading {
+pub(crate) enum LoadKind {
     First,
     Again,
 }
 
 impl Scripts {
     pub(crate) fn new(py: Attached<'_>) -> Result<'_, Self> {
-        let reload_required = Shelf::keep(py.interned("reload_required")?);
+        let reload_required = Persistent::new(py.interned("reload_required")?);
         Ok(Self { loaded: Mutex::default(), loading: Mutex::default(), reload_required })
     }
 
-    /// The module's dict, loaded now if need be. `say` hears of it before the file is read. `asks` is
-    /// whether the script itself has a say in its reloading.
+    /// The module's dict, loaded now if need be. `announce` is called before the file is read, `report` with what
+    /// `reload_required` raises. `asks`: the script's own `reload_required` is called.
+    ///
+    /// # Errors
+    /// Why the script could not be loaded.
     pub(crate) fn module<'py>(
         &self,
         py: Attached<'py>,
         file: &ScriptFile<'_>,
         asks: bool,
-        mut say: impl FnMut(Loading),
-        mut complain: impl FnMut(&Exception<'py>),
+        mut announce: impl FnMut(LoadKind),
+        mut report: impl FnMut(&Exception<'py>),
     ) -> std::result::Result<Object<'py>, LoadError<'py>> {
-        if let Some(dict) = self.current(py, file, asks, &mut complain) {
+        if let Some(dict) = self.current(py, file, asks, &mut report) {
             return Ok(dict);
         }
         let _loading = match self.loading.try_lock() {
@@ -78,16 +81,16 @@ impl Scripts {
             Err(_) => py.detached(|| self.loading.lock().unwrap_or_else(PoisonError::into_inner)),
         };
         // Another thread may have loaded it while this one waited.
-        if let Some(dict) = self.current(py, file, asks, &mut complain) {
+        if let Some(dict) = self.current(py, file, asks, &mut report) {
             return Ok(dict);
         }
         let previous = self.table().remove(file.path);
-        say(if previous.is_some() { Loading::Again } else { Loading::First });
+        announce(if previous.is_some() { LoadKind::Again } else { LoadKind::First });
         if let Some(previous) = previous {
             previous.dict.clear(py);
         }
         let dict = load(py, file)?;
-        let loaded = Loaded { modified: file.modified, dict: Shelf::keep(dict.clone()) };
+        let loaded = Loaded { modified: file.modified, dict: Persistent::new(dict.clone()) };
         self.table().insert(file.path.into(), loaded);
         Ok(dict)
     }
@@ -98,7 +101,7 @@ impl Scripts {
         py: Attached<'py>,
         file: &ScriptFile<'_>,
         asks: bool,
-        complain: &mut impl FnMut(&Exception<'py>),
+        report: &mut impl FnMut(&Exception<'py>),
     ) -> Option<Object<'py>> {
         let dict = {
             let table = self.table();
@@ -112,7 +115,7 @@ impl Scripts {
             match reload_required(&dict, &self.reload_required.get(py), file) {
                 Ok(false) => {}
                 Ok(true) => return None,
-                Err(raised) => complain(&raised.take()),
+                Err(raised) => report(&raised.take()),
             }
         }
         Some(dict)
@@ -123,7 +126,7 @@ impl Scripts {
     }
 }
 
-/// Asks the script itself, if it has a `reload_required(path)`.
+/// The result of the script's `reload_required(path)`, if it has one.
 fn reload_required<'py>(
     dict: &Object<'py>,
     name: &Object<'py>,
@@ -146,13 +149,13 @@ fn load<'py>(
     let compile = || {
         let compile = py.import(c"builtins")?.attribute(c"compile")?;
         let (source, path) = (py.bytes(&source)?, py.path(file.path)?);
-        // Flags 0 and dont_inherit: whatever runs now has no say in how a script is compiled.
+        // Flags 0 and dont_inherit: the `__future__` imports of the running code do not affect the script.
         compile.call([&source, &path, &py.str("exec")?, &py.int(0)?, &py.bool(true)])
     };
     let code = compile().map_err(|raised| LoadError::Compile(raised.take()))?;
     let execute = || {
         let (name, path) = (py.str(&name)?, py.path(file.path)?);
-        // What an earlier load left must not shine through.
+        // Else the code would run in the module of an earlier load.
         py.modules().remove_item(&name)?;
         let module = py.execute_module(&name, &code, &path)?;
         let dict = module.module_dict()?;
@@ -164,7 +167,7 @@ fn load<'py>(
     execute().map_err(|raised: crate::cpython::Raised<'py>| LoadError::Execute(raised.take()))
 }
 
-/// `_mod_wsgi_` and the MD5 of the path: what applications recognise a hosted script by.
+/// `_mod_wsgi_` and the MD5 of the path, by which applications recognise a script of mod_wsgi.
 fn module_name(file: &ScriptFile<'_>) -> String {
     let digest = if file.case_sensitive {
         Md5::digest(file.path)

@@ -14,7 +14,7 @@ use wsgi::{HeadError, ResponseHead};
 /// The object whose bound methods are an application's `start_response` and `write`.
 pub(crate) struct Adapter {
     pub(crate) lease: Arc<Lease>,
-    /// Where somebody listens to events.
+    /// Where an application has subscribed to events.
     pub(crate) subscribers: Option<Arc<Subscribers>>,
 }
 
@@ -33,7 +33,7 @@ fn start_response<'py>(
     let py = this.py();
     let ended =
         || py.raise(ExceptionKind::Runtime, "start_response() called after request completed");
-    let stage = this.lease.with(py, |request| request.stage()).ok_or_else(ended)?;
+    let stage = this.lease.with(py, |response| response.stage()).ok_or_else(ended)?;
     arguments.expect("start_response", 2, 3)?;
     let (Some(status), Some(headers)) = (arguments.get(0), arguments.get(1)) else {
         return Err(py.raise(ExceptionKind::System, "missing arguments"));
@@ -73,10 +73,10 @@ fn start_response<'py>(
             ),
         });
     }
-    let mut head = this.lease.with(py, |request| request.spare_head()).ok_or_else(ended)?;
+    let mut head = this.lease.with(py, |response| response.take_head_buffer()).ok_or_else(ended)?;
     build(&mut head, &status, &headers)?;
-    if !this.lease.with(py, |request| request.start(head)).ok_or_else(ended)? {
-        // Another thread has sent one meanwhile.
+    if !this.lease.with(py, |response| response.start(head)).ok_or_else(ended)? {
+        // Another thread has sent a head meanwhile.
         let text = "start_response() called more than once without exc_info";
         return Err(py.raise(ExceptionKind::Runtime, text));
     }
@@ -136,14 +136,14 @@ fn write<'py>(
         let text = format!("write() argument must be bytes, not {}", data.type_name());
         return Err(py.raise(ExceptionKind::Type, &text));
     };
-    match this.lease.with_detached(py, |request| request.send_chunk(bytes)) {
+    match this.lease.with_detached(py, |response| response.send_chunk(bytes)) {
         None => Err(py.raise(ExceptionKind::Runtime, "write() called after request completed")),
         Some(Ok(())) => Ok(py.none()),
         Some(Err(why)) => Err(raise_chunk_error(py, &why)),
     }
 }
 
-/// The exception that tells an application why a piece of its answer was not sent.
+/// Raises the exception for a piece of the response that was not sent.
 pub(crate) fn raise_chunk_error<'py>(py: Attached<'py>, why: &ChunkError) -> Raised<'py> {
     match why {
         ChunkError::NotStarted => py.raise(

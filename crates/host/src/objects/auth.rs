@@ -1,4 +1,4 @@
-//! What an access or authentication script may ask about the client's encrypted connection.
+//! `mod_ssl.is_https` and `mod_ssl.var_lookup`: the client's TLS connection, for access and authentication scripts.
 
 use crate::cpython::{Arguments, Class, ExceptionKind, Instance, Method, Object, Raised, Result};
 use crate::gateway::lease::Lease;
@@ -23,7 +23,7 @@ type This<'a, 'py> = Instance<'a, 'py, Auth>;
 fn is_https<'py>(this: &This<'_, 'py>, arguments: &Arguments<'_, 'py>) -> Result<'py, Object<'py>> {
     arguments.expect("is_https", 0, 0)?;
     let py = this.py();
-    let encrypted = this.lease.with(py, |request| request.exchange.is_encrypted());
+    let encrypted = this.lease.with(py, |response| response.exchange.is_encrypted());
     py.int(encrypted.ok_or_else(|| ended(this))?.into())
 }
 
@@ -42,7 +42,7 @@ fn var_lookup<'py>(
         let text = format!("var_lookup() argument must be str, not {}", name.type_name());
         return Err(py.raise(ExceptionKind::Type, &text));
     };
-    let value = this.lease.with_detached(py, |request| request.exchange.tls_variable(&name));
+    let value = this.lease.with_detached(py, |response| response.exchange.tls_variable(&name));
     match value.ok_or_else(|| ended(this))? {
         Some(value) => py.latin1(&value),
         None => Ok(py.none()),

@@ -1,16 +1,16 @@
 //! `wsgi.file_wrapper` (PEP 3333, "Optional Platform-Specific File Handling").
 
 use crate::cpython::{
-    Arguments, Attached, Class, ExceptionKind, Instance, Method, Object, Property, Result, Shelf,
-    Slots, TypeFlags,
+    Arguments, Attached, Class, ExceptionKind, Instance, Method, Object, Persistent, Property,
+    Result, Slots, TypeFlags,
 };
 use std::ffi::CStr;
 use std::os::fd::RawFd;
 use std::sync::{Mutex, PoisonError};
 
-/// An iterable over a file-like object, which the gateway sends as a file where it is one.
+/// An iterable over a file-like object. The gateway sends a regular file without reading it through Python.
 pub(crate) struct FileWrapper {
-    filelike: Mutex<Option<Shelf>>,
+    filelike: Mutex<Option<Persistent>>,
     block_size: i64,
 }
 
@@ -57,7 +57,7 @@ fn new<'py>(arguments: &Object<'py>, keywords: Option<&Object<'py>>) -> Result<'
     if block_size < 0 {
         return Err(py.raise(ExceptionKind::Value, "blksize must not be negative"));
     }
-    Ok(FileWrapper { filelike: Mutex::new(Some(Shelf::keep(filelike))), block_size })
+    Ok(FileWrapper { filelike: Mutex::new(Some(Persistent::new(filelike))), block_size })
 }
 
 fn next<'py>(this: &This<'_, 'py>) -> Result<'py, Option<Object<'py>>> {

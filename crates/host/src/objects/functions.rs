@@ -3,7 +3,7 @@
 use super::log_handler;
 use super::metrics;
 use crate::cpython::{
-    Arguments, Attached, Class, ExceptionKind, Instance, Method, Object, Result, Shelf,
+    Arguments, Attached, Class, ExceptionKind, Instance, Method, Object, Persistent, Result,
 };
 use crate::failure;
 use crate::gateway::current;
@@ -22,14 +22,14 @@ pub(crate) struct Functions {
     pub(crate) log: SharedLog,
     /// Signals are delivered: this is a daemon process.
     pub(crate) has_signals: bool,
-    /// The figures go to a telemetry service, and to nobody else (`WSGITelemetryService`).
+    /// Metrics go to a telemetry service only (`WSGITelemetryService`).
     pub(crate) has_telemetry: bool,
     /// `mod_wsgi.threads_per_process`.
     pub(crate) threads: i64,
-    /// Apache's scoreboard, where it is at hand and the configuration opens it.
+    /// Apache's scoreboard, in embedded mode and where the configuration opens it.
     pub(crate) server: Option<Arc<dyn ServerStatus>>,
     /// The module whose functions these are.
-    pub(crate) module: Option<Shelf>,
+    pub(crate) module: Option<Persistent>,
 }
 
 type This<'a, 'py> = Instance<'a, 'py, Functions>;
@@ -50,7 +50,7 @@ pub(crate) const NAMES: [&CStr; 9] = [
 impl Class for Functions {
     const NAME: &'static CStr = c"mod_wsgi.Functions";
     const METHODS: &'static [Method<Self>] = &[
-        Method { name: NAMES[0], call: made_when_asked_for },
+        Method { name: NAMES[0], call: lazy_attributes },
         Method { name: NAMES[1], call: request_data },
         Method { name: NAMES[2], call: subscribe_events },
         Method { name: NAMES[3], call: subscribe_shutdown },
@@ -68,8 +68,8 @@ impl Class for Functions {
     }
 }
 
-/// What costs something to have is made when an application first looks at it (PEP 562).
-fn made_when_asked_for<'py>(
+/// `__getattr__` of the module: attributes that cost something are made at their first use (PEP 562).
+fn lazy_attributes<'py>(
     this: &This<'_, 'py>,
     arguments: &Arguments<'_, 'py>,
 ) -> Result<'py, Object<'py>> {
@@ -84,7 +84,7 @@ fn made_when_asked_for<'py>(
         }
     };
     match &this.module {
-        // Where two threads ask for the first time at once, both get the same.
+        // Two threads that ask at once get the same object.
         Some(module) => {
             let names = module.get(py).module_dict()?;
             names.call_method(c"setdefault", [&py.interned(&name)?, &value])
@@ -93,11 +93,11 @@ fn made_when_asked_for<'py>(
     }
 }
 
-/// From now on requests are listed. Of those being served already, only this thread's is.
+/// Requests are listed from the first use on. Of those being served then, only this thread's is listed.
 fn active_requests<'py>(this: &This<'_, 'py>) -> Result<'py, Object<'py>> {
     let py = this.py();
     let list = py.dict()?;
-    let kept = Shelf::keep(list.clone());
+    let kept = Persistent::new(list.clone());
     if let Err(unused) = this.subscribers.active_requests.set(kept) {
         unused.clear(py);
     }
@@ -120,7 +120,7 @@ fn subscribe_events<'py>(
     arguments: &Arguments<'_, 'py>,
 ) -> Result<'py, Object<'py>> {
     let callback = argument(arguments, "subscribe_events")?;
-    // Their figures are wanted from the first moment of a request on.
+    // Events contain figures that are measured from the start of a request.
     this.activity.measure();
     this.subscribers.add(&this.subscribers.events, &callback)?;
     Ok(callback)
@@ -190,7 +190,7 @@ fn server_metrics<'py>(
 ) -> Result<'py, Object<'py>> {
     arguments.expect("server_metrics", 0, 0)?;
     let py = this.py();
-    match this.server.as_ref().and_then(|server| server.look()) {
+    match this.server.as_ref().and_then(|server| server.snapshot()) {
         Some(board) => metrics::of_server(py, &board),
         None => Ok(py.none()),
     }

@@ -8,29 +8,29 @@ use std::ffi::CStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use wsgi::ReadError;
 
-/// The request body. It ends where the transport says so, not where `CONTENT_LENGTH` would
+/// The request body. Its end is the transport's, not that of `CONTENT_LENGTH`
 /// (`wsgi.input_terminated`).
 pub(crate) struct Input {
     lease: Arc<Lease>,
     /// Bytes that were read but not yet asked for, from `start` on.
-    ahead: Mutex<Ahead>,
+    buffer: Mutex<ReadBuffer>,
 }
 
 #[derive(Default)]
-struct Ahead {
+struct ReadBuffer {
     bytes: Vec<u8>,
     start: usize,
     ended: bool,
 }
 
-/// How much is read at once where the application does not say.
-const PIECE: usize = 64 * 1024;
-/// Up to this size `read(n)` allocates its answer at once; beyond, as the data arrives.
-const TRUSTED: usize = 1024 * 1024;
+/// How many bytes are read at once by `read()` without a size.
+const READ_SIZE: usize = 64 * 1024;
+/// Up to this many bytes `read(n)` allocates its result at once; beyond, as the data arrives.
+const MAX_PREALLOCATED: usize = 1024 * 1024;
 
 impl Input {
     pub(crate) fn new(lease: Arc<Lease>) -> Self {
-        Self { lease, ahead: Mutex::default() }
+        Self { lease, buffer: Mutex::default() }
     }
 }
 
@@ -49,17 +49,17 @@ type This<'a, 'py> = Instance<'a, 'py, Input>;
 
 fn close<'py>(this: &This<'_, 'py>, arguments: &Arguments<'_, 'py>) -> Result<'py, Object<'py>> {
     arguments.expect("close", 0, 0)?;
-    this.alive("close")?;
+    this.live_request("close")?;
     Ok(this.py().none())
 }
 
 fn read<'py>(this: &This<'_, 'py>, arguments: &Arguments<'_, 'py>) -> Result<'py, Object<'py>> {
     let size = size_argument(arguments, "read")?;
-    this.alive("read")?;
+    this.live_request("read")?;
     let py = this.py();
     match size {
-        Some(size) if size <= TRUSTED => py.bytes_with(size, |py, into| {
-            let had = this.take_ahead(into);
+        Some(size) if size <= MAX_PREALLOCATED => py.bytes_with(size, |py, into| {
+            let had = this.take_buffered(into);
             let Some(rest) = into.get_mut(had..) else { return Ok(had) };
             this.fill(py, rest, "read").map(|more| had + more)
         })?,
@@ -68,10 +68,10 @@ fn read<'py>(this: &This<'_, 'py>, arguments: &Arguments<'_, 'py>) -> Result<'py
             let mut all = Vec::new();
             while all.len() < limit {
                 let length = all.len();
-                let step = length.clamp(PIECE, TRUSTED).min(limit - length);
+                let step = length.clamp(READ_SIZE, MAX_PREALLOCATED).min(limit - length);
                 all.resize(length + step, 0);
                 let Some(rest) = all.get_mut(length..) else { break };
-                let had = this.take_ahead(rest);
+                let had = this.take_buffered(rest);
                 let more = match rest.get_mut(had..) {
                     Some(rest) => this.fill(py, rest, "read")?,
                     None => 0,
@@ -88,7 +88,7 @@ fn read<'py>(this: &This<'_, 'py>, arguments: &Arguments<'_, 'py>) -> Result<'py
 
 fn readline<'py>(this: &This<'_, 'py>, arguments: &Arguments<'_, 'py>) -> Result<'py, Object<'py>> {
     let size = size_argument(arguments, "readline")?;
-    this.alive("readline")?;
+    this.live_request("readline")?;
     this.line(size.unwrap_or(usize::MAX), "readline")
 }
 
@@ -97,7 +97,7 @@ fn readlines<'py>(
     arguments: &Arguments<'_, 'py>,
 ) -> Result<'py, Object<'py>> {
     let hint = size_argument(arguments, "readlines")?.filter(|&hint| hint > 0);
-    this.alive("readlines")?;
+    this.live_request("readlines")?;
     let lines = this.py().list()?;
     let mut total = 0;
     loop {
@@ -115,7 +115,7 @@ fn readlines<'py>(
 }
 
 fn next<'py>(this: &This<'_, 'py>) -> Result<'py, Option<Object<'py>>> {
-    this.alive("__next__")?;
+    this.live_request("__next__")?;
     let line = this.line(usize::MAX, "__next__")?;
     Ok(if line.as_bytes().is_some_and(<[u8]>::is_empty) { None } else { Some(line) })
 }
@@ -131,9 +131,9 @@ fn size_argument<'py>(arguments: &Arguments<'_, 'py>, name: &str) -> Result<'py,
 
 impl<'py> This<'_, 'py> {
     /// Raises unless the request is still being served, and its body still readable.
-    fn alive(&self, method: &str) -> Result<'py, ()> {
+    fn live_request(&self, method: &str) -> Result<'py, ()> {
         let py = self.py();
-        match self.lease.with(py, |request| request.read_failure().is_some()) {
+        match self.lease.with(py, |response| response.read_failure().is_some()) {
             None => Err(completed(py, method)),
             Some(false) => Ok(()),
             Some(true) => Err(py.raise(
@@ -149,85 +149,85 @@ impl<'py> This<'_, 'py> {
         let mut searched = 0;
         loop {
             {
-                let mut ahead = self.ahead(py);
-                let start = ahead.start;
-                let held = ahead.bytes.get(start..).unwrap_or_default();
+                let mut buffer = self.buffer(py);
+                let start = buffer.start;
+                let held = buffer.bytes.get(start..).unwrap_or_default();
                 let newline = held.iter().skip(searched).position(|&byte| byte == b'\n');
                 let end = newline.map(|at| searched + at + 1).unwrap_or(usize::MAX).min(limit);
-                if end <= held.len() || ahead.ended {
+                if end <= held.len() || buffer.ended {
                     let line = held.get(..end).unwrap_or(held);
                     let length = line.len();
                     let line = py.bytes(line)?;
-                    ahead.start += length;
+                    buffer.start += length;
                     return Ok(line);
                 }
                 searched = held.len();
             }
-            self.read_ahead(py, method)?;
+            self.fill_buffer(py, method)?;
         }
     }
 
-    /// Reads another piece behind what is held already.
-    fn read_ahead(&self, py: Attached<'py>, method: &str) -> Result<'py, ()> {
+    /// Reads another piece into the buffer, after what it holds.
+    fn fill_buffer(&self, py: Attached<'py>, method: &str) -> Result<'py, ()> {
         let mut piece = vec![0; 8192];
-        let got = self.some(py, &mut piece, method)?;
-        let mut ahead = self.ahead(py);
-        if ahead.start > 0 {
-            let start = std::mem::take(&mut ahead.start);
-            ahead.bytes.drain(..start);
+        let got = self.read_some(py, &mut piece, method)?;
+        let mut buffer = self.buffer(py);
+        if buffer.start > 0 {
+            let start = std::mem::take(&mut buffer.start);
+            buffer.bytes.drain(..start);
         }
-        ahead.bytes.extend_from_slice(piece.get(..got).unwrap_or_default());
-        ahead.ended = got == 0;
+        buffer.bytes.extend_from_slice(piece.get(..got).unwrap_or_default());
+        buffer.ended = got == 0;
         Ok(())
     }
 
-    /// Moves what is held already into `into`.
-    fn take_ahead(&self, into: &mut [u8]) -> usize {
-        let mut ahead = self.ahead(self.py());
-        let held = ahead.bytes.get(ahead.start..).unwrap_or_default();
+    /// Moves buffered bytes into `into`.
+    fn take_buffered(&self, into: &mut [u8]) -> usize {
+        let mut buffer = self.buffer(self.py());
+        let held = buffer.bytes.get(buffer.start..).unwrap_or_default();
         let count = held.len().min(into.len());
         if let (Some(to), Some(from)) = (into.get_mut(..count), held.get(..count)) {
             to.copy_from_slice(from);
         }
-        ahead.start += count;
+        buffer.start += count;
         count
     }
 
-    /// Fills `into` as far as the body goes.
+    /// Fills `into`, up to the end of the body.
     fn fill(&self, py: Attached<'py>, into: &mut [u8], method: &str) -> Result<'py, usize> {
         if into.is_empty() {
             return Ok(0);
         }
-        let read = self.lease.with_detached(py, |request| {
-            request.tally.input.calls += 1;
+        let read = self.lease.with_detached(py, |response| {
+            response.io.input.calls += 1;
             let mut filled = 0;
             while let Some(rest) = into.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-                match request.read(rest)? {
+                match response.read(rest)? {
                     0 => break,
                     more => filled += more,
                 }
             }
             Ok(filled)
         });
-        settle(py, read, method)
+        raise_failure(py, read, method)
     }
 
-    /// Some bytes, none at the end.
-    fn some(&self, py: Attached<'py>, into: &mut [u8], method: &str) -> Result<'py, usize> {
-        let read = self.lease.with_detached(py, |request| {
-            request.tally.input.calls += 1;
-            request.read(into)
+    /// Reads at least one byte; none at the end of the body.
+    fn read_some(&self, py: Attached<'py>, into: &mut [u8], method: &str) -> Result<'py, usize> {
+        let read = self.lease.with_detached(py, |response| {
+            response.io.input.calls += 1;
+            response.read(into)
         });
-        settle(py, read, method)
+        raise_failure(py, read, method)
     }
 
-    /// Locks what is held; the lock is never kept while another thread could need this one.
-    fn ahead(&self, _py: Attached<'py>) -> MutexGuard<'_, Ahead> {
-        self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Locks the buffer. The lock is never held while the thread waits for another one.
+    fn buffer(&self, _py: Attached<'py>) -> MutexGuard<'_, ReadBuffer> {
+        self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn settle<'py>(
+fn raise_failure<'py>(
     py: Attached<'py>,
     read: Option<std::result::Result<usize, ReadError>>,
     method: &str,

@@ -1,12 +1,12 @@
-//! `wsgi.errors`, and what stands behind `sys.stderr` and `sys.stdout`: text that becomes records of
-//! Apache's error log, a line each.
+//! `wsgi.errors`, and the stream under `sys.stderr` and `sys.stdout`: each line of text becomes a record of
+//! Apache's error log.
 
 use crate::cpython::{
     Arguments, Attached, Class, ExceptionKind, Instance, Method, Object, Property, Result,
 };
 use crate::gateway::current;
 use crate::gateway::lease::Lease;
-use crate::gateway::response::Request;
+use crate::gateway::response::Response;
 use crate::log::SharedLog;
 use std::collections::BTreeMap;
 use std::ffi::CStr;
@@ -22,7 +22,7 @@ pub(crate) struct Log {
 /// Whose log a [`Log`] writes to.
 pub(crate) enum LogTarget {
     /// That of one request, until it ends.
-    Request(Arc<Lease>),
+    Response(Arc<Lease>),
     /// That of the request the calling thread serves, else the server's.
     Thread { server: SharedLog, unfinished: Unfinished },
 }
@@ -33,8 +33,8 @@ pub(crate) enum LogTarget {
 pub(crate) struct Unfinished(Mutex<BTreeMap<u64, Vec<u8>>>);
 
 impl Unfinished {
-    /// So many threads may leave a line unfinished. Threads end, and nobody tells.
-    const MOST: usize = 64;
+    /// How many threads may have an unfinished line: a thread that ends leaves its text here.
+    const MAX_PENDING_THREADS: usize = 64;
 
     /// Takes a text of the calling thread; gives the lines that are complete now. Does not block.
     fn add(&self, text: &[u8]) -> Vec<u8> {
@@ -43,7 +43,7 @@ impl Unfinished {
         let own = all.entry(thread).or_default();
         own.extend_from_slice(text);
         let Some(last) = own.iter().rposition(|&byte| byte == b'\n') else {
-            if all.len() <= Self::MOST {
+            if all.len() <= Self::MAX_PENDING_THREADS {
                 return Vec::new();
             }
             return std::mem::take(&mut *all).into_values().collect::<Vec<_>>().join(&b'\n');
@@ -71,22 +71,22 @@ impl Unfinished {
 
 impl Log {
     pub(crate) fn of_request(lease: Arc<Lease>) -> Self {
-        Self { name: "<wsgi.errors>", target: LogTarget::Request(lease) }
+        Self { name: "<wsgi.errors>", target: LogTarget::Response(lease) }
     }
 
     pub(crate) fn of_thread(name: &'static str, server: SharedLog) -> Self {
         Self { name, target: LogTarget::Thread { server, unfinished: Unfinished::default() } }
     }
 
-    /// Writes to whom it may concern; `None` when that request has ended.
+    /// Writes to the log of the request, or of the server; `None` when the request has ended.
     fn write(&self, py: Attached<'_>, text: &[u8]) -> Option<()> {
-        let add = |request: &mut Request<'_>| request.log_text(text);
+        let add = |request: &mut Response<'_>| request.log_text(text);
         let to_request = |lease: &Lease| {
             // Only a complete line reaches the log file, and only that may block.
             if text.contains(&b'\n') { lease.with_detached(py, add) } else { lease.with(py, add) }
         };
         match &self.target {
-            LogTarget::Request(lease) => to_request(lease),
+            LogTarget::Response(lease) => to_request(lease),
             LogTarget::Thread { server, unfinished } => {
                 if let Some(lease) = current::lease() {
                     return to_request(&lease);
@@ -104,7 +104,7 @@ impl Log {
     fn flush(&self, py: Attached<'_>) {
         let finish = |lease: &Lease| lease.with_unfinished_log(py);
         match &self.target {
-            LogTarget::Request(lease) => finish(lease),
+            LogTarget::Response(lease) => finish(lease),
             LogTarget::Thread { server, unfinished } => {
                 if let Some(lease) = current::lease() {
                     return finish(&lease);
@@ -172,7 +172,7 @@ fn writelines<'py>(
     Ok(py.none())
 }
 
-/// Writes one `str` or bytes-like object and says how long it is.
+/// Writes one `str` or bytes-like object; returns its length in characters or bytes.
 fn write_one<'py>(this: &This<'_, 'py>, data: &Object<'py>, method: &str) -> Result<'py, usize> {
     let py = this.py();
     let (text, length) = if data.is_str() {

@@ -7,7 +7,7 @@ use crate::log::SharedLog;
 use std::ffi::CStr;
 use wsgi::{Level, Source};
 
-/// A subclass of a Python class is said in Python with the fewest words. Run when first asked for,
+/// In Python, because it is a subclass of a Python class. Run at its first use,
 /// because importing `logging` costs every interpreter some milliseconds.
 const SOURCE: &str = r#"
 import logging
@@ -24,15 +24,15 @@ class LogHandler(logging.Handler):
             self.handleError(record)
 "#;
 
-/// The class, made anew.
+/// A new class.
 pub(crate) fn class<'py>(py: Attached<'py>, log: &SharedLog) -> Result<'py, Object<'py>> {
     let names = py.dict()?;
     let put = |name, value: &Object<'py>| names.set_item(&py.interned(name)?, value);
     put("__name__", &py.str("mod_wsgi")?)?;
     let writer = |what| Writer { what, log: SharedLog::clone(log) };
     let class = py.class::<Writer>()?;
-    put("writes", &py.instantiate(&class, writer(What::Ask))?)?;
-    put("write", &py.instantiate(&class, writer(What::Write))?)?;
+    put("writes", &class.instantiate(writer(What::Ask))?)?;
+    put("write", &class.instantiate(writer(What::Write))?)?;
     let builtins = py.import(c"builtins")?;
     put("__builtins__", &builtins)?;
     builtins.call_method(c"exec", [&py.str(SOURCE)?, &names])?;
@@ -65,11 +65,11 @@ fn call<'py>(
     let level = level(arguments.sequence_item(0)?.as_index()?);
     if matches!(this.what, What::Ask) {
         let asked =
-            current::lease().and_then(|lease| lease.with(py, |request| request.logs(level)));
+            current::lease().and_then(|lease| lease.with(py, |response| response.logs(level)));
         return Ok(py.bool(asked.unwrap_or_else(|| this.log.logs(level))));
     }
     let text = arguments.sequence_item(1)?.utf8_replacing()?;
-    // A record that was made by hand may have no place.
+    // A record that does not come from a logger may have no file and line.
     let place = [arguments.sequence_item(2)?, arguments.sequence_item(3)?];
     let [path, number] = place.map(|part| Some(part).filter(|part| !part.is_none()));
     let path = path.map_or_else(|| Ok(Vec::new()), |path| path.utf8_replacing())?;
@@ -77,10 +77,11 @@ fn call<'py>(
     let source = Source { path: &path, line: u32::try_from(number).unwrap_or(0) };
     for line in text.split(|&byte| byte == b'\n') {
         let of_request = current::lease().and_then(|lease| {
-            lease.with_detached(py, |request| request.log_from(level, line, &source))
+            lease.with_detached(py, |response| response.log_from(level, line, &source))
         });
         if of_request.is_none() {
-            py.detached(|| this.log.log_from(level, line, &source));
+            let log = &this.log;
+            py.detached(|| log.log_from(level, line, &source));
         }
     }
     Ok(py.none())

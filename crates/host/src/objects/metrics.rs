@@ -1,8 +1,10 @@
-//! Figures as the dicts that `mod_wsgi`'s functions return (reference section 6.6).
+//! Metrics as the dicts that `mod_wsgi`'s functions return (reference section 6.6).
 
 use crate::cpython::{Attached, Object, Result};
 use crate::observe::activity::Activity;
-use crate::observe::metrics::{PHASES, ThreadUse, seconds, seconds_now};
+use crate::observe::metrics::{
+    Interval, PHASES, ThreadSample, ThreadUtilization, Utilization, seconds, seconds_now,
+};
 use crate::options::ServerBoard;
 use crate::posix::{Usage, resident};
 use std::time::Duration;
@@ -50,10 +52,25 @@ pub(super) fn of_requests<'py>(
     activity: &Activity,
     threads: i64,
 ) -> Result<'py, Object<'py>> {
-    let (interval, laps) = activity.drain();
+    let (interval, samples) = activity.drain();
     let used = interval.utilization();
-    let stop = seconds_now();
     let table = Table::new(py)?;
+    put_process(&table, &used)?;
+    let in_use = ThreadUtilization::of(&samples, used.period, threads);
+    let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+    table.int("request_threads_maximum", threads)?;
+    table.int("request_threads_started", count(in_use.started))?;
+    table.int("request_threads_active", count(in_use.active))?;
+    table.float("capacity_utilization", in_use.capacity)?;
+    put_requests(&table, &interval, used.period)?;
+    put_phases(&table, &interval)?;
+    put_threads(&table, &samples, threads)?;
+    Ok(table.0)
+}
+
+/// The interval and what the process used in it.
+fn put_process<'py>(table: &Table<'py>, used: &Utilization) -> Result<'py, ()> {
+    let stop = seconds_now();
     table.int("pid", std::process::id().into())?;
     table.float("start_time", stop - used.period)?;
     table.float("stop_time", stop)?;
@@ -66,17 +83,13 @@ pub(super) fn of_requests<'py>(
         table.float(&format!("{name}_time"), part)?;
     }
     table.int("memory_max_rss", used.usage.most_resident)?;
-    table.int("memory_rss", resident())?;
+    table.int("memory_rss", resident())
+}
 
-    let in_use = ThreadUse::of(&laps, used.period, threads);
-    let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
-    table.int("request_threads_maximum", threads)?;
-    table.int("request_threads_started", count(in_use.started))?;
-    table.int("request_threads_active", count(in_use.active))?;
-    table.float("capacity_utilization", in_use.capacity)?;
-
+/// Counts of requests, bytes and calls; `period` is in seconds.
+fn put_requests<'py>(table: &Table<'py>, interval: &Interval, period: f64) -> Result<'py, ()> {
     table.int("request_count", interval.count)?;
-    table.float("request_throughput", interval.count as f64 / used.period)?;
+    table.float("request_throughput", interval.count as f64 / period)?;
     for (class, count) in (1..).zip(interval.statuses) {
         table.int(&format!("status_{class}xx"), count)?;
     }
@@ -86,7 +99,12 @@ pub(super) fn of_requests<'py>(
         table.int(&format!("{name}_bytes"), bytes)?;
         table.int(&format!("{name}_{calls_name}"), calls)?;
     }
-    table.int("gil_wait_count", interval.waits)?;
+    table.int("gil_wait_count", interval.waits)
+}
+
+/// The durations of each phase.
+fn put_phases<'py>(table: &Table<'py>, interval: &Interval) -> Result<'py, ()> {
+    let py = table.0.py();
     for (phase, times) in PHASES.into_iter().zip(&interval.phases) {
         let put = |suffix: &str, value: Option<Object<'py>>| {
             table.put(&format!("{phase}_time{suffix}"), &value.unwrap_or(py.none()))
@@ -98,25 +116,22 @@ pub(super) fn of_requests<'py>(
         let buckets = times.buckets.iter().map(|&count| py.int(count.into()));
         table.list(&format!("{phase}_time_buckets"), buckets)?;
     }
+    Ok(())
+}
 
-    // A place for each thread there may be, so that the lists keep their length.
-    let places = usize::try_from(threads).unwrap_or(0).max(laps.len());
-    let lap = |index: usize| laps.get(index).copied().unwrap_or_default();
+/// Lists with an entry for each thread that there may be, so that they keep their length.
+fn put_threads<'py>(table: &Table<'py>, samples: &[ThreadSample], threads: i64) -> Result<'py, ()> {
+    let py = table.0.py();
+    let length = usize::try_from(threads).unwrap_or(0).max(samples.len());
+    let all = || (0..length).map(|index| samples.get(index).copied().unwrap_or_default());
     let seconds = |time: Duration| py.float(time.as_secs_f64());
     for name in ["request_threads_completed", "request_threads_buckets"] {
-        table.list(name, (0..places).map(|index| py.int(lap(index).completed)))?;
+        table.list(name, all().map(|sample| py.int(sample.completed)))?;
     }
-    table.list("request_threads_busy_time", (0..places).map(|index| seconds(lap(index).busy)))?;
-    table.list("request_threads_cpu_time", (0..places).map(|index| py.float(lap(index).cpu)))?;
-    table.list(
-        "request_threads_current_elapsed",
-        (0..places).map(|index| seconds(lap(index).current)),
-    )?;
-    table.list(
-        "request_threads_max_duration",
-        (0..places).map(|index| seconds(lap(index).longest)),
-    )?;
-    Ok(table.0)
+    table.list("request_threads_busy_time", all().map(|sample| seconds(sample.busy)))?;
+    table.list("request_threads_cpu_time", all().map(|sample| py.float(sample.cpu)))?;
+    table.list("request_threads_current_elapsed", all().map(|sample| seconds(sample.current)))?;
+    table.list("request_threads_max_duration", all().map(|sample| seconds(sample.longest)))
 }
 
 /// `process_metrics()`.

@@ -1,5 +1,5 @@
-//! What an application gets to see: the types of the `mod_wsgi` module, made anew for each
-//! interpreter. None of them knows how an interpreter is made or which transport is in use.
+//! The types that an application sees, made anew for each interpreter. None of them knows how an interpreter is made or
+//! which transport is in use.
 #![forbid(unsafe_code)]
 
 mod adapter;

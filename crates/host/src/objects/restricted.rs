@@ -1,4 +1,4 @@
-//! What stands in for `sys.stdin` or `sys.stdout` where the configuration forbids them.
+//! The replacement of `sys.stdin` or `sys.stdout` where the configuration forbids them.
 
 use crate::cpython::{Class, ExceptionKind, Instance, Object, Result, Slots};
 use std::ffi::CStr;

@@ -1,6 +1,6 @@
 //! `signal.signal` where the configuration keeps signals for Apache (`WSGIRestrictSignal`).
 
-use crate::cpython::{Attached, Class, ExceptionKind, Instance, Object, Result, Shelf, Slots};
+use crate::cpython::{Attached, Class, ExceptionKind, Instance, Object, Persistent, Result, Slots};
 use crate::failure;
 use crate::log::SharedLog;
 use std::ffi::CStr;
@@ -9,7 +9,7 @@ use wsgi::Level;
 /// A callable that takes a registration and forgets it, except in a process the application forked.
 pub(crate) struct SignalIntercept {
     /// The real `signal.signal`.
-    pub(crate) real: Option<Shelf>,
+    pub(crate) real: Option<Persistent>,
     /// The process whose signals are not the application's.
     pub(crate) process: u32,
     pub(crate) log: SharedLog,

@@ -1,11 +1,11 @@
 //! What the threads of this process are doing, and what they have done: the figures behind
-//! `mod_wsgi.request_metrics()` and `mod_wsgi.process_metrics()`, and whom a slow request keeps busy.
+//! `mod_wsgi.request_metrics()` and `mod_wsgi.process_metrics()`, and the requests that may become slow.
 //!
-//! A request that nobody measures costs three stores to memory of its own thread.
+//! A request that is not measured costs three stores to memory of its own thread.
 #![forbid(unsafe_code)]
 
-use crate::observe::candidate::{Candidate, Report};
-use crate::observe::metrics::{Finished, Interval, Lap, Measurement};
+use crate::observe::metrics::{Finished, Interval, Measurement, ThreadSample};
+use crate::observe::running_request::{Reported, RunningRequest};
 use crate::observe::thread_id::thread_id;
 use crate::posix::Usage;
 use crate::telemetry::{Details, SlowRecord, SlowRecords};
@@ -17,17 +17,17 @@ use std::time::{Duration, Instant, SystemTime};
 /// The threads of a process that serve, and their figures.
 pub(crate) struct Activity {
     threads: Mutex<Vec<Arc<Thread>>>,
-    /// Somebody wants to know how long requests take.
+    /// Requests are measured from their start.
     measuring: AtomicBool,
     /// `start_recording_metrics()` has been called.
     recording: AtomicBool,
     interval: Mutex<Interval>,
-    /// Microseconds.
+    /// The time of all recorded requests, in microseconds.
     busy: AtomicU64,
     pub(crate) started: SystemTime,
     /// Where slow requests are reported to a telemetry service.
     slow_records: OnceLock<SlowRecords>,
-    /// What threads served that are gone.
+    /// Requests that were served by threads that have been removed.
     served_before: AtomicU64,
 }
 
@@ -39,8 +39,8 @@ pub(crate) struct Thread {
     depth: AtomicU32,
     /// When the outermost of them began, if it is measured.
     since: Mutex<Option<Instant>>,
-    /// What it serves, where slow requests are looked for.
-    candidate: Mutex<Option<Candidate>>,
+    /// The request it serves, where slow requests are looked for.
+    running: Mutex<Option<RunningRequest>>,
     /// An exception was sent into it, and may not have come out yet.
     interrupted: AtomicBool,
 }
@@ -64,7 +64,7 @@ impl Activity {
     }
 
     /// The calling thread begins a request.
-    pub(crate) fn enter(&self) -> Visit<'_> {
+    pub(crate) fn begin_request(&self) -> ActiveRequest<'_> {
         let measured = self.measuring.load(Ordering::Relaxed);
         let outermost = THREAD.with(|thread| {
             let thread = thread.get_or_init(|| self.new_thread());
@@ -80,7 +80,7 @@ impl Activity {
             cpu: Usage::thread(),
             outermost,
         });
-        Visit { activity: self, measurement }
+        ActiveRequest { activity: self, measurement }
     }
 
     /// From now on requests are measured.
@@ -100,14 +100,14 @@ impl Activity {
         self.recording.load(Ordering::Relaxed)
     }
 
-    /// What has been recorded since the last call, and the laps of the threads.
-    pub(crate) fn drain(&self) -> (Interval, Vec<Lap>) {
+    /// What has been recorded since the last call, and a sample of each thread.
+    pub(crate) fn drain(&self) -> (Interval, Vec<ThreadSample>) {
         let threads = self.threads();
         let mut interval = lock(&self.interval);
         let ended = std::mem::replace(&mut *interval, Interval::begin());
         let busy = threads.iter().map(|thread| (thread.id, *lock(&thread.since)));
-        let laps = ended.laps(busy);
-        (ended, laps)
+        let thread_samples = ended.thread_samples(busy);
+        (ended, thread_samples)
     }
 
     /// The threads that have served, by number.
@@ -117,8 +117,8 @@ impl Activity {
         threads
     }
 
-    /// The calling thread serves no more.
-    pub(crate) fn leave(&self) {
+    /// Removes the calling thread, which serves no more.
+    pub(crate) fn remove_thread(&self) {
         let id = thread_id();
         lock(&self.threads).retain(|thread| {
             let stays = thread.id != id;
@@ -145,7 +145,7 @@ impl Activity {
 
     /// From now on there are records of slow requests.
     pub(crate) fn keep_slow_records(&self, records: SlowRecords) {
-        // They are kept already.
+        // There are records already.
         let _ = self.slow_records.set(records);
     }
 
@@ -153,11 +153,14 @@ impl Activity {
         self.slow_records.get()
     }
 
-    /// What has been served for longer than `limit` and goes on, and since when.
-    pub(crate) fn slow_ones(&self, limit: Duration) -> Vec<(Arc<Details>, Instant)> {
+    /// The requests that have been served for longer than `limit` and are in progress, and since when.
+    pub(crate) fn slow_requests_in_progress(
+        &self,
+        limit: Duration,
+    ) -> Vec<(Arc<Details>, Instant)> {
         let slow = |thread: Arc<Thread>| {
-            let candidate = lock(&thread.candidate);
-            let late = candidate.as_ref().filter(|it| it.since.elapsed() >= limit)?;
+            let running = lock(&thread.running);
+            let late = running.as_ref().filter(|it| it.since.elapsed() >= limit)?;
             Some((Arc::clone(late.details.as_ref()?), late.since))
         };
         self.threads().into_iter().filter_map(slow).collect()
@@ -174,7 +177,7 @@ impl Activity {
             served: AtomicU64::new(0),
             depth: AtomicU32::new(0),
             since: Mutex::default(),
-            candidate: Mutex::default(),
+            running: Mutex::default(),
             interrupted: AtomicBool::new(false),
         });
         lock(&self.threads).push(Arc::clone(&thread));
@@ -188,45 +191,46 @@ impl Thread {
         i64::try_from(self.served.load(Ordering::Relaxed)).unwrap_or(i64::MAX)
     }
 
-    /// What it serves, if that has taken longer than `limit` and has not been interrupted; from now on it
-    /// has been.
-    pub(crate) fn overdue_candidate(&self, limit: Duration) -> Option<Candidate> {
-        let mut candidate = lock(&self.candidate);
-        let late = |it: &&mut Candidate| !it.interrupted && it.since.elapsed() > limit;
-        let overdue = candidate.as_mut().filter(late)?;
+    /// The request it serves, if that has taken longer than `limit` and has not been interrupted; it is marked as
+    /// interrupted.
+    pub(crate) fn take_overdue_request(&self, limit: Duration) -> Option<RunningRequest> {
+        let mut running = lock(&self.running);
+        let late = |it: &&mut RunningRequest| !it.interrupted && it.since.elapsed() > limit;
+        let overdue = running.as_mut().filter(late)?;
         overdue.interrupted = true;
         Some(overdue.clone())
     }
 
-    /// An exception is on its way into this thread.
+    /// Notes that an exception has been sent to this thread.
     pub(crate) fn note_interrupt(&self) {
         self.interrupted.store(true, Ordering::SeqCst);
     }
 
-    /// What it has been serving for longer than `limit`, once.
-    pub(crate) fn slow_candidate(&self, limit: Duration) -> Option<Candidate> {
-        let mut candidate = lock(&self.candidate);
-        let late =
-            |it: &&mut Candidate| it.report == Report::Nothing && it.since.elapsed() >= limit;
-        let slow = candidate.as_mut().filter(late)?;
-        slow.report = Report::HasTaken;
+    /// The request it has been serving for longer than `limit`, once.
+    pub(crate) fn take_slow_request(&self, limit: Duration) -> Option<RunningRequest> {
+        let mut running = lock(&self.running);
+        let late = |it: &&mut RunningRequest| {
+            it.reported == Reported::Nothing && it.since.elapsed() >= limit
+        };
+        let slow = running.as_mut().filter(late)?;
+        slow.reported = Reported::Slow;
         Some(slow.clone())
     }
 
-    /// Whether it still serves the same.
-    pub(crate) fn serves(&self, other: &Candidate) -> bool {
-        self.while_it_serves(other, || ()).is_some()
+    /// Whether it still serves this request.
+    pub(crate) fn serves(&self, other: &RunningRequest) -> bool {
+        self.while_serving(other, || ()).is_some()
     }
 
-    /// Calls `call` if it still serves the same, and keeps it from beginning another request meanwhile.
+    /// Calls `call` if it still serves this request, and keeps it from beginning another request meanwhile.
     /// `call` must not wait for other threads, which would wait for this lock while they are attached.
-    pub(crate) fn while_it_serves<R>(
+    pub(crate) fn while_serving<R>(
         &self,
-        other: &Candidate,
+        other: &RunningRequest,
         call: impl FnOnce() -> R,
     ) -> Option<R> {
-        let candidate = lock(&self.candidate);
-        let same = candidate.as_ref().is_some_and(|it| Arc::ptr_eq(&it.lease, &other.lease));
+        let running = lock(&self.running);
+        let same = running.as_ref().is_some_and(|it| Arc::ptr_eq(&it.lease, &other.lease));
         same.then(call)
     }
 
@@ -237,7 +241,7 @@ impl Thread {
 }
 
 /// Whether an exception that was meant for a request before may still come out in the calling thread.
-pub(crate) fn take_interrupt() -> bool {
+pub(crate) fn take_pending_interrupt() -> bool {
     THREAD.with(|thread| {
         thread.get().is_some_and(|thread| {
             thread.interrupted.load(Ordering::Relaxed)
@@ -246,27 +250,27 @@ pub(crate) fn take_interrupt() -> bool {
     })
 }
 
-/// Says what the calling thread serves; gives what it said before.
-pub(crate) fn set_candidate(candidate: Option<Candidate>) -> Option<Candidate> {
+/// Publishes what the calling thread serves; returns what it published before.
+pub(crate) fn set_running_request(running: Option<RunningRequest>) -> Option<RunningRequest> {
     THREAD.with(|thread| {
         let thread = thread.get()?;
-        std::mem::replace(&mut *lock(&thread.candidate), candidate)
+        std::mem::replace(&mut *lock(&thread.running), running)
     })
 }
 
-/// The last word about what the calling thread serves, if it is slow.
-pub(crate) fn farewell() -> Option<String> {
-    THREAD.with(|thread| lock(&thread.get()?.candidate).as_mut()?.farewell())
+/// The line about the end of the request that the calling thread serves, if it has been reported as slow; once.
+pub(crate) fn report_slow_end() -> Option<String> {
+    THREAD.with(|thread| lock(&thread.get()?.running).as_mut()?.end_line())
 }
 
 /// A request being served by the calling thread.
-pub(crate) struct Visit<'a> {
+pub(crate) struct ActiveRequest<'a> {
     activity: &'a Activity,
     measurement: Option<Measurement>,
 }
 
-impl Visit<'_> {
-    /// `None`: nobody wants to know.
+impl ActiveRequest<'_> {
+    /// `None` when the request is not measured.
     pub(crate) const fn measurement(&self) -> Option<Measurement> {
         self.measurement
     }
@@ -292,12 +296,12 @@ impl Visit<'_> {
             return;
         };
         let cpu = Usage::thread();
-        let lap = Lap {
+        let lap = ThreadSample {
             thread: thread_id(),
             completed: 1,
             busy: measurement.begun.elapsed(),
             cpu: cpu.user + cpu.system - measurement.cpu.user - measurement.cpu.system,
-            ..Lap::default()
+            ..ThreadSample::default()
         };
         let micros = u64::try_from(lap.busy.as_micros()).unwrap_or(0);
         self.activity.busy.fetch_add(micros, Ordering::Relaxed);
@@ -305,13 +309,13 @@ impl Visit<'_> {
     }
 }
 
-impl Drop for Visit<'_> {
+impl Drop for ActiveRequest<'_> {
     fn drop(&mut self) {
         THREAD.with(|thread| {
             let Some(thread) = thread.get() else { return };
             let depth = thread.depth.load(Ordering::Relaxed);
             thread.depth.store(depth.saturating_sub(1), Ordering::Relaxed);
-            // Nobody else writes it.
+            // Only its own thread writes it.
             thread.served.store(thread.served.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
             if self.measurement.is_some_and(|measurement| measurement.outermost) {
                 *lock(&thread.since) = None;

@@ -1,10 +1,10 @@
-//! How long something took, over many requests: count, mean, extremes, and mod_wsgi's 65 buckets
+//! Durations over many requests: count, mean, extremes, and mod_wsgi's 65 buckets
 //! (reference section 6.6): quarters of powers of two of milliseconds.
 #![forbid(unsafe_code)]
 
 use std::time::Duration;
 
-/// The figures of one phase of requests.
+/// The durations of one phase of requests.
 #[derive(Clone, Debug)]
 pub(crate) struct Histogram {
     pub(crate) buckets: [u32; BUCKETS],

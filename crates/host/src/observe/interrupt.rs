@@ -1,5 +1,5 @@
 //! Interrupting requests that take too long: `mod_wsgi.RequestTimeout` is raised in their thread, wherever
-//! it is in its Python code (`interrupt-timeout`). Code that is waiting in C hears of it when it comes back.
+//! its Python code is (`interrupt-timeout`). Code that waits in C gets it when it returns to Python.
 #![forbid(unsafe_code)]
 
 use crate::host::Host;
@@ -11,19 +11,19 @@ use wsgi::Level;
 impl Host {
     /// Interrupts every request that has taken longer than `limit`, once.
     pub fn interrupt_requests(&self, limit: Duration) {
-        let Some(_active) = self.enter() else { return };
+        let Some(_active) = self.guard_active() else { return };
         for thread in self.activity.threads() {
             self.interrupt(&thread, limit);
         }
     }
 
     fn interrupt(&self, thread: &Thread, limit: Duration) {
-        let Some(late) = thread.overdue_candidate(limit) else { return };
+        let Some(late) = thread.take_overdue_request(limit) else { return };
         let Some(attachment) = late.interpreter.attach() else { return };
         let lines = stack(&late, &attachment).unwrap_or_default();
         let py = attachment.py();
-        let request_timeout = late.interpreter.room.request_timeout(py);
-        let interrupted = thread.while_it_serves(&late, || {
+        let request_timeout = late.interpreter.state.request_timeout(py);
+        let interrupted = thread.while_serving(&late, || {
             thread.note_interrupt();
             py.interrupt(late.ident, Some(&request_timeout));
         });

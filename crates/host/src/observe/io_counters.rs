@@ -1,22 +1,22 @@
-//! What one request read and sent, and the time that took where somebody wants to know it.
+//! What one request read and sent, and how long that took where it is measured.
 #![forbid(unsafe_code)]
 
 use std::time::{Duration, Instant};
 
-/// The figures of one request.
+/// The counters of one request.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Tally {
+pub(crate) struct IoCounters {
     pub(crate) input: Traffic,
     pub(crate) output: Traffic,
-    /// Whether time is taken; counting costs nothing.
+    /// Whether time is measured; calls and bytes always are.
     pub(crate) timed: bool,
 }
 
-/// One direction.
+/// The counters of one direction.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Traffic {
     pub(crate) bytes: u64,
-    /// Reads or writes of the application's.
+    /// Reads or writes by the application.
     pub(crate) calls: u64,
     pub(crate) time: Duration,
 }
@@ -28,10 +28,10 @@ impl Traffic {
     }
 }
 
-/// A moment to measure from.
-pub(crate) struct Watch(Option<Instant>);
+/// Measures from its start, where time is measured.
+pub(crate) struct Stopwatch(Option<Instant>);
 
-impl Watch {
+impl Stopwatch {
     pub(crate) fn start(timed: bool) -> Self {
         Self(timed.then(Instant::now))
     }

@@ -1,15 +1,15 @@
-//! The figures of the requests of an interval (reference section 6.6). It knows no Python.
+//! The metrics of the requests of an interval (reference section 6.6). Python is not known here.
 #![forbid(unsafe_code)]
 
-use crate::cpython::Waited;
+use crate::cpython::GilWait;
 use crate::observe::histogram::Histogram;
-use crate::observe::io_counters::Tally;
+use crate::observe::io_counters::IoCounters;
 use crate::posix::Usage;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// When things happened to a request, in seconds since the epoch; 0 is never.
+/// When a request reached the stages of its life, in seconds since the epoch; 0 is never.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Moments {
+pub(crate) struct Timestamps {
     pub(crate) request: f64,
     pub(crate) queue: f64,
     pub(crate) daemon: f64,
@@ -19,9 +19,9 @@ pub(crate) struct Moments {
 /// A request that has ended.
 pub(crate) struct Finished<'a> {
     pub(crate) status: u16,
-    pub(crate) moments: Option<Moments>,
-    pub(crate) tally: &'a Tally,
-    pub(crate) waited: Waited,
+    pub(crate) timestamps: Option<Timestamps>,
+    pub(crate) io: &'a IoCounters,
+    pub(crate) gil_wait: GilWait,
 }
 
 /// What is known at the start of a request that is measured.
@@ -32,7 +32,7 @@ pub(crate) struct Measurement {
     pub(super) outermost: bool,
 }
 
-/// What happened since the figures were last asked for.
+/// The requests since the metrics were last drained.
 pub(crate) struct Interval {
     begun: Instant,
     cpu: Usage,
@@ -44,7 +44,7 @@ pub(crate) struct Interval {
     pub(crate) waits: i64,
     /// By [`PHASES`].
     pub(crate) phases: [Histogram; 8],
-    laps: Vec<Lap>,
+    thread_samples: Vec<ThreadSample>,
 }
 
 /// The parts of a request's life, as they are named in `request_metrics()`.
@@ -61,7 +61,7 @@ pub(crate) const PHASES: [&str; 8] = [
 
 /// What one thread did in an interval.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct Lap {
+pub(crate) struct ThreadSample {
     pub(crate) thread: i64,
     pub(crate) completed: i64,
     /// Within the interval.
@@ -70,7 +70,7 @@ pub(crate) struct Lap {
     pub(crate) cpu: f64,
     /// The longest request that was completed.
     pub(crate) longest: Duration,
-    /// How old the request is that it serves now.
+    /// The age of the request that it serves now.
     pub(crate) current: Duration,
 }
 
@@ -93,13 +93,13 @@ impl Interval {
             output: [0; 2],
             waits: 0,
             phases: std::array::from_fn(|_| Histogram::default()),
-            laps: Vec::new(),
+            thread_samples: Vec::new(),
         }
     }
 
     /// Adds a request; `lap` is its thread's part, as if all of it lay within this interval.
-    pub(crate) fn add(&mut self, finished: &Finished<'_>, begun: Instant, lap: Lap) {
-        let Finished { status, moments, tally, waited } = finished;
+    pub(crate) fn add(&mut self, finished: &Finished<'_>, begun: Instant, lap: ThreadSample) {
+        let Finished { status, timestamps, io, gil_wait } = finished;
         self.count += 1;
         let class = match status / 100 {
             class @ 1..=5 => usize::from(class),
@@ -108,27 +108,26 @@ impl Interval {
         if let Some(count) = self.statuses.get_mut(class - 1) {
             *count += 1;
         }
-        for (total, traffic) in [(&mut self.input, &tally.input), (&mut self.output, &tally.output)]
-        {
+        for (total, traffic) in [(&mut self.input, &io.input), (&mut self.output, &io.output)] {
             let [bytes, calls] = total;
             *bytes += i64::try_from(traffic.bytes).unwrap_or(0);
             *calls += i64::try_from(traffic.calls).unwrap_or(0);
         }
-        self.waits += i64::from(waited.count);
+        self.waits += i64::from(gil_wait.count);
 
         let mut times = [None; 8];
-        if let Some(moments) = moments {
+        if let Some(timestamps) = timestamps {
             let now = seconds_now();
-            let (queue, daemon) = (set(moments.queue), set(moments.daemon));
+            let (queue, daemon) = (known(timestamps.queue), known(timestamps.daemon));
             times = [
-                span(moments.request, queue.unwrap_or(moments.application)),
-                queue.and_then(|queue| span(queue, daemon.unwrap_or(moments.application))),
-                daemon.and_then(|daemon| span(daemon, moments.application)),
-                span(moments.application, now),
-                span(moments.request, now),
-                Some(waited.time),
-                Some(tally.input.time),
-                Some(tally.output.time),
+                elapsed(timestamps.request, queue.unwrap_or(timestamps.application)),
+                queue.and_then(|queue| elapsed(queue, daemon.unwrap_or(timestamps.application))),
+                daemon.and_then(|daemon| elapsed(daemon, timestamps.application)),
+                elapsed(timestamps.application, now),
+                elapsed(timestamps.request, now),
+                Some(gil_wait.time),
+                Some(io.input.time),
+                Some(io.output.time),
             ];
         }
         for (histogram, time) in self.phases.iter_mut().zip(times) {
@@ -138,19 +137,24 @@ impl Interval {
         }
 
         let before = self.begun.saturating_duration_since(begun);
-        let ours = Lap { busy: lap.busy.saturating_sub(before), longest: lap.busy, ..lap };
-        let known = self.laps.iter_mut().find(|known| known.thread == lap.thread);
+        let ours = ThreadSample { busy: lap.busy.saturating_sub(before), longest: lap.busy, ..lap };
+        let known = self.thread_samples.iter_mut().find(|known| known.thread == lap.thread);
         match known {
             Some(known) => known.add(&ours),
-            None => self.laps.push(ours),
+            None => self.thread_samples.push(ours),
         }
     }
 
-    /// The laps of all threads that have served; `busy` says of each since when it is serving, if it is.
-    pub(crate) fn laps(&self, busy: impl Iterator<Item = (i64, Option<Instant>)>) -> Vec<Lap> {
+    /// The samples of all threads that have served; `busy` gives for each thread the start of the request it serves,
+    /// if there is one.
+    pub(crate) fn thread_samples(
+        &self,
+        busy: impl Iterator<Item = (i64, Option<Instant>)>,
+    ) -> Vec<ThreadSample> {
         let lap_of = |(thread, since): (i64, Option<Instant>)| {
-            let known = self.laps.iter().find(|lap| lap.thread == thread);
-            let mut lap = known.copied().unwrap_or(Lap { thread, ..Lap::default() });
+            let known = self.thread_samples.iter().find(|lap| lap.thread == thread);
+            let mut lap =
+                known.copied().unwrap_or(ThreadSample { thread, ..ThreadSample::default() });
             if let Some(since) = since {
                 lap.current = since.elapsed();
                 lap.busy += since.max(self.begun).elapsed();
@@ -174,28 +178,31 @@ impl Interval {
 }
 
 /// How the threads of a process are used.
-pub(crate) struct ThreadUse {
-    /// So many have served.
+pub(crate) struct ThreadUtilization {
+    /// The threads that have served.
     pub(crate) started: usize,
-    /// So many did in the interval.
+    /// The threads that served in the interval.
     pub(crate) active: usize,
-    /// Which part of what all could do they did.
+    /// The busy time of all threads as a part of what would have been possible, from 0 to 1.
     pub(crate) capacity: f64,
 }
 
-impl ThreadUse {
+impl ThreadUtilization {
     /// `threads` is how many there may be, `period` the interval in seconds.
-    pub(crate) fn of(laps: &[Lap], period: f64, threads: i64) -> Self {
-        let busy: Duration = laps.iter().map(|lap| lap.busy).sum();
+    pub(crate) fn of(thread_samples: &[ThreadSample], period: f64, threads: i64) -> Self {
+        let busy: Duration = thread_samples.iter().map(|lap| lap.busy).sum();
         Self {
-            started: laps.len(),
-            active: laps.iter().filter(|it| it.completed > 0 || !it.current.is_zero()).count(),
+            started: thread_samples.len(),
+            active: thread_samples
+                .iter()
+                .filter(|it| it.completed > 0 || !it.current.is_zero())
+                .count(),
             capacity: (busy.as_secs_f64() / (period * threads.max(1) as f64)).min(1.0),
         }
     }
 }
 
-impl Lap {
+impl ThreadSample {
     fn add(&mut self, other: &Self) {
         self.completed += other.completed;
         self.busy += other.busy;
@@ -204,14 +211,14 @@ impl Lap {
     }
 }
 
-/// A moment that has been.
-fn set(moment: f64) -> Option<f64> {
+/// A time that is set; 0 is never.
+fn known(moment: f64) -> Option<f64> {
     (moment > 0.0).then_some(moment)
 }
 
-fn span(from: f64, to: f64) -> Option<Duration> {
-    set(from)?;
-    // Clocks may be set back in between.
+fn elapsed(from: f64, to: f64) -> Option<Duration> {
+    known(from)?;
+    // The clock may be set back in between.
     Duration::try_from_secs_f64((to - from).max(0.0)).ok()
 }
 
@@ -220,7 +227,7 @@ pub(crate) fn seconds_now() -> f64 {
     seconds(SystemTime::now())
 }
 
-/// The same of any moment.
+/// Seconds since the epoch of any time.
 pub(crate) fn seconds(time: SystemTime) -> f64 {
     time.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }
@@ -233,14 +240,19 @@ mod tests {
     fn a_request_is_counted_by_status_and_by_phase() {
         let mut interval = Interval::begin();
         let now = seconds_now();
-        let embedded = Moments { request: now - 3.0, application: now - 2.0, ..Moments::default() };
-        let daemon = Moments { queue: now - 2.9, daemon: now - 2.8, ..embedded };
-        let tally = Tally::default();
-        for (status, moments) in
+        let embedded =
+            Timestamps { request: now - 3.0, application: now - 2.0, ..Timestamps::default() };
+        let daemon = Timestamps { queue: now - 2.9, daemon: now - 2.8, ..embedded };
+        let io = IoCounters::default();
+        for (status, timestamps) in
             [(200, Some(embedded)), (404, Some(daemon)), (0, None), (999, Some(embedded))]
         {
-            let finished = Finished { status, moments, tally: &tally, waited: Waited::default() };
-            interval.add(&finished, Instant::now(), Lap { thread: 1, ..Lap::default() });
+            let finished = Finished { status, timestamps, io: &io, gil_wait: GilWait::default() };
+            interval.add(
+                &finished,
+                Instant::now(),
+                ThreadSample { thread: 1, ..ThreadSample::default() },
+            );
         }
         assert_eq!((interval.count, interval.statuses), (4, [0, 1, 0, 1, 2]));
         let total = |phase: usize| interval.phases[phase].buckets.iter().sum::<u32>();
@@ -254,13 +266,18 @@ mod tests {
         let begun = Instant::now();
         std::thread::sleep(Duration::from_millis(20));
         let mut interval = Interval::begin();
-        let tally = Tally::default();
+        let io = IoCounters::default();
         let finished =
-            Finished { status: 200, moments: None, tally: &tally, waited: Waited::default() };
-        let lap = Lap { thread: 7, completed: 1, busy: begun.elapsed(), ..Lap::default() };
+            Finished { status: 200, timestamps: None, io: &io, gil_wait: GilWait::default() };
+        let lap = ThreadSample {
+            thread: 7,
+            completed: 1,
+            busy: begun.elapsed(),
+            ..ThreadSample::default()
+        };
         interval.add(&finished, begun, lap);
-        let laps = interval.laps([(3, Some(begun)), (7, None)].into_iter());
-        let [busy, done] = laps.as_slice() else { panic!() };
+        let thread_samples = interval.thread_samples([(3, Some(begun)), (7, None)].into_iter());
+        let [busy, done] = thread_samples.as_slice() else { panic!() };
         assert!(busy.current >= Duration::from_millis(20) && busy.busy < busy.current);
         assert!(done.longest >= Duration::from_millis(20) && done.busy < done.longest);
         assert_eq!((busy.completed, done.completed), (0, 1));

@@ -1,13 +1,13 @@
-//! What is noted of requests and of the threads that serve them: counts, times, events, slow requests.
+//! What is recorded of requests and of the threads that serve them: counts, times, events, slow requests.
 #![forbid(unsafe_code)]
 
 pub(crate) mod activity;
-pub(crate) mod candidate;
 pub(crate) mod events;
 pub(crate) mod histogram;
 mod interrupt;
 pub(crate) mod io_counters;
 pub(crate) mod metrics;
 pub(crate) mod observation;
+pub(crate) mod running_request;
 pub(crate) mod slow;
 pub(crate) mod thread_id;

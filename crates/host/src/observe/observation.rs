@@ -1,13 +1,13 @@
-//! The events of one request, for an interpreter in which somebody listens.
+//! The events of one request, for an interpreter with subscribers.
 #![forbid(unsafe_code)]
 
-use crate::cpython::{Attached, Exception, Object, Raised, Result, Waited};
+use crate::cpython::{Attached, Exception, GilWait, Object, Raised, Result};
 use crate::gateway::current;
 use crate::gateway::lease::Lease;
 use crate::observe::events::{Event, Subscribers};
-use crate::observe::io_counters::Tally;
+use crate::observe::io_counters::IoCounters;
 use crate::observe::metrics::seconds_now;
-use crate::observe::metrics::{Measurement, Moments};
+use crate::observe::metrics::{Measurement, Timestamps};
 use crate::observe::thread_id::thread_id;
 use crate::posix::Usage;
 use std::sync::Arc;
@@ -26,21 +26,21 @@ pub(crate) struct Observation<'a, 'py> {
 /// How a request has ended.
 pub(crate) struct Ending<'a> {
     pub(crate) status: u16,
-    pub(crate) moments: Moments,
-    pub(crate) tally: &'a Tally,
-    pub(crate) waited: Waited,
+    pub(crate) timestamps: Timestamps,
+    pub(crate) io: &'a IoCounters,
+    pub(crate) gil_wait: GilWait,
     pub(crate) measurement: Option<Measurement>,
 }
 
 impl<'a, 'py> Observation<'a, 'py> {
-    /// `None` where nobody listens.
+    /// `None` where there is no subscriber.
     pub(crate) fn begin(
         subscribers: &'a Subscribers,
         lease: &Arc<Lease>,
         environ: &Object<'py>,
     ) -> Result<'py, Option<Self>> {
         let py = environ.py();
-        if !subscribers.hear_of_requests(py) {
+        if !subscribers.subscribed_to_requests(py) {
             return Ok(None);
         }
         let Some(data) = current::data(py, subscribers)? else { return Ok(None) };
@@ -63,21 +63,21 @@ impl<'a, 'py> Observation<'a, 'py> {
         application: Object<'py>,
         callable: &[u8],
         environ: &Object<'py>,
-        moments: &Moments,
+        timestamps: &Timestamps,
     ) -> Result<'py, Object<'py>> {
         let py = self.py;
         let event = self.event("request_started")?;
         event.put("thread_id", &py.int(thread_id())?)?;
         // A connection is kept for many requests; this one is on its first worker.
-        let connects = i64::from(moments.queue > 0.0);
+        let connects = i64::from(timestamps.queue > 0.0);
         event.put("daemon_connects", &py.int(connects)?)?;
         event.put("daemon_restarts", &py.int(0)?)?;
         event.put("server_pid", &self.server_pid)?;
-        self.put_moments(&event, moments)?;
+        self.put_timestamps(&event, timestamps)?;
         event.put("application_object", &application)?;
         event.put("callable_object", &py.latin1(callable)?)?;
         event.put("request_environ", environ)?;
-        event.put("application_start", &py.float(moments.application)?)?;
+        event.put("application_start", &py.float(timestamps.application)?)?;
         self.publish(&event);
         Ok(event.get("application_object")?.unwrap_or(application))
     }
@@ -94,29 +94,29 @@ impl<'a, 'py> Observation<'a, 'py> {
     /// `request_finished`.
     pub(crate) fn finished(&self, ending: &Ending<'_>) -> Result<'py, ()> {
         let py = self.py;
-        let Ending { status, moments, tally, waited, measurement } = ending;
+        let Ending { status, timestamps, io, gil_wait, measurement } = ending;
         let event = self.event("request_finished")?;
         event.put("thread_id", &py.int(thread_id())?)?;
         event.put("server_pid", &self.server_pid)?;
-        self.put_moments(&event, moments)?;
+        self.put_timestamps(&event, timestamps)?;
         let count = |number: u64| py.int(i64::try_from(number).unwrap_or(i64::MAX));
-        event.put("input_reads", &count(tally.input.calls)?)?;
-        event.put("input_length", &count(tally.input.bytes)?)?;
-        event.put("input_time", &py.float(tally.input.time.as_secs_f64())?)?;
-        event.put("output_writes", &count(tally.output.calls)?)?;
-        event.put("output_length", &count(tally.output.bytes)?)?;
-        event.put("output_time", &py.float(tally.output.time.as_secs_f64())?)?;
+        event.put("input_reads", &count(io.input.calls)?)?;
+        event.put("input_length", &count(io.input.bytes)?)?;
+        event.put("input_time", &py.float(io.input.time.as_secs_f64())?)?;
+        event.put("output_writes", &count(io.output.calls)?)?;
+        event.put("output_length", &count(io.output.bytes)?)?;
+        event.put("output_time", &py.float(io.output.time.as_secs_f64())?)?;
         let finish = seconds_now();
-        let time = (finish - moments.application).max(0.0);
+        let time = (finish - timestamps.application).max(0.0);
         event.put("application_finish", &py.float(finish)?)?;
         event.put("application_time", &py.float(time)?)?;
         event.put("status", &py.int((*status).into())?)?;
-        event.put("gil_wait_time", &py.float(waited.time.as_secs_f64())?)?;
-        event.put("gil_wait_count", &py.int(waited.count.into())?)?;
+        event.put("gil_wait_time", &py.float(gil_wait.time.as_secs_f64())?)?;
+        event.put("gil_wait_count", &py.int(gil_wait.count.into())?)?;
         if let Some(before) = measurement.map(|it| it.cpu).filter(|cpu| cpu.user > 0.0) {
             let now = Usage::thread();
             let (user, system) = (now.user - before.user, now.system - before.system);
-            // The processor's clock is coarser than ours.
+            // The kernel's CPU time is coarser than the clock.
             let scale = if user + system > time { time / (user + system) } else { 1.0 };
             event.put("cpu_user_time", &py.float(user * scale)?)?;
             event.put("cpu_system_time", &py.float(system * scale)?)?;
@@ -133,10 +133,10 @@ impl<'a, 'py> Observation<'a, 'py> {
         Ok(event)
     }
 
-    fn put_moments(&self, event: &Event<'py>, moments: &Moments) -> Result<'py, ()> {
-        event.put("request_start", &self.py.float(moments.request)?)?;
-        event.put("queue_start", &self.py.float(moments.queue)?)?;
-        event.put("daemon_start", &self.py.float(moments.daemon)?)
+    fn put_timestamps(&self, event: &Event<'py>, timestamps: &Timestamps) -> Result<'py, ()> {
+        event.put("request_start", &self.py.float(timestamps.request)?)?;
+        event.put("queue_start", &self.py.float(timestamps.queue)?)?;
+        event.put("daemon_start", &self.py.float(timestamps.daemon)?)
     }
 
     fn publish(&self, event: &Event<'py>) {
@@ -144,7 +144,7 @@ impl<'a, 'py> Observation<'a, 'py> {
     }
 }
 
-/// `response_started`: what `start_response` has been given, before anybody looked at it.
+/// `response_started`: the arguments of `start_response`, before they are checked.
 pub(crate) fn response_started<'py>(
     py: Attached<'py>,
     subscribers: &Subscribers,
@@ -166,6 +166,6 @@ pub(crate) fn response_started<'py>(
 
 fn publish<'py>(py: Attached<'py>, subscribers: &Subscribers, lease: &Lease, event: &Event<'py>) {
     subscribers.publish(None, event, &mut |level: Level, line: &str| {
-        lease.with_detached(py, |request| request.log(level, line));
+        lease.with_detached(py, |response| response.log(level, line));
     });
 }

@@ -1,75 +1,79 @@
-//! Requests that take longer than `WSGISlowRequests`: a thread that looks for them and writes down where
-//! they are. There is none where the directive is not used.
+//! Requests that take longer than `WSGISlowRequests`: a thread that looks for them and logs their Python stacks. There
+//! is no such thread where the directive is not used.
 #![forbid(unsafe_code)]
 
 use crate::cpython::{Attachment, Object, Result};
 use crate::failure;
 use crate::log::SharedLog;
 use crate::observe::activity::{Activity, Thread};
-use crate::observe::candidate::Candidate;
+use crate::observe::running_request::RunningRequest;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use wsgi::Level;
 
-/// The thread that looks.
-pub(crate) struct SlowWatch {
+/// The thread that looks for slow requests.
+pub(crate) struct SlowRequestThread {
     thread: Mutex<Option<(Sender<()>, JoinHandle<()>)>>,
 }
 
-impl SlowWatch {
-    /// Begins to look for requests that take longer than `limit`.
+impl SlowRequestThread {
+    /// Starts to look for requests that take longer than `limit`.
     pub(crate) fn start(limit: Duration, activity: &Arc<Activity>, log: &SharedLog) -> Self {
         let (stop, stopped) = mpsc::channel();
         let (activity, log) = (Arc::clone(activity), SharedLog::clone(log));
         // Often enough for a report in good time, seldom enough to cost nothing.
         let step = (limit / 4).clamp(Duration::from_millis(10), Duration::from_secs(1));
-        let look = move || {
+        let check_thread = move || {
             while stopped.recv_timeout(step) == Err(RecvTimeoutError::Timeout) {
                 for thread in activity.threads() {
-                    look(&thread, limit, &log);
+                    check_thread(&thread, limit, &log);
                 }
             }
         };
-        let thread = std::thread::Builder::new().name("wsgi-slow".to_owned()).spawn(look);
+        let thread = std::thread::Builder::new().name("wsgi-slow".to_owned()).spawn(check_thread);
         Self { thread: Mutex::new(thread.ok().map(|thread| (stop, thread))) }
     }
 
-    /// Looks no more. `wait`: nobody is being served, so it cannot be held up.
+    /// Ends the thread. `wait`: no request is being served, so that none can keep it waiting.
     pub(crate) fn stop(&self, wait: bool) {
         let taken = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some((stop, thread)) = taken {
             drop(stop);
             if wait {
-                // Its panic has been told.
+                // The panic hook has logged a panic of the thread.
                 let _ = thread.join();
             }
         }
     }
 }
 
-fn look(thread: &Thread, limit: Duration, log: &SharedLog) {
-    let Some(slow) = thread.slow_candidate(limit) else { return };
+fn check_thread(thread: &Thread, limit: Duration, log: &SharedLog) {
+    let Some(slow) = thread.take_slow_request(limit) else { return };
     let say = |line: &str| {
         let line = format!("[script {}] {line}", slow.script);
         // The request's own log, unless its thread is just using it.
-        let said = slow.lease.try_with(|request| request.log(Level::Warning, &line));
+        let said = slow.lease.try_with(|response| response.log(Level::Warning, &line));
         if said.is_none() {
             log.log(Level::Warning, line.as_bytes());
         }
     };
-    // Said before anything that might have to wait for the application.
+    // Logged before anything that might have to wait for the application.
     let seconds = slow.since.elapsed().as_secs_f64();
     say(&format!("slow request {} has taken {seconds:.3} s in thread {}", slow.line, thread.id));
     let Some(attachment) = slow.interpreter.attach() else { return };
     if !attachment.is_exclusive() {
-        // Where it is would change while it is looked at.
+        // The stack would change while it is read.
+        return;
+    }
+    // Its thread may have begun another request while this one waited for the lock.
+    if !thread.serves(&slow) {
         return;
     }
     let lines = stack(&slow, &attachment);
     drop(attachment);
-    // Whoever has ended meanwhile was somewhere else.
+    // Reading the source files lets other threads go on.
     if thread.serves(&slow) {
         match lines {
             Some(lines) => lines.iter().for_each(|line| say(line)),
@@ -78,9 +82,9 @@ fn look(thread: &Thread, limit: Duration, log: &SharedLog) {
     }
 }
 
-/// Where a thread is in its application's code.
-pub(crate) fn stack(slow: &Candidate, attachment: &Attachment) -> Option<Vec<String>> {
-    let frame = slow.seat.frame(attachment)?;
+/// Where a thread is in its application's code, one line of text an entry; `None` where it is in none.
+pub(crate) fn stack(slow: &RunningRequest, attachment: &Attachment) -> Option<Vec<String>> {
+    let frame = slow.interpreter.python.frame_of(&slow.thread_state, attachment)?;
     let mut lines = Vec::new();
     if let Err(raised) = walk(&frame, &mut lines) {
         raised.clear();

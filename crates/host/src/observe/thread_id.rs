@@ -1,4 +1,4 @@
-//! The numbers by which this crate tells the threads of a process apart (`mod_wsgi.thread_id`).
+//! The numbers of the threads of a process (`mod_wsgi.thread_id`).
 #![forbid(unsafe_code)]
 
 use std::cell::Cell;
@@ -10,8 +10,7 @@ thread_local! {
 
 static NEXT_THREAD_ID: AtomicI64 = AtomicI64::new(0);
 
-/// The number of the calling thread, in the order in which threads first asked; the thread that
-/// started Python asked first and is 0.
+/// The number of the calling thread, in the order of first calls; the thread that started Python is 0.
 pub(crate) fn thread_id() -> i64 {
     THREAD_ID.with(|id| match id.get() {
         Some(id) => id,

@@ -1,7 +1,7 @@
 //! One message: a header of 24 bytes, then fields with a number, a type and a value, all little-endian.
 #![forbid(unsafe_code)]
 
-/// What a message is about.
+/// The types of messages, by their numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Sample = 2,
@@ -17,8 +17,8 @@ pub(super) enum Kind {
 pub(super) struct Datagram(Vec<u8>);
 
 const VERSION: u8 = 1;
-/// The most bytes a service takes. What does not fit is left out.
-const MOST: usize = 8192;
+/// The most bytes a service takes. A field that does not fit is left out.
+const MAX_LENGTH: usize = 8192;
 
 impl Datagram {
     /// `number` counts the messages of a process from 1; `time` is in seconds since the epoch.
@@ -62,7 +62,7 @@ impl Datagram {
 
     fn put(&mut self, field: u16, kind: u8, length: Option<usize>, value: &[u8]) {
         let Ok(length) = length.map(u16::try_from).transpose() else { return };
-        if self.0.len() + 5 + value.len() > MOST {
+        if self.0.len() + 5 + value.len() > MAX_LENGTH {
             return;
         }
         self.0.extend_from_slice(&field.to_le_bytes());
@@ -97,11 +97,11 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_left_out() {
         let mut datagram = Datagram::new(Kind::Sample, 7, 1, 0.0);
-        datagram.bytes(1, &[b'x'; MOST], MOST);
-        datagram.floats(111, std::iter::repeat_n(0.0, MOST));
+        datagram.bytes(1, &[b'x'; MAX_LENGTH], MAX_LENGTH);
+        datagram.floats(111, std::iter::repeat_n(0.0, MAX_LENGTH));
         assert_eq!(datagram.as_bytes().len(), 24);
-        datagram.bytes(1, &[b'x'; MOST], MOST - 24 - 5);
+        datagram.bytes(1, &[b'x'; MAX_LENGTH], MAX_LENGTH - 24 - 5);
         datagram.count(2, 1);
-        assert_eq!(datagram.as_bytes().len(), MOST);
+        assert_eq!(datagram.as_bytes().len(), MAX_LENGTH);
     }
 }

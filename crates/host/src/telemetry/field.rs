@@ -26,7 +26,7 @@ pub(super) const THREADS_MAXIMUM: u16 = 50;
 pub(super) const THREADS_STARTED: u16 = 51;
 pub(super) const THREADS_ACTIVE: u16 = 52;
 
-/// The first of eight, one for each of the phases; so are the next three.
+/// The first of eight numbers, one for each of the phases; so are the next three.
 pub(super) const PHASE_MEAN: u16 = 60;
 pub(super) const PHASE_LEAST: u16 = 70;
 pub(super) const PHASE_MOST: u16 = 80;
@@ -83,7 +83,7 @@ pub(super) const SLOW_CPU_SYSTEM: u16 = 251;
 pub(super) const SLOW_ACTIVE_AT_START: u16 = 260;
 pub(super) const SLOW_ACTIVE_AT_END: u16 = 261;
 
-/// The first of three, by generation; so are the next four.
+/// The first of three numbers, by generation; so are the next four.
 pub(super) const GC_COUNT: u16 = 300;
 pub(super) const GC_THRESHOLD: u16 = 303;
 pub(super) const GC_COLLECTIONS: u16 = 306;

@@ -1,4 +1,4 @@
-//! The garbage collections of one interpreter, as its `gc.callbacks` hear of them.
+//! The garbage collections of one interpreter, as its `gc.callbacks` report them.
 #![forbid(unsafe_code)]
 
 use super::datagram::Datagram;
@@ -16,7 +16,7 @@ pub(crate) struct Collections(Mutex<Ring>);
 
 #[derive(Default)]
 struct Ring {
-    /// When the one began that is under way.
+    /// The start of the collection that is under way: seconds since the epoch, and the monotonic time.
     begun: Option<(f64, Instant)>,
     ended: VecDeque<Collection>,
     dropped: u64,
@@ -32,18 +32,18 @@ pub(super) struct Collection {
     uncollectable: u64,
 }
 
-/// So many are kept, the newest.
-const KEPT: usize = 256;
+/// How many collections are kept, the newest.
+const CAPACITY: usize = 256;
 
 impl Collections {
-    /// At most `most`, the oldest first.
+    /// At most `most` collections, the oldest first.
     pub(super) fn take(&self, most: usize) -> Vec<Collection> {
         let mut ring = self.ring();
         let count = most.min(ring.ended.len());
         ring.ended.drain(..count).collect()
     }
 
-    /// How many were lost since this was last asked.
+    /// How many were dropped since the last call.
     pub(super) fn take_dropped(&self) -> u64 {
         std::mem::take(&mut self.ring().dropped)
     }
@@ -55,7 +55,7 @@ impl Collections {
     fn end(&self, figures: [u64; 3]) {
         let mut ring = self.ring();
         let Some((start, begun)) = ring.begun.take() else { return };
-        if ring.ended.len() >= KEPT {
+        if ring.ended.len() >= CAPACITY {
             ring.ended.pop_front();
             ring.dropped += 1;
         }
@@ -79,26 +79,26 @@ impl Collection {
     }
 }
 
-/// What stands in `gc.callbacks`.
-struct GarbageWatch(Arc<Collections>);
+/// The callback in `gc.callbacks`.
+struct GcCallback(Arc<Collections>);
 
-impl Class for GarbageWatch {
-    const NAME: &'static CStr = c"mod_wsgi.GarbageWatch";
-    const SLOTS: Slots<Self> = Slots { call: Some(hear), ..Slots::NONE };
+impl Class for GcCallback {
+    const NAME: &'static CStr = c"mod_wsgi.GcCallback";
+    const SLOTS: Slots<Self> = Slots { call: Some(on_gc_event), ..Slots::NONE };
 }
 
-/// Has an interpreter tell of its collections.
+/// Adds a callback to the interpreter's `gc.callbacks` that records its collections.
 pub(crate) fn watch_garbage(py: Attached<'_>) -> Result<'_, Arc<Collections>> {
     let collections = Arc::<Collections>::default();
-    let watch = GarbageWatch(Arc::clone(&collections));
-    let watch = py.instantiate(&py.class::<GarbageWatch>()?, watch)?;
+    let watch = GcCallback(Arc::clone(&collections));
+    let watch = py.class::<GcCallback>()?.instantiate(watch)?;
     py.import(c"gc")?.attribute(c"callbacks")?.append(&watch)?;
     Ok(collections)
 }
 
 /// `callback(phase, info)`.
-fn hear<'py>(
-    this: &Instance<'_, 'py, GarbageWatch>,
+fn on_gc_event<'py>(
+    this: &Instance<'_, 'py, GcCallback>,
     arguments: &Object<'py>,
 ) -> Result<'py, Object<'py>> {
     let py = this.py();
@@ -113,7 +113,7 @@ fn hear<'py>(
     Ok(py.none())
 }
 
-/// What the collector says of itself now.
+/// Adds the collector's counters and thresholds, as they are now.
 pub(super) fn fill_snapshot<'py>(py: Attached<'py>, datagram: &mut Datagram) -> Result<'py, ()> {
     let gc = py.import(c"gc")?;
     let pairs = [(field::GC_COUNT, c"get_count"), (field::GC_THRESHOLD, c"get_threshold")];

@@ -1,25 +1,25 @@
-//! What the requests of an interval came to.
+//! The metrics of an interval.
 #![forbid(unsafe_code)]
 
 use super::datagram::Datagram;
 use super::field;
 use crate::observe::activity::Activity;
-use crate::observe::metrics::{Lap, PHASES, ThreadUse};
+use crate::observe::metrics::{PHASES, ThreadSample, ThreadUtilization};
 use crate::posix::resident;
 
-/// Threads have a place each in the lists, as long as there are not too many.
-const MOST_SLOTS: usize = 128;
-/// The phases that only requests of daemon mode have: these are left out where none had them.
-const OF_DAEMONS: [&str; 2] = ["queue", "daemon"];
+/// The most threads that have an entry in the lists.
+const MAX_SLOTS: usize = 128;
+/// The phases that only requests of daemon mode have; left out where no request had them.
+const DAEMON_PHASES: [&str; 2] = ["queue", "daemon"];
 
 /// Drains what `activity` has recorded. `threads` is how many there may be.
 pub(super) fn fill(datagram: &mut Datagram, activity: &Activity, threads: i64) {
-    let (interval, laps) = activity.drain();
+    let (interval, thread_samples) = activity.drain();
     let used = interval.utilization();
     datagram.float(field::SAMPLE_PERIOD, used.period);
     datagram.count(field::REQUEST_COUNT, unsigned(interval.count));
     datagram.float(field::REQUEST_THROUGHPUT, interval.count as f64 / used.period);
-    let in_use = ThreadUse::of(&laps, used.period, threads);
+    let in_use = ThreadUtilization::of(&thread_samples, used.period, threads);
     datagram.float(field::CAPACITY_UTILIZATION, in_use.capacity);
     datagram.float(field::CPU_USER_UTILIZATION, used.user);
     datagram.float(field::CPU_SYSTEM_UTILIZATION, used.system);
@@ -31,7 +31,7 @@ pub(super) fn fill(datagram: &mut Datagram, activity: &Activity, threads: i64) {
     datagram.count(field::THREADS_ACTIVE, in_use.active as u64);
     for (number, (phase, times)) in (0..).zip(PHASES.into_iter().zip(&interval.phases)) {
         let mean = times.mean();
-        if mean.is_none() && OF_DAEMONS.contains(&phase) {
+        if mean.is_none() && DAEMON_PHASES.contains(&phase) {
             continue;
         }
         datagram.float(field::PHASE_MEAN + number, mean.unwrap_or(0.0));
@@ -51,11 +51,11 @@ pub(super) fn fill(datagram: &mut Datagram, activity: &Activity, threads: i64) {
     for (number, count) in (field::STATUS_CLASS..).zip(interval.statuses) {
         datagram.count(number, unsigned(count));
     }
-    let slots = usize::try_from(threads).unwrap_or(0).max(laps.len()).min(MOST_SLOTS);
-    let lap = |slot: usize| laps.get(slot).copied().unwrap_or_default();
+    let slots = usize::try_from(threads).unwrap_or(0).max(thread_samples.len()).min(MAX_SLOTS);
+    let lap = |slot: usize| thread_samples.get(slot).copied().unwrap_or_default();
     let completed = |slot| i32::try_from(lap(slot).completed).unwrap_or(i32::MAX);
     datagram.integers(field::SLOT_COMPLETED, (0..slots).map(completed));
-    let column = |value: fn(Lap) -> f64| (0..slots).map(move |slot| value(lap(slot)));
+    let column = |value: fn(ThreadSample) -> f64| (0..slots).map(move |slot| value(lap(slot)));
     datagram.floats(field::SLOT_BUSY, column(|lap| lap.busy.as_secs_f64()));
     datagram.floats(field::SLOT_CPU, column(|lap| lap.cpu));
     datagram.floats(field::SLOT_CURRENT, column(|lap| lap.current.as_secs_f64()));

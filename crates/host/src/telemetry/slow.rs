@@ -3,23 +3,23 @@
 
 use super::datagram::Datagram;
 use super::field;
-use crate::cpython::{Result, Waited};
+use crate::cpython::{GilWait, Result};
 use crate::gateway::environ::Builder;
-use crate::observe::io_counters::Tally;
+use crate::observe::io_counters::IoCounters;
 use crate::observe::metrics::seconds_now;
-use crate::observe::metrics::{Finished, Measurement, Moments};
+use crate::observe::metrics::{Finished, Measurement, Timestamps};
 use crate::observe::thread_id::thread_id;
 use crate::posix::Usage;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// What is known of a request when it begins.
+/// What a record contains of the start of a request.
 #[derive(Debug, Default)]
 pub(crate) struct Details {
     start: f64,
     thread: i64,
-    moments: Moments,
+    timestamps: Timestamps,
     active: u64,
     log_id: String,
     server_pid: u64,
@@ -38,22 +38,22 @@ pub(crate) struct Details {
 #[derive(Debug)]
 pub(crate) struct SlowRecord {
     details: Arc<Details>,
-    figures: Figures,
+    figures: RequestFigures,
 }
 
-/// What it came to.
+/// What a record contains of the course of a request.
 #[derive(Debug, Default)]
-struct Figures {
+struct RequestFigures {
     done: bool,
     duration: Duration,
-    waited: Waited,
-    tally: Tally,
+    gil_wait: GilWait,
+    io: IoCounters,
     status: u16,
     cpu: [f64; 2],
     active: u64,
 }
 
-/// Those that are over and have not been sent.
+/// The records that have not been sent.
 #[derive(Debug)]
 pub(crate) struct SlowRecords {
     limit: Duration,
@@ -70,23 +70,23 @@ impl SlowRecords {
         threads: i64,
         capture_user_agent: bool,
     ) -> Self {
-        // As many as can end in five intervals.
+        // The number that can end in five intervals.
         let each = (interval.as_secs_f64() / limit.as_secs_f64().max(1e-3)).ceil();
         let most = (threads.max(1) as f64 * each * 5.0).clamp(32.0, 4096.0) as usize;
         Self { limit, capture_user_agent, most, records: Mutex::default() }
     }
 
-    /// What a request took at least to be one of these.
+    /// The least duration of a slow request.
     pub(crate) const fn limit(&self) -> Duration {
         self.limit
     }
 
-    /// Whether they say what the client called itself.
+    /// Whether they contain the client's `User-Agent`.
     pub(crate) const fn capture_user_agent(&self) -> bool {
         self.capture_user_agent
     }
 
-    /// Keeps a record until it is sent; the oldest makes room.
+    /// Keeps a record until it is sent; the oldest is dropped when there are too many.
     pub(crate) fn keep(&self, record: SlowRecord) {
         let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
         if records.len() >= self.most {
@@ -114,7 +114,7 @@ impl Details {
         Self {
             start: now,
             thread: thread_id(),
-            moments: Moments {
+            timestamps: Timestamps {
                 request: moment("mod_wsgi.request_start"),
                 queue: moment("mod_wsgi.queue_start"),
                 daemon: moment("mod_wsgi.daemon_start"),
@@ -145,11 +145,11 @@ impl SlowRecord {
     ) -> Self {
         let now = Usage::thread();
         let cpu = measurement.map(|it| [now.user - it.cpu.user, now.system - it.cpu.system]);
-        let figures = Figures {
+        let figures = RequestFigures {
             done: true,
             duration: since.elapsed(),
-            waited: finished.waited,
-            tally: *finished.tally,
+            gil_wait: finished.gil_wait,
+            io: *finished.io,
             status: finished.status,
             cpu: cpu.unwrap_or_default(),
             active,
@@ -162,38 +162,43 @@ impl SlowRecord {
     }
 }
 
-/// A request that goes on, and has since `since`.
+/// Fills in a request that is in progress since `since`.
 pub(super) fn fill_active(datagram: &mut Datagram, details: &Details, since: Instant) {
-    fill(datagram, details, &Figures { duration: since.elapsed(), ..Figures::default() });
+    fill(
+        datagram,
+        details,
+        &RequestFigures { duration: since.elapsed(), ..RequestFigures::default() },
+    );
 }
 
-fn fill(datagram: &mut Datagram, details: &Details, figures: &Figures) {
-    let Figures { done, duration, waited, tally, status, cpu, active } = figures;
+fn fill(datagram: &mut Datagram, details: &Details, figures: &RequestFigures) {
+    let RequestFigures { done, duration, gil_wait, io, status, cpu, active } = figures;
     datagram.count(field::SLOW_STATE, u64::from(*done));
     datagram.float(field::SLOW_START, details.start);
     datagram.float(field::SLOW_DURATION, duration.as_secs_f64());
     datagram.count(field::SLOW_THREAD, u64::try_from(details.thread).unwrap_or(0));
     datagram.count(field::SLOW_SERVER_PID, details.server_pid);
-    datagram.count(field::SLOW_INPUT_BYTES, tally.input.bytes);
-    datagram.count(field::SLOW_INPUT_READS, tally.input.calls);
-    datagram.count(field::SLOW_OUTPUT_BYTES, tally.output.bytes);
-    datagram.count(field::SLOW_OUTPUT_WRITES, tally.output.calls);
+    datagram.count(field::SLOW_INPUT_BYTES, io.input.bytes);
+    datagram.count(field::SLOW_INPUT_READS, io.input.calls);
+    datagram.count(field::SLOW_OUTPUT_BYTES, io.output.bytes);
+    datagram.count(field::SLOW_OUTPUT_WRITES, io.output.calls);
     let [user, system] = *cpu;
     datagram.float(field::SLOW_CPU_USER, user);
     datagram.float(field::SLOW_CPU_SYSTEM, system);
-    // What has not been is 0, and so is what took no time.
+    // 0 for a phase that the request has not had.
     let span = |from: f64, to: f64| if from > 0.0 && to > 0.0 { (to - from).max(0.0) } else { 0.0 };
-    let Moments { request, queue, daemon, application } = details.moments;
-    let first = |moments: [f64; 2]| moments.into_iter().find(|&it| it > 0.0).unwrap_or(application);
+    let Timestamps { request, queue, daemon, application } = details.timestamps;
+    let first =
+        |timestamps: [f64; 2]| timestamps.into_iter().find(|&it| it > 0.0).unwrap_or(application);
     datagram.float(field::SLOW_SERVER_TIME, span(request, first([queue, daemon])));
     datagram.float(field::SLOW_QUEUE_TIME, span(queue, daemon));
     datagram.float(field::SLOW_DAEMON_TIME, span(daemon, application));
     let now = details.start + duration.as_secs_f64();
     datagram.float(field::SLOW_APPLICATION_TIME, span(application, now));
-    datagram.float(field::SLOW_GIL_TIME, waited.time.as_secs_f64());
-    datagram.count(field::SLOW_GIL_COUNT, waited.count.into());
-    datagram.float(field::SLOW_INPUT_TIME, tally.input.time.as_secs_f64());
-    datagram.float(field::SLOW_OUTPUT_TIME, tally.output.time.as_secs_f64());
+    datagram.float(field::SLOW_GIL_TIME, gil_wait.time.as_secs_f64());
+    datagram.count(field::SLOW_GIL_COUNT, gil_wait.count.into());
+    datagram.float(field::SLOW_INPUT_TIME, io.input.time.as_secs_f64());
+    datagram.float(field::SLOW_OUTPUT_TIME, io.output.time.as_secs_f64());
     datagram.count(field::SLOW_ACTIVE_AT_START, details.active);
     datagram.count(field::SLOW_ACTIVE_AT_END, *active);
     datagram.count(field::SLOW_STATUS, u64::from(*status));
@@ -228,10 +233,10 @@ mod tests {
         assert_eq!(most(second / 10, second, 15), 750);
         assert_eq!(most(second / 1000, 60 * second, 1000), 4096);
         let records = SlowRecords::new(second, second, 1, false);
-        let tally = Tally::default();
+        let io = IoCounters::default();
         for status in 200..240 {
-            let waited = Waited::default();
-            let finished = Finished { status, moments: None, tally: &tally, waited };
+            let gil_wait = GilWait::default();
+            let finished = Finished { status, timestamps: None, io: &io, gil_wait };
             records.keep(SlowRecord::new(Arc::default(), Instant::now(), &finished, None, 1));
         }
         let kept: Vec<_> = records.take().iter().map(|record| record.figures.status).collect();

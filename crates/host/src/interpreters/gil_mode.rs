@@ -1,5 +1,5 @@
 //! How the interpreters of this process share its time: by one lock, by a lock each, or by none
-//! (reference section 4.4). What this Python cannot do is said once and left.
+//! (reference section 4.4). What this Python does not support is logged once and ignored.
 #![forbid(unsafe_code)]
 
 use crate::cpython::{FREE_THREADED, HAS_OWN_GIL};
@@ -7,15 +7,15 @@ use crate::log::SharedLog;
 use crate::options::{HostOptions, InterpreterOptions};
 use wsgi::Level;
 
-/// What this process does of what it was told.
+/// The modes that this process uses of those that are configured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Modes {
+pub(crate) struct GilMode {
     /// Python runs without its lock.
     pub(crate) free_threading: bool,
 }
 
-impl Modes {
-    /// Decides, and says what has no effect.
+impl GilMode {
+    /// Decides, and logs options without effect.
     pub(crate) fn decide(options: &HostOptions, log: &SharedLog) -> Self {
         let warn = |line: &str| log.log(Level::Warning, line.as_bytes());
         if options.free_threading && !FREE_THREADED {
@@ -45,8 +45,8 @@ impl Modes {
         own.own_gil && HAS_OWN_GIL && !self.free_threading
     }
 
-    /// The switch interval to set in the interpreter `name`: it belongs to the lock, not to whoever is
-    /// meant by it.
+    /// The switch interval to set in the interpreter `name`: it belongs to the lock, not to the
+    /// interpreter.
     pub(crate) fn switch_interval(
         self,
         own: &InterpreterOptions,
@@ -85,7 +85,7 @@ mod tests {
     fn an_interval_of_one_interpreter_must_not_reach_the_others() {
         let log = Arc::new(Lines::default());
         let shared: SharedLog = Arc::<Lines>::clone(&log);
-        let modes = Modes { free_threading: false };
+        let modes = GilMode { free_threading: false };
         let all =
             InterpreterOptions { switch_interval: Some(0.1), ..InterpreterOptions::default() };
         let its_own = InterpreterOptions { interval_is_its_own: true, ..all.clone() };

@@ -1,46 +1,46 @@
-//! How long a thread waits for interpreters' locks, where somebody wants to know it.
+//! How long a thread waits for interpreters' locks, where that is measured.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 thread_local! {
-    /// `None`: nobody wants to know.
-    static WAITED: Cell<Option<Waited>> = const { Cell::new(None) };
+    /// `None`: not measured.
+    static WAITED: Cell<Option<GilWait>> = const { Cell::new(None) };
 }
 
 /// How often, and for how long in all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Waited {
+pub(crate) struct GilWait {
     pub(crate) count: u32,
     pub(crate) time: Duration,
 }
 
-/// Measures the calling thread's waits until it is dropped; then those it interrupted go on.
-pub(crate) struct Waiting(Option<Waited>);
+/// Measures the calling thread's waits until it is dropped; then the measurement before it goes on.
+pub(crate) struct GilWaitTimer(Option<GilWait>);
 
-impl Waiting {
+impl GilWaitTimer {
     pub(crate) fn measure() -> Self {
-        Self(WAITED.replace(Some(Waited::default())))
+        Self(WAITED.replace(Some(GilWait::default())))
     }
 
-    /// What has been measured since [`Waiting::measure`].
-    pub(crate) fn so_far(&self) -> Waited {
+    /// What has been measured since [`GilWaitTimer::measure`].
+    pub(crate) fn so_far(&self) -> GilWait {
         WAITED.get().unwrap_or_default()
     }
 }
 
-impl Drop for Waiting {
+impl Drop for GilWaitTimer {
     fn drop(&mut self) {
         WAITED.set(self.0);
     }
 }
 
-/// Runs what waits for a lock.
+/// Runs `wait`, which waits for a lock.
 pub(super) fn timed(wait: impl FnOnce()) {
-    let Some(Waited { count, time }) = WAITED.get() else { return wait() };
+    let Some(GilWait { count, time }) = WAITED.get() else { return wait() };
     let start = Instant::now();
     wait();
-    WAITED.set(Some(Waited { count: count + 1, time: time + start.elapsed() }));
+    WAITED.set(Some(GilWait { count: count + 1, time: time + start.elapsed() }));
 }
 
 #[cfg(test)]
@@ -50,9 +50,9 @@ mod tests {
     #[test]
     fn only_a_thread_that_is_asked_to_measures_its_waits() {
         timed(|| {});
-        let outer = Waiting::measure();
+        let outer = GilWaitTimer::measure();
         timed(|| {});
-        let inner = Waiting::measure();
+        let inner = GilWaitTimer::measure();
         assert_eq!(inner.so_far().count, 0);
         drop(inner);
         timed(|| std::thread::sleep(Duration::from_millis(1)));

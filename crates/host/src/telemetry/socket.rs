@@ -1,4 +1,4 @@
-//! Where messages go out.
+//! The socket that messages are sent by.
 #![forbid(unsafe_code)]
 
 use super::datagram::{Datagram, Kind};
@@ -9,14 +9,14 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The socket of this process, and the service's address.
-pub(super) struct Outlet {
+pub(super) struct DatagramSocket {
     socket: UnixDatagram,
     service: PathBuf,
     sent: AtomicU32,
 }
 
-impl Outlet {
-    /// The service need not be there yet, nor stay: it is looked up for each message.
+impl DatagramSocket {
+    /// The service may be started and ended at any time: its path is resolved for each message.
     ///
     /// # Errors
     /// When the path is too long for an address, or there is no descriptor left.
@@ -27,12 +27,12 @@ impl Outlet {
         Ok(Self { socket, service, sent: AtomicU32::new(0) })
     }
 
-    /// Sends a message, or loses it.
+    /// Sends a message; it is lost when the service does not take it at once.
     pub(super) fn send(&self, kind: Kind, fill: impl FnOnce(&mut Datagram)) {
         let number = self.sent.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
         let mut datagram = Datagram::new(kind, std::process::id(), number, seconds_now());
         fill(&mut datagram);
-        // A service that is not there, or does not keep up, is nobody's trouble but its own.
+        // A message that a service does not take at once is lost (`WSGITelemetryService`).
         let _ = self.socket.send_to(datagram.as_bytes(), &self.service);
     }
 }
