@@ -8,7 +8,7 @@ from .valgrind import SLOWER
 
 LINE = re.compile(
     r"\[(?P<time>[^\]]+)\] \[(?P<module>[\w-]+):(?P<level>\w+)\] "
-    r"\[pid (?P<pid>\d+)\] (?:(?P<tid>\d{9,}) )?(?P<text>.*)",
+    r"\[pid (?P<pid>\d+)\] (?:(?P<tid>\d{7,}) )?(?P<text>.*)",
     re.DOTALL,
 )
 # What no pattern that names a line can match.

@@ -30,7 +30,7 @@ KNOWN = {
     "Syscall param epoll_pwait(sigsetsize) contains uninitialised byte(s)",
 }
 OPTIONS = (
-    "--quiet --trace-children=yes --num-callers=40 --error-limit=no "
+    "--quiet --vgdb=no --trace-children=yes --num-callers=40 --error-limit=no "
     "--trace-children-skip=*/sh,*/ab,*/openssl"
 )
 # CPython's own allocator reads memory that it has freed, on purpose.
