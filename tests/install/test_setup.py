@@ -70,13 +70,13 @@ def as_root(call):
     return [call] if os.geteuid() == 0 else ["sudo", call]
 
 
-def test_where_nothing_is_missing_nothing_is_called(machine):
+def test_setup_calls_no_package_manager_where_all_packages_exist(machine):
     done = machine.setup()
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert machine.called() == []
 
 
-def test_what_is_missing_is_installed(machine):
+def test_setup_installs_missing_packages(machine):
     machine.without("curl")
     done = machine.setup()
     assert (done.returncode, done.stdout) == (0, "installing curl\n")
@@ -86,7 +86,7 @@ def test_what_is_missing_is_installed(machine):
     ]
 
 
-def test_a_failed_installation_says_what_is_missing(machine):
+def test_a_failed_installation_names_the_missing_packages(machine):
     machine.without("curl")
     machine.program("apt-get", "exit 100")
     done = machine.setup()
@@ -100,7 +100,7 @@ def test_debians_package_that_starts_a_public_server_is_not_installed():
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for a file system of its own")
-def test_a_machine_without_python_gets_all_of_it_at_once(machine, tmp_path):
+def test_a_machine_without_python_gets_all_python_packages_at_once(machine, tmp_path):
     # No file that can be executed, for this one process.
     nothing = tmp_path / "nothing"
     nothing.write_text("")
@@ -126,7 +126,7 @@ def test_a_machine_without_python_gets_all_of_it_at_once(machine, tmp_path):
         ("rustc 2.0.0-nightly (0123456 2099-01-01)", ""),
     ],
 )
-def test_a_compiler_that_is_too_old_is_told_in_one_sentence(machine, version, said):
+def test_a_compiler_that_is_too_old_is_reported_in_one_sentence(machine, version, said):
     machine.program("rustc", f"echo '{version}'")
     machine.without("curl")
     done = machine.setup()
@@ -137,7 +137,7 @@ def test_a_compiler_that_is_too_old_is_told_in_one_sentence(machine, version, sa
     assert done.stderr.count("\n") == bool(said)
 
 
-def test_without_cargo_the_way_to_get_it_is_told(machine):
+def test_without_cargo_rustup_is_named(machine):
     machine.without("cargo")
     done = machine.setup()
     assert done.returncode == 1
@@ -145,7 +145,7 @@ def test_without_cargo_the_way_to_get_it_is_told(machine):
     assert "https://rustup.rs/" in done.stderr
 
 
-def test_make_check_names_the_components_that_it_needs(machine):
+def test_make_check_names_the_required_components(machine):
     machine.program("cargo", 'case $1 in clippy) exit 101 ;; esac; echo "$@"')
     done = machine.setup("check")
     assert done.returncode == 1
@@ -178,7 +178,7 @@ def test_a_python_that_is_named_is_found_in_path(machine):
     assert re.fullmatch(rf"{re.escape(VERSION)}t?", found["PYTHON_VERSION"])
 
 
-def test_a_python_that_does_not_exist_is_told_in_one_sentence(machine):
+def test_a_python_that_does_not_exist_is_reported_in_one_sentence(machine):
     check = (REPO / "scripts/with-python", "python9.9", REPO / "scripts/check-python")
     done = machine.run(*check)
     assert done.returncode == 1
@@ -187,7 +187,7 @@ def test_a_python_that_does_not_exist_is_told_in_one_sentence(machine):
 
 
 @pytest.mark.skipif(not shutil.which("make"), reason="make is missing")
-def test_make_help_names_what_a_run_can_be_told(machine):
+def test_make_help_names_the_variables_of_make_run(machine):
     done = machine.run("make", "help")
     assert (done.returncode, done.stderr) == (0, "")
     for variable in ("EXAMPLE=", "APP=", "PORT=", "PYTHON="):
