@@ -30,7 +30,7 @@ pub use files::{chown_descriptor, loaded_from, memory_file, readable_length, res
 pub use limits::{
     Resource, raise_descriptor_limit, restore_descriptor_limit, set_limit, stack_size,
 };
-pub use names::set_process_name;
+pub use names::{overwrite_arguments, set_process_name};
 pub use processes::{
     become_subreaper, exit_now, exits_before, fork, fork_reparented, is_alive, is_dumpable, kill,
     kill_session, on_fork, reap, replace_inherited, set_death_signal, set_dumpable, set_priority,
