@@ -82,6 +82,6 @@ def test_uninterruptible_request_replaces_its_worker(server):
     before = server.get("/").text
     assert server.get("/stubborn").status == 504
     server.log.expect("GET /stubborn takes longer than request-timeout")
-    server.log.allow("leaving although GET /stubborn", "took longer than request-timeout")
+    server.log.allow("stopping with GET /stubborn still running", "exceeded request-timeout")
     server.log.allow("did not stop within shutdown-timeout", "exited with status", "killed by")
     wait_until(lambda: server.get("/").text != before, "another worker")

@@ -109,7 +109,7 @@ def test_the_user_apache_runs_as_is_not_enough_to_ask_a_worker(start):
     answer = run(server, ASKING + f"result = ask({paths}, {str(server.root / 'app.py')!r})")
     # It could connect, and nothing came of it but an end.
     assert answer.text == "b''"
-    server.log.expect("a request that does not come from Apache was refused")
+    server.log.expect("rejected a request without the group's secret")
     assert server.get("/other").status == 200
 
 
@@ -216,10 +216,10 @@ def test_a_post_after_a_request_that_was_given_up_is_served(start, option):
     server = start(f"threads=2 {option}=1")
     served = "POST /app/exec"
     server.log.allow(
-        f"{served}: it took longer than request-timeout; its worker leaves",
-        f"{served}: the worker had to leave before it was served",
+        f"{served}: exceeded request-timeout; worker stopping",
+        f"{served}: worker stopped before serving the request",
         f"{served} takes longer than request-timeout",
-        f"leaving although {served} is still being served",
+        f"stopping with {served} still running",
     )
     for _ in range(3):
         stuck = "time.sleep(15)"

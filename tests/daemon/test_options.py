@@ -119,13 +119,13 @@ def test_maximum_requests_is_exact(start):
     pids = [daemons.pid_of(server.get("/")) for _ in range(7)]
     assert len(set(pids)) == 1
     wait_until(lambda: daemons.pid_of(server.get("/")) != pids[0], "another worker")
-    server.log.wait_for(r"is to be replaced: it has served 7 requests")
+    server.log.wait_for(r"replacing worker \d+: it has served 7 requests")
 
 
 def test_jitter_lets_workers_end_at_different_times(start):
     server = start("processes=6 threads=1 maximum-requests=3 maximum-requests-jitter=60")
     daemons.settled(server, 6)
-    served = r"is to be replaced: it has served (\d+) requests"
+    served = r"replacing worker \d+: it has served (\d+) requests"
 
     def ended():
         together(server, 6, "/sleep?for=0.01")
@@ -144,14 +144,14 @@ def test_maximum_memory_replaces_a_worker_after_its_request(start):
     assert daemons.pid_of(server.get("/grow?by=10000000")) == first
     daemons.pause(0.15)
     assert daemons.pid_of(server.get("/grow?by=200000000")) == first
-    server.log.wait_for(r"is to be replaced: it uses \d+ bytes")
+    server.log.wait_for(r"replacing worker \d+: it uses \d+ bytes")
     wait_until(lambda: daemons.pid_of(server.get("/")) != first, "another worker")
 
 
 def test_cpu_time_limit_lets_the_request_finish_and_replaces_the_worker(start):
     server = start("threads=2 cpu-time-limit=1")
     answer = server.get("/spin?for=2")
-    server.log.wait_for("is to be replaced: it has used its cpu-time-limit")
+    server.log.wait_for(r"replacing worker \d+: it has used its cpu-time-limit")
     first = daemons.pid_of(answer)
     wait_until(lambda: daemons.pid_of(server.get("/")) != first, "another worker")
 
@@ -178,7 +178,7 @@ def test_memory_limit_is_a_memoryerror(start):
 )
 def test_requests_of_a_leaving_worker_get_graceful_or_eviction_timeout(start, options, finishes):
     server = start(f"processes=1 threads=2 {options}")
-    server.log.allow("is still being served", "had to leave before it was served")
+    server.log.allow("still running", "worker stopped before serving the request")
     (worker,) = daemons.settled(server, 1)
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         began = time.monotonic()
@@ -225,7 +225,7 @@ def test_startup_timeout_ends_a_worker_whose_first_request_cannot_load_its_scrip
         files=(("app.py", SLOW),),
     )
     server.log.allow(
-        "is still being served", "had to leave", "exited with", "did not stop", "killed"
+        "still running", "worker stopped before serving", "exited with", "did not stop", "killed"
     )
     before = daemons.settled(server, 1)
     began = time.monotonic()
@@ -497,7 +497,7 @@ def test_wsgiignoreactivity_does_not_count_as_activity(start):
     while (pid := daemons.pid_of(server.get("/health"))) == first and time.monotonic() < deadline:
         daemons.pause(0.2)
     assert pid != first
-    server.log.wait_for("is to be replaced: no request came")
+    server.log.wait_for(r"replacing worker \d+: no request came")
 
 
 # --- signals --------------------------------------------------------------------------------------
@@ -515,7 +515,7 @@ def test_a_signal_replaces_a_worker(start, signum):
         # What it had is finished.
         assert asked.result().status == 200
     wait_until(lambda: not daemons.is_alive(first), "the first to leave")
-    server.log.wait_for(f"worker {first} is to be replaced")
+    server.log.wait_for(f"replacing worker {first}:")
 
 
 @pytest.mark.parametrize("signum", [signal.SIGHUP, signal.SIGUSR2, signal.SIGPIPE])

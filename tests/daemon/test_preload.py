@@ -102,7 +102,7 @@ def test_a_deploy_that_cannot_be_imported_leaves_the_old_template_in_place(start
     server.get("/")
     rewrite(server, "VERSION = ", "raise RuntimeError('broken')\nVERSION = ")
     server.get("/")
-    server.log.expect("go on with the code they have")
+    server.log.expect("keeping the current workers and their code")
     server.log.allow_traceback("RuntimeError: broken")
     # A worker that is killed now is forked from what worked.
     for pid in daemons.workers(server):

@@ -80,6 +80,6 @@ def test_a_service_script_that_ends_at_once_is_started_again_ever_more_slowly(st
     server.log.wait_for("Running service script", count=7)
     # The pauses are 0, 0, 0.1, 0.2, 0.4 and 0.8 s.
     assert time.monotonic() - third > 1.3
-    server.log.expect(r"worker \d+ exited .*; the next one is started in 0\.[78] s")
+    server.log.expect(r"worker \d+ exited .*; restarting in 0\.[78] s")
     # Other groups go on.
     assert server.get("/").status == 200

@@ -191,7 +191,7 @@ def test_a_changed_script_that_does_not_load_leaves_the_old_one_serving(daemon):
     daemon.start("--log-level", "6")
     before = daemon.json()["pid"]
     daemon.script.write_text("raise RuntimeError('half a deploy')")
-    line = "go on with the code they have"
+    line = "keeping the current workers and their code"
     wait_until(lambda: daemon.json()["pid"] == before and line in daemon.log(), "the error line")
     daemon.script.write_text(APPLICATION.replace("VERSION = 1", "VERSION = 2"))
     wait_until(lambda: daemon.json()["version"] == 2, "the mended version")
@@ -215,7 +215,8 @@ def test_failed_replacement_gets_no_requests(daemon):
     finally:
         os.kill(manager, signal.SIGCONT)
     assert {json.loads(answer.body)["pid"] for answer in answers} == {before}
-    wait_until(lambda: "go on with the code they have" in daemon.log(), "the manager's word")
+    text = "keeping the current workers and their code"
+    wait_until(lambda: text in daemon.log(), "the workers to be kept")
     wait_until(lambda: daemon.workers() == [before], "the replacement to leave")
 
 

@@ -2,8 +2,9 @@
 #![forbid(unsafe_code)]
 
 use crate::config::{Application, GroupConfig, Processes};
-use crate::posix;
-use std::ffi::{CString, OsString};
+use std::ffi::{CString, OsStr, OsString};
+use std::fmt;
+use std::io;
 use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -42,179 +43,253 @@ by a new one without losing a request.
 
 /// What the command line asks for.
 #[derive(Debug)]
-pub(crate) enum Command {
+pub(crate) enum Invocation {
     Help,
     Version,
-    /// Read a configuration from this descriptor.
+    /// Manage the group whose configuration is in this descriptor.
     Inherited(RawFd),
-    /// Be what this descriptor says, for a manager.
-    Seat(RawFd),
-    ByHand(Box<ByHand>),
+    /// Be the process whose start parameters are in this descriptor, for a manager.
+    WorkerStart(RawFd),
+    Standalone(Box<Standalone>),
 }
 
 /// A daemon without Apache.
 #[derive(Debug)]
-pub(crate) struct ByHand {
+pub(crate) struct Standalone {
     pub(crate) listen: PathBuf,
     pub(crate) socket_mode: u32,
     pub(crate) config: GroupConfig,
 }
 
+/// What is wrong with a command line.
+#[derive(Debug)]
+pub(crate) enum ArgumentError {
+    /// There is no such option.
+    Unknown(OsString),
+    /// The option needs a value.
+    NoValue(&'static str),
+    /// The option needs another value; `wanted` says which.
+    BadValue { option: &'static str, wanted: &'static str, value: OsString },
+    /// The value of the option names no file that can be used.
+    BadPath { option: &'static str, wanted: &'static str, value: OsString, why: io::Error },
+    /// The option is missing.
+    Missing(&'static str),
+    /// The options contradict each other; a sentence that says how.
+    Config(String),
+}
+
+impl fmt::Display for ArgumentError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown(option) => write!(f, "there is no option {}", option.display()),
+            Self::NoValue(option) => write!(f, "{option} needs a value"),
+            Self::BadValue { option, wanted, value } => {
+                write!(f, "{option} needs {wanted}, not '{}'", value.display())
+            }
+            Self::BadPath { option, wanted, value, why } => {
+                write!(f, "{option} needs {wanted}, not '{}': {why}", value.display())
+            }
+            Self::Missing(option) => write!(f, "{option} is missing"),
+            Self::Config(why) => f.write_str(why),
+        }
+    }
+}
+
 /// Reads the arguments that follow the program's name.
 ///
 /// # Errors
-/// A sentence.
-pub(crate) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Command, String> {
-    let mut words = arguments;
-    let mut config = GroupConfig { log_level: 5, sole: true, ..GroupConfig::default() };
-    let (mut listen, mut script, mut callable) = (None, None, "application".to_owned());
-    let (mut socket_mode, mut inherited, mut group) = (0o600, None, None);
-    while let Some(word) = words.next() {
-        let Some(text) = word.to_str() else {
-            return Err(format!("{} is no option", word.to_string_lossy()));
-        };
+/// When there is no daemon that could run with them.
+pub(crate) fn parse(
+    mut arguments: impl Iterator<Item = OsString>,
+) -> Result<Invocation, ArgumentError> {
+    let mut parser = Parser::new();
+    while let Some(argument) = arguments.next() {
         // Both `--name value` and `--name=value`.
-        let (name, attached) = match text.split_once('=') {
-            Some((name, value)) => (name, Some(OsString::from(value))),
-            None => (text, None),
-        };
-        match name {
-            "--help" | "-h" => return Ok(Command::Help),
-            "--version" | "-V" => return Ok(Command::Version),
-            _ if !NAMES.contains(&name) => return Err(format!("there is no option {text}")),
+        let (name, attached) = split(&argument);
+        match name.as_bytes() {
+            b"--help" | b"-h" => return Ok(Invocation::Help),
+            b"--version" | b"-V" => return Ok(Invocation::Version),
             _ => {}
         }
-        let value = Value {
-            name,
-            value: attached
-                .or_else(|| words.next())
-                .ok_or_else(|| format!("{name} needs a value"))?,
+        let Some((option, set)) = OPTIONS.iter().find(|(option, _)| name == *option) else {
+            return Err(ArgumentError::Unknown(argument));
         };
-        match name {
-            "--config-fd" => inherited = Some(value.number()?),
-            "--seat-fd" => return Ok(Command::Seat(value.number()?)),
-            "--listen" => listen = Some(value.socket()?),
-            "--application" => script = Some(value.file()?),
-            "--callable" => callable = value.text()?,
-            "--processes" => {
-                let count = value.number()?;
-                config.processes = Processes { least: count, most: count, given: true };
-            }
-            "--threads" => config.threads = value.number()?,
-            "--python-home" => config.python.home = Some(value.path()),
-            "--python-path" => config.python.path.push(value.path()),
-            "--user" => {
-                let (uid, gid) = value.user()?;
-                config.identity.uid = Some(uid);
-                config.identity.gid = config.identity.gid.or(gid);
-            }
-            "--group" => group = Some(value.group()?),
-            "--home" => config.identity.home = Some(value.path()),
-            "--umask" => config.identity.umask = Some(value.octal()?),
-            "--socket-mode" => socket_mode = value.octal()?,
-            "--maximum-requests" => config.timers.maximum_requests = Some(value.number()?),
-            "--request-timeout" => config.timers.request_timeout = Some(value.number()?),
-            "--graceful-timeout" => config.timers.graceful_timeout = value.number()?,
-            "--shutdown-timeout" => config.timers.shutdown_timeout = Some(value.number()?),
-            _ => config.log_level = value.number()?,
-        }
+        let value = attached.map(OsStr::to_owned).or_else(|| arguments.next());
+        let value = value.ok_or(ArgumentError::NoValue(option))?;
+        set(&mut parser, &Value { option, value })?;
     }
-    if let Some(number) = inherited {
-        return Ok(Command::Inherited(number));
-    }
-    let listen = listen.ok_or("--listen is missing")?;
-    let script = script.ok_or("--application is missing")?;
-    config.application = Some(Application { script, callable });
-    config.identity.gid = group.or(config.identity.gid);
-    config.name = listen.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    // Only to satisfy the check: the socket is made later.
-    config.descriptors.shared_socket = Some(3);
-    config.check()?;
-    Ok(Command::ByHand(Box::new(ByHand { listen, socket_mode, config })))
+    parser.finish()
 }
 
-const NAMES: [&str; 19] = [
-    "--config-fd",
-    "--seat-fd",
-    "--listen",
-    "--application",
-    "--callable",
-    "--processes",
-    "--threads",
-    "--python-home",
-    "--python-path",
-    "--user",
-    "--group",
-    "--home",
-    "--umask",
-    "--socket-mode",
-    "--maximum-requests",
-    "--request-timeout",
-    "--graceful-timeout",
-    "--shutdown-timeout",
-    "--log-level",
+fn split(argument: &OsStr) -> (&OsStr, Option<&OsStr>) {
+    let bytes = argument.as_bytes();
+    match bytes.iter().position(|byte| *byte == b'=') {
+        Some(at) => {
+            let (name, value) = bytes.split_at(at);
+            (OsStr::from_bytes(name), Some(OsStr::from_bytes(value.get(1..).unwrap_or_default())))
+        }
+        None => (argument, None),
+    }
+}
+
+/// The options so far.
+struct Parser {
+    config: GroupConfig,
+    listen: Option<PathBuf>,
+    script: Option<PathBuf>,
+    callable: String,
+    socket_mode: u32,
+    group: Option<u32>,
+    config_fd: Option<RawFd>,
+    worker_fd: Option<RawFd>,
+}
+
+type Setter = fn(&mut Parser, &Value) -> Result<(), ArgumentError>;
+
+/// Every option that has a value, and what it sets.
+const OPTIONS: [(&str, Setter); 19] = [
+    ("--config-fd", |it, value| value.number().map(|fd| it.config_fd = Some(fd))),
+    ("--worker-fd", |it, value| value.number().map(|fd| it.worker_fd = Some(fd))),
+    ("--listen", |it, value| value.socket().map(|path| it.listen = Some(path))),
+    ("--application", |it, value| value.file().map(|path| it.script = Some(path))),
+    ("--callable", |it, value| value.text().map(|name| it.callable = name.to_owned())),
+    ("--processes", |it, value| {
+        let count = value.number()?;
+        it.config.processes = Processes { least: count, most: count, given: true };
+        Ok(())
+    }),
+    ("--threads", |it, value| value.number().map(|count| it.config.threads = count)),
+    ("--python-home", |it, value| {
+        it.config.python.home = Some(value.path());
+        Ok(())
+    }),
+    ("--python-path", |it, value| {
+        it.config.python.path.push(value.path());
+        Ok(())
+    }),
+    ("--user", |it, value| {
+        let (uid, gid) = value.user()?;
+        it.config.identity.uid = Some(uid);
+        it.config.identity.gid = it.config.identity.gid.or(gid);
+        Ok(())
+    }),
+    ("--group", |it, value| value.group().map(|gid| it.group = Some(gid))),
+    ("--home", |it, value| {
+        it.config.identity.home = Some(value.path());
+        Ok(())
+    }),
+    ("--umask", |it, value| value.octal().map(|mask| it.config.identity.umask = Some(mask))),
+    ("--socket-mode", |it, value| value.octal().map(|mode| it.socket_mode = mode)),
+    ("--maximum-requests", |it, value| {
+        value.number().map(|count| it.config.timers.maximum_requests = Some(count))
+    }),
+    ("--request-timeout", |it, value| {
+        value.number().map(|seconds| it.config.timers.request_timeout = Some(seconds))
+    }),
+    ("--graceful-timeout", |it, value| {
+        value.number().map(|seconds| it.config.timers.graceful_timeout = seconds)
+    }),
+    ("--shutdown-timeout", |it, value| {
+        value.number().map(|seconds| it.config.timers.shutdown_timeout = Some(seconds))
+    }),
+    ("--log-level", |it, value| value.number().map(|level| it.config.log_level = level)),
 ];
 
+impl Parser {
+    fn new() -> Self {
+        Self {
+            config: GroupConfig { log_level: 5, sole: true, ..GroupConfig::default() },
+            listen: None,
+            script: None,
+            callable: "application".to_owned(),
+            socket_mode: 0o600,
+            group: None,
+            config_fd: None,
+            worker_fd: None,
+        }
+    }
+
+    fn finish(self) -> Result<Invocation, ArgumentError> {
+        if let Some(number) = self.worker_fd {
+            return Ok(Invocation::WorkerStart(number));
+        }
+        if let Some(number) = self.config_fd {
+            return Ok(Invocation::Inherited(number));
+        }
+        let Self { mut config, callable, socket_mode, .. } = self;
+        let listen = self.listen.ok_or(ArgumentError::Missing("--listen"))?;
+        let script = self.script.ok_or(ArgumentError::Missing("--application"))?;
+        config.application = Some(Application { script, callable });
+        config.identity.gid = self.group.or(config.identity.gid);
+        config.name = listen.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        // Only so that the check finds a socket: it is made later.
+        config.descriptors.shared_socket = Some(3);
+        config.check().map_err(ArgumentError::Config)?;
+        Ok(Invocation::Standalone(Box::new(Standalone { listen, socket_mode, config })))
+    }
+}
+
 /// The value of an option.
-struct Value<'a> {
-    name: &'a str,
+struct Value {
+    option: &'static str,
     value: OsString,
 }
 
-impl Value<'_> {
-    fn wrong(&self, wanted: &str) -> String {
-        format!("{} needs {wanted}, not '{}'", self.name, self.value.to_string_lossy())
+impl Value {
+    fn bad(&self, wanted: &'static str) -> ArgumentError {
+        ArgumentError::BadValue { option: self.option, wanted, value: self.value.clone() }
     }
 
-    fn text(&self) -> Result<String, String> {
-        self.value.to_str().map(str::to_owned).ok_or_else(|| self.wrong("text"))
+    fn bad_path(&self, wanted: &'static str, why: io::Error) -> ArgumentError {
+        ArgumentError::BadPath { option: self.option, wanted, value: self.value.clone(), why }
+    }
+
+    fn text(&self) -> Result<&str, ArgumentError> {
+        self.value.to_str().ok_or_else(|| self.bad("text"))
     }
 
     fn path(&self) -> PathBuf {
         PathBuf::from(&self.value)
     }
 
-    fn number<N: std::str::FromStr>(&self) -> Result<N, String> {
-        self.text()?.parse().map_err(|_| self.wrong("a number"))
+    fn number<N: std::str::FromStr>(&self) -> Result<N, ArgumentError> {
+        self.text()?.parse().map_err(|_| self.bad("a number"))
     }
 
-    fn octal(&self) -> Result<u32, String> {
-        let mode = u32::from_str_radix(&self.text()?, 8).ok().filter(|mode| *mode <= 0o777);
-        mode.ok_or_else(|| self.wrong("an octal number up to 777"))
+    fn octal(&self) -> Result<u32, ArgumentError> {
+        let mode = u32::from_str_radix(self.text()?, 8).ok().filter(|mode| *mode <= 0o777);
+        mode.ok_or_else(|| self.bad("an octal number up to 777"))
     }
 
-    fn file(&self) -> Result<PathBuf, String> {
-        self.path().canonicalize().map_err(|why| format!("{}: {why}", self.wrong("a file")))
+    fn file(&self) -> Result<PathBuf, ArgumentError> {
+        self.path().canonicalize().map_err(|why| self.bad_path("a file", why))
     }
 
-    fn socket(&self) -> Result<PathBuf, String> {
+    fn socket(&self) -> Result<PathBuf, ArgumentError> {
         let path = self.value.as_bytes().strip_prefix(b"unix:").filter(|path| !path.is_empty());
-        let path = path.ok_or_else(|| self.wrong("unix:PATH"))?;
-        let path = PathBuf::from(std::ffi::OsStr::from_bytes(path));
-        // The directory changes later.
-        std::path::absolute(&path).map_err(|why| format!("{}: {why}", self.wrong("a path")))
+        let path = path.ok_or_else(|| self.bad("unix:PATH"))?;
+        // The working directory changes later.
+        std::path::absolute(OsStr::from_bytes(path)).map_err(|why| self.bad_path("a path", why))
     }
 
-    fn user(&self) -> Result<(u32, Option<u32>), String> {
+    /// The user, and the primary group of that user where the system knows it.
+    fn user(&self) -> Result<(u32, Option<u32>), ArgumentError> {
         let text = self.text()?;
         if let Some(number) = text.strip_prefix('#') {
-            let uid = number.parse().map_err(|_| self.wrong("a user"))?;
-            return Ok((uid, posix::user_of(uid).map(|user| user.gid)));
+            let uid = number.parse().map_err(|_| self.bad("a user"))?;
+            return Ok((uid, sys::user_by_id(uid).map(|user| user.gid)));
         }
-        let name = CString::new(text).ok();
-        let user = name.and_then(|name| posix::user_named(&name));
-        user.map(|user| (user.uid, Some(user.gid)))
-            .ok_or_else(|| self.wrong("a user of this system"))
+        let user = CString::new(text).ok().and_then(|name| sys::user_by_name(&name));
+        user.map(|user| (user.uid, Some(user.gid))).ok_or_else(|| self.bad("a user of this system"))
     }
 
-    fn group(&self) -> Result<u32, String> {
+    fn group(&self) -> Result<u32, ArgumentError> {
         let text = self.text()?;
         if let Some(number) = text.strip_prefix('#') {
-            return number.parse().map_err(|_| self.wrong("a group"));
+            return number.parse().map_err(|_| self.bad("a group"));
         }
-        let name = CString::new(text).ok();
-        name.and_then(|name| posix::group_named(&name))
-            .ok_or_else(|| self.wrong("a group of this system"))
+        let gid = CString::new(text).ok().and_then(|name| sys::group_id_by_name(&name));
+        gid.ok_or_else(|| self.bad("a group of this system"))
     }
 }
 
@@ -223,16 +298,17 @@ mod tests {
     use super::*;
 
     fn refusal(line: &str) -> String {
-        parse(line.split(' ').map(OsString::from)).map(|_| String::new()).unwrap_or_else(|why| why)
+        parse(line.split(' ').map(OsString::from)).unwrap_err().to_string()
     }
 
     #[test]
-    fn what_is_wrong_is_said_in_a_sentence() {
+    fn an_error_names_the_option_and_what_it_needs() {
         for (line, sentence) in [
             ("--threads 3", "--listen is missing"),
             ("--listen unix:/tmp/x", "--application is missing"),
             ("--listen /tmp/x", "--listen needs unix:PATH, not '/tmp/x'"),
             ("--thread 3", "there is no option --thread"),
+            ("--thread", "there is no option --thread"),
             ("--threads many", "--threads needs a number, not 'many'"),
             ("--threads", "--threads needs a value"),
             ("--socket-mode 8", "--socket-mode needs an octal number up to 777, not '8'"),
@@ -243,14 +319,25 @@ mod tests {
         ] {
             assert_eq!(refusal(line), sentence);
         }
+        let no_file = refusal("--application /no/such/file");
+        assert!(no_file.starts_with("--application needs a file, not '/no/such/file': No such"));
     }
 
     #[test]
     fn a_value_may_follow_or_be_attached() {
         let line = "--listen=unix:/run/site.sock --application /dev/null --processes=2";
-        let Ok(Command::ByHand(by_hand)) = parse(line.split(' ').map(OsString::from)) else {
+        let Ok(Invocation::Standalone(standalone)) = parse(line.split(' ').map(OsString::from))
+        else {
             panic!("not understood");
         };
-        assert_eq!((by_hand.config.processes.most, by_hand.config.name.as_str()), (2, "site"));
+        let config = &standalone.config;
+        assert_eq!((config.processes.most, config.name.as_str()), (2, "site"));
+    }
+
+    #[test]
+    fn descriptors_come_before_all_other_options() {
+        let parse = |line: &str| parse(line.split(' ').map(OsString::from)).unwrap();
+        assert!(matches!(parse("--config-fd 4"), Invocation::Inherited(4)));
+        assert!(matches!(parse("--worker-fd 5 --threads 3"), Invocation::WorkerStart(5)));
     }
 }

@@ -8,14 +8,17 @@
 
 mod arguments;
 pub mod config;
+mod daemon_program;
 mod launch;
 mod log;
 mod manager;
 mod message;
 mod octets;
-mod posix;
 mod process_title;
 mod program;
+mod program_error;
+mod seconds;
+mod serialized_start;
 mod worker;
 
 pub use program::{main, manage};

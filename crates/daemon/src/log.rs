@@ -1,7 +1,6 @@
-//! Lines that belong to no request: to the standard error we were started with, in Apache's format.
+//! Log lines that belong to no request: to standard error, in the format of Apache's error log.
 #![forbid(unsafe_code)]
 
-use crate::posix;
 use std::io::Write;
 use wsgi::Level;
 
@@ -21,7 +20,7 @@ impl Log {
             return;
         }
         let micros = wsgi::epoch_micros();
-        let time = posix::local_time(micros / 1_000_000);
+        let time = sys::local_time(micros / 1_000_000);
         let name = level.name();
         let mut record = format!(
             "[{} {} {:02} {:02}:{:02}:{:02}.{:06} {}] [wsgi:{name}] [pid {}] ",
@@ -42,7 +41,7 @@ impl Log {
             std::process::id()
         )
         .into_bytes();
-        // What an application writes must not look like a line of ours.
+        // A line of an application must not look like one of this program.
         for &byte in line {
             match byte {
                 b'\t' | b' '..=b'~' | 0x80.. => record.push(byte),
@@ -50,7 +49,7 @@ impl Log {
             }
         }
         record.push(b'\n');
-        // Nobody is left to tell.
+        // Without standard error there is nowhere to report that.
         let _ = std::io::stderr().write_all(&record);
     }
 }

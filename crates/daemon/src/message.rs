@@ -1,13 +1,13 @@
-//! What a worker and its manager say to each other, a line of JSON each. The end of file means that the
-//! other one is gone.
+//! The messages between a worker and its manager, a line of JSON each. The end of file means that the other
+//! process has exited.
 #![forbid(unsafe_code)]
 
 use crate::octets;
-use crate::posix;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::io::{self, IoSlice, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,36 +19,50 @@ pub(crate) struct Loaded {
     #[serde(with = "octets")]
     pub(crate) path: PathBuf,
     pub(crate) application_group: String,
-    /// Its time of modification, in microseconds.
+    /// The time of modification of the file, in microseconds since the epoch.
     pub(crate) modified: Option<i64>,
-    /// What requests call in it, where that is known: without it, it is of no use.
+    /// The callable that requests name, where that is known: a script without it serves no request.
     #[serde(default)]
     pub(crate) callable: Option<String>,
+}
+
+impl Loaded {
+    /// Whether this is that script in the interpreter of that application group.
+    pub(crate) fn is_script(&self, path: &[u8], application_group: &[u8]) -> bool {
+        self.path.as_os_str().as_bytes() == path
+            && self.application_group.as_bytes() == application_group
+    }
+
+    /// Whether both are one script in one interpreter, whatever the state of its file.
+    pub(crate) fn is_same_script(&self, other: &Self) -> bool {
+        self.is_script(other.path.as_os_str().as_bytes(), other.application_group.as_bytes())
+    }
 }
 
 /// From a worker.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Report {
-    /// It serves. `failed`: a script it was told to load did not load.
+    /// The worker serves. `failed`: a script did not load, and the worker waits for [`Command::Serve`]. Also from a
+    /// template.
     Ready { failed: bool },
-    /// It has loaded a script.
+    /// The worker has loaded a script.
     Loaded(Loaded),
-    /// A script it has loaded is no longer the one in the file.
+    /// A script that the worker has loaded is no longer the one in the file.
     Stale(Loaded),
-    /// It wants to be replaced.
+    /// The worker asks for its replacement.
     Replace { reason: Reason, detail: String },
-    /// From a template: the worker asked for is there.
+    /// From a template: the worker that was asked for has been forked.
     Forked { pid: i32 },
 }
 
 /// To a worker.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Order {
-    /// Accept no more, serve what there is for so many seconds, leave.
+pub(crate) enum Command {
+    /// Accept no more, go on with the requests there are for at most so many seconds, exit.
     Finish { seconds: f64, reason: Reason },
-    /// Serve, although a script did not load: there is nobody else.
+    /// Serve, although a script did not load: there is no other worker.
     Serve,
     /// To a template: fork a worker for this slot. Beside it comes the worker's end of its channel.
     Fork { slot: usize, generation: u64 },
@@ -72,8 +86,13 @@ pub(crate) enum Reason {
 }
 
 impl Reason {
-    /// What applications are told at the end of their process: mod_wsgi's words where it has one.
-    pub(crate) const fn word(self) -> &'static str {
+    /// Whether the replacement is to have newer code, so that a worker with the current code is kept if it fails.
+    pub(crate) const fn is_for_new_code(self) -> bool {
+        matches!(self, Self::ScriptReload | Self::Rolling)
+    }
+
+    /// The reason in the event `process_stopping`: mod_wsgi's name where it has one.
+    pub(crate) const fn event_name(self) -> &'static str {
         match self {
             Self::ScriptReload => "script_reload",
             Self::Rolling => "graceful_signal",
@@ -90,18 +109,18 @@ impl Reason {
     }
 }
 
-/// One end.
+/// One end of a channel.
 pub(crate) struct Channel {
     stream: UnixStream,
     received: Vec<u8>,
 }
 
 impl Channel {
-    /// Both ends.
+    /// Both ends of a new channel.
     pub(crate) fn pair() -> io::Result<(Self, Self)> {
         let (one, other) = UnixStream::pair()?;
         let end = |stream: UnixStream| {
-            // A reader that is stuck must not hold up the writer.
+            // A process that is stuck and does not read must not block the other one.
             stream.set_write_timeout(Some(Duration::from_secs(1)))?;
             Ok::<_, io::Error>(Self { stream, received: Vec::new() })
         };
@@ -114,17 +133,17 @@ impl Channel {
         self.stream.write_all(&line)
     }
 
-    /// An end that came from elsewhere.
-    pub(crate) fn of(socket: OwnedFd) -> Self {
+    /// An end that another process has made.
+    pub(crate) fn from_socket(socket: OwnedFd) -> Self {
         Self { stream: socket.into(), received: Vec::new() }
     }
 
-    /// Its socket, to be sent elsewhere.
+    /// The socket, to be sent to another process.
     pub(crate) fn into_socket(self) -> OwnedFd {
         self.stream.into()
     }
 
-    /// As [`Channel::send`], with a file.
+    /// Sends a message, and a descriptor with it.
     pub(crate) fn send_with_file(
         &self,
         message: &impl Serialize,
@@ -132,15 +151,15 @@ impl Channel {
     ) -> io::Result<()> {
         let mut line = serde_json::to_vec(message)?;
         line.push(b'\n');
-        posix::send_all(self.as_fd(), &mut [IoSlice::new(&line)], Some(file))
+        sys::send_all(self.as_fd(), &mut [IoSlice::new(&line)], Some(file))
     }
 
-    /// Reads once, and gives what is complete; to be called when there is something to read.
+    /// Reads once, and gives the messages that are complete; to be called when the channel is readable.
     pub(crate) fn receive<M: DeserializeOwned>(&mut self) -> io::Result<Vec<M>> {
         self.receive_with_file().map(|(messages, _)| messages)
     }
 
-    /// The same, with a file that came along.
+    /// The same, with a descriptor that was sent with a message.
     pub(crate) fn receive_with_file<M: DeserializeOwned>(
         &mut self,
     ) -> io::Result<(Vec<M>, Option<OwnedFd>)> {
@@ -148,7 +167,7 @@ impl Channel {
         let (count, file) =
             match sys::receive_with_descriptor(self.stream.as_fd(), &mut bytes, false) {
                 Ok((0, _)) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                // Nothing is here after all.
+                // Readable, and nothing to read after all: poll(2) allows that.
                 Err(why) if why.kind() == io::ErrorKind::WouldBlock => {
                     return Ok((Vec::new(), None));
                 }
@@ -166,7 +185,7 @@ impl Channel {
         Ok((messages?, file))
     }
 
-    /// The same end, for another thread that only sends.
+    /// The same end, for another thread, which must only send.
     pub(crate) fn sender(&self) -> io::Result<Self> {
         Ok(Self { stream: self.stream.try_clone()?, received: Vec::new() })
     }

@@ -1,11 +1,10 @@
-//! Whom the system's databases of users and groups know.
+//! Look-ups in the system's databases of users and groups.
 //!
-//! They are asked in a process of their own: the libraries that answer stay in the memory of whoever asks,
-//! in every group's manager for as long as Apache runs.
+//! They are done in a process of their own: the libraries that do them stay in the memory of the process that asks,
+//! which would be every group's manager for as long as Apache runs.
 #![forbid(unsafe_code)]
 
 use crate::octets;
-use crate::posix;
 use serde::{Deserialize, Serialize};
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read, Write};
@@ -26,35 +25,37 @@ pub(crate) struct Account {
 
 impl Account {
     /// The user of this number, and the groups it has beside `gid`, or beside its own primary group. `None`
-    /// where nobody knows it.
+    /// where no database has it.
     pub(crate) fn of(uid: u32, gid: Option<u32>) -> Option<Self> {
-        // Where no process can be had for it this one has to do.
-        elsewhere(|| Self::here(uid, gid)).unwrap_or_else(|_| Self::here(uid, gid))
+        // Where no process can be forked for the look-up, this one does it.
+        lookup_in_child(|| Self::lookup_in_process(uid, gid))
+            .unwrap_or_else(|_| Self::lookup_in_process(uid, gid))
     }
 
-    fn here(uid: u32, gid: Option<u32>) -> Option<Self> {
-        let user = posix::user_of(uid)?;
+    fn lookup_in_process(uid: u32, gid: Option<u32>) -> Option<Self> {
+        let user = sys::user_by_id(uid)?;
         let text = |text: &[u8]| OsStr::from_bytes(text).to_owned();
         Some(Self {
             name: text(user.name.to_bytes()),
             home: text(user.home.to_bytes()),
             gid: user.gid,
-            groups: posix::groups_of(&user.name, gid.unwrap_or(user.gid)),
+            groups: sys::groups_of(&user.name, gid.unwrap_or(user.gid)),
         })
     }
 }
 
-/// What `look` sees in a copy of this process.
-fn elsewhere(look: impl FnOnce() -> Option<Account>) -> io::Result<Option<Account>> {
+/// The result of `lookup` in a forked process.
+fn lookup_in_child(lookup: impl FnOnce() -> Option<Account>) -> io::Result<Option<Account>> {
     let (mut answer, mut question) = io::pipe()?;
-    let Some(copy) = posix::fork()? else {
-        let told = serde_json::to_vec(&look()).is_ok_and(|text| question.write_all(&text).is_ok());
-        posix::exit_now(i32::from(!told));
+    let Some(copy) = sys::fork()? else {
+        let told =
+            serde_json::to_vec(&lookup()).is_ok_and(|text| question.write_all(&text).is_ok());
+        sys::exit_now(i32::from(!told));
     };
     drop(question);
     let mut text = Vec::new();
     let read = answer.read_to_end(&mut text);
-    posix::wait_for(copy);
+    sys::wait_for_exit(copy);
     read?;
     serde_json::from_slice(&text).map_err(io::Error::other)
 }
@@ -64,12 +65,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_user_is_known_with_home_and_groups_and_a_stranger_is_not() {
-        let root = Account::here(0, None).unwrap();
+    fn an_account_has_home_and_groups_and_an_unknown_uid_has_none() {
+        let root = Account::lookup_in_process(0, None).unwrap();
         assert_eq!((root.name.as_bytes(), root.gid), (&b"root"[..], 0));
         assert!(root.groups.contains(&0));
-        assert!(Account::here(0, Some(54_321)).unwrap().groups.contains(&54_321));
-        assert_eq!(Account::here(4_123_456_789, None), None);
+        assert!(Account::lookup_in_process(0, Some(54_321)).unwrap().groups.contains(&54_321));
+        assert_eq!(Account::lookup_in_process(4_123_456_789, None), None);
         let told = serde_json::to_vec(&Some(&root)).unwrap();
         assert_eq!(serde_json::from_slice::<Option<Account>>(&told).unwrap(), Some(root));
     }

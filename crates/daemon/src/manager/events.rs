@@ -5,73 +5,76 @@
 use super::group::{Group, SIGNALS};
 use super::slot::Slot;
 use crate::message::{Reason, Report};
-use crate::posix::{self, SIGINT, SIGTERM, SIGUSR1, SIGWINCH};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
+use sys::{SIGINT, SIGTERM, SIGUSR1, SIGWINCH};
 use wsgi::Level;
 
-/// How long a worker may live without its channel.
-const GRACE: Duration = Duration::from_secs(1);
+/// How long a worker may run after its channel was closed.
+const CHANNEL_LOST_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Group {
+    /// Waits until something happens, and handles it.
     pub(super) fn wait(&mut self) {
-        let mut places: Vec<BorrowedFd<'_>> = vec![self.signals.as_fd()];
+        let mut descriptors: Vec<BorrowedFd<'_>> = vec![self.signals.as_fd()];
+        // Slots, pids and places among the descriptors.
         let mut channels = Vec::new();
-        let mut sleepers = Vec::new();
-        let asleep = |slot: &Slot| slot.current.is_none() && slot.not_before <= Instant::now();
+        // Slots without a worker, and the places of their listening sockets among the descriptors.
+        let mut empty = Vec::new();
+        let is_empty = |slot: &Slot| slot.current.is_none() && slot.not_before <= Instant::now();
         for (index, slot) in self.slots.iter().enumerate() {
-            for worker in slot.workers().filter(|worker| !worker.deaf) {
-                channels.push((index, worker.pid, places.len()));
-                places.push(worker.channel.as_fd());
+            for worker in slot.workers().filter(|worker| !worker.channel_lost) {
+                channels.push((index, worker.pid, descriptors.len()));
+                descriptors.push(worker.channel.as_fd());
             }
-            let own = slot.socket.as_ref().filter(|_| asleep(slot) && !self.stopping);
+            let own = slot.socket.as_ref().filter(|_| is_empty(slot) && !self.stopping);
             if let Some(socket) = own {
-                sleepers.push((index, places.len()));
-                places.push(socket.as_fd());
+                empty.push((index, descriptors.len()));
+                descriptors.push(socket.as_fd());
             }
         }
-        let nobody = self.slots.iter().all(asleep) && !self.stopping;
-        if let (true, Some(socket)) = (nobody, &self.shared) {
-            sleepers.push((0, places.len()));
-            places.push(socket.as_fd());
+        let all_empty = self.slots.iter().all(is_empty) && !self.stopping;
+        if let (true, Some(socket)) = (all_empty, &self.shared) {
+            empty.push((0, descriptors.len()));
+            descriptors.push(socket.as_fd());
         }
         let template = self.templates.incoming_channel().map(|channel| {
-            places.push(channel);
-            places.len() - 1
+            descriptors.push(channel);
+            descriptors.len() - 1
         });
         let parent = self.parent.as_ref().filter(|_| !self.stopping).map(|parent| {
-            places.push(parent.as_fd());
-            places.len() - 1
+            descriptors.push(parent.as_fd());
+            descriptors.len() - 1
         });
-        let ready = posix::wait_readable(&places, self.next_deadline());
+        let ready = sys::wait_readable(&descriptors, self.next_deadline());
         let is_ready = |place: usize| ready.get(place) == Some(&true);
-        for (index, place) in sleepers {
+        for (index, place) in empty {
             if is_ready(place)
                 && let Some(slot) = self.slots.get_mut(index)
             {
-                // Somebody knocks where nobody is.
+                // A connection is pending at a slot without a worker.
                 slot.wanted = Some(Reason::Rolling);
             }
         }
         for (index, pid, place) in channels {
             if is_ready(place) {
-                self.listen(index, pid);
+                self.handle_worker_message(index, pid);
             }
         }
         if template.is_some_and(is_ready) {
-            self.listen_to_template();
+            self.handle_template_message();
         }
-        // First: who tells us to go with a signal may be gone a moment later.
-        self.obey_signals();
+        // Before the parent: a parent that stops the manager by a signal may exit a moment later.
+        self.handle_signals();
         if parent.is_some_and(is_ready) && !self.stopping {
-            self.listen_to_parent();
+            self.handle_parent_message();
         }
         self.reap();
-        self.look_at_the_clock();
+        self.run_timers();
     }
 
-    fn obey_signals(&mut self) {
+    fn handle_signals(&mut self) {
         for signal in self.signals.take(&SIGNALS) {
             match signal {
                 SIGTERM | SIGINT => {
@@ -84,43 +87,43 @@ impl Group {
         }
     }
 
-    fn listen(&mut self, index: usize, pid: i32) {
+    fn handle_worker_message(&mut self, index: usize, pid: i32) {
         let Some(slot) = self.slots.get_mut(index) else { return };
         let Some(worker) = slot.workers_mut().find(|worker| worker.pid == pid) else { return };
         let reports = worker.channel.receive::<Report>();
         let Ok(reports) = reports else {
-            // Most likely it has ended, which the kernel reports. Else nobody could tell it to leave any more.
-            worker.deaf = true;
-            worker.is_to_end_within(GRACE);
+            // Most likely the worker has exited, which `reap` finds. Otherwise no command can reach it any more.
+            worker.channel_lost = true;
+            worker.set_kill_deadline(CHANNEL_LOST_TIMEOUT);
             return;
         };
         for report in reports {
             match report {
-                Report::Ready { failed } => self.welcome(index, pid, failed),
-                Report::Loaded(loaded) => self.note(loaded),
+                Report::Ready { failed } => self.replacement_ready(index, pid, failed),
+                Report::Loaded(loaded) => self.record_loaded(loaded),
                 Report::Stale(loaded) => self.script_changed(index, loaded),
-                // Only templates say so, elsewhere.
+                // Templates alone send it; see `Templates::fork`.
                 Report::Forked { .. } => {}
                 Report::Replace { reason, detail } => {
-                    self.say(Level::Info, &format!("worker {pid} is to be replaced: {detail}"));
+                    self.log(Level::Info, &format!("replacing worker {pid}: {detail}"));
                     self.replace(index, pid, reason);
                 }
             }
         }
     }
 
-    /// Whoever started the group sends it a new file for its log, or is gone.
-    fn listen_to_parent(&mut self) {
+    /// The parent process has sent a new file for the error log, or has exited.
+    fn handle_parent_message(&mut self) {
         let Some(parent) = &self.parent else { return };
         match sys::receive_with_descriptor(parent.as_fd(), &mut [0; 16], false) {
             Ok((1.., file)) => {
-                if let Some(Err(why)) = file.map(|file| posix::set_standard_error(file.as_fd())) {
-                    self.say(Level::Error, &format!("cannot write to another log: {why}"));
+                if let Some(Err(why)) = file.map(|file| sys::replace_standard_error(file.as_fd())) {
+                    self.log(Level::Error, &format!("cannot switch to the new error log: {why}"));
                 }
             }
             Err(why) if why.kind() == io::ErrorKind::WouldBlock => {}
             Ok((0, _)) | Err(_) => {
-                self.say(Level::Info, "whoever started it is gone; it stops");
+                self.log(Level::Info, "parent process has exited; stopping");
                 self.stop(self.config.timers.shutdown_timeout.unwrap_or(f64::MAX));
             }
         }

@@ -1,31 +1,31 @@
-//! What a group is while it is managed, and the order in which its parts act. The parts are in the files
-//! beside: `start`, `events`, `timers`, `exits`, `replacement`, `preload`.
+//! The state of a group that is managed, and the loop over it: start what is missing, wait, react. What the loop
+//! does is in the files beside: `start`, `preload`, `events`, `timers`, `exits`, `replacement`.
 #![forbid(unsafe_code)]
 
 use super::scripts;
 use super::slot::Slot;
 use super::templates::Templates;
 use crate::config::GroupConfig;
-use crate::launch::{Memory, Seat, TemplateSeat};
+use crate::launch::{ScoreboardMemory, TemplateStart, WorkerStart};
 use crate::log::Log;
 use crate::message::Loaded;
-use crate::posix::{self, SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH, Signals};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
+use sys::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH, Signals};
 use wsgi::Level;
 
 /// A process group being managed.
 pub(crate) struct Group {
     pub(super) config: GroupConfig,
     pub(super) log: Log,
-    pub(super) memory: Memory,
+    pub(super) memory: ScoreboardMemory,
     pub(super) signals: Signals,
     pub(super) shared: Option<OwnedFd>,
     pub(super) parent: Option<OwnedFd>,
     pub(super) ready: Option<File>,
     pub(super) slots: Vec<Slot>,
-    /// Scripts that workers have loaded, for their successors.
+    /// Scripts that workers have loaded, for the workers after them.
     pub(super) scripts: Vec<Loaded>,
     /// The state of a script that workers are being replaced for.
     pub(super) changed: Option<Loaded>,
@@ -37,39 +37,45 @@ pub(crate) struct Group {
 
 /// How [`Group::run`] ends.
 pub(crate) enum Outcome {
-    /// In the manager: nobody is left.
+    /// In the manager: no worker is left.
     Stopped,
-    /// In a new process: it is a worker.
-    Worker(Box<Seat>),
-    /// In a new process: it is a template (`preload=On`).
-    Template(Box<TemplateSeat>),
+    /// In a new process, which is a worker.
+    Worker(Box<WorkerStart>),
+    /// In a new process, which is a template (`preload=On`).
+    Template(Box<TemplateStart>),
 }
 
-/// The descriptors a group is given.
+/// The descriptors that a group is given; see [`Descriptors`](crate::config::Descriptors).
 pub(crate) struct Sockets {
+    /// A listening socket of all workers.
     pub(crate) shared: Option<OwnedFd>,
+    /// One listening socket for each slot, or none.
     pub(crate) workers: Vec<OwnedFd>,
+    /// A connection to the parent process.
     pub(crate) parent: Option<OwnedFd>,
+    /// Where to write that the first workers are ready.
     pub(crate) ready: Option<OwnedFd>,
+    /// The memory of the scoreboard.
     pub(crate) scoreboard: Option<OwnedFd>,
 }
 
+/// The signals that a manager reacts to.
 pub(super) const SIGNALS: [i32; 5] = [SIGTERM, SIGINT, SIGUSR1, SIGWINCH, SIGCHLD];
 
 impl Group {
     pub(crate) fn new(config: GroupConfig, log: Log, sockets: Sockets) -> io::Result<Self> {
         let most = config.processes.most as usize;
-        let memory = Memory::of(sockets.scoreboard, &config)?;
+        let memory = ScoreboardMemory::map(sockets.scoreboard, &config)?;
         memory.board.initialise();
         memory.board.set_start_failures(Some(0));
-        // What a manager before this one knew is no longer true.
+        // The workers of a manager before this one have exited.
         (0..most).flat_map(|slot| memory.board.records(slot)).for_each(|record| record.clear());
         let mut own = sockets.workers.into_iter();
         Ok(Self {
             memory,
             signals: {
-                // Sent to all by whoever rotates logs.
-                [SIGHUP, SIGUSR2].into_iter().for_each(posix::ignore);
+                // What rotates logs sends them to every process of the user.
+                [SIGHUP, SIGUSR2].into_iter().for_each(sys::ignore_signal);
                 Signals::watch(&SIGNALS)?
             },
             shared: sockets.shared,
@@ -89,13 +95,13 @@ impl Group {
     /// Manages until there is nothing left to do.
     pub(crate) fn run(mut self) -> io::Result<Outcome> {
         loop {
-            if let Some(seat) = self.start_template() {
-                return Ok(Outcome::Template(seat));
+            if let Some(start) = self.start_template() {
+                return Ok(Outcome::Template(start));
             }
-            if let Some(seat) = self.start_workers() {
-                return Ok(Outcome::Worker(seat));
+            if let Some(start) = self.start_workers() {
+                return Ok(Outcome::Worker(start));
             }
-            self.say_ready();
+            self.report_ready();
             if self.stopping && self.slots.iter().all(|slot| slot.workers().next().is_none()) {
                 return Ok(Outcome::Stopped);
             }
@@ -103,22 +109,25 @@ impl Group {
         }
     }
 
-    fn say_ready(&mut self) {
+    /// Tells the parent process once that every worker that always runs is ready, or has failed to start.
+    fn report_ready(&mut self) {
         let least = self.config.processes.least as usize;
         let settled = |slot: &Slot| {
             slot.failures > 0 || slot.current.as_ref().is_some_and(|worker| worker.ready)
         };
         if self.ready.is_some() && self.slots.iter().take(least).all(settled) {
-            // Whoever does not listen does not want to know.
+            // It only fails where the other end is closed.
             let _ = self.ready.take().map(|mut ready| ready.write_all(b"ready\n"));
         }
     }
 
-    pub(super) fn note(&mut self, loaded: Loaded) {
-        scripts::note(&mut self.scripts, loaded);
+    /// Notes a script that a worker has loaded, for the workers after it.
+    pub(super) fn record_loaded(&mut self, loaded: Loaded) {
+        scripts::record(&mut self.scripts, loaded);
     }
 
-    pub(super) fn say(&self, level: Level, what: &str) {
+    /// Writes a line that begins with the name of the group.
+    pub(super) fn log(&self, level: Level, what: &str) {
         let line = format!("daemon '{}' {what}", self.config.name);
         self.log.write(level, line.as_bytes());
     }

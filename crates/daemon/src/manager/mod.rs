@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod account;
+mod back_off;
 mod events;
 mod exits;
 mod group;
@@ -17,5 +18,5 @@ mod templates;
 mod timers;
 
 pub(crate) use group::{Group, Outcome, Sockets};
-pub(crate) use privileges::assume;
-pub(crate) use socket::create;
+pub(crate) use privileges::drop_privileges;
+pub(crate) use socket::{SocketError, create_socket};

@@ -1,21 +1,20 @@
-//! How a group starts its templates (`preload=On`), and what their ends mean for it.
+//! How a group starts its templates (`preload=On`), and what it does when one has exited.
 #![forbid(unsafe_code)]
 
 use super::group::Group;
-use super::templates::{PATIENCE, Template};
-use crate::launch::TemplateSeat;
+use super::templates::{MAX_START_FAILURES, Template};
+use crate::launch::TemplateStart;
 use crate::message::{Channel, Report};
-use crate::posix;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::Instant;
 use wsgi::Level;
 
 impl Group {
-    /// Starts a template where one is missing; in the new process, gives its seat.
-    pub(super) fn start_template(&mut self) -> Option<Box<TemplateSeat>> {
+    /// Starts a template where one is missing; in the new process, gives what it starts with.
+    pub(super) fn start_template(&mut self) -> Option<Box<TemplateStart>> {
         let templates = &self.templates;
-        let missing = templates.current.is_none() && templates.failures < PATIENCE;
+        let missing = templates.current.is_none() && templates.failures < MAX_START_FAILURES;
         let wanted = missing || templates.outdated;
         let wanted = wanted && self.config.preload && !self.config.is_service() && !self.stopping;
         if !wanted || templates.incoming.is_some() || templates.not_before > Instant::now() {
@@ -23,8 +22,8 @@ impl Group {
         }
         self.templates.outdated = false;
         let manager = std::process::id();
-        posix::adopt_orphans();
-        let started = Channel::pair().and_then(|pair| Ok((pair, posix::fork()?)));
+        sys::become_subreaper();
+        let started = Channel::pair().and_then(|pair| Ok((pair, sys::fork()?)));
         match started {
             Ok(((ours, _), Some(pid))) => {
                 let template = Template { pid, channel: ours, started: Instant::now() };
@@ -32,9 +31,9 @@ impl Group {
                 None
             }
             Ok(((_, channel), None)) => {
-                // Everything else the manager holds is closed when it is dropped.
+                // The rest of the manager's state, with all descriptors, is dropped in the new process.
                 let sockets = self.slots.iter_mut().map(|slot| slot.socket.take()).collect();
-                Some(Box::new(TemplateSeat {
+                Some(Box::new(TemplateStart {
                     config: self.config.clone(),
                     log: self.log,
                     memory: self.memory.take(),
@@ -46,42 +45,42 @@ impl Group {
                 }))
             }
             Err(why) => {
-                self.say(Level::Critical, &format!("cannot start a template: {why}"));
-                self.templates.fail();
+                self.log(Level::Critical, &format!("cannot start a template: {why}"));
+                self.templates.note_failure();
                 None
             }
         }
     }
 
-    /// Newer code is to be served: there has to be a new template first.
+    /// There is newer code: has a new template started before the workers with it.
     pub(super) fn renew_template(&mut self) {
         self.templates.outdated = self.config.preload;
     }
 
-    /// The incoming template has something to say.
-    pub(super) fn listen_to_template(&mut self) {
+    /// The template that starts has sent a message, or closed its channel.
+    pub(super) fn handle_template_message(&mut self) {
         let Some(template) = &mut self.templates.incoming else { return };
         let failed = match template.channel.receive::<Report>() {
             Ok(reports) => reports.into_iter().find_map(|report| match report {
                 Report::Ready { failed } => Some(failed),
                 _ => None,
             }),
-            // Its death will be reported by the kernel.
+            // The template has exited, which `reap` finds.
             Err(_) => None,
         };
         let Some(failed) = failed else { return };
         let incoming = self.templates.incoming.take();
         if failed && self.templates.current.is_some() {
             drop(incoming);
-            return self.give_up_replacing();
+            return self.abort_replacement();
         }
-        // The one before ends with its channel.
+        // The template before it exits when its channel is closed.
         self.templates.current = incoming;
         self.templates.failures = 0;
     }
 
-    /// A process that is no worker has ended.
-    pub(super) fn bury_template(&mut self, pid: i32, status: ExitStatus) {
+    /// A child that is no worker has exited: perhaps a template.
+    pub(super) fn handle_template_exit(&mut self, pid: i32, status: ExitStatus) {
         let is_it = |template: &mut Template| template.pid == pid;
         let current = self.templates.current.take_if(is_it);
         let incoming = self.templates.incoming.take_if(is_it);
@@ -92,13 +91,16 @@ impl Group {
             (Some(signal), _) => format!("was killed by signal {signal}"),
             (None, code) => format!("exited with status {}", code.unwrap_or(0)),
         };
-        self.say(Level::Error, &format!("template {pid} (preload) {how}"));
-        self.templates.fail();
+        self.log(Level::Error, &format!("template {pid} (preload) {how}"));
+        self.templates.note_failure();
         if incoming.is_some() && self.templates.current.is_some() {
-            self.give_up_replacing();
+            self.abort_replacement();
         }
-        if self.templates.failures == PATIENCE {
-            self.say(Level::Error, "nothing is preloaded any more; workers import for themselves");
+        if self.templates.failures == MAX_START_FAILURES {
+            self.log(
+                Level::Error,
+                "preload disabled after 3 failures; workers import the application themselves",
+            );
         }
     }
 }

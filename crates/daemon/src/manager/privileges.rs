@@ -1,91 +1,164 @@
-//! Becoming who the configuration says, in mod_wsgi's order, before anything of an application runs.
+//! How the manager becomes what the configuration says, in mod_wsgi's order, before anything of an application
+//! runs. It starts nothing.
 #![forbid(unsafe_code)]
 
-use crate::config::GroupConfig;
+use super::account::Account;
+use crate::config::{GroupConfig, Identity};
 use crate::log::Log;
-use crate::manager::account::Account;
-use crate::posix;
 use crate::process_title;
 use std::ffi::OsStr;
+use std::fmt;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use wsgi::Level;
+
+/// Why the process must not go on.
+#[derive(Debug)]
+pub(crate) enum PrivilegeError {
+    /// `chroot=` has failed.
+    Chroot(PathBuf, io::Error),
+    /// The primary group cannot be set.
+    Group(u32, io::Error),
+    /// The supplementary groups cannot be set.
+    SupplementaryGroups(io::Error),
+    /// The user cannot be set.
+    User(u32, io::Error),
+    /// The user has been set without effect.
+    StillRoot,
+    /// The process is not root's and is to be another user's.
+    NotRoot,
+    /// An environment variable cannot be set.
+    Variable(&'static str, io::Error),
+    /// The working directory cannot be entered.
+    Directory(PathBuf, io::Error),
+}
+
+impl fmt::Display for PrivilegeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Chroot(root, why) => write!(f, "cannot chroot to {}: {why}", root.display()),
+            Self::Group(gid, why) => write!(f, "cannot become group {gid}: {why}"),
+            Self::SupplementaryGroups(why) => write!(f, "cannot set the groups: {why}"),
+            Self::User(uid, why) => write!(f, "cannot become user {uid}: {why}"),
+            Self::StillRoot => f.write_str("still running as root after setuid"),
+            Self::NotRoot => f.write_str("only root can become another user"),
+            Self::Variable(name, why) => write!(f, "cannot set {name}: {why}"),
+            Self::Directory(path, why) => {
+                write!(f, "cannot change to the directory {}: {why}", path.display())
+            }
+        }
+    }
+}
 
 /// Applies `config` to this process.
 ///
 /// # Errors
-/// A sentence; the process must not go on then.
-pub(crate) fn assume(config: &GroupConfig, log: &Log) -> Result<(), String> {
+/// When a step has failed; the process must not go on then.
+pub(crate) fn drop_privileges(config: &GroupConfig, log: &Log) -> Result<(), PrivilegeError> {
     let identity = &config.identity;
-    let whom = identity.uid.unwrap_or_else(posix::effective_uid);
-    // Asked for before chroot takes the databases away.
-    let user = Account::of(whom, identity.gid);
-    let gid = identity.gid.or_else(|| identity.uid.and(user.as_ref().map(|user| user.gid)));
-    let mut groups: Vec<u32> = gid.into_iter().collect();
-    match (&identity.supplementary_groups, &user) {
-        (Some(given), _) => groups.extend(given),
-        (None, Some(user)) => groups.extend(&user.groups),
-        (None, None) => {}
-    }
+    let uid = identity.uid.unwrap_or_else(sys::effective_uid);
+    // Before chroot takes the databases away.
+    let account = Account::of(uid, identity.gid);
     if let Some(name) = &config.display_name {
-        process_title::display(name.as_bytes());
+        process_title::set_process_title(name.as_bytes());
     }
-    let privileged = posix::effective_uid() == 0;
+    // Before the process becomes the user, because root alone may do the rest.
+    let is_root = sys::effective_uid() == 0;
+    set_priority(identity, log);
+    change_root(identity)?;
+    set_user(identity, account.as_ref(), is_root)?;
+    change_directory(identity, account.as_ref())?;
+    if let Some(mask) = identity.umask {
+        sys::set_umask(mask);
+    }
+    set_environment(identity, account.filter(|_| identity.uid.is_some()), log)
+}
+
+fn set_priority(identity: &Identity, log: &Log) {
     if identity.cpu_priority != 0
-        && let Err(why) = posix::set_priority(identity.cpu_priority)
+        && let Err(why) = sys::set_priority(identity.cpu_priority)
     {
         let line = format!("cannot set the priority {}: {why}", identity.cpu_priority);
         log.write(Level::Warning, line.as_bytes());
     }
-    if let Some(root) = &identity.chroot {
-        std::os::unix::fs::chroot(root)
-            .and_then(|()| std::env::set_current_dir("/"))
-            .map_err(|why| format!("cannot chroot to {}: {why}", root.display()))?;
+}
+
+fn change_root(identity: &Identity) -> Result<(), PrivilegeError> {
+    let Some(root) = &identity.chroot else { return Ok(()) };
+    std::os::unix::fs::chroot(root)
+        .and_then(|()| std::env::set_current_dir("/"))
+        .map_err(|why| PrivilegeError::Chroot(root.clone(), why))
+}
+
+fn set_user(
+    identity: &Identity,
+    account: Option<&Account>,
+    is_root: bool,
+) -> Result<(), PrivilegeError> {
+    let gid = identity.gid.or_else(|| identity.uid.and(account.map(|account| account.gid)));
+    if !is_root || identity.uid.is_none() && gid.is_none() {
+        let is_other = identity.uid.is_some_and(|uid| uid != sys::effective_uid());
+        return if is_other { Err(PrivilegeError::NotRoot) } else { Ok(()) };
     }
-    if privileged && (identity.uid.is_some() || gid.is_some()) {
-        if let Some(gid) = gid {
-            posix::set_gid(gid).map_err(|why| format!("cannot become group {gid}: {why}"))?;
+    let mut groups: Vec<u32> = gid.into_iter().collect();
+    match (&identity.supplementary_groups, account) {
+        (Some(given), _) => groups.extend(given),
+        (None, Some(account)) => groups.extend(&account.groups),
+        (None, None) => {}
+    }
+    if let Some(gid) = gid {
+        sys::set_gid(gid).map_err(|why| PrivilegeError::Group(gid, why))?;
+    }
+    sys::set_groups(&groups).map_err(PrivilegeError::SupplementaryGroups)?;
+    if let Some(uid) = identity.uid {
+        sys::set_uid(uid).map_err(|why| PrivilegeError::User(uid, why))?;
+        if sys::effective_uid() == 0 {
+            return Err(PrivilegeError::StillRoot);
         }
-        posix::set_groups(&groups).map_err(|why| format!("cannot set the groups: {why}"))?;
-        if let Some(uid) = identity.uid {
-            posix::set_uid(uid).map_err(|why| format!("cannot become user {uid}: {why}"))?;
-            if posix::effective_uid() == 0 {
-                return Err("is root although told to be somebody else".to_owned());
-            }
-        }
-    } else if identity.uid.is_some_and(|uid| uid != posix::effective_uid()) {
-        return Err("only root can become another user".to_owned());
     }
-    match (&identity.home, &user) {
-        (Some(home), _) => std::env::set_current_dir(home)
-            .map_err(|why| format!("cannot change to the directory {}: {why}", home.display()))?,
-        // A home nobody may enter is no reason not to serve.
-        (None, Some(user))
-            if identity.uid.is_some() && std::env::set_current_dir(&user.home).is_err() =>
-        {
-            std::env::set_current_dir("/").map_err(|why| format!("cannot enter /: {why}"))?;
-        }
-        _ => {}
-    }
-    if let Some(mask) = identity.umask {
-        posix::set_umask(mask);
-    }
-    let set = |variable: &str, value: &OsStr| {
-        posix::set_variable(variable, value).map_err(|why| format!("cannot set {variable}: {why}"))
+    Ok(())
+}
+
+fn change_directory(identity: &Identity, account: Option<&Account>) -> Result<(), PrivilegeError> {
+    let enter = |path: PathBuf| {
+        std::env::set_current_dir(&path).map_err(|why| PrivilegeError::Directory(path, why))
     };
-    if let Some(user) = user.filter(|_| identity.uid.is_some()) {
+    match (&identity.home, account) {
+        (Some(home), _) => enter(home.clone()),
+        // The home of the account is a default: where it cannot be entered, the group still serves.
+        (None, Some(account))
+            if identity.uid.is_some() && std::env::set_current_dir(&account.home).is_err() =>
+        {
+            enter(PathBuf::from("/"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// `account`: the one that the process has become.
+fn set_environment(
+    identity: &Identity,
+    account: Option<Account>,
+    log: &Log,
+) -> Result<(), PrivilegeError> {
+    let set = |variable: &'static str, value: &OsStr| {
+        sys::set_variable(variable, value).map_err(|why| PrivilegeError::Variable(variable, why))
+    };
+    if let Some(account) = account {
         for variable in ["USER", "USERNAME", "LOGNAME"] {
             if std::env::var_os(variable).is_some() {
-                set(variable, &user.name)?;
+                set(variable, &account.name)?;
             }
         }
-        set("HOME", &user.home)?;
+        set("HOME", &account.home)?;
     }
     if let Some(lang) = &identity.lang {
         set("LANG", lang)?;
     }
     if let Some(locale) = &identity.locale {
         set("LC_ALL", locale)?;
-        if posix::set_locale().is_err() {
+        if sys::set_locale().is_err() {
             let line = format!("WSGI0079: this system has no locale '{}'", locale.display());
             log.write(Level::Warning, line.as_bytes());
         }

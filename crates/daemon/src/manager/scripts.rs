@@ -1,22 +1,19 @@
-//! Which scripts the workers of a group have loaded, for their successors.
+//! Which scripts the workers of a group have loaded, so that the workers after them load these before they serve.
 #![forbid(unsafe_code)]
 
 use crate::message::Loaded;
 
-/// Scripts that successors are told of.
-const SCRIPTS: usize = 64;
+/// The most scripts that are remembered.
+const MAX_SCRIPTS: usize = 64;
 
 /// Remembers that a worker has loaded a script.
-pub(super) fn note(scripts: &mut Vec<Loaded>, mut loaded: Loaded) {
-    let same = |other: &Loaded| {
-        other.path == loaded.path && other.application_group == loaded.application_group
-    };
-    if let Some(at) = scripts.iter().position(same) {
-        // A worker that has only started does not know what is called in it; others may.
+pub(super) fn record(scripts: &mut Vec<Loaded>, mut loaded: Loaded) {
+    if let Some(at) = scripts.iter().position(|script| script.is_same_script(&loaded)) {
+        // A worker that has just started does not know which callable requests name; others may.
         let known = scripts.remove(at).callable;
         loaded.callable = loaded.callable.or(known);
     }
-    if scripts.len() < SCRIPTS {
+    if scripts.len() < MAX_SCRIPTS {
         scripts.push(loaded);
     }
 }
@@ -26,7 +23,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_called_in_a_script_is_not_forgotten() {
+    fn the_callable_of_a_script_is_kept() {
         let loaded = |group: &str, modified, callable: Option<&str>| Loaded {
             path: "/srv/app.py".into(),
             application_group: group.to_owned(),
@@ -40,7 +37,7 @@ mod tests {
             loaded("other", 2, None),
             loaded("", 3, None),
         ] {
-            note(&mut scripts, one);
+            record(&mut scripts, one);
         }
         assert_eq!(scripts, [loaded("other", 2, None), loaded("", 3, Some("main"))]);
     }

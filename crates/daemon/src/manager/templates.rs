@@ -1,35 +1,41 @@
-//! The templates of a group (`preload=On`): one that workers are forked from, perhaps its successor with
-//! newer code.
+//! The templates of a group (`preload=On`): the one that workers are forked from, and perhaps the next one with
+//! newer code. It starts none.
 #![forbid(unsafe_code)]
 
-use crate::message::{Channel, Order, Report};
-use crate::posix::{self, SIGKILL};
+use super::back_off::BackOff;
+use crate::message::{Channel, Command, Report};
+use crate::seconds;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
+use sys::SIGKILL;
 
-/// What there is of them. Where nothing is preloaded there is none.
+/// The templates of a group; without preload there are none.
 pub(super) struct Templates {
     pub(super) current: Option<Template>,
     pub(super) incoming: Option<Template>,
     /// There is newer code than that of the current one.
     pub(super) outdated: bool,
-    /// How many in a row came to nothing.
+    /// How many in a row exited before they were ready, or failed to start.
     pub(super) failures: u32,
+    /// When a template may be started at the earliest.
     pub(super) not_before: Instant,
 }
 
-/// Ends when its channel is closed.
+/// A template process. It exits when its channel is closed.
 pub(super) struct Template {
     pub(super) pid: i32,
     pub(super) channel: Channel,
     pub(super) started: Instant,
 }
 
-/// After so many that came to nothing workers start by themselves.
-pub(super) const PATIENCE: u32 = 3;
-/// How long a fork may take.
-const FORK: Duration = Duration::from_secs(5);
+/// After so many failures in a row no more templates are started.
+pub(super) const MAX_START_FAILURES: u32 = 3;
+/// The pauses after templates that fail.
+const BACK_OFF: BackOff =
+    BackOff { tolerated: 0, first: Duration::from_millis(400), longest: Duration::from_secs(13) };
+/// How long a template may take to fork.
+const FORK_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Templates {
     pub(super) fn new() -> Self {
@@ -42,41 +48,41 @@ impl Templates {
         }
     }
 
-    /// Whether workers have to wait for one; `fresh` are those that are to have newer code.
-    pub(super) fn are_awaited(&self, fresh: bool) -> bool {
-        self.incoming.is_some() && (fresh || self.current.is_none())
+    /// Whether a worker has to wait until a template is ready; `needs_new_code`: the current one will not do.
+    pub(super) fn is_pending(&self, needs_new_code: bool) -> bool {
+        self.incoming.is_some() && (needs_new_code || self.current.is_none())
     }
 
-    /// Whether workers of the current one are to be replaced soon.
+    /// Whether there is newer code than that of the current template.
     pub(super) fn have_newer_code(&self) -> bool {
         self.current.is_some() && (self.incoming.is_some() || self.outdated)
     }
 
-    /// The channel of one that is still importing.
+    /// The channel of the template that is still importing.
     pub(super) fn incoming_channel(&self) -> Option<BorrowedFd<'_>> {
         self.incoming.as_ref().map(|template| template.channel.as_fd())
     }
 
-    /// When to look at the clock again.
+    /// When a template may be started, or the one that starts is overdue; `startup` is startup-timeout in seconds.
     pub(super) fn deadline(&self, startup: Option<f64>) -> Option<Instant> {
         let Some(incoming) = &self.incoming else {
             return Some(self.not_before).filter(|when| *when > Instant::now());
         };
-        let limit = startup.filter(|seconds| *seconds > 0.0)?;
-        Some(incoming.started + Duration::from_secs_f64(limit.clamp(0.0, 1e9)))
+        Some(incoming.started + seconds::duration(startup?))
     }
 
-    /// Ends one that takes too long over its imports.
-    pub(super) fn enforce(&self, startup: Option<f64>) {
+    /// Kills a template whose imports take longer than `startup` seconds.
+    pub(super) fn kill_if_overdue(&self, startup: Option<f64>) {
         let late = |when: Instant| when <= Instant::now();
         if let Some(incoming) = &self.incoming
             && self.deadline(startup).is_some_and(late)
         {
-            posix::kill(incoming.pid, SIGKILL);
+            sys::kill(incoming.pid, SIGKILL);
         }
     }
 
-    /// Has the current one fork a worker, which gets `channel`; its pid. Without one gives `channel` back.
+    /// Has the current template fork a worker, which gets `channel`; gives its pid, or `channel` back where there is
+    /// no template.
     pub(super) fn fork(
         &mut self,
         slot: usize,
@@ -84,33 +90,33 @@ impl Templates {
         channel: Channel,
     ) -> io::Result<Result<i32, Channel>> {
         let Some(template) = &mut self.current else { return Ok(Err(channel)) };
-        let asked = template.ask(&Order::Fork { slot, generation }, channel);
-        if asked.is_err() {
-            // Not to be trusted any more; how it ended is told when it is buried.
-            posix::kill(template.pid, SIGKILL);
+        let forked = template.request_fork(&Command::Fork { slot, generation }, channel);
+        if forked.is_err() {
+            // Its state is unknown; `handle_template_exit` starts another one.
+            sys::kill(template.pid, SIGKILL);
         }
-        asked.map(Ok)
+        forked.map(Ok)
     }
 
-    /// All of them end.
-    pub(super) fn dismiss(&mut self) {
+    /// Kills all templates.
+    pub(super) fn stop(&mut self) {
         for template in self.current.take().into_iter().chain(self.incoming.take()) {
-            posix::kill(template.pid, SIGKILL);
+            sys::kill(template.pid, SIGKILL);
         }
     }
 }
 
 impl Template {
-    fn ask(&mut self, order: &Order, channel: Channel) -> io::Result<i32> {
+    fn request_fork(&mut self, command: &Command, channel: Channel) -> io::Result<i32> {
         let socket = channel.into_socket();
-        self.channel.send_with_file(order, socket.as_fd())?;
-        let patience = Instant::now() + FORK;
+        self.channel.send_with_file(command, socket.as_fd())?;
+        let deadline = Instant::now() + FORK_TIMEOUT;
         loop {
-            let left = patience.saturating_duration_since(Instant::now());
+            let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Err(io::ErrorKind::TimedOut.into());
             }
-            posix::wait_readable(&[self.channel.as_fd()], Some(left));
+            sys::wait_readable(&[self.channel.as_fd()], Some(left));
             for report in self.channel.receive::<Report>()? {
                 if let Report::Forked { pid } = report {
                     return Ok(pid);
@@ -121,8 +127,9 @@ impl Template {
 }
 
 impl Templates {
-    pub(super) fn fail(&mut self) {
+    /// Notes a template that has failed, and puts off the next one.
+    pub(super) fn note_failure(&mut self) {
         self.failures += 1;
-        self.not_before = Instant::now() + Duration::from_millis(200 << self.failures.min(6));
+        self.not_before = Instant::now() + BACK_OFF.pause(self.failures);
     }
 }

@@ -2,8 +2,7 @@
 #![forbid(unsafe_code)]
 
 use crate::config::GroupConfig;
-use crate::posix;
-use crate::worker::forks::KeptBack;
+use crate::worker::forks::CloseOnFork;
 use crate::worker::target::Application;
 use fastcgi::{Capabilities, Event, Header, Limits, MAX_CONTENT, RecordType, ServerConnection};
 use fastcgi::{WireError, encoder};
@@ -16,43 +15,65 @@ use std::time::{Duration, Instant};
 
 /// One connection; used for one request after the other.
 pub(crate) struct Connection {
-    // Goes before the descriptor does.
-    _kept_back: KeptBack,
-    stream: UnixStream,
+    /// Shared with the [`ResponseClaim`](super::response_claim::ResponseClaim) of the request that is served.
+    socket: Arc<Socket>,
     pub(crate) wire: ServerConnection,
     /// The application that its requests are for, as long as they do not say otherwise.
     application: Option<(u64, Arc<Application>)>,
-    /// Its place among the connections that wait, once it has one.
+    /// Its place among the idle connections, once it has one.
     pub(crate) place: Option<usize>,
     accepted: Instant,
     served: bool,
+    answered_elsewhere: bool,
 }
 
-/// What a connection has for us.
+/// The socket of a connection.
+pub(super) struct Socket {
+    // Before the stream, because fields are dropped in this order: a number that is marked has to be open.
+    _close_on_fork: CloseOnFork,
+    stream: UnixStream,
+}
+
+impl Socket {
+    /// From now on the web server cannot write to the connection.
+    pub(super) fn shutdown_read(&self) {
+        // It only fails where the other end is closed.
+        let _ = self.stream.shutdown(Shutdown::Read);
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+}
+
+/// What has come on a connection.
 pub(crate) enum Next {
-    /// A request whose params are all here.
+    /// A request with all of its params.
     Request,
     /// Nothing yet.
     Nothing,
-    /// Its end, with the reason where it is not an orderly one.
+    /// The end of the connection, with the reason where the web server has broken the protocol.
     Closed(Option<WireError>),
 }
 
-/// What became of a look at the request body.
+/// What has come of a request body.
 pub(crate) enum Body {
     /// So many bytes were copied.
     Bytes(usize),
-    /// There is no more.
+    /// The end of the body.
     End,
-    /// Nobody waits for the answer.
+    /// The web server has aborted the request.
     Aborted,
 }
 
+/// The most bytes that one read takes outside of request bodies.
 const READ: usize = 16 * 1024;
-/// The same for a request body.
+/// The same in a request body.
 const READ_BODY: usize = 192 * 1024;
-/// Who has just connected has something to say, and gets so long to say it.
-const FRESH: Duration = Duration::from_secs(1);
+/// How long a new connection may take to send its first request before it counts as idle.
+const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Connection {
     pub(crate) fn new(
@@ -65,13 +86,13 @@ impl Connection {
         let capabilities =
             Capabilities { max_conns: threads, max_reqs: threads, authorizer: false };
         Ok(Self {
-            _kept_back: KeptBack::new(stream.as_fd()),
-            stream,
+            socket: Arc::new(Socket { _close_on_fork: CloseOnFork::new(stream.as_fd()), stream }),
             wire: ServerConnection::new(Limits::default(), capabilities),
             application: None,
             place: None,
             accepted: Instant::now(),
             served: false,
+            answered_elsewhere: false,
         })
     }
 
@@ -79,9 +100,9 @@ impl Connection {
     pub(crate) fn next_request(&mut self) -> Next {
         loop {
             match self.wire.next() {
-                // It may have waited until nobody waits for it any more.
+                // It may have waited so long that the web server has given it up.
                 Ok(Some(Event::Params(_)))
-                    if !self.served && posix::has_hung_up(self.stream.as_fd()) =>
+                    if !self.served && sys::has_hung_up(self.socket.as_fd()) =>
                 {
                     return Next::Closed(None);
                 }
@@ -91,8 +112,7 @@ impl Connection {
                 }
                 Ok(Some(Event::Begin(_) | Event::Stdin(_) | Event::StdinEnd)) => {}
                 Ok(Some(Event::Reply(bytes))) => {
-                    let sent =
-                        posix::send_all(self.stream.as_fd(), &mut [IoSlice::new(bytes)], None);
+                    let sent = sys::send_all(self.socket.as_fd(), &mut [IoSlice::new(bytes)], None);
                     if sent.is_err() || self.wire.must_close() {
                         return Next::Closed(None);
                     }
@@ -126,12 +146,12 @@ impl Connection {
         {
             return Arc::clone(application);
         }
-        let application = Arc::new(Application::of_many(params, config));
+        let application = Arc::new(Application::from_common_params(params, config));
         self.application = Some((version, Arc::clone(&application)));
         application
     }
 
-    /// Copies some of the request body into `into`, which has room for some. Waits for it.
+    /// Copies the next bytes of the request body into `into`, which must not be empty. Blocks until there are some.
     pub(crate) fn read_body(&mut self, into: &mut [u8]) -> io::Result<Body> {
         loop {
             match self.wire.next_by(into.len()).map_err(io::Error::other)? {
@@ -145,7 +165,7 @@ impl Connection {
                 Some(Event::StdinEnd) => return Ok(Body::End),
                 Some(Event::Abort) => return Ok(Body::Aborted),
                 Some(Event::Reply(bytes)) => {
-                    posix::send_all(self.stream.as_fd(), &mut [IoSlice::new(bytes)], None)?;
+                    sys::send_all(self.socket.as_fd(), &mut [IoSlice::new(bytes)], None)?;
                 }
                 Some(Event::Begin(_) | Event::Params(_)) => {}
                 None => {
@@ -157,9 +177,9 @@ impl Connection {
         }
     }
 
-    /// Passes over what is here of the request body and will be read by nobody. Never waits.
+    /// Discards what has come of the request body and was not read. Never blocks.
     pub(crate) fn pass_over_body(&mut self) {
-        // What is wrong with the connection shows at its next use.
+        // An error of the protocol is reported at the next use of the connection.
         while let Ok(Some(event)) = self.wire.next() {
             if matches!(event, Event::StdinEnd | Event::Abort) {
                 return;
@@ -167,7 +187,7 @@ impl Connection {
         }
     }
 
-    /// Whether the web server has given up a request whose body has been read.
+    /// Whether the web server has aborted a request whose body has been read.
     pub(crate) fn is_aborted(&mut self) -> bool {
         match self.fill(false) {
             Ok(0) => return true,
@@ -200,7 +220,7 @@ impl Connection {
         records: &mut [IoSlice<'_>],
         file: Option<BorrowedFd<'_>>,
     ) -> io::Result<()> {
-        posix::send_all(self.stream.as_fd(), records, file)
+        sys::send_all(self.socket.as_fd(), records, file)
     }
 
     /// Ends the active request without an answer; `status` is what became of it.
@@ -215,33 +235,44 @@ impl Connection {
         self.wire.active().map_or(0, |active| active.id)
     }
 
-    /// Gives a connection just accepted a moment to say something, so that it need not change hands.
-    pub(crate) fn linger(&self) {
-        posix::wait_readable(&[self.stream.as_fd()], Some(Duration::from_millis(2)));
+    /// Waits a moment for the first bytes on a new connection, so that the thread that accepted it serves it.
+    pub(crate) fn wait_for_first_bytes(&self) {
+        sys::wait_readable(&[self.socket.as_fd()], Some(Duration::from_millis(2)));
     }
 
-    /// Tells the web server to ask nothing more here; whether it has asked something meanwhile.
+    /// Makes the web server send no more requests on this connection; whether one has come before that.
     ///
-    /// After the shutdown it cannot write: a request either is here now and will be answered, or was
-    /// refused to its last byte and can be sent elsewhere, whatever its method.
-    pub(crate) fn say_good_bye(&self) -> bool {
-        let has_input = || posix::has_input(self.stream.as_fd()).unwrap_or(false);
+    /// After the shutdown the web server cannot write: a request either has come and will be answered, or not one
+    /// byte of it was accepted, and it can be sent to another worker, whatever its method.
+    pub(crate) fn shutdown_read(&self) -> bool {
+        let has_input = || sys::has_input(self.socket.as_fd()).unwrap_or(false);
         has_input() || {
-            // It only fails where the other end is gone.
-            let _ = self.stream.shutdown(Shutdown::Read);
+            self.socket.shutdown_read();
             has_input()
         }
     }
 
-    /// Whether its first request is still to be expected.
-    pub(crate) fn is_fresh(&self) -> bool {
-        !self.served && self.accepted.elapsed() < FRESH
+    /// Whether the first request is still to come, and not overdue.
+    pub(crate) fn awaits_first_request(&self) -> bool {
+        !self.served && self.accepted.elapsed() < FIRST_REQUEST_TIMEOUT
     }
 
-    /// Ends the connection.
+    /// Ends the connection. Where the main thread has claimed the response, it ends when that has been sent.
     pub(crate) fn close(self) {
-        // It only fails where the other end is gone.
-        let _ = self.stream.shutdown(Shutdown::Both);
+        if !self.answered_elsewhere {
+            // It only fails where the other end is closed.
+            let _ = self.socket.stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// Notes that the main thread sends, or has sent, the response to the active request.
+    pub(crate) fn set_answered_elsewhere(&mut self) {
+        self.answered_elsewhere = true;
+    }
+
+    /// The socket, for a thread that may outlive the connection.
+    pub(super) const fn socket(&self) -> &Arc<Socket> {
+        &self.socket
     }
 
     fn fill(&mut self, wait: bool) -> io::Result<usize> {
@@ -251,9 +282,9 @@ impl Connection {
     fn fill_with(&mut self, most: usize, wait: bool) -> io::Result<usize> {
         let spare = self.wire.spare(most);
         let count = if wait {
-            io::Read::read(&mut &self.stream, spare)?
+            io::Read::read(&mut &self.socket.stream, spare)?
         } else {
-            posix::receive_now(self.stream.as_fd(), spare)?
+            sys::receive_now(self.socket.as_fd(), spare)?
         };
         self.wire.filled(count);
         Ok(count)
@@ -262,7 +293,7 @@ impl Connection {
 
 impl AsFd for Connection {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.stream.as_fd()
+        self.socket.as_fd()
     }
 }
 

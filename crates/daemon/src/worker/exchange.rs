@@ -1,10 +1,11 @@
-//! The exchange over a FastCGI connection: what the Python room sees of a request. It knows no Python.
+//! The transport of one request over a FastCGI connection, for the gateway in `host`. It knows no Python.
 #![forbid(unsafe_code)]
 
 use crate::log::Log;
-use crate::worker::connection::{Body as Part, Connection, would_block};
+use crate::worker::connection::{Body as BodyPart, Connection, would_block};
+use crate::worker::error_response;
 use crate::worker::forks;
-use crate::worker::response_claim::Turn;
+use crate::worker::response_claim::ResponseClaim;
 use crate::worker::target::{Application, is_private};
 use fastcgi::head::{HeadError, HeadWriter};
 use fastcgi::{FileSpan, LogLevel, MAX_CONTENT, RecordType, app_status, encoder};
@@ -17,35 +18,36 @@ use wsgi::{Body, Environ, Exchange, Key, Level, Output, ReadError, ResponseHead,
 
 /// A request on a connection.
 pub(crate) struct FastCgiExchange<'a> {
-    /// Gone once the answer is complete and the connection waits for the next request.
+    /// `None` once the response is complete, or the connection closed.
     connection: Option<Box<Connection>>,
     release: &'a Release<'a>,
-    /// A connection that has to be looked after.
+    /// The connection, where there is more to do on it at once.
     kept: Option<Box<Connection>>,
-    /// Who answers: this exchange, or the worker that gives the request up.
-    turn: &'a Turn,
+    claim: &'a ResponseClaim,
     log: &'a Log,
-    facts: Facts,
+    facts: RequestInfo,
     application: Arc<Application>,
     input: Input,
     head: Vec<u8>,
-    /// The client gets no body of this answer.
-    silent: bool,
+    /// The client gets no body of this response.
+    head_only: bool,
+    /// The response is this exchange's to send, not the main thread's.
+    claimed: bool,
     answered: bool,
-    /// All of the answer is out but its end: the application may still read the request body.
-    owes_end: bool,
+    /// The response is sent but for its END_REQUEST: the application may still read the request body.
+    end_pending: bool,
 }
 
-/// Takes a connection over: one whose answer is complete, which it gives back if there is more to do on
-/// it at once, or (`false`) one to be closed.
+/// Takes a connection over: with `true` one whose response is complete, which it gives back if there is more to do
+/// on it at once; with `false` one to be closed.
 pub(crate) type Release<'a> = dyn Fn(Box<Connection>, bool) -> Option<Box<Connection>> + 'a;
 
-/// What is known of a request beside its params.
+/// What a request needs beside its params.
 #[derive(Clone, Copy)]
-pub(crate) struct Facts {
+pub(crate) struct RequestInfo {
     /// The client gets the body.
     pub(crate) wants_body: bool,
-    /// The application is the only one: where there is no `PATH_INFO`, all of the path is.
+    /// The application is mounted at the root: where the web server sends no `PATH_INFO`, it is the whole path.
     pub(crate) mounted_at_root: bool,
     /// What is written to the log for it (a number of `APLOG_*`).
     pub(crate) log_level: u8,
@@ -59,52 +61,52 @@ enum Input {
     Failed(ReadError),
 }
 
-/// Bytes that most heads have room in.
-const HEAD: usize = 512;
-/// Answers of so many bytes wait for their end in our module.
-const SMALL: usize = 16 * 1024;
-/// Files of fewer bytes are not worth a descriptor.
-const FILE: u64 = 16 * 1024;
+/// The capacity of the buffer for heads, in bytes: enough for most.
+const HEAD_CAPACITY: usize = 512;
+/// Responses of at most so many bytes are collected by the Apache module, so that httpd adds their length.
+const COLLECTED: usize = 16 * 1024;
+/// Files of fewer bytes are sent as bytes: to pass a descriptor costs more.
+const MIN_FILE: u64 = 16 * 1024;
 
 impl<'a> FastCgiExchange<'a> {
     pub(crate) fn new(
         mut connection: Box<Connection>,
         application: Arc<Application>,
-        facts: Facts,
+        facts: RequestInfo,
         log: &'a Log,
-        turn: &'a Turn,
+        claim: &'a ResponseClaim,
         release: &'a Release<'a>,
     ) -> Self {
-        turn.begin(&connection, application.from_module);
+        claim.begin(&connection, application.from_module);
         let input = if connection.wire.body_is_empty() { Input::Ended } else { Input::Open };
         Self {
             connection: Some(connection),
             release,
             kept: None,
-            turn,
+            claim,
             log,
             facts,
             application,
             input,
-            head: Vec::with_capacity(HEAD),
-            silent: !facts.wants_body,
+            head: Vec::with_capacity(HEAD_CAPACITY),
+            head_only: !facts.wants_body,
+            claimed: false,
             answered: false,
-            owes_end: false,
+            end_pending: false,
         }
     }
 
-    /// Answers with a status and nothing of the application's.
+    /// Sends an error response with this status.
     pub(crate) fn fail(&mut self, status: u16) {
-        if self.answered || !self.turn.take() {
+        if self.answered || !self.claims_response() {
             return self.cut();
         }
         let Some(connection) = self.connection.as_mut() else { return };
         let sent = if self.application.from_module {
             connection.write(&[], &[], &encoder::end_answer(connection.id(), status.into()))
         } else {
-            let head =
-                format!("Status: {status} {}\r\nContent-Type: text/plain\r\n\r\n", reason(status));
-            let body = if self.silent { "" } else { reason(status) };
+            let head = error_response::head(status);
+            let body = if self.head_only { "" } else { error_response::reason(status) };
             let end = encoder::end_answer(connection.id(), 0);
             connection.write(head.as_bytes(), body.as_bytes(), &end)
         };
@@ -114,14 +116,20 @@ impl<'a> FastCgiExchange<'a> {
         }
     }
 
-    /// The connection, if it has to be looked after.
+    /// Whether the response is this exchange's to send: claims it if nothing has.
+    fn claims_response(&mut self) -> bool {
+        self.claimed |= self.claim.claim();
+        self.claimed
+    }
+
+    /// The connection, where there is more to do on it at once.
     pub(crate) fn into_connection(mut self) -> Option<Box<Connection>> {
-        // Neither answered nor failed: the web server must not wait for ever.
+        // Without a response so far the connection is closed, so that the web server does not wait for ever.
         self.cut();
         self.kept.take()
     }
 
-    /// Whether there is, or may come, some of the request body that the application has not read.
+    /// Whether some of the request body has not been read, or may still come.
     fn has_more_to_read(&mut self) -> bool {
         if matches!(self.input, Input::Open)
             && self.connection.as_mut().is_some_and(|it| it.wire.body_is_empty())
@@ -143,7 +151,7 @@ impl<'a> FastCgiExchange<'a> {
 
     fn write_head(&mut self, head: &ResponseHead, output: &Output<'_>) -> Result<(), HeadError> {
         self.head.clear();
-        let length = self.untold_length(head, output);
+        let length = self.implied_length(head, output);
         let reason = head.status_line().get(4..).unwrap_or_default();
         let mut left_out = Vec::new();
         let mut writer = HeadWriter::new(&mut self.head, head.status(), reason)?;
@@ -151,7 +159,7 @@ impl<'a> FastCgiExchange<'a> {
             if self.application.from_module || !name.eq_ignore_ascii_case(b"Status") {
                 writer.any_field(name, value)?;
             } else {
-                // Other web servers would take it for the status.
+                // Web servers other than the Apache module would take it for the status.
                 left_out.push(String::from_utf8_lossy(name));
             }
         }
@@ -163,21 +171,21 @@ impl<'a> FastCgiExchange<'a> {
             let line = format!("a header of the response is left out: \"{name}\"");
             self.log(Level::Error, line.as_bytes());
         }
-        self.silent |= head.is_bodiless();
+        self.head_only |= head.is_bodiless();
         Ok(())
     }
 
-    /// The length of an answer that is here whole and does not say it itself, where nobody else will: httpd
-    /// tells that of small ones.
-    fn untold_length(&self, head: &ResponseHead, output: &Output<'_>) -> Option<usize> {
+    /// The length of a response that is complete, where neither the application has declared it nor httpd will: httpd
+    /// adds the length of small ones.
+    fn implied_length(&self, head: &ResponseHead, output: &Output<'_>) -> Option<usize> {
         let Body::Bytes(bytes) = output.body else { return None };
-        let whole = output.then == Then::End && !self.silent && !head.is_bodiless();
-        let told = self.application.from_module && bytes.len() <= SMALL;
+        let whole = output.then == Then::End && !self.head_only && !head.is_bodiless();
+        let told = self.application.from_module && bytes.len() <= COLLECTED;
         (whole && !told && head.content_length() == Ok(None)).then_some(bytes.len())
     }
 
     fn write(&mut self, output: &Output<'_>) -> io::Result<()> {
-        let Some(connection) = self.connection.as_mut() else { return Err(gone()) };
+        let Some(connection) = self.connection.as_mut() else { return Err(disconnected()) };
         let end = match output.then {
             Then::Flush => None,
             Then::End => Some(encoder::end_answer(connection.id(), 0)),
@@ -185,11 +193,11 @@ impl<'a> FastCgiExchange<'a> {
         };
         let end = end.as_ref().map_or(&[][..], |end| &end[..]);
         match output.body {
-            _ if self.silent => connection.write(&self.head, &[], end),
+            _ if self.head_only => connection.write(&self.head, &[], end),
             Body::Empty => connection.write(&self.head, &[], end),
             Body::Bytes(bytes) => connection.write(&self.head, bytes, end),
             Body::File { file, offset, length }
-                if self.application.extensions.file && length >= FILE =>
+                if self.application.extensions.file && length >= MIN_FILE =>
             {
                 connection.write(&self.head, &[], &[])?;
                 let record = encoder::file(connection.id(), FileSpan { offset, length });
@@ -205,8 +213,8 @@ impl<'a> FastCgiExchange<'a> {
 impl Exchange for FastCgiExchange<'_> {
     fn environ(&mut self, environ: &mut dyn Environ) {
         let Some(connection) = &self.connection else { return };
-        let steady = &self.application.steady;
-        environ.common(steady);
+        let common = &self.application.common;
+        environ.common(common);
         self.application.others.iter().for_each(|(name, value)| environ.other(name, value));
         let (mut scheme, mut path, mut script) = (None, None, None);
         let mut secure = false;
@@ -217,12 +225,12 @@ impl Exchange for FastCgiExchange<'_> {
                     b"HOST" => environ.set(Key::HttpHost, value),
                     b"AUTHORIZATION" => environ.set(Key::HttpAuthorization, value),
                     b"PROXY_AUTHORIZATION" => environ.set(Key::HttpProxyAuthorization, value),
-                    // Apache has judged the client's headers, and these are its administrator's.
+                    // Apache has checked the client's headers; such a name is set by its configuration.
                     _ if from_module && !is_like_a_header(header) => environ.other(name, value),
                     _ if from_module => environ.header(header, value),
-                    // httpoxy: programs take it for their own proxy.
+                    // httpoxy (CVE-2016-5385): programs take it for the proxy that they are to use.
                     b"PROXY" => {}
-                    // nginx sends them beside those without the prefix, which alone are CGI's.
+                    // nginx sends them in addition to the variables without the prefix, which CGI defines.
                     b"CONTENT_TYPE" | b"CONTENT_LENGTH" => {}
                     _ => environ.header(header, value),
                 }
@@ -241,7 +249,7 @@ impl Exchange for FastCgiExchange<'_> {
                 None => environ.other(name, value),
             }
         }
-        let has_script = script.is_some() || !steady.has(Key::ScriptName);
+        let has_script = script.is_some() || !common.has(Key::ScriptName);
         // nginx as Debian ships it sends all of the path as SCRIPT_NAME and no PATH_INFO.
         let (script, path) = match path {
             None if self.facts.mounted_at_root => (&[][..], script.unwrap_or_default()),
@@ -251,7 +259,7 @@ impl Exchange for FastCgiExchange<'_> {
             environ.set(Key::ScriptName, script);
         }
         environ.set(Key::PathInfo, path);
-        if scheme.is_some() || !steady.has(Key::UrlScheme) {
+        if scheme.is_some() || !common.has(Key::UrlScheme) {
             let known: &[u8] = if secure { b"https" } else { b"http" };
             environ.set(Key::UrlScheme, scheme.unwrap_or(known));
         }
@@ -271,12 +279,12 @@ impl Exchange for FastCgiExchange<'_> {
             return Err(ReadError::Other("the answer is complete".to_owned()));
         };
         let failure = match connection.read_body(into) {
-            Ok(Part::Bytes(count)) => return Ok(count),
-            Ok(Part::End) => {
+            Ok(BodyPart::Bytes(count)) => return Ok(count),
+            Ok(BodyPart::End) => {
                 self.input = Input::Ended;
                 return Ok(0);
             }
-            Ok(Part::Aborted) => ReadError::Disconnected,
+            Ok(BodyPart::Aborted) => ReadError::Disconnected,
             Err(why) if would_block(&why) => ReadError::Timeout,
             Err(why) if why.kind() == io::ErrorKind::UnexpectedEof => ReadError::Disconnected,
             Err(why) => ReadError::Other(why.to_string()),
@@ -298,7 +306,7 @@ impl Exchange for FastCgiExchange<'_> {
             self.cut();
             return Err(SendError::Disconnected);
         }
-        if !self.answered && !self.turn.take() {
+        if !self.claims_response() {
             self.cut();
             return Err(SendError::Disconnected);
         }
@@ -306,7 +314,7 @@ impl Exchange for FastCgiExchange<'_> {
         let mut output = output;
         if output.then == Then::End && self.has_more_to_read() {
             // With the end the web server would begin another request here.
-            (self.owes_end, output.then) = (true, Then::Flush);
+            (self.end_pending, output.then) = (true, Then::Flush);
         }
         if let Err(why) = self.write(&output) {
             self.cut();
@@ -318,7 +326,7 @@ impl Exchange for FastCgiExchange<'_> {
         }
         match output.then {
             Then::End => self.complete(),
-            // Our module makes it visible to the client; who else has asked sees the end of the connection.
+            // The Apache module makes it visible to the client; for other web servers the connection just ends.
             Then::Short if self.application.from_module => self.complete(),
             Then::Short => self.cut(),
             // Body bytes would have to be kept somewhere.
@@ -338,7 +346,7 @@ impl Exchange for FastCgiExchange<'_> {
     }
 
     fn cut(&mut self) {
-        if std::mem::take(&mut self.owes_end)
+        if std::mem::take(&mut self.end_pending)
             && let Some(connection) = &self.connection
         {
             let end = encoder::end_answer(connection.id(), 0);
@@ -346,11 +354,14 @@ impl Exchange for FastCgiExchange<'_> {
                 return self.complete();
             }
         }
-        if let Some(connection) = self.connection.take() {
-            self.turn.take();
+        let claimed = self.claims_response();
+        if let Some(mut connection) = self.connection.take() {
+            if !claimed {
+                connection.set_answered_elsewhere();
+            }
             if self.application.from_module && self.answered {
-                // The module then knows that the application broke off, and not this process. If it
-                // cannot hear it, the end of the connection says enough.
+                // The Apache module then knows that the application has broken off, and not this process. Where
+                // this cannot be sent, the end of the connection has to do.
                 let end = encoder::end_answer(connection.id(), app_status::ABORTED);
                 let _ = connection.write(&[], &[], &end);
             }
@@ -366,7 +377,7 @@ impl Exchange for FastCgiExchange<'_> {
         if !self.logs(level) {
             return;
         }
-        let here = self.connection.as_ref().filter(|_| !forks::is_one());
+        let here = self.connection.as_ref().filter(|_| !forks::in_forked_child());
         let Some(connection) = here else { return self.log.write(level, line) };
         let mut record = Vec::with_capacity(line.len() + 16);
         match LogLevel::from_wire(level as u8) {
@@ -378,7 +389,7 @@ impl Exchange for FastCgiExchange<'_> {
                 encoder::append_stream(&mut record, RecordType::STDERR, connection.id(), &line);
             }
         }
-        // Should nobody listen any more, the answer itself will show it.
+        // Where the web server has closed the connection, sending the response will fail as well.
         let _ = connection.send(&mut [IoSlice::new(&record)], None);
     }
 }
@@ -416,8 +427,8 @@ fn send_file(
         offset += count as u64;
         length -= count as u64;
         if length > 0 && count == 0 {
-            // Somebody has cut the file short: the answer must not look complete.
-            return Err(gone());
+            // The file has become shorter meanwhile: the response must not look complete.
+            return Err(disconnected());
         }
         let last = length == 0;
         connection.write(
@@ -432,19 +443,107 @@ fn send_file(
     }
 }
 
-fn gone() -> io::Error {
+fn disconnected() -> io::Error {
     io::ErrorKind::UnexpectedEof.into()
 }
 
-fn reason(status: u16) -> &'static str {
-    match status {
-        400 => "Bad Request",
-        403 => "Forbidden",
-        404 => "Not Found",
-        408 => "Request Timeout",
-        413 => "Content Too Large",
-        503 => "Service Unavailable",
-        504 => "Gateway Timeout",
-        _ => "Internal Server Error",
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::worker::connection::Next;
+    use fastcgi::{Answer, ClientConnection, Extensions, Limits};
+    use std::io::{ErrorKind, Read, Write};
+    use std::os::fd::{AsFd, AsRawFd};
+    use std::os::unix::net::UnixStream;
+    use std::sync::Barrier;
+    use std::thread;
+
+    /// A connection on which a request has come, and the other end of it.
+    fn request() -> (Box<Connection>, UnixStream, ClientConnection) {
+        let (stream, mut web_server) = UnixStream::pair().unwrap();
+        let mut client = ClientConnection::new(Limits::default());
+        let mut bytes = Vec::new();
+        client.begin(&mut bytes, true, Extensions::default()).finish().unwrap();
+        bytes.extend(encoder::end_of_stream(RecordType::STDIN, ClientConnection::REQUEST_ID));
+        web_server.write_all(&bytes).unwrap();
+        let mut connection = Box::new(Connection::new(stream, 1, None).unwrap());
+        assert!(matches!(connection.next_request(), Next::Request));
+        (connection, web_server, client)
+    }
+
+    /// What the web server gets until the end of the connection, and how many times a request ends in it.
+    fn response(mut web_server: UnixStream, client: &mut ClientConnection) -> (Vec<u8>, usize) {
+        let mut bytes = Vec::new();
+        web_server.read_to_end(&mut bytes).unwrap();
+        client.spare(bytes.len())[..bytes.len()].copy_from_slice(&bytes);
+        client.filled(bytes.len());
+        let (mut response, mut ends) = (Vec::new(), 0);
+        while let Ok(Some(answer)) = client.next() {
+            match answer {
+                Answer::Stdout(bytes) => response.extend_from_slice(bytes),
+                Answer::End { .. } => ends += 1,
+                _ => {}
+            }
+        }
+        (response, ends)
+    }
+
+    fn is_untouched(mut socket: &UnixStream) -> bool {
+        socket.set_nonblocking(true).unwrap();
+        socket.read(&mut [0]).is_err_and(|why| why.kind() == ErrorKind::WouldBlock)
+    }
+
+    #[test]
+    fn a_response_claimed_by_the_main_thread_goes_to_its_own_connection_after_the_thread_closed_it()
+    {
+        let (mut connection, web_server, mut client) = request();
+        let claim = ResponseClaim::default();
+        claim.begin(&connection, false);
+        let number = connection.as_fd().as_raw_fd();
+        let unanswered = claim.take().unwrap();
+        assert!(!claim.claim());
+        connection.set_answered_elsewhere();
+        connection.close();
+        // If the number were free, the next file would have it.
+        let (new, other_end) = UnixStream::pair().unwrap();
+        assert!(![new.as_raw_fd(), other_end.as_raw_fd()].contains(&number));
+        unanswered.answer(503, b"");
+        drop(unanswered);
+        let (response, ends) = response(web_server, &mut client);
+        assert!(response.starts_with(b"Status: 503 Service Unavailable\r\n"), "{response:?}");
+        assert_eq!(ends, 1);
+        assert!(is_untouched(&new) && is_untouched(&other_end));
+    }
+
+    #[test]
+    fn of_two_threads_that_answer_at_once_one_does_and_no_other_descriptor_is_written_to() {
+        for _ in 0..500 {
+            let (connection, web_server, mut client) = request();
+            let (claim, log, barrier) = (ResponseClaim::default(), Log::new(0), Barrier::new(2));
+            let info = RequestInfo { wants_body: true, mounted_at_root: false, log_level: 0 };
+            let release = |connection: Box<Connection>, _| {
+                connection.close();
+                None
+            };
+            let application = Arc::new(Application::default());
+            let mut exchange =
+                FastCgiExchange::new(connection, application, info, &log, &claim, &release);
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    barrier.wait();
+                    claim.answer_for_thread(503, b"");
+                });
+                barrier.wait();
+                exchange.fail(500);
+                assert!(exchange.into_connection().is_none());
+                // Has the number of the connection, if that is closed.
+                let (new, other_end) = UnixStream::pair().unwrap();
+                thread::yield_now();
+                assert!(is_untouched(&new) && is_untouched(&other_end));
+            });
+            let (response, ends) = response(web_server, &mut client);
+            assert!(response.starts_with(b"Status: 50"), "{response:?}");
+            assert_eq!(ends, 1);
+        }
     }
 }

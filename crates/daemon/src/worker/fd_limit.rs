@@ -1,5 +1,5 @@
-//! How near a worker is to its limit of open files, and what it says then: what is missing, and not a
-//! thousand times. It closes nothing.
+//! How near a worker is to its limit of open files, and what it logs then, at most once a minute. It closes no
+//! connection.
 #![forbid(unsafe_code)]
 
 use crate::log::Log;
@@ -9,24 +9,24 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use wsgi::Level;
 
-/// The limit, and when it was last told of.
-pub(crate) struct Shortage {
+/// The limit, and when it was last logged.
+pub(crate) struct FdLimit {
     /// The soft limit once everything is imported; `None` where there is no /proc, or no limit.
     limit: Option<u64>,
-    told: Mutex<Option<Instant>>,
+    logged: Mutex<Option<Instant>>,
 }
 
-/// How often.
-const SELDOM: Duration = Duration::from_secs(60);
-/// This part of the limit is for the application's own files.
+/// The shortest time between two log lines.
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
+/// One of so many descriptors is left to the application's own files.
 const RESERVE: u64 = 8;
 const ENFILE: i32 = 23;
 const EMFILE: i32 = 24;
 
-impl Shortage {
+impl FdLimit {
     pub(crate) fn new() -> Self {
         let text = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
-        Self { limit: soft_limit(&text), told: Mutex::default() }
+        Self { limit: soft_limit(&text), logged: Mutex::default() }
     }
 
     /// Whether a connection with this descriptor, the lowest that was free, leaves too few for the
@@ -36,19 +36,19 @@ impl Shortage {
         self.limit.is_some_and(|limit| used >= limit - limit / RESERVE)
     }
 
-    /// Says why connections are closed, unless that has been said a while ago.
-    pub(crate) fn warn(&self, log: &Log) {
-        self.tell(log, Level::Warning, || {
-            let limit = self.limit_in_words();
+    /// Logs why idle connections are closed.
+    pub(crate) fn log_near_limit(&self, log: &Log) {
+        self.log_rate_limited(log, Level::Warning, || {
+            let limit = self.describe_limit();
             format!("this worker is near its limit{limit}")
         });
     }
 
-    /// The same where one could not be accepted.
-    pub(crate) fn complain(&self, log: &Log, why: &io::Error) {
-        self.tell(log, Level::Error, || match why.raw_os_error() {
+    /// Logs why a connection could not be accepted.
+    pub(crate) fn log_accept_error(&self, log: &Log, why: &io::Error) {
+        self.log_rate_limited(log, Level::Error, || match why.raw_os_error() {
             Some(EMFILE) => {
-                let limit = self.limit_in_words();
+                let limit = self.describe_limit();
                 format!("cannot accept a connection: {why}; this worker is at its limit{limit}")
             }
             Some(ENFILE) => {
@@ -60,15 +60,15 @@ impl Shortage {
         });
     }
 
-    fn tell(&self, log: &Log, level: Level, line: impl Fn() -> String) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.is_none_or(|told| told.elapsed() > SELDOM) {
-            *told = Some(Instant::now());
+    fn log_rate_limited(&self, log: &Log, level: Level, line: impl Fn() -> String) {
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        if logged.is_none_or(|logged| logged.elapsed() > LOG_INTERVAL) {
+            *logged = Some(Instant::now());
             log.write(level, line().as_bytes());
         }
     }
 
-    fn limit_in_words(&self) -> String {
+    fn describe_limit(&self) -> String {
         let number = self.limit.map_or_else(String::new, |limit| format!("{limit} "));
         format!(
             " of {number}open files (ulimit -n where Apache is started), and every child of Apache keeps \
@@ -77,8 +77,8 @@ impl Shortage {
     }
 }
 
-/// Whether descriptors have run out, so that to close one may help.
-pub(crate) fn is_one(why: &io::Error) -> bool {
+/// Whether descriptors have run out, so that it may help to close one.
+pub(crate) fn is_fd_exhaustion(why: &io::Error) -> bool {
     matches!(why.raw_os_error(), Some(EMFILE | ENFILE))
 }
 
@@ -93,28 +93,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_kernel_says_what_the_limit_is() {
+    fn the_limit_is_the_soft_one_of_proc() {
         let text =
             "Max processes  7  7  processes\nMax open files            1024   4096   files\n";
         assert_eq!(soft_limit(text), Some(1024));
         assert_eq!(soft_limit("Max open files            unlimited unlimited files"), None);
         assert_eq!(soft_limit(""), None);
-        assert!(Shortage::new().limit.is_some());
+        assert!(FdLimit::new().limit.is_some());
     }
 
     #[test]
-    fn an_eighth_is_for_the_application() {
+    fn an_eighth_of_the_descriptors_is_left_to_the_application() {
         let near =
-            |limit, descriptor| Shortage { limit, told: Mutex::default() }.is_near(descriptor);
+            |limit, descriptor| FdLimit { limit, logged: Mutex::default() }.is_near(descriptor);
         assert!(!near(Some(1024), 895));
         assert!(near(Some(1024), 896));
         assert!(!near(None, 100_000));
     }
 
     #[test]
-    fn only_a_lack_of_descriptors_is_one() {
+    fn only_emfile_and_enfile_are_exhaustion() {
         for (number, expected) in [(EMFILE, true), (ENFILE, true), (1, false)] {
-            assert_eq!(is_one(&io::Error::from_raw_os_error(number)), expected);
+            assert_eq!(is_fd_exhaustion(&io::Error::from_raw_os_error(number)), expected);
         }
     }
 }

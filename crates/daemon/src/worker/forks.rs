@@ -1,66 +1,70 @@
-//! Processes that an application forks (`os.fork`, `multiprocessing`). They have what the worker had open; as
-//! long as one of them has a connection, the worker's end does not show at the other side. So in their place a
-//! socket stands there whose other end is gone: the numbers stay taken, because the process may still use them,
-//! and must not find another file of its own. Programs that are started never have them.
+//! Processes that an application forks (`os.fork`, `multiprocessing`). They inherit the worker's descriptors; as
+//! long as one of them has a connection open, the web server does not see that the worker has exited. So in each of
+//! them a socket whose other end is closed takes the place of every connection: the numbers stay in use, because
+//! the process may still use them, and must not find another file of its own there. Programs that are executed
+//! inherit none of them anyway (`FD_CLOEXEC`).
 #![forbid(unsafe_code)]
 
-use crate::posix;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 
-/// A bit for each descriptor that is not for them. What comes from 65536 on they keep.
-static KEPT_BACK: [AtomicU64; 1024] = [const { AtomicU64::new(0) }; 1024];
-/// This process is one of them.
+/// A bit for each descriptor that forked processes are not to have. Descriptors from 65536 on they keep.
+static CLOSE_ON_FORK: [AtomicU64; 1024] = [const { AtomicU64::new(0) }; 1024];
+/// An application has forked this process.
 static FORKED: AtomicBool = AtomicBool::new(false);
-/// The number of what stands in the place of descriptors that are kept back.
-static DEAD: AtomicI32 = AtomicI32::new(-1);
+/// The descriptor of the socket that takes the place of the others.
+static CLOSED_SOCKET: AtomicI32 = AtomicI32::new(-1);
 
-/// From now on descriptors that are [kept back](KeptBack) are not in processes that are forked from this one.
+/// From now on descriptors that are marked with [`CloseOnFork`] are not inherited by processes that are forked from
+/// this one.
 pub(crate) fn watch() -> io::Result<()> {
-    let (dead, _) = UnixStream::pair()?;
-    DEAD.store(dead.into_raw_fd(), Ordering::Relaxed);
-    posix::at_fork(in_child)
+    let (socket, _) = UnixStream::pair()?;
+    CLOSED_SOCKET.store(socket.into_raw_fd(), Ordering::Relaxed);
+    sys::on_fork(in_child)
 }
 
-/// Whether an application has forked this process, which therefore is no worker, whatever it returns from.
-pub(crate) fn is_one() -> bool {
+/// Whether an application has forked this process: it is then no worker, although it may return from the
+/// application.
+pub(crate) fn in_forked_child() -> bool {
     FORKED.load(Ordering::Relaxed)
 }
 
-/// Runs between `fork` and whatever the new process does first: no memory, no locks.
+/// Runs in the new process before `fork` returns there. Only what is async-signal-safe is allowed: no allocation, no
+/// locks.
 extern "C" fn in_child() {
     FORKED.store(true, Ordering::Relaxed);
-    for (index, word) in (0..).zip(&KEPT_BACK) {
-        // Once: the number may be another file's when this process forks again.
+    for (index, word) in (0..).zip(&CLOSE_ON_FORK) {
+        // The bits are cleared: a number may be another file's when this process forks in turn.
         let mut bits = word.swap(0, Ordering::Relaxed);
         while bits != 0 {
             let number = index * 64 + bits.trailing_zeros() as RawFd;
-            posix::replace_inherited(number, DEAD.load(Ordering::Relaxed));
+            sys::replace_inherited(number, CLOSED_SOCKET.load(Ordering::Relaxed));
             bits &= bits - 1;
         }
     }
 }
 
-/// Keeps a descriptor back as long as it lives; to be dropped before the descriptor is closed.
-pub(crate) struct KeptBack(usize);
+/// Marks a descriptor that forked processes are not to have, as long as this lives; to be dropped before the
+/// descriptor is closed.
+pub(crate) struct CloseOnFork(usize);
 
-impl KeptBack {
+impl CloseOnFork {
     pub(crate) fn new(descriptor: BorrowedFd<'_>) -> Self {
-        let kept = Self(descriptor.as_raw_fd().unsigned_abs() as usize);
-        kept.with_word(|word, bit| word.fetch_or(bit, Ordering::Relaxed));
-        kept
+        let mark = Self(descriptor.as_raw_fd().unsigned_abs() as usize);
+        mark.with_word(|word, bit| word.fetch_or(bit, Ordering::Relaxed));
+        mark
     }
 
     fn with_word(&self, act: impl FnOnce(&AtomicU64, u64) -> u64) {
-        if let Some(word) = KEPT_BACK.get(self.0 / 64) {
+        if let Some(word) = CLOSE_ON_FORK.get(self.0 / 64) {
             act(word, 1 << (self.0 % 64));
         }
     }
 }
 
-impl Drop for KeptBack {
+impl Drop for CloseOnFork {
     fn drop(&mut self) {
         self.with_word(|word, bit| word.fetch_and(!bit, Ordering::Relaxed));
     }

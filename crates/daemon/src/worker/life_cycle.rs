@@ -1,138 +1,164 @@
-//! A worker process: Python on the main thread, others that serve, and how both end.
+//! A worker process from its start to its end: Python on the main thread, the threads that serve, and how both
+//! stop. What the main thread does meanwhile is in `supervise` and `drain`.
 #![forbid(unsafe_code)]
 
-use crate::config::{GroupConfig, WarmUp};
-use crate::launch::Seat;
-use crate::message::{Channel, Loaded, Order, Reason, Report};
-use crate::posix::{self, SIGCHLD, SIGKILL, SIGTERM, SIGWINCH, Signals};
-use crate::worker::drain::{drain, fear};
+use crate::config::GroupConfig;
+use crate::launch::WorkerStart;
+use crate::message::{Channel, Command, Loaded, Reason, Report};
+use crate::worker::drain::{arm_shutdown_watchdog, drain};
+use crate::worker::error::WorkerError;
 use crate::worker::forks;
 use crate::worker::pool::Pool;
-use crate::worker::python::Prepared;
+use crate::worker::python::PreparedPython;
 use crate::worker::resource_limits;
 use crate::worker::service;
-use crate::worker::signal_events::SignalTeller;
-use crate::worker::supervise::{SIGNALS, watch};
-use crate::worker::threads::{companions, start_threads};
+use crate::worker::signal_events::SignalEventThread;
+use crate::worker::supervise::{SIGNALS, supervise};
+use crate::worker::threads;
+use crate::worker::warm_up;
 use scoreboard::{Field, State};
-use std::io::{self, Write};
+use std::io::{self, PipeReader, PipeWriter, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
+use std::thread::JoinHandle;
+use sys::{SIGCHLD, SIGKILL, SIGTERM, SIGWINCH, Signals};
 use wsgi::Level;
 
-/// Lives a worker's life in this process, with Python `prepared` or still to be started.
-pub(crate) fn run(seat: Seat, prepared: Option<Prepared>) -> ! {
-    // Python may be stuck in an import when the manager dies.
-    posix::die_with_parent(SIGKILL);
-    if std::os::unix::process::parent_id() != seat.manager {
-        posix::exit_now(1);
+/// Makes this process a worker, with Python prepared by a template or still to be started. Ends the process.
+pub(crate) fn run(start: WorkerStart, prepared: Option<PreparedPython>) -> ! {
+    // Python may be stuck in an import when the manager exits.
+    sys::set_death_signal(SIGKILL);
+    if std::os::unix::process::parent_id() != start.manager {
+        sys::exit_now(1);
     }
-    let log = seat.log;
-    match live(seat, prepared) {
-        Ok(()) => posix::exit_now(0),
+    let log = start.log;
+    match run_worker(start, prepared) {
+        Ok(()) => sys::exit_now(0),
         Err(why) => {
-            log.write(Level::Critical, why.as_bytes());
-            posix::exit_now(1)
+            log.write(Level::Critical, why.to_string().as_bytes());
+            sys::exit_now(1)
         }
     }
 }
 
-fn live(seat: Seat, prepared: Option<Prepared>) -> Result<(), String> {
-    let Seat { config, log, place, mut channel, sockets, known, manager: _ } = seat;
-    let record = place.record();
-    record.set(Field::Pid, std::process::id().into());
-    let failed = |what: &'static str| move |why: io::Error| format!("cannot {what}: {why}");
+fn run_worker(start: WorkerStart, prepared: Option<PreparedPython>) -> Result<(), WorkerError> {
+    start.slot.record().set(Field::Pid, std::process::id().into());
     // Applications wait for their own children.
-    posix::unwatch(SIGCHLD);
-    posix::unwatch(SIGWINCH);
-    resource_limits::limit(&config.limits, &config.timers, &log);
-    if config.is_service() {
-        SIGNALS.into_iter().for_each(posix::unwatch);
-        return service::run(&config, &log, channel);
+    sys::reset_signal(SIGCHLD);
+    sys::reset_signal(SIGWINCH);
+    resource_limits::apply(&start.config.limits, &start.config.timers, &start.log);
+    if start.config.is_service() {
+        SIGNALS.into_iter().for_each(sys::reset_signal);
+        return service::run(&start.config, &start.log, start.channel);
     }
-    let signals = Signals::watch(&SIGNALS).map_err(failed("watch signals"))?;
-    forks::watch().map_err(failed("watch forks"))?;
+    let signals = Signals::watch(&SIGNALS).map_err(WorkerError::system("watch signals"))?;
+    forks::watch().map_err(WorkerError::system("watch forks"))?;
+    let Some(mut serving) = begin(start, prepared)? else { return Ok(()) };
+
+    let pool = &serving.pool;
+    pool.host.report();
+    let periodic = threads::start_periodic(pool).map_err(WorkerError::system("start a thread"))?;
+    let mut signal_events = SignalEventThread::new(pool);
+    let (seconds, reason) = supervise(pool, &signals, &mut serving.channel, &mut signal_events);
+    pool.host.report_stopping(reason.event_name());
+    pool.record.set_own_state(std::process::id(), State::Leaving);
+    let drained = drain(pool, &signals, &mut serving.channel, serving.woken, seconds);
+    arm_shutdown_watchdog(pool, reason);
+    drop(periodic);
+    if drained {
+        // The byte and not only the end of the pipe: a process that the application has forked may hold that open.
+        let _ = serving.stop.write_all(&[0]);
+        drop(serving.stop);
+        pool.scheduler.shut_down();
+        for thread in serving.threads {
+            // A panic has been logged.
+            let _ = thread.join();
+        }
+    }
+    signal_events.finish();
+    pool.host.stop(reason.event_name());
+    Ok(())
+}
+
+/// A worker that serves.
+struct Serving {
+    pool: Arc<Pool>,
+    channel: Channel,
+    threads: Vec<JoinHandle<()>>,
+    /// Stops the threads; they wait for the other end, `_stopped`, which has to stay open.
+    stop: PipeWriter,
+    _stopped: PipeReader,
+    /// Readable whenever draining may be over.
+    woken: PipeReader,
+}
+
+/// Starts Python, loads scripts, starts the threads and begins to accept. `None` where the manager has refused a
+/// worker whose scripts did not all load.
+fn begin(
+    start: WorkerStart,
+    prepared: Option<PreparedPython>,
+) -> Result<Option<Serving>, WorkerError> {
+    let WorkerStart { config, log, slot, mut channel, sockets, known, manager: _ } = start;
     let mut prepared = match prepared {
         Some(prepared) => prepared,
-        None => Prepared::start(&config, &log)?,
+        None => PreparedPython::start(&config, &log)?,
     };
-    // Predecessors' first: of them it is known what requests call in them. Nobody has to hear of one that
-    // was deleted.
+    // The scripts of workers before this one come first: their callables are known. A script whose file was
+    // deleted is no error.
     prepared.import(&config, known.into_iter().filter(|it| it.path.is_file()).collect());
     prepared.import(&config, named_scripts(&config));
     prepared.warm_up(&config, &log);
-    let Prepared { host, scripts, failed: imports_failed, warm: _ } = prepared;
+    let PreparedPython { host, scripts, failed, .. } = prepared;
 
     let listeners = sockets.into_iter().map(UnixListener::from).collect();
-    let sender = channel.sender().map_err(failed("share the channel to the manager"))?;
-    let (pool, nudged) = Pool::new(config, host, log, record, listeners, sender)
-        .map_err(failed("make the pool of threads"))?;
+    let sender =
+        channel.sender().map_err(WorkerError::system("share the channel to the manager"))?;
+    let (pool, woken) = Pool::new(config, host, log, slot.record(), listeners, sender)
+        .map_err(WorkerError::system("make the pool of threads"))?;
     let pool = Arc::new(pool);
     scripts.into_iter().for_each(|loaded| {
         pool.recycling.loaded();
         pool.note_loaded(loaded);
     });
-    if imports_failed {
-        pool.tell(&Report::Ready { failed: true });
-        if let Some(reason) = refused(&mut channel) {
-            pool.host.stop(reason.word());
-            return Ok(());
+    if failed {
+        pool.manager.report(&Report::Ready { failed });
+        if let Some(reason) = wait_for_go_ahead(&mut channel) {
+            pool.host.stop(reason.event_name());
+            return Ok(None);
         }
     }
-    let (stop, mut go_on) = io::pipe().map_err(failed("make a pipe"))?;
-    let threads = start_threads(&pool).map_err(failed("start a thread"))?;
-    pool.listen(&stop).map_err(failed("listen"))?;
+    let (stopped, stop) = io::pipe().map_err(WorkerError::system("make a pipe"))?;
+    let threads = threads::start_serving(&pool).map_err(WorkerError::system("start a thread"))?;
+    pool.listen(&stopped).map_err(WorkerError::system("listen"))?;
     pool.record.set_own_state(std::process::id(), State::Ready);
-    if !imports_failed {
-        pool.tell(&Report::Ready { failed: false });
+    if !failed {
+        pool.manager.report(&Report::Ready { failed });
     }
-    posix::die_with_parent(SIGTERM);
-
-    pool.host.report();
-    let companions = companions(&pool).map_err(failed("start a thread"))?;
-    let mut teller = SignalTeller::new(&pool);
-    let (seconds, reason) = watch(&pool, &signals, &mut channel, &mut teller);
-    pool.host.report_stopping(reason.word());
-    pool.record.set_own_state(std::process::id(), State::Leaving);
-    let drained = drain(&pool, &signals, &mut channel, nudged, seconds);
-    fear(&pool, reason);
-    drop(companions);
-    if drained {
-        // Its end alone would not show as long as a process that the application has forked has it too.
-        let _ = go_on.write_all(&[0]);
-        drop(go_on);
-        pool.crew.dismiss();
-        for thread in threads {
-            // Its panic has been told.
-            let _ = thread.join();
-        }
-    }
-    teller.finish();
-    pool.host.stop(reason.word());
-    Ok(())
+    sys::set_death_signal(SIGTERM);
+    Ok(Some(Serving { pool, channel, threads, stop, _stopped: stopped, woken }))
 }
 
-/// Waits for the manager's word on a worker whose scripts did not all load: why it is to leave, if it is.
-fn refused(channel: &mut Channel) -> Option<Reason> {
+/// Waits for the manager's decision about a worker whose scripts did not all load: the reason to stop, if it is to.
+fn wait_for_go_ahead(channel: &mut Channel) -> Option<Reason> {
     loop {
-        posix::wait_readable(&[channel.as_fd()], None);
-        let Ok(orders) = channel.receive::<Order>() else { return Some(Reason::Signal) };
-        let mut admitted = false;
-        for order in orders {
-            match order {
-                Order::Finish { reason, .. } => return Some(reason),
-                Order::Serve => admitted = true,
-                Order::Fork { .. } => {}
+        sys::wait_readable(&[channel.as_fd()], None);
+        let Ok(commands) = channel.receive::<Command>() else { return Some(Reason::Signal) };
+        let mut may_serve = false;
+        for command in commands {
+            match command {
+                Command::Finish { reason, .. } => return Some(reason),
+                Command::Serve => may_serve = true,
+                Command::Fork { .. } => {}
             }
         }
-        if admitted {
+        if may_serve {
             return None;
         }
     }
 }
 
-/// What the configuration has every worker load.
+/// The scripts that the configuration has every worker load.
 fn named_scripts(config: &GroupConfig) -> Vec<Loaded> {
     let imports = config
         .import_scripts
@@ -147,6 +173,6 @@ fn named_scripts(config: &GroupConfig) -> Vec<Loaded> {
         modified: None,
         callable,
     };
-    let warm_up = config.warm_up.iter().map(WarmUp::script);
+    let warm_up = config.warm_up.iter().map(warm_up::script);
     imports.chain(fixed).map(loaded).chain(warm_up).collect()
 }

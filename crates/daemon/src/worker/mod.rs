@@ -2,13 +2,20 @@
 //! It never starts or replaces another worker.
 #![forbid(unsafe_code)]
 
+mod acceptor;
 mod connection;
+mod connections;
 mod drain;
+mod error;
+mod error_response;
 mod exchange;
 mod fd_limit;
 mod file_time;
 mod forks;
+mod gil_probe;
 mod life_cycle;
+mod loaded_scripts;
+mod manager_channel;
 mod periodic_thread;
 mod pool;
 mod python;
@@ -16,14 +23,17 @@ mod recycling;
 mod reloader;
 mod resource_limits;
 mod response_claim;
+mod sampler;
 mod scheduler;
 mod service;
+mod serving;
 mod signal_events;
 mod supervise;
 mod target;
 mod template;
 mod threads;
 mod warm_up;
+mod worker_thread;
 
 pub(crate) use life_cycle::run;
 pub(crate) use template::run as run_template;

@@ -1,4 +1,4 @@
-//! A thread beside those that serve, which does something at every tick until the worker leaves.
+//! A thread beside those that serve, which does something at regular intervals until the worker stops.
 #![forbid(unsafe_code)]
 
 use std::io;
@@ -6,38 +6,38 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// The thread; it ends when this is dropped, and is waited for.
-pub(crate) struct Companion {
+/// The thread. To drop this stops it and waits for its end.
+pub(super) struct PeriodicThread {
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Companion {
-    /// Calls `act` at once and then every `tick`.
-    pub(crate) fn start(
+impl PeriodicThread {
+    /// Calls `act` at once and then after every `interval`.
+    pub(super) fn start(
         name: &str,
-        tick: Duration,
+        interval: Duration,
         mut act: impl FnMut() + Send + 'static,
     ) -> io::Result<Self> {
         let (stop, stopped) = mpsc::channel();
-        let live = move || {
+        let run = move || {
             loop {
                 act();
-                if stopped.recv_timeout(tick) != Err(RecvTimeoutError::Timeout) {
+                if stopped.recv_timeout(interval) != Err(RecvTimeoutError::Timeout) {
                     return;
                 }
             }
         };
-        let thread = thread::Builder::new().name(name.to_owned()).spawn(live)?;
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(run)?;
         Ok(Self { stop: Some(stop), thread: Some(thread) })
     }
 }
 
-impl Drop for Companion {
+impl Drop for PeriodicThread {
     fn drop(&mut self) {
         self.stop.take();
         if let Some(thread) = self.thread.take() {
-            // Its panic has been told.
+            // A panic has been logged.
             let _ = thread.join();
         }
     }

@@ -1,59 +1,54 @@
-//! Python as it is before a worker serves: started, with the scripts that it has loaded. It knows no
-//! thread that serves.
+//! Python as it is before a worker serves: started, with scripts loaded. It knows no thread that serves.
 #![forbid(unsafe_code)]
 
 use crate::config::GroupConfig;
 use crate::log::Log;
 use crate::message::Loaded;
-use crate::worker::file_time::modified;
+use crate::worker::error::WorkerError;
+use crate::worker::file_time;
+use crate::worker::warm_up;
 use host::{Host, ScriptFile, Target};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
-/// Python that has been started, and the scripts it has loaded.
-pub(crate) struct Prepared {
-    pub(crate) host: Host,
+/// Python that has been started, and the scripts that have been loaded.
+pub(crate) struct PreparedPython {
+    pub(super) host: Host,
     pub(super) scripts: Vec<Loaded>,
+    /// A script did not load.
     pub(super) failed: bool,
-    pub(super) warm: bool,
+    /// The request of `warm-up=` has been answered.
+    is_warm: bool,
 }
 
-impl Prepared {
+impl PreparedPython {
     /// Starts Python in this process.
-    pub(crate) fn start(config: &GroupConfig, log: &Log) -> Result<Self, String> {
-        let host = Host::start(config.host_options(), Arc::new(*log))
-            .map_err(|why| format!("WSGI0036: Python cannot be started in this process: {why}"))?;
-        Ok(Self { host, scripts: Vec::new(), failed: false, warm: false })
-    }
-
-    /// Whether a script did not load.
-    pub(crate) const fn failed(&self) -> bool {
-        self.failed
+    pub(super) fn start(config: &GroupConfig, log: &Log) -> Result<Self, WorkerError> {
+        let host =
+            Host::start(config.host_options(), Arc::new(*log)).map_err(WorkerError::Python)?;
+        Ok(Self { host, scripts: Vec::new(), failed: false, is_warm: false })
     }
 
     /// Has the application answer the request of `warm-up=`, once, if all scripts have loaded.
-    pub(crate) fn warm_up(&mut self, config: &GroupConfig, log: &Log) {
-        if self.warm || self.failed {
+    pub(super) fn warm_up(&mut self, config: &GroupConfig, log: &Log) {
+        if self.is_warm || self.failed {
             return;
         }
-        self.warm = true;
+        self.is_warm = true;
         if let Some(request) = &config.warm_up {
-            request.run(&self.host, *log, config);
+            warm_up::run(request, &self.host, *log, config);
         }
     }
 
-    /// Loads what the configuration and `scripts` say, and is not loaded already.
-    pub(crate) fn import(&mut self, config: &GroupConfig, scripts: Vec<Loaded>) {
+    /// Loads those of `scripts` that are not loaded yet.
+    pub(super) fn import(&mut self, config: &GroupConfig, scripts: Vec<Loaded>) {
         for mut script in scripts {
-            let same = |other: &Loaded| {
-                other.path == script.path && other.application_group == script.application_group
-            };
-            if self.scripts.iter().any(same) {
+            if self.scripts.iter().any(|loaded| loaded.is_same_script(&script)) {
                 continue;
             }
-            let now = modified(&script.path);
-            // It is no fault of newer code if what has not changed does not load any more.
-            let same = script.modified.is_some() && script.modified == now;
+            let now = file_time::modified(&script.path);
+            // A script that has not changed and does not load any more is no reason to refuse newer code.
+            let is_unchanged = script.modified.is_some() && script.modified == now;
             script.modified = now;
             let loaded = self.host.preload(&Target {
                 script: ScriptFile {
@@ -66,7 +61,7 @@ impl Prepared {
                 application_group: script.application_group.as_bytes(),
                 main_interpreter: config.main_interpreter(),
             });
-            self.failed |= !loaded && !same;
+            self.failed |= !loaded && !is_unchanged;
             if loaded {
                 self.scripts.push(script);
             }

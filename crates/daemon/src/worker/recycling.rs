@@ -1,4 +1,4 @@
-//! When a worker has had its time: limits on requests, memory and age. It replaces nobody.
+//! When a worker has reached a limit on requests, memory, time or age. It does not replace the worker.
 #![forbid(unsafe_code)]
 
 use crate::config::Timers;
@@ -6,7 +6,7 @@ use crate::message::Reason;
 use scoreboard::{Field, Record, now};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// The limits of one worker, and how far it is.
+/// The limits of one worker, and how close it is to them.
 pub(crate) struct Recycling {
     timers: Timers,
     threads: u32,
@@ -16,11 +16,10 @@ pub(crate) struct Recycling {
     measured: AtomicU64,
     first_request: AtomicU64,
     has_loaded: AtomicBool,
-    asked: AtomicBool,
 }
 
-/// Memory is measured at most so often, in microseconds.
-const MEASURE: u64 = 100_000;
+/// The shortest time between two measurements of memory, in microseconds.
+const MEASURE_INTERVAL: u64 = 100_000;
 
 impl Recycling {
     pub(crate) fn new(timers: &Timers, threads: u32) -> Self {
@@ -38,13 +37,7 @@ impl Recycling {
             measured: AtomicU64::new(0),
             first_request: AtomicU64::new(0),
             has_loaded: AtomicBool::new(false),
-            asked: AtomicBool::new(false),
         }
-    }
-
-    /// True the first time.
-    pub(crate) fn ask_once(&self) -> bool {
-        !self.asked.swap(true, Ordering::Relaxed)
     }
 
     /// Notes that a script has loaded.
@@ -60,7 +53,7 @@ impl Recycling {
         }
     }
 
-    /// Whether the time has come, seen after a request.
+    /// The limit that has been reached, checked after a request; `served`: how many requests there have been.
     pub(crate) fn after_request(
         &self,
         served: u64,
@@ -74,17 +67,18 @@ impl Recycling {
         let most = self.timers.maximum_memory?;
         let time = now();
         let before = self.measured.load(Ordering::Relaxed);
-        if time.saturating_sub(before) < MEASURE {
+        if time.saturating_sub(before) < MEASURE_INTERVAL {
             return None;
         }
         self.measured.store(time, Ordering::Relaxed);
-        let resident = sys::resident_bytes()?;
-        record.set(Field::Resident, resident);
-        (resident > most).then(|| (Reason::MaximumMemory, format!("it uses {resident} bytes")))
+        let resident_bytes = sys::resident_bytes()?;
+        record.set(Field::Resident, resident_bytes);
+        (resident_bytes > most)
+            .then(|| (Reason::MaximumMemory, format!("it uses {resident_bytes} bytes")))
     }
 
-    /// Whether the time has come, seen by the clock.
-    pub(crate) fn by_the_clock(&self, record: &Record<'_>) -> Option<(Reason, String)> {
+    /// The limit on time that has been reached, if any.
+    pub(crate) fn check_timers(&self, record: &Record<'_>) -> Option<(Reason, String)> {
         let time = now();
         let over = |limit: Option<f64>, since: u64| {
             let limit = limit.filter(|seconds| *seconds > 0.0)?;
@@ -103,7 +97,7 @@ impl Recycling {
                 return Some((Reason::RequestTimeout, text));
             }
         }
-        // Looked at first: whoever ends a request notes when, and then that it is over.
+        // In this order: a thread that ends a request first stores the time, and then that it is no longer busy.
         if !record.is_busy()
             && let Some(limit) = over(timers.inactivity_timeout, record.get(Field::LastRequest))
         {
@@ -119,8 +113,8 @@ impl Recycling {
         None
     }
 
-    /// Whether nothing is being served but requests that have taken too long.
-    pub(crate) fn is_stuck(&self, record: &Record<'_>) -> bool {
+    /// Whether nothing is being served but overdue requests.
+    pub(crate) fn has_overdue_request(&self, record: &Record<'_>) -> bool {
         let Some(limit) = self.last_limit() else { return false };
         let (time, requests) = (now(), record.requests());
         let late = |since: u64| time.saturating_sub(since) as f64 > limit * 1e6;

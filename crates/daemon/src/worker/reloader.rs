@@ -1,4 +1,4 @@
-//! `reload=On`: notices that a source file of a loaded module has changed. It replaces nobody.
+//! `reload=On`: notices that a source file of a loaded module has changed. It replaces no worker.
 #![forbid(unsafe_code)]
 
 use crate::message::Loaded;
@@ -13,9 +13,9 @@ pub(crate) struct Reloader {
 }
 
 impl Reloader {
-    /// Which of `files` have changed since the last look. A file that is seen for the first time has not;
-    /// one that is gone for a moment is being written.
-    pub(crate) fn look(&mut self, files: Vec<PathBuf>) -> Vec<Loaded> {
+    /// Which of `files` have changed since the last call. A file that is new here has not, and neither has one that does
+    /// not exist: it is being replaced.
+    pub(crate) fn check_files(&mut self, files: Vec<PathBuf>) -> Vec<Loaded> {
         let mut changed = Vec::new();
         for path in files {
             let now = modified(&path);
@@ -40,15 +40,15 @@ mod tests {
     use std::time::{Duration, SystemTime};
 
     #[test]
-    fn each_change_is_told_once() {
+    fn each_change_is_reported_once() {
         let path = std::env::temp_dir().join(format!("reloader-{}.py", std::process::id()));
         let file = File::create(&path).unwrap();
         let mut reloader = Reloader::default();
-        let mut look = || reloader.look(vec![path.clone(), "/nowhere".into()]).len();
-        assert_eq!((look(), look()), (0, 0));
+        let mut check_files = || reloader.check_files(vec![path.clone(), "/nowhere".into()]).len();
+        assert_eq!((check_files(), check_files()), (0, 0));
         file.set_modified(SystemTime::now() + Duration::from_secs(5)).unwrap();
-        assert_eq!((look(), look()), (1, 0));
+        assert_eq!((check_files(), check_files()), (1, 0));
         std::fs::remove_file(&path).unwrap();
-        assert_eq!(look(), 0);
+        assert_eq!(check_files(), 0);
     }
 }

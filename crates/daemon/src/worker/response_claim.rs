@@ -1,59 +1,74 @@
-//! Who answers a request: the thread that serves it, or the worker that cannot wait for that thread any
-//! longer. Whoever takes the turn first does, and the other one is silent.
+//! Which thread answers a request: the one that serves it, or the main thread of a worker that cannot wait for
+//! that thread any longer. The first of them to claim the response sends it, and the other one sends nothing.
 #![forbid(unsafe_code)]
 
-use crate::posix;
-use crate::worker::connection::Connection;
+use crate::worker::connection::{Connection, Socket};
+use crate::worker::error_response;
 use fastcgi::{RecordType, encoder};
 use std::io::IoSlice;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::os::fd::AsFd;
+use std::sync::{Arc, Mutex, PoisonError};
 
-/// A thread's turn: 0 when it is nobody's, else the connection, the id of its request, and whether the
-/// Apache module asked.
+/// The claim to the response of the request that a thread serves, if it serves one.
 #[derive(Default)]
-pub(crate) struct Turn(AtomicU64);
+pub(super) struct ResponseClaim(Mutex<Option<Unanswered>>);
 
-/// Set whenever there is a turn at all.
-const OPEN: u64 = 1 << 63;
-const FROM_MODULE: u64 = 1 << 62;
+/// A request without a response. Its socket stays open as long as this lives, so that its descriptor cannot be
+/// another file's meanwhile.
+pub(super) struct Unanswered {
+    socket: Arc<Socket>,
+    /// The FastCGI request id.
+    id: u16,
+    from_module: bool,
+}
 
-impl Turn {
-    /// A request begins.
-    pub(crate) fn begin(&self, connection: &Connection, from_module: bool) {
-        let descriptor = u64::from(connection.as_fd().as_raw_fd().unsigned_abs());
-        let module = if from_module { FROM_MODULE } else { 0 };
-        let turn = OPEN | module | descriptor << 16 | u64::from(connection.id());
-        self.0.store(turn, Ordering::Release);
+impl ResponseClaim {
+    /// A request begins on this connection; `from_module`: the Apache module has sent it.
+    pub(super) fn begin(&self, connection: &Connection, from_module: bool) {
+        let socket = Arc::clone(connection.socket());
+        self.set(Some(Unanswered { socket, id: connection.id(), from_module }));
     }
 
-    /// Takes the turn; `false` when it was gone.
-    pub(crate) fn take(&self) -> bool {
-        self.0.swap(0, Ordering::AcqRel) != 0
+    /// Claims the response for the thread that serves the request; `false` when it has been claimed.
+    pub(super) fn claim(&self) -> bool {
+        self.take().is_some()
     }
 
-    /// Answers with `status` in the place of the thread, if that has not begun to. The connection stays
-    /// open meanwhile: the thread needs the turn to let it go.
-    pub(crate) fn give_up(&self, status: u16, log: &[u8]) {
-        let turn = self.0.swap(0, Ordering::AcqRel);
-        if turn == 0 {
-            return;
+    /// Claims the response; `None` when it has been claimed.
+    pub(super) fn take(&self) -> Option<Unanswered> {
+        self.set(None)
+    }
+
+    /// Sends a response with `status` for the thread that serves the request, unless that thread has claimed it.
+    /// `log` is a line for the log of a web server that is the Apache module.
+    pub(super) fn answer_for_thread(&self, status: u16, log: &[u8]) {
+        if let Some(unanswered) = self.take() {
+            unanswered.answer(status, log);
         }
-        let (id, descriptor) = (turn as u16, (turn >> 16) as u32);
+    }
+
+    fn set(&self, unanswered: Option<Unanswered>) -> Option<Unanswered> {
+        let mut claim = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *claim, unanswered)
+    }
+}
+
+impl Unanswered {
+    /// Sends a response; see [`ResponseClaim::answer_for_thread`].
+    pub(super) fn answer(&self, status: u16, log: &[u8]) {
+        let id = self.id;
         let mut answer = Vec::new();
-        if turn & FROM_MODULE != 0 {
+        if self.from_module {
             encoder::append_log(&mut answer, id, fastcgi::LogLevel::ERR, log);
             answer.extend_from_slice(&encoder::end_answer(id, status.into()));
         } else {
-            let head = format!("Status: {status}\r\nContent-Type: text/plain\r\n\r\n");
+            let head = error_response::head(status);
             encoder::append_stream(&mut answer, RecordType::STDOUT, id, head.as_bytes());
             answer.extend_from_slice(&encoder::end_answer(id, 0));
         }
-        if let Ok(descriptor) = RawFd::try_from(descriptor) {
-            // The thread may be stuck for ever: whoever writes another request to it learns that at once.
-            posix::stop_reading(descriptor);
-            // Nobody may be left to hear it.
-            let _ = posix::send_to(descriptor, &mut [IoSlice::new(&answer)]);
-        }
+        // The thread may be stuck for ever: the next request that is written to the connection fails at once.
+        self.socket.shutdown_read();
+        // It only fails where the other end is closed.
+        let _ = sys::send_all(self.socket.as_fd(), &mut [IoSlice::new(&answer)], None);
     }
 }

@@ -1,56 +1,41 @@
-//! `threads=0`: a worker that runs the group's import scripts, one after the other, and then ends. It
-//! serves nobody.
+//! `threads=0`: a worker that runs the group's import scripts, one after the other, and then exits. It serves no
+//! requests.
 #![forbid(unsafe_code)]
 
 use crate::config::GroupConfig;
 use crate::log::Log;
-use crate::message::{Channel, Order, Report};
-use crate::posix::{self, SIGTERM};
-use crate::worker::file_time::modified;
-use crate::worker::python::Prepared;
+use crate::message::{Channel, Command, Report};
+use crate::seconds;
+use crate::worker::error::WorkerError;
+use crate::worker::file_time;
+use crate::worker::python::PreparedPython;
 use host::{ScriptFile, Target};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::thread;
-use std::time::Duration;
+use sys::SIGTERM;
 use wsgi::Level;
 
-/// Runs the scripts to their end. The manager's order to leave becomes a SIGTERM, which Python turns into
-/// `SystemExit`.
-pub(crate) fn run(config: &GroupConfig, log: &Log, mut channel: Channel) -> Result<(), String> {
-    let prepared = Prepared::start(config, log)?;
-    let told = channel.send(&Report::Ready { failed: false });
-    if told.is_err() {
+/// Runs the scripts to their end.
+pub(super) fn run(
+    config: &GroupConfig,
+    log: &Log,
+    mut channel: Channel,
+) -> Result<(), WorkerError> {
+    let prepared = PreparedPython::start(config, log)?;
+    if channel.send(&Report::Ready { failed: false }).is_err() {
         return Ok(());
     }
-    let (timers, deaf) = (config.timers.clone(), *log);
-    let listen = move || {
-        loop {
-            posix::wait_readable(&[channel.as_fd()], None);
-            match channel.receive::<Order>() {
-                Ok(orders) if orders.is_empty() => {}
-                Ok(_) | Err(_) => break,
-            }
-        }
-        posix::kill(i32::try_from(std::process::id()).unwrap_or(0), SIGTERM);
-        if let Some(seconds) = timers.shutdown_timeout.filter(|seconds| *seconds > 0.0) {
-            thread::sleep(Duration::from_secs_f64(seconds));
-            let line = b"the service script did not stop within shutdown-timeout; it is ended";
-            deaf.write(Level::Warning, line);
-            posix::exit_now(1);
-        }
-        // Who closes its channel is taken for lost, and has no time to leave.
-        std::mem::forget(channel);
-    };
+    let (shutdown_timeout, log) = (config.timers.shutdown_timeout, *log);
     thread::Builder::new()
-        .name("wsgi-orders".to_owned())
-        .spawn(listen)
-        .map_err(|why| format!("cannot start a thread: {why}"))?;
+        .name("wsgi-commands".to_owned())
+        .spawn(move || stop_on_command(channel, shutdown_timeout, log))
+        .map_err(WorkerError::system("start a thread"))?;
     for script in &config.import_scripts {
         prepared.host.run_service(&Target {
             script: ScriptFile {
                 path: script.path.as_os_str().as_bytes(),
-                modified: modified(&script.path),
+                modified: file_time::modified(&script.path),
                 reloading: false,
                 case_sensitive: config.python.case_sensitive,
             },
@@ -61,4 +46,24 @@ pub(crate) fn run(config: &GroupConfig, log: &Log, mut channel: Channel) -> Resu
     }
     prepared.host.stop("");
     Ok(())
+}
+
+/// Turns the manager's command to stop, or its end, into a SIGTERM, which Python turns into `SystemExit`.
+fn stop_on_command(mut channel: Channel, shutdown_timeout: Option<f64>, log: Log) {
+    loop {
+        sys::wait_readable(&[channel.as_fd()], None);
+        match channel.receive::<Command>() {
+            Ok(commands) if commands.is_empty() => {}
+            Ok(_) | Err(_) => break,
+        }
+    }
+    sys::kill(i32::try_from(std::process::id()).unwrap_or(0), SIGTERM);
+    if let Some(limit) = seconds::enabled(shutdown_timeout) {
+        thread::sleep(seconds::duration(limit));
+        let line = b"the service script did not stop within shutdown-timeout; terminating it";
+        log.write(Level::Warning, line);
+        sys::exit_now(1);
+    }
+    // The manager kills a worker that closes its channel, before that had the time to stop.
+    std::mem::forget(channel);
 }

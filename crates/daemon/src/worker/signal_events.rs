@@ -1,40 +1,40 @@
-//! Tells applications of the signals they may subscribe to. On a thread of its own: a callback may take
-//! its time, and whoever waits for signals also waits for the manager.
+//! Publishes the signals that applications may subscribe to. On a thread of its own, because a callback may take
+//! long, and the main thread, which waits for signals, also waits for the manager.
 #![forbid(unsafe_code)]
 
-use crate::posix::SIGHUP;
 use crate::worker::pool::Pool;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
 use std::thread::{self, JoinHandle};
+use sys::SIGHUP;
 
-/// Starts its thread at the first signal: most processes never get one.
-pub(crate) struct SignalTeller {
+/// The thread, which starts at the first signal: most processes never get one.
+pub(super) struct SignalEventThread {
     pool: Arc<Pool>,
     thread: Option<(Sender<i32>, JoinHandle<()>)>,
 }
 
-impl SignalTeller {
-    pub(crate) fn new(pool: &Arc<Pool>) -> Self {
+impl SignalEventThread {
+    pub(super) fn new(pool: &Arc<Pool>) -> Self {
         Self { pool: Arc::clone(pool), thread: None }
     }
 
-    /// Has SIGHUP or SIGUSR2 told.
-    pub(crate) fn tell(&mut self, signal: i32) {
+    /// Publishes SIGHUP or SIGUSR2.
+    pub(super) fn publish(&mut self, signal: i32) {
         if self.thread.is_none() {
             self.thread = self.start();
         }
         if let Some((sender, _)) = &self.thread {
-            // It listens until `finish`.
+            // The thread receives until `finish`.
             let _ = sender.send(signal);
         }
     }
 
-    /// Waits until all have been told.
-    pub(crate) fn finish(self) {
+    /// Waits until all have been published.
+    pub(super) fn finish(self) {
         if let Some((sender, thread)) = self.thread {
             drop(sender);
-            // Its panic has been told.
+            // A panic has been logged.
             let _ = thread.join();
         }
     }
@@ -42,13 +42,13 @@ impl SignalTeller {
     fn start(&self) -> Option<(Sender<i32>, JoinHandle<()>)> {
         let (sender, signals) = mpsc::channel();
         let pool = Arc::clone(&self.pool);
-        let tell = move || {
+        let publish = move || {
             for signal in signals {
                 let name = if signal == SIGHUP { "SIGHUP" } else { "SIGUSR2" };
                 pool.host.signal(name, signal);
             }
         };
-        let thread = thread::Builder::new().name("wsgi-signals".to_owned()).spawn(tell);
+        let thread = thread::Builder::new().name("wsgi-signals".to_owned()).spawn(publish);
         thread.ok().map(|thread| (sender, thread))
     }
 }

@@ -1,87 +1,97 @@
-//! What the main thread of a worker does while the worker serves: signals, orders of the manager, limits on
-//! time. It never enters Python, so it can always act.
+//! What the main thread of a worker does while the worker serves: it reacts to signals, to commands of the manager
+//! and to limits on time. It never enters Python, so it can always act.
 #![forbid(unsafe_code)]
 
-use crate::message::{Channel, Order, Reason};
-use crate::posix::{self, SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXCPU, Signals};
+use crate::message::{Channel, Command, Reason};
 use crate::worker::pool::Pool;
-use crate::worker::signal_events::SignalTeller;
+use crate::worker::signal_events::SignalEventThread;
 use std::os::fd::AsFd;
 use std::time::Duration;
+use sys::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXCPU, Signals};
 use wsgi::Level;
 
+/// The signals that a worker reacts to.
 pub(super) const SIGNALS: [i32; 6] = [SIGTERM, SIGINT, SIGUSR1, SIGXCPU, SIGHUP, SIGUSR2];
-/// How often limits on time are looked at.
-const TICK: Duration = Duration::from_secs(1);
+/// How often limits on time are checked.
+const TIMER_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Waits until this worker is to leave; for how long it may go on with what it has, and why it leaves.
-pub(super) fn watch(
+/// Waits until this worker is to stop; how many seconds it may go on with what it has, and why it stops.
+pub(super) fn supervise(
     pool: &Pool,
     signals: &Signals,
     channel: &mut Channel,
-    teller: &mut SignalTeller,
+    signal_events: &mut SignalEventThread,
 ) -> (f64, Reason) {
+    let interval = check_interval(pool);
+    loop {
+        let ready = sys::wait_readable(&[signals.as_fd(), channel.as_fd()], interval);
+        for signal in signals.take(&SIGNALS) {
+            match signal {
+                SIGHUP | SIGUSR2 => signal_events.publish(signal),
+                _ => {
+                    let (reason, detail) = reason_of(signal);
+                    pool.manager.request_replacement(reason, detail.to_owned());
+                }
+            }
+        }
+        if ready.get(1) == Some(&true) {
+            match channel.receive() {
+                Ok(commands) => {
+                    if let Some(Command::Finish { seconds, reason }) = commands.into_iter().next() {
+                        return (seconds, reason);
+                    }
+                }
+                Err(_) => {
+                    pool.log.write(Level::Notice, b"manager process has exited; worker stopping");
+                    return (pool.config.timers.graceful_timeout, Reason::Signal);
+                }
+            }
+        }
+        if let Some(limit) = pool.gil_probe.exceeded() {
+            exit_deadlocked(pool, limit);
+        }
+        if interval.is_some()
+            && let Some((reason, detail)) = pool.recycling.check_timers(&pool.record)
+        {
+            pool.manager.request_replacement(reason, detail);
+        }
+    }
+}
+
+/// How often something has to be checked; `None` where no limit on time is on.
+fn check_interval(pool: &Pool) -> Option<Duration> {
     let timers = &pool.config.timers;
-    let ticks = [
+    let limits = [
         timers.request_timeout,
         timers.inactivity_timeout,
         timers.restart_interval,
         timers.startup_timeout,
     ];
-    let tick = ticks.iter().flatten().any(|seconds| *seconds > 0.0).then_some(TICK);
-    let tick = tick.into_iter().chain(pool.deadlock_tick()).min();
-    loop {
-        let ready = posix::wait_readable(&[signals.as_fd(), channel.as_fd()], tick);
-        for signal in signals.take(&SIGNALS) {
-            let (reason, detail) = match signal {
-                SIGHUP | SIGUSR2 => {
-                    teller.tell(signal);
-                    continue;
-                }
-                SIGUSR1 => (Reason::Eviction, "it got SIGUSR1"),
-                SIGXCPU => (Reason::CpuTimeLimit, "it has used its cpu-time-limit"),
-                SIGINT => (Reason::Signal, "it got SIGINT"),
-                _ => (Reason::Signal, "it got SIGTERM"),
-            };
-            pool.retire(reason, detail.to_owned());
-        }
-        if ready.get(1) == Some(&true) {
-            match channel.receive() {
-                Ok(orders) => {
-                    if let Some(Order::Finish { seconds, reason }) = orders.into_iter().next() {
-                        return (seconds, reason);
-                    }
-                }
-                Err(_) => {
-                    pool.log.write(Level::Notice, b"the manager is gone; this worker leaves");
-                    return (timers.graceful_timeout, Reason::Signal);
-                }
-            }
-        }
-        if pool.is_deadlocked() {
-            end_deadlocked(pool);
-        }
-        if tick.is_some()
-            && let Some((reason, detail)) = pool.recycling.by_the_clock(&pool.record)
-        {
-            pool.retire(reason, detail);
-        }
+    let has_limit = limits.iter().flatten().any(|seconds| *seconds > 0.0);
+    has_limit.then_some(TIMER_INTERVAL).into_iter().chain(pool.gil_probe.interval()).min()
+}
+
+const fn reason_of(signal: i32) -> (Reason, &'static str) {
+    match signal {
+        SIGUSR1 => (Reason::Eviction, "received SIGUSR1"),
+        SIGXCPU => (Reason::CpuTimeLimit, "it has used its cpu-time-limit"),
+        SIGINT => (Reason::Signal, "received SIGINT"),
+        _ => (Reason::Signal, "received SIGTERM"),
     }
 }
 
-/// Nothing of Python can be waited for any more. The manager starts another worker, and requests of which
-/// nothing has been answered can be sent there.
-fn end_deadlocked(pool: &Pool) -> ! {
-    let limit = pool.deadlock_timeout().unwrap_or_default();
+/// Ends the process: nothing of Python can be waited for any more. The manager starts another worker, and Apache
+/// sends requests of which nothing has been answered to another one.
+fn exit_deadlocked(pool: &Pool, limit: f64) -> ! {
     let requests: Vec<_> = pool.record.requests().into_iter().map(|(_, line)| line).collect();
     let serving = match requests.as_slice() {
         [] => String::new(),
         lines => format!("; it serves {}", lines.join(", ")),
     };
     let line = format!(
-        "no thread of this worker gets Python's lock, and has not for {limit} s (deadlock-timeout); it is \
-         ended{serving}"
+        "no thread of this worker gets Python's lock, and has not for {limit} s (deadlock-timeout); \
+         terminating it{serving}"
     );
     pool.log.write(Level::Error, line.as_bytes());
-    posix::exit_now(1)
+    sys::exit_now(1)
 }

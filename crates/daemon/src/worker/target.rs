@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use wsgi::{CommonVariables, Key};
 
-/// An application as a web server asks for it, and what it asks for with each of its requests.
+/// An application as a web server names it, and what holds for all of its requests.
 #[derive(Debug, Default)]
 pub(crate) struct Application {
     pub(crate) script: Vec<u8>,
@@ -22,12 +22,12 @@ pub(crate) struct Application {
     pub(crate) is_activity: bool,
     /// What the web server takes beside plain FastCGI.
     pub(crate) extensions: Extensions,
-    /// The Apache module asked.
+    /// The Apache module has sent the request.
     pub(crate) from_module: bool,
-    /// Who asked knows the group's secret, or it has none.
+    /// The request has the group's secret, or the group has none.
     pub(crate) is_trusted: bool,
     /// Variables that its requests have in common, and those of them that have no [`Key`].
-    pub(crate) steady: CommonVariables,
+    pub(crate) common: CommonVariables,
     pub(crate) others: Vec<(Vec<u8>, Vec<u8>)>,
     modified: Option<i64>,
 }
@@ -75,11 +75,11 @@ impl Application {
     }
 
     /// The one that params name which many requests have in common.
-    pub(crate) fn of_many(params: Params<'_>, config: &GroupConfig) -> Self {
+    pub(crate) fn from_common_params(params: Params<'_>, config: &GroupConfig) -> Self {
         let mut it = Self::read(params, config);
         for (name, value) in params {
             match Key::from_name(name) {
-                Some(key) => it.steady.set(key, value),
+                Some(key) => it.common.set(key, value),
                 None if is_private(name) => {}
                 None => it.others.push((name.to_vec(), value.to_vec())),
             }
@@ -100,26 +100,26 @@ fn is_same(one: &[u8], other: &[u8]) -> bool {
     one.len() == other.len() && std::hint::black_box(differences) == 0
 }
 
-/// Whether a variable is between the two ends of the wire, or one that host says itself.
+/// Whether a variable is for this program alone, or set by the gateway itself.
 pub(crate) fn is_private(name: &[u8]) -> bool {
     wsgi::is_private_variable(name)
         || name.starts_with(b"MOD_WSGI_RS_")
         || matches!(name, param::CALLABLE_OBJECT | param::APPLICATION_GROUP)
 }
 
-/// What the params of a request ask for beside its application.
+/// What the params of a request say beside its application.
 #[derive(Debug)]
-pub(crate) struct Asked<'a> {
-    /// When the requesting end began to look for a worker, in microseconds.
+pub(crate) struct RequestParams<'a> {
+    /// When the web server began to look for a worker, in microseconds since the epoch.
     pub(crate) queued: Option<i64>,
     /// The client gets the body of the answer.
     pub(crate) wants_body: bool,
-    /// Method and URL of the request, as far as the params tell.
+    /// Method and URL of the request, as far as the params name them.
     pub(crate) method: &'a [u8],
     pub(crate) uri: &'a [u8],
 }
 
-impl<'a> Asked<'a> {
+impl<'a> RequestParams<'a> {
     pub(crate) fn read(params: Params<'a>) -> Self {
         let mut asked = Self { queued: None, wants_body: true, method: b"", uri: b"" };
         for (name, value) in params {
@@ -191,9 +191,9 @@ mod tests {
             ("GEOIP", "x"),
         ]);
         let params = Params::parse(&block, &Limits::default()).unwrap();
-        let it = Application::of_many(params, &GroupConfig::default());
-        let steady: Vec<_> = it.steady.iter().collect();
-        assert_eq!(steady, [(Key::ServerName, &b"example.com"[..])]);
+        let it = Application::from_common_params(params, &GroupConfig::default());
+        let common: Vec<_> = it.common.iter().collect();
+        assert_eq!(common, [(Key::ServerName, &b"example.com"[..])]);
         assert_eq!(it.others, [(b"GEOIP".to_vec(), b"x".to_vec())]);
         assert_eq!(it.extensions, Extensions { log: true, file: false });
     }
@@ -207,7 +207,7 @@ mod tests {
             (&[("REQUEST_METHOD", "POST"), ("CONTENT_LENGTH", "7")], true),
         ] {
             let block = block(pairs);
-            let asked = Asked::read(Params::parse(&block, &Limits::default()).unwrap());
+            let asked = RequestParams::read(Params::parse(&block, &Limits::default()).unwrap());
             assert_eq!(asked.wants_body, wants_body, "{pairs:?}");
         }
     }

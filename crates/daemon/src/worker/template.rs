@@ -1,68 +1,69 @@
-//! `preload=On`: a process that has imported the applications and serves nobody. Workers are forked from
+//! `preload=On`: a process that has imported the applications and serves no requests. Workers are forked from
 //! it, and share its memory. Only the main interpreter survives a fork, so only what belongs there is
 //! imported; a worker loads the rest itself.
 #![forbid(unsafe_code)]
 
-use crate::config::WarmUp;
-use crate::launch::{Place, Seat, TemplateSeat};
-use crate::message::{Channel, Loaded, Order, Report};
-use crate::posix::{self, SIGCHLD, SIGINT, SIGKILL, SIGTERM, SIGUSR1, SIGWINCH};
+use crate::launch::{SlotHandle, TemplateStart, WorkerStart};
+use crate::message::{Channel, Command, Loaded, Report};
+use crate::worker::error::WorkerError;
 use crate::worker::life_cycle;
-use crate::worker::python::Prepared;
+use crate::worker::python::PreparedPython;
+use crate::worker::warm_up;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
+use sys::{SIGCHLD, SIGINT, SIGKILL, SIGTERM, SIGUSR1, SIGWINCH};
 use wsgi::Level;
 
-/// How long a new worker waits to become the manager's child.
-const ADOPTION: Duration = Duration::from_secs(2);
+/// How long a new worker waits until the manager is its parent.
+const REPARENT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Lives a template's life in this process; or a worker's, in one forked from it.
-pub(crate) fn run(mut seat: TemplateSeat) -> ! {
-    posix::die_with_parent(SIGKILL);
-    if std::os::unix::process::parent_id() != seat.manager {
-        posix::exit_now(1);
+/// Makes this process a template. Ends the process, and, as a worker, each process that is forked from it.
+pub(crate) fn run(mut start: TemplateStart) -> ! {
+    sys::set_death_signal(SIGKILL);
+    if std::os::unix::process::parent_id() != start.manager {
+        sys::exit_now(1);
     }
-    [SIGTERM, SIGINT, SIGUSR1, SIGWINCH, SIGCHLD].into_iter().for_each(posix::unwatch);
-    let prepared = match prepare(&seat) {
+    [SIGTERM, SIGINT, SIGUSR1, SIGWINCH, SIGCHLD].into_iter().for_each(sys::reset_signal);
+    let prepared = match prepare(&start) {
         Ok(prepared) => prepared,
         Err(why) => {
-            seat.log.write(Level::Critical, why.as_bytes());
-            posix::exit_now(1)
+            start.log.write(Level::Critical, why.to_string().as_bytes());
+            sys::exit_now(1)
         }
     };
-    if seat.channel.send(&Report::Ready { failed: prepared.failed() }).is_err() {
-        posix::exit_now(0);
+    if start.channel.send(&Report::Ready { failed: prepared.failed }).is_err() {
+        sys::exit_now(0);
     }
     loop {
-        posix::wait_readable(&[seat.channel.as_fd()], None);
-        // The end of the channel is the end of the template.
-        let Ok((orders, file)) = seat.channel.receive_with_file::<Order>() else {
-            posix::exit_now(0)
+        sys::wait_readable(&[start.channel.as_fd()], None);
+        // The manager ends a template by closing the channel.
+        let Ok((commands, file)) = start.channel.receive_with_file::<Command>() else {
+            sys::exit_now(0)
         };
-        let (Some(Order::Fork { slot, generation }), Some(file)) =
-            (orders.into_iter().next(), file)
+        let (Some(Command::Fork { slot, generation }), Some(file)) =
+            (commands.into_iter().next(), file)
         else {
             continue;
         };
-        match prepared.host.fork(posix::fork_away) {
+        match prepared.host.fork(sys::fork_reparented) {
             Ok(Some(pid)) => {
-                if seat.channel.send(&Report::Forked { pid }).is_err() {
-                    posix::exit_now(0);
+                if start.channel.send(&Report::Forked { pid }).is_err() {
+                    sys::exit_now(0);
                 }
             }
-            Ok(None) => become_worker(seat, prepared, slot, generation, file),
+            Ok(None) => become_worker(start, prepared, slot, generation, file),
             Err(why) => {
                 let line = format!("cannot fork a worker: {why}");
-                seat.log.write(Level::Error, line.as_bytes());
-                posix::exit_now(1);
+                start.log.write(Level::Error, line.as_bytes());
+                sys::exit_now(1);
             }
         }
     }
 }
 
-fn prepare(seat: &TemplateSeat) -> Result<Prepared, String> {
-    let config = &seat.config;
-    let mut prepared = Prepared::start(config, &seat.log)?;
+fn prepare(start: &TemplateStart) -> Result<PreparedPython, WorkerError> {
+    let config = &start.config;
+    let mut prepared = PreparedPython::start(config, &start.log)?;
     let named = config.preload_scripts.iter().chain(&config.import_scripts);
     let named = named.map(|script| Loaded {
         path: script.path.clone(),
@@ -70,9 +71,9 @@ fn prepare(seat: &TemplateSeat) -> Result<Prepared, String> {
         modified: None,
         callable: None,
     });
-    // Nobody has to hear of a script that was deleted.
-    let loaded = seat.scripts.iter().filter(|script| script.path.is_file()).cloned();
-    let warm_up = config.warm_up.iter().map(WarmUp::script);
+    // A script whose file was deleted is no error.
+    let loaded = start.scripts.iter().filter(|script| script.path.is_file()).cloned();
+    let warm_up = config.warm_up.iter().map(warm_up::script);
     let all: Vec<Loaded> = loaded.chain(named).chain(warm_up).collect();
     let survives = |group: &str| config.main_interpreter() || group.is_empty();
     let (here, later): (Vec<_>, Vec<_>) =
@@ -84,14 +85,14 @@ fn prepare(seat: &TemplateSeat) -> Result<Prepared, String> {
             script.path.display(),
             script.application_group
         );
-        seat.log.write(Level::Info, line.as_bytes());
+        start.log.write(Level::Info, line.as_bytes());
     }
     prepared.import(config, here);
-    // A thread that looks for slow requests would begin with it, and not survive.
+    // With the first request the thread starts that looks for slow requests, and no thread survives a fork.
     if config.warm_up.as_ref().is_some_and(|it| survives(&it.application_group))
         && config.python.slow_requests.is_none()
     {
-        prepared.warm_up(config, &seat.log);
+        prepared.warm_up(config, &start.log);
     }
     prepared.host.freeze();
     let threads = prepared.host.python_threads();
@@ -100,37 +101,37 @@ fn prepare(seat: &TemplateSeat) -> Result<Prepared, String> {
             "preload: importing has started {} threads, which workers will not have",
             threads - 1
         );
-        seat.log.write(Level::Warning, line.as_bytes());
+        start.log.write(Level::Warning, line.as_bytes());
     }
     Ok(prepared)
 }
 
 fn become_worker(
-    seat: TemplateSeat,
-    prepared: Prepared,
+    start: TemplateStart,
+    prepared: PreparedPython,
     slot: usize,
     generation: u64,
     channel: OwnedFd,
 ) -> ! {
-    drop(seat.channel);
-    // The process in between has to be gone first.
-    let patience = Instant::now() + ADOPTION;
-    while std::os::unix::process::parent_id() != seat.manager {
-        if Instant::now() > patience {
-            posix::exit_now(1);
+    drop(start.channel);
+    // The process between the template and this one has to exit first.
+    let deadline = Instant::now() + REPARENT_TIMEOUT;
+    while std::os::unix::process::parent_id() != start.manager {
+        if Instant::now() > deadline {
+            sys::exit_now(1);
         }
         std::thread::sleep(Duration::from_millis(1));
     }
-    let own = seat.sockets.into_iter().nth(slot).flatten();
+    let own = start.sockets.into_iter().nth(slot).flatten();
     life_cycle::run(
-        Seat {
-            place: Place { memory: seat.memory, slot, generation },
-            config: seat.config,
-            log: seat.log,
-            channel: Channel::of(channel),
-            sockets: own.into_iter().chain(seat.shared).collect(),
-            known: seat.scripts,
-            manager: seat.manager,
+        WorkerStart {
+            slot: SlotHandle { memory: start.memory, slot, generation },
+            config: start.config,
+            log: start.log,
+            channel: Channel::from_socket(channel),
+            sockets: own.into_iter().chain(start.shared).collect(),
+            known: start.scripts,
+            manager: start.manager,
         },
         Some(prepared),
     )

@@ -1,9 +1,9 @@
-//! The threads of a worker: those that serve, and those that look after Python from time to time.
+//! The threads of a worker: those that serve, the scheduler thread, and those that check something of Python from
+//! time to time.
 #![forbid(unsafe_code)]
 
 use crate::message::Report;
-use crate::posix;
-use crate::worker::periodic_thread::Companion;
+use crate::worker::periodic_thread::PeriodicThread;
 use crate::worker::pool::Pool;
 use crate::worker::reloader::Reloader;
 use std::io;
@@ -13,60 +13,67 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use wsgi::Level;
 
-/// How often source files are looked at, and the longest time between two looks for requests to interrupt.
-const TICK: Duration = Duration::from_secs(1);
+/// How often source files are checked for changes.
+const RELOAD_INTERVAL: Duration = Duration::from_secs(1);
+/// The shortest and the longest time between two checks for requests that are to be interrupted.
+const INTERRUPT_INTERVAL: (Duration, Duration) =
+    (Duration::from_millis(50), Duration::from_secs(1));
 
-/// The threads that watch Python, where the configuration wants them.
-pub(super) fn companions(pool: &Arc<Pool>) -> io::Result<Vec<Companion>> {
-    let mut companions = Vec::new();
-    if let Some(tick) = pool.deadlock_tick() {
-        let watched = Arc::clone(pool);
-        companions.push(Companion::start("wsgi-watchdog", tick, move || watched.take_turn())?);
+/// Starts the threads that check something of Python from time to time, as far as the configuration asks for them.
+pub(super) fn start_periodic(pool: &Arc<Pool>) -> io::Result<Vec<PeriodicThread>> {
+    let mut threads = Vec::new();
+    if let Some(interval) = pool.gil_probe.interval() {
+        let pool = Arc::clone(pool);
+        let probe = move || pool.gil_probe.probe(&pool.host);
+        threads.push(PeriodicThread::start("wsgi-watchdog", interval, probe)?);
     }
     if let Some(limit) = pool.recycling.request_limit()
         && pool.config.timers.is_interrupting()
         && let Ok(limit) = Duration::try_from_secs_f64(limit)
     {
-        let tick = (limit / 10).clamp(Duration::from_millis(50), TICK);
-        let watched = Arc::clone(pool);
-        let act = move || watched.host.interrupt_requests(limit);
-        companions.push(Companion::start("wsgi-interrupter", tick, act)?);
+        let (shortest, longest) = INTERRUPT_INTERVAL;
+        let interval = (limit / 10).clamp(shortest, longest);
+        let pool = Arc::clone(pool);
+        let interrupt = move || pool.host.interrupt_requests(limit);
+        threads.push(PeriodicThread::start("wsgi-interrupter", interval, interrupt)?);
     }
     if pool.config.reload {
-        let watched = Arc::clone(pool);
+        let pool = Arc::clone(pool);
         let mut reloader = Reloader::default();
-        let act = move || {
-            for changed in reloader.look(watched.host.module_files()) {
-                watched.tell(&Report::Stale(changed));
+        let check = move || {
+            for changed in reloader.check_files(pool.host.module_files()) {
+                pool.manager.report(&Report::Stale(changed));
             }
         };
-        companions.push(Companion::start("wsgi-reloader", TICK, act)?);
+        threads.push(PeriodicThread::start("wsgi-reloader", RELOAD_INTERVAL, check)?);
     }
-    Ok(companions)
+    Ok(threads)
 }
 
-pub(super) fn start_threads(pool: &Arc<Pool>) -> io::Result<Vec<JoinHandle<()>>> {
+/// Starts the threads that serve, and the scheduler thread where one is needed.
+pub(super) fn start_serving(pool: &Arc<Pool>) -> io::Result<Vec<JoinHandle<()>>> {
     let start = |number: u32| {
         let pool = Arc::clone(pool);
-        // As C programs have it; Rust's own default is a quarter of that, too little for deep recursions.
-        let stack = pool.config.limits.stack_size.unwrap_or_else(posix::stack_size);
+        // The size that C programs have; Rust's own default is a quarter of it, too little for deep recursion.
+        let stack = pool.config.limits.stack_size.unwrap_or_else(sys::stack_size);
         let builder = thread::Builder::new().name(format!("wsgi-{number}")).stack_size(stack);
-        let work = move || {
+        let serve = move || {
             // The one place under a thread that contains a panic.
             #[allow(clippy::disallowed_methods, reason = "see clippy.toml")]
             while std::panic::catch_unwind(AssertUnwindSafe(|| pool.serve(number as usize)))
                 .is_err()
             {
-                pool.log.write(Level::Critical, b"a panic ended a request; the thread goes on");
+                let line = b"request aborted by an internal error (panic); thread continues";
+                pool.log.write(Level::Critical, line);
             }
         };
-        builder.spawn(work)
+        builder.spawn(serve)
     };
     let mut threads = (0..pool.config.threads).map(start).collect::<io::Result<Vec<_>>>()?;
-    if pool.crew.wants_foreman() {
+    if pool.scheduler.needs_thread() {
         let pool = Arc::clone(pool);
-        let foreman = thread::Builder::new().name("wsgi-foreman".to_owned());
-        threads.push(foreman.spawn(move || pool.crew.oversee())?);
+        let scheduler_thread = thread::Builder::new().name("wsgi-scheduler".to_owned());
+        threads.push(scheduler_thread.spawn(move || pool.scheduler.run())?);
     }
     Ok(threads)
 }

@@ -1,85 +1,82 @@
-//! `warm-up=`: a request that a new process answers by itself before it serves, so that what an application
-//! imports, compiles and connects at its first request no client waits for; with `preload=On` before the fork,
-//! so that the processes share it.
+//! `warm-up=`: a request that a new process makes and answers before it serves, so that no client waits for what
+//! an application imports, compiles and connects at its first request; with `preload=On` before the fork, so that
+//! the workers share it.
 #![forbid(unsafe_code)]
 
 use crate::config::{GroupConfig, WarmUp};
 use crate::log::Log;
 use crate::message::Loaded;
-use crate::posix;
-use crate::worker::file_time::modified;
+use crate::worker::file_time;
 use host::{Host, ScriptFile, Served, Target};
 use std::os::unix::ffi::OsStrExt;
 use std::thread;
 use std::time::Instant;
 use wsgi::{Environ, Exchange, Key, Level, Output, ReadError, SendError};
 
-impl WarmUp {
-    /// The script as one that is to be loaded.
-    pub(crate) fn script(&self) -> Loaded {
-        Loaded {
-            path: self.script.clone(),
-            application_group: self.application_group.clone(),
-            modified: None,
-            callable: Some(self.callable.to_string_lossy().into_owned()),
-        }
-    }
-
-    /// Asks the application. On a thread of its own, which ends: what applications keep for each thread (Django's
-    /// connections to databases) goes with it, and is in no process that is forked later.
-    pub(crate) fn run(&self, host: &Host, log: Log, config: &GroupConfig) {
-        let target = Target {
-            script: ScriptFile {
-                path: self.script.as_os_str().as_bytes(),
-                modified: modified(&self.script),
-                reloading: false,
-                case_sensitive: config.python.case_sensitive,
-            },
-            callable: self.callable.as_bytes(),
-            application_group: self.application_group.as_bytes(),
-            main_interpreter: config.main_interpreter(),
-        };
-        let stack = config.limits.stack_size;
-        let mut exchange = Asking { request: self, log, status: None, whole: false };
-        let began = Instant::now();
-        let served = thread::scope(|scope| {
-            let thread = thread::Builder::new().name("wsgi-warm-up".to_owned());
-            let thread = thread.stack_size(stack.unwrap_or_else(posix::stack_size));
-            let asked = thread.spawn_scoped(scope, || {
-                let served = host.serve(&target, &mut exchange);
-                host.release_thread();
-                served
-            });
-            asked.ok().and_then(|asked| asked.join().ok())
-        });
-        let (level, outcome) = match (served, exchange.status) {
-            (Some(Served::Done), Some(status)) if exchange.whole && status < 500 => {
-                (Level::Info, format!("{status}"))
-            }
-            (Some(Served::Done), Some(status)) if exchange.whole => {
-                (Level::Warning, format!("{status}"))
-            }
-            (Some(Served::Failed(status)), _) => (Level::Warning, format!("{status}")),
-            _ => (Level::Warning, "no whole answer".to_owned()),
-        };
-        let path = String::from_utf8_lossy(
-            &[self.script_name.as_bytes(), self.path_info.as_bytes()].concat(),
-        )
-        .into_owned();
-        let took = began.elapsed().as_millis();
-        log.write(level, format!("warm-up: GET {path}: {outcome}, after {took} ms").as_bytes());
+/// The script of the request, to be loaded.
+pub(super) fn script(request: &WarmUp) -> Loaded {
+    Loaded {
+        path: request.script.clone(),
+        application_group: request.application_group.clone(),
+        modified: None,
+        callable: Some(request.callable.to_string_lossy().into_owned()),
     }
 }
 
-/// The request, and who takes the answer.
-struct Asking<'a> {
+/// Has the application answer the request, on a thread of its own, which then ends: what applications keep for each
+/// thread (Django's database connections) ends with it, and is in no process that is forked later.
+pub(super) fn run(request: &WarmUp, host: &Host, log: Log, config: &GroupConfig) {
+    let target = Target {
+        script: ScriptFile {
+            path: request.script.as_os_str().as_bytes(),
+            modified: file_time::modified(&request.script),
+            reloading: false,
+            case_sensitive: config.python.case_sensitive,
+        },
+        callable: request.callable.as_bytes(),
+        application_group: request.application_group.as_bytes(),
+        main_interpreter: config.main_interpreter(),
+    };
+    let stack = config.limits.stack_size;
+    let mut exchange = WarmUpExchange { request, log, status: None, whole: false };
+    let began = Instant::now();
+    let served = thread::scope(|scope| {
+        let thread = thread::Builder::new().name("wsgi-warm-up".to_owned());
+        let thread = thread.stack_size(stack.unwrap_or_else(sys::stack_size));
+        let asked = thread.spawn_scoped(scope, || {
+            let served = host.serve(&target, &mut exchange);
+            host.release_thread();
+            served
+        });
+        asked.ok().and_then(|asked| asked.join().ok())
+    });
+    let (level, outcome) = match (served, exchange.status) {
+        (Some(Served::Done), Some(status)) if exchange.whole && status < 500 => {
+            (Level::Info, format!("{status}"))
+        }
+        (Some(Served::Done), Some(status)) if exchange.whole => {
+            (Level::Warning, format!("{status}"))
+        }
+        (Some(Served::Failed(status)), _) => (Level::Warning, format!("{status}")),
+        _ => (Level::Warning, "no whole answer".to_owned()),
+    };
+    let path = String::from_utf8_lossy(
+        &[request.script_name.as_bytes(), request.path_info.as_bytes()].concat(),
+    )
+    .into_owned();
+    let took = began.elapsed().as_millis();
+    log.write(level, format!("warm-up: GET {path}: {outcome}, after {took} ms").as_bytes());
+}
+
+/// The request, and what is noted of the response.
+struct WarmUpExchange<'a> {
     request: &'a WarmUp,
     log: Log,
     status: Option<u16>,
     whole: bool,
 }
 
-impl Exchange for Asking<'_> {
+impl Exchange for WarmUpExchange<'_> {
     fn environ(&mut self, environ: &mut dyn Environ) {
         let it = self.request;
         let [script_name, path_info] = [it.script_name.as_bytes(), it.path_info.as_bytes()];

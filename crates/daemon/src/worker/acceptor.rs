@@ -1,0 +1,111 @@
+//! How a worker accepts connections: from which sockets, whose, and what it does when descriptors run out.
+#![forbid(unsafe_code)]
+
+use crate::config::GroupConfig;
+use crate::log::Log;
+use crate::seconds;
+use crate::worker::connection::Connection;
+use crate::worker::connections::Connections;
+use crate::worker::fd_limit::{self, FdLimit};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::time::Duration;
+use wsgi::Level;
+
+/// The listening sockets of a worker.
+pub(super) struct Acceptor {
+    listeners: Vec<UnixListener>,
+    fd_limit: FdLimit,
+}
+
+/// After an error: `accept` would fail again at once.
+const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(50);
+
+impl Acceptor {
+    pub(super) fn new(listeners: Vec<UnixListener>) -> Self {
+        Self { listeners, fd_limit: FdLimit::new() }
+    }
+
+    /// Begins to accept.
+    pub(super) fn listen(&self, connections: &Connections) -> io::Result<()> {
+        for (index, listener) in self.listeners.iter().enumerate() {
+            listener.set_nonblocking(true)?;
+            connections.watch_listener(listener.as_fd(), index)?;
+        }
+        Ok(())
+    }
+
+    /// Accepts no more.
+    pub(super) fn stop(&self, connections: &Connections) {
+        let listeners = self.listeners.iter();
+        listeners.for_each(|listener| connections.unwatch_listener(listener.as_fd()));
+    }
+
+    /// Accepts a connection at the listener of this index; `None` where there is none, or it was refused.
+    pub(super) fn accept(
+        &self,
+        index: usize,
+        connections: &Connections,
+        config: &GroupConfig,
+        log: &Log,
+    ) -> Option<Box<Connection>> {
+        let listener = self.listeners.get(index)?;
+        let accepted = listener.accept();
+        // It fails when draining began just now.
+        let _ = connections.rewatch_listener(listener.as_fd(), index);
+        match accepted {
+            Ok((stream, _)) => {
+                connections.count_opened();
+                let admitted = admit(self.evict_idle(stream, connections, log), config, log);
+                if admitted.is_none() {
+                    connections.count_closed();
+                }
+                admitted
+            }
+            // Another process was faster.
+            Err(why) if why.kind() == io::ErrorKind::WouldBlock => None,
+            Err(why) => {
+                // One idle connection less is enough to go on.
+                let freed = fd_limit::is_fd_exhaustion(&why) && connections.close_oldest_idle();
+                self.fd_limit.log_accept_error(log, &why);
+                if !freed {
+                    std::thread::sleep(PAUSE_AFTER_ERROR);
+                }
+                None
+            }
+        }
+    }
+
+    /// Where descriptors run short, closes an idle connection in exchange for the new one.
+    fn evict_idle(&self, stream: UnixStream, connections: &Connections, log: &Log) -> UnixStream {
+        if self.fd_limit.is_near(stream.as_raw_fd()) && connections.close_oldest_idle() {
+            self.fd_limit.log_near_limit(log);
+            // The copy gets the number that has become free: the high numbers are left to the application.
+            return stream.try_clone().unwrap_or(stream);
+        }
+        stream
+    }
+}
+
+/// Makes a connection of an accepted socket if its peer may connect.
+fn admit(stream: UnixStream, config: &GroupConfig, log: &Log) -> Option<Box<Connection>> {
+    if let Some(allowed) = &config.allowed_uids {
+        let peer = sys::peer_uid(stream.as_fd());
+        if !peer.as_ref().is_ok_and(|uid| allowed.contains(uid)) {
+            let peer = peer.map_or_else(|why| why.to_string(), |uid| format!("uid {uid}"));
+            let line = format!("a connection was refused: {peer} is not allowed to connect");
+            log.write(Level::Error, line.as_bytes());
+            return None;
+        }
+    }
+    let limits = &config.limits;
+    let sized =
+        sys::set_buffers(stream.as_fd(), limits.send_buffer_size, limits.receive_buffer_size);
+    if let Err(why) = sized {
+        let line = format!("cannot set the buffer sizes of a connection: {why}");
+        log.write(Level::Warning, line.as_bytes());
+    }
+    let timeout = seconds::enabled(config.timers.socket_timeout).map(seconds::duration);
+    Connection::new(stream, config.threads, timeout).ok().map(Box::new)
+}

@@ -1,0 +1,239 @@
+//! The open connections of a worker, and the epoll instance on which its threads wait for them.
+//!
+//! All active threads (see `scheduler`) wait on the one instance. The kernel wakes one of them for an event, the
+//! one that began to wait last (`ep_poll` queues exclusive waiters at the head), so few threads stay in use, and
+//! it reports each event once (`EPOLLONESHOT`). Between two requests no thread has a connection: it is kept here.
+#![forbid(unsafe_code)]
+
+use crate::log::Log;
+use crate::worker::connection::Connection;
+use std::io::{self, PipeReader};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use sys::{EPOLLIN, EPOLLONESHOT, Epoll};
+use wsgi::Level;
+
+/// The open connections of a worker.
+pub(super) struct Connections {
+    epoll: Epoll,
+    idle: Mutex<Idle>,
+    /// Connections that are open, idle or not.
+    open: AtomicUsize,
+    draining: AtomicBool,
+}
+
+/// What a thread is woken for.
+pub(super) enum Wakeup {
+    /// The worker stops.
+    Stop,
+    /// A connection is pending at the listener of this index.
+    Listener(usize),
+    /// Something came on the connection in this place; see [`Connections::take`].
+    Connection(usize),
+}
+
+/// Connections between two requests, by their place. A connection that is being served keeps its place, which is
+/// empty meanwhile.
+#[derive(Default)]
+struct Idle {
+    places: Vec<Option<IdleConnection>>,
+    free: Vec<usize>,
+    /// How often a connection has become idle.
+    count: u64,
+}
+
+struct IdleConnection {
+    /// What [`Idle::count`] was when it became idle.
+    since: u64,
+    connection: Box<Connection>,
+}
+
+/// Tokens below are the indices of listeners, tokens from here on the places of connections.
+const FIRST_CONNECTION_TOKEN: u64 = 64;
+const STOP_TOKEN: u64 = u64::MAX;
+
+impl Connections {
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Self {
+            epoll: Epoll::new()?,
+            idle: Mutex::default(),
+            open: AtomicUsize::new(0),
+            draining: AtomicBool::new(false),
+        })
+    }
+
+    /// Has [`Connections::wait`] report [`Wakeup::Stop`] to every thread once `stop` is readable or closed.
+    pub(super) fn watch_stop(&self, stop: &PipeReader) -> io::Result<()> {
+        self.epoll.add(stop.as_fd(), EPOLLIN, STOP_TOKEN)
+    }
+
+    /// Waits for connections at a listener, for one event.
+    pub(super) fn watch_listener(&self, listener: BorrowedFd<'_>, index: usize) -> io::Result<()> {
+        self.epoll.add(listener, EPOLLIN | EPOLLONESHOT, index as u64)
+    }
+
+    /// The same again after an event.
+    pub(super) fn rewatch_listener(
+        &self,
+        listener: BorrowedFd<'_>,
+        index: usize,
+    ) -> io::Result<()> {
+        self.epoll.rearm(listener, EPOLLIN | EPOLLONESHOT, index as u64)
+    }
+
+    /// Waits for the listener no more.
+    pub(super) fn unwatch_listener(&self, listener: BorrowedFd<'_>) {
+        self.epoll.remove(listener);
+    }
+
+    /// Waits for the next event.
+    pub(super) fn wait(&self) -> io::Result<Wakeup> {
+        let index = |token: u64| usize::try_from(token).unwrap_or(usize::MAX);
+        Ok(match self.epoll.wait()? {
+            STOP_TOKEN => Wakeup::Stop,
+            token if token < FIRST_CONNECTION_TOKEN => Wakeup::Listener(index(token)),
+            token => Wakeup::Connection(index(token - FIRST_CONNECTION_TOKEN)),
+        })
+    }
+
+    /// The connection in this place, if it is idle.
+    pub(super) fn take(&self, place: usize) -> Option<Box<Connection>> {
+        let idle = self.idle().places.get_mut(place).and_then(Option::take);
+        idle.map(|idle| idle.connection)
+    }
+
+    /// Counts a connection that has been accepted.
+    pub(super) fn count_opened(&self) {
+        self.open.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Counts a connection that is gone.
+    pub(super) fn count_closed(&self) {
+        self.open.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Whether no connection is open.
+    pub(super) fn is_empty(&self) -> bool {
+        self.open.load(Ordering::SeqCst) == 0
+    }
+
+    /// Lets a connection be idle until its next request; gives it back if there is something to do.
+    pub(super) fn put_back(
+        &self,
+        mut connection: Box<Connection>,
+        log: &Log,
+    ) -> Option<Box<Connection>> {
+        if connection.wire.must_close() {
+            self.close(connection);
+            return None;
+        }
+        if !connection.wire.is_idle() {
+            return Some(connection);
+        }
+        let mut idle = self.idle();
+        if self.is_draining() && !connection.awaits_first_request() {
+            drop(idle);
+            if connection.shutdown_read() {
+                return Some(connection);
+            }
+            self.close(connection);
+            return None;
+        }
+        let is_watched = connection.place.is_some();
+        let place = connection.place.unwrap_or_else(|| idle.free_place());
+        connection.place = Some(place);
+        idle.count += 1;
+        let since = idle.count;
+        let token = FIRST_CONNECTION_TOKEN + place as u64;
+        let watch = if is_watched { Epoll::rearm } else { Epoll::add };
+        if let Err(why) = watch(&self.epoll, connection.as_fd(), EPOLLIN | EPOLLONESHOT, token) {
+            drop(idle);
+            log.write(Level::Error, format!("cannot wait for a connection: {why}").as_bytes());
+            self.close(connection);
+            return None;
+        }
+        // A thread that gets the event meanwhile waits for the lock, which is still held.
+        if let Some(place) = idle.places.get_mut(place) {
+            *place = Some(IdleConnection { since, connection });
+        }
+        None
+    }
+
+    /// Closes the connection that has been idle longest, if there is one.
+    pub(super) fn close_oldest_idle(&self) -> bool {
+        let mut idle = self.idle();
+        for place in idle.oldest_first() {
+            let Some(place) = idle.places.get_mut(place) else { continue };
+            // Where a request came before the shutdown, epoll has or will have an event for the connection.
+            if let Some(oldest) = place.take_if(|idle| !idle.connection.shutdown_read()) {
+                drop(idle);
+                self.close(oldest.connection);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Whether [`Connections::drain`] has been called.
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::SeqCst)
+    }
+
+    /// From now on no connection becomes idle.
+    pub(super) fn start_draining(&self) {
+        self.draining.store(true, Ordering::SeqCst);
+    }
+
+    /// Closes every idle connection. To be called again while there are connections whose first request has not
+    /// come.
+    pub(super) fn close_idle(&self) {
+        let mut closing = Vec::new();
+        for place in &mut self.idle().places {
+            if let Some(idle) = place.take() {
+                if idle.connection.awaits_first_request() || idle.connection.shutdown_read() {
+                    // Its event is still to come.
+                    *place = Some(idle);
+                } else {
+                    closing.push(idle.connection);
+                }
+            }
+        }
+        closing.into_iter().for_each(|connection| self.close(connection));
+    }
+
+    /// Ends a connection that is not idle.
+    pub(super) fn close(&self, connection: Box<Connection>) {
+        self.epoll.remove(connection.as_fd());
+        if let Some(place) = connection.place {
+            self.idle().free.push(place);
+        }
+        connection.close();
+        self.count_closed();
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Idle> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Idle {
+    fn free_place(&mut self) -> usize {
+        self.free.pop().unwrap_or_else(|| {
+            self.places.push(None);
+            self.places.len() - 1
+        })
+    }
+
+    /// The places of idle connections that have had a request, or have waited for their first one too long, the
+    /// one that has been idle longest first.
+    fn oldest_first(&self) -> impl Iterator<Item = usize> + use<> {
+        let candidate = |(index, place): (usize, &Option<IdleConnection>)| {
+            let idle = place.as_ref().filter(|idle| !idle.connection.awaits_first_request());
+            idle.map(|idle| (idle.since, index))
+        };
+        let mut places: Vec<_> = (0..).zip(&self.places).filter_map(candidate).collect();
+        places.sort_unstable();
+        places.into_iter().map(|(_, place)| place)
+    }
+}

@@ -1,0 +1,46 @@
+//! `deadlock-timeout`: when Python's global interpreter lock (GIL) was last obtained, just to see whether that
+//! is possible. It ends no process.
+#![forbid(unsafe_code)]
+
+use crate::seconds;
+use host::Host;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// When the GIL was last obtained.
+pub(super) struct GilProbe {
+    /// `deadlock-timeout` in seconds, where it is on.
+    timeout: Option<f64>,
+    /// The last time that the GIL was obtained by a probe, in microseconds since `started` (monotonic clock).
+    last: AtomicU64,
+    started: Instant,
+}
+
+impl GilProbe {
+    /// `timeout` is `deadlock-timeout` in seconds.
+    pub(super) fn new(timeout: Option<f64>) -> Self {
+        let timeout = seconds::enabled(timeout);
+        Self { timeout, last: AtomicU64::new(0), started: Instant::now() }
+    }
+
+    /// How often the GIL is to be probed; `None` where `deadlock-timeout` is off.
+    pub(super) fn interval(&self) -> Option<Duration> {
+        let timeout = self.timeout?;
+        Some(Duration::from_secs_f64((timeout / 10.0).clamp(0.1, 30.0)))
+    }
+
+    /// Obtains the GIL, for as long as that takes, gives it back, and notes the time.
+    pub(super) fn probe(&self, host: &Host) {
+        if host.probe_gil() {
+            let passed = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
+            self.last.store(passed, Ordering::Relaxed);
+        }
+    }
+
+    /// The timeout in seconds, if the GIL was not obtained for so long.
+    pub(super) fn exceeded(&self) -> Option<f64> {
+        let last = Duration::from_micros(self.last.load(Ordering::Relaxed));
+        let waited = self.started.elapsed().saturating_sub(last);
+        self.timeout.filter(|timeout| waited.as_secs_f64() > *timeout)
+    }
+}

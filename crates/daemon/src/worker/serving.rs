@@ -1,0 +1,220 @@
+//! What each thread of a worker does: it waits for an event, accepts a connection or takes an idle one, and
+//! answers the requests that come on it.
+#![forbid(unsafe_code)]
+
+use crate::message::{Loaded, Report};
+use crate::seconds;
+use crate::worker::connection::{Connection, Next};
+use crate::worker::connections::Wakeup;
+use crate::worker::exchange::{FastCgiExchange, RequestInfo};
+use crate::worker::file_time;
+use crate::worker::forks;
+use crate::worker::loaded_scripts::Held;
+use crate::worker::pool::Pool;
+use crate::worker::scheduler::BusyGuard;
+use crate::worker::target::{Application, RequestParams};
+use host::{ScriptFile, Served, Target};
+use scoreboard::now;
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use wsgi::Level;
+
+impl Pool {
+    /// What thread number `thread` does until [`Pool::listen`]'s `stop` is readable.
+    pub(crate) fn serve(&self, thread: usize) {
+        self.scheduler.register(thread);
+        loop {
+            self.scheduler.park(thread);
+            let event = self.connections.wait();
+            let busy = self.scheduler.begin_work(thread);
+            match event {
+                Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
+                Err(why) => self.fail_fatally(&why),
+                Ok(Wakeup::Stop) => return,
+                Ok(Wakeup::Listener(index)) => self.accept(index, thread, &busy),
+                Ok(Wakeup::Connection(place)) => {
+                    if let Some(connection) = self.connections.take(place) {
+                        self.serve_connection(connection, thread, &busy);
+                    }
+                }
+            }
+            if self.connections.is_draining() {
+                self.wake_main_thread();
+            }
+        }
+    }
+
+    /// No event can be waited for any more: the application has closed the epoll instance. What its threads
+    /// still hold may be closed as well, so the worker ends, and the manager starts another one at once.
+    fn fail_fatally(&self, why: &io::Error) -> ! {
+        if !self.is_broken.swap(true, Ordering::SeqCst) {
+            let line = format!(
+                "this worker cannot wait for requests any more: {why}; perhaps the application has closed \
+                 descriptors that are not its own; terminating it"
+            );
+            self.log.write(Level::Critical, line.as_bytes());
+        }
+        sys::exit_now(1)
+    }
+
+    fn accept(&self, listener: usize, thread: usize, busy: &BusyGuard<'_>) {
+        if self.connections.is_draining() {
+            return;
+        }
+        let accepted = self.acceptor.accept(listener, &self.connections, &self.config, &self.log);
+        if let Some(connection) = accepted {
+            connection.wait_for_first_bytes();
+            self.serve_connection(connection, thread, busy);
+        }
+    }
+
+    /// Serves what has come on a connection, then leaves it idle.
+    fn serve_connection(&self, connection: Box<Connection>, thread: usize, busy: &BusyGuard<'_>) {
+        let mut current = Some(connection);
+        while let Some(mut connection) = current.take() {
+            match connection.next_request() {
+                Next::Request => {
+                    busy.next_item();
+                    current = self.answer(connection, thread);
+                }
+                Next::Nothing => current = self.connections.put_back(connection, &self.log),
+                Next::Closed(why) => {
+                    if let Some(why) = why {
+                        let line = format!("a connection was closed: {why}");
+                        self.log.write(Level::Info, line.as_bytes());
+                    }
+                    self.connections.close(connection);
+                }
+            }
+        }
+    }
+
+    /// Answers the request that has come on a connection; gives the connection back if there is more to do on it
+    /// at once.
+    fn answer(&self, mut connection: Box<Connection>, thread: usize) -> Option<Box<Connection>> {
+        let application = connection.application(&self.config);
+        if !application.is_trusted {
+            self.log.write(Level::Error, b"rejected a request without the group's secret");
+            self.connections.close(connection);
+            return None;
+        }
+        let params = RequestParams::read(connection.wire.params());
+        let time = now();
+        let line = [params.method, b" ", params.uri];
+        self.record.begin(thread, line, time, application.is_activity);
+        self.recycling.before_request(time);
+        let overdue = self.exceeded_queue_timeout(params.queued);
+        let info = RequestInfo {
+            wants_body: params.wants_body,
+            mounted_at_root: self.config.application.is_some(),
+            log_level: application.log_level.unwrap_or(self.config.log_level),
+        };
+        let _guard = RequestGuard { pool: self, thread, is_activity: application.is_activity };
+        let release = |connection, complete| {
+            if complete {
+                return self.connections.put_back(connection, &self.log);
+            }
+            self.connections.close(connection);
+            None
+        };
+        let claim = self.claims.get(thread)?;
+        let shared = Arc::clone(&application);
+        let mut exchange =
+            FastCgiExchange::new(connection, shared, info, &self.log, claim, &release);
+        if overdue {
+            self.log.write(Level::Warning, b"a request waited longer than queue-timeout; 504");
+            exchange.fail(504);
+        } else {
+            self.run_application(&application, &mut exchange);
+        }
+        exchange.into_connection()
+    }
+
+    /// Has the application answer the request.
+    fn run_application(&self, application: &Application, exchange: &mut FastCgiExchange<'_>) {
+        let modified = application.modified();
+        // Most requests are for what has been served before.
+        let newly_loaded = self.newly_loaded(application, modified);
+        let held = newly_loaded
+            .as_ref()
+            .map_or(Held::Loaded, |wanted| self.loaded.find(wanted, application.reloading));
+        if let (Held::Stale, Some(stale)) = (held, &newly_loaded) {
+            self.manager.report(&Report::Stale(stale.clone()));
+        }
+        let target = Target {
+            script: ScriptFile {
+                path: &application.script,
+                modified,
+                // A worker that has the script is replaced, not made to load it again: other modules that have
+                // changed are imported anew then, too.
+                reloading: application.reloading && held == Held::Missing,
+                case_sensitive: self.config.python.case_sensitive,
+            },
+            callable: &application.callable,
+            application_group: &application.application_group,
+            main_interpreter: self.config.main_interpreter(),
+        };
+        match self.host.serve(&target, exchange) {
+            Served::Failed(status) => exchange.fail(status),
+            Served::Done => {
+                if let Some(loaded) = newly_loaded {
+                    self.recycling.loaded();
+                    self.note_loaded(loaded);
+                }
+            }
+        }
+    }
+
+    /// What this worker will have loaded when it has served the application, where it has not yet, in the state
+    /// `modified` of the file.
+    fn newly_loaded(&self, application: &Application, modified: Option<i64>) -> Option<Loaded> {
+        let main_interpreter = self.config.main_interpreter();
+        let group: &[u8] = if main_interpreter { &[] } else { &application.application_group };
+        let state = modified.filter(|_| application.reloading);
+        if self.loaded.is_current(&application.script, group, state) {
+            return None;
+        }
+        let path = Path::new(OsStr::from_bytes(&application.script)).to_owned();
+        Some(Loaded {
+            application_group: String::from_utf8_lossy(group).into_owned(),
+            // The web server may have looked at the file long ago: the body of the request came after that.
+            modified: modified.map(|then| file_time::modified(&path).unwrap_or(then)),
+            callable: Some(String::from_utf8_lossy(&application.callable).into_owned()),
+            path,
+        })
+    }
+
+    /// `queued`: when the web server began to look for a worker, in microseconds since the epoch.
+    fn exceeded_queue_timeout(&self, queued: Option<i64>) -> bool {
+        let limit = seconds::enabled(self.config.timers.queue_timeout);
+        let (Some(limit), Some(queued)) = (limit, queued) else {
+            return false;
+        };
+        queued > 0 && wsgi::epoch_micros().saturating_sub(queued) as f64 > limit * 1e6
+    }
+}
+
+/// A request is over when this is dropped, however it ends.
+struct RequestGuard<'a> {
+    pool: &'a Pool,
+    thread: usize,
+    is_activity: bool,
+}
+
+impl Drop for RequestGuard<'_> {
+    fn drop(&mut self) {
+        if forks::in_forked_child() {
+            // The request, its line on the scoreboard and its answer belong to the worker.
+            sys::exit_now(0);
+        }
+        let Pool { record, recycling, manager, .. } = self.pool;
+        let served = record.end(self.thread, now(), self.is_activity);
+        if let Some((reason, detail)) = recycling.after_request(served, record) {
+            manager.request_replacement(reason, detail);
+        }
+    }
+}
