@@ -94,7 +94,7 @@ pub(crate) fn is(lease: &Arc<Lease>) -> bool {
 /// The identifier of this thread's request in the log; Python's `None` where it has none.
 pub(crate) fn request_id(py: Attached<'_>) -> Result<'_, Object<'_>> {
     let environ = CURRENT.with_borrow(|current| {
-        current.as_ref().and_then(|current| current.environ.as_ref()).map(|shelf| shelf.get(py))
+        current.as_ref().and_then(|current| current.environ.as_ref()).map(|environ| environ.get(py))
     });
     let id = match environ {
         Some(environ) => environ.item(&py.interned("mod_wsgi.request_id")?)?,
@@ -110,7 +110,7 @@ pub(crate) fn data<'py>(
 ) -> Result<'py, Option<Object<'py>>> {
     let seen = CURRENT.with_borrow(|current| {
         let current = current.as_ref()?;
-        let get = |shelf: &Option<Persistent>| shelf.as_ref().map(|shelf| shelf.get(py));
+        let get = |kept: &Option<Persistent>| kept.as_ref().map(|kept| kept.get(py));
         Some((get(&current.environ), get(&current.data), current.listed.is_some()))
     });
     let Some((environ, data, listed)) = seen else { return Ok(None) };

@@ -22,7 +22,7 @@ pub(crate) struct Log {
 /// Whose log a [`Log`] writes to.
 pub(crate) enum LogTarget {
     /// That of one request, until it ends.
-    Response(Arc<Lease>),
+    Request(Arc<Lease>),
     /// That of the request the calling thread serves, else the server's.
     Thread { server: SharedLog, unfinished: Unfinished },
 }
@@ -71,7 +71,7 @@ impl Unfinished {
 
 impl Log {
     pub(crate) fn of_request(lease: Arc<Lease>) -> Self {
-        Self { name: "<wsgi.errors>", target: LogTarget::Response(lease) }
+        Self { name: "<wsgi.errors>", target: LogTarget::Request(lease) }
     }
 
     pub(crate) fn of_thread(name: &'static str, server: SharedLog) -> Self {
@@ -86,7 +86,7 @@ impl Log {
             if text.contains(&b'\n') { lease.with_detached(py, add) } else { lease.with(py, add) }
         };
         match &self.target {
-            LogTarget::Response(lease) => to_request(lease),
+            LogTarget::Request(lease) => to_request(lease),
             LogTarget::Thread { server, unfinished } => {
                 if let Some(lease) = current::lease() {
                     return to_request(&lease);
@@ -104,7 +104,7 @@ impl Log {
     fn flush(&self, py: Attached<'_>) {
         let finish = |lease: &Lease| lease.with_unfinished_log(py);
         match &self.target {
-            LogTarget::Response(lease) => finish(lease),
+            LogTarget::Request(lease) => finish(lease),
             LogTarget::Thread { server, unfinished } => {
                 if let Some(lease) = current::lease() {
                     return finish(&lease);
