@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use crate::config::{MapHead, ProxyHeader, Settings};
-use crate::httpd::Request;
+use crate::httpd::{PreviousRequest, Request};
 use crate::request_path::split_path;
 use crate::trusted_proxy::ProxyTrust;
 use std::cell::RefCell;
@@ -36,7 +36,7 @@ pub(crate) fn fill(request: &mut Request<'_>, settings: &Settings<'_>, environ: 
     client(request, environ);
     let mut redirected_user = None;
     if let Some(previous) = request.previous() {
-        redirection(request, &previous, environ);
+        redirection(request, previous, environ);
         redirected_user = previous.user();
     }
     match (request.user(), redirected_user) {
@@ -229,7 +229,7 @@ fn client(request: &Request<'_>, environ: &mut dyn Environ) {
 }
 
 /// Where an internal redirect came from.
-fn redirection(request: &Request<'_>, previous: &Request<'_>, environ: &mut dyn Environ) {
+fn redirection(request: &Request<'_>, previous: PreviousRequest<'_>, environ: &mut dyn Environ) {
     let url = if request.qualifies_redirect_url() { previous.whole_url() } else { previous.uri() };
     environ.set(Key::RedirectUrl, url);
     if let Some(query) = previous.query() {

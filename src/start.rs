@@ -9,7 +9,7 @@ use crate::daemons::{self, Applications, ParentExitGuard, supervisor, warm_up};
 #[cfg(feature = "embedded")]
 use crate::embedded;
 use crate::forward::Group;
-use crate::httpd::{CheckConfig, ChildInit, PostConfig, Server, ServerInfo, log_server};
+use crate::httpd::{CheckConfig, ChildInit, Mpm, PostConfig, Server, ServerInfo, log_server};
 use crate::module_config::{process_config, server_config, server_defaults};
 use crate::single_application::{AliasesOf, has_single_application, scripts};
 use wsgi::Level;
@@ -101,7 +101,7 @@ impl ChildInit for Start {
         }
         .set();
         if first {
-            child.adopt(StopPythonGuard);
+            child.adopt(StopPythonGuard { in_handler: Mpm::query().name == "prefork" });
         }
     }
 }
@@ -123,13 +123,20 @@ fn aliases(main: Server<'_>) -> Vec<AliasesOf<'_>> {
 }
 
 /// Dropped with the child's pool, on the thread that started Python.
-struct StopPythonGuard;
+struct StopPythonGuard {
+    /// The child is one of prefork's: httpd ends it in a signal handler, wherever that finds its one thread.
+    in_handler: bool,
+}
 
 impl Drop for StopPythonGuard {
     fn drop(&mut self) {
         #[cfg(feature = "embedded")]
         if let Some(host) = Child::get().and_then(|child| child.host.as_ref()) {
-            host.stop("");
+            // The request that the handler has interrupted holds what the stop would wait for: Python's lock,
+            // Rust's locks, malloc's (docs/safety.md, "prefork ends a child in a signal handler").
+            if !(self.in_handler && host.active() > 0) {
+                host.stop("");
+            }
         }
     }
 }

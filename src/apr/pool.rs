@@ -26,28 +26,16 @@ impl<'p> Pool<'p> {
 
     /// Keeps `value` until the pool is cleared or destroyed, and drops it then.
     pub(crate) fn adopt<T: 'static>(self, value: T) -> &'p mut T {
-        unsafe extern "C" fn release<T>(value: *mut c_void) -> apr_status_t {
-            super::guard(0, || {
-                // SAFETY: registered below with the pointer of a leaked box, and run once.
-                drop(unsafe { Box::from_raw(value.cast::<T>()) });
-                0
-            })
-        }
         unsafe extern "C" fn nothing(_: *mut c_void) -> apr_status_t {
             0
         }
-        let value = Box::leak(Box::new(value));
-        // SAFETY: the pool is live; the box stays where it is until `release` runs, which is when the
-        // pool dies and thus not before the end of `'p`. Before an exec nothing has to be done.
+        // SAFETY: the pool is live, and runs the cleanup once, when it is cleared or destroyed, which is not
+        // before the end of `'p`. Before an exec nothing has to be done.
         unsafe {
-            apr_pool_cleanup_register(
-                self.as_ptr(),
-                (&raw const *value).cast(),
-                Some(release::<T>),
-                Some(nothing),
-            );
+            boxed(value, |value, release| {
+                apr_pool_cleanup_register(self.as_ptr(), value, Some(release), Some(nothing));
+            })
         }
-        value
     }
 
     /// A NUL-terminated copy.
@@ -60,6 +48,31 @@ impl<'p> Pool<'p> {
             copy.cast()
         }
     }
+}
+
+/// What APR calls when a pool goes.
+type Cleanup = unsafe extern "C" fn(*mut c_void) -> apr_status_t;
+
+/// Boxes `value` and hands its address to `register`, with the function that drops it. The reference that is
+/// returned and the address come from the same pointer, so that using the one does not end the other.
+///
+/// # Safety
+/// `register` has the function called with that address once at most, and not before the end of `'p`.
+unsafe fn boxed<'p, T: 'static>(
+    value: T,
+    register: impl FnOnce(*const c_void, Cleanup),
+) -> &'p mut T {
+    unsafe extern "C" fn release<T>(value: *mut c_void) -> apr_status_t {
+        super::guard(0, || {
+            // SAFETY: called once, with the address of the box below (the caller's promise).
+            drop(unsafe { Box::from_raw(value.cast::<T>()) });
+            0
+        })
+    }
+    let value = Box::into_raw(Box::new(value));
+    register(value.cast_const().cast(), release::<T>);
+    // SAFETY: the box lives until `release` runs, which is not before the end of `'p` (the caller's promise).
+    unsafe { &mut *value }
 }
 
 #[cfg(test)]
@@ -91,6 +104,23 @@ mod tests {
         fn drop(&mut self) {
             self.1.lock().unwrap().push(self.0);
         }
+    }
+
+    /// Without APR, so that Miri can run it: the address that is registered stays valid while the reference
+    /// is written through.
+    #[test]
+    fn a_boxed_value_is_written_and_then_dropped_by_its_address() {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let mut registered = None;
+        let value = Tells(1, Arc::clone(&told));
+        // SAFETY: the function is called once, below, after the last use of the reference.
+        let value =
+            unsafe { boxed(value, |address, release| registered = Some((address, release))) };
+        value.0 = 2;
+        let (address, release) = registered.expect("it has been registered");
+        // SAFETY: as registered, and once.
+        assert_eq!(unsafe { release(address.cast_mut()) }, 0);
+        assert_eq!(*told.lock().unwrap(), [2]);
     }
 
     #[test]

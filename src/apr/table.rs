@@ -28,21 +28,30 @@ impl<'p> Table<'p> {
         unsafe { bytes(apr_table_get(self.raw, name.as_ptr())) }
     }
 
-    /// Every pair, in order. The table must not grow meanwhile, which is why they are handed to a
-    /// function instead of an iterator.
+    /// Every pair, in order. `with` may change the table: pairs that are added meanwhile are not visited, and
+    /// those that are removed are not either, unless they move to where another one stood.
     pub(crate) fn each(self, mut with: impl FnMut(&'p [u8], &'p [u8])) {
-        // SAFETY: the table is live, its array holds `nelts` entries, and `with` has no way to a
-        // table that is not behind a call of this module; names and values are strings of its pool.
-        unsafe {
-            let array = apr_table_elts(self.raw);
-            let length = usize::try_from((*array).nelts).unwrap_or(0);
-            for index in 0..length {
-                let entry = &*(*array).elts.cast::<apr_table_entry_t>().add(index);
-                if let (Some(name), Some(value)) = (bytes(entry.key), bytes(entry.val)) {
-                    with(name, value);
-                }
+        for index in 0..self.len() {
+            // `with` may have made it shorter.
+            if index >= self.len() {
+                break;
+            }
+            // SAFETY: the table is live and its array holds more than `index` entries, as was just asked. Both
+            // pointers are copied before `with` may move the array; the strings are of the table's pool.
+            let (name, value) = unsafe {
+                let entry = (*apr_table_elts(self.raw)).elts.cast::<apr_table_entry_t>().add(index);
+                (bytes((*entry).key), bytes((*entry).val))
+            };
+            if let (Some(name), Some(value)) = (name, value) {
+                with(name, value);
             }
         }
+    }
+
+    /// How many pairs there are.
+    fn len(self) -> usize {
+        // SAFETY: the table is live, and its array with it.
+        usize::try_from(unsafe { (*apr_table_elts(self.raw)).nelts }).unwrap_or(0)
     }
 
     /// Replaces the values of `name` by a copy of this one.
@@ -87,6 +96,32 @@ mod tests {
     use super::super::pool::with_pool;
     use super::*;
     use crate::bindings::apr_table_make;
+
+    #[test]
+    fn a_table_may_be_changed_while_its_pairs_are_visited() {
+        with_pool(|pool| {
+            // SAFETY: the pool is live.
+            let table = unsafe { Table::from_raw(apr_table_make(pool.as_ptr(), 2)) };
+            for name in [c"a", c"b", c"c"] {
+                table.add(pool, name, name.to_bytes());
+            }
+            let mut visited = Vec::new();
+            table.each(|name, _| {
+                visited.push(name.to_vec());
+                // More than the array has room for: it moves.
+                (0..100).for_each(|_| table.add(pool, c"d", b"d"));
+            });
+            assert_eq!(visited, [b"a", b"b", b"c"]);
+            assert_eq!(table.len(), 303);
+            visited.clear();
+            table.each(|name, _| {
+                visited.push(name.to_vec());
+                table.unset(c"d");
+                table.unset(c"c");
+            });
+            assert_eq!(visited, [b"a", b"b"]);
+        });
+    }
 
     #[test]
     fn names_have_no_case_and_pairs_keep_their_order() {

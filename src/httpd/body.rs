@@ -205,7 +205,7 @@ impl<'call> RequestBody<'call> {
                     // SAFETY: live request, own brigade.
                     let status = Status(unsafe {
                         ap_get_brigade(
-                            request.record().input_filters,
+                            (*request.raw).input_filters,
                             brigade.as_ptr(),
                             ap_input_mode_t::AP_MODE_READBYTES,
                             mode,
@@ -235,7 +235,8 @@ impl Request<'_> {
     /// Whether that holds for this request, or for one in whose place it answers.
     pub(crate) fn has_given_up_body(&self) -> bool {
         self.notes().get(GIVEN_UP).is_some()
-            || self.previous().is_some_and(|previous| previous.has_given_up_body())
+            || std::iter::successors(self.previous(), |request| request.previous())
+                .any(|request| request.notes().get(GIVEN_UP).is_some())
     }
 }
 

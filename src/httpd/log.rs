@@ -103,7 +103,9 @@ unsafe impl Send for ServerLogHandle {}
 unsafe impl Sync for ServerLogHandle {}
 
 impl ServerLogHandle {
-    /// For use in a child process: its configuration lives until the process ends.
+    /// For use in a child process, where the handle may be kept in a static: the configuration's pool is
+    /// destroyed only when the process exits, after the threads that log (docs/safety.md, "Statics outlive the
+    /// configuration").
     pub(crate) fn of(server: Server<'_>) -> Self {
         Self(server.as_ptr())
     }

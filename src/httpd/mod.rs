@@ -4,13 +4,16 @@
 
 mod auth;
 mod body;
+mod filters;
 mod hooks;
 mod log;
 mod log_id;
 mod module;
 mod panic_hook;
+mod previous_request;
 mod regex;
 mod request;
+mod request_identity;
 mod response;
 mod scoreboard;
 mod server;
@@ -31,6 +34,7 @@ pub(crate) use hooks::{
 pub(crate) use log::{ServerLogHandle, SourceLocation, log_config_line, log_server};
 pub(crate) use module::register_module;
 pub(crate) use panic_hook::install_panic_hook;
+pub(crate) use previous_request::PreviousRequest;
 pub(crate) use regex::Regex;
 pub(crate) use request::{FileKind, Request};
 pub(crate) use response::{BrigadeEnd, Head, PassError};

@@ -10,7 +10,7 @@ use crate::config::{
     Args, Contexts, DIRECTIVES, Directive, DirectoryConfig, Form, Scope, SectionSelector,
 };
 use crate::httpd::{Server, guard};
-use crate::module_config::{ServerSlot, process_config_being_read};
+use crate::module_config::configs_being_read;
 use std::cell::RefCell;
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 
@@ -116,8 +116,8 @@ unsafe extern "C" fn section(
             if !refused.is_null() {
                 return refused;
             }
-            let opened = process_config_being_read()
-                .and_then(|process| process.interpreter_sections.last())
+            let opened = configs_being_read(Server::from_raw((*parms).server))
+                .and_then(|(_, process)| process.interpreter_sections.last())
                 .map(|section| section.selector.clone());
             SECTION.set(opened);
             let refused =
@@ -151,10 +151,8 @@ unsafe fn run(parms: *mut cmd_parms, config: *mut c_void, args: Args<'_>) -> *co
         let outcome = if in_htaccess {
             directive.run(Scope::Htaccess { directory }, &line)
         } else {
-            let server = Server::from_raw((*parms).server).config();
-            let server = &mut (*server.cast::<ServerSlot>()).server;
-            match process_config_being_read() {
-                Some(process) => {
+            match configs_being_read(Server::from_raw((*parms).server)) {
+                Some((server, process)) => {
                     directive.run(Scope::ServerFiles { process, server, directory }, &line)
                 }
                 None => return INTERNAL_ERROR,

@@ -1,14 +1,14 @@
 //! The configuration in force, as hooks find it at the server or the request they are called for. It is
 //! only read.
 
-use super::slots::ServerSlot;
+use super::server_slot::ServerSlot;
 use crate::config::{DirectoryConfig, ProcessConfig, ServerConfig};
 use crate::httpd::{Request, Server};
 
 /// The aliases of a server.
 pub(crate) fn server_config<'s>(server: Server<'s>) -> Option<&'s ServerConfig> {
     // SAFETY: made by `create_server` or `merge_server`, not changed once it is read.
-    unsafe { server.config().cast::<ServerSlot>().as_ref() }.map(|slot| &slot.server)
+    unsafe { ServerSlot::server(server.config().cast_const().cast()) }
 }
 
 /// What a server says of directories outside every section.
@@ -20,7 +20,7 @@ pub(crate) fn server_defaults<'s>(server: Server<'s>) -> Option<&'s DirectoryCon
 /// What is about the whole process, of the configuration in force; `main` is its main server.
 pub(crate) fn process_config<'s>(main: Server<'s>) -> Option<&'s ProcessConfig> {
     // SAFETY: made by `create_server`; the lines that write to it have been read.
-    unsafe { main.config().cast::<ServerSlot>().as_ref().map(|slot| &*slot.process.get()) }
+    unsafe { ServerSlot::process(main.config().cast_const().cast()) }
 }
 
 /// The merged settings of the place a request is for; `None` where none of our directives applied.

@@ -4,11 +4,11 @@
 
 mod alias_note;
 mod in_force;
+mod server_slot;
 mod slots;
 
 pub(crate) use alias_note::{alias_of, remember_alias};
 pub(crate) use in_force::{directory_config, process_config, server_config, server_defaults};
 pub(crate) use slots::{
-    ServerSlot, create_directory, create_server, merge_directory, merge_server,
-    process_config_being_read,
+    configs_being_read, create_directory, create_server, merge_directory, merge_server,
 };

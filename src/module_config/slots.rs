@@ -1,19 +1,12 @@
 //! Our configs where httpd keeps them: made, merged and found again.
 
+use super::server_slot::ServerSlot;
 use crate::apr::Pool;
 use crate::bindings::{apr_pool_t, server_rec};
 use crate::config::{DirectoryConfig, ProcessConfig, ServerConfig};
 use crate::httpd::{Server, guard};
-use std::cell::UnsafeCell;
 use std::ffi::{c_char, c_void};
 use std::sync::atomic::{AtomicPtr, Ordering};
-
-/// What hangs on a server. The main server's carries what is about the whole process; a virtual host's
-/// own is never looked at.
-pub(crate) struct ServerSlot {
-    pub(crate) server: ServerConfig,
-    pub(crate) process: UnsafeCell<ProcessConfig>,
-}
 
 /// The main server's slot of the configuration that is being read or in force. It is cleared when that
 /// configuration goes, because this static outlives it (docs/safety.md).
@@ -36,8 +29,7 @@ pub(crate) unsafe extern "C" fn create_server(
     guard(std::ptr::null_mut(), || {
         // SAFETY: httpd calls with the configuration's pool and a server of it.
         let (pool, server) = unsafe { (Pool::from_raw(pool), Server::from_raw(server)) };
-        let slot: *mut ServerSlot = pool
-            .adopt(ServerSlot { server: ServerConfig::default(), process: UnsafeCell::default() });
+        let slot: *mut ServerSlot = pool.adopt(ServerSlot::new(ServerConfig::default()));
         if !server.is_virtual() {
             MAIN.store(slot, Ordering::Release);
             pool.adopt(ClearMain(slot));
@@ -54,12 +46,14 @@ pub(crate) unsafe extern "C" fn merge_server(
     guard(std::ptr::null_mut(), || {
         // SAFETY: httpd calls with two of what `create_server` made.
         let (pool, parent, child) = unsafe {
-            (Pool::from_raw(pool), &*parent.cast::<ServerSlot>(), &*child.cast::<ServerSlot>())
+            (
+                Pool::from_raw(pool),
+                ServerSlot::server(parent.cast_const().cast()),
+                ServerSlot::server(child.cast_const().cast()),
+            )
         };
-        let slot: *mut ServerSlot = pool.adopt(ServerSlot {
-            server: ServerConfig::merge(&parent.server, &child.server),
-            process: UnsafeCell::default(),
-        });
+        let (Some(parent), Some(child)) = (parent, child) else { return std::ptr::null_mut() };
+        let slot: *mut ServerSlot = pool.adopt(ServerSlot::new(ServerConfig::merge(parent, child)));
         slot.cast()
     })
 }
@@ -93,11 +87,18 @@ pub(crate) unsafe extern "C" fn merge_directory(
     })
 }
 
-/// The process-wide config of the configuration being read.
+/// Where the lines of `server`'s files go: its own configuration, and that of the whole process, which the
+/// main server's slot holds. Both are in the same slot where `server` is the main one.
 ///
 /// # Safety
-/// While configuration files are being read, by the one thread that reads them, and one borrow at a time.
-pub(crate) unsafe fn process_config_being_read<'p>() -> Option<&'p mut ProcessConfig> {
-    // SAFETY: the caller's promise; the pointer is cleared before what it points to goes.
-    unsafe { MAIN.load(Ordering::Acquire).as_ref().map(|slot| &mut *slot.process.get()) }
+/// While configuration files are being read, by the one thread that reads them, and one result at a time.
+pub(crate) unsafe fn configs_being_read<'s>(
+    server: Server<'s>,
+) -> Option<(&'s mut ServerConfig, &'s mut ProcessConfig)> {
+    // SAFETY: the caller's promise. `create_server` made both slots; that of the server lives as long as it, and
+    // `MAIN` is cleared before what it points to is destroyed. The two cells do not overlap.
+    unsafe {
+        let server = ServerSlot::server_mut(server.config().cast_const().cast())?;
+        Some((server, ServerSlot::process_mut(MAIN.load(Ordering::Acquire))?))
+    }
 }
