@@ -1,13 +1,29 @@
 //! mod_wsgi_rs.so: the Apache side of mod_wsgi_rs.
 //!
-//! A request comes in at [`module`], which is all httpd knows of us. [`handler`] decides whether it is
-//! ours and for which application, by what [`config`] made of the administrator's lines. [`embedded`]
-//! serves it in this very process with the Python room (`host`). [`environ`] says what an application is
-//! told of a request, whoever serves it. `access` asks the server's own scripts, [`trusted_proxy`]
-//! says whom to believe. [`start`] checks the configuration and prepares each child
-//! process; [`python_home`] looks at a Python installation with the eyes of the unprivileged user.
-//! [`httpd`] and [`apr`] are the fences around C: they know nothing of WSGI, and outside them and `module`
-//! there is no `unsafe`.
+//! A request, function by function:
+//!
+//! - embedded mode: `Wsgi::handle` (handler.rs) → `dispatch` → `embedded::serve` → `Host::serve` (crates/host:
+//!   host.rs) → `serve` and `Gateway::run` (gateway/serve.rs) → `ApacheExchange::send` (embedded/serve.rs), which
+//!   passes the response to httpd's output filters;
+//! - daemon mode: `Wsgi::handle` → `dispatch` → `forward::serve` → `Attempt::run` (forward/attempt.rs), over a
+//!   socket to `Pool::serve` (crates/daemon: worker/pool.rs) → the same `Host::serve`; the response comes back
+//!   through `Relay` (forward/relay.rs).
+//!
+//! The files, from the top down; none names one above it:
+//!
+//! | In | files |
+//! |---|---|
+//! | every process | [`module`]: the structure that httpd finds, the table of directives, the hooks |
+//! | every process | [`start`]: the configuration is checked, the parent prepared, a child started |
+//! | a child | [`handler`]: whether a request is for this module, and for which [`application`] |
+//! | a child | `access`, `embedded`, [`forward`]: scripts of the server, Python here, Python in a daemon process |
+//! | a child | [`environ`], [`trusted_proxy`], [`request_names`], [`request_path`]: what a request says |
+//! | the parent | [`daemons`]: the managers of the process groups and their sockets |
+//! | both | [`groups`]: what parent and children share about a group; [`child`]: what a child knows of itself |
+//! | every process | [`module_config`]: the configuration where httpd keeps it; [`config`]: what the lines mean |
+//! | every process | [`httpd`] and [`apr`]: safe interfaces to C, without any knowledge of WSGI |
+//!
+//! `unsafe` stands in `module`, `module_config`, `httpd` and `apr` only (docs/safety.md).
 #![cfg_attr(
     not(feature = "embedded"),
     allow(dead_code, unused_imports, reason = "embedded mode alone uses some of the fences")

@@ -20,17 +20,17 @@ pub(crate) struct Start;
 impl CheckConfig for Start {
     fn check(_configuration: Pool<'_>, main: Server<'_>) -> Result<(), String> {
         match check_config(main) {
-            // What files are not there any more is no reason to end a server with all that it serves.
+            // At a restart: a file that has gone missing is no reason to end a server that serves other things.
             Err(why) if supervisor::has_started() => {
                 log_server(main, Level::Error, why.as_bytes());
                 Ok(())
             }
-            looked => looked,
+            checked => checked,
         }
     }
 }
 
-/// What of the configuration and of the files it names cannot work?
+/// Refuses a configuration that cannot work, or that names files which cannot.
 fn check_config(main: Server<'_>) -> Result<(), String> {
     let Some(config) = process_config(main) else { return Ok(()) };
     let options = ProcessOptions::resolve(config);
