@@ -3,12 +3,15 @@
 
 use std::borrow::Cow;
 
-/// Which application.
+/// An application, as the handler has determined it for one request.
 pub(crate) struct Application<'a> {
-    /// The script's path, and when it was modified, if that can be seen.
+    /// The path of the script file.
     pub(crate) script: &'a [u8],
+    /// When it was modified, in microseconds since the epoch; `None` where it cannot be examined.
     pub(crate) modified: Option<i64>,
+    /// The interpreter; the empty name is the main one.
     pub(crate) application_group: Cow<'a, [u8]>,
+    /// The name of the callable in the script.
     pub(crate) callable: Cow<'a, [u8]>,
     /// It is the only one of its process, and runs in the main interpreter (design decision D5).
     pub(crate) adopted: bool,

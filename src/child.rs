@@ -6,14 +6,16 @@ use crate::config::ProcessOptions;
 use crate::forward::Group;
 use std::sync::OnceLock;
 
-/// What requests need to know of the process they are served in.
+/// What requests need to know of the process that serves them.
 pub(crate) struct Child {
+    /// The process-wide settings, defaults applied.
     pub(crate) options: ProcessOptions,
-    /// One application only is served here (design decision D5).
+    /// Only one application is served here, in the main interpreter (design decision D5).
     pub(crate) sole: bool,
     /// The daemon process groups.
     pub(crate) groups: Vec<Group>,
     #[cfg(feature = "embedded")]
+    /// Python in this process; `None` where the configuration keeps it out, or it could not start.
     pub(crate) host: Option<host::Host>,
 }
 

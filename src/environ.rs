@@ -1,5 +1,5 @@
 //! What an application is told of a request (RFC 3875, PEP 3333, mod_wsgi's reference section 2.4). It
-//! only reads the request; who receives the variables, Python or a daemon, it does not know.
+//! only reads the request; whether Python or a daemon process receives the variables, it does not know.
 #![forbid(unsafe_code)]
 
 use crate::config::{MapHead, ProxyHeader, Settings};

@@ -1,4 +1,4 @@
-//! Is a request ours, and for which application? (mod_wsgi's reference, sections 1.5, 2.2 and 2.3)
+//! Whether a request is for this module, and for which application (mod_wsgi's reference, sections 1.5, 2.2 and 2.3)
 #![forbid(unsafe_code)]
 
 use crate::application::Application;
@@ -21,7 +21,7 @@ use wsgi::Level;
 /// This module's hooks on a request.
 pub(crate) struct Wsgi;
 
-/// The names under which administrators set our handler.
+/// The names under which administrators set this module's handler.
 const HANDLERS: [&[u8]; 2] = [b"wsgi-script", b"application/x-httpd-wsgi"];
 
 impl TranslateName for Wsgi {
@@ -136,7 +136,7 @@ fn destination<'a>(
     }
 }
 
-/// What the dispatch script says, if there is one.
+/// What the dispatch script has chosen, if there is one.
 #[cfg(feature = "embedded")]
 fn dispatched(
     request: &mut Request<'_>,
@@ -186,7 +186,7 @@ fn daemon_group<'a>(
     Ok(group)
 }
 
-/// `script-user` and `script-group`: a script that somebody else could have written is not run.
+/// `script-user` and `script-group`: a script that another account could have written is not run.
 fn check_owner(script: &[u8], group: &Group) -> Result<(), Refusal> {
     let definition = group.definition();
     if definition.script_user.is_none() && definition.script_group.is_none() {
@@ -247,7 +247,7 @@ fn serve_embedded(
     Refusal::new(500, "WSGI0142", "this build of the module has no embedded mode").answer(request)
 }
 
-/// Why a request gets no further.
+/// Why a request is refused: status and log line.
 struct Refusal {
     status: u16,
     code: &'static str,
@@ -268,7 +268,7 @@ impl Refusal {
     }
 }
 
-/// Is there a script, and may it be run?
+/// Whether there is a script, and whether it may be run.
 fn check(request: &Request<'_>, aliased: bool) -> Result<(), Refusal> {
     if !aliased && !request.may_execute() {
         let what = "Options ExecCGI is off in this directory";
@@ -294,7 +294,7 @@ fn check(request: &Request<'_>, aliased: bool) -> Result<(), Refusal> {
     check_path_info(request)
 }
 
-/// Is a path behind the file allowed?
+/// Whether a path behind the file is allowed.
 fn check_path_info(request: &Request<'_>) -> Result<(), Refusal> {
     if request.rejects_path_info() && request.path_info().is_some_and(|path| !path.is_empty()) {
         return Err(Refusal::new(404, "WSGI0137", "AcceptPathInfo off disallows user's path"));
@@ -302,7 +302,7 @@ fn check_path_info(request: &Request<'_>) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Can its body be read?
+/// Whether the request body can be read.
 fn check_body(request: &Request<'_>, settings: &Settings<'_>) -> Result<(), Refusal> {
     let headers = request.headers_in();
     if let Some(coding) = headers.get(c"Transfer-Encoding") {

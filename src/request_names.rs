@@ -30,8 +30,8 @@ impl Names for RequestNames<'_, '_> {
         self.request.server().name().unwrap_or_default()
     }
 
-    /// The port the client named, where it is one of ours; else the configured one. A port out of a Host
-    /// header that nobody listens on would make an interpreter of its own for each number a client tries.
+    /// The port the client named, where a listener of this server has it; else the configured one. A port out of a Host
+    /// header on which no server listens would make an interpreter of its own for each number a client tries.
     fn server_port(&self) -> u16 {
         let named = self.request.server_port_for_url();
         let configured = self.request.server().port();

@@ -1,4 +1,5 @@
-//! Which applications does the configuration put into a process, and is it one only? (design decision D5)
+//! Which applications the configuration puts into a process, and whether it is only one (design decision D5).
+//! It never knows a request.
 #![forbid(unsafe_code)]
 
 use crate::config::{Location, ProcessConfig, ScriptAlias};
@@ -18,7 +19,7 @@ pub(crate) struct AliasesOf<'a> {
 }
 
 /// Whether the aliases of `servers` that are served by `process_group` all mean one application group,
-/// and nothing else in the configuration names another. When in doubt they do not: then each group gets
+/// and nothing else in the configuration names another. In doubt the answer is no: then each group gets
 /// the interpreter mod_wsgi would give it.
 pub(crate) fn has_single_application(
     process: &ProcessConfig,
@@ -30,7 +31,7 @@ pub(crate) fn has_single_application(
     if beside || process.dispatch_scripts > 0 || process.handler_scripts > 0 {
         return false;
     }
-    // Whoever speaks of an interpreter by its name wants one of that name.
+    // A section that names an interpreter is for an interpreter of that name.
     let sections = process.interpreter_sections.iter();
     if sections.map(|section| &section.selector).any(|it| it.names_sub_interpreter(process_group)) {
         return false;

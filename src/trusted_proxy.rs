@@ -7,12 +7,12 @@ use crate::config::{ProxyCategory, ProxyHeader, Subnet};
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-/// What the headers of one request come to.
+/// What the headers of one request say of the client, as far as they are trusted.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct ProxyTrust<'a> {
     /// The client's address.
     pub(crate) client: Option<&'a [u8]>,
-    /// `X-Forwarded-For` without what nobody vouches for.
+    /// `X-Forwarded-For` without the entries that no trusted proxy has added.
     pub(crate) forwarded_for: Option<Cow<'a, [u8]>>,
     /// The host that was asked for.
     pub(crate) host: Option<&'a [u8]>,
@@ -39,8 +39,8 @@ enum Listed {
 const CATEGORIES: usize = 6;
 
 impl<'a> ProxyTrust<'a> {
-    /// Judges a request that came from `peer`. `listed` are the headers whose word counts, if the peer
-    /// is one of `proxies`; without such a list it counts from everybody. `value` looks a header up.
+    /// Judges a request that came from `peer`. `listed` are the headers that are trusted if the peer
+    /// is one of `proxies`; without such a list they are trusted from every peer. `value` looks a header up.
     pub(crate) fn judge(
         listed: &[ProxyHeader],
         proxies: Option<&[Subnet]>,
@@ -101,8 +101,8 @@ impl<'a> ProxyTrust<'a> {
         }
     }
 
-    /// Each proxy appends whom it heard the request from, so from the right every entry is vouched for by
-    /// the one after it, as long as that one is a proxy we trust.
+    /// Each proxy appends the address it received the request from. So from the right every entry is
+    /// reliable, as long as the one after it is a trusted proxy.
     fn forwarded_for(&mut self, value: &'a [u8], proxies: Option<&[Subnet]>) {
         let entries: Vec<&[u8]> = value
             .split(|&byte| byte == b',')

@@ -84,7 +84,7 @@ mod tests {
             (vec![text("other"), Answer::Bytes(b"STAFF".to_vec())], Some(true)),
             (vec![text("caf\u{e9}")], Some(true)),
             (vec![text("other")], Some(false)),
-            // One bad name spoils all: whoever wrote it meant something else.
+            // One value that is no name makes the list invalid.
             (vec![text("staff"), Answer::None], None),
             (vec![text("staff"), text("\u{20ac}")], None),
             (vec![Answer::Other("int".to_owned())], None),

@@ -50,8 +50,8 @@ impl<'p> Brigade<'p> {
     /// Appends bytes without copying them.
     ///
     /// # Safety
-    /// The bytes stay as they are until the brigade has been passed on or cleared; whoever keeps
-    /// them longer copies them (a transient bucket).
+    /// The bytes stay as they are until the brigade has been passed on or cleared; a filter that
+    /// keeps them longer copies them (a transient bucket).
     pub(crate) unsafe fn append_transient(&mut self, data: &[u8]) {
         // SAFETY: the allocator is live; the caller's promise about the bytes.
         unsafe {
@@ -101,13 +101,13 @@ impl<'p> Brigade<'p> {
 
     /// Appends "the client is to get what there is now".
     pub(crate) fn append_flush(&mut self) {
-        // SAFETY: the allocator is live.
+        // SAFETY: the allocator outlives the brigade (`new`); the bucket is made with it and goes nowhere else.
         unsafe { self.append(apr_bucket_flush_create(self.allocator)) };
     }
 
     /// Appends "there is no more".
     pub(crate) fn append_end(&mut self) {
-        // SAFETY: the allocator is live.
+        // SAFETY: the allocator outlives the brigade (`new`); the bucket is made with it and goes nowhere else.
         unsafe { self.append(apr_bucket_eos_create(self.allocator)) };
     }
 
@@ -126,7 +126,7 @@ impl<'p> Brigade<'p> {
 
     /// Whether there is no bucket in it.
     pub(crate) fn is_empty(&self) -> bool {
-        // SAFETY: the brigade is live.
+        // SAFETY: the brigade lives as long as its pool, which outlives `self` (`new`).
         unsafe { shim_brigade_empty(self.raw) != 0 }
     }
 
@@ -188,7 +188,7 @@ impl<'p> Brigade<'p> {
     }
 
     /// Moves `count` bytes of the data that [`Brigade::first`] showed to the end of `to`, where they outlive
-    /// whatever happens to this brigade. They are not copied, unless whoever made them only lent them.
+    /// whatever happens to this brigade. They are not copied, unless the bucket is a transient one.
     pub(crate) fn move_front_to(&mut self, count: usize, to: &mut Self) -> Result<(), Status> {
         let bucket = self.split_first(count)?;
         // SAFETY: a bucket of this brigade. One that is set aside lives as long as the pool it is given. Both
@@ -227,7 +227,7 @@ impl<'p> Brigade<'p> {
 
     /// Empties it.
     pub(crate) fn clear(&mut self) {
-        // SAFETY: the brigade is live.
+        // SAFETY: the brigade lives as long as its pool, which outlives `self` (`new`).
         unsafe { apr_brigade_cleanup(self.raw.cast()) };
     }
 }

@@ -16,15 +16,15 @@ impl Status {
         self.0 == 0
     }
 
-    /// A time-out ran off.
+    /// A time-out has expired.
     pub(crate) fn is_timeout(self) -> bool {
-        // SAFETY: compares a number.
+        // SAFETY: a pure function of a number, without a pointer.
         unsafe { shim_status_is_timeup(self.0) != 0 }
     }
 
-    /// Nothing is here yet, and nobody wanted to wait.
+    /// Nothing has arrived yet, and the call was not to wait.
     pub(crate) fn is_again(self) -> bool {
-        // SAFETY: compares a number.
+        // SAFETY: a pure function of a number, without a pointer.
         unsafe { shim_status_is_again(self.0) != 0 }
     }
 
@@ -36,7 +36,7 @@ impl Status {
 
     /// The other side closed the connection.
     pub(crate) fn is_disconnect(self) -> bool {
-        // SAFETY: compares a number.
+        // SAFETY: a pure function of a number, without a pointer.
         unsafe { shim_status_is_eof(self.0) != 0 || shim_status_is_reset(self.0) != 0 }
     }
 }

@@ -8,7 +8,7 @@ use crate::bindings::{
 use std::ffi::CStr;
 use std::marker::PhantomData;
 
-/// A table of somebody's pool, which lives at least as long as `'p`.
+/// A table whose pool lives at least as long as `'p`.
 #[derive(Clone, Copy)]
 pub(crate) struct Table<'p> {
     raw: *mut apr_table_t,
@@ -71,13 +71,13 @@ impl<'p> Table<'p> {
 
     /// Removes all values of this name.
     pub(crate) fn unset(self, name: &CStr) {
-        // SAFETY: the table is live.
+        // SAFETY: the table's pool is not destroyed during `'p` (`from_raw`).
         unsafe { apr_table_unset(self.raw, name.as_ptr()) };
     }
 
     /// Adds a pair, the value as a copy.
     pub(crate) fn add(self, pool: Pool<'p>, name: &'static CStr, value: &[u8]) {
-        // SAFETY: as for `set`.
+        // SAFETY: the table is live (`from_raw`); the copy lives as long as its pool, the name is static.
         unsafe { apr_table_addn(self.raw, name.as_ptr(), pool.copy(value)) };
     }
 

@@ -16,7 +16,7 @@ use Contexts::{
 };
 use Form::{Raw, Section, Words};
 
-/// Scripts that Apache's own processes run, whoever serves the application.
+/// Scripts that Apache's own processes run, in whatever process the application runs.
 const OWN_PYTHON: Support =
     if cfg!(feature = "embedded") { Support::Works } else { Support::NeedsPython };
 const AUTH_PROVIDERS: Support =
@@ -167,7 +167,7 @@ pub(crate) static DIRECTIVES: [Directive; 54] = [
     Directive::new(c"WSGITrustedProxies", EverywhereFileInfo, Raw,
         c"addresses and networks of the proxies that are trusted",
         ToDirectory(directory::add_trusted_proxies)),
-    // Who may come in.
+    // Access control.
     Directive::new(c"WSGIAccessScript", DirectoryAuthConfig, Raw,
         c"script that says which hosts may come in",
         ToDirectory(|directory, line| set_script(&mut directory.access_script, line, "access")))

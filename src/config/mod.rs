@@ -14,7 +14,7 @@
 
 #![forbid(unsafe_code)]
 
-// What a line is, and who reads it.
+// What a line is, and how it is read.
 mod bytes;
 mod directive;
 mod directives;

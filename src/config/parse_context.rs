@@ -1,5 +1,5 @@
 //! What a directive may ask about the world around its line: Apache, its servers, the accounts of the system.
-//! It never knows who answers.
+//! It never knows where the answers come from.
 
 use std::fmt;
 use std::ops::Range;

@@ -38,7 +38,7 @@ pub(crate) struct ProcessConfig {
     pub(crate) telemetry_service: Option<TelemetryService>,
     pub(crate) telemetry_options: Option<TelemetryOptions>,
     /// How many lines of `WSGIApplicationGroup` and `WSGIProcessGroup` stand in a section such as
-    /// `<Location>`: with them nobody can tell which requests a server's aliases lead where.
+    /// `<Location>`: with them it cannot be told which requests an alias leads where.
     pub(crate) groups_in_sections: usize,
     /// How many access and authentication scripts there are, `.htaccess` files apart.
     pub(crate) access_scripts: usize,
@@ -49,7 +49,7 @@ pub(crate) struct ProcessConfig {
 }
 
 impl ProcessConfig {
-    /// Keeps in mind a line that has just been read, if it says something about the whole process.
+    /// Counts a line that has just been read, if it says something about the whole process.
     pub(super) fn note(&mut self, line: &Line<'_>) {
         match line.name() {
             "WSGIAccessScript" | "WSGIAuthUserScript" | "WSGIAuthGroupScript" => {

@@ -25,7 +25,7 @@ pub(crate) struct Settings<'a> {
     pub(crate) map_head_to_get: MapHead,
     pub(crate) ignore_activity: bool,
     pub(crate) trusted_proxy_headers: &'a [ProxyHeader],
-    /// `None`: every peer is trusted, as nobody was named.
+    /// `None`: every peer is trusted, as no proxy is named.
     pub(crate) trusted_proxies: Option<&'a [Subnet]>,
     pub(crate) enable_sendfile: bool,
     pub(crate) access_script: Option<&'a Script>,

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use wsgi::Level;
 
-/// Would Python start in the children?
+/// Whether Python would start in the children; the error is a sentence for the administrator.
 pub(crate) fn check(options: &ProcessOptions) -> Result<(), String> {
     if !options.embedded_python {
         return Ok(());

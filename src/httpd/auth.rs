@@ -1,4 +1,4 @@
-//! Access control: the hook on who may come in, and providers for mod_auth_basic, mod_auth_digest and
+//! Access control: the hook on which clients may come in, and providers for mod_auth_basic, mod_auth_digest and
 //! mod_authz_core. A trait for each, and the C functions httpd calls for it.
 
 use super::hooks::{MIDDLE, Order};
@@ -34,7 +34,7 @@ pub(crate) enum Password {
     Wrong,
     /// There is no such user here; the next provider is asked.
     UnknownUser,
-    /// It cannot be told; the client gets a 500.
+    /// The question could not be answered; the client gets a 500.
     Failed,
 }
 
@@ -44,7 +44,7 @@ pub(crate) enum RealmHash {
     Known(Vec<u8>),
     /// There is no such user here; the next provider is asked.
     UnknownUser,
-    /// It cannot be told; the client gets a 500.
+    /// The question could not be answered; the client gets a 500.
     Failed,
 }
 
@@ -70,7 +70,7 @@ pub(crate) fn hook_access_checker<A: AccessChecker>(order: &Order) {
     }
     let (after, before) = order.lists();
     let per_configuration = AP_AUTH_INTERNAL_PER_CONF as c_int;
-    // SAFETY: called from register_hooks; the lists live for ever.
+    // SAFETY: called from register_hooks, where httpd takes hooks; the lists are leaked and the function is static.
     unsafe { ap_hook_check_access(Some(call::<A>), after, before, MIDDLE, per_configuration) };
 }
 
@@ -196,7 +196,7 @@ unsafe extern "C" fn parse_require_line<A: Authorizer>(
         let (pool, line) = unsafe { (Pool::from_raw((*parms).pool), bytes(line)) };
         match A::parse(line.unwrap_or_default()) {
             Ok(required) => {
-                // SAFETY: httpd's own place for it.
+                // SAFETY: httpd's own place for it, which outlives the call; the value lives as long as the pool.
                 unsafe { *parsed = (&raw const *pool.adopt(required)).cast() };
                 std::ptr::null()
             }

@@ -12,7 +12,7 @@ use wsgi::ReadError;
 /// tiny ones cost.
 const BUCKETS: usize = 64;
 
-/// The note on a request whose body nobody reads any more.
+/// The note on a request whose body is not read any more.
 const GIVEN_UP: &CStr = c"mod_wsgi_rs-body-given-up";
 
 /// The request body, read through the input filters.
@@ -58,7 +58,7 @@ impl<'call> RequestBody<'call> {
         read
     }
 
-    /// The same, and then as much more as is here already: httpd gives 8 KB at a time.
+    /// Like [`Self::read`], and then as much more as has arrived already: httpd gives 8 KB at a time.
     pub(crate) fn read_all_there_is(
         &mut self,
         request: &mut Request<'call>,
@@ -72,7 +72,7 @@ impl<'call> RequestBody<'call> {
         Ok(first + self.read_rest(request, rest))
     }
 
-    /// Reads what is here already and never waits; `None` when that is nothing, 0 at the end.
+    /// Reads what has arrived already and never waits; `None` when that is nothing, 0 at the end.
     pub(crate) fn read_now(
         &mut self,
         request: &mut Request<'call>,
@@ -85,7 +85,7 @@ impl<'call> RequestBody<'call> {
         }
     }
 
-    /// Takes what is here already, `most` bytes at most, and never waits but for the filter that has to be
+    /// Takes what has arrived already, `most` bytes at most, and never waits but for the filter that has to be
     /// waited for; `None` when that is nothing. The bytes stay where httpd has read them, until the next call.
     pub(crate) fn read_without_copy(
         &mut self,
@@ -127,7 +127,7 @@ impl<'call> RequestBody<'call> {
         Ok(count)
     }
 
-    /// Reads what is here already; a failure shows at the next read.
+    /// Reads what has arrived already; a failure shows at the next read.
     fn read_rest(&mut self, request: &mut Request<'call>, into: &mut [u8]) -> usize {
         let mut total = 0;
         while !self.ended
@@ -202,7 +202,7 @@ impl<'call> RequestBody<'call> {
                 Some(Bucket::Data(data)) => return Ok(Some(data.len())),
                 None => {
                     let wanted = wanted.clamp(8 * 1024, 64 * 1024);
-                    // SAFETY: live request, own brigade.
+                    // SAFETY: a live request (`Request::from_raw`); the brigade is of its pool.
                     let status = Status(unsafe {
                         ap_get_brigade(
                             (*request.raw).input_filters,
@@ -225,7 +225,7 @@ impl<'call> RequestBody<'call> {
 }
 
 impl Request<'_> {
-    /// Nobody reads this request's body any more: it could not be read, or may not be. The error page, if that is
+    /// This request's body is not read any more: it could not be read, or may not be. The error page, if that is
     /// an application's, would else wait once more for what does not come, and be refused for what it was made.
     pub(crate) fn give_up_body(&mut self) {
         self.close_connection();

@@ -36,7 +36,7 @@ impl Request<'_> {
         false
     }
 
-    /// Whether what is passed on goes to the client's socket as it is, and nobody in this process looks at it
+    /// Whether what is passed on goes to the client's socket as it is, and is not examined in this process
     /// on its way: no filter that changes content, no TLS, no stream of HTTP/2.
     pub(crate) fn is_unfiltered(&self) -> bool {
         // SAFETY: the connection of a live request, and its filter chain.

@@ -102,7 +102,7 @@ pub(crate) fn hook_content_handler<H: ContentHandler>(order: &Order) {
         })
     }
     let (after, before) = order.lists();
-    // SAFETY: called from register_hooks; the lists live for ever.
+    // SAFETY: called from register_hooks, where httpd takes hooks; the lists are leaked and the function is static.
     unsafe { ap_hook_handler(Some(call::<H>), after, before, MIDDLE) };
 }
 
@@ -115,7 +115,7 @@ pub(crate) fn hook_translate_name<H: TranslateName>(order: &Order) {
         })
     }
     let (after, before) = order.lists();
-    // SAFETY: called from register_hooks; the lists live for ever.
+    // SAFETY: called from register_hooks, where httpd takes hooks; the lists are leaked and the function is static.
     unsafe { ap_hook_translate_name(Some(call::<H>), after, before, MIDDLE) };
 }
 
@@ -130,7 +130,7 @@ pub(crate) fn hook_check_config<H: CheckConfig>(order: &Order) {
         unsafe { configuration_hook(configuration, main, H::check) }
     }
     let (after, before) = order.lists();
-    // SAFETY: called from register_hooks; the lists live for ever.
+    // SAFETY: called from register_hooks, where httpd takes hooks; the lists are leaked and the function is static.
     unsafe { ap_hook_check_config(Some(call::<H>), after, before, MIDDLE) };
 }
 
@@ -145,7 +145,7 @@ pub(crate) fn hook_post_config<H: PostConfig>(order: &Order) {
         unsafe { configuration_hook(configuration, main, H::post_config) }
     }
     let (after, before) = order.lists();
-    // SAFETY: called from register_hooks; the lists live for ever.
+    // SAFETY: called from register_hooks, where httpd takes hooks; the lists are leaked and the function is static.
     unsafe { ap_hook_post_config(Some(call::<H>), after, before, MIDDLE) };
 }
 
@@ -178,7 +178,7 @@ pub(crate) fn hook_child_init<H: ChildInit>(order: &Order) {
         });
     }
     let (after, before) = order.lists();
-    // SAFETY: called from register_hooks; the lists live for ever.
+    // SAFETY: called from register_hooks, where httpd takes hooks; the lists are leaked and the function is static.
     unsafe { ap_hook_child_init(Some(call::<H>), after, before, MIDDLE) };
 }
 
@@ -192,6 +192,6 @@ pub(crate) fn hook_monitor<H: Monitor>(order: &Order) {
         DECLINED
     }
     let (after, before) = order.lists();
-    // SAFETY: called from register_hooks; the lists live for ever.
+    // SAFETY: called from register_hooks, where httpd takes hooks; the lists are leaked and the function is static.
     unsafe { ap_hook_monitor(Some(call::<H>), after, before, MIDDLE) };
 }

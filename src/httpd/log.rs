@@ -74,17 +74,17 @@ impl SourceLocation {
 
 /// Writes to the server's log (`ap_log_error`).
 pub(crate) fn log_server(server: Server<'_>, level: Level, line: &[u8]) {
-    // SAFETY: a `Server` is live.
+    // SAFETY: the configuration of a `Server` is not destroyed during its lifetime (`Server::from_raw`).
     unsafe { log_raw(server.as_ptr(), level, line, &SourceLocation::ours()) };
 }
 
 /// Writes about a line of the configuration. While it is read a virtual host has no `LogLevel` yet, and
 /// the line would be below it; the level of Apache's start holds then.
 pub(crate) fn log_config_line(server: Server<'_>, level: Level, line: &[u8]) {
-    // SAFETY: a `Server` is live.
+    // SAFETY: the configuration of a `Server` is not destroyed during its lifetime (`Server::from_raw`).
     let unset = unsafe { shim_server_level(server.as_ptr(), module_index()) } < 0;
     let server = if unset { std::ptr::null() } else { server.as_ptr() };
-    // SAFETY: a `Server` is live, or it is null.
+    // SAFETY: null, or a `Server`, whose configuration is not destroyed during the call.
     unsafe { log_raw(server, level, line, &SourceLocation::ours()) };
 }
 
@@ -99,7 +99,7 @@ pub(crate) struct ServerLogHandle(*const server_rec);
 
 // SAFETY: httpd's logging functions may be called by any thread; they only read the server.
 unsafe impl Send for ServerLogHandle {}
-// SAFETY: as above.
+// SAFETY: several threads may log at once: the functions only read the server.
 unsafe impl Sync for ServerLogHandle {}
 
 impl ServerLogHandle {
@@ -117,13 +117,13 @@ impl ServerLogHandle {
 
     /// Writes one line that comes from a place in an application.
     pub(crate) fn log_from(&self, level: Level, line: &[u8], place: &SourceLocation) {
-        // SAFETY: see `of`.
+        // SAFETY: the server outlives every thread that logs (the comment of `of`).
         unsafe { log_raw(self.0, level, line, place) };
     }
 
     /// Whether lines of this level are written.
     pub(crate) fn logs(&self, level: Level) -> bool {
-        // SAFETY: see `of`.
+        // SAFETY: the server outlives every thread that logs (the comment of `of`).
         unsafe { shim_server_level(self.0, module_index()) >= level as c_int }
     }
 }
@@ -144,7 +144,7 @@ unsafe fn log_raw(server: *const server_rec, level: Level, line: &[u8], place: &
         return;
     }
     for piece in pieces(line) {
-        // SAFETY: as above.
+        // SAFETY: `server` by the caller's promise; `%s` takes one NUL-terminated string, which outlives the call.
         unsafe {
             ap_log_error_(
                 place.file.as_ptr(),

@@ -15,7 +15,7 @@ pub(crate) struct Regex {
 
 // SAFETY: matching reads the compiled expression only (PCRE's promise).
 unsafe impl Send for Regex {}
-// SAFETY: as above.
+// SAFETY: several threads may match at once: each gives its own spans.
 unsafe impl Sync for Regex {}
 
 /// How many groups can be referred to: `$0` to `$9`.
@@ -27,7 +27,7 @@ impl Regex {
         let source = CString::new(pattern).ok()?;
         // SAFETY: plain data, filled by ap_regcomp before it is used.
         let mut raw = unsafe { std::mem::zeroed::<ap_regex_t>() };
-        // SAFETY: both live for the call.
+        // SAFETY: the expression and the NUL-terminated pattern outlive the call.
         let status = unsafe { ap_regcomp(&raw mut raw, source.as_ptr(), AP_REG_EXTENDED as c_int) };
         (status == 0).then_some(Self { raw, source })
     }

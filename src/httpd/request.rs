@@ -35,7 +35,7 @@ pub(crate) enum FileKind {
 
 impl<'call> Request<'call> {
     /// # Safety
-    /// `raw` is a live request for all of `'call`, used by nobody else meanwhile.
+    /// `raw` is a live request for all of `'call`, and no other handle to it is used meanwhile.
     pub(super) const unsafe fn from_raw(raw: *mut request_rec) -> Self {
         Self { raw, lent: PhantomData }
     }
@@ -59,13 +59,13 @@ impl<'call> Request<'call> {
 
     /// This module's directory config for the request; null where no directive applied.
     pub(crate) fn directory_config(&self) -> *const c_void {
-        // SAFETY: live, and the module is registered.
+        // SAFETY: a live request, whose vectors of configurations live as long.
         unsafe { module_config((*self.raw).per_dir_config) }
     }
 
     /// Remembers which URL path the request has now.
     pub(crate) fn remember_uri(&mut self) {
-        // SAFETY: live, and the module is registered. Nobody follows the pointer.
+        // SAFETY: a live request, whose vectors of configurations live as long. The pointer is never followed.
         unsafe {
             set_module_config((*self.raw).request_config, (*self.raw).uri.cast());
         }
@@ -84,19 +84,19 @@ impl<'call> Request<'call> {
 
     /// The handler's name, once one is set.
     pub(crate) fn handler(&self) -> Option<&'call [u8]> {
-        // SAFETY: a string of the pool or of the configuration.
+        // SAFETY: null, or a string of the pool of a live request or of the configuration, which outlives it.
         unsafe { bytes((*self.raw).handler) }
     }
 
     /// The method as the client wrote it.
     pub(crate) fn method(&self) -> &'call [u8] {
-        // SAFETY: a string of the pool.
+        // SAFETY: a string of the pool of a live request (`from_raw`), which is replaced but never changed.
         unsafe { bytes((*self.raw).method) }.unwrap_or_default()
     }
 
     /// `GET` or `HEAD`.
     pub(crate) fn is_get_or_head(&self) -> bool {
-        // SAFETY: reads a field.
+        // SAFETY: reads a field of a live request (`from_raw`).
         unsafe { shim_method_is_get(self.raw) != 0 }
     }
 
@@ -108,25 +108,25 @@ impl<'call> Request<'call> {
 
     /// `HTTP/1.1` and the like.
     pub(crate) fn protocol(&self) -> &'call [u8] {
-        // SAFETY: a string of the pool.
+        // SAFETY: a string of the pool of a live request (`from_raw`), which is replaced but never changed.
         unsafe { bytes((*self.raw).protocol) }.unwrap_or_default()
     }
 
     /// The decoded URL path.
     pub(crate) fn uri(&self) -> &'call [u8] {
-        // SAFETY: a string of the pool.
+        // SAFETY: a string of the pool of a live request (`from_raw`), which is replaced but never changed.
         unsafe { bytes((*self.raw).uri) }.unwrap_or_default()
     }
 
     /// The query string.
     pub(crate) fn query(&self) -> Option<&'call [u8]> {
-        // SAFETY: a string of the pool or null.
+        // SAFETY: null, or a string of the pool of a live request (`from_raw`), which is never changed.
         unsafe { bytes((*self.raw).args) }
     }
 
     /// What stands between method and protocol in the request line.
     pub(crate) fn target(&self) -> &'call [u8] {
-        // SAFETY: a string of the pool or null.
+        // SAFETY: null, or a string of the pool of a live request (`from_raw`), which is never changed.
         let line = unsafe { bytes((*self.raw).the_request) }.unwrap_or_default();
         let mut parts = line.splitn(2, |&byte| byte == b' ').skip(1);
         let rest = parts.next().unwrap_or_default();
@@ -136,13 +136,13 @@ impl<'call> Request<'call> {
 
     /// The file the URL means.
     pub(crate) fn filename(&self) -> Option<&'call [u8]> {
-        // SAFETY: a string of the pool or null.
+        // SAFETY: null, or a string of the pool of a live request (`from_raw`), which is never changed.
         unsafe { bytes((*self.raw).filename) }
     }
 
     /// What of the URL is left behind the file.
     pub(crate) fn path_info(&self) -> Option<&'call [u8]> {
-        // SAFETY: a string of the pool or null.
+        // SAFETY: null, or a string of the pool of a live request (`from_raw`), which is never changed.
         unsafe { bytes((*self.raw).path_info) }
     }
 
@@ -170,7 +170,7 @@ impl<'call> Request<'call> {
 
     /// `Options ExecCGI`.
     pub(crate) fn may_execute(&self) -> bool {
-        // SAFETY: live.
+        // SAFETY: a live request, lent for the length of the hook (`from_raw`).
         unsafe { ap_allow_options(self.raw) & OPT_EXECCGI as i32 != 0 }
     }
 
@@ -188,7 +188,7 @@ impl<'call> Request<'call> {
 
     /// `LimitRequestBody`, in bytes; 0 is no limit.
     pub(crate) fn body_limit(&self) -> u64 {
-        // SAFETY: live.
+        // SAFETY: a live request, lent for the length of the hook (`from_raw`).
         u64::try_from(unsafe { ap_get_limit_req_body(self.raw) }).unwrap_or(0)
     }
 
@@ -208,22 +208,22 @@ impl<'call> Request<'call> {
     }
 
     pub(crate) fn headers_out(&self) -> Table<'call> {
-        // SAFETY: as above.
+        // SAFETY: a table of a live request (`from_raw`).
         unsafe { Table::from_raw((*self.raw).headers_out) }
     }
 
     pub(crate) fn error_headers_out(&self) -> Table<'call> {
-        // SAFETY: as above.
+        // SAFETY: a table of a live request (`from_raw`).
         unsafe { Table::from_raw((*self.raw).err_headers_out) }
     }
 
     pub(crate) fn subprocess_env(&self) -> Table<'call> {
-        // SAFETY: as above.
+        // SAFETY: a table of a live request (`from_raw`).
         unsafe { Table::from_raw((*self.raw).subprocess_env) }
     }
 
     pub(crate) fn notes(&self) -> Table<'call> {
-        // SAFETY: as above.
+        // SAFETY: a table of a live request (`from_raw`).
         unsafe { Table::from_raw((*self.raw).notes) }
     }
 
@@ -261,7 +261,7 @@ impl<'call> Request<'call> {
 
     /// The request's id in the logs, made now if it has none.
     pub(crate) fn log_id(&mut self) -> &'call [u8] {
-        // SAFETY: live; the hook writes a string of the pool.
+        // SAFETY: a live request (`Request::from_raw`); the hook writes a string of the pool.
         unsafe {
             if (*self.raw).log_id.is_null() {
                 (*self.raw).log_id = log_id::generate(self.raw, self.pool());
@@ -290,7 +290,7 @@ impl<'call> Request<'call> {
     pub(crate) fn set_file(&mut self, target: &[u8], rest: &[u8]) {
         let pool = self.pool();
         if !target.ends_with(b"/") {
-            // SAFETY: live; the copies live as long as the request, and the hook fills the `finfo` in.
+            // SAFETY: a live request (`Request::from_raw`); the copies live as long as the request, and the hook fills the `finfo` in.
             unsafe {
                 (*self.raw).filename = pool.copy(target);
                 let found = &raw mut (*self.raw).finfo;
@@ -303,20 +303,20 @@ impl<'call> Request<'call> {
             }
         }
         let whole = pool.copy(&[target, rest].concat());
-        // SAFETY: live; the copy lives as long as the request.
+        // SAFETY: a live request (`from_raw`); the copy is of its pool.
         unsafe { (*self.raw).filename = whole };
     }
 
     /// Sets the authenticated user.
     pub(crate) fn set_user(&mut self, user: &[u8]) {
         let user = self.pool().copy(user);
-        // SAFETY: live; the copy lives as long as the request.
+        // SAFETY: a live request (`from_raw`); the copy is of its pool.
         unsafe { (*self.raw).user = user };
     }
 
     /// Sets the handler.
     pub(crate) fn set_handler(&mut self, handler: &'static CStr) {
-        // SAFETY: live.
+        // SAFETY: a live request, lent for the length of the hook (`from_raw`).
         unsafe { (*self.raw).handler = handler.as_ptr() };
     }
 
@@ -332,13 +332,13 @@ impl<'call> Request<'call> {
 
     /// The same, for a line that comes from a place in an application.
     pub(crate) fn log_from(&self, level: Level, line: &[u8], place: &SourceLocation) {
-        // SAFETY: live.
+        // SAFETY: a live request, lent for the length of the hook (`from_raw`).
         unsafe { log_request(self.raw, level, line, place) };
     }
 
     /// Whether that log takes lines of this level.
     pub(crate) fn logs(&self, level: Level) -> bool {
-        // SAFETY: live.
+        // SAFETY: a live request, lent for the length of the hook (`from_raw`).
         unsafe { logs_request(self.raw, level) }
     }
 }

@@ -1,4 +1,4 @@
-//! Who asked, and whom: the two ends of a request's connection, the server's names, the user, TLS.
+//! The two ends of a request's connection: addresses, the server's names, the user, TLS.
 
 use super::request::Request;
 use crate::apr::bytes;
@@ -14,7 +14,7 @@ use std::ffi::c_int;
 impl<'call> Request<'call> {
     /// The server's name for URLs (`UseCanonicalName`), escaped for HTML as CGI programs get it.
     pub(crate) fn server_name_for_url(&self) -> &'call [u8] {
-        // SAFETY: live; the strings are of the pool.
+        // SAFETY: a live request (`Request::from_raw`); the strings are of its pool.
         unsafe {
             let name = ap_get_server_name_for_url(self.raw);
             let plain = bytes(name).unwrap_or_default();
@@ -27,13 +27,13 @@ impl<'call> Request<'call> {
 
     /// The server's port for URLs (`UseCanonicalName`, `UseCanonicalPhysicalPort`).
     pub(crate) fn server_port_for_url(&self) -> u16 {
-        // SAFETY: live.
+        // SAFETY: a live request, lent for the length of the hook (`Request::from_raw`).
         unsafe { ap_get_server_port(self.raw) }
     }
 
     /// The host the client asked for, without a port.
     pub(crate) fn host_name(&self) -> Option<&'call [u8]> {
-        // SAFETY: a string of the pool or null.
+        // SAFETY: null, or a string of the pool of a live request (`Request::from_raw`).
         unsafe { bytes((*self.raw).hostname) }
     }
 
@@ -49,7 +49,7 @@ impl<'call> Request<'call> {
 
     /// The host name of the listener, where one is configured.
     pub(crate) fn listener_host(&self) -> &'call [u8] {
-        // SAFETY: as above.
+        // SAFETY: a live request and its connection, whose address is set when it is made; strings of its pool.
         unsafe {
             let address = (*(*self.raw).connection).local_addr.as_ref();
             address.and_then(|address| bytes(address.hostname)).unwrap_or_default()
@@ -68,13 +68,13 @@ impl<'call> Request<'call> {
 
     /// The authenticated user.
     pub(crate) fn user(&self) -> Option<&'call [u8]> {
-        // SAFETY: a string of the pool or null.
+        // SAFETY: null, or a string of the pool of a live request (`Request::from_raw`).
         unsafe { bytes((*self.raw).user) }
     }
 
     /// How the user was authenticated.
     pub(crate) fn auth_type(&self) -> Option<&'call [u8]> {
-        // SAFETY: strings of the pool or null.
+        // SAFETY: null, or strings of the pool of a live request (`Request::from_raw`).
         unsafe { bytes((*self.raw).ap_auth_type).or_else(|| bytes(ap_auth_type(self.raw))) }
     }
 
@@ -90,56 +90,56 @@ impl<'call> Request<'call> {
 
     fn useragent_host(&self, kind: u32) -> Option<&'call [u8]> {
         let kind = c_int::try_from(kind).unwrap_or(0);
-        // SAFETY: live; a string of the pool or null. It may wait for the name server.
+        // SAFETY: a live request (`Request::from_raw`); a string of the pool or null. It may wait for the name server.
         unsafe { bytes(ap_get_useragent_host(self.raw, kind, std::ptr::null_mut())) }
     }
 
     /// `ServerSignature`.
     pub(crate) fn server_signature(&self) -> &'call [u8] {
-        // SAFETY: live; a string of the pool.
+        // SAFETY: a live request (`Request::from_raw`); null, or a string of its pool.
         unsafe { bytes(ap_psignature(c"".as_ptr(), self.raw)) }.unwrap_or_default()
     }
 
     /// What mod_ssl knows under this name (its environment variables' names); `None` without mod_ssl.
     pub(crate) fn tls_variable(&self, name: &[u8]) -> Option<&'call [u8]> {
         let name = self.pool().copy(name);
-        // SAFETY: live; the answer is a string of the pool, or null.
+        // SAFETY: a live request (`Request::from_raw`); the answer is a string of the pool, or null.
         unsafe { bytes(shim_tls_variable(self.raw, name)) }
     }
 
     /// Whether a password would do in place of the right address (`Satisfy Any`). For use in an access
     /// checker; `ap_some_authn_required` would run it again.
     pub(crate) fn satisfy_any(&self) -> bool {
-        // SAFETY: live.
+        // SAFETY: a live request, lent for the length of the hook (`Request::from_raw`).
         unsafe {
             ap_satisfies(self.raw) == SATISFY_ANY as c_int && ap_some_auth_required(self.raw) != 0
         }
     }
 
     pub(crate) fn document_root(&self) -> &'call [u8] {
-        // SAFETY: live; a string of the configuration.
+        // SAFETY: a live request (`Request::from_raw`); a string of the configuration, which outlives it.
         unsafe { bytes(ap_document_root(self.raw)) }.unwrap_or_default()
     }
 
     pub(crate) fn context_prefix(&self) -> &'call [u8] {
-        // SAFETY: live; a string of the pool.
+        // SAFETY: a live request (`Request::from_raw`); null, or a string of its pool.
         unsafe { bytes(ap_context_prefix(self.raw)) }.unwrap_or_default()
     }
 
     pub(crate) fn context_document_root(&self) -> &'call [u8] {
-        // SAFETY: live; a string of the pool.
+        // SAFETY: a live request (`Request::from_raw`); null, or a string of its pool.
         unsafe { bytes(ap_context_document_root(self.raw)) }.unwrap_or_default()
     }
 
     /// `http` or `https`, as URLs of this server begin.
     pub(crate) fn scheme(&self) -> &'call [u8] {
-        // SAFETY: live; a static string of the module that answered.
+        // SAFETY: a live request (`Request::from_raw`); a static string of the module that answered.
         unsafe { bytes(ap_run_http_scheme(self.raw)) }.unwrap_or(b"http")
     }
 
     /// Whether the connection itself is encrypted by mod_ssl.
     pub(crate) fn is_https(&self) -> bool {
-        // SAFETY: live.
+        // SAFETY: a live request, lent for the length of the hook (`Request::from_raw`).
         unsafe { shim_request_is_https(self.raw) != 0 }
     }
 

@@ -88,7 +88,7 @@ impl<'call> Request<'call> {
     /// Passes a brigade on and empties it. Blocks as long as the client is slow, if the brigade ends
     /// with a flush.
     pub(crate) fn pass(&mut self, brigade: &mut Brigade<'call>) -> Result<(), PassError> {
-        // SAFETY: live request, own brigade.
+        // SAFETY: a live request (`Request::from_raw`); the brigade is of its pool and its connection's allocator.
         let status = unsafe { ap_pass_brigade((*self.raw).output_filters, brigade.as_ptr()) };
         brigade.clear();
         if self.is_aborted() {
@@ -99,7 +99,7 @@ impl<'call> Request<'call> {
 
     /// Whether the client is known to be gone.
     pub(crate) fn is_aborted(&self) -> bool {
-        // SAFETY: live.
+        // SAFETY: a live request and its connection, which outlives it (`Request::from_raw`).
         unsafe { (*(*self.raw).connection).aborted != 0 }
     }
 
@@ -120,7 +120,7 @@ impl<'call> Request<'call> {
     /// How long a read of the client's connection may take, where it has a socket of its own.
     pub(crate) fn client_timeout(&self) -> Option<Duration> {
         let mut limit = 0;
-        // SAFETY: as above.
+        // SAFETY: the connection and its socket live as long as the request.
         unsafe {
             let socket = ap_get_conn_socket((*self.raw).connection);
             if socket.is_null() || apr_socket_timeout_get(socket, &raw mut limit) != 0 {
@@ -148,18 +148,18 @@ impl<'call> Request<'call> {
 
     /// No further request comes over this connection.
     pub(crate) fn close_connection(&mut self) {
-        // SAFETY: live.
+        // SAFETY: a live request and its connection, which outlives it (`Request::from_raw`).
         unsafe { (*(*self.raw).connection).keepalive = ap_conn_keepalive_e::AP_CONN_CLOSE };
     }
 
     /// What becomes of a request whose answer was passed on, as far as it went.
     pub(crate) fn outcome(&mut self, passed: Result<(), PassError>) -> Outcome {
-        // SAFETY: live.
+        // SAFETY: a live request and its connection, which outlives it (`Request::from_raw`).
         let head_is_out = unsafe { (*self.raw).sent_bodyct } != 0;
         match passed {
             Err(PassError::Failed) if !head_is_out => return Outcome::FilterFailed,
             Err(PassError::Failed) => self.cut(),
-            // Who is gone hears nothing.
+            // A client that has left gets nothing.
             Ok(()) | Err(PassError::Aborted) => {}
         }
         Outcome::Done
@@ -170,13 +170,13 @@ impl<'call> Request<'call> {
     /// proxy does when a backend breaks).
     pub(crate) fn cut(&mut self) {
         self.close_connection();
-        // SAFETY: live.
+        // SAFETY: a live request and its connection, which outlives it (`Request::from_raw`).
         unsafe { (*self.raw).no_cache = 1 };
         // First past the filters that change content: some lose such a bucket (mod_sed, mod_xml2enc) and
         // pass on the end alone. Then through them, for those that keep what is complete (mod_cache).
         let mut brigade = self.new_brigade();
         self.append_error(&mut brigade);
-        // SAFETY: live request, own brigade.
+        // SAFETY: a live request (`Request::from_raw`); the brigade is of its pool and its connection's allocator.
         let status = unsafe { ap_pass_brigade((*self.raw).proto_output_filters, brigade.as_ptr()) };
         brigade.clear();
         if status == AP_FILTER_ERROR {
@@ -185,12 +185,12 @@ impl<'call> Request<'call> {
         }
         self.append_error(&mut brigade);
         brigade.append_end();
-        // Whether the client still hears of it makes no difference any more.
+        // Whether the client still receives it makes no difference any more.
         let _ = self.pass(&mut brigade);
     }
 
     fn append_error(&self, brigade: &mut Brigade<'call>) {
-        // SAFETY: live request, the brigade's own allocator.
+        // SAFETY: a live request (`Request::from_raw`), the brigade's own allocator.
         unsafe {
             let bucket = ap_bucket_error_create(
                 HTTP_BAD_GATEWAY as c_int,
@@ -205,7 +205,7 @@ impl<'call> Request<'call> {
     /// Answers with what a `GET` of this path of the server gives. What is left of the request body is read:
     /// else it would be taken for the next request, once nothing tells its length any more.
     pub(crate) fn redirect(&mut self, path: &[u8]) -> Outcome {
-        // SAFETY: live request; its method's name is static, and the path lives in its pool.
+        // SAFETY: a live request (`Request::from_raw`); its method's name is static, and the path lives in its pool.
         unsafe {
             let refused = ap_discard_request_body(self.raw);
             if refused != 0 {
@@ -227,7 +227,7 @@ impl<'call> Request<'call> {
     pub(crate) fn flush_complete(&mut self) {
         let mut brigade = self.new_brigade();
         brigade.append_flush();
-        // SAFETY: live connection, own brigade. The request's own filters have seen the end already.
+        // SAFETY: the connection outlives the request; the brigade is of its allocator. The request's own filters have seen the end already.
         unsafe { ap_pass_brigade((*(*self.raw).connection).output_filters, brigade.as_ptr()) };
         brigade.clear();
     }

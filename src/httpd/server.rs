@@ -30,7 +30,7 @@ impl<'s> Server<'s> {
     pub(crate) fn main() -> Option<Self> {
         // SAFETY: httpd sets it once the configuration has been read.
         let raw = unsafe { crate::bindings::ap_server_conf };
-        // SAFETY: as above.
+        // SAFETY: null, or the main server of the configuration in force.
         (!raw.is_null()).then(|| unsafe { Self::from_raw(raw) })
     }
 
@@ -53,7 +53,7 @@ impl<'s> Server<'s> {
 
     /// This module's config for directories of which no section speaks.
     pub(crate) fn directory_defaults(self) -> *mut c_void {
-        // SAFETY: as above.
+        // SAFETY: a live server (`from_raw`), whose vectors of configurations live as long.
         unsafe { module_config(self.record().lookup_defaults) }
     }
 

@@ -1,4 +1,4 @@
-//! What httpd itself is, how its multi-processing module is set up, and whom it runs as.
+//! What httpd itself is, how its multi-processing module is set up, and under which account it runs.
 
 use crate::apr::Pool;
 use crate::bindings::{
@@ -13,10 +13,10 @@ use crate::bindings::{
 use std::ffi::{CStr, c_int, c_void};
 use std::os::unix::ffi::OsStrExt;
 
-/// Is told of deaths of processes that are the parent's but not httpd's own.
+/// Is called when processes end that are the parent's children but not httpd's own.
 pub(crate) trait OtherChild {
     /// `number` is what httpd has: APR's, which is the exit status or the number of the signal, without saying
-    /// which; or that of waitpid(2); or -1 where somebody else has waited for it.
+    /// which; or that of waitpid(2); or -1 where another part of httpd has waited for it.
     fn on_child_exit(pid: u32, number: i32);
 }
 

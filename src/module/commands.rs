@@ -84,7 +84,7 @@ unsafe extern "C" fn words(
         let words: Vec<&[u8]> = (0..count)
             .map(|index| unsafe { CStr::from_ptr(*arguments.add(index)) }.to_bytes())
             .collect();
-        // SAFETY: httpd's own arguments.
+        // SAFETY: what httpd called with, for the length of this call.
         unsafe { run(parms, config, Args::Words(&words)) }
     })
 }
@@ -97,7 +97,7 @@ unsafe extern "C" fn raw(
     guard(INTERNAL_ERROR, || {
         // SAFETY: httpd passes a NUL-terminated string that outlives this call.
         let rest = unsafe { CStr::from_ptr(arguments) }.to_bytes();
-        // SAFETY: httpd's own arguments.
+        // SAFETY: what httpd called with, for the length of this call.
         unsafe { run(parms, config, Args::Rest(rest)) }
     })
 }
@@ -108,7 +108,7 @@ unsafe extern "C" fn section(
     arguments: *const c_char,
 ) -> *const c_char {
     guard(INTERNAL_ERROR, || {
-        // SAFETY: as above.
+        // SAFETY: httpd passes a NUL-terminated string that outlives this call.
         let rest = unsafe { CStr::from_ptr(arguments) }.to_bytes();
         // SAFETY: httpd's own arguments; the lines between the tags hang below the directive.
         unsafe {
