@@ -26,7 +26,10 @@ def children(pid):
 def is_daemon(pid):
     """Whether the process runs wsgi-daemon, whatever it calls itself."""
     with contextlib.suppress(OSError):
-        return "wsgi-daemon" in os.readlink(f"/proc/{pid}/exe")
+        program = os.readlink(f"/proc/{pid}/exe")
+        if "valgrind" in program:
+            program = Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace")
+        return "wsgi-daemon" in program
     return False
 
 
