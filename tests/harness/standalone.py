@@ -73,7 +73,9 @@ class Daemon:
 
     def listens(self):
         """Whether connections are taken: the file is there a moment before."""
-        accepts = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()[1:]]
+        # Names of other processes' sockets need not be UTF-8.
+        table = os.fsdecode(Path("/proc/net/unix").read_bytes())
+        accepts = [line.split() for line in table.splitlines()[1:]]
         return any(it[3] == "00010000" and it[7:] == [str(self.socket)] for it in accepts)
 
     def start_with(self, config, **files):
