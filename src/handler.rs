@@ -170,7 +170,7 @@ fn daemon_group<'a>(
         let what = format!("WSGI daemon process '{}' belongs to another virtual host", shown());
         return Err(Refusal::new(500, "WSGI0152", what));
     }
-    if group.definition().threads == 0 {
+    if group.definition().config.threads == 0 {
         let what = format!(
             "WSGI daemon process '{}' runs service scripts and serves no requests",
             shown()
@@ -189,7 +189,7 @@ fn daemon_group<'a>(
 /// `script-user` and `script-group`: a script that another account could have written is not run.
 fn check_owner(script: &[u8], group: &Group) -> Result<(), Refusal> {
     let definition = group.definition();
-    if definition.script_user.is_none() && definition.script_group.is_none() {
+    if definition.forwarding.script_user.is_none() && definition.forwarding.script_group.is_none() {
         return Ok(());
     }
     let script = Path::new(OsStr::from_bytes(script));
@@ -202,7 +202,7 @@ fn check_owner(script: &[u8], group: &Group) -> Result<(), Refusal> {
         if found.mode() & 0o002 != 0 {
             return refuse("can be written by anybody");
         }
-        if let Some(user) = &definition.script_user {
+        if let Some(user) = &definition.forwarding.script_user {
             if found.uid() != user.id {
                 return refuse("does not belong to the user of script-user");
             }
@@ -210,7 +210,7 @@ fn check_owner(script: &[u8], group: &Group) -> Result<(), Refusal> {
                 return refuse("can be written by its group");
             }
         }
-        if let Some(group) = &definition.script_group
+        if let Some(group) = &definition.forwarding.script_group
             && found.gid() != group.id
         {
             return refuse("does not belong to the group of script-group");

@@ -4,8 +4,8 @@
 
 use crate::apr::Pool;
 use crate::child::Child;
-use crate::config::ProcessOptions;
-use crate::daemons::{self, Applications, ParentExitGuard, supervisor, warm_up};
+use crate::config::{DaemonProcess, ProcessConfig, ProcessOptions};
+use crate::daemons::{self, Applications, GroupError, ParentExitGuard, supervisor, warm_up};
 #[cfg(feature = "embedded")]
 use crate::embedded;
 use crate::forward::Group;
@@ -43,12 +43,24 @@ fn check_config(main: Server<'_>) -> Result<(), String> {
             log_server(main, Level::Error, line.as_bytes());
         }
         let servers = aliases(main);
-        warm_up::prepare(group, has_single_application(config, &group.name, &servers), &servers)
+        applications(config, group, &servers)
+            .and_then(|of_group| daemons::check_options(group, &options, &of_group))
             .map_err(|why| why.to_string())?;
     }
     #[cfg(feature = "embedded")]
     embedded::check(&options)?;
     Ok(())
+}
+
+/// What the configuration puts into a group.
+fn applications<'a>(
+    config: &ProcessConfig,
+    group: &DaemonProcess,
+    servers: &[AliasesOf<'a>],
+) -> Result<Applications<'a>, GroupError> {
+    let sole = has_single_application(config, &group.name, servers);
+    let warm_up = warm_up::prepare(group, sole, servers)?;
+    Ok(Applications { sole, scripts: scripts(&group.name, servers), warm_up })
 }
 
 impl PostConfig for Start {
@@ -72,9 +84,7 @@ impl PostConfig for Start {
             main.process_pool().adopt(ParentExitGuard);
         });
         supervisor::reconcile(configuration, main, &options, &|group| {
-            let sole = has_single_application(config, &group.name, &servers);
-            let warm_up = warm_up::prepare(group, sole, &servers)?;
-            Ok(Applications { sole, scripts: scripts(&group.name, &servers), warm_up })
+            applications(config, group, &servers)
         })
         .map_err(|why| why.to_string())
     }

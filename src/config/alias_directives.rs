@@ -196,7 +196,7 @@ mod tests {
             ..ServerIdentity::default()
         };
         let mut main = DaemonProcess::new(b"main", server(None, false));
-        main.threads = 1;
+        main.config.threads = 1;
         configuration.process.daemon_processes =
             vec![main, DaemonProcess::new(b"site", server(Some("a"), true))];
         for (from, group, refusal) in [

@@ -1,10 +1,15 @@
 //! The options of `WSGIDaemonProcess`: one row each, with its default and its range as the
 //! documents give them. It never knows what a process does with them.
 
+use group_config::Processes;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
 use std::time::Duration;
 
+use super::daemon_process::Forwarding;
 use super::options::{INT_MAX, OptionValue, decimal};
-use super::{Account, ConfigError, DaemonProcess, Processes, WarmUp};
+use super::{Account, ConfigError, DaemonProcess, WarmUp};
 
 /// One row of the option table.
 pub(crate) struct DaemonOption {
@@ -26,92 +31,93 @@ type Setter = fn(&mut DaemonProcess, &OptionValue<'_>) -> Result<(), ConfigError
 pub(crate) static DAEMON_OPTIONS: [DaemonOption; 51] = [
     row("user", "Apache's User", "a user name or #uid, not root", set_user),
     row("group", "Apache's Group", "a group name or #gid",
-        |it, value| put(&mut it.group, group_account(value).map(Some))),
+        |it, value| put(&mut it.config.identity.gid, group_account(value).map(|group| Some(group.id)))),
     row("supplementary-groups", "the user's own", "group names or #gids, commas between them",
         set_supplementary_groups),
-    row("processes", "1", "a number from 1, or MIN-MAX with MIN from 0", set_processes),
+    row("processes", "1", "a number from 1 to 10000, or MIN-MAX with MIN from 0",
+        set_processes),
     row("threads", "15", "0 to 65533",
-        |it, value| put(&mut it.threads, count(value, 65_533, "a number of threads"))),
+        |it, value| put(&mut it.config.threads, count(value, 65_533, "a number of threads"))),
     row("umask", "Apache's", "an octal number", set_umask),
     row("chroot", "none", "an absolute path", set_chroot),
     row("home", "none", "an absolute path",
-        |it, value| put(&mut it.home, value.absolute_path().map(Some))),
+        |it, value| put(&mut it.config.identity.home, absolute_path(value).map(Some))),
     row("lang", "Apache's", "a value for LANG",
-        |it, value| put(&mut it.lang, Ok(value.text_or_none()))),
+        |it, value| put(&mut it.config.identity.lang, Ok(text(value)))),
     row("locale", "Apache's", "a value for LC_ALL",
-        |it, value| put(&mut it.locale, Ok(value.text_or_none()))),
+        |it, value| put(&mut it.config.identity.locale, Ok(text(value)))),
     row("display-name", "none", "a text, or %{GROUP}",
-        |it, value| put(&mut it.display_name, Ok(value.text_or_none()))),
+        set_display_name),
     row("python-home", "WSGIPythonHome", "a path",
-        |it, value| put(&mut it.python_home, Ok(value.text_or_none()))),
+        |it, value| put(&mut it.config.python.home, Ok(path(value)))),
     row("python-path", "none", "paths, colons between them",
-        |it, value| put(&mut it.python_path, Ok(value.text_or_none()))),
+        |it, value| put(&mut it.config.python.path, Ok(directories(&value.text)))),
     row("python-eggs", "none", "a path",
-        |it, value| put(&mut it.python_eggs, Ok(value.text_or_none()))),
+        |it, value| put(&mut it.config.python.eggs, Ok(path(value)))),
     row("switch-interval", "WSGISwitchInterval", "seconds above 0", set_switch_interval),
     row("stack-size", "the system's", "bytes from 1", set_stack_size),
-    row("preload", "Off", "On or Off", |it, value| put(&mut it.preload, value.flag())),
+    row("preload", "Off", "On or Off", |it, value| put(&mut it.config.preload, value.flag())),
     row("warm-up", "none", "a path without %, or a URL with one", set_warm_up),
-    row("reload", "Off", "On or Off", |it, value| put(&mut it.reload, value.flag())),
+    row("reload", "Off", "On or Off", |it, value| put(&mut it.config.reload, value.flag())),
     row("maximum-requests", "0 (off)", "a number from 0", set_maximum_requests),
     row("maximum-requests-jitter", "0", "a number from 0",
-        |it, value| put(&mut it.maximum_requests_jitter, requests(value))),
+        |it, value| put(&mut it.config.timers.maximum_requests_jitter, requests(value))),
     row("maximum-memory", "0 (off)", "bytes from 0",
-        |it, value| put(&mut it.maximum_memory, value.limit())),
+        |it, value| put(&mut it.config.timers.maximum_memory, value.limit())),
     row("startup-timeout", "0 (off)", "seconds from 0",
-        |it, value| put(&mut it.startup_timeout, value.timeout())),
+        |it, value| put(&mut it.config.timers.startup_timeout, value.timeout())),
     row("shutdown-timeout", "5", "seconds from 0",
-        |it, value| put(&mut it.shutdown_timeout, value.timeout())),
+        |it, value| put(&mut it.config.timers.shutdown_timeout, value.timeout())),
     row("deadlock-timeout", "300", "seconds from 0",
-        |it, value| put(&mut it.deadlock_timeout, value.timeout())),
+        |it, value| put(&mut it.config.timers.deadlock_timeout, value.timeout())),
     row("inactivity-timeout", "0 (off)", "seconds from 0",
-        |it, value| put(&mut it.inactivity_timeout, value.timeout())),
+        |it, value| put(&mut it.config.timers.inactivity_timeout, value.timeout())),
     row("request-timeout", "0 (off)", "seconds from 0",
-        |it, value| put(&mut it.request_timeout, value.timeout())),
+        |it, value| put(&mut it.config.timers.request_timeout, value.timeout())),
     row("interrupt-timeout", "0 (off)", "seconds from 0",
-        |it, value| put(&mut it.interrupt_timeout, value.timeout())),
+        |it, value| put(&mut it.config.timers.interrupt_timeout, value.timeout())),
     row("graceful-timeout", "15", "seconds from 0",
-        |it, value| put(&mut it.graceful_timeout, value.seconds())),
+        |it, value| put(&mut it.config.timers.graceful_timeout, value.seconds())),
     row("eviction-timeout", "0 (graceful-timeout)", "seconds from 0",
-        |it, value| put(&mut it.eviction_timeout, value.timeout())),
+        |it, value| put(&mut it.config.timers.eviction_timeout, value.timeout())),
     row("restart-interval", "0 (off)", "seconds from 0",
-        |it, value| put(&mut it.restart_interval, value.timeout())),
+        |it, value| put(&mut it.config.timers.restart_interval, value.timeout())),
     row("connect-timeout", "15", "seconds from 0",
-        |it, value| put(&mut it.connect_timeout, value.seconds())),
+        |it, value| put(&mut it.forwarding.connect_timeout, value.seconds())),
     row("socket-timeout", "0 (Apache's Timeout)", "seconds from 0",
-        |it, value| put(&mut it.socket_timeout, value.timeout())),
+        |it, value| put(&mut it.config.timers.socket_timeout, value.timeout())),
     row("queue-timeout", "0 (off)", "seconds from 0",
-        |it, value| put(&mut it.queue_timeout, value.timeout())),
+        |it, value| put(&mut it.config.timers.queue_timeout, value.timeout())),
     row("listen-backlog", "100", "a number from 0",
-        |it, value| put(&mut it.listen_backlog, count(value, INT_MAX, "a number"))),
+        |it, value| put(&mut it.config.limits.listen_backlog, count(value, INT_MAX, "a number"))),
     row("send-buffer-size", "0 (the system's)", "0, or bytes from 512",
-        |it, value| put(&mut it.send_buffer_size, value.size(512))),
+        |it, value| put(&mut it.config.limits.send_buffer_size, value.size(512))),
     row("receive-buffer-size", "0 (the system's)", "0, or bytes from 512",
-        |it, value| put(&mut it.receive_buffer_size, value.size(512))),
+        |it, value| put(&mut it.config.limits.receive_buffer_size, value.size(512))),
     row("header-buffer-size", "0 (32768)", "0, or bytes from 8192",
-        |it, value| put(&mut it.header_buffer_size, size_or(value, 8192, 32_768))),
+        |it, value| put(&mut it.forwarding.header_buffer_size, size_or(value, 8192, Forwarding::default().header_buffer_size))),
     row("response-buffer-size", "0 (8388608)", "0, or bytes from 65536",
-        |it, value| put(&mut it.response_buffer_size, size_or(value, 65_536, 8_388_608))),
+        |it, value| put(&mut it.forwarding.response_buffer_size, size_or(value, 65_536, Forwarding::default().response_buffer_size))),
     row("response-socket-timeout", "0 (socket-timeout)", "seconds from 0",
-        |it, value| put(&mut it.response_socket_timeout, value.timeout())),
+        |it, value| put(&mut it.forwarding.response_socket_timeout, value.timeout())),
     row("response-flush-delay", "5", "milliseconds from 0", set_flush_delay),
     row("socket-user", "Apache's User", "a user name or #uid",
-        |it, value| put(&mut it.socket_user, user_account(value).map(Some))),
+        |it, value| put(&mut it.forwarding.socket_user, user_account(value).map(|user| Some(user.id)))),
     row("script-user", "none", "a user name or #uid",
-        |it, value| put(&mut it.script_user, user_account(value).map(Some))),
+        |it, value| put(&mut it.forwarding.script_user, user_account(value).map(Some))),
     row("script-group", "none", "a group name or #gid",
-        |it, value| put(&mut it.script_group, group_account(value).map(Some))),
+        |it, value| put(&mut it.forwarding.script_group, group_account(value).map(Some))),
     row("cpu-time-limit", "0 (off)", "seconds from 0",
-        |it, value| put(&mut it.cpu_time_limit, value.timeout())),
+        |it, value| put(&mut it.config.limits.cpu_time_limit, value.timeout())),
     row("cpu-priority", "0", "a whole number", set_priority),
     row("memory-limit", "0 (off)", "bytes from 0",
-        |it, value| put(&mut it.memory_limit, value.limit())),
+        |it, value| put(&mut it.config.limits.memory_limit, value.limit())),
     row("virtual-memory-limit", "0 (off)", "bytes from 0",
-        |it, value| put(&mut it.virtual_memory_limit, value.limit())),
+        |it, value| put(&mut it.config.limits.virtual_memory_limit, value.limit())),
     row("server-metrics", "Off", "On or Off",
-        |it, value| put(&mut it.server_metrics, value.flag())),
-    row("newrelic-config-file", "none", "ignored", |_, value| gone(value)),
-    row("newrelic-environment", "none", "ignored", |_, value| gone(value)),
+        |it, value| put(&mut it.forwarding.server_metrics, value.flag())),
+    row("newrelic-config-file", "none", "ignored", |_, value| deprecated(value)),
+    row("newrelic-environment", "none", "ignored", |_, value| deprecated(value)),
 ];
 
 const fn row(
@@ -127,6 +133,24 @@ const fn row(
 fn put<T>(field: &mut T, value: Result<T, ConfigError>) -> Result<(), ConfigError> {
     *field = value?;
     Ok(())
+}
+
+fn text(value: &OptionValue<'_>) -> Option<OsString> {
+    (!value.text.is_empty()).then(|| OsString::from_vec(value.text.clone()))
+}
+
+fn path(value: &OptionValue<'_>) -> Option<PathBuf> {
+    text(value).map(PathBuf::from)
+}
+
+fn absolute_path(value: &OptionValue<'_>) -> Result<PathBuf, ConfigError> {
+    Ok(PathBuf::from(OsStr::from_bytes(&value.absolute_path()?)))
+}
+
+/// Paths with colons between them.
+pub(crate) fn directories(paths: &[u8]) -> Vec<PathBuf> {
+    let parts = paths.split(|byte| *byte == b':').filter(|part| !part.is_empty());
+    parts.map(|part| PathBuf::from(OsStr::from_bytes(part))).collect()
 }
 
 fn small(number: i64) -> u32 {
@@ -166,7 +190,7 @@ fn set_user(group: &mut DaemonProcess, value: &OptionValue<'_>) -> Result<(), Co
     if user.id == 0 {
         return Err(value.error("is not allowed: a daemon process may not run as root"));
     }
-    group.user = Some(user);
+    group.config.identity.uid = Some(user.id);
     Ok(())
 }
 
@@ -175,7 +199,7 @@ fn set_supplementary_groups(
     value: &OptionValue<'_>,
 ) -> Result<(), ConfigError> {
     /// Linux: NGROUPS_MAX, less the primary group.
-    const MOST: usize = 65_535;
+    const MAX: usize = 65_535;
     let mut ids = Vec::new();
     // As mod_wsgi reads it, an empty name ends the list.
     for name in value.text.split(|byte| *byte == b',').take_while(|name| !name.is_empty()) {
@@ -184,34 +208,66 @@ fn set_supplementary_groups(
             None => return Err(value.error("names a group this system does not have")),
         }
     }
-    if ids.len() > MOST {
+    if ids.len() > MAX {
         return Err(value.error("has too many supplementary groups"));
     }
-    group.supplementary_groups = (!value.text.is_empty()).then_some(ids);
+    group.config.identity.supplementary_groups = (!value.text.is_empty()).then_some(ids);
     Ok(())
 }
 
 fn set_processes(group: &mut DaemonProcess, value: &OptionValue<'_>) -> Result<(), ConfigError> {
     let range = std::str::from_utf8(&value.text).ok().and_then(|text| text.split_once('-'));
-    let (least, most) = match range.filter(|(least, _)| !least.is_empty()) {
+    let processes = match range.filter(|(least, _)| !least.is_empty()) {
         None => {
-            let number = small(value.number(1..=i64::from(i32::MAX), "a number of processes")?);
-            (number, number)
+            let most = i64::from(Processes::MAX);
+            let number = small(value.number(1..=most, "a number of processes")?);
+            Processes::new(number, number)
         }
-        Some((least, most)) => match (least.parse::<u32>(), most.parse::<u32>()) {
-            (Ok(least), Ok(most)) if least <= most && most > 0 => (least, most),
-            _ => return Err(value.error("must be a number from 1, or MIN-MAX with MIN from 0")),
+        Some((least, most)) => match (least.parse(), most.parse()) {
+            (Ok(least), Ok(most)) => Processes::new(least, most),
+            _ => None,
         },
     };
-    group.processes = Processes { least, most, given: true };
+    group.config.processes = processes.ok_or_else(|| {
+        value.error(&format!(
+            "must be a number from 1 to {}, or MIN-MAX with MIN from 0",
+            Processes::MAX
+        ))
+    })?;
     Ok(())
+}
+
+fn set_display_name(group: &mut DaemonProcess, value: &OptionValue<'_>) -> Result<(), ConfigError> {
+    let own = [b"(wsgi:", &*group.name, b")"].concat();
+    let name = replaced(&value.text, b"%{GROUP}", &own);
+    group.config.display_name = Some(OsString::from_vec(name)).filter(|name| !name.is_empty());
+    Ok(())
+}
+
+/// `text` with `with` in the place of each `what`.
+fn replaced(text: &[u8], what: &[u8], with: &[u8]) -> Vec<u8> {
+    let mut rest = text;
+    let mut all = Vec::new();
+    while let Some((first, others)) = rest.split_first() {
+        match rest.strip_prefix(what) {
+            Some(behind) => {
+                all.extend_from_slice(with);
+                rest = behind;
+            }
+            None => {
+                all.push(*first);
+                rest = others;
+            }
+        }
+    }
+    all
 }
 
 fn set_umask(group: &mut DaemonProcess, value: &OptionValue<'_>) -> Result<(), ConfigError> {
     let text = std::str::from_utf8(&value.text).ok();
     let mask = text.and_then(|text| u32::from_str_radix(text.trim(), 8).ok());
     let mask = mask.ok_or_else(|| value.error("must be an octal number such as 0027"))?;
-    group.umask = Some(mask & 0o777);
+    group.config.identity.umask = Some(mask & 0o777);
     Ok(())
 }
 
@@ -219,7 +275,7 @@ fn set_warm_up(group: &mut DaemonProcess, value: &OptionValue<'_>) -> Result<(),
     let request = WarmUp::parse(&value.text).ok_or_else(|| {
         value.error("must be a path such as /health, or http://www.example.com/health, without %")
     })?;
-    group.warm_up = Some(request);
+    group.forwarding.warm_up = Some(request);
     Ok(())
 }
 
@@ -227,12 +283,13 @@ fn set_chroot(group: &mut DaemonProcess, value: &OptionValue<'_>) -> Result<(), 
     if !value.line().context.is_root() {
         return Err(value.error("needs Apache to be started as root"));
     }
-    group.chroot = Some(value.absolute_path()?);
+    group.config.identity.chroot = Some(absolute_path(value)?);
     Ok(())
 }
 
 fn set_stack_size(group: &mut DaemonProcess, value: &OptionValue<'_>) -> Result<(), ConfigError> {
-    group.stack_size = usize::try_from(value.number(1..=INT_MAX, "a number of bytes")?).ok();
+    group.config.limits.stack_size =
+        usize::try_from(value.number(1..=INT_MAX, "a number of bytes")?).ok();
     Ok(())
 }
 
@@ -240,20 +297,20 @@ fn set_maximum_requests(
     group: &mut DaemonProcess,
     value: &OptionValue<'_>,
 ) -> Result<(), ConfigError> {
-    group.maximum_requests = Some(requests(value)?).filter(|most| *most != 0);
+    group.config.timers.maximum_requests = Some(requests(value)?).filter(|most| *most != 0);
     Ok(())
 }
 
 fn set_flush_delay(group: &mut DaemonProcess, value: &OptionValue<'_>) -> Result<(), ConfigError> {
     let delay = value.number(0..=INT_MAX, "a number of milliseconds")?;
-    group.response_flush_delay = Duration::from_millis(delay.unsigned_abs());
+    group.forwarding.response_flush_delay = Duration::from_millis(delay.unsigned_abs());
     Ok(())
 }
 
 fn set_priority(group: &mut DaemonProcess, value: &OptionValue<'_>) -> Result<(), ConfigError> {
     let priority = value.number(i64::MIN..=i64::MAX, "a priority")?;
     let most = if priority < 0 { i32::MIN } else { i32::MAX };
-    group.cpu_priority = i32::try_from(priority).unwrap_or(most);
+    group.config.identity.cpu_priority = i32::try_from(priority).unwrap_or(most);
     Ok(())
 }
 
@@ -262,12 +319,12 @@ fn set_switch_interval(
     value: &OptionValue<'_>,
 ) -> Result<(), ConfigError> {
     let seconds = decimal(&value.text).filter(|seconds| *seconds > 0.0);
-    group.switch_interval =
+    group.config.python.switch_interval =
         Some(seconds.ok_or_else(|| value.error("must be a positive number of seconds"))?);
     Ok(())
 }
 
-fn gone(value: &OptionValue<'_>) -> Result<(), ConfigError> {
+fn deprecated(value: &OptionValue<'_>) -> Result<(), ConfigError> {
     value.line().context.warn(&format!(
         "{}: {}= has no effect: the application starts the New Relic agent itself since mod_wsgi 6",
         value.line().name(),
@@ -300,30 +357,41 @@ mod tests {
     fn every_option_sets_its_own_field() {
         type Check = fn(&DaemonProcess) -> bool;
         let table: &[(&str, Check)] = &[
-            ("user=alice", |it| it.user.as_ref().is_some_and(|user| user.id == 1000)),
-            ("user=#1000", |it| it.user.as_ref().is_some_and(|user| user.id == 1000)),
-            ("group=#50", |it| it.group.as_ref().is_some_and(|group| group.id == 50)),
-            ("supplementary-groups=staff,www", |it| it.supplementary_groups == Some(vec![50, 33])),
-            ("processes=1", |it| it.processes == Processes { least: 1, most: 1, given: true }),
-            ("processes=3", |it| it.processes == Processes { least: 3, most: 3, given: true }),
-            ("processes=0-1", |it| it.processes == Processes { least: 0, most: 1, given: true }),
-            ("processes=2-8", |it| it.processes == Processes { least: 2, most: 8, given: true }),
-            ("threads=1", |it| it.threads == 1),
-            ("threads=65533", |it| it.threads == 65_533),
-            ("umask=0027", |it| it.umask == Some(0o27)),
-            ("home=/srv/site", |it| it.home.as_deref() == Some(b"/srv/site")),
-            ("lang='en_US.UTF-8'", |it| it.lang.as_deref() == Some(b"en_US.UTF-8")),
-            ("locale=C.UTF-8", |it| it.locale.as_deref() == Some(b"C.UTF-8")),
-            ("display-name=%{GROUP}", |it| it.display_name.as_deref() == Some(b"%{GROUP}")),
-            ("python-home=/srv/venv", |it| it.python_home.as_deref() == Some(b"/srv/venv")),
-            ("python-path=/a:/b", |it| it.python_path.as_deref() == Some(b"/a:/b")),
-            ("python-path=''", |it| it.python_path.is_none()),
-            ("python-eggs=/eggs", |it| it.python_eggs.as_deref() == Some(b"/eggs")),
-            ("switch-interval=0.01", |it| it.switch_interval == Some(0.01)),
-            ("stack-size=262144", |it| it.stack_size == Some(262_144)),
-            ("preload=On", |it| it.preload),
+            ("user=alice", |it| it.config.identity.uid == Some(1000)),
+            ("user=#1000", |it| it.config.identity.uid == Some(1000)),
+            ("group=#50", |it| it.config.identity.gid == Some(50)),
+            ("supplementary-groups=staff,www", |it| {
+                it.config.identity.supplementary_groups == Some(vec![50, 33])
+            }),
+            ("processes=1", |it| {
+                it.config.processes == Processes { least: 1, most: 1, given: true }
+            }),
+            ("processes=3", |it| {
+                it.config.processes == Processes { least: 3, most: 3, given: true }
+            }),
+            ("processes=0-1", |it| {
+                it.config.processes == Processes { least: 0, most: 1, given: true }
+            }),
+            ("processes=2-8", |it| {
+                it.config.processes == Processes { least: 2, most: 8, given: true }
+            }),
+            ("threads=1", |it| it.config.threads == 1),
+            ("threads=65533", |it| it.config.threads == 65_533),
+            ("umask=0027", |it| it.config.identity.umask == Some(0o27)),
+            ("home=/srv/site", |it| it.config.identity.home == Some("/srv/site".into())),
+            ("lang='en_US.UTF-8'", |it| it.config.identity.lang == Some("en_US.UTF-8".into())),
+            ("locale=C.UTF-8", |it| it.config.identity.locale == Some("C.UTF-8".into())),
+            ("display-name=%{GROUP}", |it| it.config.display_name == Some("(wsgi:site)".into())),
+            ("python-home=/srv/venv", |it| it.config.python.home == Some("/srv/venv".into())),
+            ("python-path=/a:/b", |it| it.config.python.path == ["/a", "/b"].map(PathBuf::from)),
+            ("python-path=''", |it| it.config.python.path.is_empty()),
+            ("python-eggs=/eggs", |it| it.config.python.eggs == Some("/eggs".into())),
+            ("switch-interval=0.01", |it| it.config.python.switch_interval == Some(0.01)),
+            ("stack-size=262144", |it| it.config.limits.stack_size == Some(262_144)),
+            ("preload=On", |it| it.config.preload),
             ("warm-up=/health?x=%20", |it| {
-                it.warm_up
+                it.forwarding
+                    .warm_up
                     .as_ref()
                     .is_some_and(|it| *it.path == *b"/health" && *it.query == *b"x=%20")
             }),
@@ -334,46 +402,48 @@ mod tests {
                     path: b"/"[..].into(),
                     query: b""[..].into(),
                 };
-                it.warm_up == Some(expected)
+                it.forwarding.warm_up == Some(expected)
             }),
             ("warm-up=http://[::1]:8080/a", |it| {
-                let host = it.warm_up.as_ref().and_then(|it| it.host.as_ref());
+                let host = it.forwarding.warm_up.as_ref().and_then(|it| it.host.as_ref());
                 host.is_some_and(|(name, port)| **name == *b"[::1]" && *port == Some(8080))
             }),
-            ("reload=On", |it| it.reload),
-            ("maximum-requests=5", |it| it.maximum_requests == Some(5)),
-            ("maximum-requests=0", |it| it.maximum_requests.is_none()),
-            ("maximum-requests-jitter=5", |it| it.maximum_requests_jitter == 5),
-            ("maximum-memory=4294967296", |it| it.maximum_memory == Some(1 << 32)),
-            ("startup-timeout=5", |it| it.startup_timeout == seconds(5)),
-            ("shutdown-timeout=0", |it| it.shutdown_timeout.is_none()),
-            ("deadlock-timeout=0", |it| it.deadlock_timeout.is_none()),
-            ("inactivity-timeout=5", |it| it.inactivity_timeout == seconds(5)),
-            ("request-timeout=5", |it| it.request_timeout == seconds(5)),
-            ("interrupt-timeout=5", |it| it.interrupt_timeout == seconds(5)),
-            ("graceful-timeout=0", |it| it.graceful_timeout.is_zero()),
-            ("eviction-timeout=5", |it| it.eviction_timeout == seconds(5)),
-            ("restart-interval=5", |it| it.restart_interval == seconds(5)),
-            ("connect-timeout=0", |it| it.connect_timeout.is_zero()),
-            ("socket-timeout=5", |it| it.socket_timeout == seconds(5)),
-            ("queue-timeout=5", |it| it.queue_timeout == seconds(5)),
-            ("listen-backlog=5", |it| it.listen_backlog == 5),
-            ("send-buffer-size=512", |it| it.send_buffer_size == Some(512)),
-            ("receive-buffer-size=512", |it| it.receive_buffer_size == Some(512)),
-            ("header-buffer-size=8192", |it| it.header_buffer_size == 8192),
-            ("header-buffer-size=0", |it| it.header_buffer_size == 32_768),
-            ("response-buffer-size=65536", |it| it.response_buffer_size == 65_536),
-            ("response-buffer-size=0", |it| it.response_buffer_size == 8_388_608),
-            ("response-socket-timeout=5", |it| it.response_socket_timeout == seconds(5)),
-            ("response-flush-delay=50", |it| it.response_flush_delay == Duration::from_millis(50)),
-            ("socket-user=root", |it| it.socket_user.as_ref().is_some_and(|user| user.id == 0)),
-            ("script-user=alice", |it| it.script_user.is_some()),
-            ("script-group=staff", |it| it.script_group.is_some()),
-            ("cpu-time-limit=5", |it| it.cpu_time_limit == seconds(5)),
-            ("cpu-priority=-5", |it| it.cpu_priority == -5),
-            ("memory-limit=4294967296", |it| it.memory_limit == Some(1 << 32)),
-            ("virtual-memory-limit=0", |it| it.virtual_memory_limit.is_none()),
-            ("server-metrics=On", |it| it.server_metrics),
+            ("reload=On", |it| it.config.reload),
+            ("maximum-requests=5", |it| it.config.timers.maximum_requests == Some(5)),
+            ("maximum-requests=0", |it| it.config.timers.maximum_requests.is_none()),
+            ("maximum-requests-jitter=5", |it| it.config.timers.maximum_requests_jitter == 5),
+            ("maximum-memory=4294967296", |it| it.config.timers.maximum_memory == Some(1 << 32)),
+            ("startup-timeout=5", |it| it.config.timers.startup_timeout == seconds(5)),
+            ("shutdown-timeout=0", |it| it.config.timers.shutdown_timeout.is_none()),
+            ("deadlock-timeout=0", |it| it.config.timers.deadlock_timeout.is_none()),
+            ("inactivity-timeout=5", |it| it.config.timers.inactivity_timeout == seconds(5)),
+            ("request-timeout=5", |it| it.config.timers.request_timeout == seconds(5)),
+            ("interrupt-timeout=5", |it| it.config.timers.interrupt_timeout == seconds(5)),
+            ("graceful-timeout=0", |it| it.config.timers.graceful_timeout.is_zero()),
+            ("eviction-timeout=5", |it| it.config.timers.eviction_timeout == seconds(5)),
+            ("restart-interval=5", |it| it.config.timers.restart_interval == seconds(5)),
+            ("connect-timeout=0", |it| it.forwarding.connect_timeout.is_zero()),
+            ("socket-timeout=5", |it| it.config.timers.socket_timeout == seconds(5)),
+            ("queue-timeout=5", |it| it.config.timers.queue_timeout == seconds(5)),
+            ("listen-backlog=5", |it| it.config.limits.listen_backlog == 5),
+            ("send-buffer-size=512", |it| it.config.limits.send_buffer_size == Some(512)),
+            ("receive-buffer-size=512", |it| it.config.limits.receive_buffer_size == Some(512)),
+            ("header-buffer-size=8192", |it| it.forwarding.header_buffer_size == 8192),
+            ("header-buffer-size=0", |it| it.forwarding.header_buffer_size == 32_768),
+            ("response-buffer-size=65536", |it| it.forwarding.response_buffer_size == 65_536),
+            ("response-buffer-size=0", |it| it.forwarding.response_buffer_size == 8_388_608),
+            ("response-socket-timeout=5", |it| it.forwarding.response_socket_timeout == seconds(5)),
+            ("response-flush-delay=50", |it| {
+                it.forwarding.response_flush_delay == Duration::from_millis(50)
+            }),
+            ("socket-user=root", |it| it.forwarding.socket_user == Some(0)),
+            ("script-user=alice", |it| it.forwarding.script_user.is_some()),
+            ("script-group=staff", |it| it.forwarding.script_group.is_some()),
+            ("cpu-time-limit=5", |it| it.config.limits.cpu_time_limit == seconds(5)),
+            ("cpu-priority=-5", |it| it.config.identity.cpu_priority == -5),
+            ("memory-limit=4294967296", |it| it.config.limits.memory_limit == Some(1 << 32)),
+            ("virtual-memory-limit=0", |it| it.config.limits.virtual_memory_limit.is_none()),
+            ("server-metrics=On", |it| it.forwarding.server_metrics),
         ];
         for (option, check) in table {
             let (group, warnings) =
@@ -393,6 +463,23 @@ mod tests {
     }
 
     #[test]
+    fn default_of_the_table_is_the_default_of_the_field() {
+        let unset = DaemonProcess::new(b"site", ServerIdentity::default());
+        let mut compared = 0;
+        for option in DAEMON_OPTIONS.iter().filter(|option| option.takes != "ignored") {
+            let written = option.default.split(' ').next().unwrap_or_default();
+            if written.parse::<u64>().is_err() && written != "Off" {
+                continue;
+            }
+            let (mut group, _) = parse(&format!("{}={written}", option.name)).unwrap();
+            group.config.processes.given = false;
+            assert_eq!(group, unset, "{}", option.name);
+            compared += 1;
+        }
+        assert!(compared > 25, "{compared}");
+    }
+
+    #[test]
     fn a_bad_value_is_answered_with_what_is_allowed() {
         for (option, refusal) in [
             ("user=", "user=\"\" is not allowed, it must name a user"),
@@ -404,21 +491,26 @@ mod tests {
                 "supplementary-groups=staff,none",
                 "supplementary-groups=\"staff,none\" names a group this system does not have",
             ),
+            ("processes=0", "processes=\"0\" must be a number of processes, from 1 to 10000"),
             (
-                "processes=0",
-                "processes=\"0\" must be a number of processes, a whole number of at least 1",
+                "processes=20000",
+                "processes=\"20000\" must be a number of processes, from 1 to 10000",
+            ),
+            (
+                "processes=1-10001",
+                "processes=\"1-10001\" must be a number from 1 to 10000, or MIN-MAX with MIN from 0",
             ),
             (
                 "processes=0-0",
-                "processes=\"0-0\" must be a number from 1, or MIN-MAX with MIN from 0",
+                "processes=\"0-0\" must be a number from 1 to 10000, or MIN-MAX with MIN from 0",
             ),
             (
                 "processes=4-2",
-                "processes=\"4-2\" must be a number from 1, or MIN-MAX with MIN from 0",
+                "processes=\"4-2\" must be a number from 1 to 10000, or MIN-MAX with MIN from 0",
             ),
             (
                 "processes=2-",
-                "processes=\"2-\" must be a number from 1, or MIN-MAX with MIN from 0",
+                "processes=\"2-\" must be a number from 1 to 10000, or MIN-MAX with MIN from 0",
             ),
             ("threads=65534", "threads=\"65534\" must be a number of threads, from 0 to 65533"),
             ("threads=many", "threads=\"many\" must be a number of threads, from 0 to 65533"),
@@ -462,7 +554,7 @@ mod tests {
     #[test]
     fn a_number_with_something_behind_it_is_read_with_a_warning() {
         let (group, warnings) = parse("request-timeout=60s").unwrap();
-        assert_eq!(group.request_timeout, seconds(60));
+        assert_eq!(group.config.timers.request_timeout, seconds(60));
         assert_eq!(
             warnings,
             ["WSGIDaemonProcess: request-timeout=\"60s\" is read as 60, \"s\" is ignored"]

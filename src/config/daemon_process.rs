@@ -5,6 +5,8 @@ use std::time::Duration;
 use super::daemon_options::DAEMON_OPTIONS;
 use super::options::Options;
 use super::{Bytes, ConfigError, Line, ServerIdentity};
+use group_config::GroupConfig;
+use std::os::unix::ffi::OsStrExt;
 
 /// `warm-up=`: a path, or a URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,80 +59,49 @@ pub(crate) struct DaemonProcess {
     pub(crate) name: Bytes,
     /// Where it was written; decides who may use it.
     pub(crate) server: ServerIdentity,
+    /// What its manager is told, as far as the line says it. What is unset here and not in Apache is filled in
+    /// at the start.
+    pub(crate) config: GroupConfig,
+    /// What only Apache's processes look at.
+    pub(crate) forwarding: Forwarding,
+}
 
-    /// `None`: Apache's `User`.
-    pub(crate) user: Option<Account>,
-    /// `None`: Apache's `Group`.
-    pub(crate) group: Option<Account>,
-    /// In addition to the primary group. `None`: what the group database says of the user.
-    pub(crate) supplementary_groups: Option<Vec<u32>>,
-    pub(crate) processes: Processes,
-    /// None at all makes it a group of service scripts.
-    pub(crate) threads: u32,
-    /// `None`: Apache's.
-    pub(crate) umask: Option<u32>,
-    pub(crate) chroot: Option<Bytes>,
-    pub(crate) home: Option<Bytes>,
-    pub(crate) lang: Option<Bytes>,
-    pub(crate) locale: Option<Bytes>,
-    pub(crate) display_name: Option<Bytes>,
-
-    /// `None`: `WSGIPythonHome`.
-    pub(crate) python_home: Option<Bytes>,
-    pub(crate) python_path: Option<Bytes>,
-    pub(crate) python_eggs: Option<Bytes>,
-    /// Seconds. `None`: as for interpreters elsewhere.
-    pub(crate) switch_interval: Option<f64>,
-    /// Bytes. `None`: the system's.
-    pub(crate) stack_size: Option<usize>,
-    pub(crate) preload: bool,
+/// How Apache's processes deal with a group.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Forwarding {
     /// What a new process answers by itself before it serves.
     pub(crate) warm_up: Option<WarmUp>,
-    pub(crate) reload: bool,
-
-    /// `None`: no limit.
-    pub(crate) maximum_requests: Option<u64>,
-    /// The limit of each process lies up to this much above `maximum_requests`.
-    pub(crate) maximum_requests_jitter: u64,
-    /// Resident bytes. `None`: no limit.
-    pub(crate) maximum_memory: Option<u64>,
-    pub(crate) startup_timeout: Option<Duration>,
-    /// `None`: a process that shuts down is never forced out.
-    pub(crate) shutdown_timeout: Option<Duration>,
-    pub(crate) deadlock_timeout: Option<Duration>,
-    pub(crate) inactivity_timeout: Option<Duration>,
-    pub(crate) request_timeout: Option<Duration>,
-    pub(crate) interrupt_timeout: Option<Duration>,
-    pub(crate) graceful_timeout: Duration,
-    /// `None`: `graceful_timeout`.
-    pub(crate) eviction_timeout: Option<Duration>,
-    pub(crate) restart_interval: Option<Duration>,
-
     pub(crate) connect_timeout: Duration,
-    /// `None`: the server's `Timeout`.
-    pub(crate) socket_timeout: Option<Duration>,
-    pub(crate) queue_timeout: Option<Duration>,
-    pub(crate) listen_backlog: u32,
-    /// `None`: the system's.
-    pub(crate) send_buffer_size: Option<usize>,
-    /// `None`: the system's.
-    pub(crate) receive_buffer_size: Option<usize>,
+    /// Bytes of the head of an answer.
     pub(crate) header_buffer_size: usize,
+    /// Bytes of an answer that may wait for the client.
     pub(crate) response_buffer_size: usize,
-    /// `None`: `socket_timeout`.
+    /// `None`: `socket-timeout`.
     pub(crate) response_socket_timeout: Option<Duration>,
     pub(crate) response_flush_delay: Duration,
-    /// `None`: Apache's `User`.
-    pub(crate) socket_user: Option<Account>,
-
+    /// Who may connect beside Apache, by number. `None`: Apache's `User`.
+    pub(crate) socket_user: Option<u32>,
     /// Who must own a script. At most one of the two is set.
     pub(crate) script_user: Option<Account>,
     pub(crate) script_group: Option<Account>,
-    pub(crate) cpu_time_limit: Option<Duration>,
-    pub(crate) cpu_priority: i32,
-    pub(crate) memory_limit: Option<u64>,
-    pub(crate) virtual_memory_limit: Option<u64>,
     pub(crate) server_metrics: bool,
+}
+
+impl Default for Forwarding {
+    fn default() -> Self {
+        Self {
+            warm_up: None,
+            connect_timeout: Duration::from_secs(15),
+            header_buffer_size: 32_768,
+            response_buffer_size: 8_388_608,
+            response_socket_timeout: None,
+            response_flush_delay: Duration::from_millis(5),
+            socket_user: None,
+            script_user: None,
+            script_group: None,
+            server_metrics: false,
+        }
+    }
 }
 
 /// A user or a group, as written and as a number.
@@ -140,71 +111,14 @@ pub(crate) struct Account {
     pub(crate) id: u32,
 }
 
-/// How many processes a group has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Processes {
-    pub(crate) least: u32,
-    pub(crate) most: u32,
-    /// Whether anybody wrote a number: then `wsgi.multiprocess` is true, even for one process.
-    pub(crate) given: bool,
-}
-
 impl DaemonProcess {
     /// A group of which only the name is written.
     pub(crate) fn new(name: &[u8], server: ServerIdentity) -> Self {
-        Self {
-            name: name.into(),
-            server,
-            user: None,
-            group: None,
-            supplementary_groups: None,
-            processes: Processes { least: 1, most: 1, given: false },
-            threads: 15,
-            umask: None,
-            chroot: None,
-            home: None,
-            lang: None,
-            locale: None,
-            display_name: None,
-            python_home: None,
-            python_path: None,
-            python_eggs: None,
-            switch_interval: None,
-            stack_size: None,
-            preload: false,
-            warm_up: None,
-            reload: false,
-            maximum_requests: None,
-            maximum_requests_jitter: 0,
-            maximum_memory: None,
-            startup_timeout: None,
-            shutdown_timeout: Some(Duration::from_secs(5)),
-            deadlock_timeout: Some(Duration::from_secs(300)),
-            inactivity_timeout: None,
-            request_timeout: None,
-            interrupt_timeout: None,
-            graceful_timeout: Duration::from_secs(15),
-            eviction_timeout: None,
-            restart_interval: None,
-            connect_timeout: Duration::from_secs(15),
-            socket_timeout: None,
-            queue_timeout: None,
-            listen_backlog: 100,
-            send_buffer_size: None,
-            receive_buffer_size: None,
-            header_buffer_size: 32_768,
-            response_buffer_size: 8_388_608,
-            response_socket_timeout: None,
-            response_flush_delay: Duration::from_millis(5),
-            socket_user: None,
-            script_user: None,
-            script_group: None,
-            cpu_time_limit: None,
-            cpu_priority: 0,
-            memory_limit: None,
-            virtual_memory_limit: None,
-            server_metrics: false,
-        }
+        let config = GroupConfig {
+            name: String::from_utf8_lossy(name).into_owned(),
+            ..GroupConfig::default()
+        };
+        Self { name: name.into(), server, config, forwarding: Forwarding::default() }
     }
 
     /// `name [option=value …]`
@@ -221,16 +135,16 @@ impl DaemonProcess {
                 (option.set)(&mut group, &value)?;
             }
         }
-        if group.script_user.is_some() && group.script_group.is_some() {
+        if group.forwarding.script_user.is_some() && group.forwarding.script_group.is_some() {
             return Err(line.error("takes only one of script-user= and script-group="));
         }
-        group.say_what_is_missing(line);
+        group.warn_ineffective_options(line);
         Ok(group)
     }
 
-    /// Options that are read and checked, and that nothing carries out yet, are never taken in silence.
-    fn say_what_is_missing(&self, line: &Line<'_>) {
-        if self.server_metrics {
+    /// Options that have no effect in a daemon process are never accepted in silence.
+    fn warn_ineffective_options(&self, line: &Line<'_>) {
+        if self.forwarding.server_metrics {
             line.context.warn(&format!(
                 "{} server-metrics=On has no effect: a daemon process has none of Apache's memory, and \
                  mod_wsgi.server_metrics() returns None there",
@@ -241,14 +155,15 @@ impl DaemonProcess {
 
     /// A path as it reads inside `chroot`; as it is where it lies outside or there is none.
     pub(crate) fn inside<'p>(&self, path: &'p [u8]) -> &'p [u8] {
-        let Some(root) = self.chroot.as_deref() else { return path };
+        let Some(root) = self.config.identity.chroot.as_deref() else { return path };
+        let root = root.as_os_str().as_bytes();
         let root = root.strip_suffix(b"/").unwrap_or(root);
         path.strip_prefix(root).filter(|rest| rest.starts_with(b"/")).unwrap_or(path)
     }
 
     /// Whether the processes of this group can see `path`.
     pub(crate) fn sees(&self, path: &[u8]) -> bool {
-        self.chroot.is_none() || self.inside(path).len() < path.len()
+        self.config.identity.chroot.is_none() || self.inside(path).len() < path.len()
     }
 }
 

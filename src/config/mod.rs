@@ -56,7 +56,8 @@ mod settings;
 mod stub;
 
 pub(crate) use bytes::Bytes;
-pub(crate) use daemon_process::{Account, DaemonProcess, Processes, WarmUp};
+pub(crate) use daemon_options::directories;
+pub(crate) use daemon_process::{Account, DaemonProcess, WarmUp};
 pub(crate) use directive::{Contexts, Directive, Form, Scope};
 pub(crate) use directives::DIRECTIVES;
 pub(crate) use directory::{DirectoryConfig, MapHead};

@@ -85,11 +85,6 @@ impl<'a> OptionValue<'a> {
         Ok(&self.text)
     }
 
-    /// The value, where an empty one means that the option was not given.
-    pub(super) fn text_or_none(&self) -> Option<Bytes> {
-        (!self.text.is_empty()).then(|| self.text.as_slice().into())
-    }
-
     /// The name of a group; `%{GLOBAL}` is written down as the empty name.
     pub(super) fn group(&self, thing: &str) -> Result<Bytes, ConfigError> {
         self.not_empty(thing).map(global_is_empty)

@@ -3,6 +3,7 @@
 
 use super::daemon_program;
 use super::error::GroupError;
+use super::group_config::{Applications, configure};
 use crate::config::{DaemonProcess, ProcessOptions};
 
 /// Whether the group's program is installed and its Python installation can be used by the group's user.
@@ -14,9 +15,22 @@ pub(crate) fn check(group: &DaemonProcess, options: &ProcessOptions) -> Result<(
     Ok(daemon_program::check_home(group, options)?)
 }
 
+/// Whether the group's manager will accept its configuration: what no single line can tell.
+///
+/// # Errors
+/// [`GroupError::Options`].
+pub(crate) fn check_options(
+    group: &DaemonProcess,
+    options: &ProcessOptions,
+    applications: &Applications<'_>,
+) -> Result<(), GroupError> {
+    let config = configure(group, options, applications, 0);
+    config.check_options().map_err(|why| GroupError::Options { group: config.name.clone(), why })
+}
+
 /// Whether what [`check`] finds concerns the group alone. An error of a group's own `python-home` is no reason to keep
 /// a server from starting, or to end one that restarts: the group may be a customer's, who must not be able to do that
 /// to the others.
 pub(crate) fn is_group_error(group: &DaemonProcess) -> bool {
-    group.python_home.is_some()
+    group.config.python.home.is_some()
 }

@@ -63,7 +63,9 @@ pub(crate) fn find(group: &DaemonProcess, options: &ProcessOptions) -> Result<Pa
 pub(crate) fn manager_beside(program: &Path, group: &DaemonProcess) -> Option<PathBuf> {
     let manager = program.with_file_name("wsgi-daemon-manager");
     let is_open_to_all = |path: &Path| path.metadata().is_ok_and(|it| it.mode() & 0o005 == 0o005);
-    let fits = group.chroot.is_none() && is_open_to_all(program) && is_open_to_all(&manager);
+    let fits = group.config.identity.chroot.is_none()
+        && is_open_to_all(program)
+        && is_open_to_all(&manager);
     fits.then_some(manager)
 }
 
@@ -74,19 +76,15 @@ pub(crate) fn manager_beside(program: &Path, group: &DaemonProcess) -> Option<Pa
 pub(crate) fn check_home(group: &DaemonProcess, options: &ProcessOptions) -> Result<(), HomeError> {
     let Some(home) = home(group, options) else { return Ok(()) };
     let version = version_of(&home).or_else(|| default_version().map(str::to_owned));
-    let (mut uid, mut gid) = if sys::is_root() {
-        ServerInfo::account()
+    let own = &group.config.identity;
+    let (uid, gid) = if sys::is_root() {
+        let (uid, gid) = ServerInfo::account();
+        (own.uid.unwrap_or(uid), own.gid.unwrap_or(gid))
     } else {
         (sys::effective_uid(), sys::effective_gid())
     };
-    if let Some(user) = group.user.as_ref().filter(|_| sys::is_root()) {
-        uid = user.id;
-    }
-    if let Some(group) = group.group.as_ref().filter(|_| sys::is_root()) {
-        gid = group.id;
-    }
-    let groups = group.supplementary_groups.as_deref();
-    let named = if group.python_home.is_some() {
+    let groups = own.supplementary_groups.as_deref();
+    let named = if group.config.python.home.is_some() {
         format!("WSGIDaemonProcess {} python-home", String::from_utf8_lossy(&group.name))
     } else {
         "WSGIPythonHome".to_owned()
@@ -96,8 +94,8 @@ pub(crate) fn check_home(group: &DaemonProcess, options: &ProcessOptions) -> Res
 
 /// The group's `python-home`, else `WSGIPythonHome`.
 pub(crate) fn home(group: &DaemonProcess, options: &ProcessOptions) -> Option<PathBuf> {
-    let home = group.python_home.as_deref().or(options.python_home.as_deref())?;
-    Some(python_home::normalised(Path::new(OsStr::from_bytes(home))))
+    let servers = || options.python_home.as_deref().map(|home| Path::new(OsStr::from_bytes(home)));
+    group.config.python.home.as_deref().or_else(servers).map(python_home::normalised)
 }
 
 /// `X.Y` of an installation: what its `pyvenv.cfg` says, else the name of its library.

@@ -4,6 +4,7 @@
 use super::daemon_program::NoProgram;
 use super::warm_up::WarmUpError;
 use crate::python_home::HomeError;
+use group_config::Invalid;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -17,6 +18,8 @@ pub(crate) enum GroupError {
     Home(HomeError),
     /// No application answers the request of `warm-up=`.
     WarmUp(WarmUpError),
+    /// The options of the group contradict each other, or the rest of the configuration.
+    Options { group: String, why: Invalid },
     /// The system gives no random bytes for the group's secret.
     Random(io::Error),
     /// The system gives no shared memory.
@@ -31,6 +34,7 @@ impl fmt::Display for GroupError {
             Self::Program(why) => why.fmt(f),
             Self::Home(why) => why.fmt(f),
             Self::WarmUp(why) => why.fmt(f),
+            Self::Options { group, why } => write!(f, "WSGIDaemonProcess {group}: {why}"),
             Self::Random(why) => write!(f, "WSGI0013: cannot read /dev/urandom: {why}"),
             Self::Memory { what, group, why } => {
                 write!(f, "WSGI0013: no memory for {what} of daemon process group '{group}': {why}")

@@ -41,10 +41,9 @@ impl GroupSockets {
         definition: &DaemonProcess,
         slots: usize,
     ) -> Result<bool, GroupError> {
-        let owner =
-            definition.socket_user.as_ref().map_or_else(|| ServerInfo::account().0, |it| it.id);
+        let owner = definition.forwarding.socket_user.unwrap_or_else(|| ServerInfo::account().0);
         let owner = sys::is_root().then_some(owner);
-        let backlog = definition.listen_backlog;
+        let backlog = definition.config.limits.listen_backlog;
         let group = String::from_utf8_lossy(&definition.name);
         let refuse = |path: &Path, why: io::Error| {
             let (path, group) = (path.to_owned(), group.clone().into_owned());

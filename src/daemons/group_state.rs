@@ -9,8 +9,8 @@ use super::manager::{Launch, Manager};
 use crate::config::DaemonProcess;
 use crate::groups::{Board, GroupPlan, InFlight};
 use crate::httpd::{Mpm, Server};
+use group_config::GroupConfig;
 use scoreboard::BackOff;
-use serde_json::{Value, json};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::PathBuf;
@@ -36,7 +36,7 @@ pub(super) struct GroupState {
     /// The secret by which workers know requests of Apache's children; see [`new_secret`].
     secret: Arc<str>,
     /// The configuration for the manager, without descriptors and the secret.
-    pub(super) config: Value,
+    pub(super) config: GroupConfig,
     pub(super) manager: Option<Manager>,
     /// How often in a row the manager exited soon after its start, or could not be started.
     pub(super) start_failures: u32,
@@ -63,7 +63,7 @@ impl GroupState {
             timeout: Duration::ZERO,
             program,
             secret: new_secret()?,
-            config: Value::Null,
+            config: GroupConfig::default(),
             manager: None,
             start_failures: 0,
             retry_at: None,
@@ -78,13 +78,12 @@ impl GroupState {
 
     /// What the children of this configuration need to know.
     pub(super) fn plan(&self) -> GroupPlan {
-        let log_level = self.config["log_level"].as_u64().unwrap_or(0);
         GroupPlan {
             definition: self.definition.clone(),
             sockets: self.sockets.paths(),
             in_flight: Arc::clone(&self.in_flight),
             board: Arc::clone(&self.board),
-            log_level: log_level.try_into().unwrap_or(0),
+            log_level: self.config.log_level,
             timeout: self.timeout,
             secret: Arc::clone(&self.secret),
         }
@@ -115,7 +114,7 @@ impl GroupState {
         let program = self.program.as_ref().map_err(|why| io::Error::other(why.clone()))?;
         let manager = daemon_program::manager_beside(program, &self.definition);
         let mut config = self.config.clone();
-        config["secret"] = json!(*self.secret);
+        config.secret = Some(self.secret.as_ref().to_owned());
         Manager::start(Launch {
             program,
             manager: manager.as_deref(),
@@ -124,7 +123,12 @@ impl GroupState {
             scoreboard: self.board.as_fd().as_raw_fd(),
             log,
             delay,
-            shutdown_timeout: self.definition.shutdown_timeout.unwrap_or(Duration::from_secs(60)),
+            shutdown_timeout: self
+                .definition
+                .config
+                .timers
+                .shutdown_timeout
+                .unwrap_or(Duration::from_secs(60)),
         })
     }
 
@@ -174,7 +178,7 @@ pub(super) fn server_of<'s>(main: Server<'s>, definition: &DaemonProcess) -> Ser
 
 /// How many workers a group may have.
 pub(super) fn slots(definition: &DaemonProcess) -> usize {
-    definition.processes.most as usize
+    definition.config.processes.most as usize
 }
 
 /// Counters for the requests of a group's workers.
@@ -185,7 +189,11 @@ pub(super) fn new_in_flight(definition: &DaemonProcess) -> Result<Arc<InFlight>,
 
 /// A scoreboard for a group's workers.
 pub(super) fn new_board(definition: &DaemonProcess) -> Result<Arc<Board>, GroupError> {
-    share("the scoreboard", definition, Board::new(slots(definition), definition.threads as usize))
+    share(
+        "the scoreboard",
+        definition,
+        Board::new(slots(definition), definition.config.threads as usize),
+    )
 }
 
 fn share<T>(

@@ -3,10 +3,9 @@
 #![forbid(unsafe_code)]
 
 use super::daemon_program;
-use serde_json::{Value, json};
+use group_config::{Descriptors, GroupConfig};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -37,7 +36,7 @@ pub(super) struct Launch<'a> {
     /// The program that manages, where that is another one.
     pub(super) manager: Option<&'a Path>,
     /// The configuration of the group, without descriptors.
-    pub(super) config: Value,
+    pub(super) config: GroupConfig,
     /// The listening sockets, by slot.
     pub(super) sockets: Vec<RawFd>,
     pub(super) scoreboard: RawFd,
@@ -55,19 +54,20 @@ impl Manager {
     /// # Errors
     /// Those of the system, with the path of the program where it cannot be run.
     pub(super) fn start(launch: Launch<'_>) -> io::Result<Self> {
-        let Launch { program, manager, mut config, sockets, scoreboard, log, delay, .. } = launch;
+        let Launch { program, manager, config, sockets, scoreboard, log, delay, .. } = launch;
         let (theirs, lifeline) = UnixStream::pair()?;
-        config["delay"] = json!(delay.as_secs_f64());
-        config["descriptors"] = json!({
-            "worker_sockets": sockets,
-            "parent": theirs.as_raw_fd(),
-            "scoreboard": scoreboard,
-        });
-        if manager.is_some() {
-            let path = program.as_os_str().as_bytes();
-            config["program"] = json!(path.iter().map(|&it| char::from(it)).collect::<String>());
-        }
-        let config = sys::memory_file(config.to_string().as_bytes())?;
+        let config = GroupConfig {
+            delay,
+            descriptors: Descriptors {
+                worker_sockets: sockets.clone(),
+                parent: Some(theirs.as_raw_fd()),
+                scoreboard: Some(scoreboard),
+                ..Descriptors::default()
+            },
+            program: manager.map(|_| program.to_owned()),
+            ..config
+        };
+        let config = sys::memory_file(&serde_json::to_vec(&config)?)?;
         let mut inherited = sockets;
         inherited.extend([theirs.as_raw_fd(), scoreboard, config.as_raw_fd()]);
         let number = config.as_raw_fd().to_string();

@@ -15,6 +15,7 @@ mod socket;
 pub(crate) mod supervisor;
 pub(crate) mod warm_up;
 
-pub(crate) use check::{check, is_group_error};
+pub(crate) use check::{check, check_options, is_group_error};
+pub(crate) use error::GroupError;
 pub(crate) use group_config::Applications;
 pub(crate) use monitor::{MonitorHook, ParentExitGuard};

@@ -61,7 +61,7 @@ pub(crate) fn prepare(
     sole: bool,
     servers: &[AliasesOf<'_>],
 ) -> Result<Option<Prepared>, WarmUpError> {
-    let Some(request) = &group.warm_up else { return Ok(None) };
+    let Some(request) = &group.forwarding.warm_up else { return Ok(None) };
     let name = || String::from_utf8_lossy(&group.name).into_owned();
     let path = || String::from_utf8_lossy(&request.path).into_owned();
     let named = |server: &&AliasesOf<'_>| {

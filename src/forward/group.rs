@@ -59,7 +59,7 @@ impl Group {
     }
 
     pub(super) fn limits(&self) -> Limits {
-        let head_line_bytes = self.plan.definition.header_buffer_size;
+        let head_line_bytes = self.plan.definition.forwarding.header_buffer_size;
         let limits = Limits::default();
         // A line of that length may stand among others.
         let head_bytes = limits.head_bytes.max(2 * head_line_bytes);
@@ -67,17 +67,17 @@ impl Group {
     }
 
     pub(super) fn response_buffer_size(&self) -> usize {
-        self.plan.definition.response_buffer_size
+        self.plan.definition.forwarding.response_buffer_size
     }
 
     pub(super) fn response_flush_delay(&self) -> Duration {
-        self.plan.definition.response_flush_delay
+        self.plan.definition.forwarding.response_flush_delay
     }
 
     /// How long the client may take to read a piece of its response, where that is not the server's `Timeout`.
     pub(super) fn response_timeout(&self) -> Option<Duration> {
         let definition = &self.plan.definition;
-        definition.response_socket_timeout.or(definition.socket_timeout)
+        definition.forwarding.response_socket_timeout.or(definition.config.timers.socket_timeout)
     }
 
     /// How long the client may take over a piece of its body where the connection has no limit of its own.
@@ -87,7 +87,7 @@ impl Group {
 
     /// How long a worker may neither take nor send a byte.
     pub(super) fn worker_timeout(&self) -> Duration {
-        self.plan.definition.socket_timeout.unwrap_or(self.plan.timeout)
+        self.plan.definition.config.timers.socket_timeout.unwrap_or(self.plan.timeout)
     }
 
     /// To how many workers a request is sent at most.

@@ -52,7 +52,7 @@ impl<'a> WorkerLease<'a> {
         group.reclaim_dead_rows(since);
         let board = group.plan.board.view();
         let in_flight = &group.plan.in_flight;
-        let threads = u64::from(group.plan.definition.threads);
+        let threads = u64::from(group.plan.definition.config.threads);
         let rank = |slot: usize| {
             let claimed = in_flight.count(slot);
             let count = claimed + group.abandoned_requests(slot, &board, claimed);
@@ -119,8 +119,10 @@ impl<'a> WorkerLease<'a> {
             };
             io::Error::new(why.kind(), format!("{}: {why}{hint}", path.display()))
         })?;
-        let (send, receive) =
-            (plan.definition.send_buffer_size, plan.definition.receive_buffer_size);
+        let (send, receive) = (
+            plan.definition.config.limits.send_buffer_size,
+            plan.definition.config.limits.receive_buffer_size,
+        );
         // What one end sends is what the other receives: the options are those of the worker's end.
         sys::set_buffers(connection.as_fd(), receive, send)?;
         Ok(connection)

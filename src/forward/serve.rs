@@ -65,7 +65,7 @@ impl Delivery<'_, '_> {
     /// microseconds of [`scoreboard::now`].
     fn run(&mut self, queued: u64) -> Answer {
         let group = self.group;
-        let deadline = Instant::now() + group.definition().connect_timeout;
+        let deadline = Instant::now() + group.definition().forwarding.connect_timeout;
         let (mut failed, mut replayed, mut missing) = (0, 0, None);
         loop {
             let lease = WorkerLease::choose(group, missing, failed > 0, queued);

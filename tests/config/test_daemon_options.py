@@ -51,7 +51,9 @@ def readable(value):
 @pytest.fixture
 def read(configtest, env):
     """read(options) is whether a group with them is accepted, and what httpd says."""
-    return lambda options: configtest(Conf(f"WSGIDaemonProcess site {options}"))
+    # With threads=0 a group needs a script.
+    script = "WSGIImportScript /srv/x.py process-group=site application-group=x"
+    return lambda options: configtest(Conf(f"WSGIDaemonProcess site {options}\n{script}"))
 
 
 def taken(read, option, value):
@@ -135,3 +137,18 @@ def test_chroot_needs_root(servers, env, mpm, mode):
     assert "chroot" in done.stderr
     assert "root" in done.stderr.replace("chroot", "")
     assert env.oracle or 'chroot="/srv" needs Apache to be started as root' in done.stderr
+
+
+@pytest.mark.differs("group-checked", "mod_wsgi tries to start as many")
+@pytest.mark.parametrize("number", ["10001", "20000", "2147483647"])
+def test_more_processes_than_a_group_may_have_are_refused(read, number):
+    printed = refused(read, "processes", number)
+    sentence = "must be a number of processes, from 1 to 10000"
+    assert f'WSGIDaemonProcess: processes="{number}" {sentence}' in printed
+
+
+@pytest.mark.differs("group-checked", "mod_wsgi starts a process that does nothing")
+def test_group_of_service_scripts_without_a_script_is_refused(configtest):
+    accepted, printed = configtest(Conf("WSGIDaemonProcess site threads=0"))
+    assert not accepted
+    assert "WSGIDaemonProcess site: threads: a group of service scripts (threads=0)" in printed

@@ -29,7 +29,7 @@ ROOT = "is not allowed: a daemon process may not run as root"
 GROUP = "names a group this system does not have"
 OCTAL = "must be an octal number such as 0027"
 PRIORITY = "must be a priority, a whole number"
-RANGE = "must be a number from 1, or MIN-MAX with MIN from 0"
+RANGE = "must be a number from 1 to 10000, or MIN-MAX with MIN from 0"
 INTERVAL = "must be a positive number of seconds"
 PATH_OR_URL = "must be a path such as /health, or http://www.example.com/health, without %"
 TOO_MANY = ",".join(["#5"] * 65_536)
@@ -91,11 +91,17 @@ OPTIONS = {
     "virtual-memory-limit": BYTES,
     # On gives a warning.
     "server-metrics": (["Off"], FLAG[1]),
-    "processes": (["1", LARGEST], number("a number of processes", least=1)[1]),
+    "processes": (
+        ["1", "10000"],
+        dict.fromkeys(["", "x", "0"], "must be a number of processes, from 1 to 10000"),
+    ),
 }
 # What mod_wsgi has not.
 OURS = {
-    "processes": (["0-1", "2-8"], dict.fromkeys(["0-0", "3-2", "1-x", "1-"], RANGE)),
+    "processes": (
+        ["0-1", "2-8", "9999-10000"],
+        dict.fromkeys(["0-0", "3-2", "1-x", "1-", "1-10001"], RANGE),
+    ),
     "preload": FLAG,
     # What it takes depends on aliases: tests/daemon/test_warm_up.py.
     "warm-up": ([], dict.fromkeys(["", "health", "/a%20b", "http://", "/a#b"], PATH_OR_URL)),

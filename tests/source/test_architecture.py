@@ -25,10 +25,11 @@ FORBID = "#![forbid(unsafe_code)]"
 
 # Who may use whom among the crates of the workspace.
 CRATE_ARROWS = {
-    "mod_wsgi_rs": {"host", "fastcgi", "scoreboard", "sys", "wsgi"},
-    "daemon": {"host", "fastcgi", "scoreboard", "sys", "wsgi"},
+    "mod_wsgi_rs": {"host", "fastcgi", "group-config", "scoreboard", "sys", "wsgi"},
+    "daemon": {"host", "fastcgi", "group-config", "scoreboard", "sys", "wsgi"},
     "host": {"wsgi"},
     "fastcgi": {"wsgi"},
+    "group-config": set(),
     "scoreboard": set(),
     "sys": set(),
     "wsgi": set(),
@@ -115,7 +116,7 @@ def manifests():
 @pytest.mark.parametrize("manifest", manifests(), ids=lambda path: path.parent.name)
 def test_crates_depend_along_the_arrows(manifest):
     text = manifest.read_text()
-    name = re.search(r'^name = "(?:wsgi-)?(\w+)"', text, re.M).group(1)
+    name = re.search(r'^name = "(?:wsgi-)?([\w-]+)"', text, re.M).group(1)
     # Every table but the workspace's own list, which all may choose from.
     tables = re.findall(r"^\[((?:dev-|build-)?dependencies)\]\n((?:(?!\[).*\n?)*)", text, re.M)
     assert tables
@@ -159,6 +160,22 @@ def test_crates_do_not_name_apache():
         if pattern.search(code(path))
     ]
     assert strays == []
+
+
+def test_option_of_a_daemon_process_is_set_by_its_row_and_copied_nowhere():
+    # A new option has its row, its field with default, and its behaviour: three files.
+    rows = (REPO / "src/config/daemon_options.rs").read_text().partition("#[cfg(test)]")[0]
+    fields = set(re.findall(r"\b(?:it|group)\.config\.(?:\w+\.)?(\w+)\b(?! *\()", rows))
+    assert len(fields) > 30
+    defined = "".join(path.read_text() for path in (REPO / "crates/group-config/src").glob("*.rs"))
+    assert [field for field in sorted(fields) if f"pub {field}:" not in defined] == []
+    # What the rest of the configuration completes: Apache's user, WSGIPythonHome and
+    # WSGISwitchInterval.
+    completed = {"uid", "gid", "home", "switch_interval"}
+    written = (REPO / "src/daemons/group_config.rs").read_text()
+    copied = {field for field in fields if re.search(rf"^\s*{field}(?::|,$)", written, re.M)}
+    # The path of a script is another field.
+    assert copied - {"path"} <= completed
 
 
 def test_files_are_of_a_size_one_can_read():

@@ -1,13 +1,14 @@
 //! The command line.
 #![forbid(unsafe_code)]
 
-use crate::config::{Application, GroupConfig, Processes};
+use group_config::{Application, GroupConfig, Invalid, Processes, Timers};
 use std::ffi::{CString, OsStr, OsString};
 use std::fmt;
 use std::io;
 use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// What `--help` prints.
 pub(crate) const USAGE: &str = "\
@@ -75,7 +76,7 @@ pub(crate) enum ArgumentError {
     /// The option is missing.
     Missing(&'static str),
     /// The options contradict each other; a sentence that says how.
-    Config(String),
+    Config(Invalid),
 }
 
 impl fmt::Display for ArgumentError {
@@ -90,7 +91,7 @@ impl fmt::Display for ArgumentError {
                 write!(f, "{option} needs {wanted}, not '{}': {why}", value.display())
             }
             Self::Missing(option) => write!(f, "{option} is missing"),
-            Self::Config(why) => f.write_str(why),
+            Self::Config(why) => why.fmt(f),
         }
     }
 }
@@ -184,21 +185,24 @@ const OPTIONS: [(&str, Setter); 19] = [
         value.number().map(|count| it.config.timers.maximum_requests = Some(count))
     }),
     ("--request-timeout", |it, value| {
-        value.number().map(|seconds| it.config.timers.request_timeout = Some(seconds))
+        value.seconds().map(|limit| it.config.timers.request_timeout = Some(limit))
     }),
     ("--graceful-timeout", |it, value| {
-        value.number().map(|seconds| it.config.timers.graceful_timeout = seconds)
+        value.seconds().map(|limit| it.config.timers.graceful_timeout = limit)
     }),
     ("--shutdown-timeout", |it, value| {
-        value.number().map(|seconds| it.config.timers.shutdown_timeout = Some(seconds))
+        value.seconds().map(|limit| it.config.timers.shutdown_timeout = Some(limit))
     }),
     ("--log-level", |it, value| value.number().map(|level| it.config.log_level = level)),
 ];
 
 impl Parser {
     fn new() -> Self {
+        // Other web servers than Apache do not say how long they wait.
+        let socket_timeout = Some(Duration::from_secs(60));
+        let timers = Timers { socket_timeout, ..Timers::default() };
         Self {
-            config: GroupConfig { log_level: 5, sole: true, ..GroupConfig::default() },
+            config: GroupConfig { log_level: 5, sole: true, timers, ..GroupConfig::default() },
             listen: None,
             script: None,
             callable: "application".to_owned(),
@@ -242,6 +246,12 @@ impl Value {
 
     fn bad_path(&self, wanted: &'static str, why: io::Error) -> ArgumentError {
         ArgumentError::BadPath { option: self.option, wanted, value: self.value.clone(), why }
+    }
+
+    /// Seconds, perhaps with a fraction.
+    fn seconds(&self) -> Result<Duration, ArgumentError> {
+        let time = Duration::try_from_secs_f64(self.number()?);
+        time.map_err(|_| self.bad("a number of seconds"))
     }
 
     fn text(&self) -> Result<&str, ArgumentError> {

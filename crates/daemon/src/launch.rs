@@ -1,9 +1,9 @@
 //! What a new process of a group starts with. It starts none.
 #![forbid(unsafe_code)]
 
-use crate::config::GroupConfig;
 use crate::log::Log;
 use crate::message::{Channel, Loaded};
+use group_config::GroupConfig;
 use scoreboard::{Record, Scoreboard};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};

@@ -1,24 +1,22 @@
 //! The program `wsgi-daemon-X.Y`: hosts Python applications in its own processes, and speaks FastCGI
 //! over Unix sockets. It knows no Apache.
 //!
-//! [`config`] is its configuration, from Apache's supervisor or from the command line (`arguments`). `manager`
+//! Its configuration ([`group_config`]) is Apache's supervisor's, or that of the command line (`arguments`). `manager`
 //! is what the first process of a group does: it takes the group's user on, starts workers and replaces them.
 //! `worker` is what each of its children does: it runs Python and serves. Both share how a process is started
 //! (`launch`) and what the two ends of the channel between them say (`message`).
 
 mod arguments;
-pub mod config;
 mod daemon_program;
 mod launch;
 mod log;
 mod manager;
 mod message;
-mod octets;
 mod process_title;
 mod program;
 mod program_error;
-mod seconds;
 mod serialized_start;
+mod time_limit;
 mod worker;
 
 pub use program::{main, manage};

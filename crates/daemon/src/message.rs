@@ -2,7 +2,7 @@
 //! process has exited.
 #![forbid(unsafe_code)]
 
-use crate::octets;
+use group_config::byte_string;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::io::{self, IoSlice, Write};
@@ -16,7 +16,7 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub(crate) struct Loaded {
     /// As the requests name it; a path need not be text.
-    #[serde(with = "octets")]
+    #[serde(with = "byte_string")]
     pub(crate) path: PathBuf,
     pub(crate) application_group: String,
     /// The time of modification of the file, in microseconds since the epoch.
@@ -60,8 +60,8 @@ pub(crate) enum Report {
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Command {
-    /// Accept no more, go on with the requests there are for at most so many seconds, exit.
-    Finish { seconds: f64, reason: Reason },
+    /// Accept no more, go on with the requests there are for at most this time, exit.
+    Finish { within: Duration, reason: Reason },
     /// Serve, although a script did not load: there is no other worker.
     Serve,
     /// To a template: fork a worker for this slot. Beside it comes the worker's end of its channel.

@@ -1,7 +1,7 @@
 //! What `ps` and `top` show of a process of a group.
 #![forbid(unsafe_code)]
 
-use crate::config::GroupConfig;
+use group_config::GroupConfig;
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;

@@ -2,7 +2,6 @@
 #![forbid(unsafe_code)]
 
 use crate::arguments::{self, Invocation, Standalone, USAGE};
-use crate::config::GroupConfig;
 use crate::daemon_program::DaemonProgram;
 use crate::launch::{ProcessRoles, TemplateStart, WorkerStart};
 use crate::log::Log;
@@ -10,6 +9,7 @@ use crate::manager::{self, Group, Outcome, Sockets};
 use crate::program_error::ProgramError;
 use crate::serialized_start::SerializedStart;
 use crate::worker;
+use group_config::GroupConfig;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{OwnedFd, RawFd};
@@ -103,7 +103,7 @@ fn run_group(
     roles: &dyn ProcessRoles,
 ) -> ExitCode {
     let log = Log::new(config.log_level);
-    std::thread::sleep(Duration::from_secs_f64(config.delay.clamp(0.0, 60.0)));
+    std::thread::sleep(config.delay.min(Duration::from_secs(60)));
     let manager = std::process::id();
     let outcome =
         manager::drop_privileges(&config, &log).map_err(|why| why.to_string()).and_then(|()| {

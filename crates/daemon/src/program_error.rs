@@ -4,6 +4,7 @@
 use crate::arguments::ArgumentError;
 use crate::manager::SocketError;
 use crate::serialized_start::StartError;
+use group_config::Invalid;
 use std::fmt;
 use std::io;
 use std::os::fd::RawFd;
@@ -20,8 +21,8 @@ pub(crate) enum ProgramError {
     UnreadableConfig(RawFd, io::Error),
     /// What was read is no configuration.
     MalformedConfig(serde_json::Error),
-    /// The configuration contradicts itself; a sentence that says how.
-    Config(String),
+    /// The configuration contradicts itself.
+    Config(Invalid),
     /// Two descriptors have one number, or one is a standard stream.
     AmbiguousDescriptors,
     /// The descriptor of this number is not open.

@@ -2,11 +2,11 @@
 //! but runs `wsgi-daemon-X.Y` in its new processes, which find them in a memory file.
 #![forbid(unsafe_code)]
 
-use crate::config::GroupConfig;
 use crate::launch::{ProcessRoles, ScoreboardMemory, SlotHandle, TemplateStart, WorkerStart};
 use crate::log::Log;
 use crate::message::{Channel, Loaded};
 use crate::process_title;
+use group_config::GroupConfig;
 use serde::{Deserialize, Serialize};
 use std::convert::Infallible;
 use std::fmt;

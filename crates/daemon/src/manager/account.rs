@@ -4,7 +4,7 @@
 //! which would be every group's manager for as long as Apache runs.
 #![forbid(unsafe_code)]
 
-use crate::octets;
+use group_config::byte_string;
 use serde::{Deserialize, Serialize};
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read, Write};
@@ -13,9 +13,9 @@ use std::os::unix::ffi::OsStrExt;
 /// A user.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Account {
-    #[serde(with = "octets")]
+    #[serde(with = "byte_string")]
     pub(crate) name: OsString,
-    #[serde(with = "octets")]
+    #[serde(with = "byte_string")]
     pub(crate) home: OsString,
     /// The primary group.
     pub(crate) gid: u32,

@@ -78,7 +78,7 @@ impl Group {
         for signal in self.signals.take(&SIGNALS) {
             match signal {
                 SIGTERM | SIGINT => {
-                    self.stop(self.config.timers.shutdown_timeout.unwrap_or(f64::MAX));
+                    self.stop(self.config.timers.shutdown_timeout.unwrap_or(Duration::MAX));
                 }
                 SIGWINCH => self.stop(self.config.timers.graceful_timeout),
                 SIGUSR1 => self.replace_all(Reason::Rolling),
@@ -124,7 +124,7 @@ impl Group {
             Err(why) if why.kind() == io::ErrorKind::WouldBlock => {}
             Ok((0, _)) | Err(_) => {
                 self.log(Level::Info, "parent process has exited; stopping");
-                self.stop(self.config.timers.shutdown_timeout.unwrap_or(f64::MAX));
+                self.stop(self.config.timers.shutdown_timeout.unwrap_or(Duration::MAX));
             }
         }
     }

@@ -5,10 +5,10 @@
 use super::scripts;
 use super::slot::Slot;
 use super::templates::Templates;
-use crate::config::GroupConfig;
 use crate::launch::{ScoreboardMemory, TemplateStart, WorkerStart};
 use crate::log::Log;
 use crate::message::Loaded;
+use group_config::GroupConfig;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
@@ -45,7 +45,7 @@ pub(crate) enum Outcome {
     Template(Box<TemplateStart>),
 }
 
-/// The descriptors that a group is given; see [`Descriptors`](crate::config::Descriptors).
+/// The descriptors that a group is given; see [`Descriptors`](group_config::Descriptors).
 pub(crate) struct Sockets {
     /// A listening socket of all workers.
     pub(crate) shared: Option<OwnedFd>,

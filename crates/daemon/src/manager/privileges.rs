@@ -3,9 +3,9 @@
 #![forbid(unsafe_code)]
 
 use super::account::Account;
-use crate::config::{GroupConfig, Identity};
 use crate::log::Log;
 use crate::process_title;
+use group_config::{GroupConfig, Identity};
 use std::ffi::OsStr;
 use std::fmt;
 use std::io;

@@ -4,14 +4,14 @@
 use super::group::Group;
 use super::slot::Worker;
 use crate::message::{Loaded, Reason};
-use crate::seconds;
-use std::time::Instant;
+use crate::time_limit;
+use std::time::{Duration, Instant};
 use wsgi::Level;
 
 impl Group {
     /// A worker has done its imports; `failed`: not all of them.
     pub(super) fn replacement_ready(&mut self, index: usize, pid: i32, failed: bool) {
-        let (seconds, grace) = self.drain_timeouts();
+        let (within, grace) = self.drain_timeouts();
         let stopping = self.stopping;
         let Some(slot) = self.slots.get_mut(index) else { return };
         if let Some(current) = slot.current.as_mut().filter(|worker| worker.pid == pid) {
@@ -23,7 +23,7 @@ impl Group {
         incoming.ready = true;
         let reason = slot.wanted.take().unwrap_or(Reason::Rolling);
         if failed && reason.is_for_new_code() || stopping {
-            incoming.finish(reason, 0.0, grace);
+            incoming.finish(reason, Duration::ZERO, grace);
             slot.leaving.push(incoming);
             if !stopping {
                 self.abort_replacement();
@@ -33,7 +33,7 @@ impl Group {
         incoming.mark_ready(failed);
         slot.failures = 0;
         if let Some(mut old) = slot.current.replace(incoming) {
-            old.finish(reason, seconds(reason), grace);
+            old.finish(reason, within(reason), grace);
             slot.leaving.push(old);
         }
     }
@@ -55,16 +55,16 @@ impl Group {
         );
     }
 
-    /// How many seconds a worker may go on with its requests, by the reason to stop, and how many seconds later it
-    /// is killed, if at all.
-    pub(super) fn drain_timeouts(&self) -> (impl Fn(Reason) -> f64 + use<>, Option<f64>) {
+    /// How long a worker may go on with its requests, by the reason to stop, and how much later it is killed, if at
+    /// all.
+    pub(super) fn drain_timeouts(&self) -> (impl Fn(Reason) -> Duration + use<>, Option<Duration>) {
         let timers = &self.config.timers;
         let (graceful, eviction) = (timers.graceful_timeout, timers.eviction_timeout);
-        let seconds = move |reason| match reason {
-            Reason::Eviction => seconds::enabled(eviction).unwrap_or(graceful),
+        let within = move |reason| match reason {
+            Reason::Eviction => time_limit::enabled(eviction).unwrap_or(graceful),
             _ => graceful,
         };
-        (seconds, seconds::enabled(timers.shutdown_timeout))
+        (within, time_limit::enabled(timers.shutdown_timeout))
     }
 
     /// A worker of this slot has found another state of a file it has loaded: replaces the workers that have the
@@ -105,7 +105,7 @@ impl Group {
         let (_, grace) = self.drain_timeouts();
         for slot in &mut self.slots {
             if let Some(mut incoming) = slot.incoming.take() {
-                incoming.finish(Reason::Rolling, 0.0, grace);
+                incoming.finish(Reason::Rolling, Duration::ZERO, grace);
                 incoming.cancelled = true;
                 sys::kill(incoming.pid, sys::SIGKILL);
                 slot.leaving.push(incoming);
@@ -131,7 +131,7 @@ impl Group {
 
     /// Replaces a worker of this slot, or just stops it where no other one is needed.
     pub(super) fn replace(&mut self, index: usize, pid: i32, reason: Reason) {
-        let (seconds, grace) = self.drain_timeouts();
+        let (within, grace) = self.drain_timeouts();
         let beyond = index >= self.config.processes.least as usize;
         let stopping = self.stopping;
         let Some(slot) = self.slots.get_mut(index) else { return };
@@ -140,7 +140,7 @@ impl Group {
         }
         if stopping || beyond && reason == Reason::InactivityTimeout {
             if let Some(mut worker) = slot.current.take() {
-                worker.finish(reason, seconds(reason), grace);
+                worker.finish(reason, within(reason), grace);
                 slot.leaving.push(worker);
             }
         } else {
@@ -148,8 +148,8 @@ impl Group {
         }
     }
 
-    /// Stops every worker; each may go on with its requests for so many seconds.
-    pub(super) fn stop(&mut self, seconds: f64) {
+    /// Stops every worker; each may go on with its requests for the time `within`.
+    pub(super) fn stop(&mut self, within: Duration) {
         self.stopping = true;
         self.templates.stop();
         let (_, grace) = self.drain_timeouts();
@@ -157,7 +157,7 @@ impl Group {
             let serving = slot.current.take().into_iter().chain(slot.incoming.take());
             slot.leaving.extend(serving);
             for worker in &mut slot.leaving {
-                worker.finish(Reason::Signal, seconds, grace);
+                worker.finish(Reason::Signal, within, grace);
                 if !worker.ready {
                     // A worker that is still starting reads no commands.
                     worker.cancelled = true;

@@ -3,7 +3,7 @@
 
 use super::back_off::BackOff;
 use crate::message::{Channel, Command, Reason};
-use crate::seconds;
+use crate::time_limit;
 use scoreboard::{Field, Record, Scoreboard, now};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -109,12 +109,14 @@ impl Slot {
 }
 
 impl Worker {
-    /// Tells the worker to finish what it has within `seconds`; it is killed `grace` seconds later, if at all.
-    pub(super) fn finish(&mut self, reason: Reason, seconds: f64, grace: Option<f64>) {
+    /// Tells the worker to finish what it has `within` that time; it is killed `grace` later, if at all.
+    pub(super) fn finish(&mut self, reason: Reason, within: Duration, grace: Option<Duration>) {
         self.told = Some(reason);
-        let sent = self.channel.send(&Command::Finish { seconds, reason });
+        let sent = self.channel.send(&Command::Finish { within, reason });
         // The worker observes both times itself; one second later it is taken for one that cannot.
-        let kill_at = grace.map(|grace| Instant::now() + seconds::duration(seconds + grace + 1.0));
+        let reserve = Duration::from_secs(1);
+        let all = grace.map(|grace| within.saturating_add(grace).saturating_add(reserve));
+        let kill_at = all.map(|all| time_limit::deadline(Instant::now(), all));
         self.kill_at = match (self.kill_at, kill_at) {
             (Some(one), Some(other)) => Some(one.min(other)),
             (one, other) => one.or(other),

@@ -1,7 +1,7 @@
 //! The listening socket of a daemon that is run without Apache.
 #![forbid(unsafe_code)]
 
-use crate::config::GroupConfig;
+use group_config::GroupConfig;
 use std::fmt;
 use std::fs::{self, Permissions};
 use std::io;

@@ -4,7 +4,7 @@
 
 use super::back_off::BackOff;
 use crate::message::{Channel, Command, Report};
-use crate::seconds;
+use crate::time_limit;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
@@ -63,16 +63,16 @@ impl Templates {
         self.incoming.as_ref().map(|template| template.channel.as_fd())
     }
 
-    /// When a template may be started, or the one that starts is overdue; `startup` is startup-timeout in seconds.
-    pub(super) fn deadline(&self, startup: Option<f64>) -> Option<Instant> {
+    /// When a template may be started, or the one that starts is overdue; `startup` is startup-timeout.
+    pub(super) fn deadline(&self, startup: Option<Duration>) -> Option<Instant> {
         let Some(incoming) = &self.incoming else {
             return Some(self.not_before).filter(|when| *when > Instant::now());
         };
-        Some(incoming.started + seconds::duration(startup?))
+        Some(time_limit::deadline(incoming.started, startup?))
     }
 
-    /// Kills a template whose imports take longer than `startup` seconds.
-    pub(super) fn kill_if_overdue(&self, startup: Option<f64>) {
+    /// Kills a template whose imports take longer than `startup`.
+    pub(super) fn kill_if_overdue(&self, startup: Option<Duration>) {
         let late = |when: Instant| when <= Instant::now();
         if let Some(incoming) = &self.incoming
             && self.deadline(startup).is_some_and(late)

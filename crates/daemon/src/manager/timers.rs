@@ -5,14 +5,14 @@
 use super::group::Group;
 use super::slot::{Slot, Worker};
 use crate::message::Reason;
-use crate::seconds;
+use crate::time_limit;
 use scoreboard::{Field, now};
 use std::time::{Duration, Instant};
 use wsgi::Level;
 
-/// Seconds without a request after which a worker beyond those that always run is stopped, where there is no
+/// The time without a request after which a worker beyond those that always run is stopped, where there is no
 /// inactivity-timeout.
-const IDLE_TIMEOUT: f64 = 60.0;
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 impl Group {
     /// How long until the next timeout may expire; `None` where there is none.
@@ -20,11 +20,11 @@ impl Group {
         let now = Instant::now();
         let starts = self.slots.iter().map(|slot| slot.not_before).filter(|when| *when > now);
         let workers = self.slots.iter().flat_map(Slot::workers);
-        let startup = seconds::enabled(self.config.timers.startup_timeout);
+        let startup = time_limit::enabled(self.config.timers.startup_timeout);
         let limits = workers.filter_map(|worker| {
             let late = startup
                 .filter(|_| !worker.ready)
-                .map(|limit| worker.started + seconds::duration(limit));
+                .map(|limit| time_limit::deadline(worker.started, limit));
             worker.kill_at.or(late)
         });
         let least = self.config.processes.least as usize;
@@ -37,9 +37,9 @@ impl Group {
 
     /// Handles the timeouts that have expired.
     pub(super) fn run_timers(&mut self) {
-        let startup = seconds::enabled(self.config.timers.startup_timeout);
+        let startup = time_limit::enabled(self.config.timers.startup_timeout);
         self.templates.kill_if_overdue(startup);
-        let idle_timeout = seconds::enabled(self.config.timers.inactivity_timeout);
+        let idle_timeout = time_limit::enabled(self.config.timers.inactivity_timeout);
         let least = self.config.processes.least as usize;
         let (mut idle_ones, mut late_ones, mut lost) = (Vec::new(), Vec::new(), Vec::new());
         for (index, slot) in self.slots.iter_mut().enumerate() {
@@ -47,8 +47,7 @@ impl Group {
                 if worker.kill_if_overdue() && worker.channel_lost && worker.told.is_none() {
                     lost.push(worker.pid);
                 }
-                let late =
-                    startup.is_some_and(|most| worker.started.elapsed().as_secs_f64() > most);
+                let late = startup.is_some_and(|most| worker.started.elapsed() > most);
                 if late && !worker.ready && worker.told.is_none() {
                     sys::kill(worker.pid, sys::SIGKILL);
                     late_ones.push(worker.pid);
@@ -60,14 +59,14 @@ impl Group {
             if let Some(worker) = slot.current.as_ref().filter(is_spare) {
                 let last =
                     worker.record.get(Field::LastRequest).max(worker.record.get(Field::Started));
-                let passed = now().saturating_sub(last) as f64 / 1e6;
-                if passed > idle_timeout.unwrap_or(IDLE_TIMEOUT) {
+                let limit = idle_timeout.unwrap_or(IDLE_TIMEOUT);
+                if time_limit::has_passed(limit, last, now()) {
                     idle_ones.push((index, worker.pid));
                 }
             }
         }
         for pid in late_ones {
-            let limit = startup.unwrap_or_default();
+            let limit = startup.unwrap_or_default().as_secs_f64();
             let what = format!(
                 "worker {pid} did not become ready within startup-timeout ({limit} s); killing it"
             );

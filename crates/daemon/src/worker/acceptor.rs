@@ -1,12 +1,12 @@
 //! How a worker accepts connections: from which sockets, whose, and what it does when descriptors run out.
 #![forbid(unsafe_code)]
 
-use crate::config::GroupConfig;
 use crate::log::Log;
-use crate::seconds;
+use crate::time_limit;
 use crate::worker::connection::Connection;
 use crate::worker::connections::Connections;
 use crate::worker::fd_limit::{self, FdLimit};
+use group_config::GroupConfig;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -106,6 +106,6 @@ fn admit(stream: UnixStream, config: &GroupConfig, log: &Log) -> Option<Box<Conn
         let line = format!("cannot set the buffer sizes of a connection: {why}");
         log.write(Level::Warning, line.as_bytes());
     }
-    let timeout = seconds::enabled(config.timers.socket_timeout).map(seconds::duration);
+    let timeout = time_limit::enabled(config.timers.socket_timeout);
     Connection::new(stream, config.threads, timeout).ok().map(Box::new)
 }

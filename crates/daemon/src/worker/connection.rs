@@ -1,11 +1,11 @@
 //! A connection from a web server: its socket and its side of FastCGI. It knows no Python.
 #![forbid(unsafe_code)]
 
-use crate::config::GroupConfig;
 use crate::worker::forks::CloseOnFork;
 use crate::worker::target::Application;
 use fastcgi::{Capabilities, Event, Header, Limits, MAX_CONTENT, RecordType, ServerConnection};
 use fastcgi::{WireError, encoder};
+use group_config::GroupConfig;
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};

@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use crate::message::{Channel, Command, Reason};
-use crate::seconds;
+use crate::time_limit;
 use crate::worker::pool::Pool;
 use crate::worker::supervise::SIGNALS;
 use scoreboard::{Field, now};
@@ -17,17 +17,17 @@ use wsgi::Level;
 /// How often connections are checked while draining.
 const DRAIN_POLL: Duration = Duration::from_millis(100);
 
-/// Accepts no more and waits for what is being served, at most so many `seconds`; whether all of it has been
+/// Accepts no more and waits for what is being served, at most for the time `within`; whether all of it has been
 /// served. `woken` is readable whenever that may have become so.
 pub(super) fn drain(
     pool: &Pool,
     signals: &Signals,
     channel: &mut Channel,
     mut woken: PipeReader,
-    seconds: f64,
+    within: Duration,
 ) -> bool {
     pool.drain();
-    let mut deadline = Instant::now() + seconds::duration(seconds);
+    let mut deadline = time_limit::deadline(Instant::now(), within);
     let mut has_manager = true;
     while !pool.is_drained() {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -49,8 +49,8 @@ pub(super) fn drain(
             match channel.receive() {
                 Ok(commands) => {
                     for command in commands {
-                        let Command::Finish { seconds, .. } = command else { continue };
-                        deadline = deadline.min(Instant::now() + seconds::duration(seconds));
+                        let Command::Finish { within, .. } = command else { continue };
+                        deadline = deadline.min(time_limit::deadline(Instant::now(), within));
                     }
                 }
                 Err(_) => has_manager = false,
@@ -78,12 +78,12 @@ fn abandon(pool: &Pool, out_of_time: bool) {
 
 /// Has this process exit after shutdown-timeout, whatever Python does.
 pub(super) fn arm_shutdown_watchdog(pool: &Arc<Pool>, reason: Reason) {
-    let Some(limit) = seconds::enabled(pool.config.timers.shutdown_timeout) else {
+    let Some(limit) = time_limit::enabled(pool.config.timers.shutdown_timeout) else {
         return;
     };
     let pool = Arc::clone(pool);
     let exit = move || {
-        thread::sleep(seconds::duration(limit));
+        thread::sleep(limit);
         let age = now().saturating_sub(pool.record.get(Field::Started)) / 1_000_000;
         let line = format!(
             "this worker ({age} s old) did not stop within shutdown-timeout; terminating it"

@@ -2,31 +2,31 @@
 //! is possible. It ends no process.
 #![forbid(unsafe_code)]
 
-use crate::seconds;
+use crate::time_limit;
 use host::Host;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// When the GIL was last obtained.
 pub(super) struct GilProbe {
-    /// `deadlock-timeout` in seconds, where it is on.
-    timeout: Option<f64>,
+    /// `deadlock-timeout`, where it is on.
+    timeout: Option<Duration>,
     /// The last time that the GIL was obtained by a probe, in microseconds since `started` (monotonic clock).
     last: AtomicU64,
     started: Instant,
 }
 
 impl GilProbe {
-    /// `timeout` is `deadlock-timeout` in seconds.
-    pub(super) fn new(timeout: Option<f64>) -> Self {
-        let timeout = seconds::enabled(timeout);
+    /// `timeout` is `deadlock-timeout`.
+    pub(super) fn new(timeout: Option<Duration>) -> Self {
+        let timeout = time_limit::enabled(timeout);
         Self { timeout, last: AtomicU64::new(0), started: Instant::now() }
     }
 
     /// How often the GIL is to be probed; `None` where `deadlock-timeout` is off.
     pub(super) fn interval(&self) -> Option<Duration> {
         let timeout = self.timeout?;
-        Some(Duration::from_secs_f64((timeout / 10.0).clamp(0.1, 30.0)))
+        Some((timeout / 10).clamp(Duration::from_millis(100), Duration::from_secs(30)))
     }
 
     /// Obtains the GIL, for as long as that takes, gives it back, and notes the time.
@@ -37,10 +37,10 @@ impl GilProbe {
         }
     }
 
-    /// The timeout in seconds, if the GIL was not obtained for so long.
-    pub(super) fn exceeded(&self) -> Option<f64> {
+    /// The timeout, if the GIL was not obtained for so long.
+    pub(super) fn exceeded(&self) -> Option<Duration> {
         let last = Duration::from_micros(self.last.load(Ordering::Relaxed));
         let waited = self.started.elapsed().saturating_sub(last);
-        self.timeout.filter(|timeout| waited.as_secs_f64() > *timeout)
+        self.timeout.filter(|timeout| waited > *timeout)
     }
 }

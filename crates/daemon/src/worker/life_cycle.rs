@@ -2,7 +2,6 @@
 //! stop. What the main thread does meanwhile is in `supervise` and `drain`.
 #![forbid(unsafe_code)]
 
-use crate::config::GroupConfig;
 use crate::launch::WorkerStart;
 use crate::message::{Channel, Command, Loaded, Reason, Report};
 use crate::worker::drain::{arm_shutdown_watchdog, drain};
@@ -16,6 +15,7 @@ use crate::worker::signal_events::SignalEventThread;
 use crate::worker::supervise::{SIGNALS, supervise};
 use crate::worker::threads;
 use crate::worker::warm_up;
+use group_config::GroupConfig;
 use scoreboard::{Field, State};
 use std::io::{self, PipeReader, PipeWriter, Write};
 use std::os::fd::AsFd;
@@ -60,10 +60,10 @@ fn run_worker(start: WorkerStart, prepared: Option<PreparedPython>) -> Result<()
     pool.host.report();
     let periodic = threads::start_periodic(pool).map_err(WorkerError::system("start a thread"))?;
     let mut signal_events = SignalEventThread::new(pool);
-    let (seconds, reason) = supervise(pool, &signals, &mut serving.channel, &mut signal_events);
+    let (within, reason) = supervise(pool, &signals, &mut serving.channel, &mut signal_events);
     pool.host.report_stopping(reason.event_name());
     pool.record.set_own_state(std::process::id(), State::Leaving);
-    let drained = drain(pool, &signals, &mut serving.channel, serving.woken, seconds);
+    let drained = drain(pool, &signals, &mut serving.channel, serving.woken, within);
     arm_shutdown_watchdog(pool, reason);
     drop(periodic);
     if drained {

@@ -13,6 +13,7 @@ mod fd_limit;
 mod file_time;
 mod forks;
 mod gil_probe;
+mod host_options;
 mod life_cycle;
 mod loaded_scripts;
 mod manager_channel;

@@ -2,7 +2,6 @@
 //! for them. What each thread does is in `serving`.
 #![forbid(unsafe_code)]
 
-use crate::config::GroupConfig;
 use crate::log::Log;
 use crate::message::{Channel, Loaded};
 use crate::worker::acceptor::Acceptor;
@@ -13,6 +12,7 @@ use crate::worker::manager_channel::ManagerChannel;
 use crate::worker::recycling::Recycling;
 use crate::worker::response_claim::ResponseClaim;
 use crate::worker::scheduler::Scheduler;
+use group_config::GroupConfig;
 use host::Host;
 use scoreboard::Record;
 use std::io::{self, PipeReader, PipeWriter, Write};

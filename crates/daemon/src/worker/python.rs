@@ -1,12 +1,13 @@
 //! Python as it is before a worker serves: started, with scripts loaded. It knows no thread that serves.
 #![forbid(unsafe_code)]
 
-use crate::config::GroupConfig;
 use crate::log::Log;
 use crate::message::Loaded;
 use crate::worker::error::WorkerError;
 use crate::worker::file_time;
+use crate::worker::host_options::host_options;
 use crate::worker::warm_up;
+use group_config::GroupConfig;
 use host::{Host, ScriptFile, Target};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
@@ -25,7 +26,7 @@ impl PreparedPython {
     /// Starts Python in this process.
     pub(super) fn start(config: &GroupConfig, log: &Log) -> Result<Self, WorkerError> {
         let host =
-            Host::start(config.host_options(), Arc::new(*log)).map_err(WorkerError::Python)?;
+            Host::start(host_options(config), Arc::new(*log)).map_err(WorkerError::Python)?;
         Ok(Self { host, scripts: Vec::new(), failed: false, is_warm: false })
     }
 

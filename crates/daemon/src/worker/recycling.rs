@@ -1,10 +1,12 @@
 //! When a worker has reached a limit on requests, memory, time or age. It does not replace the worker.
 #![forbid(unsafe_code)]
 
-use crate::config::Timers;
 use crate::message::Reason;
+use crate::time_limit;
+use group_config::Timers;
 use scoreboard::{Field, Record, now};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 /// The limits of one worker, and how close it is to them.
 pub(crate) struct Recycling {
@@ -80,10 +82,11 @@ impl Recycling {
     /// The limit on time that has been reached, if any.
     pub(crate) fn check_timers(&self, record: &Record<'_>) -> Option<(Reason, String)> {
         let time = now();
-        let over = |limit: Option<f64>, since: u64| {
-            let limit = limit.filter(|seconds| *seconds > 0.0)?;
-            let passed = time.saturating_sub(since) as f64 / 1e6;
-            (since != 0 && passed > limit).then_some(limit)
+        // The limit in seconds, if it has passed.
+        let over = |limit: Option<Duration>, since: u64| {
+            let limit = time_limit::enabled(limit)?;
+            let is_over = since != 0 && time_limit::has_passed(limit, since, time);
+            is_over.then_some(limit.as_secs_f64())
         };
         let timers = &self.timers;
         if let Some(limit) = over(timers.restart_interval, self.started) {
@@ -91,7 +94,7 @@ impl Recycling {
         }
         for (since, line) in record.requests() {
             if let Some(limit) = self.last_limit()
-                && over(Some(limit), since).is_some()
+                && let Some(limit) = over(Some(limit), since)
             {
                 let text = format!("{line} takes longer than request-timeout ({limit:.0} s)");
                 return Some((Reason::RequestTimeout, text));
@@ -117,21 +120,20 @@ impl Recycling {
     pub(crate) fn has_overdue_request(&self, record: &Record<'_>) -> bool {
         let Some(limit) = self.last_limit() else { return false };
         let (time, requests) = (now(), record.requests());
-        let late = |since: u64| time.saturating_sub(since) as f64 > limit * 1e6;
-        !requests.is_empty() && requests.iter().all(|(since, _)| late(*since))
+        let is_late = |since: u64| time_limit::has_passed(limit, since, time);
+        !requests.is_empty() && requests.iter().all(|(since, _)| is_late(*since))
     }
 
     /// How long a request may take before its worker is replaced.
-    fn last_limit(&self) -> Option<f64> {
-        let grace = self.timers.interrupt_timeout.filter(|seconds| *seconds > 0.0);
-        Some(self.request_limit()? + grace.unwrap_or(0.0))
+    fn last_limit(&self) -> Option<Duration> {
+        Some(self.request_limit()? + self.timers.interrupt_timeout.unwrap_or_default())
     }
 
-    /// How long one may take before anything is done about it, in seconds.
+    /// How long one may take before anything is done about it.
     ///
     /// mod_wsgi's formula: one stuck thread of many is less urgent than the only one.
-    pub(crate) fn request_limit(&self) -> Option<f64> {
-        let seconds = self.timers.request_timeout.filter(|seconds| *seconds > 0.0)?;
-        Some(seconds * (1.0 + f64::from(self.threads.max(1)).ln()))
+    pub(crate) fn request_limit(&self) -> Option<Duration> {
+        let limit = time_limit::enabled(self.timers.request_timeout)?;
+        Some(limit.mul_f64(1.0 + f64::from(self.threads.max(1)).ln()))
     }
 }

@@ -1,8 +1,8 @@
 //! The resource limits of a worker (setrlimit(2)).
 #![forbid(unsafe_code)]
 
-use crate::config::{Limits, Timers};
 use crate::log::Log;
+use group_config::{Limits, Timers};
 use sys::Resource;
 use wsgi::Level;
 
@@ -16,8 +16,9 @@ pub(super) fn apply(limits: &Limits, timers: &Timers, log: &Log) {
         }
     };
     // The soft limit asks for another worker. One second and the time to shut down later the kernel kills.
-    let grace = 1 + timers.shutdown_timeout.unwrap_or(0.0) as u64;
-    set(Resource::Cpu, "cpu-time-limit", limits.cpu_time_limit, grace);
+    let grace = 1 + timers.shutdown_timeout.unwrap_or_default().as_secs();
+    let cpu_seconds = limits.cpu_time_limit.map(|limit| limit.as_secs());
+    set(Resource::Cpu, "cpu-time-limit", cpu_seconds, grace);
     set(Resource::Data, "memory-limit", limits.memory_limit, 0);
     set(Resource::AddressSpace, "virtual-memory-limit", limits.virtual_memory_limit, 0);
 }

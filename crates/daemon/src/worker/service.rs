@@ -2,17 +2,18 @@
 //! requests.
 #![forbid(unsafe_code)]
 
-use crate::config::GroupConfig;
 use crate::log::Log;
 use crate::message::{Channel, Command, Report};
-use crate::seconds;
+use crate::time_limit;
 use crate::worker::error::WorkerError;
 use crate::worker::file_time;
 use crate::worker::python::PreparedPython;
+use group_config::GroupConfig;
 use host::{ScriptFile, Target};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::thread;
+use std::time::Duration;
 use sys::SIGTERM;
 use wsgi::Level;
 
@@ -49,7 +50,7 @@ pub(super) fn run(
 }
 
 /// Turns the manager's command to stop, or its end, into a SIGTERM, which Python turns into `SystemExit`.
-fn stop_on_command(mut channel: Channel, shutdown_timeout: Option<f64>, log: Log) {
+fn stop_on_command(mut channel: Channel, shutdown_timeout: Option<Duration>, log: Log) {
     loop {
         sys::wait_readable(&[channel.as_fd()], None);
         match channel.receive::<Command>() {
@@ -58,8 +59,8 @@ fn stop_on_command(mut channel: Channel, shutdown_timeout: Option<f64>, log: Log
         }
     }
     sys::kill(i32::try_from(std::process::id()).unwrap_or(0), SIGTERM);
-    if let Some(limit) = seconds::enabled(shutdown_timeout) {
-        thread::sleep(seconds::duration(limit));
+    if let Some(limit) = time_limit::enabled(shutdown_timeout) {
+        thread::sleep(limit);
         let line = b"the service script did not stop within shutdown-timeout; terminating it";
         log.write(Level::Warning, line);
         sys::exit_now(1);

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use crate::message::{Loaded, Report};
-use crate::seconds;
+use crate::time_limit;
 use crate::worker::connection::{Connection, Next};
 use crate::worker::connections::Wakeup;
 use crate::worker::exchange::{FastCgiExchange, RequestInfo};
@@ -21,6 +21,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 use wsgi::Level;
 
 impl Pool {
@@ -190,11 +191,12 @@ impl Pool {
 
     /// `queued`: when the web server began to look for a worker, in microseconds since the epoch.
     fn exceeded_queue_timeout(&self, queued: Option<i64>) -> bool {
-        let limit = seconds::enabled(self.config.timers.queue_timeout);
+        let limit = time_limit::enabled(self.config.timers.queue_timeout);
         let (Some(limit), Some(queued)) = (limit, queued) else {
             return false;
         };
-        queued > 0 && wsgi::epoch_micros().saturating_sub(queued) as f64 > limit * 1e6
+        let waited = wsgi::epoch_micros().saturating_sub(queued).max(0).unsigned_abs();
+        queued > 0 && Duration::from_micros(waited) > limit
     }
 }
 

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use crate::message::{Channel, Command, Reason};
+use crate::time_limit;
 use crate::worker::pool::Pool;
 use crate::worker::signal_events::SignalEventThread;
 use std::os::fd::AsFd;
@@ -15,13 +16,13 @@ pub(super) const SIGNALS: [i32; 6] = [SIGTERM, SIGINT, SIGUSR1, SIGXCPU, SIGHUP,
 /// How often limits on time are checked.
 const TIMER_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Waits until this worker is to stop; how many seconds it may go on with what it has, and why it stops.
+/// Waits until this worker is to stop; how long it may go on with what it has, and why it stops.
 pub(super) fn supervise(
     pool: &Pool,
     signals: &Signals,
     channel: &mut Channel,
     signal_events: &mut SignalEventThread,
-) -> (f64, Reason) {
+) -> (Duration, Reason) {
     let interval = check_interval(pool);
     loop {
         let ready = sys::wait_readable(&[signals.as_fd(), channel.as_fd()], interval);
@@ -37,8 +38,8 @@ pub(super) fn supervise(
         if ready.get(1) == Some(&true) {
             match channel.receive() {
                 Ok(commands) => {
-                    if let Some(Command::Finish { seconds, reason }) = commands.into_iter().next() {
-                        return (seconds, reason);
+                    if let Some(Command::Finish { within, reason }) = commands.into_iter().next() {
+                        return (within, reason);
                     }
                 }
                 Err(_) => {
@@ -67,7 +68,7 @@ fn check_interval(pool: &Pool) -> Option<Duration> {
         timers.restart_interval,
         timers.startup_timeout,
     ];
-    let has_limit = limits.iter().flatten().any(|seconds| *seconds > 0.0);
+    let has_limit = limits.into_iter().any(|limit| time_limit::enabled(limit).is_some());
     has_limit.then_some(TIMER_INTERVAL).into_iter().chain(pool.gil_probe.interval()).min()
 }
 
@@ -82,15 +83,16 @@ const fn reason_of(signal: i32) -> (Reason, &'static str) {
 
 /// Ends the process: nothing of Python can be waited for any more. The manager starts another worker, and Apache
 /// sends requests of which nothing has been answered to another one.
-fn exit_deadlocked(pool: &Pool, limit: f64) -> ! {
+fn exit_deadlocked(pool: &Pool, limit: Duration) -> ! {
     let requests: Vec<_> = pool.record.requests().into_iter().map(|(_, line)| line).collect();
     let serving = match requests.as_slice() {
         [] => String::new(),
         lines => format!("; it serves {}", lines.join(", ")),
     };
     let line = format!(
-        "no thread of this worker gets Python's lock, and has not for {limit} s (deadlock-timeout); \
-         terminating it{serving}"
+        "no thread of this worker gets Python's lock, and has not for {} s (deadlock-timeout); \
+         terminating it{serving}",
+        limit.as_secs_f64()
     );
     pool.log.write(Level::Error, line.as_bytes());
     sys::exit_now(1)

@@ -1,9 +1,9 @@
 //! Which application a request is for, read from its params. It never looks at what the client sent.
 #![forbid(unsafe_code)]
 
-use crate::config::GroupConfig;
 use crate::worker::file_time;
 use fastcgi::{Extensions, Params, param};
+use group_config::GroupConfig;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use wsgi::{CommonVariables, Key};
@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn the_one_application_is_served_whatever_is_asked() {
         let application =
-            crate::config::Application { script: "/srv/app.py".into(), callable: "main".into() };
+            group_config::Application { script: "/srv/app.py".into(), callable: "main".into() };
         let config = GroupConfig { application: Some(application), ..GroupConfig::default() };
         let it =
             asked(&[("mod_wsgi.x-script", "/b"), ("mod_wsgi.application_group", "x")], &config);

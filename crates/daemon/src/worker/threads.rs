@@ -29,7 +29,6 @@ pub(super) fn start_periodic(pool: &Arc<Pool>) -> io::Result<Vec<PeriodicThread>
     }
     if let Some(limit) = pool.recycling.request_limit()
         && pool.config.timers.is_interrupting()
-        && let Ok(limit) = Duration::try_from_secs_f64(limit)
     {
         let (shortest, longest) = INTERRUPT_INTERVAL;
         let interval = (limit / 10).clamp(shortest, longest);

@@ -3,10 +3,10 @@
 //! the workers share it.
 #![forbid(unsafe_code)]
 
-use crate::config::{GroupConfig, WarmUp};
 use crate::log::Log;
 use crate::message::Loaded;
 use crate::worker::file_time;
+use group_config::{GroupConfig, WarmUp};
 use host::{Host, ScriptFile, Served, Target};
 use std::os::unix::ffi::OsStrExt;
 use std::thread;

@@ -1,8 +1,7 @@
-//! What the system gives as bytes and need not be text, in JSON: each byte is the character of its number
-//! (Latin-1). Apache's parent and this program are of one release; nobody else reads it.
+//! Byte strings in JSON: paths, and other bytes that need not be text. Each byte is the character of its number
+//! (Latin-1). Apache's parent and the daemon programs are of one release, and no other program reads it.
 //!
-//! For use as `#[serde(with = "octets")]`.
-#![forbid(unsafe_code)]
+//! For use as `#[serde(with = "byte_string")]`.
 
 use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -11,17 +10,18 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
 /// A value of bytes, or several.
-pub(crate) trait Octets: Sized {
+pub trait ByteString: Sized {
     /// What stands for it in JSON.
     type Text: Serialize + DeserializeOwned;
 
+    /// The characters of the bytes.
     fn to_text(&self) -> Self::Text;
 
-    /// `None` where a character is no byte.
+    /// The bytes of the characters; `None` where a character is no byte.
     fn from_text(text: Self::Text) -> Option<Self>;
 }
 
-impl Octets for OsString {
+impl ByteString for OsString {
     type Text = String;
 
     fn to_text(&self) -> String {
@@ -34,7 +34,7 @@ impl Octets for OsString {
     }
 }
 
-impl Octets for PathBuf {
+impl ByteString for PathBuf {
     type Text = String;
 
     fn to_text(&self) -> String {
@@ -46,7 +46,7 @@ impl Octets for PathBuf {
     }
 }
 
-impl<T: Octets> Octets for Option<T> {
+impl<T: ByteString> ByteString for Option<T> {
     type Text = Option<T::Text>;
 
     fn to_text(&self) -> Self::Text {
@@ -61,7 +61,7 @@ impl<T: Octets> Octets for Option<T> {
     }
 }
 
-impl<T: Octets> Octets for Vec<T> {
+impl<T: ByteString> ByteString for Vec<T> {
     type Text = Vec<T::Text>;
 
     fn to_text(&self) -> Self::Text {
@@ -73,11 +73,13 @@ impl<T: Octets> Octets for Vec<T> {
     }
 }
 
-pub(crate) fn serialize<T: Octets, S: Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error> {
+/// For `#[serde(with)]`.
+pub fn serialize<T: ByteString, S: Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error> {
     value.to_text().serialize(to)
 }
 
-pub(crate) fn deserialize<'de, T: Octets, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
+/// For `#[serde(with)]`.
+pub fn deserialize<'de, T: ByteString, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
     let text = T::Text::deserialize(from)?;
     T::from_text(text).ok_or_else(|| D::Error::custom("a character beyond U+00FF is no byte"))
 }
@@ -87,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_byte_comes_back() {
+    fn every_byte_survives_the_round_trip() {
         let every = OsString::from_vec((0..=255).collect());
         let nested = vec![vec![PathBuf::from(every.clone())], Vec::new()];
         let text = serde_json::to_vec(&nested.to_text()).unwrap();
@@ -99,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_byte_is_refused() {
+    fn character_that_is_no_byte_is_refused() {
         assert_eq!(PathBuf::from_text("/srv/\u{100}".to_owned()), None);
         assert_eq!(Vec::<PathBuf>::from_text(vec!["/a".to_owned(), "€".to_owned()]), None);
     }

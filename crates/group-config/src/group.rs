@@ -1,0 +1,294 @@
+//! A process group as a whole, and what is wrong with one.
+
+use crate::{Application, Identity, ImportScript, Limits, Python, Timers, WarmUp};
+use crate::{byte_string, seconds};
+use serde::{Deserialize, Serialize};
+use std::ffi::OsString;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A process group with its sockets. In JSON a field that is absent has its default, and `null` is "unset"; times
+/// are seconds; sizes are bytes; paths are [byte strings](byte_string).
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GroupConfig {
+    /// The group's name.
+    pub name: String,
+    /// How many workers.
+    pub processes: Processes,
+    /// Threads that serve, in each worker; with none at all workers run the import scripts and end.
+    pub threads: u32,
+    /// Import in a template process that workers are forked from, so that they share memory.
+    pub preload: bool,
+    /// Watch the source files of all modules, and replace the workers when one changes.
+    pub reload: bool,
+    /// What `ps` shows in place of the command line.
+    #[serde(with = "byte_string")]
+    pub display_name: Option<OsString>,
+    /// The user, the directories and the environment of the processes.
+    pub identity: Identity,
+    /// What the kernel keeps the processes to.
+    pub limits: Limits,
+    /// When workers are replaced or given up.
+    pub timers: Timers,
+    /// How Python starts.
+    pub python: Python,
+
+    /// The descriptors inherited from the process that started the program.
+    pub descriptors: Descriptors,
+    /// What every request has to name as `mod_wsgi.x-secret`: Apache's children know it, other processes of their
+    /// user do not. `None`: nothing.
+    pub secret: Option<String>,
+    /// Users whose processes may connect, by number; `None` leaves it to the mode of the socket file.
+    pub allowed_uids: Option<Vec<u32>>,
+    /// Serve this application whatever a request names.
+    pub application: Option<Application>,
+    /// One application group only is served here: it gets the main interpreter (design decision D5).
+    pub sole: bool,
+    /// Scripts every worker loads before it is ready.
+    pub import_scripts: Vec<ImportScript>,
+    /// How long to wait before anything else is done: the manager before this one died early.
+    #[serde(with = "seconds")]
+    pub delay: Duration,
+    /// What the template imports, beside what workers have had to load.
+    pub preload_scripts: Vec<ImportScript>,
+    /// What a new process answers by itself before it serves.
+    pub warm_up: Option<WarmUp>,
+    /// The `wsgi-daemon-X.Y` that a manager without Python has run for its workers.
+    #[serde(with = "byte_string")]
+    pub program: Option<PathBuf>,
+    /// Lines less serious than this (a number of `APLOG_*`) are not written.
+    pub log_level: u8,
+}
+
+impl Default for GroupConfig {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            processes: Processes::default(),
+            threads: 15,
+            preload: false,
+            reload: false,
+            display_name: None,
+            identity: Identity::default(),
+            limits: Limits::default(),
+            timers: Timers::default(),
+            python: Python::default(),
+            descriptors: Descriptors::default(),
+            secret: None,
+            allowed_uids: None,
+            application: None,
+            sole: false,
+            import_scripts: Vec::new(),
+            delay: Duration::ZERO,
+            preload_scripts: Vec::new(),
+            warm_up: None,
+            program: None,
+            log_level: 6,
+        }
+    }
+}
+
+/// `processes=`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Processes {
+    /// Always running.
+    pub least: u32,
+    /// Started when a client connects to their socket.
+    pub most: u32,
+    /// Whether a number was written: then `wsgi.multiprocess` is true, even for one process.
+    pub given: bool,
+}
+
+impl Processes {
+    /// The most that a group may have: each has a socket, a row of the scoreboard and a process.
+    pub const MAX: u32 = 10_000;
+
+    /// From `least` to `most` of them, as written. `None` where that is no number of processes: it must be from 1
+    /// to [`Self::MAX`], and `least` at most `most`.
+    pub fn new(least: u32, most: u32) -> Option<Self> {
+        let processes = Self { least, most, given: true };
+        processes.is_valid().then_some(processes)
+    }
+
+    fn is_valid(self) -> bool {
+        self.least <= self.most && (1..=Self::MAX).contains(&self.most)
+    }
+}
+
+impl Default for Processes {
+    fn default() -> Self {
+        Self { least: 1, most: 1, given: false }
+    }
+}
+
+/// Inherited descriptors, by number. All of them are made close-on-exec at once.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Descriptors {
+    /// A listening socket all workers accept from.
+    pub shared_socket: Option<i32>,
+    /// One listening socket for each worker slot, `processes.most` of them, or none.
+    pub worker_sockets: Vec<i32>,
+    /// Its end of file means that the process that started this one is gone.
+    pub parent: Option<i32>,
+    /// `ready\n` is written here when the first workers have done their imports, then it is closed.
+    pub ready: Option<i32>,
+    /// Sealed shared memory for the scoreboard, large enough; made by the manager when absent.
+    pub scoreboard: Option<i32>,
+}
+
+/// What is wrong with a configuration. Its text is for a log line that names the group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Invalid {
+    /// `processes` is out of range.
+    Processes(Processes),
+    /// `threads=0` without a script to run.
+    NoServiceScript,
+    /// The processes would run as root.
+    Root,
+    /// The number of sockets is not that of processes.
+    Sockets {
+        /// How many sockets there are.
+        sockets: usize,
+        /// How many workers need one.
+        processes: u32,
+    },
+    /// No socket at all.
+    NoSocket,
+}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Processes(Processes { least, most, .. }) => write!(
+                f,
+                "processes: from {least} to {most} is no number of processes, which is from 1 to {}",
+                Processes::MAX
+            ),
+            Self::NoServiceScript => write!(
+                f,
+                "threads: a group of service scripts (threads=0) has no script; a WSGIImportScript \
+                 with its process-group= names one"
+            ),
+            Self::Root => write!(f, "uid: a daemon process may not run as root"),
+            Self::Sockets { sockets, processes } => {
+                write!(f, "worker_sockets: {sockets} sockets for {processes} processes")
+            }
+            Self::NoSocket => write!(f, "there is no socket to listen on"),
+        }
+    }
+}
+
+impl std::error::Error for Invalid {}
+
+impl GroupConfig {
+    /// Checks what a type cannot, of all that is known at configtest.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn check_options(&self) -> Result<(), Invalid> {
+        if !self.processes.is_valid() {
+            return Err(Invalid::Processes(self.processes));
+        }
+        if self.is_service() && self.import_scripts.is_empty() {
+            return Err(Invalid::NoServiceScript);
+        }
+        if self.identity.uid == Some(0) {
+            return Err(Invalid::Root);
+        }
+        Ok(())
+    }
+
+    /// Checks the options, and whether there are the sockets that a group needs.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn check(&self) -> Result<(), Invalid> {
+        self.check_options()?;
+        let (sockets, processes) = (self.descriptors.worker_sockets.len(), self.processes.most);
+        if sockets != 0 && sockets != processes as usize {
+            return Err(Invalid::Sockets { sockets, processes });
+        }
+        if sockets == 0 && self.descriptors.shared_socket.is_none() {
+            return Err(Invalid::NoSocket);
+        }
+        Ok(())
+    }
+
+    /// Every inherited descriptor.
+    pub fn inherited(&self) -> impl Iterator<Item = i32> {
+        let Descriptors { shared_socket, worker_sockets, parent, ready, scoreboard } =
+            &self.descriptors;
+        let named = [*shared_socket, *parent, *ready, *scoreboard].into_iter().flatten();
+        named.chain(worker_sockets.iter().copied())
+    }
+
+    /// Whether the group runs service scripts and serves no requests.
+    pub fn is_service(&self) -> bool {
+        self.threads == 0
+    }
+
+    /// Whether the script of a request belongs into the main interpreter whatever its group.
+    pub fn main_interpreter(&self) -> bool {
+        self.sole || self.application.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn configuration_says_only_what_differs_from_the_defaults() {
+        let text = r#"{"name": "site", "processes": {"least": 2, "most": 2, "given": true},
+            "descriptors": {"worker_sockets": [4, 5], "parent": 6}, "identity": {"uid": 33}}"#;
+        let config: GroupConfig = serde_json::from_str(text).unwrap();
+        assert_eq!((config.check(), config.threads), (Ok(()), 15));
+        assert_eq!(config.inherited().collect::<Vec<_>>(), [6, 4, 5]);
+    }
+
+    #[test]
+    fn what_is_written_is_what_is_read() {
+        let mut config = GroupConfig { secret: Some("s".into()), ..GroupConfig::default() };
+        config.identity.home = Some("/srv".into());
+        config.timers.request_timeout = Some(Duration::from_millis(1250));
+        config.limits.cpu_time_limit = Some(Duration::from_secs(7));
+        let text = serde_json::to_string(&config).unwrap();
+        assert_eq!(serde_json::from_str::<GroupConfig>(&text).unwrap(), config);
+    }
+
+    #[test]
+    fn configuration_that_cannot_run_is_refused_with_its_reason() {
+        let socket = Descriptors { shared_socket: Some(3), ..Descriptors::default() };
+        let fine = GroupConfig { descriptors: socket, ..GroupConfig::default() };
+        assert_eq!(fine.check(), Ok(()));
+        let root = Identity { uid: Some(0), ..Identity::default() };
+        let refused = |config: GroupConfig| config.check().unwrap_err();
+        assert_eq!(refused(GroupConfig { identity: root, ..fine.clone() }), Invalid::Root);
+        let service = GroupConfig { threads: 0, ..fine.clone() };
+        assert_eq!(refused(service), Invalid::NoServiceScript);
+        assert_eq!(refused(GroupConfig::default()), Invalid::NoSocket);
+        let many = Processes { least: 0, most: Processes::MAX + 1, given: true };
+        let refusal = refused(GroupConfig { processes: many, ..fine.clone() });
+        assert_eq!(
+            refusal.to_string(),
+            "processes: from 0 to 10001 is no number of processes, which is from 1 to 10000"
+        );
+        let two = Processes::new(2, 2).unwrap();
+        let sockets = Descriptors { worker_sockets: vec![3], ..Descriptors::default() };
+        let refusal = refused(GroupConfig { processes: two, descriptors: sockets, ..fine });
+        assert_eq!(refusal, Invalid::Sockets { sockets: 1, processes: 2 });
+        assert!(serde_json::from_str::<GroupConfig>(r#"{"thread": 3}"#).is_err());
+    }
+
+    #[test]
+    fn number_of_processes_has_a_range() {
+        assert_eq!(Processes::new(1, Processes::MAX).map(|it| it.most), Some(10_000));
+        for (least, most) in [(0, 0), (2, 1), (1, Processes::MAX + 1), (u32::MAX, u32::MAX)] {
+            assert_eq!(Processes::new(least, most), None, "{least}-{most}");
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! What a daemon process group is told before it starts: the options of its `WSGIDaemonProcess` line with their
+//! defaults and ranges, and what else Apache's parent knows of it. The parent writes a [`GroupConfig`] as JSON
+//! into a file in memory, and `wsgi-daemon` reads it; a command line makes one by hand.
+//!
+//! An option has its field here, with default and unit; its row in `src/config/daemon_options.rs` sets that
+//! field, and what it does is in `crates/daemon`. This crate knows neither Apache nor Python, and makes no
+//! system call.
+#![forbid(unsafe_code)]
+
+pub mod byte_string;
+mod group;
+mod identity;
+mod limits;
+mod python;
+mod scripts;
+mod seconds;
+mod timers;
+
+pub use group::{Descriptors, GroupConfig, Invalid, Processes};
+pub use identity::Identity;
+pub use limits::Limits;
+pub use python::{Apache, Interpreter, Python, Telemetry};
+pub use scripts::{Application, ImportScript, WarmUp};
+pub use timers::Timers;
