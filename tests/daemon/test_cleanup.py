@@ -359,13 +359,9 @@ def test_a_manager_that_was_replaced_does_not_outlive_httpd(start_warm, change):
     server = start_warm(text=extra)
     assert server.get("/gone/").status == 200
     # Apache's old child has the request too, and Apache does not wait for its end.
-<<<<<<< HEAD
     server.log.allow(
         "AH0004[56]: child process", "stopping with GET /gone/sleep", "WSGI0145: .*'gone'"
     )
-=======
-    server.log.allow("AH0004[56]: child process", "stopping with GET /gone/sleep")
->>>>>>> 6605980 (daemon: standard terms, one file for one thing, typed errors; a response claimed by two threads is sent by one)
     old = daemons.managers(server)
     old += [worker for manager in old for worker in daemons.children(manager)]
     path = server.root / "httpd.conf"
