@@ -32,7 +32,7 @@ SELECTED = [
     "observe/test_python_module.py",
     "observe/test_events.py",
     "observe/test_metrics.py",
-    "daemon/test_isolation.py",
+    "daemon/isolation/test_records.py",
     "daemon/test_warm_up.py",
 ]
 # What measures time, or takes minutes at this pace.

@@ -28,7 +28,7 @@ pub(super) struct Attempt<'a, 'call> {
     pub(super) body: &'a mut Body<'call>,
     pub(super) lease: WorkerLease<'a>,
     pub(super) connection: Connection,
-    relay: Relay<'a>,
+    relay: Relay<'a, 'call>,
 }
 
 impl<'a, 'call> Attempt<'a, 'call> {
@@ -39,7 +39,7 @@ impl<'a, 'call> Attempt<'a, 'call> {
         connection: Connection,
         body: &'a mut Body<'call>,
     ) -> Self {
-        let relay = Relay::new(settings, lease.group());
+        let relay = Relay::new(request, settings, lease.group());
         Self { request, body, lease, connection, relay }
     }
 

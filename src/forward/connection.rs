@@ -4,7 +4,6 @@
 use super::connection_error::ConnectionError;
 use super::params::{self, Params};
 use fastcgi::{Answer, ClientConnection, Limits, RecordType, WireError, encoder};
-use std::collections::VecDeque;
 use std::io::{self, IoSlice, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -15,7 +14,10 @@ use std::time::Duration;
 pub(crate) struct Connection {
     stream: UnixStream,
     client: ClientConnection,
-    files: VecDeque<OwnedFd>,
+    /// The file whose record is yet to be read.
+    file: Option<OwnedFd>,
+    /// A file has come with the response: there is one at most.
+    had_file: bool,
     /// Bytes that the socket had no room for, from `sent` on.
     unsent: Vec<u8>,
     sent: usize,
@@ -40,8 +42,6 @@ const MAX_REUSED_CAPACITY: usize = 16 * 1024;
 /// Bytes to read at once: first enough for all of a small response; many, once a read has filled its memory.
 const SMALL_READ: usize = 8 * 1024;
 const LARGE_READ: usize = 64 * 1024;
-/// Files that may have come before their records are read: a response has one.
-const MAX_WAITING_FILES: usize = 4;
 
 impl Connection {
     /// Connects within `wait`; each later read and write may take `timeout`.
@@ -63,7 +63,8 @@ impl Connection {
         Ok(Self {
             stream,
             client: ClientConnection::new(limits),
-            files: VecDeque::new(),
+            file: None,
+            had_file: false,
             unsent: Vec::new(),
             sent: 0,
             head: Vec::new(),
@@ -80,7 +81,7 @@ impl Connection {
     /// connection meanwhile, the next request fails with [`ConnectionError::Unsent`], which costs an attempt only.
     pub(crate) fn is_reusable(&self) -> bool {
         // The response may have come before all of the request was sent: in the middle of a record.
-        !self.closing && !self.has_unsent() && self.files.is_empty() && self.client.is_reusable()
+        !self.closing && !self.has_unsent() && self.file.is_none() && self.client.is_reusable()
     }
 
     /// Whether a request has been served over the connection before.
@@ -118,6 +119,7 @@ impl Connection {
     ) -> Result<(), ConnectionError> {
         // A large response may be followed by a small one.
         self.read_size = SMALL_READ;
+        self.had_file = false;
         self.head.clear();
         self.head.shrink_to(MAX_REUSED_CAPACITY);
         let mut writer = self.client.begin_with_common_params(
@@ -228,18 +230,21 @@ impl Connection {
             self.read_size = LARGE_READ;
         }
         self.client.filled(count);
-        self.files.extend(file);
-        if self.files.len() > MAX_WAITING_FILES {
-            return Err(ConnectionError::Malformed(
-                "the worker sends descriptors without file records".to_owned(),
-            ));
+        if let Some(file) = file {
+            if self.had_file {
+                return Err(ConnectionError::Malformed(
+                    "a second file came with one answer".to_owned(),
+                ));
+            }
+            self.had_file = true;
+            self.file = Some(file);
         }
         Ok(())
     }
 
-    /// The file that belongs to the next file record.
+    /// The file that belongs to the file record.
     pub(crate) fn take_file(&mut self) -> Option<OwnedFd> {
-        self.files.pop_front()
+        self.file.take()
     }
 }
 

@@ -23,9 +23,12 @@ const PENDING_LIMIT: usize = 16 * 1024;
 const COLLECT_LIMIT: u64 = 64 * 1024;
 
 /// A response, as far as it has come.
-pub(super) struct Relay<'a> {
+pub(super) struct Relay<'a, 'call> {
     settings: &'a Settings<'a>,
     group: &'a Group,
+    /// One for the whole response, because each takes memory from the request's pool that is given back at the end
+    /// of the request only. Empty but for a file between two steps.
+    brigade: Brigade<'call>,
     buffers: Buffers,
     stage: Stage,
     /// Bytes passed on since the last flush.
@@ -114,18 +117,23 @@ impl Buffers {
     }
 }
 
-impl Drop for Relay<'_> {
+impl Drop for Relay<'_, '_> {
     fn drop(&mut self) {
         let limits = self.group.limits();
         BUFFERS.set(Some(std::mem::replace(&mut self.buffers, Buffers::new(limits))));
     }
 }
 
-impl<'a> Relay<'a> {
-    pub(super) fn new(settings: &'a Settings<'a>, group: &'a Group) -> Self {
+impl<'a, 'call> Relay<'a, 'call> {
+    pub(super) fn new(
+        request: &Request<'call>,
+        settings: &'a Settings<'a>,
+        group: &'a Group,
+    ) -> Self {
         Self {
             settings,
             group,
+            brigade: request.new_brigade(),
             buffers: Buffers::take(group.limits()),
             stage: Stage::Head,
             unflushed: 0,
@@ -149,59 +157,56 @@ impl<'a> Relay<'a> {
     }
 
     /// Passes on the bytes that wait, before the response is broken off.
-    pub(super) fn flush_pending(&mut self, request: &mut Request<'_>) {
-        let mut brigade = request.new_brigade();
+    pub(super) fn flush_pending(&mut self, request: &mut Request<'call>) {
         // A client that cannot take the bytes does not see the end of the response either.
-        let _ = self.pass_pending(request, &mut brigade, BrigadeEnd::Flush);
+        let _ = self.pass_pending(request, BrigadeEnd::Flush);
     }
 
     /// Reads once and relays what has come; `Some` at the end of the response.
-    pub(super) fn step<'call>(
+    pub(super) fn step(
         &mut self,
         request: &mut Request<'call>,
         connection: &mut Connection,
     ) -> Result<Option<Outcome>, RelayError> {
-        let mut brigade = request.new_brigade();
         connection.read()?;
-        while let Some(piece) = self.next_piece(request, connection, &mut brigade)? {
+        while let Some(piece) = self.next_piece(request, connection)? {
             match piece {
                 Piece::Log(level, line) => request.log(level, &line),
                 Piece::Error(text) => {
                     self.errors.push(&text, |line| request.log(Level::Error, line));
                 }
-                Piece::File(span) => self.file(request, connection, &mut brigade, span)?,
+                Piece::File(span) => self.file(request, connection, span)?,
                 Piece::End(status, app_status) => {
                     if app_status == app_status::ABORTED {
                         connection.mark_closing();
                     }
-                    return Ok(Some(self.end(request, &mut brigade, status, app_status)?));
+                    return Ok(Some(self.end(request, status, app_status)?));
                 }
             }
         }
         // A file waits for the end of the response, which came with it or comes later.
-        if !brigade.is_empty() {
-            request.pass(&mut brigade)?;
+        if !self.brigade.is_empty() {
+            request.pass(&mut self.brigade)?;
         }
-        self.flush_if_due(request, connection, &mut brigade)?;
+        self.flush_if_due(request, connection)?;
         if self.discarding_since.is_some_and(|since| since.elapsed() > DISCARD_LIMIT) {
             connection.send_abort();
-            let passed = self.pass_pending(request, &mut brigade, BrigadeEnd::End);
+            let passed = self.pass_pending(request, BrigadeEnd::End);
             return Ok(Some(request.outcome(passed)));
         }
         Ok(None)
     }
 
     /// Relays bytes of the response up to the next piece of another kind; `None`: more is to be read first.
-    fn next_piece<'call>(
+    fn next_piece(
         &mut self,
         request: &mut Request<'call>,
         connection: &mut Connection,
-        brigade: &mut Brigade<'call>,
     ) -> Result<Option<Piece>, RelayError> {
         while let Some(answer) = connection.next()? {
             return Ok(Some(match answer {
                 Answer::Stdout(data) => {
-                    self.stdout(request, brigade, data)?;
+                    self.stdout(request, data)?;
                     continue;
                 }
                 Answer::StdoutEnd => continue,
@@ -219,28 +224,22 @@ impl<'a> Relay<'a> {
     }
 
     /// Flushes what the client has not got, where there is enough of it, or the worker has nothing more to add.
-    fn flush_if_due<'call>(
+    fn flush_if_due(
         &mut self,
         request: &mut Request<'call>,
         connection: &Connection,
-        brigade: &mut Brigade<'call>,
     ) -> Result<(), PassError> {
         if self.unflushed > 0
             && (self.unflushed >= self.group.response_buffer_size()
                 || !connection.waits_for_input(self.group.response_flush_delay()))
         {
             self.unflushed = 0;
-            self.pass_pending(request, brigade, BrigadeEnd::Flush)?;
+            self.pass_pending(request, BrigadeEnd::Flush)?;
         }
         Ok(())
     }
 
-    fn stdout<'call>(
-        &mut self,
-        request: &mut Request<'call>,
-        brigade: &mut Brigade<'call>,
-        data: &[u8],
-    ) -> Result<(), RelayError> {
+    fn stdout(&mut self, request: &mut Request<'call>, data: &[u8]) -> Result<(), RelayError> {
         let mut data = data;
         if self.stage == Stage::Head {
             let complete = self.buffers.parser.feed(data).map_err(|why| malformed(&why))?;
@@ -261,14 +260,14 @@ impl<'a> Relay<'a> {
             pending.extend_from_slice(data);
             return Ok(());
         }
-        self.pass_before(request, brigade)?;
-        request.pass_bytes(brigade, data, BrigadeEnd::More)?;
+        self.pass_before(request)?;
+        request.pass_bytes(&mut self.brigade, data, BrigadeEnd::More)?;
         Ok(())
     }
 
     /// How many of `length` bytes of body the client gets: no more than `Content-Length` promises, or it would
     /// take the rest for another response. Workers see to that, unless an application writes to their socket.
-    fn truncate_to_length(&mut self, request: &mut Request<'_>, length: u64) -> u64 {
+    fn truncate_to_length(&mut self, request: &mut Request<'call>, length: u64) -> u64 {
         let left = self.promised.map_or(u64::MAX, |promised| promised.saturating_sub(self.written));
         if length > left && !self.excessive {
             self.excessive = true;
@@ -285,29 +284,24 @@ impl<'a> Relay<'a> {
     }
 
     /// Passes on the bytes that wait, if there are any, before what comes after them.
-    fn pass_before<'call>(
-        &mut self,
-        request: &mut Request<'call>,
-        brigade: &mut Brigade<'call>,
-    ) -> Result<(), PassError> {
+    fn pass_before(&mut self, request: &mut Request<'call>) -> Result<(), PassError> {
         if self.buffers.pending.is_empty() {
             return Ok(());
         }
-        self.pass_pending(request, brigade, BrigadeEnd::More)
+        self.pass_pending(request, BrigadeEnd::More)
     }
 
-    fn pass_pending<'call>(
+    fn pass_pending(
         &mut self,
         request: &mut Request<'call>,
-        brigade: &mut Brigade<'call>,
         end: BrigadeEnd,
     ) -> Result<(), PassError> {
-        let passed = request.pass_bytes(brigade, &self.buffers.pending, end);
+        let passed = request.pass_bytes(&mut self.brigade, &self.buffers.pending, end);
         self.buffers.pending.clear();
         passed
     }
 
-    fn head(&mut self, request: &mut Request<'_>) -> Result<(), ConnectionError> {
+    fn head(&mut self, request: &mut Request<'call>) -> Result<(), ConnectionError> {
         let Buffers { parser, head, line, .. } = &mut self.buffers;
         let parsed = parser.head().ok_or_else(|| malformed("no head"))?;
         let code = parsed.status().unwrap_or(200);
@@ -344,11 +338,10 @@ impl<'a> Relay<'a> {
         Ok(())
     }
 
-    fn file<'call>(
+    fn file(
         &mut self,
         request: &mut Request<'call>,
         connection: &mut Connection,
-        brigade: &mut Brigade<'call>,
         span: FileSpan,
     ) -> Result<(), RelayError> {
         let Some(file) = connection.take_file() else {
@@ -366,19 +359,18 @@ impl<'a> Relay<'a> {
         self.unflushed += 1;
         let part = span.offset..span.offset + length;
         let sendfile = self.settings.enable_sendfile;
-        self.pass_before(request, brigade)?;
+        self.pass_before(request)?;
         // The range of a file is served where the end is passed on with it (httpd's byterange filter).
         // The file is the worker's, which may truncate it at any time. To read a mapping then raises SIGBUS, while
         // sendfile(2) only fails.
         let mmap = request.is_unfiltered();
-        request.append_file(brigade, file.as_fd(), part, sendfile, mmap)?;
+        request.append_file(&mut self.brigade, file.as_fd(), part, sendfile, mmap)?;
         Ok(())
     }
 
-    fn end<'call>(
+    fn end(
         &mut self,
         request: &mut Request<'call>,
-        brigade: &mut Brigade<'call>,
         status: ProtocolStatus,
         app_status: u32,
     ) -> Result<Outcome, ConnectionError> {
@@ -409,7 +401,7 @@ impl<'a> Relay<'a> {
         let broken = short || matches!(app_status, app_status::SHORT | app_status::ABORTED);
         let end = if broken { BrigadeEnd::Flush } else { BrigadeEnd::End };
         // All of the response has been read: another request can go over the connection.
-        let passed = self.pass_pending(request, brigade, end);
+        let passed = self.pass_pending(request, end);
         if broken && passed.is_ok() {
             request.cut();
         }

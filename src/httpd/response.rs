@@ -13,7 +13,7 @@ use std::ffi::c_int;
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
-use wsgi::ResponseHead;
+use wsgi::{Level, ResponseHead};
 
 /// Why the output filters took no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -277,9 +277,12 @@ impl<'call> Request<'call> {
         if part.is_empty() {
             return Ok(());
         }
-        brigade
-            .append_file(file, part.start, part.end - part.start, flags)
-            .map_err(|_| PassError::Failed)
+        brigade.append_file(file, part.start, part.end - part.start, flags).map_err(|why| {
+            // Filters log their own failures; this one is the module's.
+            let line = format!("WSGI0220: a file cannot be sent: {why}");
+            self.log(Level::Error, line.as_bytes());
+            PassError::Failed
+        })
     }
 }
 

@@ -1,78 +1,15 @@
 """What an application may do to the rest of the server through its worker's connection: nothing."""
 
 import contextlib
+import http.client
 import os
 
 import pytest
 from harness import daemons
-from harness.conf import Conf
+from harness.hostile import EXITED, conf, descriptors, is_up, leave_descriptors, run
 from harness.httpd import wait_until
 
 pytestmark = pytest.mark.ours_only("our own wire")
-
-# /exec runs its body. connection() is what its request came on (threads=1), record() makes one.
-APP = r"""
-import os, signal, socket, struct, threading, time
-def record(kind, content=b""):
-    return struct.pack("!BBHHBB", 1, kind, 1, len(content), 0, 0) + content
-def connection():
-    for name in os.listdir("/proc/self/fd"):
-        try:
-            found = socket.socket(fileno=os.dup(int(name)))
-        except OSError:
-            continue
-        accepts = found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
-        local = str(found.getsockname())
-        if found.family == socket.AF_UNIX and not accepts and local.endswith(".sock"):
-            return found
-        found.close()
-HEAD = b"Status: 200 OK\r\nContent-Type: text/plain\r\n"
-END = record(3, bytes(8))
-def file(offset, length):
-    return record(ord("F"), struct.pack("!QQ", offset, length))
-def application(environ, start_response):
-    result = str(os.getpid())
-    if environ["PATH_INFO"] == "/exec":
-        names = dict(globals())
-        exec(environ["wsgi.input"].read().decode(), names)
-        result = str(names.get("result", result))
-    headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(result)))]
-    if environ["PATH_INFO"] == "/long":
-        headers.append(("X-Long", "x" * 2_000_000))
-    start_response("200 OK", headers)
-    return [result.encode()]
-"""
-
-
-def conf(options="threads=1", extra="", **more):
-    text = f"""
-    WSGIRestrictEmbedded On
-    WSGIDaemonProcess site {options}
-    WSGIScriptAlias /app ${{ROOT}}/app.py process-group=site application-group=%{{GLOBAL}}
-    {extra}
-    """
-    files = (("app.py", APP), ("htdocs/x.txt", "static"))
-    return Conf(text, files=files, children=1, start=1, **more)
-
-
-EXITED = r"worker \d+ exited with status 0 while serving POST /app/exec"
-
-
-def run(server, code, **options):
-    """What came of it; None where the client got no whole answer."""
-    with contextlib.suppress(OSError, Exception):
-        return server.post("/app/exec", code.encode(), **options)
-    return None
-
-
-def is_up(server):
-    """Apache itself answers, and so does the worker after that."""
-    return server.get("/x.txt").body == b"static" and server.get("/app").status == 200
-
-
-def descriptors(pid):
-    return len(os.listdir(f"/proc/{pid}/fd"))
-
 
 # What a worker of another group answers to who names the script itself.
 ASKING = """
@@ -237,3 +174,68 @@ def test_a_head_may_be_as_long_as_header_buffer_size_says(start):
     raw = server.raw(b"GET /app/long HTTP/1.0\r\n\r\n")
     assert raw.startswith(b"HTTP/1.1 200 ")
     assert b"X-Long: " + b"x" * 2_000_000 + b"\r\n" in raw
+
+
+def test_a_long_answer_costs_no_memory_for_its_pieces(start):
+    """Log records that no log keeps, each of them read before the next is sent."""
+    server = start()
+    (child,) = daemons.httpd_children(server)
+    answer = run(
+        server,
+        f"""
+import fcntl, resource, termios
+sock, unread = connection(), bytearray(4)
+def resident():
+    with open("/proc/{child}/statm") as file:
+        return int(file.read().split()[1]) * resource.getpagesize()
+def send(count):
+    for _ in range(count):
+        sock.sendall(record(ord("L"), bytes([15]) + b"trace"))
+        while fcntl.ioctl(sock, termios.TIOCOUTQ, unread) == 0 and any(unread):
+            pass
+    return resident()
+before = send(5_000)
+result = send(40_000) - before
+""",
+    )
+    # 64 bytes for each would be 2.5 MB.
+    assert int(answer.text) < 500_000
+
+
+def test_an_answer_has_one_file(start):
+    server = start()
+    (child,) = daemons.httpd_children(server)
+    assert is_up(server)
+    before = descriptors(child)
+    answer = run(
+        server,
+        f"""
+sock, made = connection(), os.open(__file__, os.O_RDONLY)
+sock.sendall(record(6, HEAD + b"\\r\\n"))
+most = 0
+try:
+    for _ in range(200):
+        socket.send_fds(sock, [file(0, 1)], [made])
+        most = max(most, len(os.listdir("/proc/self/fd")))
+except OSError:
+    pass
+""",
+    )
+    assert answer is None or answer.truncated
+    server.log.expect("WSGI0119: .* broke off its answer: a second file came with one answer")
+    assert is_up(server)
+    assert descriptors(child) < before + 10
+
+
+def test_a_file_for_which_no_descriptor_is_left_is_a_500_with_its_cause(start):
+    server = start()
+    (child,) = daemons.httpd_children(server)
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.port)) as client:
+        client.request("GET", "/app")
+        assert client.getresponse().read().isdigit()
+        # One for the file that comes; none for httpd's copy of it.
+        leave_descriptors(client, child, 1)
+        client.request("GET", "/app/file")
+        answer = client.getresponse()
+        assert answer.status == 500, answer.read()
+    server.log.expect("WSGI0220: a file cannot be sent: Too many open files")
