@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use super::daemon_options::DAEMON_OPTIONS;
-use super::options::Options;
-use super::{Bytes, ConfigError, Line, ServerIdentity};
+use super::{Bytes, ServerIdentity};
 use group_config::GroupConfig;
 use std::os::unix::ffi::OsStrExt;
 
@@ -121,38 +119,6 @@ impl DaemonProcess {
         Self { name: name.into(), server, config, forwarding: Forwarding::default() }
     }
 
-    /// `name [option=value …]`
-    pub(super) fn parse(line: &Line<'_>) -> Result<Self, ConfigError> {
-        let mut words = line.words();
-        let Some(name) = words.next_word().filter(|name| !name.is_empty()) else {
-            return Err(line.error("needs the name of the process group"));
-        };
-        let mut group = Self::new(&name, line.context.server());
-        let mut options =
-            Options::new(line, words, DAEMON_OPTIONS.iter().map(|option| option.name));
-        while let Some(value) = options.next_option()? {
-            if let Some(option) = DAEMON_OPTIONS.iter().find(|option| option.name == value.name) {
-                (option.set)(&mut group, &value)?;
-            }
-        }
-        if group.forwarding.script_user.is_some() && group.forwarding.script_group.is_some() {
-            return Err(line.error("takes only one of script-user= and script-group="));
-        }
-        group.warn_ineffective_options(line);
-        Ok(group)
-    }
-
-    /// Options that have no effect in a daemon process are never accepted in silence.
-    fn warn_ineffective_options(&self, line: &Line<'_>) {
-        if self.forwarding.server_metrics {
-            line.context.warn(&format!(
-                "{} server-metrics=On has no effect: a daemon process has none of Apache's memory, and \
-                 mod_wsgi.server_metrics() returns None there",
-                line.name()
-            ));
-        }
-    }
-
     /// A path as it reads inside `chroot`; as it is where it lies outside or there is none.
     pub(crate) fn inside<'p>(&self, path: &'p [u8]) -> &'p [u8] {
         let Some(root) = self.config.identity.chroot.as_deref() else { return path };
@@ -164,39 +130,5 @@ impl DaemonProcess {
     /// Whether the processes of this group can see `path`.
     pub(crate) fn sees(&self, path: &[u8]) -> bool {
         self.config.identity.chroot.is_none() || self.inside(path).len() < path.len()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::stub::{Configuration, configuration};
-    use super::*;
-
-    #[test]
-    fn a_group_needs_a_name_and_takes_known_options() {
-        for (arguments, refusal) in [
-            ("", "needs the name of the process group"),
-            ("\"\" threads=5", "needs the name of the process group"),
-            (
-                "site script-user=alice script-group=staff",
-                "takes only one of script-user= and script-group=",
-            ),
-        ] {
-            let sentence =
-                Configuration::default().refusal(&format!("WSGIDaemonProcess {arguments}"));
-            assert_eq!(sentence, format!("WSGIDaemonProcess {refusal}"));
-        }
-        let sentence = Configuration::default().refusal("WSGIDaemonProcess site thread=5");
-        assert!(sentence.starts_with(
-            "WSGIDaemonProcess has no option \"thread\"; it takes name=value with one of these \
-             names: user, group, "
-        ));
-    }
-
-    #[test]
-    fn a_group_of_which_only_the_name_is_written_is_new() {
-        let written = configuration(&["WSGIDaemonProcess 'my site'"]);
-        let expected = DaemonProcess::new(b"my site", ServerIdentity::default());
-        assert_eq!(written.process.daemon_processes, [expected]);
     }
 }

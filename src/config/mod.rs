@@ -26,6 +26,7 @@ mod word_lexer;
 
 // The lines of directives that are more than one word.
 mod alias_directives;
+mod daemon_process_directive;
 mod interpreter_directives;
 mod process_directives;
 mod telemetry_directives;

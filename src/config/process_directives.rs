@@ -3,12 +3,11 @@
 
 use std::time::Duration;
 
+use super::daemon_process_directive;
 use super::error::quoted;
 use super::options::{decimal, leading_number};
 use super::process_group::reachable;
-use super::{
-    ConfigError, DaemonProcess, HashSeed, ImportScript, Line, ProcessConfig, ServerConfig,
-};
+use super::{ConfigError, HashSeed, ImportScript, Line, ProcessConfig, ServerConfig};
 
 /// `WSGIPythonHashSeed`
 pub(super) fn set_hash_seed(
@@ -115,7 +114,7 @@ pub(super) fn add_daemon_process(
     process: &mut ProcessConfig,
     line: &Line<'_>,
 ) -> Result<(), ConfigError> {
-    let group = DaemonProcess::parse(line)?;
+    let group = daemon_process_directive::parse(line)?;
     if let Some(first) = process.daemon_processes.iter().find(|other| other.name == group.name) {
         let name = quoted(&group.name);
         // httpd knows no line of the main server.

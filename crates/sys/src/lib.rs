@@ -6,6 +6,7 @@
 //! signal handlers, shared memory as atomics. Every public function is safe: where its contract cannot be
 //! expressed as a type, the function checks it (see `threads`) or says why nothing has to hold.
 
+mod close_on_fork;
 mod descriptors;
 mod environment;
 mod epoll;
@@ -22,6 +23,7 @@ mod spawn;
 mod threads;
 mod users;
 
+pub use close_on_fork::{CloseOnFork, close_marked_on_fork, in_forked_child};
 pub use descriptors::{replace_standard_error, take_inherited};
 pub use environment::{local_time, set_locale, set_umask, set_variable};
 pub use epoll::{EPOLLIN, EPOLLONESHOT, Epoll};
@@ -33,8 +35,7 @@ pub use limits::{
 pub use names::{overwrite_arguments, set_process_name};
 pub use processes::{
     become_subreaper, exit_now, exits_before, fork, fork_reparented, is_alive, is_dumpable, kill,
-    kill_session, on_fork, reap, replace_inherited, set_death_signal, set_dumpable, set_priority,
-    wait_for_exit,
+    kill_session, reap, set_death_signal, set_dumpable, set_priority, wait_for_exit,
 };
 pub use readiness::{Ready, is_readable, wait_for, wait_readable};
 pub use shared_words::SharedWords;

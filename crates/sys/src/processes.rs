@@ -1,11 +1,11 @@
 //! Processes: copies of this one, children, their end.
-#![allow(unsafe_code, reason = "fork and pthread_atfork")]
+#![allow(unsafe_code, reason = "fork and _exit")]
 
 use crate::descriptors::check;
 use crate::threads::expect_one;
 use rustix::process::{self, DumpableBehavior, Pid, Signal, WaitOptions};
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::AsRawFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
@@ -52,22 +52,6 @@ pub unsafe fn fork_reparented() -> io::Result<Option<i32>> {
             pid => Ok(Some(pid)),
         }
     }
-}
-
-/// From now on `act` runs in every process that is forked from this one, whichever code forks it
-/// (pthread_atfork(3)). It must keep to what is async-signal-safe.
-pub fn on_fork(act: extern "C" fn()) -> io::Result<()> {
-    // SAFETY: `act` is a function of this program, which is never unloaded.
-    match unsafe { libc::pthread_atfork(None, None, Some(act)) } {
-        0 => Ok(()),
-        number => Err(io::Error::from_raw_os_error(number)),
-    }
-}
-
-/// In a process forked from a thread of its parent's: makes `descriptor` mean what `other` means.
-pub fn replace_inherited(descriptor: RawFd, other: RawFd) {
-    // SAFETY: takes numbers. Where there is no `other` it fails, and the descriptor stays what it is.
-    unsafe { libc::dup3(other, descriptor, libc::O_CLOEXEC) };
 }
 
 /// Orphaned descendants become children of this process.

@@ -1,7 +1,6 @@
 //! A connection from a web server: its socket and its side of FastCGI. It knows no Python.
 #![forbid(unsafe_code)]
 
-use crate::worker::forks::CloseOnFork;
 use crate::worker::target::Application;
 use fastcgi::{Capabilities, Event, Header, Limits, MAX_CONTENT, RecordType, ServerConnection};
 use fastcgi::{WireError, encoder};
@@ -12,6 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use sys::CloseOnFork;
 
 /// One connection; used for one request after the other.
 pub(crate) struct Connection {

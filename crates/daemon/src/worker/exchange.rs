@@ -4,7 +4,6 @@
 use crate::log::Log;
 use crate::worker::connection::{Body as BodyPart, Connection, would_block};
 use crate::worker::error_response;
-use crate::worker::forks;
 use crate::worker::response_claim::ResponseClaim;
 use crate::worker::target::{Application, is_private};
 use fastcgi::head::{HeadError, HeadWriter};
@@ -377,7 +376,7 @@ impl Exchange for FastCgiExchange<'_> {
         if !self.logs(level) {
             return;
         }
-        let here = self.connection.as_ref().filter(|_| !forks::in_forked_child());
+        let here = self.connection.as_ref().filter(|_| !sys::in_forked_child());
         let Some(connection) = here else { return self.log.write(level, line) };
         let mut record = Vec::with_capacity(line.len() + 16);
         match LogLevel::from_wire(level as u8) {

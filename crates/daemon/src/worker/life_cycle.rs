@@ -6,7 +6,6 @@ use crate::launch::WorkerStart;
 use crate::message::{Channel, Command, Loaded, Reason, Report};
 use crate::worker::drain::{arm_shutdown_watchdog, drain};
 use crate::worker::error::WorkerError;
-use crate::worker::forks;
 use crate::worker::pool::Pool;
 use crate::worker::python::PreparedPython;
 use crate::worker::resource_limits;
@@ -53,7 +52,7 @@ fn run_worker(start: WorkerStart, prepared: Option<PreparedPython>) -> Result<()
         return service::run(&start.config, &start.log, start.channel);
     }
     let signals = Signals::watch(&SIGNALS).map_err(WorkerError::system("watch signals"))?;
-    forks::watch().map_err(WorkerError::system("watch forks"))?;
+    sys::close_marked_on_fork().map_err(WorkerError::system("watch forks"))?;
     let Some(mut serving) = begin(start, prepared)? else { return Ok(()) };
 
     let pool = &serving.pool;

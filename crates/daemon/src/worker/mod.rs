@@ -11,7 +11,6 @@ mod error_response;
 mod exchange;
 mod fd_limit;
 mod file_time;
-mod forks;
 mod gil_probe;
 mod host_options;
 mod life_cycle;

@@ -8,7 +8,6 @@ use crate::worker::connection::{Connection, Next};
 use crate::worker::connections::Wakeup;
 use crate::worker::exchange::{FastCgiExchange, RequestInfo};
 use crate::worker::file_time;
-use crate::worker::forks;
 use crate::worker::loaded_scripts::Held;
 use crate::worker::pool::Pool;
 use crate::worker::scheduler::BusyGuard;
@@ -209,7 +208,7 @@ struct RequestGuard<'a> {
 
 impl Drop for RequestGuard<'_> {
     fn drop(&mut self) {
-        if forks::in_forked_child() {
+        if sys::in_forked_child() {
             // The request, its line on the scoreboard and its answer belong to the worker.
             sys::exit_now(0);
         }

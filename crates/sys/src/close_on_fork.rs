@@ -3,7 +3,7 @@
 //! them a socket whose other end is closed takes the place of every connection: the numbers stay in use, because
 //! the process may still use them, and must not find another file of its own there. Programs that are executed
 //! inherit none of them anyway (`FD_CLOEXEC`).
-#![forbid(unsafe_code)]
+#![allow(unsafe_code, reason = "pthread_atfork, and dup3 onto descriptors of other owners")]
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, RawFd};
@@ -19,15 +19,20 @@ static CLOSED_SOCKET: AtomicI32 = AtomicI32::new(-1);
 
 /// From now on descriptors that are marked with [`CloseOnFork`] are not inherited by processes that are forked from
 /// this one.
-pub(crate) fn watch() -> io::Result<()> {
+pub fn close_marked_on_fork() -> io::Result<()> {
     let (socket, _) = UnixStream::pair()?;
     CLOSED_SOCKET.store(socket.into_raw_fd(), Ordering::Relaxed);
-    sys::on_fork(in_child)
+    // SAFETY: `in_child` is a function of this program, which is never unloaded, and keeps to what is
+    // async-signal-safe: atomics and one system call.
+    match unsafe { libc::pthread_atfork(None, None, Some(in_child)) } {
+        0 => Ok(()),
+        number => Err(io::Error::from_raw_os_error(number)),
+    }
 }
 
 /// Whether an application has forked this process: it is then no worker, although it may return from the
 /// application.
-pub(crate) fn in_forked_child() -> bool {
+pub fn in_forked_child() -> bool {
     FORKED.load(Ordering::Relaxed)
 }
 
@@ -40,7 +45,9 @@ extern "C" fn in_child() {
         let mut bits = word.swap(0, Ordering::Relaxed);
         while bits != 0 {
             let number = index * 64 + bits.trailing_zeros() as RawFd;
-            sys::replace_inherited(number, CLOSED_SOCKET.load(Ordering::Relaxed));
+            // SAFETY: takes numbers. The descriptor is open, because its mark goes before it is closed, and stays
+            // open: its owner in this process, if that uses it at all, finds a connection that has ended.
+            unsafe { libc::dup3(CLOSED_SOCKET.load(Ordering::Relaxed), number, libc::O_CLOEXEC) };
             bits &= bits - 1;
         }
     }
@@ -48,10 +55,12 @@ extern "C" fn in_child() {
 
 /// Marks a descriptor that forked processes are not to have, as long as this lives; to be dropped before the
 /// descriptor is closed.
-pub(crate) struct CloseOnFork(usize);
+#[derive(Debug)]
+pub struct CloseOnFork(usize);
 
 impl CloseOnFork {
-    pub(crate) fn new(descriptor: BorrowedFd<'_>) -> Self {
+    /// Marks it.
+    pub fn new(descriptor: BorrowedFd<'_>) -> Self {
         let mark = Self(descriptor.as_raw_fd().unsigned_abs() as usize);
         mark.with_word(|word, bit| word.fetch_or(bit, Ordering::Relaxed));
         mark
