@@ -22,7 +22,7 @@ DESTDIR ?=
 
 NAME_DAEMON = $(WITH_PYTHON) sh -c 'ln -f target/release/wsgi-daemon target/release/wsgi-daemon-$$PYTHON_VERSION'
 
-.PHONY: help setup build daemon run test unit pytest oracle check miri sanitize soak fuzz bench profile install uninstall clean
+.PHONY: help setup build daemon run test unit pytest oracle check structure miri sanitize soak fuzz bench profile install uninstall clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -74,6 +74,9 @@ check: setup $(VENV)/.ready ## formatting, lints, licences (needs rustfmt and cl
 	scripts/deny
 	$(VENV)/bin/ruff check tests bench
 	$(VENV)/bin/ruff format --check tests bench
+
+structure: ## figures of the source: sizes, circles of files, unsafe, what an option touches
+	@cd tests && python3 -m harness.rust_source
 
 miri: ## unit tests of pure code and of configuration slots under Miri (TOOLCHAIN=+nightly; needs its component miri)
 	MIRIFLAGS=-Zmiri-disable-isolation PROPTEST_CASES=4 cargo $(TOOLCHAIN) miri test --locked -p wsgi -p fastcgi -p scoreboard --lib
