@@ -10,9 +10,6 @@ use std::borrow::Cow;
 use std::ffi::{CStr, CString, c_int};
 use wsgi::Level;
 
-/// httpd cuts a record at `MAX_STRING_LEN`; what is longer is split, so that nothing is lost.
-const RECORD: usize = 7800;
-
 /// Writes to the request's log (`ap_log_rerror`).
 ///
 /// # Safety
@@ -160,16 +157,15 @@ unsafe fn log_raw(server: *const server_rec, level: Level, line: &[u8], place: &
     }
 }
 
-/// The line in records of a length httpd keeps; NULs, which would end a record early, are shown.
+/// The line in records that httpd keeps whole; NULs, which would end a record early, are shown.
 fn pieces(line: &[u8]) -> impl Iterator<Item = CString> {
-    let first = line.is_empty().then(CString::default);
-    first.into_iter().chain(line.chunks(RECORD).map(|piece| {
-        CString::new(piece).unwrap_or_else(|_| {
+    wsgi::log_pieces(line).map(|piece| {
+        CString::new(&*piece).unwrap_or_else(|_| {
             let shown: Vec<u8> = piece
                 .iter()
                 .flat_map(|&byte| if byte == 0 { b"\\0".to_vec() } else { vec![byte] })
                 .collect();
             CString::new(shown).unwrap_or_default()
         })
-    }))
+    })
 }

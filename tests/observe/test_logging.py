@@ -43,7 +43,7 @@ def written(server):
     def written(expression, stream="errors"):
         assert server.get(f"/write/{stream}?{quote(expression)}").text == "written"
         # httpd cuts what is too long for a line, and the rest has no script before it.
-        server.log.allow(r"logging_\.py\] ", "^x+$")
+        server.log.allow(r"logging_\.py\] ", "^x+$", r"^\[\.\.\.\] ")
         return [line.text for line in server.log.lines() if line.level == "error"]
 
     return written
@@ -110,6 +110,26 @@ def test_a_long_line_does_no_harm(server, written, length):
     records = written(f"'x' * {length} + '\\n'")
     assert 7000 < sum(record.count("x") for record in records) <= length + 100
     assert server.get("/attributes").status == 200
+
+
+@pytest.mark.parametrize("length", [20_000, 200_000])
+@pytest.mark.parametrize("character", ["x", "\xe9", "\U0001f600"])
+@pytest.mark.differs("long-lines", "mod_wsgi loses what Apache cuts")
+def test_no_part_of_a_long_line_is_lost(server, character, length):
+    server.log.allow(r"logging_\.py\] ", r"^\[\.\.\.\] ")
+    text = rf"'\U{ord(character):08x}' * {length} + ' and its end\n'"
+    assert server.get(f"/write/errors?{quote(text)}").text == "written"
+    server.log.wait_for("and its end$")
+    records = [line.text for line in server.log.lines() if line.level == "error"]
+    escaped = "".join(f"\\x{byte:02x}" for byte in character.encode())
+    found = character if character in records[0] else escaped
+    assert sum(record.count(found) for record in records) == length
+    for number, record in enumerate(records):
+        # Nothing but whole characters, between the marks.
+        text = re.sub(OURS, "", record) if number == 0 else record.removeprefix("[...] ")
+        last = number == len(records) - 1
+        text = text.removesuffix(" and its end" if last else " [...]")
+        assert text.replace(found, "") == ""
 
 
 def test_a_nul_does_no_harm(server, written):

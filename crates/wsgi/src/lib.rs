@@ -10,6 +10,7 @@ mod exchange;
 mod head;
 mod key;
 mod level;
+mod log_pieces;
 mod rule;
 
 pub use common_variables::CommonVariables;
@@ -18,4 +19,5 @@ pub use exchange::{Body, DISCARD_LIMIT, Exchange, Output, ReadError, SendError, 
 pub use head::{HeadError, ResponseHead};
 pub use key::Key;
 pub use level::Level;
+pub use log_pieces::log_pieces;
 pub use rule::{HeaderRule, header_rule, python_repr};

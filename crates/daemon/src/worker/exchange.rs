@@ -381,7 +381,9 @@ impl Exchange for FastCgiExchange<'_> {
         let mut record = Vec::with_capacity(line.len() + 16);
         match LogLevel::from_wire(level as u8) {
             Some(level) if self.application.extensions.log => {
-                encoder::append_log(&mut record, connection.id(), level, line);
+                for piece in wsgi::log_pieces(line) {
+                    encoder::append_log(&mut record, connection.id(), level, &piece);
+                }
             }
             _ => {
                 let line = [line, b"\n"].concat();
