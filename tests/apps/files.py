@@ -1,6 +1,9 @@
 """Files through wsgi.file_wrapper, and things that only look like files."""
 
+import bz2
+import gzip
 import io
+import lzma
 import os
 import sys
 import tempfile
@@ -83,6 +86,104 @@ def wrapped(environ, start_response):
     """Another iterator around the file wrapper: no fast path, the same bytes."""
     start_response("200 OK", TEXT)
     return (piece for piece in environ["wsgi.file_wrapper"](open(path_of(environ), "rb"), 1000))
+
+
+class Rot13(io.BufferedReader):
+    """Reads otherwise than its descriptor."""
+
+    def read(self, size=-1):
+        return super().read(size).translate(ROT13)
+
+
+class Forwarding:
+    """What storage libraries give: a file of their own with the descriptor of another."""
+
+    def __init__(self, file):
+        self.file = file
+
+    def __getattr__(self, name):
+        return getattr(self.file, name)
+
+    def read(self, size=-1):
+        return self.file.read(size).translate(ROT13)
+
+
+LETTERS = bytes(range(97, 123))
+ROT13 = bytes.maketrans(LETTERS, LETTERS[13:] + LETTERS[:13])
+
+
+def compressed(opened, data):
+    file = tempfile.NamedTemporaryFile(delete=False)
+    with file, opened(file, "wb") as compressing:
+        compressing.write(data)
+    reading = opened(file.name, "rb")
+    os.unlink(file.name)
+    return reading
+
+
+def own_method(file):
+    reads = file.read
+    file.read = lambda size: reads(size).translate(ROT13)
+    return file
+
+
+def unsent_writes(path):
+    file = tempfile.TemporaryFile()
+    file.write(b"0123456789" * 10)
+    file.seek(0)
+    file.read(5)
+    file.write(b"abc")
+    return file
+
+
+def spooled(limit, data):
+    file = tempfile.SpooledTemporaryFile(max_size=limit)
+    file.write(data)
+    file.seek(2)
+    return file
+
+
+def named(data):
+    file = tempfile.NamedTemporaryFile()
+    file.write(data)
+    file.seek(2)
+    return file
+
+
+DATA = b"abcdefghij" * 1000
+KINDS = {
+    "gzip": lambda path: compressed(gzip.open, DATA),
+    "bz2": lambda path: compressed(bz2.open, DATA),
+    "lzma": lambda path: compressed(lzma.open, DATA),
+    "forwarding": lambda path: Forwarding(open(path, "rb")),
+    "subclass": lambda path: Rot13(io.FileIO(path)),
+    "own_method": lambda path: own_method(open(path, "rb")),
+    "own_method_raw": lambda path: own_method(open(path, "rb", buffering=0)),
+    "unsent_writes": unsent_writes,
+    "spooled_in_memory": lambda path: spooled(1 << 20, DATA),
+    "spooled_on_disk": lambda path: spooled(10, DATA),
+    "named": lambda path: named(DATA),
+    "raw": lambda path: open(path, "rb", buffering=0),
+    "read_and_write": lambda path: open(path, "r+b"),
+    "proc": lambda path: open("/proc/self/status", "rb"),
+    "sys": lambda path: open("/sys/kernel/mm/transparent_hugepage/enabled", "rb"),
+    "text": lambda path: open(path),
+}
+
+
+def kind(environ, start_response):
+    """?<name>&kind=k: a file-like object of this kind; without Content-Length."""
+    start_response("200 OK", TEXT)
+    return environ["wsgi.file_wrapper"](KINDS[options(environ)["kind"]](path_of(environ)))
+
+
+def overridden(environ, start_response):
+    class Shouting(environ["wsgi.file_wrapper"]):
+        def __next__(self):
+            return super().__next__().upper()
+
+    start_response("200 OK", TEXT)
+    return Shouting(open(path_of(environ), "rb"))
 
 
 def text_mode(environ, start_response):

@@ -38,6 +38,19 @@ def test_directory_that_cannot_be_added_is_logged(serve):
 
 
 @pytest.mark.embedded_only("the environment is Apache's")
+def test_a_module_that_interpreters_share_from_their_start_is_a_warning(serve, env):
+    if env.python_version >= (3, 13):
+        pytest.skip("no module of this Python shares its state")
+    text = "WSGIScriptAlias /other ${APPS}/ask.py application-group=other\n" + ASK
+    server = serve(custom(text, "import decimal\n"), private=True)
+    for path in ("/?1", "/other?1"):
+        assert server.get(path).status == 200
+    lines = server.log.expect("WSGI0211: ", count=2)
+    assert {line.level for line in lines} == {"warn"}
+    server.log.allow("WSGI0211: .*_decimal")
+
+
+@pytest.mark.embedded_only("the environment is Apache's")
 def test_a_python_that_cannot_be_started_is_critical_and_a_500(serve):
     server = serve(custom(ASK, "import sys\ndel sys.path\n"), private=True)
     assert server.get("/?1").status == 500

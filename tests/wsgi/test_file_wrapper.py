@@ -1,5 +1,7 @@
 """wsgi.file_wrapper: the same bytes however they are sent."""
 
+import codecs
+
 import pytest
 from harness.client import head, read_until, split
 from harness.conf import Conf
@@ -181,6 +183,64 @@ def test_no_descriptors_are_left_open(server):
             server.get(mount + path)
     server.log.expect("the file was closed", count=len(MOUNTS))
     wait_until(lambda: not files(), "every file to be closed")
+
+
+ROTATED = codecs.encode(SMALL, "rot13").encode()
+DATA = b"abcdefghij" * 1000
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("gzip", DATA),
+        ("bz2", DATA),
+        ("lzma", DATA),
+        ("forwarding", ROTATED),
+        ("subclass", ROTATED),
+        ("own_method", ROTATED),
+        ("own_method_raw", ROTATED),
+    ],
+)
+@pytest.mark.differs("file-read", "mod_wsgi sends the file whose descriptor the object names")
+def test_an_object_that_reads_otherwise_than_its_descriptor_is_read(server, kind, body):
+    response = server.get(f"/kind?small&kind={kind}")
+    assert (response.status, response.body) == (200, body)
+
+
+@pytest.mark.parametrize(("kind", "found"), [("proc", b"VmRSS:"), ("sys", b"never")])
+@pytest.mark.differs("file-read", "mod_wsgi believes the size of a file of /proc or /sys")
+def test_a_file_that_the_kernel_makes_up_is_read(server, kind, found):
+    response = server.get(f"/kind?small&kind={kind}")
+    assert response.status == 200
+    assert found in response.body
+    assert b"\0" not in response.body
+
+
+@pytest.mark.differs("file-read", "mod_wsgi sends the file past the method")
+def test_a_subclass_of_the_wrapper_yields_what_it_wants(server):
+    assert server.get("/overridden?small").body == SMALL.upper().encode()
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("spooled_on_disk", DATA[2:]),
+        ("named", DATA[2:]),
+        ("raw", SMALL.encode()),
+        ("text", SMALL.encode()),
+        ("unsent_writes", (b"0123456789" * 10)[8:]),
+    ],
+)
+def test_an_unmodified_file_is_sent_by_its_descriptor(server, kind, body):
+    response = server.get(f"/kind?small&kind={kind}")
+    assert (response.status, response.body) == (200, body)
+    # Known before the file is read.
+    assert response.header("Content-Length") == str(len(body))
+
+
+@pytest.mark.parametrize(("kind", "body"), [("spooled_in_memory", DATA[2:])])
+def test_a_file_in_memory_is_read(server, kind, body):
+    assert server.get(f"/kind?small&kind={kind}").body == body
 
 
 def test_the_wrapper_by_hand(server):

@@ -9,6 +9,7 @@ use crate::interpreters::gil_mode::GilMode;
 use crate::interpreters::interpreter::Interpreter;
 use crate::interpreters::load::preload;
 use crate::interpreters::prepare::Preparation;
+use crate::interpreters::process_environment::ProcessEnvironment;
 use crate::interpreters::registry::Registry;
 use crate::log::{ServerLog, SharedLog};
 use crate::observe::activity::Activity;
@@ -27,6 +28,7 @@ pub struct Host {
     pub(crate) options: HostOptions,
     pub(crate) gil_mode: GilMode,
     pub(crate) log: SharedLog,
+    environment: ProcessEnvironment,
     pub(crate) activity: Arc<Activity>,
     /// Started by the first request: a thread does not survive the fork of a process that preloads.
     pub(crate) slow: OnceLock<SlowRequestThread>,
@@ -80,8 +82,14 @@ impl Host {
         };
         let python = initialize(&config).map_err(|why| StartError(why.to_string()))?;
         let activity = Arc::new(Activity::new(false));
-        let preparation =
-            Preparation { options: &options, gil_mode, activity: &activity, log: &log };
+        let environment = ProcessEnvironment::current();
+        let preparation = Preparation {
+            options: &options,
+            gil_mode,
+            activity: &activity,
+            log: &log,
+            environment: &environment,
+        };
         let main = preparation
             .interpreter(python, "")
             .ok_or_else(|| StartError("the main interpreter cannot be prepared".to_owned()))?;
@@ -90,6 +98,7 @@ impl Host {
             options,
             gil_mode,
             log,
+            environment,
             activity,
             slow: OnceLock::new(),
             reporter: OnceLock::new(),
@@ -210,6 +219,7 @@ impl Host {
             gil_mode: self.gil_mode,
             activity: &self.activity,
             log: &self.log,
+            environment: &self.environment,
         };
         self.interpreters.get(group, main, &preparation)
     }

@@ -11,8 +11,8 @@ pub(crate) struct RegularFile {
 }
 
 impl RegularFile {
-    /// A duplicate of the descriptor that an application named; `None` if it is no regular file, or there is no
-    /// descriptor left. The application may close the number at any moment, and the process may open another file
+    /// A duplicate of the descriptor that an application named; `None` if it is no regular file, if its size says nothing
+    /// of what reading it gives, or if there is no descriptor left. The application may close the number at any moment, and the process may open another file
     /// under it: so the duplicate is examined, which no other code closes.
     pub(crate) fn duplicate(descriptor: RawFd) -> Option<Self> {
         if descriptor < 0 {
@@ -36,7 +36,11 @@ impl RegularFile {
             }
             status.assume_init()
         };
-        if status.st_mode & libc::S_IFMT != libc::S_IFREG {
+        // Files of /proc have no size, and those of /sys a size of one page, but no blocks.
+        if status.st_mode & libc::S_IFMT != libc::S_IFREG
+            || status.st_size == 0
+            || status.st_blocks == 0
+        {
             return None;
         }
         Some(Self { descriptor, size: u64::try_from(status.st_size).unwrap_or(0) })
@@ -133,7 +137,9 @@ mod tests {
     }
 
     #[test]
-    fn only_regular_files_are_duplicated() {
+    fn only_regular_files_whose_size_is_known_are_duplicated() {
+        let made_up = std::fs::File::open("/proc/self/status").unwrap();
+        assert!(RegularFile::duplicate(made_up.as_raw_fd()).is_none());
         let device = std::fs::File::open("/dev/zero").unwrap();
         assert!(RegularFile::duplicate(device.as_raw_fd()).is_none());
         assert!(RegularFile::duplicate(-1).is_none());

@@ -290,6 +290,10 @@ fn shared(main: Attachment) -> Option<ThreadState> {
     // one back in, which shares the same lock and is in use by `main`.
     let new = unsafe {
         let new = NonNull::new(ffi::Py_NewInterpreter());
+        #[cfg(not(Py_3_12))]
+        if let Some(first) = new {
+            super::thread_state_id::begin_apart(first);
+        }
         ffi::PyThreadState_Swap(main.as_ptr());
         new
     };

@@ -345,6 +345,13 @@ impl<'py> Object<'py> {
         }
     }
 
+    /// `type(self) is class`.
+    pub(crate) fn is_exactly(&self, class: &Self) -> bool {
+        // SAFETY: the token proves that this thread is attached; `self` keeps the object whose type is
+        // read, and only the address of `class` is used.
+        unsafe { ffi::Py_TYPE(self.as_ptr()).cast() == class.as_ptr() }
+    }
+
     /// The name of its type, for error texts.
     pub(crate) fn type_name(&self) -> String {
         // SAFETY: the token proves that this thread is attached; `self` keeps the object, and that its

@@ -16,6 +16,7 @@ pub(crate) struct Raised<'py>(pub(super) Attached<'py>);
 #[derive(Clone, Copy)]
 pub(crate) enum ExceptionKind {
     Attribute,
+    Import,
     Key,
     Os,
     Runtime,
@@ -31,6 +32,7 @@ impl ExceptionKind {
         unsafe {
             match self {
                 Self::Attribute => ffi::PyExc_AttributeError,
+                Self::Import => ffi::PyExc_ImportError,
                 Self::Key => ffi::PyExc_KeyError,
                 Self::Os => ffi::PyExc_OSError,
                 Self::Runtime => ffi::PyExc_RuntimeError,

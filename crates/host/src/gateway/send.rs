@@ -77,13 +77,18 @@ pub(crate) fn iterate<'py>(
     check(py, lease.with_detached(py, |response| response.finish()), lease).map(drop)
 }
 
-/// Sends a `wsgi.file_wrapper` over a regular file as a file, if that is what this is.
+/// Sends a `wsgi.file_wrapper` over a regular file as a file, if that is what this is and the file's bytes are what
+/// iterating would give.
 fn send_file<'py>(
     iterable: &Object<'py>,
     file_wrapper: &ClassObject<'py, FileWrapper>,
     lease: &Lease,
 ) -> Result<'py, bool> {
     let py = iterable.py();
+    // A subclass may yield something else than the file.
+    if !iterable.is_exactly(file_wrapper.object()) {
+        return Ok(false);
+    }
     let Some(wrapper) = Instance::of(iterable, file_wrapper) else { return Ok(false) };
     if lease.with(py, |response| response.stage()) != Some(Stage::Started) {
         return Ok(false);

@@ -7,6 +7,7 @@ pub(crate) mod keys;
 pub(crate) mod load;
 mod maintenance;
 pub(crate) mod prepare;
+pub(crate) mod process_environment;
 pub(crate) mod registry;
 pub(crate) mod script;
 pub(crate) mod state;

@@ -7,11 +7,13 @@ use crate::gateway::environ::EnvironCache;
 use crate::interpreters::gil_mode::GilMode;
 use crate::interpreters::interpreter::Interpreter;
 use crate::interpreters::keys::InternedKeys;
+use crate::interpreters::process_environment::ProcessEnvironment;
 use crate::interpreters::script::Scripts;
 use crate::interpreters::state::InterpreterState;
 use crate::log::SharedLog;
 use crate::objects::{
     Adapter, Auth, FUNCTION_NAMES, FileWrapper, Functions, Input, Log, Restricted, SignalIntercept,
+    hide_shared_state,
 };
 use crate::observe::activity::Activity;
 use crate::observe::events::Subscribers;
@@ -29,6 +31,8 @@ pub(crate) struct Preparation<'a> {
     pub(crate) gil_mode: GilMode,
     pub(crate) activity: &'a Arc<Activity>,
     pub(crate) log: &'a SharedLog,
+    /// What `os.environ` begins with.
+    pub(crate) environment: &'a ProcessEnvironment,
 }
 
 impl Preparation<'_> {
@@ -52,6 +56,8 @@ impl Preparation<'_> {
         let own = options.interpreter(name);
         // `threading` takes the thread that imports it first for the main thread.
         py.import(c"threading")?;
+        self.environment.give(py)?;
+        hide_shared_state(py, name, log)?;
         if let Some(interval) = self.gil_mode.switch_interval(own, name, log) {
             py.import(c"sys")?.call_method(c"setswitchinterval", [&py.float(interval)?])?;
         }

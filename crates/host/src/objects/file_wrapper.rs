@@ -1,5 +1,6 @@
 //! `wsgi.file_wrapper` (PEP 3333, "Optional Platform-Specific File Handling").
 
+use super::plain_file;
 use crate::cpython::{
     Arguments, Attached, Class, ExceptionKind, Instance, Method, Object, Persistent, Property,
     Result, Slots, TypeFlags,
@@ -102,23 +103,11 @@ impl<'py> This<'_, 'py> {
         filelike.ok_or_else(|| py.raise(ExceptionKind::Value, "I/O operation on closed file"))
     }
 
-    /// Descriptor and position of the file, where the object is one that has both.
+    /// Descriptor and position of the file, where sending its bytes is the same as reading the object.
     pub(crate) fn descriptor(&self) -> Option<(RawFd, u64)> {
-        let place = || {
-            let filelike = self.filelike()?;
-            let descriptor = filelike.call_method(c"fileno", [])?.as_i64()?;
-            let position = filelike.call_method(c"tell", [])?.as_i64()?;
-            Ok((descriptor, position))
-        };
-        match place() {
-            Ok((descriptor, position)) => {
-                Some((RawFd::try_from(descriptor).ok()?, u64::try_from(position).ok()?))
-            }
-            Err(raised) => {
-                let raised: crate::cpython::Raised<'py> = raised;
-                raised.clear();
-                None
-            }
-        }
+        self.filelike().and_then(|filelike| plain_file::place(&filelike)).unwrap_or_else(|raised| {
+            raised.clear();
+            None
+        })
     }
 }

@@ -10,7 +10,9 @@ mod input;
 mod log;
 mod log_handler;
 mod metrics;
+mod plain_file;
 mod restricted;
+mod shared_state;
 mod signal_intercept;
 
 pub(crate) use adapter::{Adapter, raise_chunk_error};
@@ -20,4 +22,5 @@ pub(crate) use functions::{Functions, NAMES as FUNCTION_NAMES};
 pub(crate) use input::Input;
 pub(crate) use log::Log;
 pub(crate) use restricted::Restricted;
+pub(crate) use shared_state::hide_shared_state;
 pub(crate) use signal_intercept::SignalIntercept;
