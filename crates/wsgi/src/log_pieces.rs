@@ -79,7 +79,7 @@ mod tests {
             ("x".repeat(20_000), 3),
             ("é".repeat(WIDTH / 8), 1),
             ("é".repeat(20_000), 21),
-            ("x€😀".repeat(3000), 13),
+            ("x€😀".repeat(3000), 12),
             ("\\".repeat(WIDTH / 2 + 1), 2),
         ];
         for (line, count) in table {
