@@ -217,7 +217,7 @@ def test_a_file_that_the_kernel_makes_up_is_read(server, kind, found):
 
 
 @pytest.mark.differs("file-read", "mod_wsgi sends the file past the method")
-def test_a_subclass_of_the_wrapper_yields_what_it_wants(server):
+def test_a_subclass_of_the_wrapper_yields_its_own_pieces(server):
     assert server.get("/overridden?small").body == SMALL.upper().encode()
 
 
