@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from harness.env import REPO
-from harness.httpd import free_ports, ports_locked, wait_until
+from harness.httpd import die_with_parent, free_ports, ports_locked, wait_until
 
 EXAMPLES = sorted(path.stem for path in (REPO / "conf-examples").glob("*.conf"))
 
@@ -36,6 +36,7 @@ class Run:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
+                preexec_fn=die_with_parent,
             )
             with contextlib.suppress(AssertionError):
                 wait_until(lambda: self.says_that_it_serves() or self.ended(), "the server", 60)
