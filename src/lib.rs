@@ -42,6 +42,7 @@ mod environ;
 mod error_override;
 mod file_time;
 mod forward;
+mod group_hints;
 mod groups;
 mod handler;
 mod httpd;

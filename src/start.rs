@@ -4,11 +4,14 @@
 
 use crate::apr::Pool;
 use crate::child::Child;
-use crate::config::{DaemonProcess, ProcessConfig, ProcessOptions};
+use crate::config::{
+    DaemonProcess, ProcessConfig, ProcessOptions, ServerNames, check_group_references,
+};
 use crate::daemons::{self, Applications, GroupError, ParentExitGuard, supervisor, warm_up};
 #[cfg(feature = "embedded")]
 use crate::embedded;
 use crate::forward::Group;
+use crate::group_hints::group_hints;
 use crate::httpd::{CheckConfig, ChildInit, Mpm, PostConfig, Server, ServerInfo, log_server};
 use crate::module_config::{process_config, server_config, server_defaults};
 use crate::single_application::{AliasesOf, has_single_application, scripts};
@@ -33,7 +36,17 @@ impl CheckConfig for Start {
 /// Refuses a configuration that cannot work, or that names files which cannot.
 fn check_config(main: Server<'_>) -> Result<(), String> {
     let Some(config) = process_config(main) else { return Ok(()) };
-    let options = ProcessOptions::resolve(config);
+    let names = server_names(main);
+    let options = resolve(config, &names);
+    check_group_references(config, &options.daemon_processes, &names)
+        .map_err(|why| why.to_string())?;
+    let servers = aliases(main);
+    // At a start the files are read twice, and only the first time is before the eyes of the administrator.
+    if ServerInfo::is_first_config_pass() {
+        for hint in group_hints(config, &options.daemon_processes, &servers) {
+            log_server(main, Level::Warning, hint.as_bytes());
+        }
+    }
     for group in &options.daemon_processes {
         if let Err(why) = daemons::check(group, &options) {
             if !daemons::is_group_error(group) {
@@ -42,7 +55,6 @@ fn check_config(main: Server<'_>) -> Result<(), String> {
             let line = format!("{why}; other process groups are not affected");
             log_server(main, Level::Error, line.as_bytes());
         }
-        let servers = aliases(main);
         applications(config, group, &servers)
             .and_then(|of_group| daemons::check_options(group, &options, &of_group))
             .map_err(|why| why.to_string())?;
@@ -78,7 +90,7 @@ impl PostConfig for Start {
             return Ok(());
         }
         let servers = aliases(main);
-        let options = ProcessOptions::resolve(config);
+        let options = resolve(config, &server_names(main));
         static END: std::sync::Once = std::sync::Once::new();
         END.call_once(|| {
             main.process_pool().adopt(ParentExitGuard);
@@ -93,7 +105,7 @@ impl PostConfig for Start {
 impl ChildInit for Start {
     fn start(child: Pool<'_>, main: Server<'_>) {
         let Some(config) = process_config(main) else { return };
-        let options = ProcessOptions::resolve(config);
+        let options = resolve(config, &server_names(main));
         let servers = aliases(main);
         let groups = supervisor::plans().into_iter().map(Group::new).collect();
         if !ServerInfo::is_single_process() {
@@ -114,6 +126,18 @@ impl ChildInit for Start {
             child.adopt(StopPythonGuard { in_handler: Mpm::query().name == "prefork" });
         }
     }
+}
+
+/// What the process is to be, with the names that the servers of its groups have ended up with.
+fn resolve(config: &ProcessConfig, names: &ServerNames) -> ProcessOptions {
+    let mut options = ProcessOptions::resolve(config);
+    names.complete(&mut options.daemon_processes);
+    options
+}
+
+fn server_names(main: Server<'_>) -> ServerNames {
+    let hosts = main.and_following().filter(|server| server.is_virtual());
+    ServerNames::new(hosts.filter_map(|host| Some((host.defined_at(), host.name()?.to_vec()))))
 }
 
 /// The aliases in force in each server.

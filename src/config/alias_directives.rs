@@ -5,7 +5,10 @@ use std::sync::Arc;
 use super::error::quoted;
 use super::options::Options;
 use super::process_group::reachable;
-use super::{ConfigError, ImportScript, Line, Location, ProcessConfig, ScriptAlias, ServerConfig};
+use super::{
+    ConfigError, GroupReference, ImportScript, Line, Location, ProcessConfig, ScriptAlias,
+    ServerConfig,
+};
 
 /// `WSGIScriptAlias`
 pub(super) fn add_script_alias(
@@ -38,6 +41,7 @@ fn add(
     locate: impl FnOnce(&[u8]) -> Result<Location, ConfigError>,
 ) -> Result<(), ConfigError> {
     let alias = parse(line, locate)?;
+    process.group_references.extend(GroupReference::of(line, alias.process_group.as_deref()));
     if let Some(script) = preload(line, process, &alias)? {
         process.import_scripts.push(script);
     }
@@ -192,16 +196,22 @@ mod tests {
         let server = |name: Option<&str>, is_virtual| ServerIdentity {
             name: name.map(|name| name.as_bytes().to_vec()),
             is_virtual,
-            defined_at: "site.conf:3".to_owned(),
+            defined_at: format!("{}.conf:3", name.unwrap_or("default")),
             ..ServerIdentity::default()
         };
         let mut main = DaemonProcess::new(b"main", server(None, false));
         main.config.threads = 1;
         configuration.process.daemon_processes =
             vec![main, DaemonProcess::new(b"site", server(Some("a"), true))];
+        configuration.process.daemon_processes.push(DaemonProcess::new(b"early", {
+            // Its ServerName came after the group.
+            ServerIdentity { name: None, ..server(Some("a"), true) }
+        }));
         for (from, group, refusal) in [
             (Some("a"), "main", None),
             (Some("a"), "site", None),
+            (Some("a"), "early", None),
+            (Some("b"), "early", Some("not matchable")),
             (Some("b"), "site", Some("not accessible")),
             (None, "site", Some("not matchable")),
             (Some("a"), "none", Some("not yet configured")),

@@ -57,8 +57,8 @@ mod tests {
         }
         let sentence = Configuration::default().refusal("WSGIDaemonProcess site thread=5");
         assert!(sentence.starts_with(
-            "WSGIDaemonProcess has no option \"thread\"; it takes name=value with one of these \
-             names: user, group, "
+            "WSGIDaemonProcess has no option \"thread\" (did you mean \"threads\"?); it takes \
+             name=value with one of these names: user, group, "
         ));
     }
 

@@ -131,7 +131,7 @@ impl Directive {
             }
             (Apply::Directory(set), Scope::ServerFiles { directory, process, .. }) => {
                 set(directory, line)?;
-                process.note(line);
+                process.note(line, directory);
             }
             (Apply::Directory(set), Scope::Htaccess { directory }) => set(directory, line)?,
             (Apply::Process(_) | Apply::Server(_), Scope::Htaccess { .. }) => {

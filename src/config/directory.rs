@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::error::quoted;
 use super::options::global_is_empty;
+use super::suggestion::did_you_mean;
 use super::{Bytes, ConfigError, HandlerScript, Line, ProxyHeader, Script, Subnet};
 
 /// The settings of one place, as written. Apache merges them for each request that a section
@@ -133,9 +134,10 @@ pub(super) fn add_trusted_proxy_headers(
         match ProxyHeader::parse(&name) {
             Some(header) => headers.push(header),
             None => line.context.warn(&format!(
-                "{} ignores {}, which is not one of: {}",
+                "{} ignores {}, which is not one of{}: {}",
                 line.name(),
                 quoted(&name),
+                did_you_mean(&name, ProxyHeader::ALL.map(ProxyHeader::name)),
                 ProxyHeader::ALL.map(ProxyHeader::name).join(", ")
             )),
         }

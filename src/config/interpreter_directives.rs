@@ -3,6 +3,7 @@
 
 use super::error::quoted;
 use super::options::{decimal, global_is_empty};
+use super::suggestion::did_you_mean;
 use super::word_lexer::WordLexer;
 use super::{ConfigError, Line, ProcessConfig, Section, SectionSelector};
 
@@ -77,9 +78,10 @@ fn parse_selector(line: &Line<'_>) -> Result<SectionSelector, ConfigError> {
 
 fn unknown_selector(line: &Line<'_>, word: &[u8]) -> ConfigError {
     line.error(format_args!(
-        "has no selector {}; it takes name=value with one of these names: process-group, \
+        "has no selector {}{}; it takes name=value with one of these names: process-group, \
          application-group",
-        quoted(word)
+        quoted(word),
+        did_you_mean(word, ["process-group", "application-group"])
     ))
 }
 

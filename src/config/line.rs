@@ -4,6 +4,7 @@
 use std::fmt;
 
 use super::error::quoted;
+use super::suggestion::did_you_mean;
 use super::word_lexer::WordLexer;
 use super::{Bytes, ConfigError, ParseContext, SectionSelector};
 
@@ -82,9 +83,10 @@ impl<'a> Line<'a> {
             .ok_or_else(|| {
                 let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
                 self.error(format_args!(
-                    "must be one of: {}, not {}",
+                    "must be one of: {}, not {}{}",
                     names.join(" | "),
-                    quoted(word)
+                    quoted(word),
+                    did_you_mean(word, &names)
                 ))
             })
     }

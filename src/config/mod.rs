@@ -22,6 +22,7 @@ mod error;
 mod line;
 mod options;
 mod parse_context;
+mod suggestion;
 mod word_lexer;
 
 // The lines of directives that are more than one word.
@@ -39,12 +40,14 @@ mod server;
 // The larger values.
 mod daemon_options;
 mod daemon_process;
+mod group_reference;
 mod interpreter;
 mod process_group;
 mod proxy_header;
 mod script;
 mod script_alias;
 mod section_selector;
+mod server_names;
 mod subnet;
 mod telemetry;
 
@@ -66,6 +69,7 @@ pub(crate) use error::ConfigError;
 pub(crate) use expansion::{
     Names, application_group, callable_object, process_group, script_group,
 };
+pub(crate) use group_reference::{GroupReference, check_group_references};
 pub(crate) use interpreter::{InterpreterOptions, InterpreterSettings, Section};
 pub(crate) use line::{Args, Line};
 pub(crate) use parse_context::{ParseContext, Pattern, ServerIdentity};
@@ -77,6 +81,7 @@ pub(crate) use script::{HandlerScript, ImportScript, Script};
 pub(crate) use script_alias::{Location, Mapped, ScriptAlias};
 pub(crate) use section_selector::SectionSelector;
 pub(crate) use server::ServerConfig;
+pub(crate) use server_names::ServerNames;
 pub(crate) use settings::{Dispatched, NotDispatched, Settings};
 pub(crate) use subnet::Subnet;
 pub(crate) use telemetry::{TelemetryOptions, TelemetryService};

@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::error::quoted;
+use super::suggestion::did_you_mean;
 use super::word_lexer::WordLexer;
 use super::{Bytes, ConfigError, Line};
 
@@ -54,8 +55,9 @@ impl<'a> Options<'a> {
 
     fn unknown(&self, word: &[u8]) -> ConfigError {
         self.line.error(format_args!(
-            "has no option {}; it takes name=value with one of these names: {}",
+            "has no option {}{}; it takes name=value with one of these names: {}",
             quoted(word),
+            did_you_mean(word, &self.allowed),
             self.allowed.join(", ")
         ))
     }
@@ -243,17 +245,18 @@ mod tests {
 
     #[test]
     fn what_is_no_option_is_answered_with_those_there_are() {
-        for (text, word) in [
-            ("a", "a"),
-            ("a =1", "a"),
-            ("A=1", "A"),
-            ("d=1", "d"),
-            ("=1", "=1"),
-            ("a=1 'x y'", "x y"),
+        for (text, word, meant) in [
+            ("a", "a", ""),
+            ("a =1", "a", ""),
+            ("A=1", "A", " (did you mean \"a\"?)"),
+            ("d=1", "d", ""),
+            ("bc=1", "bc", " (did you mean \"b-c\"?)"),
+            ("=1", "=1", ""),
+            ("a=1 'x y'", "x y", ""),
         ] {
             let sentence = read(text).unwrap_err();
             let expected = format!(
-                "WSGIScriptAlias has no option \"{word}\"; it takes name=value with one of these \
+                "WSGIScriptAlias has no option \"{word}\"{meant}; it takes name=value with one of these \
                  names: a, b-c"
             );
             assert_eq!(sentence, expected, "{text}");

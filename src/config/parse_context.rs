@@ -19,6 +19,9 @@ pub(crate) trait ParseContext {
     /// The server the line stands in.
     fn server(&self) -> ServerIdentity;
 
+    /// `file:line` of the line.
+    fn place(&self) -> String;
+
     /// One line at `warn` in the error log.
     fn warn(&self, sentence: &str);
 

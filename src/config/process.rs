@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use super::{
-    Bytes, DaemonProcess, ImportScript, InterpreterOptions, Line, Section, TelemetryOptions,
-    TelemetryService,
+    Bytes, DaemonProcess, DirectoryConfig, GroupReference, ImportScript, InterpreterOptions, Line,
+    Section, TelemetryOptions, TelemetryService,
 };
 
 /// The process-wide settings, as written. There is one; virtual hosts do not inherit it, they add
@@ -30,6 +30,8 @@ pub(crate) struct ProcessConfig {
     pub(crate) daemon_processes: Vec<DaemonProcess>,
     /// Also those of virtual hosts, and of script aliases whose groups are fully named.
     pub(crate) import_scripts: Vec<ImportScript>,
+    /// Every line that sends requests to a process group, in the order written.
+    pub(crate) group_references: Vec<GroupReference>,
     pub(crate) socket_prefix: Option<Bytes>,
     pub(crate) socket_rotation: Option<bool>,
     pub(crate) server_metrics: Option<bool>,
@@ -49,8 +51,18 @@ pub(crate) struct ProcessConfig {
 }
 
 impl ProcessConfig {
-    /// Counts a line that has just been read, if it says something about the whole process.
-    pub(super) fn note(&mut self, line: &Line<'_>) {
+    /// Notes a line that has just been read into `directory`, if it says something about the whole process.
+    pub(super) fn note(&mut self, line: &Line<'_>, directory: &DirectoryConfig) {
+        let group = match line.name() {
+            "WSGIProcessGroup" => directory.process_group.as_deref(),
+            // The script of the line is the first.
+            "WSGIHandlerScript" => directory
+                .handler_scripts
+                .as_ref()
+                .and_then(|scripts| scripts.first()?.process_group.as_deref()),
+            _ => None,
+        };
+        self.group_references.extend(GroupReference::of(line, group));
         match line.name() {
             "WSGIAccessScript" | "WSGIAuthUserScript" | "WSGIAuthGroupScript" => {
                 self.access_scripts += 1;

@@ -1,6 +1,7 @@
 //! Which daemon process group may serve which virtual host. It never knows a running process.
 
 use super::error::quoted;
+use super::suggestion::did_you_mean;
 use super::{ConfigError, DaemonProcess, Line, ServerIdentity};
 
 /// Why a server cannot reach a group that is defined in a virtual host.
@@ -34,14 +35,18 @@ pub(super) fn reachable<'g>(
     let shown = quoted(name);
     let Some(group) = groups.iter().find(|group| *group.name == *name) else {
         return Err(line.error(format_args!(
-            "names the process group {shown}, which is not yet configured: a \
-             WSGIDaemonProcess line must come first"
+            "names the process group {shown}, which is not yet configured{}: a \
+             WSGIDaemonProcess line must come first",
+            did_you_mean(name, groups.iter().map(|group| &group.name))
         )));
     };
     let defined_at = &group.server.defined_at;
-    visibility(&group.server, line.context.server().name.as_deref()).map_err(
-        |hidden| {
-            match hidden {
+    let here = line.context.server();
+    // Its ServerName may stand between the two lines, or come later.
+    if here.is_virtual && here.defined_at == *defined_at {
+        return Ok(group);
+    }
+    visibility(&group.server, here.name.as_deref()).map_err(|hidden| match hidden {
         Hidden::NotAccessible => line.error(format_args!(
             "names the process group {shown}, which is not accessible: the virtual host at \
              {defined_at} that defines it has another ServerName"
@@ -50,9 +55,7 @@ pub(super) fn reachable<'g>(
             "names the process group {shown}, which is not matchable: either this server or the \
              virtual host at {defined_at} that defines it has no ServerName"
         )),
-    }
-        },
-    )?;
+    })?;
     Ok(group)
 }
 

@@ -67,6 +67,7 @@ impl ProcessOptions {
             telemetry_service,
             telemetry_options,
             groups_in_sections: _,
+            group_references: _,
             access_scripts,
             dispatch_scripts,
             handler_scripts: _,

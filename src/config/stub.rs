@@ -132,6 +132,10 @@ impl ParseContext for Apache {
         self.server.clone()
     }
 
+    fn place(&self) -> String {
+        "stub.conf:1".to_owned()
+    }
+
     fn warn(&self, sentence: &str) {
         self.warnings.borrow_mut().push(sentence.to_owned());
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::error::quoted;
 use super::options::decimal;
+use super::suggestion::did_you_mean;
 use super::{ConfigError, Line, ProcessConfig, TelemetryOptions, TelemetryService};
 
 /// `WSGITelemetryService unix:/path [interval=seconds]`
@@ -87,8 +88,9 @@ pub(super) fn set_options(process: &mut ProcessConfig, line: &Line<'_>) -> Resul
             b"all" => options = TelemetryOptions { capture_user_agent: true },
             _ => {
                 return Err(line.error(format_args!(
-                    "has no flag {}; there are None | All | CaptureUserAgent",
-                    quoted(flag)
+                    "has no flag {}{}; there are None | All | CaptureUserAgent",
+                    quoted(flag),
+                    did_you_mean(flag, ["None", "All", "CaptureUserAgent"])
                 )));
             }
         }

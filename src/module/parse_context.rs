@@ -2,7 +2,7 @@
 
 use crate::apr::{Pool, bytes};
 use crate::bindings::{
-    ap_server_root_relative, apr_gid_get, apr_uid_get, apr_uid_name_get, cmd_parms,
+    ap_directive_t, ap_server_root_relative, apr_gid_get, apr_uid_get, apr_uid_name_get, cmd_parms,
 };
 use crate::config::{ParseContext, Pattern, ServerIdentity};
 use crate::httpd::{Regex, Server, log_config_line};
@@ -17,6 +17,7 @@ pub(super) struct HttpdContext<'a> {
     pool: Pool<'a>,
     server: Server<'a>,
     in_section: bool,
+    place: String,
     lent: PhantomData<&'a cmd_parms>,
 }
 
@@ -30,6 +31,7 @@ impl HttpdContext<'_> {
                 pool: Pool::from_raw((*parms).temp_pool),
                 server: Server::from_raw((*parms).server),
                 in_section: !(*parms).path.is_null(),
+                place: place((*parms).directive),
                 lent: PhantomData,
             }
         }
@@ -59,6 +61,10 @@ impl ParseContext for HttpdContext<'_> {
             port: self.server.port(),
             defined_at: self.server.defined_at(),
         }
+    }
+
+    fn place(&self) -> String {
+        self.place.clone()
     }
 
     fn warn(&self, sentence: &str) {
@@ -99,6 +105,18 @@ impl ParseContext for HttpdContext<'_> {
     fn is_root(&self) -> bool {
         sys::is_root()
     }
+}
+
+/// `file:line` of a directive.
+///
+/// # Safety
+/// `directive` is null or of the tree that httpd reads, which is not changed during the call.
+unsafe fn place(directive: *const ap_directive_t) -> String {
+    // SAFETY: the caller's promise; the file's name is a NUL-terminated string of the tree's pool.
+    let Some(directive) = (unsafe { directive.as_ref() }) else { return String::new() };
+    // SAFETY: as before.
+    let file = unsafe { bytes(directive.filename) }.unwrap_or_default();
+    format!("{}:{}", String::from_utf8_lossy(file), directive.line_num)
 }
 
 /// The id in `#id`.
