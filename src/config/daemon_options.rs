@@ -8,7 +8,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::daemon_process::Forwarding;
+use super::environment::parse_environment;
 use super::options::{INT_MAX, OptionValue, decimal};
+
 use super::{Account, ConfigError, DaemonProcess, WarmUp};
 
 /// One row of the option table.
@@ -28,7 +30,7 @@ type Setter = fn(&mut DaemonProcess, &OptionValue<'_>) -> Result<(), ConfigError
 /// Every option, by theme: who, how many, where, Python, recycling, timers, sockets, checks and
 /// limits.
 #[rustfmt::skip]
-pub(crate) static DAEMON_OPTIONS: [DaemonOption; 51] = [
+pub(crate) static DAEMON_OPTIONS: [DaemonOption; 52] = [
     row("user", "Apache's User", "a user name or #uid, not root", set_user),
     row("group", "Apache's Group", "a group name or #gid",
         |it, value| put(&mut it.config.identity.gid, group_account(value).map(|group| Some(group.id)))),
@@ -42,6 +44,8 @@ pub(crate) static DAEMON_OPTIONS: [DaemonOption; 51] = [
     row("chroot", "none", "an absolute path", set_chroot),
     row("home", "none", "an absolute path",
         |it, value| put(&mut it.config.identity.home, absolute_path(value).map(Some))),
+    row("environment", "inherit", "inherit, none, or names and NAME=value, spaces between them",
+        set_environment),
     row("lang", "Apache's", "a value for LANG",
         |it, value| put(&mut it.config.identity.lang, Ok(text(value)))),
     row("locale", "Apache's", "a value for LC_ALL",
@@ -271,6 +275,13 @@ fn set_umask(group: &mut DaemonProcess, value: &OptionValue<'_>) -> Result<(), C
     Ok(())
 }
 
+fn set_environment(group: &mut DaemonProcess, value: &OptionValue<'_>) -> Result<(), ConfigError> {
+    group.config.identity.environment = parse_environment(&value.text).ok_or_else(|| {
+        value.error("must be inherit, none, or names and NAME=value with spaces between them")
+    })?;
+    Ok(())
+}
+
 fn set_warm_up(group: &mut DaemonProcess, value: &OptionValue<'_>) -> Result<(), ConfigError> {
     let request = WarmUp::parse(&value.text).ok_or_else(|| {
         value.error("must be a path such as /health, or http://www.example.com/health, without %")
@@ -379,6 +390,7 @@ mod tests {
             ("threads=65533", |it| it.config.threads == 65_533),
             ("umask=0027", |it| it.config.identity.umask == Some(0o27)),
             ("home=/srv/site", |it| it.config.identity.home == Some("/srv/site".into())),
+            ("environment=none", |it| !it.config.identity.environment.inherit),
             ("lang='en_US.UTF-8'", |it| it.config.identity.lang == Some("en_US.UTF-8".into())),
             ("locale=C.UTF-8", |it| it.config.identity.locale == Some("C.UTF-8".into())),
             ("display-name=%{GROUP}", |it| it.config.display_name == Some("(wsgi:site)".into())),

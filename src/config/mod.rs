@@ -18,6 +18,7 @@
 mod bytes;
 mod directive;
 mod directives;
+mod environment;
 mod error;
 mod line;
 mod options;

@@ -5,6 +5,7 @@ use super::daemon_program;
 use super::error::GroupError;
 use super::group_config::{Applications, configure};
 use crate::config::{DaemonProcess, ProcessOptions};
+use std::time::Duration;
 
 /// Whether the group's program is installed and its Python installation can be used by the group's user.
 ///
@@ -24,7 +25,7 @@ pub(crate) fn check_options(
     options: &ProcessOptions,
     applications: &Applications<'_>,
 ) -> Result<(), GroupError> {
-    let config = configure(group, options, applications, 0);
+    let config = configure(group, options, applications, 0, Duration::ZERO);
     config.check_options().map_err(|why| GroupError::Options { group: config.name.clone(), why })
 }
 

@@ -5,6 +5,7 @@
 use crate::config::{DaemonProcess, ProcessOptions};
 use crate::httpd::ServerInfo;
 use crate::python_home::{self, HomeError, Reader};
+use group_config::Environment;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
@@ -169,16 +170,10 @@ pub(crate) fn exit_description(number: i32) -> String {
     }
 }
 
-/// What a daemon process inherits of Apache's environment: where programs are, and the language and time zone of the
-/// machine.
+/// The environment that a manager starts with, as root: nothing in it says what is loaded from where. What the
+/// processes of its group inherit beside it is in their configuration.
 pub(crate) fn environment() -> Vec<(OsString, OsString)> {
-    std::env::vars_os()
-        .filter(|(name, _)| {
-            let name = name.to_string_lossy();
-            matches!(&*name, "PATH" | "LANG" | "LANGUAGE" | "TZ" | "TMPDIR")
-                || name.starts_with("LC_")
-        })
-        .collect()
+    std::env::vars_os().filter(|(name, _)| Environment::is_needed(name)).collect()
 }
 
 #[cfg(test)]

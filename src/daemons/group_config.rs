@@ -6,11 +6,12 @@ use super::warm_up;
 use crate::config::{DaemonProcess, HashSeed, InterpreterSettings, ProcessOptions, directories};
 use crate::httpd::{Mpm, ServerInfo};
 use group_config::{
-    Apache, GroupConfig, Identity, ImportScript, Interpreter, Python, Telemetry, WarmUp,
+    Apache, GroupConfig, Identity, ImportScript, Interpreter, Python, Telemetry, Timers, WarmUp,
 };
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// What the configuration puts into a group.
 pub(crate) struct Applications<'a> {
@@ -22,6 +23,9 @@ pub(crate) struct Applications<'a> {
     pub(crate) warm_up: Option<warm_up::Prepared>,
 }
 
+/// How much longer than Apache a daemon process waits, so that Apache, which knows why, ends the request.
+const TIMEOUT_MARGIN: Duration = Duration::from_secs(2);
+
 /// What the manager of a group is told, but for its descriptors: the options of its line, and what the rest of the
 /// configuration adds to them.
 pub(crate) fn configure(
@@ -29,7 +33,9 @@ pub(crate) fn configure(
     options: &ProcessOptions,
     applications: &Applications<'_>,
     log_level: u8,
+    server_timeout: Duration,
 ) -> GroupConfig {
+    let own_timers = &definition.config.timers;
     let script = |path: &[u8], application_group: &[u8]| ImportScript {
         path: path_of(definition.inside(path)),
         application_group: text(application_group),
@@ -50,6 +56,10 @@ pub(crate) fn configure(
             .collect(),
         warm_up: applications.warm_up.as_ref().map(|it| warm_up(definition, it)),
         log_level,
+        timers: Timers {
+            socket_timeout: own_timers.socket_timeout.or(Some(server_timeout + TIMEOUT_MARGIN)),
+            ..own_timers.clone()
+        },
         ..definition.config.clone()
     }
 }
@@ -66,7 +76,10 @@ fn path_of(bytes: &[u8]) -> PathBuf {
 fn identity(definition: &DaemonProcess) -> Identity {
     let own = &definition.config.identity;
     let (uid, gid) = ServerInfo::account();
+    let inherited = std::env::vars_os().filter(|(name, _)| own.environment.passes(name));
     Identity {
+        stays: own.uid.is_none_or(|own| own == uid),
+        inherited: inherited.collect(),
         uid: sys::is_root().then(|| own.uid.unwrap_or(uid)),
         gid: sys::is_root().then(|| own.gid.unwrap_or(gid)),
         ..own.clone()

@@ -95,7 +95,7 @@ impl Socket {
     /// Sets the backlog and the owner.
     pub(crate) fn set_backlog_and_owner(&self, backlog: u32, owner: Option<u32>) -> io::Result<()> {
         sys::set_backlog(self.listener.as_fd(), backlog)?;
-        owner.map_or(Ok(()), |owner| sys::chown_descriptor(self.file.as_fd(), owner))
+        owner.map_or(Ok(()), |owner| sys::chown_descriptor(self.file.as_fd(), Some(owner), None))
     }
 
     /// Whether its path still leads to it.

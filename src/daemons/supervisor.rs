@@ -90,7 +90,13 @@ impl Reconciliation<'_, '_> {
         }
         let home = server_of(self.main, definition);
         let applications = (self.applications)(definition)?;
-        let config = configure(definition, self.options, &applications, home.log_level());
+        let config = configure(
+            definition,
+            self.options,
+            &applications,
+            home.log_level(),
+            self.main.timeout(),
+        );
         let mut group = match at {
             Some(at) => running.swap_remove(at),
             None => GroupState::new(definition, program.clone())?,

@@ -228,7 +228,9 @@ def test_active_requests_start_recording_on_first_use(serve):
 
 
 @pytest.mark.parametrize("mode", ["daemon"])
-@pytest.mark.differs("daemon-exec", "mod_wsgi's daemons have Apache's environment")
-def test_daemons_have_nothing_of_apaches_environment(serve, mode):
-    server = serve(Conf(ASK, environment=(("A_SECRET", "of Apache"),)))
-    assert ask(server, "'A_SECRET' in os.environ") is False
+@pytest.mark.differs("daemon-exec", "mod_wsgi's daemons have all of Apache's environment")
+def test_daemons_are_told_nothing_that_is_for_the_service_manager(serve, mode):
+    environment = (("NOTIFY_SOCKET", "/nowhere"), ("SETTING", "of Apache"))
+    server = serve(Conf(ASK, environment=environment))
+    assert ask(server, "os.environ['SETTING']") == "of Apache"
+    assert ask(server, "'NOTIFY_SOCKET' in os.environ") is False

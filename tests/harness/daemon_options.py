@@ -32,6 +32,7 @@ PRIORITY = "must be a priority, a whole number"
 RANGE = "must be a number from 1 to 10000, or MIN-MAX with MIN from 0"
 INTERVAL = "must be a positive number of seconds"
 PATH_OR_URL = "must be a path such as /health, or http://www.example.com/health, without %"
+VARIABLES = "must be inherit, none, or names and NAME=value with spaces between them"
 TOO_MANY = ",".join(["#5"] * 65_536)
 # What each takes, and what it says of what it does not take.
 OPTIONS = {
@@ -106,6 +107,10 @@ OURS = {
     # What it takes depends on aliases: tests/daemon/test_warm_up.py.
     "warm-up": ([], dict.fromkeys(["", "health", "/a%20b", "http://", "/a#b"], PATH_OR_URL)),
     "reload": FLAG,
+    "environment": (
+        ["inherit", "none", "HOME", "'A=1 B'", """ "inherit 'A=x y'" """.strip()],
+        dict.fromkeys(["", "=1", "none=1"], VARIABLES),
+    ),
     "maximum-requests-jitter": REQUESTS,
     "maximum-memory": BYTES,
 }

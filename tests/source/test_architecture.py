@@ -169,9 +169,9 @@ def test_option_of_a_daemon_process_is_set_by_its_row_and_copied_nowhere():
     assert len(fields) > 30
     defined = "".join(path.read_text() for path in (REPO / "crates/group-config/src").glob("*.rs"))
     assert [field for field in sorted(fields) if f"pub {field}:" not in defined] == []
-    # What the rest of the configuration completes: Apache's user, WSGIPythonHome and
-    # WSGISwitchInterval.
-    completed = {"uid", "gid", "home", "switch_interval"}
+    # What the rest of the configuration completes: Apache's user, WSGIPythonHome,
+    # WSGISwitchInterval and Timeout.
+    completed = {"uid", "gid", "home", "switch_interval", "socket_timeout"}
     written = (REPO / "src/daemons/group_config.rs").read_text()
     copied = {field for field in fields if re.search(rf"^\s*{field}(?::|,$)", written, re.M)}
     # The path of a script is another field.

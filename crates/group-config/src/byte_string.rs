@@ -73,6 +73,18 @@ impl<T: ByteString> ByteString for Vec<T> {
     }
 }
 
+impl<A: ByteString, B: ByteString> ByteString for (A, B) {
+    type Text = (A::Text, B::Text);
+
+    fn to_text(&self) -> Self::Text {
+        (self.0.to_text(), self.1.to_text())
+    }
+
+    fn from_text((first, second): Self::Text) -> Option<Self> {
+        Some((A::from_text(first)?, B::from_text(second)?))
+    }
+}
+
 /// For `#[serde(with)]`.
 pub fn serialize<T: ByteString, S: Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error> {
     value.to_text().serialize(to)

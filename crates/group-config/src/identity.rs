@@ -1,6 +1,6 @@
 //! The user, the directories and the environment of a group's processes.
 
-use crate::byte_string;
+use crate::{Environment, byte_string};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -23,6 +23,14 @@ pub struct Identity {
     /// Working directory; also the first entry of `sys.path`.
     #[serde(with = "byte_string")]
     pub home: Option<PathBuf>,
+    /// Without `home`: stay in the directory where the manager was started, instead of going to the home of the user.
+    pub stays: bool,
+    /// `environment=`.
+    pub environment: Environment,
+    /// The variables of Apache's environment that `environment` passes on. The processes get them once they are the
+    /// user's: as root the manager has none that says where programs and libraries are loaded from.
+    #[serde(with = "byte_string")]
+    pub inherited: Vec<(OsString, OsString)>,
     /// `LANG`.
     #[serde(with = "byte_string")]
     pub lang: Option<OsString>,

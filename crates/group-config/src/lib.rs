@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub mod byte_string;
+mod environment;
 mod group;
 mod identity;
 mod limits;
@@ -16,6 +17,7 @@ mod scripts;
 mod seconds;
 mod timers;
 
+pub use environment::Environment;
 pub use group::{Descriptors, GroupConfig, Invalid, Processes};
 pub use identity::Identity;
 pub use limits::Limits;

@@ -45,8 +45,8 @@ pub struct Timers {
     /// A request older than this when a thread takes it is answered 504.
     #[serde(with = "seconds")]
     pub queue_timeout: Option<Duration>,
-    /// Silence of the requesting end, in the middle of a request. `None`: the requesting end's own limit is the
-    /// only one (Apache's `Timeout`).
+    /// Silence of the requesting end, in the middle of a request. Apache's parent fills in the server's
+    /// `Timeout`; `None` is without end.
     #[serde(with = "seconds")]
     pub socket_timeout: Option<Duration>,
 }

@@ -4,13 +4,22 @@
 use crate::threads::expect_one;
 use std::ffi::OsStr;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 
 /// Sets an environment variable.
 ///
 /// # Errors
-/// In a process of several threads, where another one could be reading the environment.
-pub fn set_variable(name: &str, value: &OsStr) -> io::Result<()> {
+/// In a process of several threads, where another one could be reading the environment; where the name or the value
+/// cannot be one.
+pub fn set_variable(name: &OsStr, value: &OsStr) -> io::Result<()> {
     expect_one()?;
+    let (name_bytes, value_bytes) = (name.as_bytes(), value.as_bytes());
+    if name_bytes.is_empty()
+        || name_bytes.contains(&b'=')
+        || [name_bytes, value_bytes].concat().contains(&0)
+    {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
     // SAFETY: no other thread can read the environment at the same time, because there is none.
     unsafe { std::env::set_var(name, value) };
     Ok(())
@@ -28,9 +37,9 @@ pub fn set_locale() -> io::Result<()> {
     if known { Ok(()) } else { Err(io::ErrorKind::NotFound.into()) }
 }
 
-/// Sets the permission bits that new files of this process do not get.
-pub fn set_umask(mask: u32) {
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(mask));
+/// Sets the permission bits that new files of this process do not get; gives those before.
+pub fn set_umask(mask: u32) -> u32 {
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(mask)).as_raw_mode()
 }
 
 /// A moment, in seconds since 1970, in the local time zone.

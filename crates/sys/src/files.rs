@@ -1,14 +1,14 @@
 //! Files by their descriptors, and files in memory.
 #![allow(unsafe_code, reason = "dladdr")]
 
-use rustix::fs::{self, AtFlags, FileType, MemfdFlags, OFlags, Uid};
+use rustix::fs::{self, AtFlags, FileType, Gid, MemfdFlags, Mode, OFlags, Uid};
 use std::ffi::{CStr, OsStr};
 use std::fs::File;
 use std::io::{self, Seek, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A file in memory that holds `content`, ready to be read from its start. Other processes have it by
 /// inheriting the descriptor.
@@ -32,9 +32,20 @@ pub fn readable_length(file: BorrowedFd<'_>) -> Option<u64> {
     is_regular.then(|| u64::try_from(status.st_size).unwrap_or(0))
 }
 
-/// Gives a file to a user. It may have been opened with `O_PATH`, and its name plays no part.
-pub fn chown_descriptor(file: BorrowedFd<'_>, owner: u32) -> io::Result<()> {
-    Ok(fs::chownat(file, c"", Some(Uid::from_raw(owner)), None, AtFlags::EMPTY_PATH)?)
+/// Gives a file to a user and a group. It may have been opened with `O_PATH`, and its name plays no part.
+pub fn chown_descriptor(
+    file: BorrowedFd<'_>,
+    owner: Option<u32>,
+    group: Option<u32>,
+) -> io::Result<()> {
+    let (owner, group) = (owner.map(Uid::from_raw), group.map(Gid::from_raw));
+    Ok(fs::chownat(file, c"", owner, group, AtFlags::EMPTY_PATH)?)
+}
+
+/// The file of this name itself, not what a link in its place leads to, and not to be read (`O_PATH`).
+pub fn open_path(path: &Path) -> io::Result<File> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(fs::open(path, flags, Mode::empty())?.into())
 }
 
 /// The memory of this process that is resident, in bytes; `None` without /proc.

@@ -28,7 +28,9 @@ pub use descriptors::{replace_standard_error, take_inherited};
 pub use environment::{local_time, set_locale, set_umask, set_variable};
 pub use epoll::{EPOLLIN, EPOLLONESHOT, Epoll};
 pub use execute::execute;
-pub use files::{chown_descriptor, loaded_from, memory_file, readable_length, resident_bytes};
+pub use files::{
+    chown_descriptor, loaded_from, memory_file, open_path, readable_length, resident_bytes,
+};
 pub use limits::{
     Resource, raise_descriptor_limit, restore_descriptor_limit, set_limit, stack_size,
 };
@@ -44,8 +46,9 @@ pub use signals::{
     ignore_signal, reset_signal,
 };
 pub use sockets::{
-    bind_private, connect, has_hung_up, has_input, peer_uid, receive_now, receive_with_descriptor,
-    send_all, send_descriptor, send_now, set_backlog, set_buffers, shutdown_read,
+    bind_private, bind_with_mode, connect, has_hung_up, has_input, peer_uid, receive_now,
+    receive_with_descriptor, send_all, send_descriptor, send_now, set_backlog, set_buffers,
+    shutdown_read,
 };
 pub use spawn::spawn;
 pub use users::{

@@ -31,6 +31,14 @@ pub fn peer_uid(socket: BorrowedFd<'_>) -> io::Result<u32> {
 /// # Errors
 /// Also where the path is too long for an address.
 pub fn bind_private(path: &Path) -> io::Result<UnixListener> {
+    bind_with_mode(path, 0o600)
+}
+
+/// A listening socket at `path` whose file has this mode, less the umask.
+///
+/// # Errors
+/// As for [`bind_private`].
+pub fn bind_with_mode(path: &Path, mode: u32) -> io::Result<UnixListener> {
     if path.as_os_str().len() >= MAX_PATH {
         return Err(io::Error::other("the path of the socket is longer than 107 bytes"));
     }
@@ -38,7 +46,7 @@ pub fn bind_private(path: &Path) -> io::Result<UnixListener> {
         net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     // Linux gives the file the mode of the socket, less the umask: so the file never has another mode, and the
     // umask of the whole process needs no change.
-    rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
+    rustix::fs::fchmod(&socket, Mode::from_raw_mode(mode))?;
     net::bind(&socket, &SocketAddrUnix::new(path)?)?;
     // What std asks for.
     net::listen(&socket, 4096)?;

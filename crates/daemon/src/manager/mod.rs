@@ -3,7 +3,6 @@
 #![forbid(unsafe_code)]
 
 mod account;
-mod back_off;
 mod events;
 mod exits;
 mod group;

@@ -6,7 +6,7 @@ use super::account::Account;
 use crate::log::Log;
 use crate::process_title;
 use group_config::{GroupConfig, Identity};
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -29,7 +29,7 @@ pub(crate) enum PrivilegeError {
     /// The process is not root's and is to be another user's.
     NotRoot,
     /// An environment variable cannot be set.
-    Variable(&'static str, io::Error),
+    Variable(OsString, io::Error),
     /// The working directory cannot be entered.
     Directory(PathBuf, io::Error),
 }
@@ -43,7 +43,9 @@ impl fmt::Display for PrivilegeError {
             Self::User(uid, why) => write!(f, "cannot become user {uid}: {why}"),
             Self::StillRoot => f.write_str("still running as root after setuid"),
             Self::NotRoot => f.write_str("only root can become another user"),
-            Self::Variable(name, why) => write!(f, "cannot set {name}: {why}"),
+            Self::Variable(name, why) => {
+                write!(f, "cannot set {}: {why}", name.display())
+            }
             Self::Directory(path, why) => {
                 write!(f, "cannot change to the directory {}: {why}", path.display())
             }
@@ -128,7 +130,9 @@ fn change_directory(identity: &Identity, account: Option<&Account>) -> Result<()
         (Some(home), _) => enter(home.clone()),
         // The home of the account is a default: where it cannot be entered, the group still serves.
         (None, Some(account))
-            if identity.uid.is_some() && std::env::set_current_dir(&account.home).is_err() =>
+            if identity.uid.is_some()
+                && !identity.stays
+                && std::env::set_current_dir(&account.home).is_err() =>
         {
             enter(PathBuf::from("/"))
         }
@@ -142,22 +146,28 @@ fn set_environment(
     account: Option<Account>,
     log: &Log,
 ) -> Result<(), PrivilegeError> {
-    let set = |variable: &'static str, value: &OsStr| {
-        sys::set_variable(variable, value).map_err(|why| PrivilegeError::Variable(variable, why))
+    let set = |variable: &OsStr, value: &OsStr| {
+        sys::set_variable(variable, value)
+            .map_err(|why| PrivilegeError::Variable(variable.to_owned(), why))
     };
+    let set_each = |variables: &[(OsString, OsString)]| {
+        variables.iter().try_for_each(|(variable, value)| set(variable, value))
+    };
+    set_each(&identity.inherited)?;
     if let Some(account) = account {
         for variable in ["USER", "USERNAME", "LOGNAME"] {
             if std::env::var_os(variable).is_some() {
-                set(variable, &account.name)?;
+                set(OsStr::new(variable), &account.name)?;
             }
         }
-        set("HOME", &account.home)?;
+        set(OsStr::new("HOME"), &account.home)?;
     }
+    set_each(&identity.environment.values)?;
     if let Some(lang) = &identity.lang {
-        set("LANG", lang)?;
+        set(OsStr::new("LANG"), lang)?;
     }
     if let Some(locale) = &identity.locale {
-        set("LC_ALL", locale)?;
+        set(OsStr::new("LC_ALL"), locale)?;
         if sys::set_locale().is_err() {
             let line = format!("WSGI0079: this system has no locale '{}'", locale.display());
             log.write(Level::Warning, line.as_bytes());

@@ -1,10 +1,9 @@
 //! A worker slot of a group: the worker that serves, perhaps its replacement, and the workers that are stopping.
 #![forbid(unsafe_code)]
 
-use super::back_off::BackOff;
 use crate::message::{Channel, Command, Reason};
 use crate::time_limit;
-use scoreboard::{Field, Record, Scoreboard, now};
+use scoreboard::{BackOff, Field, Record, Scoreboard, now};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 use sys::SIGKILL;
@@ -51,9 +50,9 @@ pub(super) struct Worker {
 
 /// The pauses after workers that exit before they are ready: none after the first one.
 const START_BACK_OFF: BackOff =
-    BackOff { tolerated: 1, first: Duration::from_millis(100), longest: Duration::from_secs(10) };
+    BackOff { free: 1, first: Duration::from_millis(100), longest: Duration::from_secs(10) };
 /// The pauses after workers that were ready and exit soon all the same: two are taken for accidents.
-const EARLY_EXIT_BACK_OFF: BackOff = BackOff { tolerated: 2, ..START_BACK_OFF };
+const EARLY_EXIT_BACK_OFF: BackOff = BackOff { free: 2, ..START_BACK_OFF };
 
 impl Slot {
     pub(super) fn new(socket: Option<OwnedFd>) -> Self {

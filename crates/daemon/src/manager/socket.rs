@@ -1,13 +1,13 @@
 //! The listening socket of a daemon that is run without Apache.
 #![forbid(unsafe_code)]
 
-use group_config::GroupConfig;
+use group_config::{GroupConfig, Identity};
 use std::fmt;
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt, chown};
-use std::os::unix::net::UnixStream;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 /// Why there is no listening socket.
@@ -28,8 +28,8 @@ impl fmt::Display for SocketError {
     }
 }
 
-/// Makes a socket file that only its owner can connect to, then gives it `mode`. It belongs to the user that the
-/// daemon runs as.
+/// Makes a socket file of this `mode`. It belongs to the user that the daemon runs as, in whose directory it may be:
+/// as root nothing is done to the name of the file once it is there, because that user can put another file in its place.
 ///
 /// # Errors
 /// When another process listens there, or the file cannot be made.
@@ -46,11 +46,35 @@ pub(crate) fn create_socket(
         }
         fs::remove_file(path).map_err(failed)?;
     }
-    let listener = sys::bind_private(path).map_err(failed)?;
+    let umask = sys::set_umask(0);
+    let bound = sys::bind_with_mode(path, mode);
+    sys::set_umask(umask);
+    let listener = bound.map_err(failed)?;
     sys::set_backlog(listener.as_fd(), config.limits.listen_backlog).map_err(failed)?;
     if config.identity.uid.is_some() {
-        chown(path, config.identity.uid, config.identity.gid).map_err(failed)?;
+        give_to_user(&listener, path, &config.identity).map_err(failed)?;
     }
-    fs::set_permissions(path, Permissions::from_mode(mode)).map_err(failed)?;
     Ok(listener.into())
+}
+
+/// Gives the file of the socket to the user of the daemon, if the file of that name is the one that was made.
+fn give_to_user(listener: &UnixListener, path: &Path, identity: &Identity) -> io::Result<()> {
+    let replaced =
+        || io::Error::new(io::ErrorKind::AddrInUse, "the socket was replaced by another file");
+    let file = sys::open_path(path)?;
+    let found = file.metadata()?;
+    let is_own =
+        found.file_type().is_socket() && found.uid() == sys::effective_uid() && found.nlink() == 1;
+    // A connection to it has to arrive at this socket.
+    let connected =
+        is_own && UnixStream::connect(format!("/proc/self/fd/{}", file.as_raw_fd())).is_ok() && {
+            listener.set_nonblocking(true)?;
+            let accepted = listener.accept();
+            listener.set_nonblocking(false)?;
+            accepted.is_ok()
+        };
+    if !connected {
+        return Err(replaced());
+    }
+    sys::chown_descriptor(file.as_fd(), identity.uid, identity.gid)
 }

@@ -2,9 +2,9 @@
 //! newer code. It starts none.
 #![forbid(unsafe_code)]
 
-use super::back_off::BackOff;
 use crate::message::{Channel, Command, Report};
 use crate::time_limit;
+use scoreboard::BackOff;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
@@ -33,7 +33,7 @@ pub(super) struct Template {
 pub(super) const MAX_START_FAILURES: u32 = 3;
 /// The pauses after templates that fail.
 const BACK_OFF: BackOff =
-    BackOff { tolerated: 0, first: Duration::from_millis(400), longest: Duration::from_secs(13) };
+    BackOff { free: 0, first: Duration::from_millis(400), longest: Duration::from_millis(12_800) };
 /// How long a template may take to fork.
 const FORK_TIMEOUT: Duration = Duration::from_secs(5);
 
