@@ -109,6 +109,10 @@ impl Reason {
     }
 }
 
+/// The most bytes of a message: several times a path, the name of an interpreter and that of a callable. What sends
+/// more is no worker of this program's any more.
+const MAX_MESSAGE: usize = 256 * 1024;
+
 /// One end of a channel.
 pub(crate) struct Channel {
     stream: UnixStream,
@@ -173,11 +177,16 @@ impl Channel {
                 }
                 received => received?,
             };
-        self.received.extend(bytes.iter().take(count));
-        let Some(end) = self.received.iter().rposition(|byte| *byte == b'\n') else {
-            return Ok((Vec::new(), file));
-        };
-        let rest = self.received.split_off(end + 1);
+        let new = bytes.get(..count).unwrap_or_default();
+        let before = self.received.len();
+        // Looked for in what is new, so that a long message costs no more than its length.
+        let end = new.iter().rposition(|byte| *byte == b'\n');
+        if end.is_none() && before + count > MAX_MESSAGE {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "a message without an end"));
+        }
+        self.received.extend_from_slice(new);
+        let Some(end) = end else { return Ok((Vec::new(), file)) };
+        let rest = self.received.split_off(before + end + 1);
         let lines = std::mem::replace(&mut self.received, rest);
         let lines = lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
         let messages: io::Result<Vec<M>> =
@@ -194,5 +203,35 @@ impl Channel {
 impl AsFd for Channel {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.stream.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pieces(ours: &mut Channel, theirs: &UnixStream, text: &[u8]) -> io::Result<Vec<Command>> {
+        let mut all = Vec::new();
+        for piece in text.chunks(4000) {
+            (&*theirs).write_all(piece)?;
+            all.extend(ours.receive::<Command>()?);
+        }
+        Ok(all)
+    }
+
+    #[test]
+    fn messages_are_put_together_from_what_comes() {
+        let (mut ours, theirs) = Channel::pair().unwrap();
+        let text = format!("\"serve\"{}\n\"serve\"\n", " ".repeat(MAX_MESSAGE - 100));
+        let messages = pieces(&mut ours, &theirs.stream, text.as_bytes()).unwrap();
+        assert!(matches!(messages[..], [Command::Serve, Command::Serve]), "{messages:?}");
+    }
+
+    #[test]
+    fn a_message_without_an_end_is_an_error_before_it_fills_memory() {
+        let (mut ours, theirs) = Channel::pair().unwrap();
+        let why = pieces(&mut ours, &theirs.stream, &vec![b'x'; MAX_MESSAGE * 4]).unwrap_err();
+        assert_eq!(why.kind(), io::ErrorKind::InvalidData);
+        assert!(ours.received.len() <= MAX_MESSAGE);
     }
 }

@@ -152,6 +152,11 @@ impl ServerConnection {
         self.active.map(|active| active.begin)
     }
 
+    /// Whether the web server has nothing more to send for the active request.
+    pub fn input_is_complete(&self) -> bool {
+        self.active.is_none_or(|active| matches!(active.phase, Phase::Complete | Phase::Aborted))
+    }
+
     /// Says that END_REQUEST has been written for the active request.
     pub fn finish(&mut self) {
         if let Some(active) = self.active.take() {

@@ -25,6 +25,21 @@ pub(crate) struct Connection {
     accepted: Instant,
     served: bool,
     answered_elsewhere: bool,
+    /// What the web server may still send of the last request.
+    rest: Rest,
+}
+
+/// Whether the end of a connection has to wait for the web server. Where it closes a connection with every request,
+/// it may not have sent all of the request when it is answered: what it writes to a closed socket would fail, and it
+/// would not look at the answer.
+#[derive(Clone, Copy)]
+enum Rest {
+    /// It has sent all.
+    Nothing,
+    /// It may send more; see [`Connection::linger`].
+    Expected,
+    /// It sends until then, and at most so many bytes.
+    Lingering { until: Instant, left: usize },
 }
 
 /// The socket of a connection.
@@ -48,12 +63,23 @@ impl AsFd for Socket {
     }
 }
 
+/// How long the params of a request may still take.
+enum Allowance {
+    /// Nothing has been read for it.
+    FirstRead,
+    /// One read has sufficed so far.
+    NotMeasured,
+    Until(Instant),
+}
+
 /// What has come on a connection.
 pub(crate) enum Next {
     /// A request with all of its params.
     Request,
     /// Nothing yet.
     Nothing,
+    /// Something for so long that the connection is to be closed.
+    TooSlow,
     /// The end of the connection, with the reason where the web server has broken the protocol.
     Closed(Option<WireError>),
 }
@@ -74,6 +100,13 @@ const READ: usize = 16 * 1024;
 const READ_BODY: usize = 192 * 1024;
 /// How long a new connection may take to send its first request before it counts as idle.
 const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long all that precedes the body of a request may take from its first byte on: web servers send it at once, and
+/// a thread waits for it.
+const PARAMS_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a web server may go on with a request that has been answered.
+const LINGER_TIMEOUT: Duration = Duration::from_secs(5);
+/// How much it may send of it, in bytes.
+const LINGER_BYTES: usize = 16 * 1024 * 1024;
 
 impl Connection {
     pub(crate) fn new(
@@ -93,11 +126,16 @@ impl Connection {
             accepted: Instant::now(),
             served: false,
             answered_elsewhere: false,
+            rest: Rest::Nothing,
         })
     }
 
-    /// Reads up to the params of the next request. Waits only once a request has begun.
+    /// Reads up to the params of the next request. Waits only once a request has begun, and not for long.
     pub(crate) fn next_request(&mut self) -> Next {
+        if matches!(self.rest, Rest::Lingering { .. }) {
+            return self.discard();
+        }
+        let mut allowance = Allowance::FirstRead;
         loop {
             match self.wire.next() {
                 // It may have waited so long that the web server has given it up.
@@ -124,16 +162,90 @@ impl Connection {
                 }
                 Err(why) => return Next::Closed(Some(why)),
                 Ok(None) => {
-                    let waits = !self.wire.is_idle();
-                    match self.fill(waits) {
-                        Ok(0) => return Next::Closed(self.wire.end_of_input().err()),
-                        Ok(_) => {}
-                        Err(why) if would_block(&why) && !waits => return Next::Nothing,
-                        Err(_) => return Next::Closed(None),
+                    if let Some(end) = self.fetch(&mut allowance) {
+                        return end;
                     }
                 }
             }
         }
+    }
+
+    /// Reads what has come of the next request, and waits for more of one that has begun; gives what has come instead.
+    fn fetch(&mut self, allowance: &mut Allowance) -> Option<Next> {
+        let begun = !self.wire.is_idle();
+        let waits = match self.fill(false) {
+            Ok(0) => return Some(Next::Closed(self.wire.end_of_input().err())),
+            // Most requests come at once: no clock is asked for them.
+            Ok(_) if matches!(allowance, Allowance::FirstRead) => {
+                *allowance = Allowance::NotMeasured;
+                return None;
+            }
+            Ok(_) => false,
+            Err(why) if would_block(&why) && !begun => return Some(Next::Nothing),
+            Err(why) if would_block(&why) => true,
+            Err(_) => return Some(Next::Closed(None)),
+        };
+        let now = Instant::now();
+        let until = match *allowance {
+            Allowance::Until(until) => until,
+            _ => now + PARAMS_TIMEOUT,
+        };
+        *allowance = Allowance::Until(until);
+        let left = until.saturating_duration_since(now);
+        let goes_on = !left.is_zero() && (!waits || sys::is_readable(self.socket.as_fd(), left));
+        (!goes_on).then_some(Next::TooSlow)
+    }
+
+    /// Reads what the web server still sends of a request that has been answered.
+    fn discard(&mut self) -> Next {
+        while let Rest::Lingering { until, left } = self.rest {
+            let read = sys::receive_now(self.socket.as_fd(), self.wire.spare(READ));
+            let in_time = Instant::now() < until;
+            match read {
+                Err(why) if would_block(&why) && in_time => return Next::Nothing,
+                Ok(count) if (1..=left).contains(&count) && in_time => {
+                    self.rest = Rest::Lingering { until, left: left - count };
+                }
+                _ => break,
+            }
+        }
+        Next::Closed(None)
+    }
+
+    /// Notes that END_REQUEST has been sent for the active request, whose body need not have come.
+    pub(crate) fn finish_request(&mut self) {
+        if !self.wire.input_is_complete() {
+            self.pass_over_body();
+        }
+        let all_has_come = self.wire.input_is_complete();
+        self.rest = if all_has_come { Rest::Nothing } else { Rest::Expected };
+        self.wire.finish();
+    }
+
+    /// Whether a connection that is to be closed waits for the rest of a request. Nothing is sent on it from now on.
+    pub(crate) fn lingers(&mut self) -> bool {
+        if matches!(self.rest, Rest::Expected) {
+            // It only fails where the other end is closed.
+            let _ = self.socket.stream.shutdown(Shutdown::Write);
+            let until = Instant::now() + LINGER_TIMEOUT;
+            self.rest = Rest::Lingering { until, left: LINGER_BYTES };
+        }
+        self.is_lingering()
+    }
+
+    /// The same of one that has begun to.
+    pub(crate) fn is_lingering(&self) -> bool {
+        matches!(self.rest, Rest::Lingering { until, .. } if Instant::now() < until)
+    }
+
+    /// Whether it is to be closed, and waited for the rest of a request only.
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self.rest, Rest::Lingering { .. })
+    }
+
+    /// Whether the Apache module is at the other end: it sends a request that was not read to another worker.
+    pub(crate) const fn is_from_module(&self) -> bool {
+        self.application.is_some()
     }
 
     /// The application that the active request is for.
@@ -178,7 +290,7 @@ impl Connection {
     }
 
     /// Discards what has come of the request body and was not read. Never blocks.
-    pub(crate) fn pass_over_body(&mut self) {
+    fn pass_over_body(&mut self) {
         // An error of the protocol is reported at the next use of the connection.
         while let Ok(Some(event)) = self.wire.next() {
             if matches!(event, Event::StdinEnd | Event::Abort) {
@@ -245,6 +357,9 @@ impl Connection {
     /// After the shutdown the web server cannot write: a request either has come and will be answered, or not one
     /// byte of it was accepted, and it can be sent to another worker, whatever its method.
     pub(crate) fn shutdown_read(&self) -> bool {
+        if self.is_over() {
+            return false;
+        }
         let has_input = || sys::has_input(self.socket.as_fd()).unwrap_or(false);
         has_input() || {
             self.socket.shutdown_read();

@@ -10,7 +10,8 @@ use crate::worker::connection::Connection;
 use std::io::{self, PipeReader};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 use sys::{EPOLLIN, EPOLLONESHOT, Epoll};
 use wsgi::Level;
 
@@ -21,6 +22,8 @@ pub(super) struct Connections {
     /// Connections that are open, idle or not.
     open: AtomicUsize,
     draining: AtomicBool,
+    /// When draining began.
+    drain_start: OnceLock<Instant>,
 }
 
 /// What a thread is woken for.
@@ -46,12 +49,19 @@ struct Idle {
 struct IdleConnection {
     /// What [`Idle::count`] was when it became idle.
     since: u64,
+    /// While draining: it is closed if no request has come by then.
+    kept_until: Option<Instant>,
     connection: Box<Connection>,
 }
 
 /// Tokens below are the indices of listeners, tokens from here on the places of connections.
 const FIRST_CONNECTION_TOKEN: u64 = 64;
 const STOP_TOKEN: u64 = u64::MAX;
+/// While draining: how long a connection of another web server than the Apache module is without a request before it
+/// is closed.
+const DRAIN_IDLE: Duration = Duration::from_millis(300);
+/// And for how long new requests are taken on it.
+const DRAIN_GRACE: Duration = Duration::from_secs(2);
 
 impl Connections {
     pub(super) fn new() -> io::Result<Self> {
@@ -60,6 +70,7 @@ impl Connections {
             idle: Mutex::default(),
             open: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
+            drain_start: OnceLock::new(),
         })
     }
 
@@ -124,15 +135,23 @@ impl Connections {
         mut connection: Box<Connection>,
         log: &Log,
     ) -> Option<Box<Connection>> {
-        if connection.wire.must_close() {
+        let closes = connection.wire.must_close();
+        if closes && !connection.lingers() {
             self.close(connection);
             return None;
         }
-        if !connection.wire.is_idle() {
+        if closes {
+            self.close_overdue();
+        } else if !connection.wire.is_idle() {
             return Some(connection);
         }
         let mut idle = self.idle();
-        if self.is_draining() && !connection.awaits_first_request() {
+        let kept_until = self.drain_grace(&connection);
+        if self.is_draining()
+            && kept_until.is_none()
+            && !closes
+            && !connection.awaits_first_request()
+        {
             drop(idle);
             if connection.shutdown_read() {
                 return Some(connection);
@@ -155,7 +174,7 @@ impl Connections {
         }
         // A thread that gets the event meanwhile waits for the lock, which is still held.
         if let Some(place) = idle.places.get_mut(place) {
-            *place = Some(IdleConnection { since, connection });
+            *place = Some(IdleConnection { since, kept_until, connection });
         }
         None
     }
@@ -182,6 +201,7 @@ impl Connections {
 
     /// From now on no connection becomes idle.
     pub(super) fn start_draining(&self) {
+        self.drain_start.get_or_init(Instant::now);
         self.draining.store(true, Ordering::SeqCst);
     }
 
@@ -189,9 +209,15 @@ impl Connections {
     /// come.
     pub(super) fn close_idle(&self) {
         let mut closing = Vec::new();
+        let now = Instant::now();
         for place in &mut self.idle().places {
-            if let Some(idle) = place.take() {
-                if idle.connection.awaits_first_request() || idle.connection.shutdown_read() {
+            if let Some(mut idle) = place.take() {
+                let grace = self.drain_grace(&idle.connection);
+                idle.kept_until = idle.kept_until.or(grace);
+                let kept = grace.is_some() && idle.kept_until.is_some_and(|until| now < until);
+                let awaited = idle.connection.awaits_first_request() || kept;
+                let stays = awaited || idle.connection.is_lingering();
+                if stays || idle.connection.shutdown_read() {
                     // Its event is still to come.
                     *place = Some(idle);
                 } else {
@@ -200,6 +226,26 @@ impl Connections {
             }
         }
         closing.into_iter().for_each(|connection| self.close(connection));
+    }
+
+    /// Closes connections that have waited too long for the rest of a request.
+    fn close_overdue(&self) {
+        let mut idle = self.idle();
+        let overdue = |idle: &mut IdleConnection| {
+            idle.connection.is_over() && !idle.connection.is_lingering()
+        };
+        let closing: Vec<_> =
+            idle.places.iter_mut().filter_map(|place| place.take_if(overdue)).collect();
+        drop(idle);
+        closing.into_iter().for_each(|it| self.close(it.connection));
+    }
+
+    /// Until when a connection that is idle now is kept while draining, if at all. A web server that is not the Apache
+    /// module does not send a request again when it is closed in that moment, and it uses its connections often.
+    fn drain_grace(&self, connection: &Connection) -> Option<Instant> {
+        let start = self.drain_start.get()?;
+        let keeps = !connection.is_from_module() && start.elapsed() < DRAIN_GRACE;
+        keeps.then(|| Instant::now() + DRAIN_IDLE)
     }
 
     /// Ends a connection that is not idle.

@@ -140,10 +140,7 @@ impl<'a> FastCgiExchange<'a> {
 
     fn complete(&mut self) {
         if let Some(mut connection) = self.connection.take() {
-            if matches!(self.input, Input::Open) {
-                connection.pass_over_body();
-            }
-            connection.wire.finish();
+            connection.finish_request();
             self.kept = (self.release)(connection, true);
         }
     }

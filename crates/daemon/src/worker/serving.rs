@@ -82,6 +82,11 @@ impl Pool {
                     current = self.answer(connection, thread);
                 }
                 Next::Nothing => current = self.connections.put_back(connection, &self.log),
+                Next::TooSlow => {
+                    let line = b"a connection was closed: no request has come in time";
+                    self.log.write(Level::Info, line);
+                    self.connections.close(connection);
+                }
                 Next::Closed(why) => {
                     if let Some(why) = why {
                         let line = format!("a connection was closed: {why}");
