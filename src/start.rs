@@ -38,7 +38,7 @@ fn check_config(main: Server<'_>) -> Result<(), String> {
     let Some(config) = process_config(main) else { return Ok(()) };
     let names = server_names(main);
     let options = resolve(config, &names);
-    check_group_references(config, &options.daemon_processes, &names)
+    check_group_references(&config.group_references, &options.daemon_processes, &names)
         .map_err(|why| why.to_string())?;
     let servers = aliases(main);
     // At a start the files are read twice, and only the first time is before the eyes of the administrator.

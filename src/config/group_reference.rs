@@ -5,7 +5,7 @@
 use super::error::quoted;
 use super::process_group::{Hidden, visibility};
 use super::suggestion::did_you_mean;
-use super::{Bytes, ConfigError, DaemonProcess, Line, ProcessConfig, ServerIdentity, ServerNames};
+use super::{Bytes, ConfigError, DaemonProcess, Line, ServerIdentity, ServerNames};
 
 /// A line that names a process group.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,14 +76,14 @@ fn existing(groups: &[DaemonProcess]) -> String {
     format!("there are: {}", names.join(", "))
 }
 
-/// Refuses a configuration that names a group which is not among `groups`, or which belongs to another virtual
-/// host.
+/// Refuses the first of `references` that names a group which is not among `groups`, or which belongs to
+/// another virtual host.
 pub(crate) fn check_group_references(
-    process: &ProcessConfig,
+    references: &[GroupReference],
     groups: &[DaemonProcess],
     names: &ServerNames,
 ) -> Result<(), ConfigError> {
-    process.group_references.iter().try_for_each(|reference| reference.check(groups, names))
+    references.iter().try_for_each(|reference| reference.check(groups, names))
 }
 
 #[cfg(test)]
@@ -94,7 +94,7 @@ mod tests {
     fn checked(lines: &[&str]) -> Result<(), String> {
         let process = configuration(lines).process;
         let names = ServerNames::default();
-        check_group_references(&process, &process.daemon_processes, &names)
+        check_group_references(&process.group_references, &process.daemon_processes, &names)
             .map_err(|error| error.to_string())
     }
 
@@ -142,7 +142,7 @@ mod tests {
             };
             written.read_all(lines);
             let (process, names) = (&written.process, ServerNames::default());
-            check_group_references(process, &process.daemon_processes, &names)
+            check_group_references(&process.group_references, &process.daemon_processes, &names)
                 .map_err(|error| error.to_string())
         };
         assert_eq!(host("a", &["WSGIDaemonProcess site", "WSGIProcessGroup site"]), Ok(()));
