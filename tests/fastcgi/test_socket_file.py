@@ -18,7 +18,7 @@ pytestmark = [
 
 # An account that every Debian and Fedora has.
 USER = pwd.getpwnam("games")
-# Puts a link in the place of the socket as soon as that is there, and the socket in its place again.
+# Puts a link in the place of the socket as soon as that is there, then the socket in its place.
 RACER = """
 import ctypes, os, sys
 libc = ctypes.CDLL(None)

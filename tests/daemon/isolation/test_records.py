@@ -6,7 +6,7 @@ import os
 
 import pytest
 from harness import daemons
-from harness.hostile import EXITED, conf, descriptors, is_up, leave_descriptors, run
+from harness.hostile import EXITED, descriptors, is_up, leave_descriptors, run
 from harness.httpd import wait_until
 
 pytestmark = pytest.mark.ours_only("our own wire")
@@ -209,7 +209,7 @@ def test_an_answer_has_one_file(start):
     before = descriptors(child)
     answer = run(
         server,
-        f"""
+        """
 sock, made = connection(), os.open(__file__, os.O_RDONLY)
 sock.sendall(record(6, HEAD + b"\\r\\n"))
 most = 0
