@@ -2,13 +2,14 @@
 #![forbid(unsafe_code)]
 
 use std::borrow::Cow;
+use wsgi::FileVersion;
 
 /// An application, as the handler has determined it for one request.
 pub(crate) struct Application<'a> {
     /// The path of the script file.
     pub(crate) script: &'a [u8],
-    /// When it was modified, in microseconds since the epoch; `None` where it cannot be examined.
-    pub(crate) modified: Option<i64>,
+    /// The version of the file; `None` where it cannot be examined.
+    pub(crate) modified: Option<FileVersion>,
     /// The interpreter; the empty name is the main one.
     pub(crate) application_group: Cow<'a, [u8]>,
     /// The name of the callable in the script.

@@ -4,7 +4,7 @@
 use crate::application::Application;
 use crate::child::Child;
 use crate::config::{self, DirectoryConfig, Dispatched, NotDispatched, Settings};
-use crate::file_time::modified;
+use crate::file_version::version;
 use crate::forward::Group;
 use crate::httpd::{ContentHandler, FileKind, Outcome, Request, TranslateName};
 use crate::module_config::{alias_of, directory_config, remember_alias, server_config};
@@ -88,8 +88,8 @@ fn dispatch(
         return Refusal::new(500, "WSGI0149", what).answer(request);
     }
     let (script, modified) = match settings.handler_script {
-        Some(script) => (&*script.path, modified(&script.path)),
-        None => (request.filename().unwrap_or_default(), Some(request.file_modified())),
+        Some(script) => (&*script.path, version(&script.path)),
+        None => (request.filename().unwrap_or_default(), Some(request.file_version())),
     };
     let adopted = aliased && child.sole && settings.handler_script.is_none();
     let application = Application { script, modified, application_group, callable, adopted };
@@ -289,7 +289,14 @@ fn check(request: &Request<'_>, aliased: bool) -> Result<(), Refusal> {
                 "Attempt to invoke directory as WSGI application",
             ));
         }
-        FileKind::Other => {}
+        FileKind::Special => {
+            return Err(Refusal::new(
+                403,
+                "WSGI0136",
+                "Attempt to invoke a file that is not a regular one as WSGI application",
+            ));
+        }
+        FileKind::Regular => {}
     }
     check_path_info(request)
 }

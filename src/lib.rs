@@ -40,7 +40,7 @@ mod daemons;
 mod embedded;
 mod environ;
 mod error_override;
-mod file_time;
+mod file_version;
 mod forward;
 mod group_hints;
 mod groups;

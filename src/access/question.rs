@@ -5,7 +5,7 @@
 use super::script_exchange::{Environment, ScriptExchange};
 use crate::child::Child;
 use crate::config::{self, Script, Settings};
-use crate::file_time::modified;
+use crate::file_version::version;
 use crate::httpd::Request;
 use crate::request_names::RequestNames;
 use host::{Answer, Question, ScriptFile, Unanswered};
@@ -103,7 +103,7 @@ pub(super) fn consult(
     let question = Question {
         script: ScriptFile {
             path: &script.path,
-            modified: modified(&script.path),
+            modified: version(&script.path),
             reloading: settings.script_reloading,
             case_sensitive: child.is_none_or(|child| child.options.case_sensitive),
         },

@@ -4,7 +4,7 @@
 
 use super::server_status::ApacheStatus;
 use crate::config::{Bytes, HashSeed, ImportScript, InterpreterSettings, ProcessOptions};
-use crate::file_time::modified;
+use crate::file_version::version;
 use crate::httpd::{Mpm, Server, ServerInfo, ServerLogHandle};
 use crate::python_home::{self, Reader};
 use host::{
@@ -63,7 +63,7 @@ fn preload(host: &Host, options: &ProcessOptions, sole: bool, script: &ImportScr
     host.preload(&Target {
         script: ScriptFile {
             path: &script.path,
-            modified: modified(&script.path),
+            modified: version(&script.path),
             reloading: true,
             case_sensitive: options.case_sensitive,
         },

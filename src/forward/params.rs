@@ -106,7 +106,9 @@ impl<'a> Params<'a> {
             log_level.unwrap_or_default(),
             application.modified.is_some().into(),
         ]);
-        key.extend_from_slice(&application.modified.unwrap_or_default().to_ne_bytes());
+        if let Some(version) = application.modified {
+            key.extend_from_slice(&version.to_bytes());
+        }
         for text in [application.script, &application.callable, &application.application_group] {
             key.extend_from_slice(&text.len().to_ne_bytes());
             key.extend_from_slice(text);
@@ -131,8 +133,8 @@ impl<'a> Params<'a> {
         }
         list.pair(param::SECRET, plan.secret.as_bytes());
         list.pair(param::SCRIPT, definition.inside(application.script));
-        if let Some(modified) = application.modified {
-            decimal(list, param::MODIFIED, modified);
+        if let Some(version) = application.modified {
+            list.pair(param::MODIFIED, version.to_string().as_bytes());
         }
         list.pair(param::RELOADING, flag(settings.script_reloading));
         if settings.ignore_activity {

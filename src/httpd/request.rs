@@ -14,7 +14,7 @@ use crate::bindings::{
 use std::ffi::{CStr, c_void};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
-use wsgi::Level;
+use wsgi::{FileVersion, Level};
 
 /// A request and everything that hangs on it. Strings are borrowed for `'call`: they live in the
 /// request's pool and are never changed in place, only replaced.
@@ -30,7 +30,9 @@ pub(crate) struct Request<'call> {
 pub(crate) enum FileKind {
     Missing,
     Directory,
-    Other,
+    Regular,
+    /// A FIFO, a device, a socket.
+    Special,
 }
 
 impl<'call> Request<'call> {
@@ -158,14 +160,19 @@ impl<'call> Request<'call> {
         match unsafe { (*self.raw).finfo.filetype } {
             apr_filetype_e::APR_NOFILE => FileKind::Missing,
             apr_filetype_e::APR_DIR => FileKind::Directory,
-            _ => FileKind::Other,
+            apr_filetype_e::APR_REG => FileKind::Regular,
+            _ => FileKind::Special,
         }
     }
 
-    /// When the file was modified, in microseconds since the epoch.
-    pub(crate) fn file_modified(&self) -> i64 {
-        // SAFETY: reads a field of a live request.
-        unsafe { (*self.raw).finfo.mtime }
+    /// The version of the file.
+    pub(crate) fn file_version(&self) -> FileVersion {
+        // SAFETY: reads fields of a live request.
+        let (modified, size, inode) = unsafe {
+            let found = &raw const (*self.raw).finfo;
+            ((*found).mtime, (*found).size, (*found).inode)
+        };
+        FileVersion { modified, size: u64::try_from(size).unwrap_or(0), inode }
     }
 
     /// `Options ExecCGI`.

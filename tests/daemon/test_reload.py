@@ -42,6 +42,41 @@ WSGIScriptAlias / ${ROOT}/app.py process-group=site application-group=%{GLOBAL}
     server.log.expect("part.py has changed; workers are to be replaced")
 
 
+RELOADING = """
+WSGIRestrictEmbedded On
+WSGIDaemonProcess site processes=2 threads=2 reload=On
+WSGIScriptAlias / ${ROOT}/app.py process-group=site application-group=%{GLOBAL}
+"""
+IMPORTING = "import sys, os\nsys.path.insert(0, os.path.dirname(__file__))\nimport part\n"
+
+
+def test_each_of_several_changes_in_a_row_is_served(start):
+    """Each is made as soon as the one before is served: while the replacement still starts."""
+    app = IMPORTING + APP.replace("VERSION = ", "VERSION = part.VERSION or ")
+    server = start(RELOADING, app, (("part.py", 'VERSION = "v0"\n'),))
+    for number in range(5):
+        wait_until(
+            lambda now=f"v{number}": server.get("/").text.split()[2] == now, f"version {number}"
+        )
+        new = server.write("part.new", f'VERSION = "v{number + 1}"\n')
+        new.replace(server.root / "part.py")
+    wait_until(lambda: server.get("/").text.split()[2] == "v5", "the last version")
+
+
+def test_a_script_of_the_same_time_and_size_replaces_the_workers(start):
+    server = start(
+        RELOADING.replace("reload=On", ""), APP.replace("VERSION = ", "VERSION = 'v1' or ")
+    )
+    path = server.root / "app.py"
+    assert server.get("/").text.split()[2] == "v1"
+    found = path.stat()
+    new = server.write("app.new", path.read_text().replace("'v1'", "'v2'"))
+    os.utime(new, ns=(found.st_atime_ns, found.st_mtime_ns))
+    new.replace(path)
+    assert path.stat().st_mtime_ns == found.st_mtime_ns
+    wait_until(lambda: server.get("/").text.split()[2] == "v2", "the new code")
+
+
 def touched(part):
     """Puts the new file in the place of the old one, at once: half of it would be loaded too."""
     new = part.with_suffix(".new")

@@ -144,7 +144,32 @@ def test_the_streams_look_like_text_files(server):
     assert request[1:] == ["<wsgi.errors>", *rest]
     assert raw[1:] == ["<wsgi.errors>", *rest]
     assert stdout[1:] == ["<stdout>", *rest]
-    assert stderr[1:] == ["<stderr>", *rest]
+    # Programs that an application starts get it, and faulthandler writes to it.
+    number = "number" if server.mode == "daemon" else "OSError"
+    assert stderr[1:] == ["<stderr>", *rest[:-1], *(["a"] if number == "number" else []), number]
+
+
+FAULTHANDLER = """
+import faulthandler, subprocess, sys
+faulthandler.enable()
+def application(environ, start_response):
+    faulthandler.dump_traceback(all_threads=False)
+    subprocess.run(["echo", "from a program"], stdout=sys.stderr, check=True)
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [str(sys.stderr.fileno()).encode()]
+"""
+
+
+@pytest.mark.differs("stderr-descriptor", "mod_wsgi's sys.stderr has no descriptor")
+def test_standard_error_of_a_daemon_process_has_its_descriptor(serve, mode):
+    if mode == "embedded":
+        pytest.skip("that of Apache's own processes may lead nowhere")
+    text = "WSGIApplicationGroup %{GLOBAL}\nWSGIScriptAlias / ${ROOT}/app.py\n"
+    server = serve(Conf(text, files=(("app.py", FAULTHANDLER),)), private=True)
+    response = server.get("/")
+    assert (response.status, response.text) == (200, "2")
+    server.log.expect("in application", "from a program")
+    server.log.allow("most recent call first", "^  File ", "^$", "^Current thread", "^Thread ")
 
 
 def test_logging_warnings_and_tracebacks_arrive(server):

@@ -106,6 +106,25 @@ def test_a_change_within_a_second_is_seen(script):
     assert script.text() == "two"
 
 
+@pytest.mark.differs("file-versions", "mod_wsgi compares the time only")
+def test_another_file_of_the_same_time_and_size_is_a_change(script):
+    script.says("'one'")
+    assert script.text() == "one"
+    script.mtime -= 10
+    script.says("'two'")
+    assert script.text() == "two"
+
+
+@pytest.mark.differs("file-versions", "mod_wsgi compares the time only")
+def test_a_file_of_the_same_time_and_another_size_is_a_change(script):
+    script.says("'one'")
+    assert script.text() == "one"
+    with script.path.open("w") as file:
+        file.write(ANSWER.format(value="'another size'"))
+    os.utime(script.path, (script.mtime, script.mtime))
+    assert script.text() == "another size"
+
+
 def test_no_reload_until_restart_when_reloading_is_off(serve):
     script = Script(serve(RELOAD, private=True))
     script.says("'one'")

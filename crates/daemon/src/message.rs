@@ -11,6 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
+use wsgi::FileVersion;
 
 /// A script in an interpreter.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -19,11 +20,35 @@ pub(crate) struct Loaded {
     #[serde(with = "byte_string")]
     pub(crate) path: PathBuf,
     pub(crate) application_group: String,
-    /// The time of modification of the file, in microseconds since the epoch.
-    pub(crate) modified: Option<i64>,
+    /// The version of the file.
+    #[serde(with = "file_version")]
+    pub(crate) modified: Option<FileVersion>,
     /// The callable that requests name, where that is known: a script without it serves no request.
     #[serde(default)]
     pub(crate) callable: Option<String>,
+}
+
+/// A version as its three numbers.
+mod file_version {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use wsgi::FileVersion;
+
+    type Parts = Option<(i64, u64, u64)>;
+
+    pub(super) fn serialize<S: Serializer>(
+        version: &Option<FileVersion>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        let parts: Parts = version.map(|it| (it.modified, it.size, it.inode));
+        parts.serialize(to)
+    }
+
+    pub(super) fn deserialize<'a, D: Deserializer<'a>>(
+        from: D,
+    ) -> Result<Option<FileVersion>, D::Error> {
+        let version = |(modified, size, inode)| FileVersion { modified, size, inode };
+        Ok(Parts::deserialize(from)?.map(version))
+    }
 }
 
 impl Loaded {

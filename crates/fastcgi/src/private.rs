@@ -17,7 +17,8 @@ pub mod param {
     pub const SECRET: &[u8] = b"mod_wsgi.x-secret";
     /// The script file, as the worker sees it.
     pub const SCRIPT: &[u8] = b"mod_wsgi.x-script";
-    /// The modification time of the script, in microseconds since the epoch (decimal).
+    /// The version of the script file: the time of its modification in microseconds since the epoch, its size in bytes and
+    /// its inode, decimal, with spaces between them.
     pub const MODIFIED: &[u8] = b"mod_wsgi.x-modified";
     /// Whether a script that has changed is loaded again: `1` or `0`.
     pub const RELOADING: &[u8] = b"mod_wsgi.x-reloading";

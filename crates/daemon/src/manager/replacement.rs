@@ -84,7 +84,7 @@ impl Group {
         }
         // A worker that started later has read the new state, and one that has the older state all the same will
         // report it.
-        let modified = loaded.modified.unwrap_or(0);
+        let modified = loaded.modified.map_or(0, |version| version.modified);
         for (other, slot) in self.slots.iter_mut().enumerate() {
             let is_old = |worker: &Worker| worker.started_at <= modified;
             if other == index || slot.current.as_ref().is_some_and(is_old) {

@@ -27,7 +27,7 @@ mod tests {
         let loaded = |group: &str, modified, callable: Option<&str>| Loaded {
             path: "/srv/app.py".into(),
             application_group: group.to_owned(),
-            modified: Some(modified),
+            modified: Some(wsgi::FileVersion { modified, size: 1, inode: 1 }),
             callable: callable.map(str::to_owned),
         };
         let mut scripts = Vec::new();

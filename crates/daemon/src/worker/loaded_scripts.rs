@@ -3,6 +3,7 @@
 
 use crate::message::Loaded;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use wsgi::FileVersion;
 
 /// The scripts that a worker has loaded.
 #[derive(Default)]
@@ -34,7 +35,12 @@ impl LoadedScripts {
 
     /// Whether the script has been loaded and noted for a request. `modified` is the state of the file that is
     /// asked for, if that matters.
-    pub(super) fn is_current(&self, path: &[u8], group: &[u8], modified: Option<i64>) -> bool {
+    pub(super) fn is_current(
+        &self,
+        path: &[u8],
+        group: &[u8],
+        modified: Option<FileVersion>,
+    ) -> bool {
         self.scripts().iter().any(|script| {
             script.callable.is_some()
                 && script.is_script(path, group)
@@ -66,11 +72,15 @@ impl LoadedScripts {
 mod tests {
     use super::*;
 
+    fn version(modified: i64) -> FileVersion {
+        FileVersion { modified, size: 1, inode: 1 }
+    }
+
     fn script(modified: i64, callable: Option<&str>) -> Loaded {
         Loaded {
             path: "/srv/app.py".into(),
             application_group: String::new(),
-            modified: Some(modified),
+            modified: Some(version(modified)),
             callable: callable.map(str::to_owned),
         }
     }
@@ -79,13 +89,13 @@ mod tests {
     fn a_script_is_current_once_a_request_has_named_its_callable() {
         let scripts = LoadedScripts::default();
         assert!(scripts.note(&script(1, None)));
-        assert!(!scripts.is_current(b"/srv/app.py", b"", Some(1)));
+        assert!(!scripts.is_current(b"/srv/app.py", b"", Some(version(1))));
         assert!(scripts.note(&script(1, Some("application"))));
         assert!(!scripts.note(&script(1, Some("application"))));
-        assert!(scripts.is_current(b"/srv/app.py", b"", Some(1)));
-        assert!(!scripts.is_current(b"/srv/app.py", b"", Some(2)));
+        assert!(scripts.is_current(b"/srv/app.py", b"", Some(version(1))));
+        assert!(!scripts.is_current(b"/srv/app.py", b"", Some(version(2))));
         assert!(scripts.is_current(b"/srv/app.py", b"", None));
-        assert!(!scripts.is_current(b"/srv/app.py", b"other", Some(1)));
+        assert!(!scripts.is_current(b"/srv/app.py", b"other", Some(version(1))));
     }
 
     #[test]

@@ -10,7 +10,7 @@ mod error;
 mod error_response;
 mod exchange;
 mod fd_limit;
-mod file_time;
+mod file_version;
 mod gil_probe;
 mod host_options;
 mod life_cycle;

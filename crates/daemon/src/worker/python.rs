@@ -4,7 +4,7 @@
 use crate::log::Log;
 use crate::message::Loaded;
 use crate::worker::error::WorkerError;
-use crate::worker::file_time;
+use crate::worker::file_version;
 use crate::worker::host_options::host_options;
 use crate::worker::warm_up;
 use group_config::GroupConfig;
@@ -25,6 +25,9 @@ pub(crate) struct PreparedPython {
 impl PreparedPython {
     /// Starts Python in this process.
     pub(super) fn start(config: &GroupConfig, log: &Log) -> Result<Self, WorkerError> {
+        if config.reload {
+            host::record_imports();
+        }
         let host =
             Host::start(host_options(config), Arc::new(*log)).map_err(WorkerError::Python)?;
         Ok(Self { host, scripts: Vec::new(), failed: false, is_warm: false })
@@ -47,7 +50,7 @@ impl PreparedPython {
             if self.scripts.iter().any(|loaded| loaded.is_same_script(&script)) {
                 continue;
             }
-            let now = file_time::modified(&script.path);
+            let now = file_version::version(&script.path);
             // A script that has not changed and does not load any more is no reason to refuse newer code.
             let is_unchanged = script.modified.is_some() && script.modified == now;
             script.modified = now;

@@ -6,7 +6,7 @@ use crate::log::Log;
 use crate::message::{Channel, Command, Report};
 use crate::time_limit;
 use crate::worker::error::WorkerError;
-use crate::worker::file_time;
+use crate::worker::file_version;
 use crate::worker::python::PreparedPython;
 use group_config::GroupConfig;
 use host::{ScriptFile, Target};
@@ -36,7 +36,7 @@ pub(super) fn run(
         prepared.host.run_service(&Target {
             script: ScriptFile {
                 path: script.path.as_os_str().as_bytes(),
-                modified: file_time::modified(&script.path),
+                modified: file_version::version(&script.path),
                 reloading: false,
                 case_sensitive: config.python.case_sensitive,
             },

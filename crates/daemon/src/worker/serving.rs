@@ -7,7 +7,7 @@ use crate::time_limit;
 use crate::worker::connection::{Connection, Next};
 use crate::worker::connections::Wakeup;
 use crate::worker::exchange::{FastCgiExchange, RequestInfo};
-use crate::worker::file_time;
+use crate::worker::file_version;
 use crate::worker::loaded_scripts::Held;
 use crate::worker::pool::Pool;
 use crate::worker::scheduler::BusyGuard;
@@ -21,7 +21,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use wsgi::Level;
+use wsgi::{FileVersion, Level};
 
 impl Pool {
     /// What thread number `thread` does until [`Pool::listen`]'s `stop` is readable.
@@ -176,7 +176,11 @@ impl Pool {
 
     /// What this worker will have loaded when it has served the application, where it has not yet, in the state
     /// `modified` of the file.
-    fn newly_loaded(&self, application: &Application, modified: Option<i64>) -> Option<Loaded> {
+    fn newly_loaded(
+        &self,
+        application: &Application,
+        modified: Option<FileVersion>,
+    ) -> Option<Loaded> {
         let main_interpreter = self.config.main_interpreter();
         let group: &[u8] = if main_interpreter { &[] } else { &application.application_group };
         let state = modified.filter(|_| application.reloading);
@@ -187,7 +191,7 @@ impl Pool {
         Some(Loaded {
             application_group: String::from_utf8_lossy(group).into_owned(),
             // The web server may have looked at the file long ago: the body of the request came after that.
-            modified: modified.map(|then| file_time::modified(&path).unwrap_or(then)),
+            modified: modified.map(|then| file_version::version(&path).unwrap_or(then)),
             callable: Some(String::from_utf8_lossy(&application.callable).into_owned()),
             path,
         })

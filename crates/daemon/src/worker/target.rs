@@ -1,12 +1,12 @@
 //! Which application a request is for, read from its params. It never looks at what the client sent.
 #![forbid(unsafe_code)]
 
-use crate::worker::file_time;
+use crate::worker::file_version;
 use fastcgi::{Extensions, Params, param};
 use group_config::GroupConfig;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use wsgi::{CommonVariables, Key};
+use wsgi::{CommonVariables, FileVersion, Key};
 
 /// An application as a web server names it, and what holds for all of its requests.
 #[derive(Debug, Default)]
@@ -29,7 +29,7 @@ pub(crate) struct Application {
     /// Variables that its requests have in common, and those of them that have no [`Key`].
     pub(crate) common: CommonVariables,
     pub(crate) others: Vec<(Vec<u8>, Vec<u8>)>,
-    modified: Option<i64>,
+    modified: Option<FileVersion>,
 }
 
 impl Application {
@@ -49,7 +49,7 @@ impl Application {
                     let secret = config.secret.as_ref();
                     it.is_trusted |= secret.is_some_and(|secret| is_same(secret.as_bytes(), value));
                 }
-                param::MODIFIED => it.modified = number(value),
+                param::MODIFIED => it.modified = FileVersion::parse(value),
                 param::RELOADING => it.reloading = value != b"0",
                 param::IGNORE_ACTIVITY => it.is_activity = value != b"1",
                 param::LOG_LEVEL => it.log_level = number(value),
@@ -87,10 +87,10 @@ impl Application {
         it
     }
 
-    /// When the script was modified: as the web server has seen it, else as it is now.
-    pub(crate) fn modified(&self) -> Option<i64> {
+    /// The version of the script file: as the web server has seen it, else as it is now.
+    pub(crate) fn modified(&self) -> Option<FileVersion> {
         self.modified
-            .or_else(|| file_time::modified(Path::new(std::ffi::OsStr::from_bytes(&self.script))))
+            .or_else(|| file_version::version(Path::new(std::ffi::OsStr::from_bytes(&self.script))))
     }
 }
 

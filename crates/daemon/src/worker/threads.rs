@@ -40,7 +40,9 @@ pub(super) fn start_periodic(pool: &Arc<Pool>) -> io::Result<Vec<PeriodicThread>
         let pool = Arc::clone(pool);
         let mut reloader = Reloader::default();
         let check = move || {
-            for changed in reloader.check_files(pool.host.module_files()) {
+            for changed in
+                reloader.check_files(pool.host.module_files(), |file| host::imported_at(file))
+            {
                 pool.manager.report(&Report::Stale(changed));
             }
         };

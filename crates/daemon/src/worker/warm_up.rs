@@ -5,7 +5,7 @@
 
 use crate::log::Log;
 use crate::message::Loaded;
-use crate::worker::file_time;
+use crate::worker::file_version;
 use group_config::{GroupConfig, WarmUp};
 use host::{Host, ScriptFile, Served, Target};
 use std::os::unix::ffi::OsStrExt;
@@ -29,7 +29,7 @@ pub(super) fn run(request: &WarmUp, host: &Host, log: Log, config: &GroupConfig)
     let target = Target {
         script: ScriptFile {
             path: request.script.as_os_str().as_bytes(),
-            modified: file_time::modified(&request.script),
+            modified: file_version::version(&request.script),
             reloading: false,
             case_sensitive: config.python.case_sensitive,
         },

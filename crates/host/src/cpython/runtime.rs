@@ -50,6 +50,7 @@ impl fmt::Display for PythonFailure {
 /// Starts CPython in this thread, which is the main thread of the process from Python's view, and
 /// leaves it detached. The handle is that of the main interpreter.
 pub(crate) fn initialize(config: &PythonConfig) -> Result<InterpreterHandle, PythonFailure> {
+    super::open_code::install();
     // SAFETY: `raw` is initialised by PyConfig_InitPythonConfig before anything reads it, cleared on
     // every way out, and lives on this stack frame throughout. Nothing of CPython has run yet, so
     // no lock is needed.

@@ -4,6 +4,7 @@
 use crate::cpython::{Attached, ClassObject, InterpreterHandle, Object, Persistent, Result};
 use crate::failure;
 use crate::gateway::environ::EnvironCache;
+use crate::interpreters::forked_threads::name_main_threads_of_forks;
 use crate::interpreters::gil_mode::GilMode;
 use crate::interpreters::interpreter::Interpreter;
 use crate::interpreters::keys::InternedKeys;
@@ -24,6 +25,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use wsgi::Level;
+
+/// The number of the descriptor.
+const STANDARD_ERROR: i64 = 2;
 
 /// What an interpreter is prepared with.
 pub(crate) struct Preparation<'a> {
@@ -58,6 +62,7 @@ impl Preparation<'_> {
         py.import(c"threading")?;
         self.environment.give(py)?;
         hide_shared_state(py, name, log)?;
+        name_main_threads_of_forks(py)?;
         if let Some(interval) = self.gil_mode.switch_interval(own, name, log) {
             py.import(c"sys")?.call_method(c"setswitchinterval", [&py.float(interval)?])?;
         }
@@ -65,7 +70,7 @@ impl Preparation<'_> {
         inherit_package_path(py, &module)?;
         register(py, "mod_wsgi", &module)?;
         let log_class = py.class::<Log>()?;
-        replace_streams(py, &log_class, options.single_process, own, log)?;
+        replace_streams(py, &log_class, options, own, log)?;
         prepare_process_attributes(py, options, own, log)?;
         let file_wrapper = py.class::<FileWrapper>()?;
         let request_timeout = py.exception_class(
@@ -240,18 +245,22 @@ fn inherit_package_path<'py>(py: Attached<'py>, module: &Object<'py>) -> Result<
 fn replace_streams<'py>(
     py: Attached<'py>,
     log_class: &ClassObject<'py, Log>,
-    single_process: bool,
+    process: &HostOptions,
     options: &InterpreterOptions,
     log: &SharedLog,
 ) -> Result<'py, ()> {
-    let stream = |name| text_stream(py, log_class, Log::of_thread(name, SharedLog::clone(log)));
-    py.set_sys_attribute(c"stderr", &stream("<stderr>")?)?;
-    if single_process {
+    let stream = |name, descriptor| {
+        text_stream(py, log_class, Log::of_thread(name, SharedLog::clone(log), descriptor))
+    };
+    // Standard error of a daemon process is a log; that of Apache's own processes may lead nowhere.
+    let descriptor = (!process.process_group.is_empty()).then_some(STANDARD_ERROR);
+    py.set_sys_attribute(c"stderr", &stream("<stderr>", descriptor)?)?;
+    if process.single_process {
         return Ok(());
     }
     let restricted = |name| py.class::<Restricted>()?.instantiate(Restricted { name });
     let stdout =
-        if options.restrict_stdout { restricted("sys.stdout")? } else { stream("<stdout>")? };
+        if options.restrict_stdout { restricted("sys.stdout")? } else { stream("<stdout>", None)? };
     py.set_sys_attribute(c"stdout", &stdout)?;
     if options.restrict_stdin {
         py.set_sys_attribute(c"stdin", &restricted("sys.stdin")?)?;

@@ -2,13 +2,17 @@
 //! (mod_wsgi's behaviour, reference section 2.10).
 #![forbid(unsafe_code)]
 
-use crate::cpython::{Attached, Exception, ExceptionKind, Object, Persistent, Result};
+use crate::cpython::{
+    Attached, Exception, ExceptionKind, Object, Persistent, Result, open_regular,
+};
 use md5::{Digest, Md5};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
+use wsgi::FileVersion;
 
 /// The scripts one interpreter has loaded.
 pub(crate) struct Scripts {
@@ -19,7 +23,7 @@ pub(crate) struct Scripts {
 }
 
 struct Loaded {
-    modified: Option<i64>,
+    modified: Option<FileVersion>,
     dict: Persistent,
 }
 
@@ -28,9 +32,8 @@ struct Loaded {
 pub struct ScriptFile<'a> {
     /// Absolute path of the file.
     pub path: &'a [u8],
-    /// When the file was last modified, in microseconds since the epoch, as the caller has just read
-    /// it; `None` if `stat` failed.
-    pub modified: Option<i64>,
+    /// The version of the file, as the caller has just read it; `None` if `stat` failed.
+    pub modified: Option<FileVersion>,
     /// Whether a changed file is loaded anew (`WSGIScriptReloading`).
     pub reloading: bool,
     /// Whether names that differ in case only are different files (`WSGICaseSensitivity`).
@@ -143,8 +146,7 @@ fn load<'py>(
     py: Attached<'py>,
     file: &ScriptFile<'_>,
 ) -> std::result::Result<Object<'py>, LoadError<'py>> {
-    let source =
-        py.detached(|| std::fs::read(OsStr::from_bytes(file.path))).map_err(LoadError::Read)?;
+    let source = py.detached(|| read(file.path)).map_err(LoadError::Read)?;
     let name = module_name(file);
     let compile = || {
         let compile = py.import(c"builtins")?.attribute(c"compile")?;
@@ -159,12 +161,18 @@ fn load<'py>(
         py.modules().remove_item(&name)?;
         let module = py.execute_module(&name, &code, &path)?;
         let dict = module.module_dict()?;
-        if let Some(modified) = file.modified {
-            dict.set_item(&py.interned("__mtime__")?, &py.int(modified)?)?;
+        if let Some(version) = file.modified {
+            dict.set_item(&py.interned("__mtime__")?, &py.int(version.modified)?)?;
         }
         Ok(dict)
     };
     execute().map_err(|raised: crate::cpython::Raised<'py>| LoadError::Execute(raised.take()))
+}
+
+fn read(path: &[u8]) -> io::Result<Vec<u8>> {
+    let mut source = Vec::new();
+    open_regular(Path::new(OsStr::from_bytes(path)))?.read_to_end(&mut source)?;
+    Ok(source)
 }
 
 /// `_mod_wsgi_` and the MD5 of the path, by which applications recognise a script of mod_wsgi.
@@ -186,7 +194,14 @@ impl<'py> LoadError<'py> {
     pub(crate) fn status(&self) -> u16 {
         match self {
             Self::Read(why) if why.kind() == io::ErrorKind::NotFound => 404,
-            Self::Read(why) if why.kind() == io::ErrorKind::PermissionDenied => 403,
+            Self::Read(why)
+                if matches!(
+                    why.kind(),
+                    io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidInput
+                ) =>
+            {
+                403
+            }
             Self::Read(_) | Self::Compile(_) | Self::Execute(_) => 500,
         }
     }

@@ -17,6 +17,8 @@ use wsgi::Level;
 pub(crate) struct Log {
     pub(crate) name: &'static str,
     pub(crate) target: LogTarget,
+    /// The number that `fileno()` gives: what is written to it reaches a log as well.
+    pub(crate) descriptor: Option<i64>,
 }
 
 /// Whose log a [`Log`] writes to.
@@ -71,11 +73,16 @@ impl Unfinished {
 
 impl Log {
     pub(crate) fn of_request(lease: Arc<Lease>) -> Self {
-        Self { name: "<wsgi.errors>", target: LogTarget::Request(lease) }
+        Self { name: "<wsgi.errors>", target: LogTarget::Request(lease), descriptor: None }
     }
 
-    pub(crate) fn of_thread(name: &'static str, server: SharedLog) -> Self {
-        Self { name, target: LogTarget::Thread { server, unfinished: Unfinished::default() } }
+    pub(crate) fn of_thread(
+        name: &'static str,
+        server: SharedLog,
+        descriptor: Option<i64>,
+    ) -> Self {
+        let target = LogTarget::Thread { server, unfinished: Unfinished::default() };
+        Self { name, target, descriptor }
     }
 
     /// Writes to the log of the request, or of the server; `None` when the request has ended.
@@ -210,7 +217,10 @@ fn yes<'py>(this: &This<'_, 'py>, _: &Arguments<'_, 'py>) -> Result<'py, Object<
 }
 
 fn fileno<'py>(this: &This<'_, 'py>, _: &Arguments<'_, 'py>) -> Result<'py, Object<'py>> {
-    Err(this.py().raise(ExceptionKind::Os, "the error log has no file descriptor"))
+    match this.descriptor {
+        Some(descriptor) => this.py().int(descriptor),
+        None => Err(this.py().raise(ExceptionKind::Os, "the error log has no file descriptor")),
+    }
 }
 
 fn completed<'py>(this: &This<'_, 'py>, method: &str) -> crate::cpython::Raised<'py> {
