@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use crate::cpython::{Attached, Exception, ExceptionKind, Object, Result};
+use crate::hints;
 use wsgi::Level;
 
 /// How interpreters are named in log lines.
@@ -27,11 +28,13 @@ impl std::fmt::Display for ErrorLocation<'_> {
     }
 }
 
-/// Writes the records of an exception raised while a request was served.
-pub(crate) fn report(
-    exception: &Exception<'_>,
+/// Writes the records of an exception raised while a request was served, with a hint below them where the cause is a
+/// known one. `variables`: the environ of the request, or what there is of it.
+pub(crate) fn report<'py>(
+    exception: &Exception<'py>,
     script: &str,
     place: &ErrorLocation<'_>,
+    variables: Option<&Object<'py>>,
     log: &mut dyn FnMut(Level, &str),
 ) {
     let name = type_name(exception);
@@ -42,11 +45,25 @@ pub(crate) fn report(
         ("WSGI0174", format!("{name} exception raised processing WSGI script '{script}'"))
     };
     log(Level::Error, &format!("{code}: [script {script}] {what} for {place}."));
-    traceback(exception, log);
+    let text = write_traceback(exception, log);
+    let is_main = place.application_group.is_empty();
+    if let Some(hint) = hint(&text, is_main) {
+        log(Level::Error, hint);
+    } else if let Some(hint) = hints::of_exception(exception, script, variables) {
+        log(Level::Error, &hint);
+    }
 }
 
 /// Writes the traceback of an exception, with a hint below it where the cause is a known one.
 pub(crate) fn traceback(exception: &Exception<'_>, log: &mut dyn FnMut(Level, &str)) {
+    let text = write_traceback(exception, log);
+    if let Some(hint) = hint(&text, true) {
+        log(Level::Error, hint);
+    }
+}
+
+/// Writes the traceback of an exception, and returns it.
+fn write_traceback(exception: &Exception<'_>, log: &mut dyn FnMut(Level, &str)) -> String {
     let text = match format(exception) {
         Ok(text) => text,
         Err(raised) => {
@@ -57,9 +74,7 @@ pub(crate) fn traceback(exception: &Exception<'_>, log: &mut dyn FnMut(Level, &s
     for line in text.lines().filter(|line| !line.trim().is_empty()) {
         log(Level::Error, line);
     }
-    if let Some(hint) = hint(&text) {
-        log(Level::Error, hint);
-    }
+    text
 }
 
 /// Writes the calling thread's Python stack.
@@ -105,12 +120,13 @@ fn format<'py>(exception: &Exception<'py>) -> Result<'py, String> {
     Ok(text)
 }
 
-/// Advice for failures with one well-known cause.
-fn hint(text: &str) -> Option<&'static str> {
+/// Advice for extensions that want the main interpreter, in whatever place of the chain of exceptions one has said so.
+fn hint(text: &str, is_main: bool) -> Option<&'static str> {
     const SUBINTERPRETER: &str = "Hint: this extension module only works in the main interpreter; \
         give the application 'WSGIApplicationGroup %{GLOBAL}', in a process group of its own if \
         several applications need it.";
-    let last = text.trim_end().lines().last().unwrap_or_default();
+    // Texts of exceptions; lines of source are indented.
+    let says = |part: &&str| text.lines().any(|line| !line.starts_with(' ') && line.contains(part));
     let known = [
         "do not yet support subinterpreters",
         "does not support loading in subinterpreters",
@@ -118,7 +134,10 @@ fn hint(text: &str) -> Option<&'static str> {
         "Interpreter change detected",
         "fork not supported for subinterpreters",
     ];
-    known.iter().any(|part| last.contains(part)).then_some(SUBINTERPRETER)
+    // In the main interpreter it means that the application has removed numpy from sys.modules.
+    let elsewhere = ["cannot load module more than once per process"];
+    let found = known.iter().any(says) || !is_main && elsewhere.iter().any(says);
+    found.then_some(SUBINTERPRETER)
 }
 
 #[cfg(test)]
@@ -141,7 +160,14 @@ mod tests {
     fn an_extension_that_wants_the_main_interpreter_gets_a_hint() {
         let text =
             "Traceback …\nImportError: PyO3 modules do not yet support subinterpreters, see x";
-        assert!(hint(text).is_some());
-        assert!(hint("ImportError: No module named 'x'").is_none());
+        assert!(hint(text, true).is_some());
+        let caught = format!("{text}\n\nThe above exception was …:\n\nTraceback …\nValueError: x");
+        assert!(hint(&caught, true).is_some());
+        assert!(
+            hint("Traceback …\n  raise ImportError('Interpreter change detected')", true).is_none()
+        );
+        let numpy = "Traceback …\nImportError: cannot load module more than once per process";
+        assert!(hint(numpy, false).is_some() && hint(numpy, true).is_none());
+        assert!(hint("ImportError: No module named 'x'", false).is_none());
     }
 }

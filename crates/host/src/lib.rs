@@ -29,6 +29,7 @@
 mod cpython;
 mod failure;
 mod gateway;
+mod hints;
 mod host;
 mod interpreters;
 mod log;

@@ -6,12 +6,13 @@ use crate::cpython::{
     Attached, Capsule, Exception, ExceptionKind, GilWaitTimer, Object, Persistent, Raised, Result,
 };
 use crate::failure::{self, ErrorLocation};
-use crate::gateway::current::CurrentRequest;
+use crate::gateway::current::{self, CurrentRequest};
 use crate::gateway::environ::{Builder, EnvironPrefix};
 use crate::gateway::lease::Lease;
 use crate::gateway::response::{ChunkError, Stage};
 use crate::gateway::send::{collect, iterate};
 use crate::gateway::target::Target;
+use crate::hints;
 use crate::interpreters::interpreter::Interpreter;
 use crate::interpreters::load::{find_application, load};
 use crate::objects::{Adapter, Input, Log};
@@ -74,7 +75,7 @@ impl<'a, 'py> Call<'a, 'py> {
             Ok(variables) => variables,
             Err(raised) => return self.failed(raised, lease),
         };
-        let module = match self.module(lease) {
+        let module = match self.module(&variables, lease) {
             Ok(module) => module,
             Err(status) => return Completion::Fail(status),
         };
@@ -129,9 +130,14 @@ impl<'a, 'py> Call<'a, 'py> {
     }
 
     /// The script's module dict, or the HTTP status of the response when there is none.
-    fn module(&self, lease: &Lease) -> std::result::Result<Object<'py>, u16> {
+    fn module(
+        &self,
+        variables: &Builder<'_, 'py>,
+        lease: &Lease,
+    ) -> std::result::Result<Object<'py>, u16> {
         let log = |level, line: &str| self.log(lease, level, line);
-        load(self.py, self.interpreter, &self.error_location(), &self.target.script, true, &log)
+        let (location, script) = (self.error_location(), &self.target.script);
+        load(self.py, self.interpreter, &location, script, true, Some(variables.so_far()), &log)
     }
 
     fn application(
@@ -144,6 +150,10 @@ impl<'a, 'py> Call<'a, 'py> {
             Ok(None) => Err(500),
             Err(line) => {
                 self.log(lease, Level::Error, &line);
+                let wanted = String::from_utf8_lossy(self.target.callable);
+                if let Some(hint) = hints::of_callable(module, &wanted) {
+                    self.log(lease, Level::Error, &hint);
+                }
                 Err(500)
             }
         }
@@ -311,6 +321,7 @@ impl<'a, 'py> Call<'a, 'py> {
             &exception,
             &self.script_name(),
             &self.error_location(),
+            current::environ(self.py).as_ref(),
             &mut |level, line| {
                 self.log(lease, level, line);
             },

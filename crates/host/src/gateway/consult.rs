@@ -111,13 +111,13 @@ pub(crate) fn consult(
         let answers = variables.map(|(variables, native)| {
             // Dropped at the end of the lease, which revokes the capsule.
             let _native = native;
-            let module = load(py, interpreter, &location, &question.script, false, &log)
+            let module = load(py, interpreter, &location, &question.script, false, None, &log)
                 .map_err(|_status| Unanswered::Script)?;
             let asked = ask(py, interpreter, question, variables, &module, lease);
             asked.map_err(|raised| {
                 let script = String::from_utf8_lossy(question.script.path);
                 let mut log = |level: Level, line: &str| log(level, line);
-                failure::report(&raised.take(), &script, &location, &mut log);
+                failure::report(&raised.take(), &script, &location, None, &mut log);
                 Unanswered::Raised
             })
         });

@@ -91,6 +91,11 @@ pub(crate) fn is(lease: &Arc<Lease>) -> bool {
     })
 }
 
+/// The environ of this thread's request, once it is complete.
+pub(crate) fn environ(py: Attached<'_>) -> Option<Object<'_>> {
+    CURRENT.with_borrow(|current| current.as_ref()?.environ.as_ref().map(|kept| kept.get(py)))
+}
+
 /// The identifier of this thread's request in the log; Python's `None` where it has none.
 pub(crate) fn request_id(py: Attached<'_>) -> Result<'_, Object<'_>> {
     let environ = CURRENT.with_borrow(|current| {

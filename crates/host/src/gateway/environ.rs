@@ -238,6 +238,11 @@ impl<'a, 'py> Builder<'a, 'py> {
         if self.failed.is_ok() { self.dict.set_item(name, value) } else { Ok(()) }
     }
 
+    /// The variables that have been added, as a dict; Python's `None` where there is none.
+    pub(crate) const fn so_far(&self) -> &Object<'py> {
+        &self.dict
+    }
+
     /// The text of a variable that has been added.
     pub(crate) fn text(&self, name: &str) -> Option<String> {
         self.read(name, |value| value.is_str().then(|| value.to_text()).transpose())

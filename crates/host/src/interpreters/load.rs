@@ -6,6 +6,7 @@ use crate::cpython::{Attached, ExceptionKind, Object};
 use crate::failure::{self, ErrorLocation};
 use crate::gateway::environ::EnvironCache;
 use crate::gateway::target::Target;
+use crate::hints;
 use crate::interpreters::interpreter::Interpreter;
 use crate::interpreters::script::{LoadKind, ScriptFile};
 use crate::log::ServerLog;
@@ -21,7 +22,8 @@ pub(crate) fn preload(
     let Some(attachment) = interpreter.attach() else { return false };
     let place = ErrorLocation { application_group: &interpreter.name, process_group };
     let log = |level, line: &str| log.log(level, line.as_bytes());
-    let Ok(module) = load(attachment.py(), interpreter, &place, &target.script, true, &log) else {
+    let Ok(module) = load(attachment.py(), interpreter, &place, &target.script, true, None, &log)
+    else {
         return false;
     };
     if target.callable.is_empty() {
@@ -32,6 +34,11 @@ pub(crate) fn preload(
         Ok(None) => false,
         Err(line) => {
             log(Level::Error, &line);
+            if let Some(hint) =
+                hints::of_callable(&module, &String::from_utf8_lossy(target.callable))
+            {
+                log(Level::Error, &hint);
+            }
             false
         }
     }
@@ -88,20 +95,21 @@ pub(crate) fn run_service(
     }
     log.log(Level::Error, headline.as_bytes());
     if let Some(exception) = exception {
-        failure::report(exception, &script, &place, &mut |level, line| {
+        failure::report(exception, &script, &place, None, &mut |level, line| {
             log.log(level, line.as_bytes());
         });
     }
 }
 
 /// The script's module dict, or the HTTP status of a request that needs it. `asks`: the script's own
-/// `reload_required` is called.
+/// `reload_required` is called. `variables`: what there is of the request's environ.
 pub(crate) fn load<'py>(
     py: Attached<'py>,
     interpreter: &Interpreter,
     place: &ErrorLocation<'_>,
     file: &ScriptFile<'_>,
     asks: bool,
+    variables: Option<&Object<'py>>,
     log: &dyn Fn(Level, &str),
 ) -> std::result::Result<Object<'py>, u16> {
     // Only needed for log lines.
@@ -113,7 +121,9 @@ pub(crate) fn load<'py>(
         log(Level::Info, &line);
     };
     let report = |exception: &_| {
-        failure::report(exception, &script(), place, &mut |level, line| log(level, line));
+        failure::report(exception, &script(), place, variables, &mut |level, line| {
+            log(level, line);
+        });
     };
     interpreter.state.scripts.module(py, file, asks, announce, report).map_err(|why| {
         let (headline, exception) = why.headline(&script());
