@@ -11,6 +11,7 @@
 #include "mod_auth.h"
 #include "util_filter.h"
 #include "util_script.h"
+#include "ap_listen.h"
 #include "ap_mpm.h"
 #include "ap_release.h"
 #include "ap_regex.h"

@@ -93,7 +93,8 @@ impl PostConfig for Start {
         let options = resolve(config, &server_names(main));
         static END: std::sync::Once = std::sync::Once::new();
         END.call_once(|| {
-            main.process_pool().adopt(ParentExitGuard);
+            // While logs that are programs still run.
+            main.process_pool().adopt_above_others(ParentExitGuard);
         });
         supervisor::reconcile(configuration, main, &options, &|group| {
             applications(config, group, &servers)

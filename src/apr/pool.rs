@@ -1,6 +1,8 @@
 //! Pools that drop Rust values.
 
-use crate::bindings::{apr_palloc, apr_pool_cleanup_register, apr_pool_t, apr_status_t};
+use crate::bindings::{
+    apr_palloc, apr_pool_cleanup_register, apr_pool_pre_cleanup_register, apr_pool_t, apr_status_t,
+};
 use std::ffi::{c_char, c_void};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
@@ -34,6 +36,16 @@ impl<'p> Pool<'p> {
         unsafe {
             boxed(value, |value, release| {
                 apr_pool_cleanup_register(self.as_ptr(), value, Some(release), Some(nothing));
+            })
+        }
+    }
+
+    /// As [`Pool::adopt`], but drops the value while the pools below this one are still there.
+    pub(crate) fn adopt_above_others<T: 'static>(self, value: T) -> &'p mut T {
+        // SAFETY: as in `adopt`; APR runs such a cleanup before it destroys the pools below, and never before an exec.
+        unsafe {
+            boxed(value, |value, release| {
+                apr_pool_pre_cleanup_register(self.as_ptr(), value, Some(release));
             })
         }
     }

@@ -4,6 +4,7 @@
 
 use super::daemon_program::{self, NoProgram};
 use super::error::GroupError;
+use super::group_log::GroupLog;
 use super::group_sockets::GroupSockets;
 use super::manager::{Launch, Manager};
 use crate::config::DaemonProcess;
@@ -12,7 +13,7 @@ use crate::httpd::{Mpm, Server};
 use group_config::GroupConfig;
 use scoreboard::BackOff;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -33,6 +34,8 @@ pub(super) struct GroupState {
     pub(super) timeout: Duration,
     /// The program that runs the group's workers, or why there is none.
     pub(super) program: Result<PathBuf, NoProgram>,
+    /// The pipe of the log of its managers.
+    pub(super) log: Arc<GroupLog>,
     /// The secret by which workers know requests of Apache's children; see [`new_secret`].
     secret: Arc<str>,
     /// The configuration for the manager, without descriptors and the secret.
@@ -62,6 +65,7 @@ impl GroupState {
             board: new_board(definition)?,
             timeout: Duration::ZERO,
             program,
+            log: share("the log", definition, GroupLog::new(&definition.name))?,
             secret: new_secret()?,
             config: GroupConfig::default(),
             manager: None,
@@ -91,15 +95,11 @@ impl GroupState {
 
     /// Starts a manager, which waits for `delay` before it begins. After an error another try is due at
     /// [`is_retry_due`](Self::is_retry_due).
-    pub(super) fn start(
-        &mut self,
-        log: Option<BorrowedFd<'_>>,
-        delay: Duration,
-    ) -> io::Result<u32> {
+    pub(super) fn start(&mut self, delay: Duration) -> io::Result<u32> {
         self.retry_at = None;
         // Before the start, since a manager that has started sets 0.
         self.board.set_start_failures(Some(self.start_failures));
-        match self.try_start(log, delay) {
+        match self.try_start(delay) {
             Ok(manager) => Ok(self.manager.insert(manager).pid),
             Err(why) => {
                 self.start_failures += 1;
@@ -110,7 +110,7 @@ impl GroupState {
         }
     }
 
-    fn try_start(&self, log: Option<BorrowedFd<'_>>, delay: Duration) -> io::Result<Manager> {
+    fn try_start(&self, delay: Duration) -> io::Result<Manager> {
         let program = self.program.as_ref().map_err(|why| io::Error::other(why.clone()))?;
         let manager = daemon_program::manager_beside(program, &self.definition);
         let mut config = self.config.clone();
@@ -121,7 +121,7 @@ impl GroupState {
             config,
             sockets: self.sockets.descriptors(),
             scoreboard: self.board.as_fd().as_raw_fd(),
-            log,
+            log: Arc::clone(&self.log),
             delay,
             shutdown_timeout: self
                 .definition
@@ -150,9 +150,9 @@ impl GroupState {
     }
 
     /// Does what a graceful restart is for a group that stays as it is.
-    pub(super) fn refresh(&self, log: Option<BorrowedFd<'_>>) {
+    pub(super) fn refresh(&self) {
         if let Some(manager) = &self.manager {
-            manager.refresh(log);
+            manager.refresh();
         }
     }
 }

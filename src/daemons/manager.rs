@@ -3,11 +3,13 @@
 #![forbid(unsafe_code)]
 
 use super::daemon_program;
+use super::group_log::GroupLog;
 use group_config::{Descriptors, GroupConfig};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A manager that runs.
@@ -16,7 +18,9 @@ pub(super) struct Manager {
     /// When it begins, after the pause that it makes first.
     pub(super) started: Instant,
     /// Closed when the parent exits, in whatever way: then the manager stops.
-    lifeline: UnixStream,
+    _lifeline: UnixStream,
+    /// The pipe of the group's log.
+    log: Arc<GroupLog>,
     /// How long it may take to stop: it kills its workers after twice `shutdown-timeout` and a second.
     stop_timeout: Duration,
 }
@@ -25,6 +29,8 @@ pub(super) struct Manager {
 pub(super) struct StoppingManager {
     pub(super) pid: u32,
     pub(super) stop_timeout: Duration,
+    /// The pipe of its log.
+    pub(super) log: Arc<GroupLog>,
     /// The process id of the parent whose child it is.
     pub(super) owner: u32,
 }
@@ -40,8 +46,8 @@ pub(super) struct Launch<'a> {
     /// The listening sockets, by slot.
     pub(super) sockets: Vec<RawFd>,
     pub(super) scoreboard: RawFd,
-    /// Where the manager writes its log; `None` is the parent's standard error.
-    pub(super) log: Option<BorrowedFd<'a>>,
+    /// The pipe of the group's log, which the manager writes to.
+    pub(super) log: Arc<GroupLog>,
     /// How long the manager waits before it begins.
     pub(super) delay: Duration,
     /// `shutdown-timeout` of the group.
@@ -64,6 +70,7 @@ impl Manager {
                 scoreboard: Some(scoreboard),
                 ..Descriptors::default()
             },
+            log_records: true,
             program: manager.map(|_| program.to_owned()),
             ..config
         };
@@ -73,11 +80,12 @@ impl Manager {
         let number = config.as_raw_fd().to_string();
         let environment = daemon_program::environment();
         let program = manager.unwrap_or(program);
-        let spawned = sys::spawn(program, &["--config-fd", &number], &environment, &inherited, log);
+        let spawned =
+            sys::spawn(program, &["--config-fd", &number], &environment, &inherited, log.writer());
         let pid = spawned
             .map_err(|why| io::Error::new(why.kind(), format!("{}: {why}", program.display())))?;
         let stop_timeout = launch.shutdown_timeout * 2 + Duration::from_secs(3);
-        Ok(Self { pid, started: Instant::now() + delay, lifeline, stop_timeout })
+        Ok(Self { pid, started: Instant::now() + delay, _lifeline: lifeline, log, stop_timeout })
     }
 
     /// How long the manager may take to stop.
@@ -90,8 +98,8 @@ impl Manager {
         // One that has not begun serves nothing, and does not know the signal of those that do.
         let begun = self.started <= Instant::now();
         sys::kill(self.pid, if begun { libc::SIGWINCH } else { libc::SIGTERM });
-        let (pid, stop_timeout) = (self.pid, self.stop_timeout);
-        StoppingManager { pid, stop_timeout, owner: std::process::id() }
+        let (pid, stop_timeout, log) = (self.pid, self.stop_timeout, Arc::clone(&self.log));
+        StoppingManager { pid, stop_timeout, log, owner: std::process::id() }
     }
 
     /// Has the manager end now.
@@ -99,11 +107,8 @@ impl Manager {
         sys::kill(self.pid, libc::SIGTERM);
     }
 
-    /// Does what a graceful restart is for a manager that stays: another log, new workers.
-    pub(super) fn refresh(&self, log: Option<BorrowedFd<'_>>) {
-        let stderr = io::stderr();
-        // Where the descriptor cannot be sent the manager has exited, and is started anew.
-        let _ = sys::send_descriptor(self.lifeline.as_fd(), log.unwrap_or(stderr.as_fd()));
+    /// Does what a graceful restart is for a manager that stays: new workers.
+    pub(super) fn refresh(&self) {
         sys::kill(self.pid, libc::SIGUSR1);
     }
 }

@@ -3,7 +3,8 @@
 #![forbid(unsafe_code)]
 
 use super::daemon_program;
-use super::group_state::{GroupState, server_of};
+use super::group_state::GroupState;
+use super::log_writer;
 use super::registry::{groups, stopping};
 use crate::httpd::{Monitor, OtherChild, Server, ServerInfo, log_server};
 use std::time::{Duration, Instant};
@@ -21,8 +22,7 @@ pub(crate) struct ParentExitGuard;
 /// Starts a manager for `group`, which waits for `delay` before it begins; whether it could be started. A failure is
 /// logged and tried again: by [`MonitorHook`], or, if the manager exits, by [`ChildExitHandler`].
 pub(super) fn start(group: &mut GroupState, main: Server<'_>, delay: Duration) -> bool {
-    let log = server_of(main, &group.definition).log_descriptor();
-    match group.start(log, delay) {
+    match group.start(delay) {
         Ok(pid) => ServerInfo::watch::<ChildExitHandler>(pid),
         Err(why) => {
             let line = format!("WSGI0024: cannot start {}: {why}", group.title());
@@ -53,6 +53,7 @@ impl OtherChild for ChildExitHandler {
 
 impl Monitor for MonitorHook {
     fn monitor(main: Server<'_>) {
+        log_writer::look_after(main);
         for group in groups().iter_mut().filter(|group| group.is_retry_due()) {
             let failures = group.start_failures;
             if start(group, main, Duration::ZERO) {
@@ -66,7 +67,7 @@ impl Monitor for MonitorHook {
 
 impl Drop for ParentExitGuard {
     /// Waits for the groups to end, because what started httpd takes httpd's end for theirs (systemd kills what is
-    /// left then).
+    /// left then), and has their last lines written.
     fn drop(&mut self) {
         let mut groups = groups();
         let mut stopping = stopping();
@@ -85,5 +86,6 @@ impl Drop for ParentExitGuard {
                 sys::kill_session(pid);
             }
         }
+        log_writer::stop();
     }
 }

@@ -8,6 +8,7 @@ use super::daemon_program;
 use super::error::GroupError;
 use super::group_config::{Applications, configure};
 use super::group_state::{GroupState, new_board, new_in_flight, server_of, slots};
+use super::log_writer;
 use super::monitor::start;
 use super::registry::{groups, stopping};
 use super::socket;
@@ -65,6 +66,8 @@ pub(crate) fn reconcile<'a>(
         stopping().push(manager.stop());
     }
     *running = kept;
+    drop(running);
+    log_writer::renew(main);
     STARTED.store(true, Ordering::Relaxed);
     Ok(())
 }
@@ -81,7 +84,7 @@ impl Reconciliation<'_, '_> {
         match (&program, at) {
             // Its workers are forked from a manager that runs: the group goes on as it was.
             (Err(why), Some(at)) if has_started() => {
-                return Ok(self.unchanged(running.swap_remove(at), definition, why));
+                return Ok(self.unchanged(running.swap_remove(at), why));
             }
             (Err(why), _) if !has_started() && !is_group_error(definition) => {
                 return Err(why.clone().into());
@@ -106,7 +109,7 @@ impl Reconciliation<'_, '_> {
         let sockets_changed = match changed {
             Ok(changed) => changed,
             // No reason to end a server: the group goes on as it was, if it was.
-            Err(why) if has_started() => return Ok(self.unchanged(group, definition, &why)),
+            Err(why) if has_started() => return Ok(self.unchanged(group, &why)),
             Err(why) => return Err(why),
         };
         if resized {
@@ -118,7 +121,7 @@ impl Reconciliation<'_, '_> {
         group.config = config;
         group.program = program;
         if !changed && group.manager.is_some() {
-            group.refresh(home.log_descriptor());
+            group.refresh();
         } else {
             self.replace_manager(&mut group)?;
         }
@@ -126,14 +129,9 @@ impl Reconciliation<'_, '_> {
     }
 
     /// A group that goes on as it was, because of `why`, which is logged.
-    fn unchanged(
-        &self,
-        group: GroupState,
-        definition: &DaemonProcess,
-        why: &dyn Display,
-    ) -> GroupState {
+    fn unchanged(&self, group: GroupState, why: &dyn Display) -> GroupState {
         log_server(self.main, Level::Error, why.to_string().as_bytes());
-        group.refresh(server_of(self.main, definition).log_descriptor());
+        group.refresh();
         group
     }
 
@@ -169,11 +167,12 @@ pub(crate) fn plans() -> Vec<GroupPlan> {
 pub(crate) fn forget_in_child() {
     groups().clear();
     stopping().clear();
+    log_writer::forget();
     sys::restore_descriptor_limit();
 }
 
 /// How many descriptors groups need in the parent: for each worker a socket and its file; for the group a
-/// lifeline, a scoreboard, and while a manager starts or is replaced as many again. And what httpd itself opens.
+/// lifeline, a scoreboard, the two ends of a pipe, and while a manager starts or is replaced as many again. And what httpd itself opens.
 fn descriptors(groups: &[DaemonProcess]) -> usize {
-    groups.iter().map(|group| 2 * slots(group) + 4).sum::<usize>() + 128
+    groups.iter().map(|group| 2 * slots(group) + 8).sum::<usize>() + 128
 }

@@ -1,10 +1,9 @@
 //! A server of the configuration: the main one or a virtual host.
 
 use super::module::{module_config, module_index};
-use crate::bindings::{apr_os_file_get, server_rec, shim_server_level};
+use crate::bindings::{server_rec, shim_server_level};
 use std::ffi::c_void;
 use std::marker::PhantomData;
-use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
 
 /// A server that lives at least as long as `'s`.
@@ -78,17 +77,6 @@ impl<'s> Server<'s> {
         // SAFETY: a string of the configuration's pool, or null.
         let file = unsafe { crate::apr::bytes(self.record().defn_name) }.unwrap_or_default();
         format!("{}:{}", String::from_utf8_lossy(file), self.record().defn_line_number)
-    }
-
-    /// The file of its error log; `None` where that is no file (syslog).
-    pub(crate) fn log_descriptor(self) -> Option<BorrowedFd<'s>> {
-        let mut descriptor = -1;
-        let log = self.record().error_log;
-        // SAFETY: httpd opens the log before any hook runs, and closes it with the configuration's pool, which
-        // outlives `'s`.
-        let known = !log.is_null() && unsafe { apr_os_file_get(&raw mut descriptor, log) } == 0;
-        // SAFETY: as above, and not -1.
-        (known && descriptor >= 0).then(|| unsafe { BorrowedFd::borrow_raw(descriptor) })
     }
 
     /// `LogLevel` for this module, as an `APLOG_*` number.

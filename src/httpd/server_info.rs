@@ -5,10 +5,10 @@ use crate::bindings::{
     AP_MPMQ_MAX_DAEMONS, AP_MPMQ_MAX_THREADS, AP_SERVER_MAJORVERSION_NUMBER,
     AP_SERVER_MINORVERSION_NUMBER, AP_SERVER_PATCHLEVEL_NUMBER, AP_SQ_MAIN_STATE,
     AP_SQ_MS_CREATE_PRE_CONFIG, APR_OC_REASON_DEATH, APR_OC_REASON_LOST, ap_add_version_component,
-    ap_exists_config_define, ap_get_server_built, ap_get_server_description, ap_mpm_query,
-    ap_runtime_dir_relative, ap_server_conf, ap_show_mpm, ap_state_query, ap_unixd_config,
-    apr_palloc, apr_proc_other_child_register, apr_proc_other_child_unregister, apr_proc_t,
-    shim_register_https_lookup,
+    ap_close_listeners, ap_exists_config_define, ap_get_server_built, ap_get_server_description,
+    ap_mpm_query, ap_runtime_dir_relative, ap_server_conf, ap_show_mpm, ap_state_query,
+    ap_unixd_config, apr_palloc, apr_proc_other_child_register, apr_proc_other_child_unregister,
+    apr_proc_t, shim_register_https_lookup,
 };
 use std::ffi::{CStr, c_int, c_void};
 use std::os::unix::ffi::OsStrExt;
@@ -77,6 +77,13 @@ impl ServerInfo {
     pub(crate) fn is_first_config_pass() -> bool {
         // SAFETY: a query of a number.
         unsafe { ap_state_query(AP_SQ_MAIN_STATE as c_int) == AP_SQ_MS_CREATE_PRE_CONFIG as c_int }
+    }
+
+    /// In a process that serves no requests: gives up the sockets that httpd listens on.
+    pub(crate) fn close_listeners() {
+        // SAFETY: closes the sockets of httpd's own list. Called where no other thread runs, in a copy of the parent that
+        // accepts nothing.
+        unsafe { ap_close_listeners() };
     }
 
     /// Has httpd tell `C` when the child process `pid` of the parent dies.

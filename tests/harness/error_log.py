@@ -11,6 +11,8 @@ LINE = re.compile(
     r"\[pid (?P<pid>\d+)\] (?:(?P<tid>\d{7,}) )?(?P<text>.*)",
     re.DOTALL,
 )
+# What a process of a group wrote outside of a request: Apache's side names group and process.
+SOURCE = re.compile(r"daemon '[^']*' \[pid (?P<pid>\d+)\] ")
 # What no pattern that names a line can match.
 NO_LINE = "(no line of any log)"
 BAD_LEVELS = {"emerg", "alert", "crit", "error", "warn", "raw"}
@@ -44,7 +46,10 @@ class Line:
             # Something wrote to standard error past Apache's log.
             return cls("", "raw", 0, 0, raw)
         pid, tid = int(match["pid"]), int(match["tid"] or 0)
-        return cls(match["module"], match["level"], pid, tid, match["text"])
+        text = match["text"]
+        if source := SOURCE.match(text):
+            pid, tid, text = int(source["pid"]), 0, text[source.end() :]
+        return cls(match["module"], match["level"], pid, tid, text)
 
     @property
     def bad(self):

@@ -225,7 +225,14 @@ class Httpd(Client):
         wait_until(self.children, "new children")
 
     def children(self):
-        """The pids of httpd's child processes."""
+        """The pids of httpd's child processes, but for the one that writes daemons' log lines."""
+        return [pid for pid in self._all_children() if not is_log_writer(pid)]
+
+    def log_writers(self):
+        """The pids of the processes that write daemons' log lines."""
+        return [pid for pid in self._all_children() if is_log_writer(pid)]
+
+    def _all_children(self):
         pid = self.process.pid
         with contextlib.suppress(FileNotFoundError):
             return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
@@ -237,6 +244,13 @@ class Httpd(Client):
         return [
             os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir() if path.is_symlink()
         ]
+
+
+def is_log_writer(pid):
+    """Whether it is the copy of httpd's parent that writes daemons' log lines."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/comm").read_text() == "wsgi-log\n"
+    return False
 
 
 class Servers:

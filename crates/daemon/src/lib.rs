@@ -10,6 +10,8 @@ mod arguments;
 mod daemon_program;
 mod launch;
 mod log;
+mod log_pipe;
+mod log_queue;
 mod manager;
 mod message;
 mod process_title;

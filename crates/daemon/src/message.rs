@@ -89,6 +89,9 @@ pub(crate) enum Command {
     Finish { within: Duration, reason: Reason },
     /// Serve, although a script did not load: there is no other worker.
     Serve,
+    /// To a worker that was forked from a template. Beside it comes the pipe that takes its standard output and
+    /// standard error.
+    Output,
     /// To a template: fork a worker for this slot. Beside it comes the worker's end of its channel.
     Fork { slot: usize, generation: u64 },
 }

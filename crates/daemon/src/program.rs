@@ -5,6 +5,7 @@ use crate::arguments::{self, Invocation, Standalone, USAGE};
 use crate::daemon_program::DaemonProgram;
 use crate::launch::{ProcessRoles, TemplateStart, WorkerStart};
 use crate::log::Log;
+use crate::log_queue;
 use crate::manager::{self, Group, Outcome, Sockets};
 use crate::program_error::ProgramError;
 use crate::serialized_start::SerializedStart;
@@ -102,7 +103,7 @@ fn run_group(
     socket: Option<PathBuf>,
     roles: &dyn ProcessRoles,
 ) -> ExitCode {
-    let log = Log::new(config.log_level);
+    let log = Log::of_manager(&config);
     std::thread::sleep(config.delay.min(Duration::from_secs(60)));
     let manager = std::process::id();
     let outcome =
@@ -116,10 +117,11 @@ fn run_group(
         Ok(Outcome::Template(start)) => roles.run_template(*start),
         Ok(Outcome::Stopped) => ExitCode::SUCCESS,
         Err(why) => {
-            log.write(Level::Critical, format!("daemon '{}' {why}", config.name).as_bytes());
+            log.write_of_group(Level::Critical, &config.name, &why);
             ExitCode::from(ProgramError::START_FAILED)
         }
     };
+    log_queue::finish();
     if let Some(socket) = socket.filter(|_| std::process::id() == manager)
         && let Err(why) = std::fs::remove_file(&socket)
     {

@@ -114,7 +114,7 @@ impl SerializedStart {
     /// # Errors
     /// When a descriptor is missing.
     pub(crate) fn run(self, roles: &dyn ProcessRoles) -> Result<Infallible, StartError> {
-        let log = Log::new(self.config.log_level);
+        let log = Log::of_worker(&self.config);
         // Before `set_dumpable`: afterwards /proc/self/mem may not be writable.
         process_title::restore(&self.config);
         sys::set_dumpable(self.is_dumpable);

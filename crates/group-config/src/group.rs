@@ -60,6 +60,9 @@ pub struct GroupConfig {
     pub program: Option<PathBuf>,
     /// Lines less serious than this (a number of `APLOG_*`) are not written.
     pub log_level: u8,
+    /// Standard output and standard error of the manager are a pipe that takes log lines as records
+    /// ([`log_stream`](crate::log_stream)); else they are files or terminals, for text.
+    pub log_records: bool,
 }
 
 impl Default for GroupConfig {
@@ -86,6 +89,7 @@ impl Default for GroupConfig {
             warm_up: None,
             program: None,
             log_level: 6,
+            log_records: false,
         }
     }
 }

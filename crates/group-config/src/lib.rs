@@ -3,7 +3,8 @@
 //! into a file in memory, and `wsgi-daemon` reads it; a command line makes one by hand.
 //!
 //! An option has its field here, with default and unit; its row in `src/config/daemon_options.rs` sets that
-//! field, and what it does is in `crates/daemon`. This crate knows neither Apache nor Python, and makes no
+//! field, and what it does is in `crates/daemon`. The lines that a group's processes write to the log take the form
+//! that `log_stream` gives them on their way to Apache's side. This crate knows neither Apache nor Python, and makes no
 //! system call.
 #![forbid(unsafe_code)]
 
@@ -12,6 +13,7 @@ mod environment;
 mod group;
 mod identity;
 mod limits;
+pub mod log_stream;
 mod python;
 mod scripts;
 mod seconds;

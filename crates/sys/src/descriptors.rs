@@ -26,9 +26,20 @@ pub fn take_inherited(number: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
-/// From now on `file` is the standard error of this process.
-pub fn replace_standard_error(file: BorrowedFd<'_>) -> io::Result<()> {
+/// From now on `file` is the standard output and the standard error of this process.
+pub fn replace_standard_output(file: BorrowedFd<'_>) -> io::Result<()> {
+    rustix::stdio::dup2_stdout(file)?;
     Ok(rustix::stdio::dup2_stderr(file)?)
+}
+
+/// Writes what there is room for, with one call (write(2)).
+pub fn write(file: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+    Ok(rustix::io::write(file, bytes)?)
+}
+
+/// Reads and writes through this open file, whichever process has it, never wait from now on.
+pub fn set_nonblocking(file: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(rustix::io::ioctl_fionbio(file, true)?)
 }
 
 pub(crate) fn check(result: libc::c_int) -> io::Result<libc::c_int> {

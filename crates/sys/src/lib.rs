@@ -24,7 +24,7 @@ mod threads;
 mod users;
 
 pub use close_on_fork::{CloseOnFork, close_marked_on_fork, in_forked_child};
-pub use descriptors::{replace_standard_error, take_inherited};
+pub use descriptors::{replace_standard_output, set_nonblocking, take_inherited, write};
 pub use environment::{local_time, set_locale, set_umask, set_variable};
 pub use epoll::{EPOLLIN, EPOLLONESHOT, Epoll};
 pub use execute::execute;
@@ -36,19 +36,19 @@ pub use limits::{
 };
 pub use names::{overwrite_arguments, set_process_name};
 pub use processes::{
-    become_subreaper, exit_now, exits_before, fork, fork_reparented, is_alive, is_dumpable, kill,
-    kill_session, reap, set_death_signal, set_dumpable, set_priority, wait_for_exit,
+    become_subreaper, begin_session, exit_now, exits_before, fork, fork_reparented, is_alive,
+    is_dumpable, kill, kill_session, reap, set_death_signal, set_dumpable, set_priority,
+    wait_for_exit,
 };
-pub use readiness::{Ready, is_readable, wait_for, wait_readable};
+pub use readiness::{Ready, is_readable, is_writable, wait_for, wait_readable};
 pub use shared_words::SharedWords;
 pub use signals::{
-    SIGCHLD, SIGHUP, SIGINT, SIGKILL, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH, SIGXCPU, Signals,
-    ignore_signal, reset_signal,
+    SIGCHLD, SIGHUP, SIGINT, SIGKILL, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH, SIGXCPU, SIGXFSZ,
+    Signals, ignore_signal, reset_signal,
 };
 pub use sockets::{
     bind_private, bind_with_mode, connect, has_hung_up, has_input, peer_uid, receive_now,
-    receive_with_descriptor, send_all, send_descriptor, send_now, set_backlog, set_buffers,
-    shutdown_read,
+    receive_with_descriptor, send_all, send_now, set_backlog, set_buffers, shutdown_read,
 };
 pub use spawn::spawn;
 pub use users::{

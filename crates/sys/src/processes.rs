@@ -54,6 +54,13 @@ pub unsafe fn fork_reparented() -> io::Result<Option<i32>> {
     }
 }
 
+/// Makes this process the leader of a session and of a process group of its own: signals to the group that it leaves
+/// do not reach it any more.
+pub fn begin_session() {
+    // It fails only where the process leads a group already.
+    let _ = process::setsid();
+}
+
 /// Orphaned descendants become children of this process.
 pub fn become_subreaper() {
     // Any pid stands for "yes".

@@ -26,7 +26,16 @@ fn timespec(limit: Duration) -> Timespec {
 
 /// Waits until something can be read, the end of the stream included; `false` when `limit` has passed.
 pub fn is_readable(stream: BorrowedFd<'_>, limit: Duration) -> bool {
-    let mut fds = [PollFd::from_borrowed_fd(stream, PollFlags::IN)];
+    wait_for_one(stream, PollFlags::IN, limit)
+}
+
+/// Waits until something can be written, or the other end is closed; `false` when `limit` has passed.
+pub fn is_writable(stream: BorrowedFd<'_>, limit: Duration) -> bool {
+    wait_for_one(stream, PollFlags::OUT, limit)
+}
+
+fn wait_for_one(stream: BorrowedFd<'_>, events: PollFlags, limit: Duration) -> bool {
+    let mut fds = [PollFd::from_borrowed_fd(stream, events)];
     let mut deadline = None;
     let mut left = limit;
     loop {

@@ -94,13 +94,6 @@ pub fn send_now(stream: BorrowedFd<'_>, pieces: &[IoSlice<'_>]) -> io::Result<us
     Ok(net::sendmsg(stream, pieces, &mut SendAncillaryBuffer::default(), flags)?)
 }
 
-/// Sends a byte and, beside it, a descriptor (`SCM_RIGHTS`). Never waits.
-pub fn send_descriptor(stream: BorrowedFd<'_>, descriptor: BorrowedFd<'_>) -> io::Result<()> {
-    let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-    send_with_descriptor(stream, &[IoSlice::new(&[0])], descriptor, flags)?;
-    Ok(())
-}
-
 fn send_with_descriptor(
     socket: BorrowedFd<'_>,
     pieces: &[IoSlice<'_>],
@@ -228,8 +221,6 @@ mod tests {
         assert_eq!(content, "content");
         let nothing = receive_with_descriptor(there.as_fd(), &mut bytes, false).unwrap_err();
         assert_eq!(nothing.kind(), io::ErrorKind::WouldBlock);
-        send_descriptor(here.as_fd(), here.as_fd()).unwrap();
-        assert!(receive_with_descriptor(there.as_fd(), &mut bytes, false).unwrap().1.is_some());
         drop(here);
         assert!(matches!(receive_with_descriptor(there.as_fd(), &mut bytes, true), Ok((0, None))));
     }

@@ -20,13 +20,15 @@ struct Plan<'a> {
     arguments: Vec<*const libc::c_char>,
     environment: Vec<*const libc::c_char>,
     descriptors: &'a [RawFd],
-    errors: Option<RawFd>,
+    /// `/dev/null`.
+    input: RawFd,
+    output: RawFd,
     /// Closed by the `exec`; a number in it says why there was none.
     failure: RawFd,
 }
 
 /// Starts `program` with these arguments and environment, nothing else inherited but `descriptors`, which keep
-/// their numbers, and the standard ones, with `errors` as standard error. It leads a session of its own, and
+/// their numbers; standard input is empty, and `output` is standard output and standard error. It leads a session of its own, and
 /// ignores the signals of a restart until it says what they are to do. Other threads of this process do not
 /// matter: the child only makes system calls before its `exec`.
 ///
@@ -37,7 +39,7 @@ pub fn spawn(
     arguments: &[&str],
     environment: &[(OsString, OsString)],
     descriptors: &[RawFd],
-    errors: Option<BorrowedFd<'_>>,
+    output: BorrowedFd<'_>,
 ) -> io::Result<u32> {
     let text =
         |bytes: &[u8]| CString::new(bytes).map_err(|_| io::Error::other("a NUL in an argument"));
@@ -50,13 +52,15 @@ pub fn spawn(
     for (name, value) in environment {
         envp.push(text(&[name.as_bytes(), b"=", value.as_bytes()].concat())?);
     }
+    let input = std::fs::File::open("/dev/null")?;
     let (mut failure, writer) = io::pipe()?;
     let plan = Plan {
         path,
         arguments: pointers(&argv),
         environment: pointers(&envp),
         descriptors,
-        errors: errors.map(|errors| errors.as_raw_fd()),
+        input: input.as_raw_fd(),
+        output: output.as_raw_fd(),
         failure: writer.as_raw_fd(),
     };
     // SAFETY: between fork and exec the child only makes system calls (`run`): no lock and no allocator is
@@ -101,9 +105,9 @@ unsafe fn run(plan: &Plan<'_>) -> ! {
         }
         libc::setsid();
         restore_descriptor_limit();
-        if let Some(errors) = plan.errors {
-            libc::dup2(errors, libc::STDERR_FILENO);
-        }
+        libc::dup2(plan.input, libc::STDIN_FILENO);
+        libc::dup2(plan.output, libc::STDOUT_FILENO);
+        libc::dup2(plan.output, libc::STDERR_FILENO);
         // Everything beyond the standard descriptors closes at the exec, but for those named.
         libc::syscall(libc::SYS_close_range, 3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC);
         for &descriptor in plan.descriptors {
@@ -123,26 +127,29 @@ mod tests {
 
     #[test]
     fn program_runs_with_its_arguments_and_environment_and_no_other_descriptor() {
-        let (mut output, errors) = io::pipe().unwrap();
+        let (mut output, writer) = io::pipe().unwrap();
         let environment = [("NAME".into(), "value".into())];
-        let script = "exec >&2; echo $1 $NAME; ls /proc/self/fd";
+        let script = "echo $1 $NAME; ls /proc/self/fd; ls -l /proc/self/fd/0 | sed 's/.*-> //' >&2";
         let arguments = ["-c", script, "sh", "argument"];
-        let errors_fd = Some(errors.as_fd());
-        let pid = spawn(Path::new("/bin/sh"), &arguments, &environment, &[], errors_fd).unwrap();
-        drop(errors);
+        let shell = Path::new("/bin/sh");
+        let pid = spawn(shell, &arguments, &environment, &[], writer.as_fd()).unwrap();
+        drop(writer);
         let mut text = String::new();
         output.read_to_string(&mut text).unwrap();
         wait_for_exit(pid.cast_signed());
         assert_eq!(
             text.lines().collect::<Vec<_>>(),
-            ["argument value", "0", "1", "2", "3"],
+            ["argument value", "0", "1", "2", "3", "/dev/null"],
             "3 is of ls itself"
         );
     }
 
     #[test]
     fn program_that_cannot_be_run_is_an_error() {
-        let why = spawn(Path::new("/nowhere/program"), &[], &[], &[], None).unwrap_err();
+        let why = {
+            let (_, output) = io::pipe().unwrap();
+            spawn(Path::new("/nowhere/program"), &[], &[], &[], output.as_fd()).unwrap_err()
+        };
         assert_eq!(why.kind(), io::ErrorKind::NotFound);
     }
 }

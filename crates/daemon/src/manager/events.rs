@@ -1,11 +1,10 @@
-//! What a group waits for: signals, reports of workers and of a template, messages of the parent process,
-//! connections to slots without a worker.
+//! What a group waits for: signals, reports of workers and of a template, what processes of the group print, the end
+//! of the parent process, connections to slots without a worker.
 #![forbid(unsafe_code)]
 
 use super::group::{Group, SIGNALS};
 use super::slot::Slot;
 use crate::message::{Reason, Report};
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 use sys::{SIGINT, SIGTERM, SIGUSR1, SIGWINCH};
@@ -47,8 +46,10 @@ impl Group {
             descriptors.push(parent.as_fd());
             descriptors.len() - 1
         });
+        descriptors.extend(self.outputs.descriptors());
         let ready = sys::wait_readable(&descriptors, self.next_deadline());
         let is_ready = |place: usize| ready.get(place) == Some(&true);
+        self.outputs.pass_on();
         for (index, place) in empty {
             if is_ready(place)
                 && let Some(slot) = self.slots.get_mut(index)
@@ -68,7 +69,7 @@ impl Group {
         // Before the parent: a parent that stops the manager by a signal may exit a moment later.
         self.handle_signals();
         if parent.is_some_and(is_ready) && !self.stopping {
-            self.handle_parent_message();
+            self.handle_parent_exit();
         }
         self.reap();
         self.run_timers();
@@ -112,20 +113,9 @@ impl Group {
         }
     }
 
-    /// The parent process has sent a new file for the error log, or has exited.
-    fn handle_parent_message(&mut self) {
-        let Some(parent) = &self.parent else { return };
-        match sys::receive_with_descriptor(parent.as_fd(), &mut [0; 16], false) {
-            Ok((1.., file)) => {
-                if let Some(Err(why)) = file.map(|file| sys::replace_standard_error(file.as_fd())) {
-                    self.log(Level::Error, &format!("cannot switch to the new error log: {why}"));
-                }
-            }
-            Err(why) if why.kind() == io::ErrorKind::WouldBlock => {}
-            Ok((0, _)) | Err(_) => {
-                self.log(Level::Info, "parent process has exited; stopping");
-                self.stop(self.config.timers.shutdown_timeout.unwrap_or(Duration::MAX));
-            }
-        }
+    /// The parent process says nothing: a connection that can be read is one whose other end is gone.
+    fn handle_parent_exit(&mut self) {
+        self.log(Level::Info, "parent process has exited; stopping");
+        self.stop(self.config.timers.shutdown_timeout.unwrap_or(Duration::MAX));
     }
 }

@@ -20,6 +20,7 @@ impl Group {
     pub(super) fn reap(&mut self) {
         // A child that is no worker: a template, or an orphan that a worker has left behind.
         while let Some((pid, status)) = sys::reap() {
+            self.outputs.note_exit(pid);
             let of = |slot: &Slot| slot.workers().any(|worker| worker.pid == pid);
             match self.slots.iter().position(of) {
                 Some(index) => self.handle_exit(index, pid, status),

@@ -2,6 +2,7 @@
 //! does is in the files beside: `start`, `preload`, `events`, `timers`, `exits`, `replacement`.
 #![forbid(unsafe_code)]
 
+use super::output::Outputs;
 use super::scripts;
 use super::slot::Slot;
 use super::templates::Templates;
@@ -33,6 +34,7 @@ pub(crate) struct Group {
     pub(super) refused: Option<Loaded>,
     pub(super) stopping: bool,
     pub(super) templates: Templates,
+    pub(super) outputs: Outputs,
 }
 
 /// How [`Group::run`] ends.
@@ -87,6 +89,7 @@ impl Group {
             refused: None,
             stopping: false,
             templates: Templates::new(),
+            outputs: Outputs::new(),
             config,
             log,
         })
@@ -103,6 +106,7 @@ impl Group {
             }
             self.report_ready();
             if self.stopping && self.slots.iter().all(|slot| slot.workers().next().is_none()) {
+                self.outputs.pass_on();
                 return Ok(Outcome::Stopped);
             }
             self.wait();
@@ -128,7 +132,6 @@ impl Group {
 
     /// Writes a line that begins with the name of the group.
     pub(super) fn log(&self, level: Level, what: &str) {
-        let line = format!("daemon '{}' {what}", self.config.name);
-        self.log.write(level, line.as_bytes());
+        self.log.write_of_group(level, &self.config.name, what);
     }
 }

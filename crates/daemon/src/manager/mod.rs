@@ -6,6 +6,7 @@ mod account;
 mod events;
 mod exits;
 mod group;
+mod output;
 mod preload;
 mod privileges;
 mod replacement;

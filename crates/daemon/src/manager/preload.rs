@@ -2,8 +2,10 @@
 #![forbid(unsafe_code)]
 
 use super::group::Group;
+use super::start::become_child;
 use super::templates::{MAX_START_FAILURES, Template};
 use crate::launch::TemplateStart;
+use crate::log::Log;
 use crate::message::{Channel, Report};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
@@ -23,19 +25,24 @@ impl Group {
         self.templates.outdated = false;
         let manager = std::process::id();
         sys::become_subreaper();
-        let started = Channel::pair().and_then(|pair| Ok((pair, sys::fork()?)));
+        let started =
+            Channel::pair().and_then(|pair| Ok((pair, self.output_pipe()?.unzip(), sys::fork()?)));
         match started {
-            Ok(((ours, _), Some(pid))) => {
+            Ok(((ours, _), (output, _), Some(pid))) => {
+                if let Some(output) = output {
+                    self.outputs.add(pid, output);
+                }
                 let template = Template { pid, channel: ours, started: Instant::now() };
                 self.templates.incoming = Some(template);
                 None
             }
-            Ok(((_, channel), None)) => {
+            Ok(((_, channel), (_, writer), None)) => {
+                become_child(writer);
                 // The rest of the manager's state, with all descriptors, is dropped in the new process.
                 let sockets = self.slots.iter_mut().map(|slot| slot.socket.take()).collect();
                 Some(Box::new(TemplateStart {
                     config: self.config.clone(),
-                    log: self.log,
+                    log: Log::of_worker(&self.config),
                     memory: self.memory.take(),
                     channel,
                     sockets,

@@ -2,11 +2,15 @@
 #![forbid(unsafe_code)]
 
 use super::group::Group;
+use super::output;
 use super::slot::Worker;
 use crate::launch::{SlotHandle, WorkerStart};
-use crate::message::{Channel, Reason};
+use crate::log::Log;
+use crate::log_queue;
+use crate::message::{Channel, Command, Reason};
 use scoreboard::{Field, State, now};
-use std::io;
+use std::io::{self, PipeReader, PipeWriter};
+use std::os::fd::AsFd;
 use std::time::Instant;
 use wsgi::Level;
 
@@ -53,6 +57,7 @@ impl Group {
     /// Starts a worker; in the new process, gives what it starts with.
     fn start(&mut self, index: usize) -> io::Result<Option<Box<WorkerStart>>> {
         let manager = std::process::id();
+        let (output, writer) = self.output_pipe()?.unzip();
         let Some(slot) = self.slots.get_mut(index) else { return Ok(None) };
         slot.generation = slot.next_generation();
         let record = self.memory.board.record(index, slot.generation);
@@ -63,16 +68,23 @@ impl Group {
         let started_at = wsgi::epoch_micros();
         record.set_state(State::Starting);
         let (ours, theirs) = Channel::pair()?;
+        if let (Some(writer), Some(_)) = (&writer, &self.templates.current) {
+            ours.send_with_file(&Command::Output, writer.as_fd())?;
+        }
         let (generation, cold) = (slot.generation, slot.wanted == Some(Reason::InactivityTimeout));
         let pid = match self.templates.fork(index, generation, theirs)? {
             Ok(pid) => pid,
             Err(theirs) => match sys::fork()? {
                 Some(pid) => pid,
                 None => {
+                    become_child(writer);
                     return Ok(Some(self.worker_start(index, generation, theirs, cold, manager)));
                 }
             },
         };
+        if let Some(output) = output {
+            self.outputs.add(pid, output);
+        }
         let Some(slot) = self.slots.get_mut(index) else { return Ok(None) };
         record.set(Field::Pid, u64::try_from(pid).unwrap_or(0));
         let worker = Worker {
@@ -97,6 +109,11 @@ impl Group {
         Ok(None)
     }
 
+    /// A pipe for what a new process prints; `None` where it prints to what the manager was started with.
+    pub(super) fn output_pipe(&self) -> io::Result<Option<(PipeReader, PipeWriter)>> {
+        self.config.log_records.then(output::pipe).transpose()
+    }
+
     /// What a new worker starts with, taken out of the manager's state. The rest of that state, with all
     /// descriptors, is dropped in the new process.
     fn worker_start(
@@ -111,12 +128,22 @@ impl Group {
         let slot = SlotHandle { memory: self.memory.take(), slot, generation };
         let sockets = own.into_iter().chain(self.shared.take()).collect();
         let known = if cold { Vec::new() } else { std::mem::take(&mut self.scripts) };
-        let (config, log) = (self.config.clone(), self.log);
+        let (config, log) = (self.config.clone(), Log::of_worker(&self.config));
         Box::new(WorkerStart { config, log, slot, channel, sockets, known, manager })
     }
 
     /// Whether this is a group of service scripts without a script.
     fn has_nothing_to_do(&self) -> bool {
         self.config.is_service() && self.config.import_scripts.is_empty()
+    }
+}
+
+/// In a process that was just forked: gives up the manager's log, which is its standard output and standard error, and
+/// takes `output` for it.
+pub(super) fn become_child(output: Option<PipeWriter>) {
+    log_queue::forget();
+    if output.is_some_and(|output| sys::replace_standard_output(output.as_fd()).is_err()) {
+        // It must not print to the manager's log, nor go on as another manager.
+        sys::exit_now(1);
     }
 }

@@ -31,7 +31,8 @@ impl Group {
         let spare = self.slots.iter().skip(least).any(|slot| slot.current.is_some());
         let idle = spare.then(|| now + Duration::from_secs(1));
         let template = self.templates.deadline(startup);
-        let next = starts.chain(limits).chain(idle).chain(template).min();
+        let output = self.outputs.deadline();
+        let next = starts.chain(limits).chain(idle).chain(template).chain(output).min();
         next.map(|when| when.saturating_duration_since(now).max(Duration::from_millis(1)))
     }
 

@@ -517,7 +517,9 @@ mod tests {
     fn of_two_threads_that_answer_at_once_one_does_and_no_other_descriptor_is_written_to() {
         for _ in 0..500 {
             let (connection, web_server, mut client) = request();
-            let (claim, log, barrier) = (ResponseClaim::default(), Log::new(0), Barrier::new(2));
+            let silent = group_config::GroupConfig { log_level: 0, ..Default::default() };
+            let (claim, log, barrier) =
+                (ResponseClaim::default(), Log::of_worker(&silent), Barrier::new(2));
             let info = RequestInfo { wants_body: true, mounted_at_root: false, log_level: 0 };
             let release = |connection: Box<Connection>, _| {
                 connection.close();

@@ -21,7 +21,7 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use sys::{SIGCHLD, SIGKILL, SIGTERM, SIGWINCH, Signals};
+use sys::{SIGCHLD, SIGKILL, SIGTERM, SIGWINCH, SIGXFSZ, Signals};
 use wsgi::Level;
 
 /// Makes this process a worker, with Python prepared by a template or still to be started. Ends the process.
@@ -46,6 +46,8 @@ fn run_worker(start: WorkerStart, prepared: Option<PreparedPython>) -> Result<()
     // Applications wait for their own children.
     sys::reset_signal(SIGCHLD);
     sys::reset_signal(SIGWINCH);
+    // As in any Python program: a file beyond RLIMIT_FSIZE is an OSError.
+    sys::ignore_signal(SIGXFSZ);
     resource_limits::apply(&start.config.limits, &start.config.timers, &start.log);
     if start.config.is_service() {
         SIGNALS.into_iter().for_each(sys::reset_signal);
@@ -148,7 +150,7 @@ fn wait_for_go_ahead(channel: &mut Channel) -> Option<Reason> {
             match command {
                 Command::Finish { reason, .. } => return Some(reason),
                 Command::Serve => may_serve = true,
-                Command::Fork { .. } => {}
+                Command::Output | Command::Fork { .. } => {}
             }
         }
         if may_serve {

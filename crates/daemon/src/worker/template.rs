@@ -11,7 +11,7 @@ use crate::worker::python::PreparedPython;
 use crate::worker::warm_up;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
-use sys::{SIGCHLD, SIGINT, SIGKILL, SIGTERM, SIGUSR1, SIGWINCH};
+use sys::{SIGCHLD, SIGINT, SIGKILL, SIGTERM, SIGUSR1, SIGWINCH, SIGXFSZ};
 use wsgi::Level;
 
 /// How long a new worker waits until the manager is its parent.
@@ -24,6 +24,7 @@ pub(crate) fn run(mut start: TemplateStart) -> ! {
         sys::exit_now(1);
     }
     [SIGTERM, SIGINT, SIGUSR1, SIGWINCH, SIGCHLD].into_iter().for_each(sys::reset_signal);
+    sys::ignore_signal(SIGXFSZ);
     let prepared = match prepare(&start) {
         Ok(prepared) => prepared,
         Err(why) => {
@@ -114,6 +115,10 @@ fn become_worker(
     channel: OwnedFd,
 ) -> ! {
     drop(start.channel);
+    let mut channel = Channel::from_socket(channel);
+    if start.config.log_records && !take_output(&mut channel) {
+        sys::exit_now(1);
+    }
     // The process between the template and this one has to exit first.
     let deadline = Instant::now() + REPARENT_TIMEOUT;
     while std::os::unix::process::parent_id() != start.manager {
@@ -128,11 +133,20 @@ fn become_worker(
             slot: SlotHandle { memory: start.memory, slot, generation },
             config: start.config,
             log: start.log,
-            channel: Channel::from_socket(channel),
+            channel,
             sockets: own.into_iter().chain(start.shared).collect(),
             known: start.scripts,
             manager: start.manager,
         },
         Some(prepared),
     )
+}
+
+/// Takes the worker's own pipe, which the manager has sent before it had the worker forked, in place of the template's;
+/// whether it came.
+fn take_output(channel: &mut Channel) -> bool {
+    sys::wait_readable(&[channel.as_fd()], Some(REPARENT_TIMEOUT));
+    let Ok((commands, Some(pipe))) = channel.receive_with_file::<Command>() else { return false };
+    matches!(commands.first(), Some(Command::Output))
+        && sys::replace_standard_output(pipe.as_fd()).is_ok()
 }
