@@ -16,6 +16,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use wsgi::Level;
 
 /// This module's hooks on a request.
@@ -93,12 +94,29 @@ fn dispatch(
     };
     let adopted = aliased && child.sole && settings.handler_script.is_none();
     let application = Application { script, modified, application_group, callable, adopted };
-    if process_group.is_empty() {
-        return serve_embedded(request, settings, &application, child);
+    let outcome = if process_group.is_empty() {
+        serve_embedded(request, settings, &application, child)
+    } else {
+        match daemon_group(request, script, &process_group, child) {
+            Ok(group) => crate::forward::serve(request, settings, &application, group),
+            Err(refusal) => refusal.answer(request),
+        }
+    };
+    if request.status() == 401 && !settings.pass_authorization {
+        note_authorization(request);
     }
-    match daemon_group(request, script, &process_group, child) {
-        Ok(group) => crate::forward::serve(request, settings, &application, group),
-        Err(refusal) => refusal.answer(request),
+    outcome
+}
+
+/// Says once in each process that an application asks for what it has been sent and does not get.
+fn note_authorization(request: &Request<'_>) {
+    static NOTED: AtomicBool = AtomicBool::new(false);
+    let is_sent = request.headers_in().get(c"Authorization").is_some();
+    // Apache itself has authenticated the other ones.
+    if is_sent && request.user().is_none() && !NOTED.swap(true, Ordering::Relaxed) {
+        let line = "Hint: the application answered 401 to a request whose Authorization header it did not \
+                    get; WSGIPassAuthorization On passes it on.";
+        request.log(Level::Warning, line.as_bytes());
     }
 }
 

@@ -165,6 +165,12 @@ impl<'call> Request<'call> {
         }
     }
 
+    /// The HTTP status of the response.
+    pub(crate) fn status(&self) -> i32 {
+        // SAFETY: reads a field of a live request.
+        unsafe { (*self.raw).status }
+    }
+
     /// The version of the file.
     pub(crate) fn file_version(&self) -> FileVersion {
         // SAFETY: reads fields of a live request.

@@ -166,3 +166,24 @@ def test_an_extension_for_the_main_interpreter_is_found_in_the_chain_of_causes(h
 
 def test_in_the_main_interpreter_the_same_has_no_hint(hint):
     assert hint(WRAPPED) is None
+
+
+REFUSING = """
+def application(environ, start_response):
+    known = "HTTP_AUTHORIZATION" in environ
+    start_response("200 OK" if known else "401 Unauthorized", [("Content-Type", "text/plain")])
+    return [b"body"]
+"""
+
+
+@pytest.mark.parametrize("passed", [False, True])
+def test_an_authorization_header_that_an_application_does_not_get(serve, passed):
+    text = "WSGIPassAuthorization On\n" + ALIAS if passed else ALIAS
+    server = serve(Conf(text, files=(("site/app.py", REFUSING),)), private=True)
+    server.log.allow("Hint: .*WSGIPassAuthorization")
+    assert server.get("/", headers={}).status == 401
+    assert not server.log.find("Hint: ")
+    for _ in range(3):
+        response = server.get("/", headers={"Authorization": "Bearer x"})
+        assert response.status == (200 if passed else 401)
+    assert len(server.log.find("Hint: .*WSGIPassAuthorization On")) == (0 if passed else 1)
