@@ -3,6 +3,7 @@
 
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A regular file that this crate has opened by duplicating a descriptor.
 pub(crate) struct RegularFile {
@@ -111,6 +112,74 @@ pub(crate) fn hostname() -> String {
     unsafe { libc::gethostname(name.as_mut_ptr().cast(), name.len() - 1) };
     let length = name.iter().position(|&byte| byte == 0).unwrap_or(0);
     String::from_utf8_lossy(name.get(..length).unwrap_or_default()).into_owned()
+}
+
+/// The handler of Python, which processes that an application forks keep; 0 before it is known.
+static PYTHON_HANDLER: AtomicUsize = AtomicUsize::new(0);
+
+/// Signals that Python itself ignores, and those of faults, which are left to whatever reports faults.
+const LEFT_ALONE: [libc::c_int; 11] = [
+    libc::SIGPIPE,
+    libc::SIGXFSZ,
+    libc::SIGKILL,
+    libc::SIGSTOP,
+    libc::SIGSEGV,
+    libc::SIGBUS,
+    libc::SIGFPE,
+    libc::SIGILL,
+    libc::SIGABRT,
+    libc::SIGTRAP,
+    libc::SIGSYS,
+];
+
+/// The handler of a signal, as a number.
+pub(crate) fn handler_of(number: libc::c_int) -> usize {
+    let mut action = MaybeUninit::<libc::sigaction>::uninit();
+    // SAFETY: sigaction only writes to `action`, which is read if it has; it is async-signal-safe.
+    unsafe {
+        if libc::sigaction(number, std::ptr::null(), action.as_mut_ptr()) != 0 {
+            return libc::SIG_DFL;
+        }
+        action.assume_init().sa_sigaction
+    }
+}
+
+extern "C" fn on_ignored(_: libc::c_int) {}
+
+/// From now on processes that are forked here have no signal blocked, and no handler but those of Python, which is
+/// `python`. A signal that httpd ignores gets a handler that does nothing: that is not inherited by programs. To be called
+/// before there are other threads.
+pub(crate) fn release_signals_in_forks(python: usize) {
+    PYTHON_HANDLER.store(python, Ordering::SeqCst);
+    for number in (1..32).filter(|number| !LEFT_ALONE.contains(number)) {
+        if handler_of(number) == libc::SIG_IGN {
+            let handler: extern "C" fn(libc::c_int) = on_ignored;
+            // SAFETY: the handler is a function of this library, which is never unloaded, and does nothing. It restarts
+            // system calls.
+            unsafe { libc::signal(number, handler as libc::sighandler_t) };
+        }
+    }
+    // SAFETY: the function stays as long as the process, because the library is never unloaded, and it only makes
+    // async-signal-safe calls. Without memory for it processes keep the signals of httpd.
+    unsafe { libc::pthread_atfork(None, None, Some(release_signals)) };
+}
+
+extern "C" fn release_signals() {
+    let python = PYTHON_HANDLER.load(Ordering::SeqCst);
+    for number in (1..32).filter(|number| !LEFT_ALONE.contains(number)) {
+        let handler = handler_of(number);
+        if ![libc::SIG_DFL, libc::SIG_IGN, python].contains(&handler) {
+            // SAFETY: SIG_DFL is valid for every signal, and `signal` is async-signal-safe. This is the only thread of a
+            // process that has just been forked.
+            unsafe { libc::signal(number, libc::SIG_DFL) };
+        }
+    }
+    let mut none = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: sigemptyset initialises what pthread_sigmask then reads; both are async-signal-safe.
+    unsafe {
+        libc::sigemptyset(none.as_mut_ptr());
+        libc::pthread_sigmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut());
+    }
 }
 
 #[cfg(test)]

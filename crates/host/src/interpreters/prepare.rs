@@ -4,6 +4,7 @@
 use crate::cpython::{Attached, ClassObject, InterpreterHandle, Object, Persistent, Result};
 use crate::failure;
 use crate::gateway::environ::EnvironCache;
+use crate::interpreters::child_signals::release_signals;
 use crate::interpreters::forked_threads::name_main_threads_of_forks;
 use crate::interpreters::gil_mode::GilMode;
 use crate::interpreters::interpreter::Interpreter;
@@ -65,6 +66,9 @@ impl Preparation<'_> {
         name_main_threads_of_forks(py)?;
         if let Some(interval) = self.gil_mode.switch_interval(own, name, log) {
             py.import(c"sys")?.call_method(c"setswitchinterval", [&py.float(interval)?])?;
+        }
+        if options.process_group.is_empty() {
+            release_signals(py, name.is_empty())?;
         }
         let module = new_module(py, "mod_wsgi")?;
         inherit_package_path(py, &module)?;

@@ -1,0 +1,56 @@
+"""Programs and processes that applications start find the signals of a fresh program."""
+
+import pytest
+from harness.conf import Conf
+
+pytestmark = [
+    pytest.mark.all_mpms,
+    pytest.mark.ours_only("with mod_wsgi every signal is blocked in them"),
+]
+
+APP = """
+import json, multiprocessing, os, signal, subprocess, time
+
+def run(kind):
+    if kind == "blocked":
+        text = subprocess.run(
+            ["/bin/cat", "/proc/self/status"], capture_output=True, text=True, check=True
+        ).stdout
+        fields = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+        return [int(fields[name], 16) for name in ("SigBlk", "SigIgn")]
+    if kind == "terminate":
+        with subprocess.Popen(["/bin/sleep", "600"]) as process:
+            process.terminate()
+            return process.wait(20)
+    if kind == "system":
+        return os.waitstatus_to_exitcode(os.system("kill -TERM $$"))
+    if kind == "fork":
+        child = os.fork()
+        if not child:
+            time.sleep(600)
+            os._exit(0)
+        os.kill(child, signal.SIGTERM)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+def application(environ, start_response):
+    result = json.dumps(run(environ["PATH_INFO"].strip("/")))
+    start_response("200 OK", [("Content-Type", "application/json")])
+    return [result.encode()]
+"""
+EXPECTED = {"blocked": [0, 0], "terminate": -15, "system": -15, "fork": -15}
+
+
+@pytest.mark.parametrize("kind", EXPECTED)
+def test_signals_of_what_an_application_starts_are_those_of_a_fresh_program(serve, kind):
+    text = "WSGIScriptAlias / ${ROOT}/app.py application-group=%{GLOBAL}\n"
+    server = serve(Conf(text, files=(("app.py", APP),)))
+    server.log.allow("mod_wsgi")
+    assert server.get(f"/{kind}").json() == EXPECTED[kind]
+
+
+def test_a_program_of_a_sub_interpreter_too(serve):
+    text = "WSGIScriptAlias / ${ROOT}/app.py application-group=other\n"
+    text += "WSGIScriptAlias /more ${ROOT}/app.py application-group=%{GLOBAL}\n"
+    server = serve(Conf(text, files=(("app.py", APP),)))
+    assert server.get("/terminate").json() == -15
+    assert server.get("/blocked").json() == [0, 0]
