@@ -102,7 +102,7 @@ fn host_options(options: &ProcessOptions) -> HostOptions {
             })
             .collect(),
         destroy_interpreters: options.destroy_interpreter,
-        interruptible: false,
+        observable: false,
         single_process: ServerInfo::is_single_process(),
         server_status: options
             .server_metrics

@@ -349,11 +349,23 @@ def test_stale_mtime_in_flight_causes_no_second_replacement(start_warm):
     assert len(server.log.find("has changed; workers are to be replaced")) <= 2
 
 
+def wait_until_all_have_it(server):
+    """A worker that has never loaded the script has no older state of it to go on with."""
+    workers, served = set(daemons.workers(server)), set()
+
+    def all_have_it():
+        served.add(int(server.get("/").text.split()[0]))
+        return served == workers
+
+    wait_until(all_have_it, "an answer of each worker")
+
+
 def test_a_deployment_that_does_not_load_leaves_the_old_workers_serving(start_warm):
     server = start_warm()
     old = sorted(daemons.workers(server))
     script = server.root / "app.py"
     with Load(server.port, "/sleep") as load:
+        wait_until_all_have_it(server)
         deploy(script, "import no_such_module\n" + APP)
         server.log.expect("No module named 'no_such_module'", "keeping the current workers")
         daemons.pause(0.5)
@@ -377,14 +389,7 @@ def test_a_script_without_its_callable_is_no_deployment(start_warm):
     script = server.root / "app.py"
     server.log.allow("callable|application|keeping the current workers")
     with Load(server.port, "/sleep") as load:
-        served = set()
-
-        def all_have_it():
-            served.add(int(server.get("/").text.split()[0]))
-            return served == set(old)
-
-        # One that has never loaded the script has no older state of it to go on with.
-        wait_until(all_have_it, "an answer of each worker")
+        wait_until_all_have_it(server)
         deploy(script, "")
         daemons.pause(1)
         assert sorted(daemons.settled(server, 2)) == old
@@ -418,6 +423,7 @@ def test_a_request_beyond_request_timeout_is_ended_once_and_alone(start_warm):
         "processes=1 threads=4 request-timeout=1 graceful-timeout=1 shutdown-timeout=2"
     )
     server.log.allow("still running", "did not stop within", "exceeded request-timeout")
+    server.log.allow("hanging request", r"^\[script [^]]*\] [ \t]")
     note = server.root / "out/note"
     with Load(server.port, "/sleep", clients=2) as load:
         began = time.monotonic()

@@ -83,5 +83,6 @@ def test_uninterruptible_request_replaces_its_worker(server):
     assert server.get("/stubborn").status == 504
     server.log.expect("GET /stubborn takes longer than request-timeout")
     server.log.allow("stopping with GET /stubborn still running", "exceeded request-timeout")
+    server.log.allow("hanging request", r"^\[script [^]]*\] [ \t]")
     server.log.allow("did not stop within shutdown-timeout", "exited with status", "killed by")
     wait_until(lambda: server.get("/").text != before, "another worker")

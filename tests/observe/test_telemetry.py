@@ -237,6 +237,7 @@ def test_a_worker_whose_application_keeps_the_lock_leaves(service, mode):
     text = f"{SERVICE}WSGIDaemonProcess held {group}\nWSGIProcessGroup held\n{CONF}"
     server, _, pid = service(text)
     server.log.allow("request-timeout", "still being served", "/lock", "app.py")
+    server.log.allow(r"^\[script [^]]*\] [ \t]")
     with ThreadPoolExecutor(1) as pool:
         held = pool.submit(server.get, "/lock")
         wait_until(lambda: not daemons.is_alive(pid), "its worker to leave", timeout=12)

@@ -7,6 +7,9 @@ use crate::WireError;
 use crate::record::{Header, MAX_CONTENT};
 use crate::record_type::RecordType;
 
+/// The most bytes that are kept between two requests: enough for all requests without a large body.
+const KEPT: usize = 64 * 1024;
+
 /// A record, or the next piece of one, borrowed from the decoder's buffer.
 ///
 /// Stream content (`PARAMS`, `STDIN`, `STDOUT`, `STDERR`, `DATA`) comes in as many pieces as it
@@ -29,7 +32,7 @@ pub struct Frame<'a> {
 ///
 /// The loop is: [`next`](Self::next) until it has nothing, then read(2) into
 /// [`spare`](Self::spare) and say how much came with [`filled`](Self::filled). Kept to, it holds
-/// at most one record and one read. Memory is kept across requests.
+/// at most one record and one read. Memory is kept across requests, up to 64 KiB.
 #[derive(Debug, Default)]
 pub struct Decoder {
     buffer: Vec<u8>,
@@ -67,6 +70,15 @@ impl Decoder {
             self.buffer.resize(length, 0);
         }
         &mut self.buffer[self.end..]
+    }
+
+    /// Gives memory back that a large body has needed, where nothing is in it.
+    pub fn shrink(&mut self) {
+        if self.start == self.end && self.buffer.len() > KEPT {
+            (self.start, self.end) = (0, 0);
+            self.buffer.truncate(KEPT);
+            self.buffer.shrink_to(KEPT);
+        }
     }
 
     /// Says that the first `count` bytes of [`spare`](Self::spare) have been written.

@@ -162,6 +162,7 @@ impl ServerConnection {
         if let Some(active) = self.active.take() {
             self.must_close |= !active.begin.keep_conn;
         }
+        self.decoder.shrink();
         self.params.clear();
     }
 

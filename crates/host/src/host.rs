@@ -154,7 +154,7 @@ impl Host {
         if let Some(limit) = self.options.slow_requests {
             self.slow.get_or_init(|| SlowRequestThread::start(limit, &self.activity, &self.log));
         }
-        let may_be_slow = self.options.slow_requests.is_some() || self.options.interruptible;
+        let may_be_slow = self.options.slow_requests.is_some() || self.options.observable;
         serve(&interpreter, group, target, exchange, &self.activity, may_be_slow)
     }
 

@@ -33,8 +33,9 @@ pub struct HostOptions {
     pub free_threading: bool,
     /// `WSGIDestroyInterpreter`.
     pub destroy_interpreters: bool,
-    /// Requests may be interrupted (`interrupt-timeout`).
-    pub interruptible: bool,
+    /// Requests may be reported or interrupted ([`Host::report_hanging_requests`](crate::Host::report_hanging_requests),
+    /// [`Host::interrupt_requests`](crate::Host::interrupt_requests)): `request-timeout`.
+    pub observable: bool,
     /// Leave `sys.stdin` and `sys.stdout` alone (`httpd -X`).
     pub single_process: bool,
     /// `WSGISlowRequests`: the duration after which a request is logged as slow.
@@ -151,7 +152,7 @@ impl Default for HostOptions {
             named_interpreters: Vec::new(),
             free_threading: false,
             destroy_interpreters: true,
-            interruptible: false,
+            observable: false,
             single_process: false,
             slow_requests: None,
             telemetry: None,

@@ -1,6 +1,7 @@
 //! The system calls of this crate that std does not offer.
 #![allow(unsafe_code, reason = "the one POSIX file of this crate")]
 
+use std::cell::Cell;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -161,9 +162,40 @@ pub(crate) fn release_signals_in_forks(python: usize) {
     }
     // SAFETY: the function stays as long as the process, because the library is never unloaded, and it only makes
     // async-signal-safe calls. Without memory for it processes keep the signals of httpd.
-    unsafe { libc::pthread_atfork(None, None, Some(release_signals)) };
+    unsafe {
+        libc::pthread_atfork(Some(hold_signals), Some(restore_signals), Some(release_signals));
+    }
 }
 
+thread_local! {
+    /// The signals that the thread had blocked before it began to fork.
+    static BLOCKED: Cell<Option<libc::sigset_t>> = const { Cell::new(None) };
+}
+
+/// Before a fork: no signal may arrive in the new process while it still has the handlers of httpd.
+extern "C" fn hold_signals() {
+    let mut all = MaybeUninit::<libc::sigset_t>::uninit();
+    let mut before = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: sigfillset initialises what pthread_sigmask then reads, and that initialises `before`, which is read where
+    // it has not failed.
+    unsafe {
+        libc::sigfillset(all.as_mut_ptr());
+        let set = libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr());
+        BLOCKED.set((set == 0).then(|| before.assume_init()));
+    }
+}
+
+/// After it, in the process that has forked.
+extern "C" fn restore_signals() {
+    if let Some(before) = BLOCKED.take() {
+        // SAFETY: the mask is one that the kernel has given.
+        unsafe {
+            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, std::ptr::null_mut())
+        };
+    }
+}
+
+/// After it, in the new process.
 extern "C" fn release_signals() {
     let python = PYTHON_HANDLER.load(Ordering::SeqCst);
     for number in (1..32).filter(|number| !LEFT_ALONE.contains(number)) {

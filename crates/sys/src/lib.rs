@@ -13,6 +13,7 @@ mod epoll;
 mod execute;
 mod files;
 mod limits;
+mod memory;
 mod names;
 mod processes;
 mod readiness;
@@ -34,6 +35,7 @@ pub use files::{
 pub use limits::{
     Resource, raise_descriptor_limit, restore_descriptor_limit, set_limit, stack_size,
 };
+pub use memory::limit_arenas;
 pub use names::{overwrite_arguments, set_process_name};
 pub use processes::{
     become_subreaper, begin_session, exit_now, exits_before, fork, fork_reparented, is_alive,
@@ -44,7 +46,7 @@ pub use readiness::{Ready, is_readable, is_writable, wait_for, wait_readable};
 pub use shared_words::SharedWords;
 pub use signals::{
     SIGCHLD, SIGHUP, SIGINT, SIGKILL, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH, SIGXCPU, SIGXFSZ,
-    Signals, ignore_signal, reset_signal,
+    Signals, disregard_signal, ignore_signal, reset_signal,
 };
 pub use sockets::{
     bind_private, bind_with_mode, connect, has_hung_up, has_input, peer_uid, receive_now,

@@ -89,6 +89,26 @@ impl AsFd for Signals {
     }
 }
 
+extern "C" fn on_disregarded(number: libc::c_int) {
+    // SAFETY: getpid, signal and raise are async-signal-safe.
+    unsafe {
+        if libc::getpid() != OWNER.load(Ordering::Relaxed) {
+            libc::signal(number, libc::SIG_DFL);
+            libc::raise(number);
+        }
+    }
+}
+
+/// From now on this signal does nothing to this process. In processes that it forks, and in programs that it starts, the
+/// signal does what it does by default, unlike one that is ignored.
+pub fn disregard_signal(number: i32) {
+    OWNER.store(std::process::id().cast_signed(), Ordering::SeqCst);
+    let handler: extern "C" fn(libc::c_int) = on_disregarded;
+    // SAFETY: the handler is a function of this program that keeps to async-signal-safe calls; a wrong number only fails.
+    // `signal` of the C library restarts system calls.
+    unsafe { libc::signal(number, handler as libc::sighandler_t) };
+}
+
 /// From now on this signal does nothing; programs that Python starts have it by default all the same.
 pub fn ignore_signal(number: i32) {
     // SAFETY: SIG_IGN is a valid disposition of every signal number, and a wrong number only fails.

@@ -160,6 +160,8 @@ def test_a_post_after_a_request_that_was_given_up_is_served(start, option):
         f"{served}: worker stopped before serving the request",
         f"{served} takes longer than request-timeout",
         f"stopping with {served} still running",
+        f"hanging request {served}",
+        r"^\[script [^]]*\] [ \t]",
     )
     for _ in range(3):
         stuck = "time.sleep(15)"

@@ -4,7 +4,7 @@
 use crate::message::{Channel, Command, Reason};
 use crate::time_limit;
 use crate::worker::pool::Pool;
-use crate::worker::supervise::SIGNALS;
+use crate::worker::supervise::{SIGNALS, report_hanging_requests};
 use scoreboard::{Field, now};
 use std::io::{PipeReader, Read};
 use std::os::fd::AsFd;
@@ -20,7 +20,7 @@ const DRAIN_POLL: Duration = Duration::from_millis(100);
 /// Accepts no more and waits for what is being served, at most for the time `within`; whether all of it has been
 /// served. `woken` is readable whenever that may have become so.
 pub(super) fn drain(
-    pool: &Pool,
+    pool: &Arc<Pool>,
     signals: &Signals,
     channel: &mut Channel,
     mut woken: PipeReader,
@@ -62,7 +62,11 @@ pub(super) fn drain(
 
 /// Answers what is still being served, with 503 when the time to drain is over, else with 504 because only overdue
 /// requests are left.
-fn abandon(pool: &Pool, out_of_time: bool) {
+fn abandon(pool: &Arc<Pool>, out_of_time: bool) {
+    pool.hang_report.wait();
+    // Some may have become overdue since.
+    report_hanging_requests(pool);
+    pool.hang_report.wait();
     let line = match pool.record.requests().first() {
         Some((_, line)) => format!("stopping with {line} still running"),
         None => "stopping with a connection still open".to_owned(),

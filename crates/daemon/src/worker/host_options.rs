@@ -1,6 +1,7 @@
 //! The options that Python starts with in a worker, from the group's.
 #![forbid(unsafe_code)]
 
+use crate::time_limit;
 use group_config::{GroupConfig, Interpreter, Python, Telemetry};
 use host::{ApacheFacts, HashSeed, HostOptions, InterpreterOptions, TelemetryOptions};
 use std::path::PathBuf;
@@ -26,7 +27,7 @@ pub(super) fn host_options(config: &GroupConfig) -> HostOptions {
         hash_seed: Some(python.hash_seed.map_or(HashSeed::Random, HashSeed::Fixed)),
         write_bytecode: python.write_bytecode,
         destroy_interpreters: python.destroy_interpreters,
-        interruptible: config.timers.is_interrupting(),
+        observable: time_limit::enabled(config.timers.request_timeout).is_some(),
         slow_requests: python.slow_requests.filter(|limit| !limit.is_zero()),
         telemetry: python.telemetry.as_ref().map(telemetry),
         single_process: false,

@@ -24,6 +24,9 @@ use std::thread::JoinHandle;
 use sys::{SIGCHLD, SIGKILL, SIGTERM, SIGWINCH, SIGXFSZ, Signals};
 use wsgi::Level;
 
+/// Arenas of malloc in a process whose Python runs under one lock.
+const ARENAS: i32 = 2;
+
 /// Makes this process a worker, with Python prepared by a template or still to be started. Ends the process.
 pub(crate) fn run(start: WorkerStart, prepared: Option<PreparedPython>) -> ! {
     // Python may be stuck in an import when the manager exits.
@@ -112,6 +115,10 @@ fn begin(
     prepared.warm_up(&config, &log);
     let PreparedPython { host, scripts, failed, .. } = prepared;
 
+    if host.is_serial() {
+        // One thread at a time allocates for Python.
+        sys::limit_arenas(ARENAS);
+    }
     let listeners = sockets.into_iter().map(UnixListener::from).collect();
     let sender =
         channel.sender().map_err(WorkerError::system("share the channel to the manager"))?;

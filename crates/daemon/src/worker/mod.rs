@@ -12,6 +12,7 @@ mod exchange;
 mod fd_limit;
 mod file_version;
 mod gil_probe;
+mod hang_report;
 mod host_options;
 mod life_cycle;
 mod loaded_scripts;

@@ -7,6 +7,7 @@ use crate::message::{Channel, Loaded};
 use crate::worker::acceptor::Acceptor;
 use crate::worker::connections::Connections;
 use crate::worker::gil_probe::GilProbe;
+use crate::worker::hang_report::HangReport;
 use crate::worker::loaded_scripts::LoadedScripts;
 use crate::worker::manager_channel::ManagerChannel;
 use crate::worker::recycling::Recycling;
@@ -36,6 +37,8 @@ pub(crate) struct Pool {
     pub(super) claims: Vec<ResponseClaim>,
     /// The log has been told that no event can be waited for any more.
     pub(super) is_broken: AtomicBool,
+    /// Reports requests for which the worker is given up.
+    pub(super) hang_report: HangReport,
     /// Wakes the main thread while it drains.
     main_thread: PipeWriter,
 }
@@ -67,6 +70,7 @@ impl Pool {
             loaded: LoadedScripts::default(),
             claims,
             is_broken: AtomicBool::new(false),
+            hang_report: HangReport::default(),
             main_thread,
         };
         Ok((pool, woken))

@@ -125,7 +125,7 @@ impl Recycling {
     }
 
     /// How long a request may take before its worker is replaced.
-    fn last_limit(&self) -> Option<Duration> {
+    pub(crate) fn last_limit(&self) -> Option<Duration> {
         Some(self.request_limit()? + self.timers.interrupt_timeout.unwrap_or_default())
     }
 

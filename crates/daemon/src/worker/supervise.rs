@@ -7,6 +7,7 @@ use crate::time_limit;
 use crate::worker::pool::Pool;
 use crate::worker::signal_events::SignalEventThread;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::time::Duration;
 use sys::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXCPU, Signals};
 use wsgi::Level;
@@ -18,7 +19,7 @@ const TIMER_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Waits until this worker is to stop; how long it may go on with what it has, and why it stops.
 pub(super) fn supervise(
-    pool: &Pool,
+    pool: &Arc<Pool>,
     signals: &Signals,
     channel: &mut Channel,
     signal_events: &mut SignalEventThread,
@@ -54,9 +55,19 @@ pub(super) fn supervise(
         if interval.is_some()
             && let Some((reason, detail)) = pool.recycling.check_timers(&pool.record)
         {
+            if reason == Reason::RequestTimeout {
+                report_hanging_requests(pool);
+            }
             pool.manager.request_replacement(reason, detail);
         }
     }
+}
+
+/// Has the requests for which this worker is given up logged, each once, with the place where its thread is.
+pub(super) fn report_hanging_requests(pool: &Arc<Pool>) {
+    let Some(limit) = pool.recycling.last_limit() else { return };
+    let own = Arc::clone(pool);
+    pool.hang_report.start(move || own.host.report_hanging_requests(limit));
 }
 
 /// How often something has to be checked; `None` where no limit on time is on.

@@ -11,7 +11,7 @@ use crate::worker::python::PreparedPython;
 use crate::worker::warm_up;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
-use sys::{SIGCHLD, SIGINT, SIGKILL, SIGTERM, SIGUSR1, SIGWINCH, SIGXFSZ};
+use sys::{SIGCHLD, SIGHUP, SIGINT, SIGKILL, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH, SIGXFSZ};
 use wsgi::Level;
 
 /// How long a new worker waits until the manager is its parent.
@@ -25,6 +25,8 @@ pub(crate) fn run(mut start: TemplateStart) -> ! {
     }
     [SIGTERM, SIGINT, SIGUSR1, SIGWINCH, SIGCHLD].into_iter().for_each(sys::reset_signal);
     sys::ignore_signal(SIGXFSZ);
+    // What the manager ignores would be ignored in every program that an import starts.
+    [SIGHUP, SIGUSR2].into_iter().for_each(sys::disregard_signal);
     let prepared = match prepare(&start) {
         Ok(prepared) => prepared,
         Err(why) => {

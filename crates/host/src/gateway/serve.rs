@@ -172,6 +172,7 @@ impl<'a> Announced<'a> {
             reported: Reported::Nothing,
             ident: Attached::thread_ident(),
             interrupted: false,
+            reported_hanging: false,
             details: records
                 .map(|records| Arc::new(Details::of(variables, records, self.activity.active()))),
         })));

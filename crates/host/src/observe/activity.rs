@@ -217,6 +217,15 @@ impl Thread {
         Some(slow.clone())
     }
 
+    /// The request it has been serving for longer than `limit`, once: so long that its process is given up.
+    pub(crate) fn take_hanging_request(&self, limit: Duration) -> Option<RunningRequest> {
+        let mut running = lock(&self.running);
+        let late = |it: &&mut RunningRequest| !it.reported_hanging && it.since.elapsed() >= limit;
+        let hanging = running.as_mut().filter(late)?;
+        hanging.reported_hanging = true;
+        Some(hanging.clone())
+    }
+
     /// Whether it still serves this request.
     pub(crate) fn serves(&self, other: &RunningRequest) -> bool {
         self.while_serving(other, || ()).is_some()

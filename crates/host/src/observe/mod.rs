@@ -3,6 +3,7 @@
 
 pub(crate) mod activity;
 pub(crate) mod events;
+mod hanging;
 pub(crate) mod histogram;
 mod interrupt;
 pub(crate) mod io_counters;

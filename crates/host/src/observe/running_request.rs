@@ -24,6 +24,8 @@ pub(crate) struct RunningRequest {
     /// Its thread's number in Python (`threading.get_ident()`).
     pub(crate) ident: u64,
     pub(crate) interrupted: bool,
+    /// That it hangs has been logged.
+    pub(crate) reported_hanging: bool,
     /// What is sent to a telemetry service, if there is one.
     pub(crate) details: Option<Arc<Details>>,
 }

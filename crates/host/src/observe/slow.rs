@@ -1,5 +1,5 @@
 //! Requests that take longer than `WSGISlowRequests`: a thread that looks for them and logs their Python stacks. There
-//! is no such thread where the directive is not used.
+//! is no such thread where the directive is not used. The same is logged of requests for which a process is given up.
 #![forbid(unsafe_code)]
 
 use crate::cpython::{Attachment, Object, Result};
@@ -28,7 +28,9 @@ impl SlowRequestThread {
         let check_thread = move || {
             while stopped.recv_timeout(step) == Err(RecvTimeoutError::Timeout) {
                 for thread in activity.threads() {
-                    check_thread(&thread, limit, &log);
+                    if let Some(slow) = thread.take_slow_request(limit) {
+                        report(&thread, &slow, &SLOW, &log);
+                    }
                 }
             }
         };
@@ -49,32 +51,44 @@ impl SlowRequestThread {
     }
 }
 
-fn check_thread(thread: &Thread, limit: Duration, log: &SharedLog) {
-    let Some(slow) = thread.take_slow_request(limit) else { return };
+/// What is said of a request.
+pub(crate) struct Wording {
+    level: Level,
+    /// What it is.
+    request: &'static str,
+}
+
+const SLOW: Wording = Wording { level: Level::Warning, request: "slow request" };
+/// Of a request for which the process is given up.
+pub(crate) const HANGING: Wording = Wording { level: Level::Error, request: "hanging request" };
+
+/// Logs what a thread does: its request, and where it is in Python.
+pub(crate) fn report(thread: &Thread, slow: &RunningRequest, wording: &Wording, log: &SharedLog) {
     let say = |line: &str| {
         let line = format!("[script {}] {line}", slow.script);
         // The request's own log, unless its thread is just using it.
-        let said = slow.lease.try_with(|response| response.log(Level::Warning, &line));
+        let said = slow.lease.try_with(|response| response.log(wording.level, &line));
         if said.is_none() {
-            log.log(Level::Warning, line.as_bytes());
+            log.log(wording.level, line.as_bytes());
         }
     };
     // Logged before anything that might have to wait for the application.
     let seconds = slow.since.elapsed().as_secs_f64();
-    say(&format!("slow request {} has taken {seconds:.3} s in thread {}", slow.line, thread.id));
+    let request = wording.request;
+    say(&format!("{request} {} has taken {seconds:.3} s in thread {}", slow.line, thread.id));
     let Some(attachment) = slow.interpreter.attach() else { return };
     if !attachment.is_exclusive() {
         // The stack would change while it is read.
         return;
     }
     // Its thread may have begun another request while this one waited for the lock.
-    if !thread.serves(&slow) {
+    if !thread.serves(slow) {
         return;
     }
-    let lines = stack(&slow, &attachment);
+    let lines = stack(slow, &attachment);
     drop(attachment);
     // Reading the source files lets other threads go on.
-    if thread.serves(&slow) {
+    if thread.serves(slow) {
         match lines {
             Some(lines) => lines.iter().for_each(|line| say(line)),
             None => say("it is not in Python code"),
