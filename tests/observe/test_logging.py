@@ -44,7 +44,8 @@ def written(server):
         assert server.get(f"/write/{stream}?{quote(expression)}").text == "written"
         # httpd cuts what is too long for a line, and the rest has no script before it.
         server.log.allow(r"logging_\.py\] ", "^x+$", r"^\[\.\.\.\] ")
-        return [line.text for line in server.log.lines() if line.level == "error"]
+        lines = server.log.lines()
+        return [line.text for line in lines if (line.module, line.level) == ("wsgi", "error")]
 
     return written
 

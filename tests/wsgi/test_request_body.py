@@ -495,6 +495,9 @@ def test_a_client_that_leaves_in_mid_body_gives_oserror(server):
         sock.sendall(head("/failing", "Content-Length: 100", method="POST") + b"only this")
         sock.shutdown(socket.SHUT_WR)
         line = server.log.expect(r"read failure: \['OSError'")[0]
+    if server.env.oracle:
+        # mod_wsgi logs the request before this one, whose client has left too, when it ends.
+        server.log.allow("WSGI0174.*OSError", "^OSError: mod_wsgi request data read error")
     assert "mod_wsgi request data read error: " in line.text
     first, second = re.findall(r"\['OSError', [\"'](.*?)[\"']\]", line.text)
     assert first != second
