@@ -108,7 +108,8 @@ impl ChildInit for Start {
         let Some(config) = process_config(main) else { return };
         let options = resolve(config, &server_names(main));
         let servers = aliases(main);
-        let groups = supervisor::plans().into_iter().map(Group::new).collect();
+        let threads = usize::try_from(Mpm::query().threads).unwrap_or(1);
+        let groups = Group::all(supervisor::plans(), threads);
         if !ServerInfo::is_single_process() {
             supervisor::forget_in_child();
         }

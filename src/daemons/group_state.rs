@@ -90,6 +90,8 @@ impl GroupState {
             log_level: self.config.log_level,
             timeout: self.timeout,
             secret: Arc::clone(&self.secret),
+            // Only root's daemons have a user of their own.
+            worker_uid: self.config.identity.uid.unwrap_or_else(sys::effective_uid),
         }
     }
 

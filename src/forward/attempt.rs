@@ -12,6 +12,7 @@ use super::params::Params;
 use super::relay::{Relay, RelayError};
 use crate::config::Settings;
 use crate::httpd::{Outcome, Request};
+use std::time::Instant;
 use wsgi::{Level, ReadError};
 
 /// What a worker has answered.
@@ -88,8 +89,18 @@ impl<'a, 'call> Attempt<'a, 'call> {
                 self.connection.send_abort();
                 Ok(Some(self.request.outcome(Err(why))))
             }
-            Err(RelayError::Worker(why)) => self.worker_failed(&why).map(Some),
+            Err(RelayError::Worker(why)) => {
+                if matches!(why, ConnectionError::NoDescriptor) {
+                    self.group().drop_every_idle();
+                }
+                self.worker_failed(&why).map(Some)
+            }
         }
+    }
+
+    /// Whether the last step has brought the response on.
+    pub(super) const fn has_progressed(&self) -> bool {
+        self.relay.has_progressed()
     }
 
     /// The connection to the worker is of no more use. What has been read of the response goes to the client,
@@ -153,6 +164,11 @@ impl<'a, 'call> Attempt<'a, 'call> {
 
     pub(super) fn is_get_or_head(&self) -> bool {
         self.request.is_get_or_head()
+    }
+
+    /// Waits until another worker may be risked.
+    pub(super) fn await_two_workers(&self, deadline: Instant) -> bool {
+        self.lease.await_two_workers(deadline)
     }
 
     /// How the worker exited since the request came, if it did.

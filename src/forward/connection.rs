@@ -1,18 +1,22 @@
 //! A connection to one worker, which serves one request after the other. It must never know the client.
 #![forbid(unsafe_code)]
 
+use super::closer::Closer;
 use super::connection_error::ConnectionError;
-use super::params::{self, Params};
-use fastcgi::{Answer, ClientConnection, Limits, RecordType, WireError, encoder};
-use std::io::{self, IoSlice, Write};
+use super::params::Params;
+use super::stream::WorkerStream;
+use fastcgi::{Answer, ClientConnection, Extensions, Limits, RecordType, WireError, encoder};
+use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A connection, and what has come over it and is not yet relayed.
 pub(crate) struct Connection {
-    stream: UnixStream,
+    stream: WorkerStream,
+    /// The extensions of FastCGI that the worker may use.
+    extensions: Extensions,
+    closer: Arc<Closer>,
     client: ClientConnection,
     /// The file whose record is yet to be read.
     file: Option<OwnedFd>,
@@ -25,8 +29,6 @@ pub(crate) struct Connection {
     head: Vec<u8>,
     /// The bytes to read at once.
     read_size: usize,
-    /// How long the worker may neither send nor take a byte.
-    timeout: Duration,
     /// The limits of the worker.
     limits: Limits,
     /// No other request can go over the connection.
@@ -37,31 +39,30 @@ pub(crate) struct Connection {
     used: bool,
 }
 
-/// Bytes of memory that are kept for the params of the next request.
+/// Bytes of memory that are kept in each buffer for the next request.
 const MAX_REUSED_CAPACITY: usize = 16 * 1024;
 /// Bytes to read at once: first enough for all of a small response; many, once a read has filled its memory.
 const SMALL_READ: usize = 8 * 1024;
 const LARGE_READ: usize = 64 * 1024;
 
 impl Connection {
-    /// Connects within `wait`; each later read and write may take `timeout`.
+    /// A connection over `stream` that is not used yet. Each read and write may take `timeout`; with `files` the
+    /// worker may send a file in each response.
     ///
     /// # Errors
-    /// Those of connect(2). A backlog that stays full is reported as too many waiting requests.
-    pub(crate) fn open(
-        path: &Path,
-        wait: Duration,
+    /// Those of setsockopt(2).
+    pub(crate) fn new(
+        stream: WorkerStream,
+        closer: Arc<Closer>,
+        files: bool,
         timeout: Duration,
         limits: Limits,
     ) -> io::Result<Self> {
-        let stream = sys::connect(path, wait).map_err(|why| match why.kind() {
-            io::ErrorKind::WouldBlock => io::Error::other("too many requests wait already"),
-            _ => why,
-        })?;
-        stream.set_read_timeout(Some(timeout))?;
-        stream.set_write_timeout(Some(timeout))?;
+        stream.set_timeout(timeout)?;
         Ok(Self {
             stream,
+            extensions: Extensions { log: true, file: files },
+            closer,
             client: ClientConnection::new(limits),
             file: None,
             had_file: false,
@@ -69,7 +70,6 @@ impl Connection {
             sent: 0,
             head: Vec::new(),
             read_size: SMALL_READ,
-            timeout,
             limits,
             closing: false,
             abandoned: false,
@@ -92,6 +92,12 @@ impl Connection {
     /// Whether the worker has been told to abort the request.
     pub(crate) const fn is_abandoned(&self) -> bool {
         self.abandoned
+    }
+
+    /// Gives memory back that a large request or response took.
+    pub(crate) fn shrink(&mut self) {
+        self.unsent.shrink_to(MAX_REUSED_CAPACITY);
+        self.client.shrink();
     }
 
     /// Records that a request has been served over the connection.
@@ -122,13 +128,12 @@ impl Connection {
         self.had_file = false;
         self.head.clear();
         self.head.shrink_to(MAX_REUSED_CAPACITY);
+        let extensions = self.extensions;
         let mut writer = self.client.begin_with_common_params(
             &mut self.head,
-            params::EXTENSIONS,
+            extensions,
             params.key(),
-            |list| {
-                params.encode(list);
-            },
+            |list| params.encode(list, extensions),
         );
         writer.pairs(params.request_params());
         writer
@@ -138,7 +143,7 @@ impl Connection {
         let end = encoder::end_of_stream(RecordType::STDIN, id);
         if body.is_empty() && complete {
             self.head.extend_from_slice(&end);
-            return write_all(&mut self.stream, &mut [IoSlice::new(&self.head)]);
+            return write_all(&self.stream, &mut [IoSlice::new(&self.head)]);
         }
         let chunks: Vec<_> = encoder::stream(RecordType::STDIN, id, body).collect();
         let mut pieces = Vec::with_capacity(6);
@@ -151,7 +156,7 @@ impl Connection {
             pieces.push(IoSlice::new(&end));
         }
         if body.is_empty() {
-            return write_all(&mut self.stream, &mut pieces);
+            return write_all(&self.stream, &mut pieces);
         }
         send(&self.stream, &mut pieces, &mut self.unsent)
     }
@@ -212,17 +217,22 @@ impl Connection {
         self.client.next().map_err(|why| ConnectionError::Malformed(why.to_string()))
     }
 
-    /// Reads what has come, and waits for it up to the time limit.
+    /// Whether [`waits_for_input`](Self::waits_for_input) is to be called before each read. A thread that sleeps in
+    /// recv(2) on a Unix socket is woken when the other end has read what was sent; one that sleeps in poll(2) is not
+    /// (`unix_write_space` in Linux). With large reads there is no sleep to save.
+    pub(crate) const fn polls(&self) -> bool {
+        self.read_size == SMALL_READ
+    }
+
+    /// Reads what has come, and waits for it up to the time limit of the socket.
     pub(crate) fn read(&mut self) -> Result<(), ConnectionError> {
-        // A thread that sleeps in recv(2) on a Unix socket is woken when the other end has read what was
-        // sent; one that sleeps in poll(2) is not (`unix_write_space` in Linux). With large reads there is no
-        // sleep to save.
-        if self.read_size == SMALL_READ && !self.waits_for_input(self.timeout) {
-            return Err(ConnectionError::Timeout);
-        }
         let spare = self.client.spare(self.read_size);
         let room = spare.len();
-        let (count, file) = sys::receive_with_descriptor(self.stream.as_fd(), spare, true)?;
+        let received = sys::receive(self.stream.as_fd(), spare)?;
+        let count = received.count;
+        if received.truncated || !received.descriptors.is_empty() {
+            self.accept_file(received.descriptors, received.truncated)?;
+        }
         if count == 0 {
             return Err(ConnectionError::Closed);
         }
@@ -230,21 +240,54 @@ impl Connection {
             self.read_size = LARGE_READ;
         }
         self.client.filled(count);
-        if let Some(file) = file {
-            if self.had_file {
-                return Err(ConnectionError::Malformed(
-                    "a second file came with one answer".to_owned(),
-                ));
-            }
-            self.had_file = true;
-            self.file = Some(file);
-        }
         Ok(())
+    }
+
+    /// Takes the file of the response, if that is what has come.
+    fn accept_file(
+        &mut self,
+        mut came: Vec<OwnedFd>,
+        truncated: bool,
+    ) -> Result<(), ConnectionError> {
+        if truncated {
+            self.closer.close(came);
+            return Err(ConnectionError::NoDescriptor);
+        }
+        let expected = self.extensions.file && !self.had_file && came.len() == 1;
+        if !expected {
+            self.closer.close_unasked(came);
+            let what = match self.had_file {
+                true => "a second file came with one answer",
+                false => "descriptors came that were not asked for",
+            };
+            return Err(ConnectionError::Malformed(what.to_owned()));
+        }
+        self.had_file = true;
+        self.file = came.pop();
+        Ok(())
+    }
+
+    /// Whether the worker may send a file in a response.
+    pub(crate) const fn takes_files(&self) -> bool {
+        self.extensions.file
+    }
+
+    /// Has a file closed that is not what a file record may refer to.
+    pub(crate) fn reject_file(&self, file: OwnedFd) {
+        self.closer.close_unasked([file]);
     }
 
     /// The file that belongs to the file record.
     pub(crate) fn take_file(&mut self) -> Option<OwnedFd> {
         self.file.take()
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if let Some(file) = self.file.take() {
+            self.closer.close([file]);
+        }
     }
 }
 
@@ -272,7 +315,7 @@ fn too_long(why: &WireError) -> String {
 
 /// Sends what the socket has room for, and adds the remainder to `unsent`.
 fn send(
-    stream: &UnixStream,
+    stream: &WorkerStream,
     mut pieces: &mut [IoSlice<'_>],
     unsent: &mut Vec<u8>,
 ) -> Result<(), ConnectionError> {
@@ -289,14 +332,11 @@ fn send(
     Ok(())
 }
 
-fn write_all(
-    stream: &mut UnixStream,
-    mut pieces: &mut [IoSlice<'_>],
-) -> Result<(), ConnectionError> {
+fn write_all(stream: &WorkerStream, mut pieces: &mut [IoSlice<'_>]) -> Result<(), ConnectionError> {
     IoSlice::advance_slices(&mut pieces, 0);
     let mut begun = false;
     while !pieces.is_empty() {
-        match stream.write_vectored(pieces) {
+        match sys::send(stream.as_fd(), pieces) {
             Ok(0) => return Err(ConnectionError::Closed),
             Ok(written) => {
                 begun = true;

@@ -19,6 +19,8 @@ pub(super) enum ConnectionError {
     TooLong(String),
     /// The worker has closed the connection before it took a single byte of what was sent.
     Unsent,
+    /// A file has come that this process cannot open.
+    NoDescriptor,
     /// Any other error of the socket.
     Io(io::Error),
 }
@@ -52,6 +54,9 @@ impl fmt::Display for ConnectionError {
             Self::Timeout => f.write_str("no data within socket-timeout"),
             Self::Refused => f.write_str("the worker is overloaded"),
             Self::Malformed(what) | Self::TooLong(what) => f.write_str(what),
+            Self::NoDescriptor => f.write_str(
+                "its file cannot be received: this process has too many open files, or may not have this one",
+            ),
             Self::Io(why) => write!(f, "{why}"),
         }
     }

@@ -103,7 +103,9 @@ impl<'call> Attempt<'_, 'call> {
                 if let Some(done) = self.step()? {
                     return Ok(Some(done));
                 }
-                progress.moved = Instant::now();
+                if self.has_progressed() {
+                    progress.moved = Instant::now();
+                }
             }
         }
     }

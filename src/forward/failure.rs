@@ -66,6 +66,9 @@ impl Failure {
             ConnectionError::Malformed(what) => {
                 (502, format!("WSGI0148: daemon process '{name}' sent a malformed answer: {what}"))
             }
+            ConnectionError::NoDescriptor => {
+                (500, format!("WSGI0220: no answer of daemon process '{name}': {why}"))
+            }
             ConnectionError::Closed
             | ConnectionError::Unsent
             | ConnectionError::TooLong(_)

@@ -2,12 +2,14 @@
 //! that are kept to them. It must never know a request.
 #![forbid(unsafe_code)]
 
+use super::closer::Closer;
 use super::connection::Connection;
 use super::idle::IdleConnections;
 use crate::config::{DaemonProcess, ServerIdentity};
 use crate::groups::GroupPlan;
 use fastcgi::Limits;
 use scoreboard::Scoreboard;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -15,7 +17,15 @@ use std::time::Duration;
 pub(crate) struct Group {
     name: String,
     pub(super) plan: GroupPlan,
-    pub(super) idle: IdleConnections<Connection>,
+    /// The idle connections of this process, to the workers of all groups.
+    idle: Arc<IdleConnections<Connection>>,
+    /// The place of the group's first worker among those of all groups.
+    first_worker: usize,
+    /// Closes what workers send unasked.
+    pub(super) closer: Arc<Closer>,
+    /// The workers run as the user that this process runs as. What another user's worker sends is closed, looked at
+    /// or read by no thread that serves requests: each of that may wait for as long as that user likes.
+    same_user: bool,
     /// Where the search for a worker begins.
     pub(super) round_robin: AtomicUsize,
     /// The row of `in_flight` in which this child counts.
@@ -32,11 +42,28 @@ const RECLAIM_INTERVAL: u64 = 1_000_000;
 const MAX_SUSPECT_TIME: Duration = Duration::from_secs(60);
 
 impl Group {
-    pub(crate) fn new(plan: GroupPlan) -> Self {
+    /// The groups of a process with `threads` threads that serve requests.
+    pub(crate) fn all(plans: Vec<GroupPlan>, threads: usize) -> Vec<Self> {
+        let workers = plans.iter().map(|plan| plan.sockets.len()).sum();
+        // Each thread has one in use at a time; a quiet site finds one all the same.
+        let idle = Arc::new(IdleConnections::new(workers, threads + plans.len()));
+        let mut first_worker = 0;
+        let groups = plans.into_iter().map(|plan| {
+            let first = first_worker;
+            first_worker += plan.sockets.len();
+            Self::new(plan, Arc::clone(&idle), first)
+        });
+        groups.collect()
+    }
+
+    fn new(plan: GroupPlan, idle: Arc<IdleConnections<Connection>>, first_worker: usize) -> Self {
         let slots = plan.sockets.len();
         Self {
             name: String::from_utf8_lossy(&plan.definition.name).into_owned(),
-            idle: IdleConnections::new(slots),
+            idle,
+            first_worker,
+            closer: Arc::default(),
+            same_user: plan.worker_uid == sys::effective_uid(),
             round_robin: AtomicUsize::new(0),
             row: plan.in_flight.claim_row(std::process::id(), sys::is_alive),
             reclaimed: AtomicU64::new(0),
@@ -56,6 +83,11 @@ impl Group {
     /// The server the group was defined in.
     pub(crate) fn server(&self) -> &ServerIdentity {
         &self.plan.definition.server
+    }
+
+    /// Whether workers may send open files instead of their bytes.
+    pub(super) fn takes_files(&self) -> bool {
+        self.same_user && !self.closer.distrusts_group()
     }
 
     pub(super) fn limits(&self) -> Limits {
@@ -83,6 +115,28 @@ impl Group {
     /// How long the client may take over a piece of its body where the connection has no limit of its own.
     pub(super) fn client_timeout(&self) -> Duration {
         self.response_timeout().unwrap_or(self.plan.timeout)
+    }
+
+    /// An idle connection to the worker, if there is any.
+    pub(super) fn take_idle(&self, slot: usize) -> Option<Connection> {
+        self.idle.take(self.first_worker + slot)
+    }
+
+    /// Keeps a connection to the worker for the next request.
+    pub(super) fn keep_idle(&self, slot: usize, mut connection: Connection) {
+        connection.shrink();
+        self.idle.keep(self.first_worker + slot, connection, scoreboard::now());
+    }
+
+    /// Closes the idle connections to the worker.
+    pub(super) fn drop_idle(&self, slot: usize) {
+        self.idle.drop_all(self.first_worker + slot);
+    }
+
+    /// Closes the idle connections of all groups, because this process has too many open files; whether there were
+    /// any.
+    pub(super) fn drop_every_idle(&self) -> bool {
+        self.idle.drop_every()
     }
 
     /// How long a worker may neither take nor send a byte.

@@ -3,9 +3,11 @@
 
 use super::connection::Connection;
 use super::group::Group;
-use scoreboard::{Record, now};
+use super::stream::WorkerStream;
+use scoreboard::{Field, Record, now};
 use std::io;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -13,6 +15,8 @@ use std::time::{Duration, Instant};
 const EXIT_REPORT_DELAY: Duration = Duration::from_millis(300);
 /// The interval at which the scoreboard is read for an exit that is to be reported.
 const EXIT_POLL: Duration = Duration::from_millis(5);
+/// How long the replacement of a worker is awaited before its request is given up.
+const REPLACEMENT_DELAY: Duration = Duration::from_secs(5);
 /// The interval at which the scoreboard is read while a worker is awaited.
 pub(super) const READY_POLL: Duration = Duration::from_millis(100);
 
@@ -102,14 +106,27 @@ impl<'a> WorkerLease<'a> {
         let Some(path) = plan.sockets.get(self.slot) else {
             return Err(io::Error::other("the group has no worker"));
         };
-        if let Some(connection) = self.group.idle.take(self.slot) {
-            return Ok(connection);
+        let files = self.group.takes_files();
+        while let Some(connection) = self.group.take_idle(self.slot) {
+            if files || !connection.takes_files() {
+                return Ok(connection);
+            }
+        }
+        let closer = &self.group.closer;
+        if closer.is_stuck() {
+            return Err(io::Error::other("what its workers have sent unasked cannot be closed"));
         }
         let timeout = self.group.worker_timeout();
         // A socket whose backlog is full makes connect(2) wait. It never refuses: Apache's parent holds it.
         let wait = deadline.saturating_duration_since(Instant::now());
-        let opened = Connection::open(path, wait, timeout, self.group.limits());
-        let connection = opened.map_err(|why| {
+        let connect = || WorkerStream::connect(path, plan.worker_uid, wait, files, closer);
+        let stream = match connect() {
+            Err(why) if sys::is_out_of_descriptors(&why) && self.group.drop_every_idle() => {
+                connect()
+            }
+            stream => stream,
+        };
+        let stream = stream.map_err(|why| {
             if Instant::now() >= deadline {
                 self.suspect_if_hung();
             }
@@ -124,8 +141,8 @@ impl<'a> WorkerLease<'a> {
             plan.definition.config.limits.receive_buffer_size,
         );
         // What one end sends is what the other receives: the options are those of the worker's end.
-        sys::set_buffers(connection.as_fd(), receive, send)?;
-        Ok(connection)
+        sys::set_buffers(stream.as_fd(), receive, send)?;
+        Connection::new(stream, Arc::clone(closer), files, timeout, self.group.limits())
     }
 
     /// Waits until the worker serves or answers, as long as it is to be expected; whether it did within
@@ -156,14 +173,45 @@ impl<'a> WorkerLease<'a> {
 
     /// How the worker exited since the request came, if it did. Waits a moment for its manager to report the exit.
     pub(super) fn exit_description(&self) -> Option<String> {
+        self.exit().map(|record| record.exit_description())
+    }
+
+    fn exit(&self) -> Option<Record<'_>> {
         let deadline = Instant::now() + EXIT_REPORT_DELAY;
         loop {
-            let board = self.group.plan.board.view();
-            if let Some(exited) = board.ended(self.slot, self.since) {
-                return Some(Record::exit_description(&exited));
+            let exited = self.group.plan.board.view().ended(self.slot, self.since);
+            if exited.is_some() {
+                return exited;
             }
             if Instant::now() > deadline {
                 return None;
+            }
+            std::thread::sleep(EXIT_POLL);
+        }
+    }
+
+    /// Waits until two workers of the group serve, up to `deadline`; whether they do. The request may have ended its
+    /// worker, and must not end the last one.
+    pub(super) fn await_two_workers(&self, deadline: Instant) -> bool {
+        let slots = self.group.plan.sockets.len();
+        // Before the exit is reported, the slot looks as if it had a worker.
+        let exit = self.exit();
+        if exit.is_some_and(|exit| exit.get(Field::LastExit) == 0) {
+            // It has left of its own will.
+            return true;
+        }
+        // The replacement of the only worker has no other request yet.
+        if slots < 2 {
+            return true;
+        }
+        let deadline = deadline.min(Instant::now() + REPLACEMENT_DELAY);
+        loop {
+            let board = self.group.plan.board.view();
+            if (0..slots).filter(|slot| board.is_ready(*slot)).count() >= 2 {
+                return true;
+            }
+            if Instant::now() > deadline {
+                return false;
             }
             std::thread::sleep(EXIT_POLL);
         }
@@ -185,7 +233,7 @@ impl<'a> WorkerLease<'a> {
     /// Closes the idle connections to the worker. A worker that is stopping closes them one after the other: what
     /// is sent over those that are left is lost, and each time there is a risk in sending it again.
     pub(super) fn drop_idle_connections(&self) {
-        self.group.idle.drop_all(self.slot);
+        self.group.drop_idle(self.slot);
     }
 
     /// Gives the worker back, and keeps the connection for the next request if it can be.
@@ -196,7 +244,7 @@ impl<'a> WorkerLease<'a> {
         }
         if connection.is_reusable() {
             self.group.clear_suspicion(self.slot);
-            self.group.idle.keep(self.slot, connection);
+            self.group.keep_idle(self.slot, connection);
         }
     }
 }

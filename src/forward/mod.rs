@@ -8,6 +8,7 @@
 
 mod attempt;
 mod body;
+mod closer;
 mod connection;
 mod connection_error;
 mod duplex;
@@ -18,6 +19,7 @@ mod lease;
 mod params;
 mod relay;
 mod serve;
+mod stream;
 
 pub(crate) use group::Group;
 pub(crate) use serve::serve;

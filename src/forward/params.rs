@@ -11,8 +11,6 @@ use fastcgi::{Extensions, PairList, param};
 use std::cell::RefCell;
 use wsgi::{CommonVariables, Environ, Key};
 
-/// The extensions of FastCGI that Apache's children take.
-pub(super) const EXTENSIONS: Extensions = Extensions { log: true, file: true };
 /// Bytes of memory that a thread keeps for each list.
 const MAX_REUSED_CAPACITY: usize = 16 * 1024;
 
@@ -116,8 +114,8 @@ impl<'a> Params<'a> {
         key.extend_from_slice(common.as_bytes());
     }
 
-    /// Adds the common params to `list`.
-    pub(super) fn encode(&self, list: &mut PairList) {
+    /// Adds the common params to `list`. They are sent once for each connection, whose `extensions` stay the same.
+    pub(super) fn encode(&self, list: &mut PairList, extensions: Extensions) {
         let Self { buffers, application, settings, plan, log_level } = self;
         let definition = &plan.definition;
         for (key, value) in buffers.common.iter() {
@@ -128,7 +126,7 @@ impl<'a> Params<'a> {
             };
             list.pair(key.name().as_bytes(), value);
         }
-        for name in EXTENSIONS.names() {
+        for name in extensions.names() {
             list.pair(name.as_bytes(), b"1");
         }
         list.pair(param::SECRET, plan.secret.as_bytes());

@@ -14,13 +14,17 @@ use std::cell::RefCell;
 use std::fmt::Display;
 use std::io::Write;
 use std::os::fd::AsFd;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use wsgi::{DISCARD_LIMIT, Level, ResponseHead};
 
 /// Bytes of body that wait for what comes after them.
 const PENDING_LIMIT: usize = 16 * 1024;
 /// Bytes of body that wait for the end, where `Content-Length` promises no more.
 const COLLECT_LIMIT: u64 = 64 * 1024;
+
+/// How long a worker may be silent before the client's connection is looked at. A client that has closed its side
+/// only is not told from one that has left, and gets no response after that.
+const CLIENT_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A response, as far as it has come.
 pub(super) struct Relay<'a, 'call> {
@@ -37,8 +41,10 @@ pub(super) struct Relay<'a, 'call> {
     written: u64,
     /// `Content-Length`, where the client gets a body.
     promised: Option<u64>,
-    /// Since when the body is passed to output filters only, because the client gets none.
+    /// Since when the body is read for the application's sake only, because the client gets none.
     discarding_since: Option<Instant>,
+    /// Since when the worker has sent something, but neither a complete head nor a piece of the body.
+    stalled_since: Option<Instant>,
     /// More than `Content-Length` promises has come.
     excessive: bool,
     /// The path of this server at which the response is to be found.
@@ -60,7 +66,7 @@ thread_local! {
     static BUFFERS: RefCell<Option<Buffers>> = const { RefCell::new(None) };
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Head,
     Body,
@@ -140,6 +146,7 @@ impl<'a, 'call> Relay<'a, 'call> {
             written: 0,
             promised: None,
             discarding_since: None,
+            stalled_since: None,
             excessive: false,
             location: None,
             errors: ErrorLines::new(&group.limits()),
@@ -168,7 +175,14 @@ impl<'a, 'call> Relay<'a, 'call> {
         request: &mut Request<'call>,
         connection: &mut Connection,
     ) -> Result<Option<Outcome>, RelayError> {
+        match self.wait(request, connection) {
+            Err(RelayError::Worker(ConnectionError::Timeout)) if self.is_discarding() => {
+                return self.stop_discarding(request, connection).map(Some);
+            }
+            waited => waited?,
+        }
         connection.read()?;
+        let before = (self.stage, self.written);
         while let Some(piece) = self.next_piece(request, connection)? {
             match piece {
                 Piece::Log(level, line) => request.log(level, &line),
@@ -184,17 +198,84 @@ impl<'a, 'call> Relay<'a, 'call> {
                 }
             }
         }
+        if before != (self.stage, self.written) {
+            self.stalled_since = None;
+        } else if self.stalled_since.is_none() {
+            self.stalled_since = Some(Instant::now());
+        }
         // A file waits for the end of the response, which came with it or comes later.
         if !self.brigade.is_empty() {
             request.pass(&mut self.brigade)?;
         }
         self.flush_if_due(request, connection)?;
-        if self.discarding_since.is_some_and(|since| since.elapsed() > DISCARD_LIMIT) {
-            connection.send_abort();
-            let passed = self.pass_pending(request, BrigadeEnd::End);
-            return Ok(Some(request.outcome(passed)));
+        if self.is_discarding() && self.time_left().is_zero() {
+            return self.stop_discarding(request, connection).map(Some);
         }
         Ok(None)
+    }
+
+    /// Whether the last step has brought the response on: a complete head, or a piece of the body.
+    pub(super) const fn has_progressed(&self) -> bool {
+        self.stalled_since.is_none()
+    }
+
+    const fn is_discarding(&self) -> bool {
+        self.discarding_since.is_some()
+    }
+
+    /// How long the worker may take over what comes next. Log lines, and heads without an end, do not extend it.
+    fn time_left(&self) -> Duration {
+        let elapsed =
+            |since: Option<Instant>| since.map_or(Duration::ZERO, |since| since.elapsed());
+        let left = self.group.worker_timeout().saturating_sub(elapsed(self.stalled_since));
+        match self.discarding_since {
+            None => left,
+            since => left.min(DISCARD_LIMIT.saturating_sub(elapsed(since))),
+        }
+    }
+
+    /// Waits until something can be read. After a while the client's connection is looked at, too: a client that
+    /// has left needs no response.
+    fn wait(&self, request: &Request<'_>, connection: &Connection) -> Result<(), RelayError> {
+        if !connection.polls() && self.has_progressed() && !self.is_discarding() {
+            return Ok(());
+        }
+        let limit = self.time_left();
+        if limit.is_zero() {
+            return Err(ConnectionError::Timeout.into());
+        }
+        if connection.waits_for_input(limit.min(CLIENT_PATIENCE)) {
+            return Ok(());
+        }
+        let left = limit.saturating_sub(CLIENT_PATIENCE);
+        let client = request.client_socket().filter(|_| !left.is_zero());
+        match client.map(|client| sys::is_readable_before_hang_up(connection.as_fd(), client, left))
+        {
+            None if connection.waits_for_input(left) => Ok(()),
+            Some(Some(true)) => Ok(()),
+            Some(None) => {
+                request.mark_aborted();
+                Err(PassError::Aborted.into())
+            }
+            None | Some(Some(false)) => Err(ConnectionError::Timeout.into()),
+        }
+    }
+
+    /// Ends a response of which the client gets no more.
+    fn stop_discarding(
+        &mut self,
+        request: &mut Request<'call>,
+        connection: &mut Connection,
+    ) -> Result<Outcome, RelayError> {
+        connection.send_abort();
+        Ok(match self.stage {
+            Stage::Replaced(status) => Outcome::Status(status),
+            Stage::Located => Outcome::Done,
+            Stage::Head | Stage::Body => {
+                let passed = self.pass_pending(request, BrigadeEnd::End);
+                request.outcome(passed)
+            }
+        })
     }
 
     /// Relays bytes of the response up to the next piece of another kind; `None`: more is to be read first.
@@ -320,12 +401,12 @@ impl<'a, 'call> Relay<'a, 'call> {
         }
         if error_override::applies(self.settings, code) {
             error_override::keep_headers(request, head);
-            self.stage = Stage::Replaced(code);
+            self.discard(Stage::Replaced(code));
             return Ok(());
         }
         if let Some(location) = location {
             self.location = Some(location.to_vec());
-            self.stage = Stage::Located;
+            self.discard(Stage::Located);
             return Ok(());
         }
         self.promised = head.content_length().map_err(|why| malformed(&why))?;
@@ -338,6 +419,11 @@ impl<'a, 'call> Relay<'a, 'call> {
         Ok(())
     }
 
+    fn discard(&mut self, stage: Stage) {
+        self.stage = stage;
+        self.discarding_since = Some(Instant::now());
+    }
+
     fn file(
         &mut self,
         request: &mut Request<'call>,
@@ -347,12 +433,14 @@ impl<'a, 'call> Relay<'a, 'call> {
         let Some(file) = connection.take_file() else {
             return Err(malformed("file record refers to no open descriptor").into());
         };
+        let Some(length) = sys::readable_length(file.as_fd()) else {
+            connection.reject_file(file);
+            return Err(malformed("file record refers to what is no regular file").into());
+        };
         if self.stage != Stage::Body {
             return Ok(());
         }
-        let end = span.offset.checked_add(span.length);
-        let length = sys::readable_length(file.as_fd());
-        if !matches!((end, length), (Some(end), Some(length)) if end <= length) {
+        if span.offset.checked_add(span.length).is_none_or(|end| end > length) {
             return Err(malformed("file record refers to bytes that the file does not have").into());
         }
         let length = self.truncate_to_length(request, span.length);

@@ -16,7 +16,7 @@ use std::time::Instant;
 use wsgi::Level;
 
 /// How often a request is sent to another worker although the one before may have died of it.
-const MAX_REPLAYS: usize = 2;
+const MAX_REPLAYS: usize = 1;
 
 /// Serves `request` in a process of `group`.
 pub(crate) fn serve(
@@ -68,7 +68,9 @@ impl Delivery<'_, '_> {
         let deadline = Instant::now() + group.definition().forwarding.connect_timeout;
         let (mut failed, mut replayed, mut missing) = (0, 0, None);
         loop {
-            let lease = WorkerLease::choose(group, missing, failed > 0, queued);
+            // What ended in a slot before it was chosen again did not end by this attempt.
+            let since = if failed > 0 { scoreboard::now() } else { queued };
+            let lease = WorkerLease::choose(group, missing, failed > 0, since);
             // The lease is of the worker with the best prospects: the others have none either.
             if let Some(why) = lease.start_block_reason() {
                 return self.refuse(&Failure::start(group.name(), &why));
@@ -103,7 +105,10 @@ impl Delivery<'_, '_> {
             let again = failed < group.attempts()
                 && failure.may_repeat
                 && attempt.is_replayable()
-                && (failure.unread || attempt.is_get_or_head() && replayed <= MAX_REPLAYS);
+                && (failure.unread
+                    || attempt.is_get_or_head()
+                        && replayed <= MAX_REPLAYS
+                        && attempt.await_two_workers(deadline));
             if again {
                 self.params.restart_queue_clock();
                 continue;

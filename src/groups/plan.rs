@@ -19,6 +19,8 @@ pub(crate) struct GroupPlan {
     pub(crate) board: Arc<Board>,
     /// The secret by which the group's workers know requests of Apache's children.
     pub(crate) secret: Arc<str>,
+    /// The user that the group's workers run as.
+    pub(crate) worker_uid: u32,
     /// The log level of the group's workers where a request names no other: an `APLOG_*` number.
     pub(crate) log_level: u8,
     /// `Timeout` of the server.

@@ -103,6 +103,15 @@ impl<'call> Request<'call> {
         unsafe { (*(*self.raw).connection).aborted != 0 }
     }
 
+    /// Records that the client has left: nothing more is sent to it.
+    pub(crate) fn mark_aborted(&self) {
+        // SAFETY: live, and used by this thread alone; what httpd's own proxy does.
+        unsafe {
+            (*(*self.raw).connection).aborted = 1;
+            (*(*self.raw).connection).keepalive = ap_conn_keepalive_e::AP_CONN_CLOSE;
+        }
+    }
+
     /// Sets how long a read or a write of the client's connection may take; gives what it was. `None`
     /// where the connection has no socket of its own (a stream of HTTP/2).
     pub(crate) fn set_client_timeout(&mut self, microseconds: i64) -> Option<i64> {

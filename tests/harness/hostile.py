@@ -53,7 +53,7 @@ def conf(options="threads=1", extra="", **more):
     WSGIScriptAlias /app ${{ROOT}}/app.py process-group=site application-group=%{{GLOBAL}}
     {extra}
     """
-    files = (("app.py", APP), ("htdocs/x.txt", "static"), ("large", LARGE))
+    files = (("app.py", APP), ("htdocs/x.txt", "static"), ("large", LARGE), ("out/empty", ""))
     return Conf(text, files=files, children=1, start=1, **more)
 
 
@@ -76,7 +76,7 @@ def descriptors(pid):
     return len(os.listdir(f"/proc/{pid}/fd"))
 
 
-def leave_descriptors(client, pid, count):
+def leave_descriptors(client, pid, count, path="/app"):
     """From now on the process can open that many descriptors; `client` is a kept connection."""
     taken = {int(name) for name in os.listdir(f"/proc/{pid}/fd")}
     free = [number for number in range(len(taken) + count + 1) if number not in taken]
@@ -86,5 +86,5 @@ import resource
 _, hard = resource.prlimit({pid}, resource.RLIMIT_NOFILE)
 resource.prlimit({pid}, resource.RLIMIT_NOFILE, ({free[count]}, hard))
 """
-    client.request("POST", "/app/exec", body=code)
+    client.request("POST", f"{path}/exec", body=code)
     assert client.getresponse().read().isdigit()

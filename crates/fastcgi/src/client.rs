@@ -204,6 +204,11 @@ impl ClientConnection {
         }
     }
 
+    /// Gives memory back that a large response has needed.
+    pub fn shrink(&mut self) {
+        self.decoder.shrink();
+    }
+
     /// Forgets everything but the memory, for another connection.
     pub fn reset(&mut self) {
         self.decoder.reset();

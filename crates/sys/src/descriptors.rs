@@ -1,8 +1,12 @@
-//! Descriptors that come into this process by their numbers.
-#![allow(unsafe_code, reason = "an inherited descriptor is a number until it is taken")]
+//! Descriptors that come into this process by their numbers, those that must not come, and by whom they are closed.
+#![allow(
+    unsafe_code,
+    reason = "an inherited descriptor is a number until it is taken; SO_PASSRIGHTS; a descriptor that leaves its owner"
+)]
 
 use std::io;
-use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 /// Takes over a descriptor that this program was started with, and keeps programs that this process starts from
 /// having it.
@@ -40,6 +44,52 @@ pub fn write(file: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
 /// Reads and writes through this open file, whichever process has it, never wait from now on.
 pub fn set_nonblocking(file: BorrowedFd<'_>) -> io::Result<()> {
     Ok(rustix::io::ioctl_fionbio(file, true)?)
+}
+
+/// Has the kernel refuse descriptors that are sent to this Unix socket (`SO_PASSRIGHTS`, from Linux 6.16 on): their
+/// sender gets EPERM. Whether it does.
+pub fn refuse_descriptors(socket: BorrowedFd<'_>) -> bool {
+    // The number of all architectures but Alpha, PA-RISC and SPARC, which libc does not have yet.
+    const SO_PASSRIGHTS: libc::c_int = 83;
+    if cfg!(any(target_arch = "sparc", target_arch = "sparc64")) {
+        return false;
+    }
+    let off: libc::c_int = 0;
+    let length = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: setsockopt reads `length` bytes of `off`, which lives until it returns, and the descriptor is open
+    // as long as it is borrowed.
+    let set = unsafe {
+        let number = socket.as_raw_fd();
+        libc::setsockopt(number, libc::SOL_SOCKET, SO_PASSRIGHTS, (&raw const off).cast(), length)
+    };
+    set == 0
+}
+
+/// A descriptor that is given to `F` where it would be closed.
+#[derive(Debug)]
+pub struct ClosedBy<F: FnMut(OwnedFd)> {
+    descriptor: ManuallyDrop<OwnedFd>,
+    close: F,
+}
+
+impl<F: FnMut(OwnedFd)> ClosedBy<F> {
+    /// The end of its owner gives `descriptor` to `close`.
+    pub const fn new(descriptor: OwnedFd, close: F) -> Self {
+        Self { descriptor: ManuallyDrop::new(descriptor), close }
+    }
+}
+
+impl<F: FnMut(OwnedFd)> AsFd for ClosedBy<F> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+}
+
+impl<F: FnMut(OwnedFd)> Drop for ClosedBy<F> {
+    fn drop(&mut self) {
+        // SAFETY: taken once, because drop runs once, and not used after it.
+        (self.close)(unsafe { ManuallyDrop::take(&mut self.descriptor) });
+    }
 }
 
 pub(crate) fn check(result: libc::c_int) -> io::Result<libc::c_int> {

@@ -1,7 +1,7 @@
 //! Files by their descriptors, and files in memory.
 #![allow(unsafe_code, reason = "dladdr")]
 
-use rustix::fs::{self, AtFlags, FileType, Gid, MemfdFlags, Mode, OFlags, Uid};
+use rustix::fs::{self, AtFlags, FileType, Gid, MemfdFlags, Mode, OFlags, StatxFlags, Uid};
 use std::ffi::{CStr, OsStr};
 use std::fs::File;
 use std::io::{self, Seek, Write};
@@ -27,9 +27,12 @@ pub fn readable_length(file: BorrowedFd<'_>) -> Option<u64> {
     if mode.contains(OFlags::PATH) || access == OFlags::WRONLY {
         return None;
     }
-    let status = fs::fstat(file).ok()?;
-    let is_regular = FileType::from_raw_mode(status.st_mode) == FileType::RegularFile;
-    is_regular.then(|| u64::try_from(status.st_size).unwrap_or(0))
+    // What is known already: a file system that is elsewhere, or that is a program, is not asked.
+    let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+    let wanted = StatxFlags::TYPE | StatxFlags::SIZE;
+    let status = fs::statx(file, c"", flags, wanted).ok()?;
+    let is_regular = FileType::from_raw_mode(status.stx_mode.into()) == FileType::RegularFile;
+    is_regular.then_some(status.stx_size)
 }
 
 /// Gives a file to a user and a group. It may have been opened with `O_PATH`, and its name plays no part.

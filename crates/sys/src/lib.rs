@@ -25,7 +25,9 @@ mod threads;
 mod users;
 
 pub use close_on_fork::{CloseOnFork, close_marked_on_fork, in_forked_child};
-pub use descriptors::{replace_standard_output, set_nonblocking, take_inherited, write};
+pub use descriptors::{
+    ClosedBy, refuse_descriptors, replace_standard_output, set_nonblocking, take_inherited, write,
+};
 pub use environment::{local_time, set_locale, set_umask, set_variable};
 pub use epoll::{EPOLLIN, EPOLLONESHOT, Epoll};
 pub use execute::execute;
@@ -33,7 +35,8 @@ pub use files::{
     chown_descriptor, loaded_from, memory_file, open_path, readable_length, resident_bytes,
 };
 pub use limits::{
-    Resource, raise_descriptor_limit, restore_descriptor_limit, set_limit, stack_size,
+    Resource, is_out_of_descriptors, raise_descriptor_limit, restore_descriptor_limit, set_limit,
+    stack_size,
 };
 pub use memory::limit_arenas;
 pub use names::{overwrite_arguments, set_process_name};
@@ -42,15 +45,18 @@ pub use processes::{
     is_dumpable, kill, kill_session, reap, set_death_signal, set_dumpable, set_priority,
     wait_for_exit,
 };
-pub use readiness::{Ready, is_readable, is_writable, wait_for, wait_readable};
+pub use readiness::{
+    Ready, is_readable, is_readable_before_hang_up, is_writable, wait_for, wait_readable,
+};
 pub use shared_words::SharedWords;
 pub use signals::{
     SIGCHLD, SIGHUP, SIGINT, SIGKILL, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH, SIGXCPU, SIGXFSZ,
     Signals, disregard_signal, ignore_signal, reset_signal,
 };
 pub use sockets::{
-    bind_private, bind_with_mode, connect, has_hung_up, has_input, peer_uid, receive_now,
-    receive_with_descriptor, send_all, send_now, set_backlog, set_buffers, shutdown_read,
+    Received, bind_private, bind_with_mode, connect, has_hung_up, has_input, has_unread, peer_uid,
+    receive, receive_now, receive_with_descriptor, reset_linger, send, send_all, send_now,
+    set_backlog, set_buffers, set_timeouts, shut_down, shutdown_read,
 };
 pub use spawn::spawn;
 pub use users::{

@@ -63,3 +63,7 @@ pub fn restore_descriptor_limit() {
         let _ = process::setrlimit(process::Resource::Nofile, *before);
     }
 }
+/// Whether a call failed because this process, or the system, has too many open files.
+pub fn is_out_of_descriptors(why: &std::io::Error) -> bool {
+    matches!(why.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+}

@@ -3,6 +3,7 @@
 
 use crate::descriptors::check;
 use crate::threads::expect_one;
+use rustix::io::Errno;
 use rustix::process::{self, DumpableBehavior, Pid, Signal, WaitOptions};
 use std::io;
 use std::os::fd::AsRawFd;
@@ -114,9 +115,11 @@ pub fn kill_session(leader: u32) {
     }
 }
 
-/// Whether a process of this id exists that this one may signal.
+/// Whether a process of this id exists, whichever user's.
 pub fn is_alive(process: u32) -> bool {
-    pid(process).is_some_and(|pid| process::test_kill_process(pid).is_ok())
+    // EPERM is what another user's process answers.
+    let exists = |pid| matches!(process::test_kill_process(pid), Ok(()) | Err(Errno::PERM));
+    pid(process).is_some_and(exists)
 }
 
 /// Waits until a child has ended.
@@ -172,6 +175,8 @@ mod tests {
             assert!(pid(number).is_none(), "{number}");
         }
         assert!(is_alive(std::process::id()));
+        // Another user's, unless root runs this.
+        assert!(is_alive(1));
         assert!(!is_alive(u32::MAX));
     }
 }

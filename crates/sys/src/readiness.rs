@@ -48,6 +48,31 @@ fn wait_for_one(stream: BorrowedFd<'_>, events: PollFlags, limit: Duration) -> b
     }
 }
 
+/// Waits until `stream` can be read, the end of the stream included; `Some(false)` when `limit` has passed, `None` when
+/// `client` has been closed by its other end.
+pub fn is_readable_before_hang_up(
+    stream: BorrowedFd<'_>,
+    client: BorrowedFd<'_>,
+    limit: Duration,
+) -> Option<bool> {
+    let deadline = Instant::now() + limit;
+    let mut fds = [
+        PollFd::from_borrowed_fd(stream, PollFlags::IN),
+        PollFd::from_borrowed_fd(client, PollFlags::RDHUP),
+    ];
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match poll(&mut fds, Some(&timespec(left))) {
+            Err(Errno::INTR) => {}
+            Ok(count) if count > 0 => {
+                let [stream, _] = fds.map(|fd| fd.revents());
+                return (!stream.is_empty()).then_some(true);
+            }
+            _ => return Some(false),
+        }
+    }
+}
+
 /// Waits until `stream` can be read, or written if `for_writing`, or `other` be read; nothing is ready when
 /// `limit` has passed or a signal has come.
 pub fn wait_for(
@@ -102,6 +127,11 @@ mod tests {
         assert!(is_readable(here.as_fd(), short));
         let ready = wait_for(here.as_fd(), false, None, short);
         assert_eq!(ready, Ready { readable: true, writable: false, other: false });
+        let (other, end) = UnixStream::pair().unwrap();
+        let found = |limit| is_readable_before_hang_up(there.as_fd(), other.as_fd(), limit);
+        assert_eq!(found(short), Some(false));
+        drop(end);
+        assert_eq!(found(Duration::from_secs(60)), None);
         drop(there);
         assert_eq!(wait_readable(&[here.as_fd()], None), [true]);
     }

@@ -74,8 +74,19 @@ pub fn set_buffers(
     Ok(())
 }
 
-/// Connects to the Unix socket at `path`; `WouldBlock` when its backlog is still full after `wait`.
-pub fn connect(path: &Path, wait: Duration) -> io::Result<UnixStream> {
+/// Sets how long each later read and write of a socket may take.
+pub fn set_timeouts(socket: BorrowedFd<'_>, limit: Duration) -> io::Result<()> {
+    sockopt::set_socket_timeout(socket, sockopt::Timeout::Recv, Some(limit))?;
+    Ok(sockopt::set_socket_timeout(socket, sockopt::Timeout::Send, Some(limit))?)
+}
+
+/// Connects to the Unix socket at `path`; `WouldBlock` when its backlog is still full after `wait`. `prepare` gets
+/// the socket before it is connected, and so before anything can come over it.
+pub fn connect(
+    path: &Path,
+    wait: Duration,
+    prepare: impl FnOnce(BorrowedFd<'_>),
+) -> io::Result<UnixStream> {
     if path.as_os_str().len() >= MAX_PATH {
         return Err(io::ErrorKind::InvalidFilename.into());
     }
@@ -84,8 +95,15 @@ pub fn connect(path: &Path, wait: Duration) -> io::Result<UnixStream> {
     let stream = UnixStream::from(stream);
     // Zero would mean for ever.
     stream.set_write_timeout(Some(wait.max(Duration::from_millis(1))))?;
+    prepare(stream.as_fd());
     net::connect(&stream, &SocketAddrUnix::new(path)?)?;
     Ok(stream)
+}
+
+/// Sends some of the pieces, and waits for room first, up to the time limit of the socket.
+pub fn send(stream: BorrowedFd<'_>, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+    let mut nothing = SendAncillaryBuffer::default();
+    Ok(net::sendmsg(stream, pieces, &mut nothing, SendFlags::NOSIGNAL)?)
 }
 
 /// Sends as much as there is room for. Never waits.
@@ -166,6 +184,10 @@ pub fn has_hung_up(socket: BorrowedFd<'_>) -> bool {
 #[repr(align(8))]
 struct OneDescriptor([MaybeUninit<u8>; HEADER + size_of::<i32>()]);
 
+/// Room for as many descriptors as can travel at once (`SCM_MAX_FD`).
+#[repr(align(8))]
+struct AllDescriptors([MaybeUninit<u8>; HEADER + 253 * size_of::<i32>()]);
+
 /// The length of a `cmsghdr`.
 const HEADER: usize = size_of::<usize>() + 2 * size_of::<i32>();
 
@@ -178,27 +200,87 @@ pub fn receive_with_descriptor(
     into: &mut [u8],
     waits: bool,
 ) -> io::Result<(usize, Option<OwnedFd>)> {
-    let waiting = if waits { RecvFlags::empty() } else { RecvFlags::DONTWAIT };
+    let flags = if waits { RecvFlags::empty() } else { RecvFlags::DONTWAIT };
+    let mut space = OneDescriptor([MaybeUninit::uninit(); _]);
+    let mut file = None;
+    let message = receive_message(stream, into, flags, &mut space.0, |one| file = Some(one))?;
+    if message.truncated {
+        return Err(io::Error::other("it sent more descriptors than files"));
+    }
+    Ok((message.count, file))
+}
+
+/// What [`receive`] has read.
+#[derive(Debug)]
+pub struct Received {
+    /// How many bytes; 0 is the end of the stream.
+    pub count: usize,
+    /// All descriptors that travelled beside them.
+    pub descriptors: Vec<OwnedFd>,
+    /// Some descriptors could not be opened in this process: it has too many open files, or a security module
+    /// forbids it.
+    pub truncated: bool,
+}
+
+/// Reads bytes, and whatever descriptors travel beside them. No descriptor is closed: that may wait for as long as
+/// the process likes that has sent it.
+///
+/// # Errors
+/// Those of recvmsg(2); a time limit of the socket is `WouldBlock`.
+pub fn receive(stream: BorrowedFd<'_>, into: &mut [u8]) -> io::Result<Received> {
+    let mut space = AllDescriptors([MaybeUninit::uninit(); _]);
+    let mut descriptors = Vec::new();
+    let take = |one| descriptors.push(one);
+    let message = receive_message(stream, into, RecvFlags::empty(), &mut space.0, take)?;
+    Ok(Received { count: message.count, descriptors, truncated: message.truncated })
+}
+
+struct Message {
+    count: usize,
+    truncated: bool,
+}
+
+fn receive_message(
+    stream: BorrowedFd<'_>,
+    into: &mut [u8],
+    flags: RecvFlags,
+    space: &mut [MaybeUninit<u8>],
+    mut take: impl FnMut(OwnedFd),
+) -> io::Result<Message> {
     loop {
-        let mut space = OneDescriptor([MaybeUninit::uninit(); _]);
-        let mut control = RecvAncillaryBuffer::new(&mut space.0);
-        let flags = RecvFlags::CMSG_CLOEXEC | waiting;
+        let mut control = RecvAncillaryBuffer::new(&mut *space);
         let part = &mut [IoSliceMut::new(into)];
-        let message = match net::recvmsg(stream.as_fd(), part, &mut control, flags) {
+        let flags = RecvFlags::CMSG_CLOEXEC | flags;
+        let message = match net::recvmsg(stream, part, &mut control, flags) {
             Ok(message) => message,
             Err(Errno::INTR) => continue,
             Err(why) => return Err(why.into()),
         };
-        let mut files = control.drain().filter_map(|message| match message {
-            RecvAncillaryMessage::ScmRights(files) => Some(files),
-            _ => None,
-        });
-        let file = files.next().and_then(|mut files| files.next());
-        if message.flags.contains(ReturnFlags::CTRUNC) {
-            return Err(io::Error::other("it sent more descriptors than files"));
+        for message in control.drain() {
+            if let RecvAncillaryMessage::ScmRights(files) = message {
+                files.for_each(&mut take);
+            }
         }
-        return Ok((message.bytes, file));
+        let truncated = message.flags.contains(ReturnFlags::CTRUNC);
+        return Ok(Message { count: message.bytes, truncated });
     }
+}
+
+/// Whether bytes are here that have not been read; what cannot tell has none.
+pub fn has_unread(socket: BorrowedFd<'_>) -> bool {
+    rustix::io::ioctl_fionread(socket).is_ok_and(|count| count > 0)
+}
+
+/// From now on nothing can be sent over this connection, from either end.
+pub fn shut_down(socket: BorrowedFd<'_>) {
+    // It only fails where the other end is gone.
+    let _ = net::shutdown(socket, Shutdown::Both);
+}
+
+/// Has the close of a socket not wait until what has been sent over it has arrived. Does nothing to other files.
+pub fn reset_linger(descriptor: BorrowedFd<'_>) {
+    // Fails for what is no socket.
+    let _ = sockopt::set_socket_linger(descriptor, Some(Duration::ZERO));
 }
 
 #[cfg(test)]
@@ -241,6 +323,33 @@ mod tests {
     }
 
     #[test]
+    fn all_descriptors_are_received_where_there_is_room_for_all() {
+        let (here, there) = UnixStream::pair().unwrap();
+        let files = [here.as_fd(); 253];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(253))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        control.push(SendAncillaryMessage::ScmRights(&files));
+        assert!(!has_unread(there.as_fd()));
+        net::sendmsg(&here, &[IoSlice::new(b"x")], &mut control, SendFlags::NOSIGNAL).unwrap();
+        assert!(has_unread(there.as_fd()));
+        let received = receive(there.as_fd(), &mut [0; 8]).unwrap();
+        assert_eq!((received.count, received.descriptors.len()), (1, 253));
+        assert!(!received.truncated && !has_unread(there.as_fd()));
+        shut_down(there.as_fd());
+        assert!(send_now(here.as_fd(), &[IoSlice::new(b"x")]).is_err());
+    }
+
+    #[test]
+    fn descriptors_are_refused_by_the_kernel_where_it_can() {
+        let (here, there) = UnixStream::pair().unwrap();
+        let refuses = crate::refuse_descriptors(there.as_fd());
+        let byte = &[IoSlice::new(b"x")];
+        let sent = send_with_descriptor(here.as_fd(), byte, here.as_fd(), SendFlags::NOSIGNAL);
+        assert_eq!(sent.is_err(), refuses);
+        assert!(send_now(here.as_fd(), &[IoSlice::new(b"x")]).is_ok());
+    }
+
+    #[test]
     fn private_socket_is_for_its_owner_alone_whatever_the_umask() {
         let folder = std::env::temp_dir().join(format!("sys-sockets-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
@@ -249,8 +358,8 @@ mod tests {
         set_backlog(listener.as_fd(), 1).unwrap();
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
-        assert!(connect(&path, Duration::from_millis(10)).is_ok());
-        let full = (0..3).find_map(|_| connect(&path, Duration::from_millis(10)).err());
+        assert!(connect(&path, Duration::from_millis(10), |_| ()).is_ok());
+        let full = (0..3).find_map(|_| connect(&path, Duration::from_millis(10), |_| ()).err());
         std::fs::remove_dir_all(&folder).unwrap();
         assert!(full.is_none_or(|why| why.kind() == io::ErrorKind::WouldBlock));
         assert!(bind_private(Path::new(&"x".repeat(108))).is_err());

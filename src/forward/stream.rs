@@ -1,0 +1,68 @@
+//! The socket of a connection to a worker, and how it is closed. It must never know what goes over it.
+#![forbid(unsafe_code)]
+
+use super::closer::Closer;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use sys::ClosedBy;
+
+/// A connected socket. Descriptors that have come over it and have not been read are closed with it, which may take
+/// long: that is left to the closer.
+pub(super) struct WorkerStream {
+    socket: ClosedBy<Box<dyn FnMut(OwnedFd) + Send>>,
+}
+
+impl WorkerStream {
+    /// Connects within `wait` to the worker at `path`, which runs as `uid`. Without `files` the kernel refuses
+    /// descriptors, if it can.
+    ///
+    /// # Errors
+    /// Those of connect(2), and where another user than root or the worker's listens there. A backlog that stays
+    /// full is reported as too many waiting requests.
+    pub(super) fn connect(
+        path: &Path,
+        uid: u32,
+        wait: Duration,
+        files: bool,
+        closer: &Arc<Closer>,
+    ) -> io::Result<Self> {
+        let mut refuses = false;
+        let prepare = |socket: BorrowedFd<'_>| refuses = !files && sys::refuse_descriptors(socket);
+        let stream = sys::connect(path, wait, prepare).map_err(|why| match why.kind() {
+            io::ErrorKind::WouldBlock => io::Error::other("too many requests wait already"),
+            _ => why,
+        })?;
+        // The name of a socket belongs to the owner of its directory. The parent has called listen(2), and a worker
+        // may have done so again.
+        let listener = sys::peer_uid(stream.as_fd())?;
+        if listener != 0 && listener != uid {
+            let user = sys::user_name(listener);
+            return Err(io::Error::other(format!("{user} listens there, not this server")));
+        }
+        let closer = Arc::clone(closer);
+        let close = move |socket: OwnedFd| {
+            if !refuses {
+                // Nothing more can come, so what is here now is all.
+                sys::shut_down(socket.as_fd());
+                if sys::has_unread(socket.as_fd()) {
+                    closer.close([socket]);
+                }
+            }
+        };
+        Ok(Self { socket: ClosedBy::new(stream.into(), Box::new(close)) })
+    }
+
+    /// Sets how long each later read and write may take.
+    pub(super) fn set_timeout(&self, limit: Duration) -> io::Result<()> {
+        sys::set_timeouts(self.as_fd(), limit)
+    }
+}
+
+impl AsFd for WorkerStream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}

@@ -1,0 +1,214 @@
+"""What becomes of descriptors that a worker sends although no thread that serves may close them."""
+
+import contextlib
+import ctypes
+import os
+import platform
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+from harness import daemons
+from harness.hostile import EXITED, LARGE, conf, is_up, run
+from harness.httpd import wait_until
+
+pytestmark = pytest.mark.ours_only("our own wire")
+
+__all__ = ["conf"]
+
+# Linux 6.16 has SO_PASSRIGHTS, by which the kernel refuses descriptors.
+REFUSED = tuple(map(int, platform.release().split(".")[:2])) >= (6, 16)
+THREADS = 4
+
+# A TCP socket whose close waits for an hour, if it is the last one.
+LINGERING = """
+def lingering():
+    listener = socket.create_server(("127.0.0.1", 0))
+    made = socket.create_connection(listener.getsockname())
+    accepted, _ = listener.accept()
+    globals().setdefault("kept", []).append(accepted)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 3600))
+    made.setblocking(False)
+    try:
+        while True:
+            made.send(b"x" * 65536)
+    except BlockingIOError:
+        pass
+    return made
+"""
+SENDS = {
+    "in the middle of a record": """
+whole = record(6, HEAD + b"\\r\\n")
+socket.send_fds(sock, [whole[:4]], [made.fileno()])
+made.close()
+sock.sendall(whole[4:] + END)
+""",
+    "several": """
+socket.send_fds(sock, [record(6, HEAD + b"\\r\\n") + END], [made.fileno()] * 3)
+made.close()
+""",
+    "as a file": """
+sock.sendall(record(6, HEAD + b"\\r\\n"))
+socket.send_fds(sock, [file(0, 1) + END], [made.fileno()])
+made.close()
+""",
+    "after the end": """
+sock.sendall(record(6, HEAD + b"\\r\\n") + END)
+socket.send_fds(sock, [record(6, b"x")], [made.fileno()])
+made.close()
+""",
+    "behind what is malformed": """
+socket.send_fds(sock, [bytes(64)] , [os.open("/dev/null", os.O_RDONLY)])
+socket.send_fds(sock, [b"x" * 9000], [made.fileno()])
+made.close()
+""",
+}
+
+
+def allow(server):
+    server.log.allow(
+        EXITED,
+        "WSGI0119: .*broke off its answer",
+        "WSGI0146: ",
+        "WSGI0148: daemon process 'site' sent a malformed answer",
+    )
+
+
+@pytest.mark.parametrize("how", SENDS)
+def test_a_socket_that_lingers_holds_no_thread(start, how):
+    server = start()
+    allow(server)
+    code = LINGERING + "sock, made = connection(), lingering()\n" + SENDS[how]
+    code = (
+        f"try:\n{indented(code)}\nexcept OSError as error:\n    result = repr(error)\nos._exit(0)"
+    )
+    for _ in range(2 * THREADS):
+        run(server, code)
+        wait_until(lambda: is_up(server), "everything to be served")
+    before = time.monotonic()
+    for _ in range(2 * THREADS):
+        assert is_up(server)
+    assert time.monotonic() - before < 5
+
+
+def indented(code):
+    return "\n".join("    " + line for line in code.splitlines())
+
+
+SENDING = """
+sock = connection()
+try:
+    socket.send_fds(sock, [record(ord("L"), bytes([15]) + b"trace")], [0])
+except PermissionError:
+    result = "refused"
+"""
+
+
+def test_a_group_that_sends_unrequested_descriptors_may_send_no_files_any_more(start):
+    server = start()
+    allow(server)
+    assert server.get("/app/file").text == LARGE
+    run(server, SENDING.replace("[0]", "[0, 0]") + "os._exit(0)")
+    wait_until(lambda: is_up(server), "everything to be served")
+    assert server.get("/app/file").text == LARGE
+    if not REFUSED:
+        pytest.skip("only Linux from 6.16 on refuses descriptors")
+    assert run(server, SENDING).text == "refused"
+
+
+def test_a_worker_of_another_user_cannot_send_descriptors(start):
+    if os.geteuid() != 0:
+        pytest.skip("only root starts groups of other users")
+    server = start("threads=1 user=games")
+    allow(server)
+    answer = server.get("/app/file")
+    assert answer.text == LARGE
+    assert answer.header("Content-Length") == str(len(LARGE))
+    answer = run(server, SENDING)
+    if REFUSED:
+        assert answer.text == "refused"
+    else:
+        assert answer is None or answer.status == 502
+    assert is_up(server)
+
+
+# A file system that answers what it takes to open its one file, and then nothing: close(2) waits.
+FUSE = r"""
+import os, struct, sys
+device = int(sys.argv[1])
+ATTR = struct.pack("<QQQQQQIIIIIIIIII", 1, 0, 0, 0, 0, 0, 0, 0, 0, 0o40755, 1, 0, 0, 0, 0, 0)
+FILE = struct.pack("<QQQQQQIIIIIIIIII", 2, 4096, 8, 0, 0, 0, 0, 0, 0, 0o100644, 1, 0, 0, 0, 0, 0)
+def answer(unique, body=b"", error=0):
+    os.write(device, struct.pack("<IiQ", 16 + len(body), error, unique) + body)
+while True:
+    request = os.read(device, 1 << 17)
+    length, opcode, unique, node = struct.unpack_from("<IIQQ", request)
+    if opcode == 26:  # INIT
+        answer(unique, struct.pack("<IIIIHHI", 7, 19, 65536, 0, 1, 1, 65536))
+    elif opcode == 1:  # LOOKUP
+        answer(unique, struct.pack("<QQQQII", 2, 0, 60, 60, 0, 0) + FILE)
+    elif opcode == 3:  # GETATTR
+        answer(unique, struct.pack("<QII", 60, 0, 0) + (ATTR if node == 1 else FILE))
+    elif opcode == 14:  # OPEN
+        answer(unique, struct.pack("<QII", 1, 0, 0))
+    elif opcode in (2, 15, 25, 36, 42):
+        pass  # READ and FLUSH wait; FORGET, INTERRUPT and BATCH_FORGET have no answer
+    else:
+        answer(unique, error=-38)
+"""
+
+
+@pytest.fixture
+def fuse():
+    """The directory where a hostile file system is mounted."""
+    if os.geteuid() != 0 or not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        pytest.skip("FUSE takes root and /dev/fuse")
+    libc = ctypes.CDLL(None, use_errno=True)
+    mounted = Path(tempfile.mkdtemp(prefix="mod_wsgi_rs-tests-fuse-"))
+    device = os.open("/dev/fuse", os.O_RDWR)
+    options = f"fd={device},rootmode=40000,user_id=0,group_id=0,allow_other"
+    if libc.mount(b"hostile", bytes(mounted), b"fuse", 0, options.encode()) != 0:
+        os.close(device)
+        pytest.skip(f"mount: {os.strerror(ctypes.get_errno())}")
+    command = [sys.executable, "-c", FUSE, str(device)]
+    process = subprocess.Popen(command, pass_fds=[device])
+    number = os.minor(mounted.stat().st_dev)
+    os.close(device)
+    try:
+        yield mounted
+    finally:
+        abort = Path(f"/sys/fs/fuse/connections/{number}/abort")
+        with contextlib.suppress(OSError):
+            abort.write_text("1")
+        libc.umount2(bytes(mounted), 2)
+        mounted.rmdir()
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+
+@pytest.mark.parametrize("user", ["games", "same"])
+def test_a_file_of_a_hostile_file_system_holds_no_thread(start, fuse, user):
+    server = start("threads=1" + (" user=games" if user == "games" else ""))
+    allow(server)
+    (child,) = daemons.httpd_children(server)
+    # Another process keeps it open until it is sent: its own close would wait, too.
+    code = f"""
+sock = connection()
+made = os.open({str(fuse / "file")!r}, os.O_RDONLY)
+try:
+    socket.send_fds(sock, [record(6, HEAD + b"\\r\\n")], [made, made])
+except OSError as error:
+    result = type(error).__name__
+"""
+    for _ in range(2 * THREADS):
+        answer = run(server, code)
+        if REFUSED and user == "games":
+            assert answer.text == "PermissionError"
+        assert is_up(server)
+    threads = Path(f"/proc/{child}/task").iterdir()
+    waiting = [task for task in threads if "fuse" in (task / "wchan").read_text()]
+    assert len(waiting) <= (user == "same"), waiting
