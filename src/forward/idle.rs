@@ -144,7 +144,7 @@ mod tests {
         let idle = IdleConnections::new(2, 9);
         idle.keep(0, 'a', 1);
         idle.keep(0, 'b', MAX_IDLE);
-        idle.keep(1, 'c', MAX_IDLE + 2);
+        idle.keep(1, 'c', MAX_IDLE + SWEEP_INTERVAL + 2);
         assert_eq!((idle.take(0), idle.take(0)), (Some('b'), None));
         assert_eq!(idle.take(1), Some('c'));
     }
