@@ -1,4 +1,4 @@
-//! Closes descriptors that a worker has sent unasked, on a thread made for that. Whoever made a file decides how long
+//! Closes descriptors that a worker has sent unasked, on a thread made for that. The owner of a file decides how long
 //! its last close takes: a file system that is a program (FUSE) answers when it likes, and a socket with SO_LINGER
 //! waits for its other end. This file must never know why a descriptor is of no use.
 #![forbid(unsafe_code)]

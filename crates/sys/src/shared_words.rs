@@ -43,7 +43,7 @@ impl SharedWords {
     /// The first `count` words of such a file.
     ///
     /// # Errors
-    /// Where the file is shorter, and where its size is not sealed: whoever cut it would end this process.
+    /// Where the file is shorter, and where its size is not sealed: a process that truncates it would end this one.
     pub fn of_file(file: BorrowedFd<'_>, count: usize) -> io::Result<Self> {
         let length = u64::try_from(fs::fstat(file)?.st_size).unwrap_or(0);
         if length < bytes(count)? as u64 {
