@@ -2,6 +2,7 @@
 #![allow(unsafe_code, reason = "dladdr")]
 
 use rustix::fs::{self, AtFlags, FileType, Gid, MemfdFlags, Mode, OFlags, StatxFlags, Uid};
+use rustix::io::Errno;
 use std::ffi::{CStr, OsStr};
 use std::fs::File;
 use std::io::{self, Seek, Write};
@@ -13,10 +14,19 @@ use std::path::{Path, PathBuf};
 /// A file in memory that holds `content`, ready to be read from its start. Other processes have it by
 /// inheriting the descriptor.
 pub fn memory_file(content: &[u8]) -> io::Result<OwnedFd> {
-    let mut file = File::from(fs::memfd_create(c"mod_wsgi_rs", MemfdFlags::CLOEXEC)?);
+    let mut file = File::from(create_memory_file(MemfdFlags::CLOEXEC)?);
     file.write_all(content)?;
     file.rewind()?;
     Ok(file.into())
+}
+
+/// An empty file in memory that no process can execute. Kernels before 6.3 do not know that flag and refuse it; those
+/// where the administrator has forbidden files that can be executed (`vm.memfd_noexec=2`) refuse its absence.
+pub(crate) fn create_memory_file(flags: MemfdFlags) -> io::Result<OwnedFd> {
+    match fs::memfd_create(c"mod_wsgi_rs", flags | MemfdFlags::NOEXEC_SEAL) {
+        Err(Errno::INVAL) => Ok(fs::memfd_create(c"mod_wsgi_rs", flags)?),
+        created => Ok(created?),
+    }
 }
 
 /// The length in bytes of a regular file that can be read; `None` where it is something else, which might block
@@ -69,5 +79,21 @@ pub fn loaded_from(address: *const ()) -> Option<PathBuf> {
         }
         let name = CStr::from_ptr(info.assume_init().dli_fname);
         Some(PathBuf::from(OsStr::from_bytes(name.to_bytes())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn file_in_memory_cannot_be_executed_where_the_kernel_knows_of_it() {
+        let known = fs::memfd_create(c"test", MemfdFlags::NOEXEC_SEAL).is_ok();
+        let (_, shared) = crate::SharedWords::with_file(1).unwrap();
+        for file in [memory_file(b"content").unwrap(), shared] {
+            let mode = fs::fstat(file.as_fd()).unwrap().st_mode;
+            assert_eq!(mode & 0o111 == 0, known, "{mode:o}");
+        }
     }
 }

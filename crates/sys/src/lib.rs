@@ -12,6 +12,7 @@ mod environment;
 mod epoll;
 mod execute;
 mod files;
+mod inspector;
 mod limits;
 mod memory;
 mod names;
@@ -34,6 +35,7 @@ pub use execute::execute;
 pub use files::{
     chown_descriptor, loaded_from, memory_file, open_path, readable_length, resident_bytes,
 };
+pub use inspector::{Credentials, Inspector, MAX_CONTENT};
 pub use limits::{
     Resource, is_out_of_descriptors, raise_descriptor_limit, restore_descriptor_limit, set_limit,
     stack_size,
@@ -60,6 +62,6 @@ pub use sockets::{
 };
 pub use spawn::spawn;
 pub use users::{
-    User, effective_gid, effective_uid, group_id_by_name, groups_of, has_search_permission,
-    is_root, set_gid, set_groups, set_uid, user_by_id, user_by_name, user_name,
+    User, effective_gid, effective_uid, group_id_by_name, groups_of, is_root, set_gid, set_groups,
+    set_uid, user_by_id, user_by_name, user_name,
 };

@@ -1,6 +1,7 @@
 //! Words of memory that several processes share.
 #![allow(unsafe_code, reason = "shared memory as atomics")]
 
+use crate::files::create_memory_file;
 use rustix::fs::{self, MemfdFlags, SealFlags};
 use rustix::mm::{self, MapFlags, ProtFlags};
 use std::io;
@@ -34,7 +35,7 @@ impl SharedWords {
     /// take away memory that this one relies on.
     pub fn with_file(count: usize) -> io::Result<(Self, OwnedFd)> {
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-        let file = fs::memfd_create(c"mod_wsgi_rs", flags)?;
+        let file = create_memory_file(flags)?;
         fs::ftruncate(&file, bytes(count)? as u64)?;
         fs::fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
         Ok((Self::map(count, Some(file.as_fd()))?, file))

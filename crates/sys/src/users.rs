@@ -1,17 +1,11 @@
 //! Users and groups: what the system's databases know of them, and which ones this process has.
-#![allow(
-    unsafe_code,
-    reason = "the databases of users and groups, and fork to ask for a permission"
-)]
+#![allow(unsafe_code, reason = "the databases of users and groups")]
 
 use crate::descriptors::check;
-use crate::processes::wait_for_exit_status;
 use rustix::process;
 use std::ffi::{CStr, CString};
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 use std::ptr;
 
 /// The effective user of this process.
@@ -146,30 +140,6 @@ pub fn set_groups(groups: &[u32]) -> io::Result<()> {
 pub fn set_uid(uid: u32) -> io::Result<()> {
     // SAFETY: takes a number.
     check(unsafe { libc::setuid(uid) }).map(drop)
-}
-
-/// Whether a user could enter a directory, all in all: with further groups, access lists and whatever else the
-/// kernel looks at. A copy of this process becomes that user and tries. Called as root. `groups` are the
-/// supplementary ones; `None`: what the group database says of the user.
-pub fn has_search_permission(directory: &Path, uid: u32, gid: u32, groups: Option<&[u32]>) -> bool {
-    let Ok(path) = CString::new(directory.as_os_str().as_bytes()) else { return false };
-    let own = groups.is_none().then(|| user_by_id(uid).map(|user| groups_of(&user.name, gid)));
-    let groups = groups.map_or_else(|| own.flatten().unwrap_or_else(|| vec![gid]), <[u32]>::to_vec);
-    // SAFETY: the copy only makes system calls, all of them async-signal-safe, on what was made before; so it
-    // does not matter what other threads hold. It leaves without unwinding and without exit functions.
-    unsafe {
-        match libc::fork() {
-            -1 => false,
-            0 => {
-                let entered = libc::setgroups(groups.len(), groups.as_ptr()) == 0
-                    && libc::setgid(gid) == 0
-                    && libc::setuid(uid) == 0
-                    && libc::access(path.as_ptr(), libc::X_OK) == 0;
-                libc::_exit(i32::from(!entered))
-            }
-            child => wait_for_exit_status(child).is_some_and(|status| status.success()),
-        }
-    }
 }
 
 #[cfg(test)]
