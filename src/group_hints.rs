@@ -2,8 +2,8 @@
 //! knows the lines that were written and never a request: where a request may decide, nothing is sure.
 #![forbid(unsafe_code)]
 
+use crate::aliases_of::AliasesOf;
 use crate::config::{DaemonProcess, ProcessConfig, ScriptAlias, visibility};
-use crate::single_application::AliasesOf;
 
 /// One sentence for each mistake.
 pub(crate) fn group_hints(

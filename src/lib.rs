@@ -31,9 +31,12 @@
 
 #[cfg(feature = "embedded")]
 mod access;
+mod alias_targets;
+mod aliases_of;
 mod application;
 mod apr;
 mod child;
+mod command_line;
 mod config;
 mod daemons;
 #[cfg(feature = "embedded")]

@@ -2,21 +2,10 @@
 //! It never knows a request.
 #![forbid(unsafe_code)]
 
+use crate::alias_targets::AliasTargets;
+use crate::aliases_of::AliasesOf;
 use crate::config::{Location, ProcessConfig, ScriptAlias};
 use std::collections::HashSet;
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
-
-/// A server's name and port as configured, the aliases in force there, and the groups of those that name
-/// none.
-pub(crate) struct AliasesOf<'a> {
-    pub(crate) name: &'a [u8],
-    pub(crate) port: u16,
-    pub(crate) aliases: Vec<&'a ScriptAlias>,
-    pub(crate) process_group: Option<&'a [u8]>,
-    pub(crate) application_group: Option<&'a [u8]>,
-}
 
 /// Whether the aliases of `servers` that are served by `process_group` all mean one application group,
 /// and nothing else in the configuration names another. In doubt the answer is no: then each group gets
@@ -25,6 +14,7 @@ pub(crate) fn has_single_application(
     process: &ProcessConfig,
     process_group: &[u8],
     servers: &[AliasesOf<'_>],
+    targets: &AliasTargets,
 ) -> bool {
     // Scripts that are not of aliases have groups of their own, or choose some for each request.
     let beside = process_group.is_empty() && process.access_scripts > 0;
@@ -47,7 +37,7 @@ pub(crate) fn has_single_application(
         .collect();
     let mut aliased = false;
     for (server, alias) in aliases(process_group, servers) {
-        match group(server, alias) {
+        match group(server, alias, targets) {
             Some(group) => groups.insert(group),
             None => return false,
         };
@@ -61,12 +51,13 @@ pub(crate) fn has_single_application(
 pub(crate) fn scripts<'a>(
     process_group: &[u8],
     servers: &[AliasesOf<'a>],
+    targets: &AliasTargets,
 ) -> Vec<(&'a [u8], Option<&'a [u8]>)> {
     let mut found = Vec::new();
     for (server, alias) in aliases(process_group, servers) {
         let group = alias.application_group.as_deref().or(server.application_group);
         let script = (&*alias.target, group.filter(|group| !group.starts_with(b"%")));
-        if Path::new(OsStr::from_bytes(&alias.target)).is_file() && !found.contains(&script) {
+        if targets.is_file(&alias.target) && !found.contains(&script) {
             found.push(script);
         }
     }
@@ -87,9 +78,9 @@ fn aliases<'a, 's>(
 }
 
 /// What tells an alias' application group from others; `None` when that depends on the request.
-fn group(server: &AliasesOf<'_>, alias: &ScriptAlias) -> Option<Vec<u8>> {
+fn group(server: &AliasesOf<'_>, alias: &ScriptAlias, targets: &AliasTargets) -> Option<Vec<u8>> {
     let Location::Prefix(prefix) = &alias.location else { return None };
-    if alias.target.ends_with(b"/") || Path::new(OsStr::from_bytes(&alias.target)).is_dir() {
+    if alias.target.ends_with(b"/") || targets.is_directory(&alias.target) {
         return None;
     }
     let port = if matches!(server.port, 80 | 443) { 0 } else { server.port };
@@ -141,6 +132,7 @@ mod tests {
             (&[("x", 0, &[&folder])], false),
             (&[("x", 0, &[])], false),
         ];
+        let targets = AliasTargets::with_directory(b"/tmp");
         for (servers, expected) in table {
             let servers: Vec<_> = servers
                 .iter()
@@ -152,7 +144,10 @@ mod tests {
                     application_group: None,
                 })
                 .collect();
-            assert_eq!(has_single_application(&ProcessConfig::default(), b"", &servers), expected);
+            assert_eq!(
+                has_single_application(&ProcessConfig::default(), b"", &servers, &targets),
+                expected
+            );
         }
         let in_one_group = |sections| {
             let site = Some(&b"site"[..]);
@@ -167,8 +162,8 @@ mod tests {
                 ProcessConfig { groups_in_sections: sections, ..ProcessConfig::default() };
             let servers = [server];
             (
-                has_single_application(&process, b"site", &servers),
-                has_single_application(&process, b"", &servers),
+                has_single_application(&process, b"site", &servers, &AliasTargets::unknown()),
+                has_single_application(&process, b"", &servers, &AliasTargets::unknown()),
             )
         };
         assert_eq!((in_one_group(0), in_one_group(1)), ((true, false), (false, false)));
@@ -202,7 +197,11 @@ mod tests {
         ];
         for (process, aliased, expected) in table {
             let servers = [server(if aliased { vec![&site] } else { vec![] })];
-            assert_eq!(has_single_application(&process, b"", &servers), expected, "{process:?}");
+            assert_eq!(
+                has_single_application(&process, b"", &servers, &AliasTargets::unknown()),
+                expected,
+                "{process:?}"
+            );
         }
     }
 }

@@ -2,8 +2,11 @@
 //! started in each child. Python starts here, in children only (design decision D6).
 #![forbid(unsafe_code)]
 
+use crate::alias_targets::AliasTargets;
+use crate::aliases_of::AliasesOf;
 use crate::apr::Pool;
 use crate::child::Child;
+use crate::command_line;
 use crate::config::{
     DaemonProcess, ProcessConfig, ProcessOptions, ServerNames, check_group_references,
 };
@@ -14,7 +17,9 @@ use crate::forward::Group;
 use crate::group_hints::group_hints;
 use crate::httpd::{CheckConfig, ChildInit, Mpm, PostConfig, Server, ServerInfo, log_server};
 use crate::module_config::{process_config, server_config, server_defaults};
-use crate::single_application::{AliasesOf, has_single_application, scripts};
+use crate::python_home::TimeBudget;
+use crate::single_application::{has_single_application, scripts};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use wsgi::Level;
 
 /// This module's hooks on the life of the server.
@@ -26,6 +31,11 @@ impl CheckConfig for Start {
             // At a restart: a file that has gone missing is no reason to end a server that serves other things.
             Err(why) if supervisor::has_started() => {
                 log_server(main, Level::Error, why.as_bytes());
+                Ok(())
+            }
+            // Nor is it one to let a server go on that is to stop.
+            Err(why) if command_line::is_stop(std::env::args_os()) => {
+                log_server(main, Level::Warning, why.as_bytes());
                 Ok(())
             }
             checked => checked,
@@ -41,27 +51,38 @@ fn check_config(main: Server<'_>) -> Result<(), String> {
     check_group_references(&config.group_references, &options.daemon_processes, &names)
         .map_err(|why| why.to_string())?;
     let servers = aliases(main);
-    // At a start the files are read twice, and only the first time is before the eyes of the administrator.
-    if ServerInfo::is_first_config_pass() {
-        for hint in group_hints(config, &options.daemon_processes, &servers) {
-            log_server(main, Level::Warning, hint.as_bytes());
+    let warn = |line: &str| {
+        // At a start the files are read twice, and only the first time is before the eyes of the administrator.
+        if ServerInfo::is_first_config_pass() {
+            log_server(main, Level::Warning, line.as_bytes());
         }
-    }
-    for group in &options.daemon_processes {
-        if let Err(why) = daemons::check(group, &options) {
-            if !daemons::is_group_error(group) {
-                return Err(why.to_string());
+    };
+    group_hints(config, &options.daemon_processes, &servers).iter().for_each(|line| warn(line));
+    let mut budget = TimeBudget::new();
+    let targets = AliasTargets::unknown();
+    for (group, found) in daemons::examine(&options, &mut budget) {
+        match found {
+            Ok(warnings) => warnings.iter().for_each(|line| warn(line)),
+            Err(why) if !daemons::is_group_error(group) => return Err(why),
+            Err(why) => {
+                let line = format!("{why}; other process groups are not affected");
+                log_server(main, Level::Error, line.as_bytes());
             }
-            let line = format!("{why}; other process groups are not affected");
-            log_server(main, Level::Error, line.as_bytes());
         }
-        applications(config, group, &servers)
+        applications(config, group, &servers, &targets)
             .and_then(|of_group| daemons::check_options(group, &options, &of_group))
             .map_err(|why| why.to_string())?;
     }
     #[cfg(feature = "embedded")]
-    embedded::check(&options)?;
+    embedded::check(&options, &mut budget)?.iter().for_each(|line| warn(line));
     Ok(())
+}
+
+/// What the parent has found, for its children.
+static TARGETS: Mutex<Option<AliasTargets>> = Mutex::new(None);
+
+fn lock_targets() -> MutexGuard<'static, Option<AliasTargets>> {
+    TARGETS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What the configuration puts into a group.
@@ -69,10 +90,14 @@ fn applications<'a>(
     config: &ProcessConfig,
     group: &DaemonProcess,
     servers: &[AliasesOf<'a>],
+    targets: &AliasTargets,
 ) -> Result<Applications<'a>, GroupError> {
-    let sole = has_single_application(config, &group.name, servers);
-    let warm_up = warm_up::prepare(group, sole, servers)?;
-    Ok(Applications { sole, scripts: scripts(&group.name, servers), warm_up })
+    let single = |targets| has_single_application(config, &group.name, servers, targets);
+    let sole = single(targets);
+    // What is in the place of a script does not decide whether the configuration is valid.
+    let sole_as_written = sole || single(&AliasTargets::unknown());
+    let warm_up = warm_up::prepare(group, sole_as_written, servers)?;
+    Ok(Applications { sole, scripts: scripts(&group.name, servers, targets), warm_up })
 }
 
 impl PostConfig for Start {
@@ -90,6 +115,7 @@ impl PostConfig for Start {
             return Ok(());
         }
         let servers = aliases(main);
+        let targets = AliasTargets::examine(&servers, &mut TimeBudget::new());
         let options = resolve(config, &server_names(main));
         static END: std::sync::Once = std::sync::Once::new();
         END.call_once(|| {
@@ -97,9 +123,11 @@ impl PostConfig for Start {
             main.process_pool().adopt_above_others(ParentExitGuard);
         });
         supervisor::reconcile(configuration, main, &options, &|group| {
-            applications(config, group, &servers)
+            applications(config, group, &servers, &targets)
         })
-        .map_err(|why| why.to_string())
+        .map_err(|why| why.to_string())?;
+        *lock_targets() = Some(targets);
+        Ok(())
     }
 }
 
@@ -108,12 +136,13 @@ impl ChildInit for Start {
         let Some(config) = process_config(main) else { return };
         let options = resolve(config, &server_names(main));
         let servers = aliases(main);
+        let targets = lock_targets().take().unwrap_or_default();
         let threads = usize::try_from(Mpm::query().threads).unwrap_or(1);
         let groups = Group::all(supervisor::plans(), threads);
         if !ServerInfo::is_single_process() {
             supervisor::forget_in_child();
         }
-        let sole = has_single_application(config, b"", &servers);
+        let sole = has_single_application(config, b"", &servers, &targets);
         #[cfg(feature = "embedded")]
         let host = embedded::start(&options, sole, main);
         let first = Child {

@@ -26,10 +26,7 @@ pub(crate) struct ProcessOptions {
     pub(crate) embedded_python: bool,
     /// `None` is `wsgi` in Apache's run-time directory.
     pub(crate) socket_prefix: Option<Bytes>,
-    #[allow(
-        dead_code,
-        reason = "sockets outlive restarts; nothing asks yet whether they should not"
-    )]
+    /// Whether each restart gives the groups new sockets.
     pub(crate) socket_rotation: bool,
     pub(crate) server_metrics: bool,
     /// `None`: no request is slow.
@@ -86,7 +83,7 @@ impl ProcessOptions {
                 || access_scripts + dispatch_scripts > 0
                 || import_scripts.iter().any(|script| script.process_group.is_empty()),
             socket_prefix: socket_prefix.clone(),
-            socket_rotation: socket_rotation.unwrap_or(true),
+            socket_rotation: socket_rotation.unwrap_or(false),
             server_metrics: server_metrics.unwrap_or(false),
             slow_requests: slow_requests.filter(|limit| !limit.is_zero()),
             telemetry_service: telemetry_service.clone(),
@@ -157,7 +154,7 @@ mod tests {
         assert_eq!(options.python_optimize, 0);
         assert_eq!(options.hash_seed, HashSeed::Random);
         assert!(options.write_bytecode && options.destroy_interpreter && options.case_sensitive);
-        assert!(options.socket_rotation && !options.restrict_embedded && !options.server_metrics);
+        assert!(!options.socket_rotation && !options.restrict_embedded && !options.server_metrics);
         assert!(options.embedded_python);
         assert_eq!(options.slow_requests, None);
         let interpreter = options.interpreter(b"", None);

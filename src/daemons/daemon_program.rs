@@ -1,14 +1,11 @@
-//! Which `wsgi-daemon-X.Y` runs a group: the Python of its `python-home` decides (design decision D2). And what of
-//! Apache's environment it gets, and how its exit is described. It must never know a process that runs.
+//! Which `wsgi-daemon-X.Y` runs a group: the version of its Python decides (design decision D2). And what of Apache's
+//! environment it gets, and how its exit is described. It must never know a process that runs.
 #![forbid(unsafe_code)]
 
-use crate::config::{DaemonProcess, ProcessOptions};
-use crate::httpd::ServerInfo;
-use crate::python_home::{self, HomeError, Reader};
+use crate::config::DaemonProcess;
 use group_config::Environment;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fmt;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -38,15 +35,13 @@ impl fmt::Display for NoProgram {
 
 impl std::error::Error for NoProgram {}
 
-/// The program for `group`.
+/// The program for Python `version` of group `group`; without a version, that of the module's own Python.
 ///
 /// # Errors
 /// The version that is missing, and those that are installed.
-pub(crate) fn find(group: &DaemonProcess, options: &ProcessOptions) -> Result<PathBuf, NoProgram> {
-    let home = home(group, options);
+pub(crate) fn find(group: &str, version: Option<&str>) -> Result<PathBuf, NoProgram> {
     let installed = installed();
-    let wanted = home.as_deref().and_then(version_of);
-    let found = match &wanted {
+    let found = match version {
         Some(version) => installed.iter().find(|(it, _)| it == version),
         None => installed.iter().find(|(it, _)| default_version().is_none_or(|ours| it == ours)),
     };
@@ -54,8 +49,8 @@ pub(crate) fn find(group: &DaemonProcess, options: &ProcessOptions) -> Result<Pa
         return Ok(program.clone());
     }
     let installed = installed.into_iter().map(|(version, _)| version).collect();
-    let version = wanted.or_else(|| default_version().map(str::to_owned)).unwrap_or_default();
-    Err(NoProgram { group: String::from_utf8_lossy(&group.name).into_owned(), version, installed })
+    let version = version.or(default_version()).unwrap_or_default().to_owned();
+    Err(NoProgram { group: group.to_owned(), version, installed })
 }
 
 /// The manager without Python, which runs `program` for its workers and spares the memory that Python's library
@@ -70,56 +65,9 @@ pub(crate) fn manager_beside(program: &Path, group: &DaemonProcess) -> Option<Pa
     fits.then_some(manager)
 }
 
-/// Checks the group's Python installation with the permissions of the group's user.
-///
-/// # Errors
-/// The path and what is wrong with it.
-pub(crate) fn check_home(group: &DaemonProcess, options: &ProcessOptions) -> Result<(), HomeError> {
-    let Some(home) = home(group, options) else { return Ok(()) };
-    let version = version_of(&home).or_else(|| default_version().map(str::to_owned));
-    let own = &group.config.identity;
-    let (uid, gid) = if sys::is_root() {
-        let (uid, gid) = ServerInfo::account();
-        (own.uid.unwrap_or(uid), own.gid.unwrap_or(gid))
-    } else {
-        (sys::effective_uid(), sys::effective_gid())
-    };
-    let groups = own.supplementary_groups.as_deref();
-    let named = if group.config.python.home.is_some() {
-        format!("WSGIDaemonProcess {} python-home", String::from_utf8_lossy(&group.name))
-    } else {
-        "WSGIPythonHome".to_owned()
-    };
-    python_home::check(&named, &home, &version.unwrap_or_default(), Reader { uid, gid, groups })
-}
-
-/// The group's `python-home`, else `WSGIPythonHome`.
-pub(crate) fn home(group: &DaemonProcess, options: &ProcessOptions) -> Option<PathBuf> {
-    let servers = || options.python_home.as_deref().map(|home| Path::new(OsStr::from_bytes(home)));
-    group.config.python.home.as_deref().or_else(servers).map(python_home::normalised)
-}
-
-/// `X.Y` of an installation: what its `pyvenv.cfg` says, else the name of its library.
-pub(crate) fn version_of(home: &Path) -> Option<String> {
-    if let Ok(settings) = python_home::settings_of(home) {
-        return python_home::venv_version(home, &settings);
-    }
-    let entries = std::fs::read_dir(home.join("lib")).ok()?;
-    let mut versions: Vec<String> = entries
-        .flatten()
-        .filter(|entry| entry.path().join("os.py").is_file())
-        .filter_map(|entry| Some(entry.file_name().to_str()?.strip_prefix("python")?.to_owned()))
-        .filter(|version| version.contains('.'))
-        .collect();
-    // Of several, the module's own is meant.
-    let ours = default_version().and_then(|ours| versions.iter().position(|it| it == ours));
-    versions.sort();
-    ours.map(|_| default_version().unwrap_or_default().to_owned()).or_else(|| versions.pop())
-}
-
 /// The programs that are installed, by version.
-fn installed() -> Vec<(String, PathBuf)> {
-    let anchor: fn(&DaemonProcess, &ProcessOptions) -> Result<PathBuf, NoProgram> = find;
+pub(crate) fn installed() -> Vec<(String, PathBuf)> {
+    let anchor: fn(&str, Option<&str>) -> Result<PathBuf, NoProgram> = find;
     let beside =
         sys::loaded_from(anchor as *const ()).and_then(|file| Some(file.parent()?.to_owned()));
     let folders = beside.into_iter().chain(
@@ -151,11 +99,23 @@ fn is_program(path: &Path) -> bool {
 }
 
 /// The version the module itself was built for; `None` where it has no Python in it.
-fn default_version() -> Option<&'static str> {
+pub(crate) fn default_version() -> Option<&'static str> {
     #[cfg(feature = "embedded")]
     return Some(host::PYTHON_VERSION);
     #[cfg(not(feature = "embedded"))]
     None
+}
+
+/// Where the program of Python `version` may find its library if a virtual environment does not lead to one: that of
+/// the module's own Python is known, of others there are the usual places.
+pub(crate) fn prefixes(version: Option<&str>) -> Vec<PathBuf> {
+    #[cfg(feature = "embedded")]
+    if version == default_version() {
+        let prefix = Path::new(host::BUILT_FOR).parent().and_then(Path::parent);
+        return prefix.into_iter().map(Path::to_owned).collect();
+    }
+    let _ = version;
+    ["/usr", "/usr/local"].map(PathBuf::from).to_vec()
 }
 
 /// How a manager has exited, by the number that httpd has ([`crate::httpd::OtherChild`]): completes "its manager N …".

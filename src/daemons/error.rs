@@ -24,6 +24,8 @@ pub(crate) enum GroupError {
     Random(io::Error),
     /// The system gives no shared memory.
     Memory { what: &'static str, group: String, why: io::Error },
+    /// There is no pipe that shows the end of Apache's children.
+    Children(io::Error),
     /// A listening socket cannot be made.
     Socket { path: PathBuf, group: String, why: io::Error },
 }
@@ -36,6 +38,7 @@ impl fmt::Display for GroupError {
             Self::WarmUp(why) => why.fmt(f),
             Self::Options { group, why } => write!(f, "WSGIDaemonProcess {group}: {why}"),
             Self::Random(why) => write!(f, "WSGI0013: cannot read /dev/urandom: {why}"),
+            Self::Children(why) => write!(f, "WSGI0013: cannot make a pipe: {why}"),
             Self::Memory { what, group, why } => {
                 write!(f, "WSGI0013: no memory for {what} of daemon process group '{group}': {why}")
             }

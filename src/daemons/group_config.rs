@@ -1,7 +1,6 @@
 //! What the manager of a daemon process group is told of the configuration, as `wsgi-daemon` reads it.
 #![forbid(unsafe_code)]
 
-use super::daemon_program;
 use super::warm_up;
 use crate::config::{DaemonProcess, HashSeed, InterpreterSettings, ProcessOptions, directories};
 use crate::httpd::{Mpm, ServerInfo};
@@ -27,11 +26,12 @@ pub(crate) struct Applications<'a> {
 const TIMEOUT_MARGIN: Duration = Duration::from_secs(2);
 
 /// What the manager of a group is told, but for its descriptors: the options of its line, and what the rest of the
-/// configuration adds to them.
+/// configuration adds to them. `home` is that of its Python.
 pub(crate) fn configure(
     definition: &DaemonProcess,
     options: &ProcessOptions,
     applications: &Applications<'_>,
+    home: Option<PathBuf>,
     log_level: u8,
     server_timeout: Duration,
 ) -> GroupConfig {
@@ -44,7 +44,7 @@ pub(crate) fn configure(
     let preloaded = applications.scripts.iter().filter(|_| definition.config.preload);
     GroupConfig {
         identity: identity(definition),
-        python: python(definition, options),
+        python: python(definition, options, home),
         allowed_uids: Some(allowed_uids(definition)),
         sole: applications.sole,
         import_scripts: import_scripts.map(|it| script(&it.path, &it.application_group)).collect(),
@@ -99,12 +99,12 @@ fn layers(settings: &InterpreterSettings) -> Vec<Vec<PathBuf>> {
     settings.python_path.iter().map(|layer| directories(layer)).collect()
 }
 
-fn python(definition: &DaemonProcess, options: &ProcessOptions) -> Python {
+fn python(definition: &DaemonProcess, options: &ProcessOptions, home: Option<PathBuf>) -> Python {
     let own = &definition.config.python;
     let all = options.interpreter(&definition.name, None);
     let mpm = Mpm::query();
     Python {
-        home: daemon_program::home(definition, options),
+        home,
         optimize: u8::try_from(options.python_optimize).unwrap_or(u8::MAX),
         warnings: options.python_warnings.iter().map(|it| text(it)).collect(),
         hash_seed: match options.hash_seed {

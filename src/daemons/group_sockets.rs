@@ -30,7 +30,8 @@ impl GroupSockets {
     }
 
     /// Makes the sockets that are missing, of `slots`; whether there were any. Those that exist stay, so that
-    /// children of the configuration before still reach them, except for those whose file has been removed.
+    /// children of the configuration before still reach them, except for those whose file has been removed, and
+    /// those that a process of the group has shut down.
     ///
     /// # Errors
     /// [`GroupError::Socket`]; then all sockets stay as they were.
@@ -52,7 +53,7 @@ impl GroupSockets {
         let mut made = Vec::new();
         for slot in 0..slots {
             let old = self.sockets.get(slot);
-            if let Some(socket) = old.filter(|socket| socket.has_file()) {
+            if let Some(socket) = old.filter(|socket| socket.has_file() && !socket.is_shut_down()) {
                 socket
                     .set_backlog_and_owner(backlog, owner)
                     .map_err(|why| refuse(socket.path(), why))?;
@@ -61,8 +62,9 @@ impl GroupSockets {
             let new =
                 Socket::new(prefix, backlog, owner).map_err(|(path, why)| refuse(&path, why))?;
             if let Some(old) = old {
+                let what = if old.has_file() { "shut down" } else { "removed" };
                 let line = format!(
-                    "daemon process group '{group}': its socket '{}' has been removed; '{}' takes its \
+                    "daemon process group '{group}': its socket '{}' has been {what}; '{}' takes its \
                      place, with new processes",
                     old.path().display(),
                     new.path().display()

@@ -2,14 +2,16 @@
 //! must never know the other groups.
 #![forbid(unsafe_code)]
 
-use super::daemon_program::{self, NoProgram};
+use super::daemon_program;
 use super::error::GroupError;
 use super::group_log::GroupLog;
 use super::group_sockets::GroupSockets;
+use super::installation::{Installation, Requirement};
 use super::manager::{Launch, Manager};
 use crate::config::DaemonProcess;
-use crate::groups::{Board, GroupPlan, InFlight};
+use crate::groups::{Board, GroupPlan, InFlight, KnownCause};
 use crate::httpd::{Mpm, Server};
+use crate::python_home::TimeBudget;
 use group_config::GroupConfig;
 use scoreboard::BackOff;
 use std::io::{self, Read};
@@ -32,8 +34,12 @@ pub(super) struct GroupState {
     pub(super) board: Arc<Board>,
     /// `Timeout` of the server.
     pub(super) timeout: Duration,
-    /// The program that runs the group's workers, or why there is none.
-    pub(super) program: Result<PathBuf, NoProgram>,
+    /// What is to be examined before a manager is started.
+    pub(super) requirement: Requirement,
+    /// The program that runs the group's workers; `None` where the group's Python cannot be used.
+    pub(super) program: Option<PathBuf>,
+    /// Why there is no manager, for the children.
+    known_cause: Arc<KnownCause>,
     /// The pipe of the log of its managers.
     pub(super) log: Arc<GroupLog>,
     /// The secret by which workers know requests of Apache's children; see [`new_secret`].
@@ -56,7 +62,7 @@ impl GroupState {
     /// [`GroupError::Memory`] and [`GroupError::Random`].
     pub(super) fn new(
         definition: &DaemonProcess,
-        program: Result<PathBuf, NoProgram>,
+        requirement: Requirement,
     ) -> Result<Self, GroupError> {
         Ok(Self {
             definition: definition.clone(),
@@ -64,7 +70,9 @@ impl GroupState {
             in_flight: new_in_flight(definition)?,
             board: new_board(definition)?,
             timeout: Duration::ZERO,
-            program,
+            requirement,
+            program: None,
+            known_cause: share("the cause", definition, KnownCause::new())?,
             log: share("the log", definition, GroupLog::new(&definition.name))?,
             secret: new_secret()?,
             config: GroupConfig::default(),
@@ -87,6 +95,7 @@ impl GroupState {
             sockets: self.sockets.paths(),
             in_flight: Arc::clone(&self.in_flight),
             board: Arc::clone(&self.board),
+            known_cause: Arc::clone(&self.known_cause),
             log_level: self.config.log_level,
             timeout: self.timeout,
             secret: Arc::clone(&self.secret),
@@ -99,6 +108,7 @@ impl GroupState {
     /// [`is_retry_due`](Self::is_retry_due).
     pub(super) fn start(&mut self, delay: Duration) -> io::Result<u32> {
         self.retry_at = None;
+        self.known_cause.set(None);
         // Before the start, since a manager that has started sets 0.
         self.board.set_start_failures(Some(self.start_failures));
         match self.try_start(delay) {
@@ -113,7 +123,7 @@ impl GroupState {
     }
 
     fn try_start(&self, delay: Duration) -> io::Result<Manager> {
-        let program = self.program.as_ref().map_err(|why| io::Error::other(why.clone()))?;
+        let program = self.program.as_ref().ok_or(io::ErrorKind::NotFound)?;
         let manager = daemon_program::manager_beside(program, &self.definition);
         let mut config = self.config.clone();
         config.secret = Some(self.secret.as_ref().to_owned());
@@ -134,6 +144,11 @@ impl GroupState {
         })
     }
 
+    /// Forgets the manager, if it is the process `pid`, which has exited.
+    pub(super) fn forget_manager(&mut self, pid: u32) {
+        self.manager.take_if(|manager| manager.pid == pid);
+    }
+
     /// Records that the manager has exited.
     pub(super) fn record_exit(&mut self) {
         let lived = self.manager.take().map(|manager| manager.started.elapsed());
@@ -149,6 +164,42 @@ impl GroupState {
     /// Whether a manager that could not be started is to be tried again.
     pub(super) fn is_retry_due(&self) -> bool {
         self.retry_at.is_some_and(|when| when <= Instant::now())
+    }
+
+    /// Takes over what an inspection has found; whether anything is another than before.
+    pub(super) fn set_installation(&mut self, found: Installation) -> bool {
+        let Installation { home, program, .. } = found;
+        let changed = self.program.as_ref() != Some(&program) || self.config.python.home != home;
+        self.program = Some(program);
+        self.config.python.home = home;
+        changed
+    }
+
+    /// Leaves the group without a manager, because of `why`, which its children report. It is examined again when
+    /// [`is_retry_due`](Self::is_retry_due).
+    pub(super) fn block(&mut self, why: &GroupError) {
+        self.program = None;
+        self.known_cause.set(Some(&why.to_string()));
+        self.start_failures += 1;
+        self.board.set_start_failures(None);
+        self.retry_at = Some(Instant::now() + self.delay());
+    }
+
+    /// Examines the installation again, if it could not be used; whether a manager can be started.
+    pub(super) fn unblock(&mut self) -> bool {
+        if self.program.is_some() {
+            return true;
+        }
+        match self.requirement.examine(&mut TimeBudget::exhausted()) {
+            Ok(found) => {
+                self.set_installation(found);
+                true
+            }
+            Err(why) => {
+                self.block(&why);
+                false
+            }
+        }
     }
 
     /// Does what a graceful restart is for a group that stays as it is.

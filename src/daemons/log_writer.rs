@@ -5,9 +5,10 @@
 #![forbid(unsafe_code)]
 
 use super::daemon_program;
+use super::generation;
 use super::group_log::{GroupLog, LogReader, MAX_READ};
 use super::group_state::server_of;
-use super::registry::{groups, stopping};
+use super::registry::{groups, retired, stopping};
 use crate::apr::guard;
 use crate::httpd::{OtherChild, Server, ServerInfo, log_server};
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
@@ -110,8 +111,10 @@ impl OtherChild for ExitHandler {
 /// The readers of all groups, and of those that have left the configuration and still stop, each with its log.
 fn readers(main: Server<'_>) -> Vec<(LogReader, Server<'_>)> {
     let groups = groups();
+    let retired = retired();
     let mut logs: Vec<(Arc<GroupLog>, Server<'_>)> = groups
         .iter()
+        .chain(retired.iter().map(|it| &it.group))
         .map(|group| (Arc::clone(&group.log), server_of(main, &group.definition)))
         .collect();
     for manager in stopping().iter() {
@@ -204,7 +207,10 @@ fn become_log_writer() {
     sys::begin_session();
     ServerInfo::close_listeners();
     groups().clear();
+    retired().clear();
     stopping().clear();
+    // It is none of the children whose end is waited for.
+    generation::forget();
     forget();
 }
 

@@ -96,8 +96,7 @@ impl Manager {
     /// Has the manager finish what it serves, within `graceful-timeout`, or as long as httpd goes on.
     pub(super) fn stop(&self) -> StoppingManager {
         // One that has not begun serves nothing, and does not know the signal of those that do.
-        let begun = self.started <= Instant::now();
-        sys::kill(self.pid, if begun { libc::SIGWINCH } else { libc::SIGTERM });
+        sys::kill(self.pid, if self.has_begun() { libc::SIGWINCH } else { libc::SIGTERM });
         let (pid, stop_timeout, log) = (self.pid, self.stop_timeout, Arc::clone(&self.log));
         StoppingManager { pid, stop_timeout, log, owner: std::process::id() }
     }
@@ -105,6 +104,11 @@ impl Manager {
     /// Has the manager end now.
     pub(super) fn terminate(&self) {
         sys::kill(self.pid, libc::SIGTERM);
+    }
+
+    /// Whether the manager has begun, after the pause that it makes first.
+    pub(super) fn has_begun(&self) -> bool {
+        self.started <= Instant::now()
     }
 
     /// Does what a graceful restart is for a manager that stays: new workers.

@@ -5,7 +5,7 @@
 use super::daemon_program;
 use super::group_state::GroupState;
 use super::log_writer;
-use super::registry::{groups, stopping};
+use super::registry::{groups, retired, stopping};
 use crate::httpd::{Monitor, OtherChild, Server, ServerInfo, log_server};
 use std::time::{Duration, Instant};
 use wsgi::Level;
@@ -38,6 +38,7 @@ impl OtherChild for ChildExitHandler {
         let is_manager =
             |group: &&mut GroupState| group.manager.as_ref().is_some_and(|it| it.pid == pid);
         let Some(group) = groups.iter_mut().find(is_manager) else {
+            retired().iter_mut().for_each(|it| it.group.forget_manager(pid));
             stopping().retain(|it| it.pid != pid);
             return;
         };
@@ -53,9 +54,13 @@ impl OtherChild for ChildExitHandler {
 
 impl Monitor for MonitorHook {
     fn monitor(main: Server<'_>) {
+        stop_unused();
         log_writer::look_after(main);
         for group in groups().iter_mut().filter(|group| group.is_retry_due()) {
             let failures = group.start_failures;
+            if !group.unblock() {
+                continue;
+            }
             if start(group, main, Duration::ZERO) {
                 let title = group.title();
                 let line = format!("{title}: manager started after {failures} failed attempts");
@@ -65,17 +70,29 @@ impl Monitor for MonitorHook {
     }
 }
 
+/// Stops the retired groups that no child uses any more, and closes their sockets.
+fn stop_unused() {
+    for mut it in retired().extract_if(.., |it| it.children.has_come()) {
+        if let Some(manager) = it.group.manager.take() {
+            stopping().push(manager.stop());
+        }
+    }
+}
+
 impl Drop for ParentExitGuard {
     /// Waits for the groups to end, because what started httpd takes httpd's end for theirs (systemd kills what is
     /// left then), and has their last lines written.
     fn drop(&mut self) {
         let mut groups = groups();
+        let mut retired = retired();
         let mut stopping = stopping();
         let mut ends = Vec::new();
-        let own = groups.iter().filter(|group| group.owner == std::process::id());
+        let all = groups.iter().chain(retired.iter().map(|it| &it.group));
+        let own = all.filter(|group| group.owner == std::process::id());
         let managers = own.filter_map(|group| group.manager.as_ref());
         ends.extend(managers.map(|manager| (manager.pid, manager.stop_timeout())));
         groups.clear();
+        retired.clear();
         for it in stopping.drain(..).filter(|it| it.owner == std::process::id()) {
             sys::kill(it.pid, libc::SIGTERM);
             ends.push((it.pid, it.stop_timeout));

@@ -107,6 +107,11 @@ impl Socket {
         }
     }
 
+    /// Whether a process that has inherited it has shut it down.
+    pub(crate) fn is_shut_down(&self) -> bool {
+        sys::is_shut_down(self.listener.as_fd())
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }

@@ -4,20 +4,24 @@
 #![forbid(unsafe_code)]
 
 use super::check::is_group_error;
-use super::daemon_program;
 use super::error::GroupError;
+use super::generation::ChildrenEnd;
 use super::group_config::{Applications, configure};
 use super::group_state::{GroupState, new_board, new_in_flight, server_of, slots};
+use super::installation::{Installation, Requirement};
 use super::log_writer;
+use super::manager::Manager;
 use super::monitor::start;
-use super::registry::{groups, stopping};
+use super::registry::{examined, groups, retired, stopping};
+use super::retired::RetiredGroup;
 use super::socket;
 use crate::apr::Pool;
 use crate::config::{DaemonProcess, ProcessOptions};
 use crate::groups::GroupPlan;
 use crate::httpd::{Server, ServerInfo, log_server};
+use crate::python_home::TimeBudget;
+use group_config::{GroupConfig, Identity};
 use std::ffi::OsStr;
-use std::fmt::Display;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -34,14 +38,16 @@ struct Reconciliation<'r, 'a> {
     /// How the paths of sockets begin.
     prefix: &'r Path,
     applications: ApplicationsOf<'r, 'a>,
+    /// The end of the children of the configuration before.
+    children: ChildrenEnd,
 }
 
 /// Brings the running groups in line with the configuration: starts new ones, gives changed ones a new
-/// manager behind the same sockets, replaces the workers of the others one by one, ends what has left.
+/// manager behind the same sockets, or new sockets too, replaces the workers of the others one by one, ends what has
+/// left.
 ///
 /// # Errors
-/// What is wrong with a group. Where the server restarts, sockets that cannot be made and programs that are missing are
-/// logged instead.
+/// What is wrong with a group. Where the server restarts, such a group goes on as it was.
 pub(crate) fn reconcile<'a>(
     configuration: Pool<'_>,
     main: Server<'_>,
@@ -57,7 +63,8 @@ pub(crate) fn reconcile<'a>(
         socket::remove_orphans(&prefix);
     }
     sys::raise_descriptor_limit(descriptors(&options.daemon_processes));
-    let reconciliation = Reconciliation { main, options, prefix: &prefix, applications };
+    let children = ChildrenEnd::of_previous().map_err(GroupError::Children)?;
+    let reconciliation = Reconciliation { main, options, prefix: &prefix, applications, children };
     let mut kept = Vec::new();
     for definition in &options.daemon_processes {
         kept.push(reconciliation.group(definition, &mut running)?);
@@ -80,58 +87,150 @@ impl Reconciliation<'_, '_> {
         running: &mut Vec<GroupState>,
     ) -> Result<GroupState, GroupError> {
         let at = running.iter().position(|group| group.definition.name == definition.name);
-        let program = daemon_program::find(definition, self.options);
-        match (&program, at) {
-            // Its workers are forked from a manager that runs: the group goes on as it was.
-            (Err(why), Some(at)) if has_started() => {
-                return Ok(self.unchanged(running.swap_remove(at), why));
+        let old = at.map(|at| running.swap_remove(at));
+        let requirement = Requirement::new(definition, self.options);
+        let examined = examined().remove(&definition.name);
+        let installation =
+            examined.unwrap_or_else(|| requirement.examine(&mut TimeBudget::exhausted()));
+        let applications = (self.applications)(definition);
+        match (applications, installation, old) {
+            // Its manager has all it needs for what it was started with.
+            (Err(why), _, Some(old)) | (_, Err(why), Some(old))
+                if has_started() && old.manager.is_some() =>
+            {
+                Ok(self.unchanged(old, &why))
             }
-            (Err(why), _) if !has_started() && !is_group_error(definition) => {
-                return Err(why.clone().into());
+            (Err(why), ..) if !has_started() => Err(why),
+            (_, Err(why), _) if !has_started() && !is_group_error(definition) => Err(why),
+            (Err(why), _, old) => self.blocked(definition, requirement, old, None, &why),
+            (Ok(applications), Err(why), old) => {
+                let config = self.configuration(definition, &applications, None);
+                self.blocked(definition, requirement, old, Some(config), &why)
             }
-            _ => {}
+            (Ok(applications), Ok(installation), old) => {
+                let home = installation.home.clone();
+                let config = self.configuration(definition, &applications, home);
+                self.started(definition, requirement, old, config, installation)
+            }
         }
-        let home = server_of(self.main, definition);
-        let applications = (self.applications)(definition)?;
-        let config = configure(
-            definition,
-            self.options,
-            &applications,
-            home.log_level(),
-            self.main.timeout(),
-        );
-        let mut group = match at {
-            Some(at) => running.swap_remove(at),
-            None => GroupState::new(definition, program.clone())?,
+    }
+
+    fn configuration(
+        &self,
+        definition: &DaemonProcess,
+        applications: &Applications<'_>,
+        home: Option<PathBuf>,
+    ) -> GroupConfig {
+        let level = server_of(self.main, definition).log_level();
+        configure(definition, self.options, applications, home, level, self.main.timeout())
+    }
+
+    /// A group that is started, or goes on with what has changed.
+    fn started(
+        &self,
+        definition: &DaemonProcess,
+        requirement: Requirement,
+        mut old: Option<GroupState>,
+        config: GroupConfig,
+        installation: Installation,
+    ) -> Result<GroupState, GroupError> {
+        let replaced = old.take_if(|old| {
+            self.options.socket_rotation || has_other_identity(old, &config, &installation.program)
+        });
+        let mut group = match old {
+            Some(group) => group,
+            None => match GroupState::new(definition, requirement.clone()) {
+                Ok(group) => group,
+                Err(why) => return self.kept(replaced, why),
+            },
         };
-        let resized = group.sockets.len() != slots(definition) && at.is_some();
-        let changed = group.sockets.renew(self.main, self.prefix, definition, slots(definition));
-        let sockets_changed = match changed {
+        let sockets_changed = match self.renew_sockets(&mut group, definition) {
             Ok(changed) => changed,
             // No reason to end a server: the group goes on as it was, if it was.
-            Err(why) if has_started() => return Ok(self.unchanged(group, &why)),
-            Err(why) => return Err(why),
+            Err(why) => return self.kept(replaced.or(Some(group)), why),
         };
-        if resized {
-            group.in_flight = new_in_flight(definition)?;
-        }
-        let changed = sockets_changed || group.config != config || group.program != program;
-        group.definition = definition.clone();
-        group.timeout = self.main.timeout();
-        group.config = config;
-        group.program = program;
-        if !changed && group.manager.is_some() {
+        let mut changed = sockets_changed || group.config != config;
+        self.set_configuration(&mut group, definition, requirement, config);
+        changed |= group.set_installation(installation);
+        if !changed && group.manager.as_ref().is_some_and(Manager::has_begun) {
             group.refresh();
         } else {
             self.replace_manager(&mut group)?;
         }
+        if let Some(group) = replaced {
+            retired().push(RetiredGroup { group, children: self.children.clone() });
+        }
         Ok(group)
     }
 
+    /// A group that cannot be started, because of `why`, until that is mended.
+    fn blocked(
+        &self,
+        definition: &DaemonProcess,
+        requirement: Requirement,
+        old: Option<GroupState>,
+        config: Option<GroupConfig>,
+        why: &GroupError,
+    ) -> Result<GroupState, GroupError> {
+        let mut group = match old {
+            Some(old) => old,
+            None => GroupState::new(definition, requirement.clone())?,
+        };
+        if let Err(why) = self.renew_sockets(&mut group, definition) {
+            return self.kept(Some(group), why);
+        }
+        let config = config.unwrap_or_else(|| group.config.clone());
+        self.set_configuration(&mut group, definition, requirement, config);
+        group.start_failures = 0;
+        group.block(why);
+        Ok(group)
+    }
+
+    fn set_configuration(
+        &self,
+        group: &mut GroupState,
+        definition: &DaemonProcess,
+        requirement: Requirement,
+        config: GroupConfig,
+    ) {
+        group.definition = definition.clone();
+        group.requirement = requirement;
+        group.timeout = self.main.timeout();
+        group.config = config;
+    }
+
+    /// Gives the group the sockets that it needs; whether there are other ones than before.
+    fn renew_sockets(
+        &self,
+        group: &mut GroupState,
+        definition: &DaemonProcess,
+    ) -> Result<bool, GroupError> {
+        let had = group.sockets.len();
+        let counters = (had != slots(definition)).then(|| new_in_flight(definition)).transpose()?;
+        let changed = group.sockets.renew(self.main, self.prefix, definition, slots(definition))?;
+        if let Some(counters) = counters {
+            group.in_flight = counters;
+        }
+        Ok(changed || had != group.sockets.len())
+    }
+
+    /// Where a running server cannot have a group as it is configured: the group as it was, if it was.
+    fn kept(&self, group: Option<GroupState>, why: GroupError) -> Result<GroupState, GroupError> {
+        match group {
+            Some(group) if has_started() => Ok(self.unchanged(group, &why)),
+            _ => Err(why),
+        }
+    }
+
     /// A group that goes on as it was, because of `why`, which is logged.
-    fn unchanged(&self, group: GroupState, why: &dyn Display) -> GroupState {
-        log_server(self.main, Level::Error, why.to_string().as_bytes());
-        group.refresh();
+    fn unchanged(&self, group: GroupState, why: &GroupError) -> GroupState {
+        let line = format!("{why}; {} goes on as it was", group.title());
+        log_server(self.main, Level::Error, line.as_bytes());
+        let of_installation = matches!(why, GroupError::Home(_) | GroupError::Program(_));
+        // Another worker could not start Python.
+        if !of_installation || group.config.python.home.is_none() {
+            group.refresh();
+        }
         group
     }
 
@@ -150,6 +249,17 @@ impl Reconciliation<'_, '_> {
     }
 }
 
+/// Whether the processes of the group were other users' than those of `config`, or another program's. What they had,
+/// their successors must not have: a process that was left behind may hold a socket, and knows the secret.
+fn has_other_identity(group: &GroupState, config: &GroupConfig, program: &Path) -> bool {
+    let identity = |config: &GroupConfig| {
+        let Identity { uid, gid, supplementary_groups, chroot, .. } = config.identity.clone();
+        (uid, gid, supplementary_groups, chroot)
+    };
+    let is_other = group.program.as_deref().is_some_and(|before| before != program);
+    group.sockets.len() > 0 && (is_other || identity(&group.config) != identity(config))
+}
+
 /// Whether the server has been started: after that nothing that is checked ends it.
 static STARTED: AtomicBool = AtomicBool::new(false);
 
@@ -166,6 +276,7 @@ pub(crate) fn plans() -> Vec<GroupPlan> {
 /// In a child process: closes what belongs to the parent.
 pub(crate) fn forget_in_child() {
     groups().clear();
+    retired().clear();
     stopping().clear();
     log_writer::forget();
     sys::restore_descriptor_limit();

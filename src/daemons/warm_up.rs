@@ -1,12 +1,9 @@
 //! Which application answers the request of `warm-up=`, and how it sees the request. It must never know a process.
 #![forbid(unsafe_code)]
 
+use crate::aliases_of::AliasesOf;
 use crate::config::{Bytes, DaemonProcess, ScriptAlias};
-use crate::single_application::AliasesOf;
-use std::ffi::OsStr;
 use std::fmt;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 
 /// The request, resolved to an application.
 #[derive(Debug, PartialEq, Eq)]
@@ -107,10 +104,10 @@ pub(crate) fn prepare(
     }))
 }
 
-/// The alias of a path, if it leads to a script and not to a directory of scripts. A script that is missing is
-/// reported by the worker that loads it: that is no error of the configuration.
+/// The alias of a path, if it leads to a script and not to a directory of scripts, by what is written. A script that is
+/// missing, or a directory in its place, is reported by the worker that loads it: a file that a customer can replace
+/// does not decide whether a configuration is valid.
 fn alias_of<'a>(server: &AliasesOf<'a>, path: &[u8]) -> Option<&'a ScriptAlias> {
     let alias = server.aliases.iter().find(|alias| alias.matches(path).is_some())?;
-    let target = Path::new(OsStr::from_bytes(&alias.target));
-    (!alias.target.ends_with(b"/") && !target.is_dir()).then_some(alias)
+    (!alias.target.ends_with(b"/")).then_some(alias)
 }

@@ -3,38 +3,65 @@
 #![forbid(unsafe_code)]
 
 use super::server_status::ApacheStatus;
+use crate::config::directories;
 use crate::config::{Bytes, HashSeed, ImportScript, InterpreterSettings, ProcessOptions};
+use crate::daemons;
 use crate::file_version::version;
 use crate::httpd::{Mpm, Server, ServerInfo, ServerLogHandle};
-use crate::python_home::{self, Reader};
+use crate::python_home::{self, HomeError, Inspection, Reader, TimeBudget};
 use host::{
     ApacheFacts, Host, HostOptions, InterpreterOptions, ScriptFile, Target, TelemetryOptions,
 };
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use wsgi::Level;
 
-/// Whether Python would start in the children; the error is a sentence for the administrator.
-pub(crate) fn check(options: &ProcessOptions) -> Result<(), String> {
+/// Whether Python would start in the children; the error is a sentence for the administrator, and so is each of the
+/// warnings.
+pub(crate) fn check(
+    options: &ProcessOptions,
+    budget: &mut TimeBudget,
+) -> Result<Vec<String>, String> {
     if !options.embedded_python {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let (uid, gid) = if sys::is_root() {
         ServerInfo::account()
     } else {
         (sys::effective_uid(), sys::effective_gid())
     };
-    let reader = Reader { uid, gid, groups: None };
-    match home(options) {
-        Some(home) => python_home::check("WSGIPythonHome", &home, host::PYTHON_VERSION, reader),
-        None => {
-            let program = Path::new(host::BUILT_FOR);
-            python_home::check_default(program, host::PYTHON_VERSION, reader)
-        }
+    let reader = Reader { uid, gid, groups: None, chroot: None };
+    budget.spend(|limit| check_as(options, &reader, limit)).map_err(|why| why.to_string())
+}
+
+fn check_as(
+    options: &ProcessOptions,
+    reader: &Reader,
+    limit: Duration,
+) -> Result<Vec<String>, HomeError> {
+    let prefix = Path::new(host::BUILT_FOR).parent().and_then(Path::parent);
+    let built_for = format!("the module was built for Python {}, which", host::PYTHON_VERSION);
+    let home = options.python_home.as_deref().map(path);
+    let Some(place) = home.as_deref().or(prefix) else { return Ok(Vec::new()) };
+    let named = if home.is_some() { "WSGIPythonHome" } else { &built_for };
+    let mut inspection = Inspection::start(named, place, reader, limit)?;
+    let mut warnings = Vec::new();
+    if home.is_some() {
+        let found = inspection.find(&[host::PYTHON_VERSION])?;
+        let prefixes: Vec<&Path> = prefix.into_iter().collect();
+        warnings.extend(inspection.check(&found, host::PYTHON_VERSION, &prefixes)?);
+    } else {
+        inspection.check_entry()?;
     }
-    .map_err(|why| why.to_string())
+    for layer in options.interpreter(b"", None).python_path {
+        let paths = directories(&layer);
+        warnings.extend(daemons::missing_directories("WSGIPythonPath", &paths, &mut inspection));
+    }
+    Ok(warnings)
 }
 
 /// Starts Python, unless the configuration keeps it out of Apache's processes.
@@ -148,7 +175,9 @@ fn interpreter_options(settings: InterpreterSettings) -> InterpreterOptions {
 }
 
 fn home(options: &ProcessOptions) -> Option<PathBuf> {
-    options.python_home.as_deref().map(|home| python_home::normalised(&path(home)))
+    let home = path(options.python_home.as_deref()?);
+    let mode = home.metadata().map(|found| found.mode());
+    Some(python_home::normalised(&home, mode.unwrap_or(0)).unwrap_or(&home).to_owned())
 }
 
 fn path(bytes: &[u8]) -> PathBuf {

@@ -36,6 +36,12 @@ impl Failure {
         Self { status: 503, line, may_repeat: true, unread: true, unsent: false }
     }
 
+    /// Apache's parent starts no worker.
+    pub(super) fn start_refused(name: &str, cause: &str) -> Self {
+        let line = format!("WSGI0117: daemon process '{name}' is not started: {cause}");
+        Self { line, ..Self::start(name, cause) }
+    }
+
     /// No worker is to be expected for a request that has been sent, and that a worker that starts after all may
     /// read.
     pub(super) fn awaiting(name: &str, why: &str) -> Self {

@@ -73,7 +73,7 @@ impl Delivery<'_, '_> {
             let lease = WorkerLease::choose(group, missing, failed > 0, since);
             // The lease is of the worker with the best prospects: the others have none either.
             if let Some(why) = lease.start_block_reason() {
-                return self.refuse(&Failure::start(group.name(), &why));
+                return self.refuse_start(&why);
             }
             let connection = match lease.connect(deadline) {
                 Ok(connection) => connection,
@@ -117,6 +117,19 @@ impl Delivery<'_, '_> {
             drop(attempt);
             return self.refuse(&failure);
         }
+    }
+
+    /// There is no worker, and none is to be expected. A cause that the parent knows is logged now and then only.
+    fn refuse_start(&self, why: &str) -> Answer {
+        let cause = &self.group.plan.known_cause;
+        let Some(known) = cause.get() else {
+            return self.refuse(&Failure::start(self.group.name(), why));
+        };
+        let failure = Failure::start_refused(self.group.name(), &known);
+        if cause.is_report_due(scoreboard::now()) {
+            return self.refuse(&failure);
+        }
+        Answer::Here(Outcome::Status(failure.status))
     }
 
     fn refuse(&self, failure: &Failure) -> Answer {

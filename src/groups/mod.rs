@@ -4,8 +4,10 @@
 
 mod board;
 mod in_flight;
+mod known_cause;
 mod plan;
 
 pub(crate) use board::Board;
 pub(crate) use in_flight::InFlight;
+pub(crate) use known_cause::KnownCause;
 pub(crate) use plan::GroupPlan;

@@ -3,6 +3,7 @@
 
 use super::board::Board;
 use super::in_flight::InFlight;
+use super::known_cause::KnownCause;
 use crate::config::DaemonProcess;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,6 +18,8 @@ pub(crate) struct GroupPlan {
     /// Requests under way, over all children, by slot.
     pub(crate) in_flight: Arc<InFlight>,
     pub(crate) board: Arc<Board>,
+    /// Why the group has no manager, where the parent knows.
+    pub(crate) known_cause: Arc<KnownCause>,
     /// The secret by which the group's workers know requests of Apache's children.
     pub(crate) secret: Arc<str>,
     /// The user that the group's workers run as.

@@ -122,7 +122,7 @@ def test_a_version_without_its_program_is_a_sentence_and_a_503(env, servers, pla
     assert server.get("/mine").text.split()[0] == env.python
     assert server.get("/other").status == 503
     server.log.expect(
-        "WSGI0024: .*needs wsgi-daemon-3.99", "WSGI0117: .*could not be started", "3.99"
+        "WSGI0117: daemon process 'other' is not started: .*needs wsgi-daemon-3.99", "3.99"
     )
 
 

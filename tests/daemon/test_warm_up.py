@@ -122,7 +122,7 @@ def test_warm_up_failure_is_logged_and_the_process_serves(start, preload, path, 
         ("warm-up=/a%20b", None, "without %"),
         ("warm-up=/x", "/y ${ROOT}/app.py process-group=site", "no WSGIScriptAlias leads /x"),
         ("warm-up=/x", "/ ${ROOT}/app.py", "give the alias process-group=site"),
-        ("warm-up=/x", "/ ${ROOT} process-group=site", "no WSGIScriptAlias leads /x"),
+        ("warm-up=/x", "/ ${ROOT}/ process-group=site", "no WSGIScriptAlias leads /x"),
         (
             "warm-up=/x",
             "/ ${ROOT}/app.py process-group=site application-group=%{HOST}",

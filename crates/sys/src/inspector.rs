@@ -19,8 +19,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// How many bytes of a file are read at most.
-pub const MAX_CONTENT: usize = 64 << 10;
+/// How many bytes of a file are read at most: CPython itself reads no longer `pyvenv.cfg`.
+pub const MAX_CONTENT: usize = 32 << 10;
 /// How long a path may be, with its NUL (Linux: PATH_MAX).
 const MAX_PATH: usize = 4096;
 /// The bytes of an answer before the content: an error number and a mode.
@@ -261,22 +261,31 @@ unsafe fn examine(path: *const libc::c_char, read: bool, answer: &mut [u8]) -> u
         }
         // It may be another file by now.
         let mode = status.assume_init_ref().st_mode;
-        let (mut length, mut error) = (0, 0);
-        while mode & libc::S_IFMT == libc::S_IFREG {
-            let Some(room) = answer.get_mut(HEAD + length..).filter(|room| !room.is_empty()) else {
-                break;
-            };
-            match libc::read(file, room.as_mut_ptr().cast(), room.len()) {
-                0 => break,
-                count @ 1.. => length += count.unsigned_abs(),
-                _ => {
-                    error = *libc::__errno_location();
-                    break;
-                }
-            }
-        }
+        let is_regular = mode & libc::S_IFMT == libc::S_IFREG;
+        let (length, error) = if is_regular { read_all(file, answer) } else { (0, 0) };
         libc::close(file);
         put(answer, error, mode, length)
+    }
+}
+
+/// Reads a file behind the head of `answer` until that is full; how many bytes, and an error number.
+///
+/// # Safety
+/// Async-signal-safe.
+unsafe fn read_all(file: RawFd, answer: &mut [u8]) -> (usize, i32) {
+    let mut length = 0;
+    loop {
+        let room = match answer.get_mut(HEAD + length..) {
+            Some(room) if !room.is_empty() => room,
+            _ => return (length, 0),
+        };
+        // SAFETY: takes a number and what is left of a slice with its length.
+        match unsafe { libc::read(file, room.as_mut_ptr().cast(), room.len()) } {
+            0 => return (length, 0),
+            count @ 1.. => length += count.unsigned_abs(),
+            // SAFETY: the error number of this thread.
+            _ => return (length, unsafe { *libc::__errno_location() }),
+        }
     }
 }
 
@@ -320,7 +329,7 @@ mod tests {
         assert_eq!(inspector.content(&folder.join("sparse")).unwrap().len(), MAX_CONTENT);
         sparse.set_len(3 << 30).unwrap();
         let why = inspector.content(&folder.join("sparse")).unwrap_err();
-        assert_eq!(why.to_string(), "it is longer than 65536 bytes");
+        assert_eq!(why.to_string(), "it is longer than 32768 bytes");
         let why = inspector.content(&folder.join("none")).unwrap_err();
         assert_eq!(why.kind(), io::ErrorKind::NotFound);
         let long = folder.join("a/".repeat(MAX_PATH));

@@ -179,6 +179,14 @@ pub fn has_hung_up(socket: BorrowedFd<'_>) -> bool {
         && fds.iter().any(|fd| fd.revents().contains(PollFlags::HUP))
 }
 
+/// Whether a process that has the listening socket has shut it down: then nothing can connect to it any more.
+pub fn is_shut_down(listener: BorrowedFd<'_>) -> bool {
+    let mut fds = [PollFd::from_borrowed_fd(listener, PollFlags::RDHUP)];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let ended = PollFlags::RDHUP | PollFlags::HUP;
+    poll(&mut fds, Some(&now)) == Ok(1) && fds.iter().any(|fd| fd.revents().intersects(ended))
+}
+
 /// Room for one descriptor, to the byte: the kernel opens as many in this process as there is room for, so
 /// others that come along are not even opened.
 #[repr(align(8))]
@@ -347,6 +355,22 @@ mod tests {
         let sent = send_with_descriptor(here.as_fd(), byte, here.as_fd(), SendFlags::NOSIGNAL);
         assert_eq!(sent.is_err(), refuses);
         assert!(send_now(here.as_fd(), &[IoSlice::new(b"x")]).is_ok());
+    }
+
+    #[test]
+    fn listening_socket_that_was_shut_down_is_known() {
+        for how in [net::Shutdown::Read, net::Shutdown::Both] {
+            let folder = std::env::temp_dir();
+            let path = folder.join(format!("sys-shut-down-{how:?}-{}", std::process::id()));
+            let listener = bind_private(&path).unwrap();
+            set_backlog(listener.as_fd(), 8).unwrap();
+            let _pending = connect(&path, Duration::from_secs(1), |_| {}).unwrap();
+            assert!(!is_shut_down(listener.as_fd()));
+            net::shutdown(&listener, how).unwrap();
+            assert!(is_shut_down(listener.as_fd()));
+            assert!(connect(&path, Duration::from_secs(1), |_| {}).is_err());
+            std::fs::remove_file(&path).unwrap();
+        }
     }
 
     #[test]

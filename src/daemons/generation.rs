@@ -1,0 +1,45 @@
+//! Apache's children of one configuration: whether there are any left. It must never know a group.
+//!
+//! Each of them has inherited the writing end of a pipe, which they and the processes that they have forked are the last
+//! to hold once the parent has read another configuration.
+#![forbid(unsafe_code)]
+
+use std::io::{self, PipeReader, PipeWriter};
+use std::os::fd::AsFd;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// The end of the children of a configuration.
+#[derive(Clone)]
+pub(super) struct ChildrenEnd(Option<Arc<PipeReader>>);
+
+/// What the children of today's configuration inherit.
+struct Generation {
+    end: Arc<PipeReader>,
+    _inherited: PipeWriter,
+}
+
+static CURRENT: Mutex<Option<Generation>> = Mutex::new(None);
+
+/// In a process that is none of the children: closes what they inherit.
+pub(super) fn forget() {
+    CURRENT.lock().unwrap_or_else(PoisonError::into_inner).take();
+}
+
+impl ChildrenEnd {
+    /// Begins another generation; that of the one before.
+    ///
+    /// # Errors
+    /// Where there is no pipe. Then the end of the children before shows only with that of the next ones.
+    pub(super) fn of_previous() -> io::Result<Self> {
+        let (end, inherited) = io::pipe()?;
+        let next = Generation { end: Arc::new(end), _inherited: inherited };
+        let previous = CURRENT.lock().unwrap_or_else(PoisonError::into_inner).replace(next);
+        Ok(Self(previous.map(|previous| previous.end)))
+    }
+
+    /// Whether all children have ended.
+    pub(super) fn has_come(&self) -> bool {
+        self.0.as_ref().is_none_or(|end| sys::is_readable(end.as_fd(), Duration::ZERO))
+    }
+}

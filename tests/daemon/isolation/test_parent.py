@@ -1,0 +1,224 @@
+"""What processes of a group leave behind, or put in the place of files, when Apache restarts."""
+
+import os
+import signal
+import time
+
+import pytest
+from harness import daemons
+from harness.conf import Conf
+from harness.httpd import READY, wait_until
+
+pytestmark = pytest.mark.ours_only("our own processes")
+
+# /helper leaves a process behind that answers on the worker's listening socket.
+APP = r"""
+import os, socket, struct, time
+def listener():
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            found = socket.socket(fileno=os.dup(int(name)))
+        except OSError:
+            continue
+        listens = found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+        if found.family == socket.AF_UNIX and listens:
+            return found
+        found.close()
+def record(kind, content=b""):
+    return struct.pack("!BBHHBB", 1, kind, 1, len(content), 0, 0) + content
+def answer(connection):
+    connection.settimeout(1)
+    try:
+        connection.recv(65536)
+        head = b"Status: 200 OK\r\nContent-Type: text/plain\r\n\r\nhelper"
+        connection.sendall(record(6, head) + record(6) + record(3, bytes(8)))
+    except OSError:
+        pass
+    connection.close()
+def helper():
+    if os.fork():
+        return
+    os.setsid()
+    server = listener()
+    server.setblocking(True)
+    open(os.path.join(os.path.dirname(__file__), "out/helper"), "w").write(str(os.getpid()))
+    until = time.monotonic() + 90
+    while time.monotonic() < until:
+        try:
+            answer(server.accept()[0])
+        except OSError:
+            time.sleep(0.1)
+    os._exit(0)
+def application(environ, start_response):
+    if environ["PATH_INFO"] == "/helper":
+        helper()
+    if environ["PATH_INFO"] == "/shutdown":
+        listener().shutdown(int(environ["QUERY_STRING"]))
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"%d %d" % (os.getpid(), os.geteuid())]
+"""
+
+
+def conf(options="", text="", **more):
+    groups = f"""
+    WSGIRestrictEmbedded On
+    WSGIDaemonProcess site threads=1 {options}
+    WSGIDaemonProcess whole
+    {text}
+    WSGIScriptAlias /whole ${{ROOT}}/app.py process-group=whole application-group=%{{GLOBAL}}
+    WSGIScriptAlias / ${{ROOT}}/app.py process-group=site application-group=%{{GLOBAL}}
+    """
+    files = (("app.py", APP), ("out/README", "the application writes here"))
+    return Conf(groups, files=files, **more)
+
+
+def reconfigure(server, before, after):
+    path = server.root / "httpd.conf"
+    text = path.read_text()
+    assert before in text
+    path.write_text(text.replace(before, after))
+
+
+def restarts(server, signum=signal.SIGUSR1):
+    before = len(server.log.find(READY))
+    server.process.send_signal(signum)
+    server.log.wait_for(READY, count=before + 1)
+
+
+def sockets(server):
+    return {path.name for path in server.root.rglob("*.sock")}
+
+
+# --- who had the socket ---------------------------------------------------------------------------
+
+
+def leave_helper(server):
+    server.log.allow("WSGI0|did not answer|closed the connection")
+    server.get("/helper")
+    path = server.root / "out/helper"
+    return int(wait_until(lambda: path.exists() and path.read_text(), "the helper"))
+
+
+def answers_of_a_helper(server, count=60):
+    """How many of so many requests the helper answered, after the old children have left."""
+    return [server.get("/").text for _ in range(count)].count("helper")
+
+
+@pytest.mark.parametrize("change", ["user", "rotation"])
+def test_process_left_behind_gets_no_request_of_its_successors(start, change):
+    if change == "user" and os.geteuid() != 0:
+        pytest.skip("only root starts groups of other users")
+    options = "user=games" if change == "user" else ""
+    server = start(options, "" if change == "user" else "WSGISocketRotation On", children=2)
+    assert server.get("/").status == 200
+    old = sockets(server)
+    helper = leave_helper(server)
+    try:
+        if change == "user":
+            reconfigure(server, "user=games", "user=nobody")
+        children = daemons.httpd_children(server)
+        restarts(server)
+        wait_until(
+            lambda: not set(children) & set(daemons.httpd_children(server)),
+            "the old children to leave",
+            timeout=30,
+        )
+        assert answers_of_a_helper(server) == 0
+        # The parent keeps the old sockets only while old children may use them.
+        wait_until(lambda: len(sockets(server)) == 2, "the old sockets to be closed", timeout=30)
+        assert sockets(server) != old
+    finally:
+        os.kill(helper, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("text", ["", "WSGISocketRotation Off"])
+def test_sockets_stay_where_nothing_has_changed(start, text):
+    server = start(text=text)
+    assert server.get("/").status == 200
+    before = sockets(server)
+    restarts(server)
+    assert server.get("/").status == 200
+    assert sockets(server) == before
+
+
+def test_rotation_of_sockets_loses_no_request(start):
+    server = start(text="WSGISocketRotation On", children=4)
+    first = server.get("/").text
+    lost = daemons.under_load(server, lambda: [restarts(server) for _ in range(3)])
+    assert lost == []
+    assert server.get("/").text != first
+
+
+# --- what a process does to its own socket --------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", [0, 2])
+def test_socket_that_was_shut_down_heals_at_a_graceful_restart(start, how):
+    server = start()
+    server.log.allow("WSGI0|exited with|was killed by|accept")
+    worker = int(server.get(f"/shutdown?{how}").text.split()[0])
+    # Its connections are kept otherwise.
+    os.kill(worker, signal.SIGKILL)
+    wait_until(lambda: server.get("/").status == 503, "the socket to be closed")
+    restarts(server)
+    server.log.expect("its socket '.*' has been shut down; '.*' takes its place")
+    wait_until(lambda: daemons.serves(server), "the group to serve")
+    assert server.get("/whole").status == 200
+
+
+# --- a manager that was killed again and again ----------------------------------------------------
+
+
+def test_graceful_restart_ends_the_pause_of_a_manager(start):
+    server = start()
+    worker = server.get("/").text.split()[0]
+    server.log.allow("its manager .* was killed by signal 9; it is started again", "WSGI0")
+
+    def manager():
+        with_worker = [
+            pid for pid in daemons.managers(server) if worker in map(str, daemons.children(pid))
+        ]
+        return with_worker or daemons.managers(server)[:1]
+
+    killed = "its manager .* was killed by signal 9"
+    (pid,) = manager()
+    others = set(daemons.managers(server)) - {pid}
+    for count in range(1, 7):
+        os.kill(pid, signal.SIGKILL)
+        server.log.wait_for(killed, count=count)
+        (pid,) = wait_until(lambda: set(daemons.managers(server)) - others, "another manager")
+    # The next one begins after 6.4 s.
+    began = time.monotonic()
+    restarts(server)
+    wait_until(lambda: daemons.serves(server), "the group to serve")
+    assert time.monotonic() - began < 5
+
+
+# --- what stands in the place of a script ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("group", ["application-group=%{GLOBAL}", ""])
+@pytest.mark.parametrize("when", ["restart", "start"])
+def test_directory_in_the_place_of_a_warm_up_script_ends_no_server(start, when, group):
+    text = f"""
+    WSGIDaemonProcess own warm-up=/own
+    WSGIScriptAlias /own ${{ROOT}}/own/app.py process-group=own {group}
+    """
+
+    def replace(server):
+        path = server.root / "own/app.py"
+        path.unlink(missing_ok=True)
+        path.mkdir(parents=True)
+
+    server = start(text=text, prepare=replace if when == "start" else server_has_script)
+    server.log.allow("WSGI0|warm-up: GET /own: |could not load its scripts")
+    if when == "restart":
+        replace(server)
+        restarts(server)
+    wait_until(lambda: daemons.serves(server, "/whole"), "the other group", timeout=5)
+    restarts(server, signal.SIGHUP)
+    wait_until(lambda: daemons.serves(server, "/whole"), "the other group", timeout=5)
+
+
+def server_has_script(server):
+    server.write("own/app.py", APP)
