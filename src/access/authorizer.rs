@@ -37,13 +37,18 @@ impl Authorizer for GroupScript {
         let refused = match asked.ask(request, &settings, &[user], true) {
             Ok(Answer::List(groups)) => match is_member(&groups, required) {
                 Ok(true) => return true,
-                Ok(false) => Refused::Said(
-                    if groups.is_empty() { "WSGI0059" } else { "WSGI0060" },
-                    format!(
-                        "does not put user '{}' into any of the required groups",
-                        String::from_utf8_lossy(user)
-                    ),
-                ),
+                Ok(false) => {
+                    let user = String::from_utf8_lossy(user);
+                    if groups.is_empty() {
+                        Refused::Said(
+                            "WSGI0059",
+                            format!("does not put user '{user}' into any group"),
+                        )
+                    } else {
+                        let what = "into any of the required groups";
+                        Refused::Said("WSGI0060", format!("does not put user '{user}' {what}"))
+                    }
+                }
                 Err(refused) => refused,
             },
             Ok(answer) => Refused::kind("WSGI0051", "a list of names", &answer),

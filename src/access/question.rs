@@ -104,8 +104,9 @@ pub(super) fn consult(
         script: ScriptFile {
             path: &script.path,
             modified: version(&script.path),
-            reloading: settings.script_reloading,
+            reloading: settings.script_reloading.is_on(),
             case_sensitive: child.is_none_or(|child| child.options.case_sensitive),
+            replacement: None,
         },
         application_group: &group,
         functions,

@@ -79,7 +79,9 @@ fn parse(
                 alias.application_group = Some(option.group("an application group")?);
             }
             "callable-object" => {
-                alias.callable_object = Some(option.not_empty("a callable object")?.into());
+                let name = option.not_empty("a callable object")?;
+                line.warn_of_call(name);
+                alias.callable_object = Some(name.into());
             }
             _ => alias.pass_authorization = Some(option.flag()?),
         }

@@ -167,6 +167,7 @@ impl Directive {
 
 #[cfg(test)]
 mod tests {
+    use super::super::ScriptReloading;
     use super::super::stub::{Configuration, configuration, directive, with_line};
     use super::*;
 
@@ -228,7 +229,10 @@ mod tests {
             })?;
             Ok::<_, ConfigError>(directory)
         };
-        assert_eq!(run("WSGIScriptReloading Off").unwrap().script_reloading, Some(false));
+        assert_eq!(
+            run("WSGIScriptReloading Off").unwrap().script_reloading,
+            Some(ScriptReloading::Off)
+        );
         for text in ["WSGIScriptAlias / /srv/app.wsgi", "WSGIPythonOptimize 1"] {
             let sentence = run(text).unwrap_err().to_string();
             assert!(sentence.ends_with("is not allowed in .htaccess files"), "{sentence}");

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::directive::{Apply, Contexts, Directive, Form, Support};
 use super::options::global_is_empty;
 use super::{
-    Bytes, ConfigError, Line, MapHead, ProcessConfig, Script, alias_directives, directory,
-    interpreter_directives, process_directives, telemetry_directives,
+    Bytes, ConfigError, Line, MapHead, ProcessConfig, Script, ScriptReloading, alias_directives,
+    directory, interpreter_directives, process_directives, telemetry_directives,
 };
 
 use Apply::{Directory as ToDirectory, Process as ToProcess, Server as ToServer};
@@ -62,7 +62,7 @@ pub(crate) static DIRECTIVES: [Directive; 54] = [
     Directive::new(c"WSGICallableObject", EverywhereFileInfo, Words,
         c"name of the application in the script file",
         ToDirectory(|directory, line|
-            set_text(&mut directory.callable_object, line))),
+            set_callable(&mut directory.callable_object, line))),
     Directive::new(c"WSGIRestrictEmbedded", GlobalOnly, Words,
         c"On or Off: whether Apache's own processes may run no Python",
         ToProcess(|process, line| set(&mut process.restrict_embedded, line.flag()))),
@@ -136,8 +136,8 @@ pub(crate) static DIRECTIVES: [Directive; 54] = [
         c"On or Off: whether file names have case",
         ToProcess(|process, line| set(&mut process.case_sensitivity, line.flag()))),
     Directive::new(c"WSGIScriptReloading", EverywhereFileInfo, Words,
-        c"On or Off: whether a changed script is loaded anew",
-        ToDirectory(|directory, line| set(&mut directory.script_reloading, line.flag()))),
+        c"Off, On or Wait: whether a changed script is loaded anew, and whether requests wait for that",
+        ToDirectory(|directory, line| set(&mut directory.script_reloading, line.choice(&RELOADING)))),
     Directive::new(c"WSGIPassAuthorization", EverywhereFileInfo, Words,
         c"On or Off: whether an application sees the Authorization header",
         ToDirectory(|directory, line| set(&mut directory.pass_authorization, line.flag()))),
@@ -223,6 +223,8 @@ pub(crate) static DIRECTIVES: [Directive; 54] = [
         .support(AUTH_PROVIDERS),
 ];
 
+const RELOADING: [(&str, ScriptReloading); 3] =
+    [("Off", ScriptReloading::Off), ("On", ScriptReloading::On), ("Wait", ScriptReloading::Wait)];
 const MAP_HEAD: [(&str, MapHead); 3] =
     [("Off", MapHead::Off), ("On", MapHead::On), ("Auto", MapHead::Auto)];
 
@@ -234,6 +236,11 @@ fn set<T>(field: &mut Option<T>, value: Result<T, ConfigError>) -> Result<(), Co
 
 fn set_text(field: &mut Option<Bytes>, line: &Line<'_>) -> Result<(), ConfigError> {
     set(field, line.one().map(Bytes::from))
+}
+
+fn set_callable(field: &mut Option<Bytes>, line: &Line<'_>) -> Result<(), ConfigError> {
+    line.warn_of_call(line.one()?);
+    set_text(field, line)
 }
 
 fn set_group(field: &mut Option<Bytes>, line: &Line<'_>) -> Result<(), ConfigError> {
@@ -272,7 +279,7 @@ mod tests {
     #[test]
     fn a_flag_is_on_or_off_in_any_case_and_nothing_else() {
         let flags = DIRECTIVES.iter().filter(|directive| directive.help().starts_with("On or Off"));
-        assert_eq!(flags.clone().count(), 23);
+        assert_eq!(flags.clone().count(), 22);
         for name in flags.map(Directive::name) {
             for word in ["On", "off", "ON", "oFF"] {
                 configuration(&[&format!("{name} {word}")]);
@@ -319,7 +326,10 @@ mod tests {
         let off = |name: &str| configuration(&[&format!("{name} Off")]);
         assert_eq!(off("WSGIPassAuthorization").directory.pass_authorization, Some(false));
         assert_eq!(off("WSGIPassApacheRequest").directory.pass_apache_request, Some(false));
-        assert_eq!(off("WSGIScriptReloading").directory.script_reloading, Some(false));
+        assert_eq!(
+            off("WSGIScriptReloading").directory.script_reloading,
+            Some(ScriptReloading::Off)
+        );
         assert_eq!(off("WSGIErrorOverride").directory.error_override, Some(false));
         assert_eq!(off("WSGIChunkedRequest").directory.chunked_request, Some(false));
         assert_eq!(off("WSGIIgnoreActivity").directory.ignore_activity, Some(false));

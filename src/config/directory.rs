@@ -20,7 +20,7 @@ pub(crate) struct DirectoryConfig {
     pub(crate) dispatch_script: Option<Arc<Script>>,
     pub(crate) pass_apache_request: Option<bool>,
     pub(crate) pass_authorization: Option<bool>,
-    pub(crate) script_reloading: Option<bool>,
+    pub(crate) script_reloading: Option<ScriptReloading>,
     pub(crate) error_override: Option<bool>,
     pub(crate) chunked_request: Option<bool>,
     pub(crate) map_head_to_get: Option<MapHead>,
@@ -33,6 +33,23 @@ pub(crate) struct DirectoryConfig {
     pub(crate) auth_group_script: Option<Arc<Script>>,
     /// At most one of each name.
     pub(crate) handler_scripts: Option<Arc<[HandlerScript]>>,
+}
+
+/// `WSGIScriptReloading`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ScriptReloading {
+    Off,
+    /// In daemon mode old code answers until the new processes are ready.
+    On,
+    /// In daemon mode requests wait for the new processes.
+    Wait,
+}
+
+impl ScriptReloading {
+    /// Whether a changed script is noticed.
+    pub(crate) fn is_on(self) -> bool {
+        self != Self::Off
+    }
 }
 
 /// `WSGIMapHEADToGET`

@@ -91,6 +91,19 @@ impl<'a> Line<'a> {
             })
     }
 
+    /// Warns of a callable object that is written as a call: no object has such a name.
+    pub(super) fn warn_of_call(&self, name: &[u8]) {
+        if !name.starts_with(b"%") && name.contains(&b'(') {
+            self.context.warn(&format!(
+                "{} names the callable object {}, which is a call and not a name; write \"application = {}\" \
+                 into the script instead",
+                self.name(),
+                quoted(name),
+                String::from_utf8_lossy(name)
+            ));
+        }
+    }
+
     /// A path of ours, made absolute below `ServerRoot`. An absolute path stays as it was written.
     pub(super) fn script_path(&self, path: &[u8]) -> Result<Bytes, ConfigError> {
         if path.starts_with(b"/") {

@@ -2,7 +2,8 @@
 //! written.
 
 use super::{
-    Bytes, DirectoryConfig, HandlerScript, MapHead, ProxyHeader, Script, ScriptAlias, Subnet,
+    Bytes, DirectoryConfig, HandlerScript, MapHead, ProxyHeader, Script, ScriptAlias,
+    ScriptReloading, Subnet,
 };
 
 /// What one request is served by. Borrowed from the merged config: making it costs no allocation.
@@ -19,7 +20,7 @@ pub(crate) struct Settings<'a> {
     pub(crate) dispatch_script: Option<&'a Script>,
     pub(crate) pass_apache_request: bool,
     pub(crate) pass_authorization: bool,
-    pub(crate) script_reloading: bool,
+    pub(crate) script_reloading: ScriptReloading,
     pub(crate) error_override: bool,
     pub(crate) chunked_request: bool,
     pub(crate) map_head_to_get: MapHead,
@@ -80,7 +81,7 @@ impl<'a> Settings<'a> {
             dispatch_script: dispatch_script.as_deref(),
             pass_apache_request: pass_apache_request.unwrap_or(false),
             pass_authorization: pass_authorization.unwrap_or(false),
-            script_reloading: script_reloading.unwrap_or(true),
+            script_reloading: script_reloading.unwrap_or(ScriptReloading::On),
             error_override: error_override.unwrap_or(false),
             chunked_request: chunked_request.unwrap_or(false),
             map_head_to_get: map_head_to_get.unwrap_or(MapHead::Auto),
@@ -162,7 +163,7 @@ mod tests {
         assert_eq!(settings.process_group, b"");
         assert_eq!(settings.application_group, b"%{RESOURCE}");
         assert_eq!(settings.callable_object, b"application");
-        assert!(settings.script_reloading);
+        assert_eq!(settings.script_reloading, ScriptReloading::On);
         assert!(!settings.pass_authorization && !settings.pass_apache_request);
         assert!(!settings.error_override && !settings.chunked_request);
         assert!(!settings.ignore_activity && !settings.enable_sendfile);

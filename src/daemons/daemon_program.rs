@@ -29,7 +29,14 @@ impl fmt::Display for NoProgram {
             "WSGIDaemonProcess {group} needs wsgi-daemon-{version}, which is not installed beside the module \
              (installed: {}); make build PYTHON=python{version} makes one",
             installed.join(", ")
-        )
+        )?;
+        match self.installed.last() {
+            Some(ours) => write!(
+                f,
+                ", or make the virtual environment of its python-home anew with python{ours} -m venv"
+            ),
+            None => Ok(()),
+        }
     }
 }
 

@@ -26,8 +26,9 @@ pub(crate) fn serve(
     let script = ScriptFile {
         path: application.script,
         modified: application.modified,
-        reloading: settings.script_reloading,
+        reloading: settings.script_reloading.is_on(),
         case_sensitive: child.options.case_sensitive,
+        replacement: None,
     };
     let target = Target {
         script,

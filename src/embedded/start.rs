@@ -93,6 +93,7 @@ fn preload(host: &Host, options: &ProcessOptions, sole: bool, script: &ImportScr
             modified: version(&script.path),
             reloading: true,
             case_sensitive: options.case_sensitive,
+            replacement: None,
         },
         callable: b"",
         application_group: &script.application_group,

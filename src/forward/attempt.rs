@@ -19,6 +19,8 @@ use wsgi::{Level, ReadError};
 pub(super) enum Answer {
     /// The response has been relayed, or has failed after its head.
     Here(Outcome),
+    /// The worker has old code and is going to be replaced; it has done nothing for the request.
+    Outdated,
     /// The response is to be found at this path of the server (RFC 3875, 6.2.2).
     At(Vec<u8>),
 }
@@ -69,6 +71,9 @@ impl<'a, 'call> Attempt<'a, 'call> {
                 None => done = self.step()?,
             }
         };
+        if self.relay.is_given_back() {
+            return Ok(Answer::Outdated);
+        }
         Ok(self.relay.take_location().map_or(Answer::Here(outcome), Answer::At))
     }
 

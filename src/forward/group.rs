@@ -144,6 +144,11 @@ impl Group {
         self.plan.definition.config.timers.socket_timeout.unwrap_or(self.plan.timeout)
     }
 
+    /// How long a worker may take to start: `startup-timeout`, else as long as it may be silent.
+    pub(super) fn start_timeout(&self) -> Duration {
+        self.plan.definition.config.timers.startup_timeout.unwrap_or_else(|| self.worker_timeout())
+    }
+
     /// To how many workers a request is sent at most.
     pub(super) fn attempts(&self) -> usize {
         2 * self.plan.sockets.len() + 1

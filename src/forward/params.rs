@@ -71,6 +71,16 @@ impl<'a> Params<'a> {
         self.buffers.time(Key::QueueStart, wsgi::epoch_micros());
     }
 
+    /// Has the request wait for a worker with new code: `since` then, in microseconds of [`scoreboard::now`], or
+    /// from now on (0); `None`: no more.
+    pub(super) fn set_waiting_since(&mut self, since: Option<u64>) {
+        let list = &mut self.buffers.request_params;
+        match since {
+            Some(since) => list.pair(param::WAITING_SINCE, environ::decimal(since, &mut [0; 20])),
+            None => list.pair(param::WAITING_SINCE, b""),
+        }
+    }
+
     /// Gives the memory back to the thread.
     pub(super) fn return_buffers(self) {
         BUFFERS.set(self.buffers);
@@ -98,7 +108,7 @@ impl<'a> Params<'a> {
         key.clear();
         key.shrink_to(MAX_REUSED_CAPACITY);
         key.extend_from_slice(&[
-            settings.script_reloading.into(),
+            settings.script_reloading.is_on().into(),
             settings.ignore_activity.into(),
             log_level.is_some().into(),
             log_level.unwrap_or_default(),
@@ -134,7 +144,7 @@ impl<'a> Params<'a> {
         if let Some(version) = application.modified {
             list.pair(param::MODIFIED, version.to_string().as_bytes());
         }
-        list.pair(param::RELOADING, flag(settings.script_reloading));
+        list.pair(param::RELOADING, flag(settings.script_reloading.is_on()));
         if settings.ignore_activity {
             list.pair(param::IGNORE_ACTIVITY, flag(true));
         }

@@ -49,6 +49,8 @@ pub(super) struct Relay<'a, 'call> {
     excessive: bool,
     /// The path of this server at which the response is to be found.
     location: Option<Vec<u8>>,
+    /// The worker has done nothing for the request, because its code is old.
+    given_back: bool,
     errors: ErrorLines,
 }
 
@@ -149,6 +151,7 @@ impl<'a, 'call> Relay<'a, 'call> {
             stalled_since: None,
             excessive: false,
             location: None,
+            given_back: false,
             errors: ErrorLines::new(&group.limits()),
         }
     }
@@ -156,6 +159,11 @@ impl<'a, 'call> Relay<'a, 'call> {
     /// Whether the head has been relayed.
     pub(super) fn has_head(&self) -> bool {
         self.stage == Stage::Body
+    }
+
+    /// Whether the worker has given the request back.
+    pub(super) const fn is_given_back(&self) -> bool {
+        self.given_back
     }
 
     /// The path at which the response is to be found, if this response says so.
@@ -475,6 +483,10 @@ impl<'a, 'call> Relay<'a, 'call> {
             }
             Stage::Located => return Ok(Outcome::Done),
             // A request without a response ends with the HTTP status that says why.
+            Stage::Head if app_status == app_status::OUTDATED => {
+                self.given_back = true;
+                return Ok(Outcome::Done);
+            }
             Stage::Head => {
                 return match u16::try_from(app_status) {
                     Ok(status @ 400..=599) => {

@@ -9,12 +9,15 @@ use super::group::Group;
 use super::lease::WorkerLease;
 use super::params::Params;
 use crate::application::Application;
-use crate::config::Settings;
+use crate::config::{ScriptReloading, Settings};
 use crate::httpd::{Outcome, Request};
+use scoreboard::now;
 use std::io;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use wsgi::Level;
 
+/// The interval at which a request is sent again that waits for new code.
+const NEW_CODE_POLL: Duration = Duration::from_millis(25);
 /// How often a request is sent to another worker although the one before may have died of it.
 const MAX_REPLAYS: usize = 1;
 
@@ -38,6 +41,7 @@ pub(crate) fn serve(
         .response_timeout()
         .and_then(|limit| request.set_client_timeout(i64::try_from(limit.as_micros()).ok()?));
     let mut delivery = Delivery { request, settings, group, params, body };
+    delivery.wait_for_new_code();
     let answer = delivery.run(queued);
     delivery.params.return_buffers();
     if let Some(before) = before {
@@ -46,8 +50,25 @@ pub(crate) fn serve(
     match answer {
         Answer::Here(outcome) => outcome,
         // The worker is free by now: it may be the one that answers the other path.
+        Answer::Outdated => Outcome::Status(503),
         Answer::At(location) => request.redirect(&location),
     }
+}
+
+/// Whether the request may be sent to another worker after this `failure`; it has been `replayed` so often although
+/// a worker may have died of it.
+fn may_repeat(
+    attempt: &Attempt<'_, '_>,
+    failure: &Failure,
+    replayed: usize,
+    deadline: Instant,
+) -> bool {
+    failure.may_repeat
+        && attempt.is_replayable()
+        && (failure.unread
+            || attempt.is_get_or_head()
+                && replayed <= MAX_REPLAYS
+                && attempt.await_two_workers(deadline))
 }
 
 /// A request on its way to the workers of its group.
@@ -65,7 +86,8 @@ impl Delivery<'_, '_> {
     /// microseconds of [`scoreboard::now`].
     fn run(&mut self, queued: u64) -> Answer {
         let group = self.group;
-        let deadline = Instant::now() + group.definition().forwarding.connect_timeout;
+        let mut deadline = self.connect_deadline();
+        let mut waited = None;
         let (mut failed, mut replayed, mut missing) = (0, 0, None);
         loop {
             // What ended in a slot before it was chosen again did not end by this attempt.
@@ -88,6 +110,12 @@ impl Delivery<'_, '_> {
             let (request, body) = (&mut *self.request, &mut self.body);
             let mut attempt = Attempt::new(request, self.settings, lease, connection, body);
             let failure = match attempt.run(&self.params) {
+                Ok(Answer::Outdated) => {
+                    attempt.finish();
+                    self.await_new_code(waited.get_or_insert_with(now));
+                    deadline = self.connect_deadline();
+                    continue;
+                }
                 Ok(answer) => {
                     attempt.finish();
                     return answer;
@@ -102,14 +130,7 @@ impl Delivery<'_, '_> {
             // The request itself may be what ends workers.
             replayed += usize::from(!failure.unread);
             failed += 1;
-            let again = failed < group.attempts()
-                && failure.may_repeat
-                && attempt.is_replayable()
-                && (failure.unread
-                    || attempt.is_get_or_head()
-                        && replayed <= MAX_REPLAYS
-                        && attempt.await_two_workers(deadline));
-            if again {
+            if failed < group.attempts() && may_repeat(&attempt, &failure, replayed, deadline) {
                 self.params.restart_queue_clock();
                 continue;
             }
@@ -130,6 +151,28 @@ impl Delivery<'_, '_> {
             return self.refuse(&failure);
         }
         Answer::Here(Outcome::Status(failure.status))
+    }
+
+    fn connect_deadline(&self) -> Instant {
+        Instant::now() + self.group.definition().forwarding.connect_timeout
+    }
+
+    /// Lets the request wait for a worker with new code if there is one to come (`WSGIScriptReloading Wait`). It has
+    /// to be complete: a worker may give it back.
+    fn wait_for_new_code(&mut self) {
+        if self.settings.script_reloading == ScriptReloading::Wait && self.body.has_ended() {
+            self.params.set_waiting_since(Some(0));
+        }
+    }
+
+    /// A worker with old code has given the request back, at `since` for the first time. When it has waited as long
+    /// as a worker may take to start, the next worker answers with what it has.
+    fn await_new_code(&mut self, since: &u64) {
+        std::thread::sleep(NEW_CODE_POLL);
+        let limit = self.group.start_timeout().as_micros();
+        let over = u128::from(now().saturating_sub(*since)) > limit;
+        self.params.set_waiting_since((!over).then_some(*since));
+        self.params.restart_queue_clock();
     }
 
     fn refuse(&self, failure: &Failure) -> Answer {

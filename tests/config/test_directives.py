@@ -122,10 +122,14 @@ FLAGS = [
     for name, (_, value) in DIRECTIVES.items()
     if value in ("On", "Off", "Auto") and name != "WSGIMapHEADToGET"
 ]
-WORDS = {
-    "WSGIMapHEADToGET": "Off | On | Auto",
-    "WSGIAcceptMutex": "default | flock | fcntl | sysvsem | posixsem | pthread",
-} | dict.fromkeys(FLAGS, "Off | On")
+WORDS = (
+    {
+        "WSGIMapHEADToGET": "Off | On | Auto",
+        "WSGIAcceptMutex": "default | flock | fcntl | sysvsem | posixsem | pthread",
+    }
+    | dict.fromkeys(FLAGS, "Off | On")
+    | {"WSGIScriptReloading": "Off | On | Wait"}
+)
 
 
 def framed(name, line):
@@ -295,6 +299,9 @@ def test_a_line_is_refused_with_a_sentence(printed, env, text, ours, theirs):
 
 # A line, and what it warns of.
 WARNED = [
+    ("WSGICallableObject create_app()",
+     "WSGICallableObject names the callable object \"create_app()\", which is a call and not a "
+     "name; write \"application = create_app()\" into the script instead"),
     ("WSGIPythonOptimize On", "WSGIPythonOptimize must be a whole number; \"On\" is read as 0"),
     ("WSGITrustedProxyHeaders Forwarded",
      "WSGITrustedProxyHeaders ignores \"Forwarded\", which is not one of: "),

@@ -164,3 +164,17 @@ def test_dissimilar_words_are_not_suggested(printed):
     ignored = 'ignores "X-Forwarded-Fro", which is not one of (did you mean "x-forwarded-for"?)'
     assert ignored in text
     assert text.count("did you mean") == 1
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "WSGICallableObject create_app()",
+        "WSGIScriptAlias /a ${ROOT}/app.py callable-object=create_app()",
+    ],
+)
+def test_a_callable_that_is_written_as_a_call_is_told(printed, line):
+    text = printed(line)
+    assert 'names the callable object "create_app()", which is a call and not a name' in text
+    assert 'write "application = create_app()" into the script' in text
+    assert "is a call" not in printed(line.replace("()", ""))

@@ -92,6 +92,8 @@ pub(crate) enum Command {
     /// To a worker that was forked from a template. Beside it comes the pipe that takes its standard output and
     /// standard error.
     Output,
+    /// Go on with the code that there is: newer code could not be loaded.
+    KeepCode,
     /// To a template: fork a worker for this slot. Beside it comes the worker's end of its channel.
     Fork { slot: usize, generation: u64 },
 }

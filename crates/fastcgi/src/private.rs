@@ -22,6 +22,9 @@ pub mod param {
     pub const MODIFIED: &[u8] = b"mod_wsgi.x-modified";
     /// Whether a script that has changed is loaded again: `1` or `0`.
     pub const RELOADING: &[u8] = b"mod_wsgi.x-reloading";
+    /// The request may wait for a worker with new code (`WSGIScriptReloading Wait`): since when it does, in
+    /// microseconds of the scoreboard's clock (decimal), 0 where it has not waited yet; empty: it waits no more.
+    pub const WAITING_SINCE: &[u8] = b"mod_wsgi.x-waiting-since";
     /// `1`: the request does not count as activity of the worker.
     pub const IGNORE_ACTIVITY: &[u8] = b"mod_wsgi.x-ignore-activity";
     /// The log level of the request, where it is not that of the group: an `APLOG_*` number (decimal).
@@ -41,6 +44,9 @@ pub mod app_status {
     pub const SHORT: u32 = 1;
     /// The application failed after the head was sent; the worker has logged it and closes the connection.
     pub const ABORTED: u32 = 2;
+    /// Nothing has been done for the request: the worker has old code, and will be replaced. Only for a request that
+    /// may wait ([`WAITING_SINCE`](super::param::WAITING_SINCE)).
+    pub const OUTDATED: u32 = 3;
 }
 
 /// The severity of a log line: an `APLOG_*` number, 0 (emergency) to 15 (`trace8`).

@@ -51,6 +51,7 @@ fn inside() {
                     modified: None,
                     reloading: false,
                     case_sensitive: true,
+                    replacement: None,
                 },
                 callable: b"application",
                 application_group: b"",

@@ -42,6 +42,9 @@ impl Group {
     pub(super) fn abort_replacement(&mut self) {
         self.refused = self.changed.take().or(self.refused.take());
         for slot in &mut self.slots {
+            if let Some(worker) = &mut slot.current {
+                worker.keep_code();
+            }
             if slot.wanted.is_some_and(Reason::is_for_new_code)
                 && slot.current.is_some()
                 && slot.incoming.is_none()
@@ -71,6 +74,9 @@ impl Group {
     /// older one.
     pub(super) fn script_changed(&mut self, index: usize, loaded: Loaded) {
         if self.refused.as_ref() == Some(&loaded) {
+            if let Some(worker) = self.slots.get_mut(index).and_then(|slot| slot.current.as_mut()) {
+                worker.keep_code();
+            }
             return;
         }
         if loaded.callable.is_some() {

@@ -134,6 +134,12 @@ impl Worker {
         }
     }
 
+    /// Tells the worker that it keeps its code.
+    pub(super) fn keep_code(&mut self) {
+        // Where the command cannot be sent, the worker has exited.
+        let _ = self.channel.send(&Command::KeepCode);
+    }
+
     /// Whether the worker has served a request, or serves one.
     pub(super) fn has_served(&self) -> bool {
         self.record.get(Field::Served) > 0 || self.record.is_busy()

@@ -115,6 +115,19 @@ impl<'a> FastCgiExchange<'a> {
         }
     }
 
+    /// Gives the request back to Apache's child, which sends it to a worker with new code.
+    pub(crate) fn give_back(&mut self) {
+        if !self.claims_response() {
+            return self.cut();
+        }
+        let Some(connection) = self.connection.as_mut() else { return };
+        let end = encoder::end_answer(connection.id(), app_status::OUTDATED);
+        match connection.write(&[], &[], &end) {
+            Ok(()) => self.complete(),
+            Err(_) => self.cut(),
+        }
+    }
+
     /// Whether the response is this exchange's to send: claims it if nothing has.
     fn claims_response(&mut self) -> bool {
         self.claimed |= self.claim.claim();

@@ -157,7 +157,7 @@ fn wait_for_go_ahead(channel: &mut Channel) -> Option<Reason> {
             match command {
                 Command::Finish { reason, .. } => return Some(reason),
                 Command::Serve => may_serve = true,
-                Command::Output | Command::Fork { .. } => {}
+                Command::KeepCode | Command::Output | Command::Fork { .. } => {}
             }
         }
         if may_serve {

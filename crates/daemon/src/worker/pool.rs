@@ -110,6 +110,11 @@ impl Pool {
         }
     }
 
+    /// The manager could not load newer code: what is outdated stays.
+    pub(crate) fn keep_code(&self) {
+        self.loaded.keep();
+    }
+
     /// Notes a script that has been loaded.
     pub(crate) fn note_loaded(&self, loaded: Loaded) {
         if self.loaded.note(&loaded) {

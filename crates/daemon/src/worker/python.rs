@@ -60,6 +60,7 @@ impl PreparedPython {
                     modified: script.modified,
                     reloading: false,
                     case_sensitive: config.python.case_sensitive,
+                    replacement: None,
                 },
                 callable: script.callable.as_deref().unwrap_or_default().as_bytes(),
                 application_group: script.application_group.as_bytes(),

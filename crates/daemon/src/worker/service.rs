@@ -39,6 +39,7 @@ pub(super) fn run(
                 modified: file_version::version(&script.path),
                 reloading: false,
                 case_sensitive: config.python.case_sensitive,
+                replacement: None,
             },
             callable: b"",
             application_group: script.application_group.as_bytes(),

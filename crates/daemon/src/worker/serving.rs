@@ -8,12 +8,12 @@ use crate::worker::connection::{Connection, Next};
 use crate::worker::connections::Wakeup;
 use crate::worker::exchange::{FastCgiExchange, RequestInfo};
 use crate::worker::file_version;
-use crate::worker::loaded_scripts::Held;
+use crate::worker::loaded_scripts::{Held, InUse};
 use crate::worker::pool::Pool;
 use crate::worker::scheduler::BusyGuard;
 use crate::worker::target::{Application, RequestParams};
-use host::{ScriptFile, Served, Target};
-use scoreboard::now;
+use host::{Replacement, ScriptFile, Served, Target};
+use scoreboard::{Field, now};
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -22,6 +22,17 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use wsgi::{FileVersion, Level};
+
+/// Which code a request is to be served by (`WSGIScriptReloading`).
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum WantedCode {
+    /// The worker's, whatever it is.
+    Any,
+    /// That of the file: it waits for a worker that has it.
+    New,
+    /// The worker's, which has been started for the request.
+    This,
+}
 
 impl Pool {
     /// What thread number `thread` does until [`Pool::listen`]'s `stop` is readable.
@@ -113,6 +124,7 @@ impl Pool {
         self.record.begin(thread, line, time, application.is_activity);
         self.recycling.before_request(time);
         let overdue = self.exceeded_queue_timeout(params.queued);
+        let code = self.wanted_code(&application, params.waiting_since);
         let info = RequestInfo {
             wants_body: params.wants_body,
             mounted_at_root: self.config.application.is_some(),
@@ -134,22 +146,46 @@ impl Pool {
             self.log.write(Level::Warning, b"a request waited longer than queue-timeout; 504");
             exchange.fail(504);
         } else {
-            self.run_application(&application, &mut exchange);
+            self.run_application(&application, code, &mut exchange);
         }
         exchange.into_connection()
     }
 
-    /// Has the application answer the request.
-    fn run_application(&self, application: &Application, exchange: &mut FastCgiExchange<'_>) {
+    /// Which code a request wants that may wait for a worker `since` then.
+    fn wanted_code(&self, application: &Application, since: Option<u64>) -> WantedCode {
+        match since.filter(|_| application.from_module && application.reloading) {
+            // This worker started while the request waited: there is none with newer code.
+            Some(since) if since > 0 && self.record.get(Field::Started) > since => WantedCode::This,
+            Some(_) => WantedCode::New,
+            None => WantedCode::Any,
+        }
+    }
+
+    /// Has the application answer the request, or gives it back where it `wants` new code and this worker has old.
+    fn run_application(
+        &self,
+        application: &Application,
+        wants: WantedCode,
+        exchange: &mut FastCgiExchange<'_>,
+    ) {
         let modified = application.modified();
         // Most requests are for what has been served before.
-        let newly_loaded = self.newly_loaded(application, modified);
+        let in_use = self.in_use(application, modified);
+        let newly_loaded = in_use.is_none().then(|| self.newly_loaded(application, modified));
         let held = newly_loaded
             .as_ref()
             .map_or(Held::Loaded, |wanted| self.loaded.find(wanted, application.reloading));
         if let (Held::Stale, Some(stale)) = (held, &newly_loaded) {
             self.manager.report(&Report::Stale(stale.clone()));
         }
+        let has_old_code = matches!(held, Held::Stale | Held::Outdated);
+        if has_old_code && wants == WantedCode::New {
+            return exchange.give_back();
+        }
+        let may_ask = application.reloading
+            && wants != WantedCode::This
+            && in_use.is_some_and(|script| script.may_ask_for_reload);
+        let replacement = Replacement::new(wants == WantedCode::New);
         let target = Target {
             script: ScriptFile {
                 path: &application.script,
@@ -158,15 +194,26 @@ impl Pool {
                 // changed are imported anew then, too.
                 reloading: application.reloading && held == Held::Missing,
                 case_sensitive: self.config.python.case_sensitive,
+                replacement: may_ask.then_some(&replacement),
             },
             callable: &application.callable,
             application_group: &application.application_group,
             main_interpreter: self.config.main_interpreter(),
         };
-        match self.host.serve(&target, exchange) {
+        let served = self.host.serve(&target, exchange);
+        if replacement.is_requested() {
+            let group = self.own_group(application);
+            if let Some(outdated) = self.loaded.mark_outdated(&application.script, group) {
+                self.manager.report(&Report::Stale(outdated));
+            }
+            if wants == WantedCode::New {
+                return exchange.give_back();
+            }
+        }
+        match served {
             Served::Failed(status) => exchange.fail(status),
             Served::Done => {
-                if let Some(loaded) = newly_loaded {
+                if let Some(loaded) = newly_loaded.filter(|_| held != Held::Outdated) {
                     self.recycling.loaded();
                     self.note_loaded(loaded);
                 }
@@ -174,27 +221,28 @@ impl Pool {
         }
     }
 
-    /// What this worker will have loaded when it has served the application, where it has not yet, in the state
-    /// `modified` of the file.
-    fn newly_loaded(
-        &self,
-        application: &Application,
-        modified: Option<FileVersion>,
-    ) -> Option<Loaded> {
-        let main_interpreter = self.config.main_interpreter();
-        let group: &[u8] = if main_interpreter { &[] } else { &application.application_group };
+    /// The application group in which this worker has the application.
+    fn own_group<'a>(&self, application: &'a Application) -> &'a [u8] {
+        if self.config.main_interpreter() { b"" } else { &application.application_group }
+    }
+
+    /// The application's script, where it has been served in the state `modified` of its file.
+    fn in_use(&self, application: &Application, modified: Option<FileVersion>) -> Option<InUse> {
         let state = modified.filter(|_| application.reloading);
-        if self.loaded.is_current(&application.script, group, state) {
-            return None;
-        }
+        self.loaded.current(&application.script, self.own_group(application), state)
+    }
+
+    /// What this worker will have loaded when it has served the application, in the state `modified` of the file.
+    fn newly_loaded(&self, application: &Application, modified: Option<FileVersion>) -> Loaded {
+        let group = self.own_group(application);
         let path = Path::new(OsStr::from_bytes(&application.script)).to_owned();
-        Some(Loaded {
+        Loaded {
             application_group: String::from_utf8_lossy(group).into_owned(),
             // The web server may have looked at the file long ago: the body of the request came after that.
             modified: modified.map(|then| file_version::version(&path).unwrap_or(then)),
             callable: Some(String::from_utf8_lossy(&application.callable).into_owned()),
             path,
-        })
+        }
     }
 
     /// `queued`: when the web server began to look for a worker, in microseconds since the epoch.

@@ -39,8 +39,12 @@ pub(super) fn supervise(
         if ready.get(1) == Some(&true) {
             match channel.receive() {
                 Ok(commands) => {
-                    if let Some(Command::Finish { within, reason }) = commands.into_iter().next() {
-                        return (within, reason);
+                    for command in commands {
+                        match command {
+                            Command::Finish { within, reason } => return (within, reason),
+                            Command::KeepCode => pool.keep_code(),
+                            Command::Serve | Command::Output | Command::Fork { .. } => {}
+                        }
                     }
                 }
                 Err(_) => {

@@ -112,6 +112,9 @@ pub(crate) fn is_private(name: &[u8]) -> bool {
 pub(crate) struct RequestParams<'a> {
     /// When the web server began to look for a worker, in microseconds since the epoch.
     pub(crate) queued: Option<i64>,
+    /// Since when the request waits for a worker with new code, in microseconds of [`scoreboard::now`]; `None`: it
+    /// does not wait.
+    pub(crate) waiting_since: Option<u64>,
     /// The client gets the body of the answer.
     pub(crate) wants_body: bool,
     /// Method and URL of the request, as far as the params name them.
@@ -121,10 +124,12 @@ pub(crate) struct RequestParams<'a> {
 
 impl<'a> RequestParams<'a> {
     pub(crate) fn read(params: Params<'a>) -> Self {
-        let mut asked = Self { queued: None, wants_body: true, method: b"", uri: b"" };
+        let mut asked =
+            Self { queued: None, waiting_since: None, wants_body: true, method: b"", uri: b"" };
         for (name, value) in params {
             match name {
                 param::HEADER_ONLY => asked.wants_body = value != b"1",
+                param::WAITING_SINCE => asked.waiting_since = number(value),
                 b"mod_wsgi.queue_start" => asked.queued = number(value),
                 b"REQUEST_URI" => asked.uri = value,
                 b"SCRIPT_NAME" if asked.uri.is_empty() => asked.uri = value,

@@ -32,6 +32,7 @@ pub(super) fn run(request: &WarmUp, host: &Host, log: Log, config: &GroupConfig)
             modified: file_version::version(&request.script),
             reloading: false,
             case_sensitive: config.python.case_sensitive,
+            replacement: None,
         },
         callable: request.callable.as_bytes(),
         application_group: request.application_group.as_bytes(),

@@ -294,11 +294,11 @@ impl<'a, 'py> Call<'a, 'py> {
             self.log(lease, Level::Debug, &format!("the application gave up: {why}"));
         } else if timed_out {
             let (stage, end) = if stage >= Stage::Sending {
-                (" after headers were sent", "response truncated")
+                (" after headers sent", "response truncated")
             } else {
                 ("", "thread recovered")
             };
-            let line = format!("Request interrupted by RequestTimeout{stage}; {end}");
+            let line = format!("Request interrupted by RequestTimeout{stage}; {end}.");
             self.log(lease, Level::Info, &line);
             self.publish_exception(&raised.take());
         } else {

@@ -8,7 +8,7 @@ use crate::gateway::environ::EnvironCache;
 use crate::gateway::target::Target;
 use crate::hints;
 use crate::interpreters::interpreter::Interpreter;
-use crate::interpreters::script::{LoadKind, ScriptFile};
+use crate::interpreters::script::{LoadKind, Replacement, ScriptFile};
 use crate::log::ServerLog;
 use wsgi::Level;
 
@@ -125,7 +125,11 @@ pub(crate) fn load<'py>(
             log(level, line);
         });
     };
-    interpreter.state.scripts.module(py, file, asks, announce, report).map_err(|why| {
+    let module = interpreter.state.scripts.module(py, file, asks, announce, report);
+    if module.is_ok() && file.replacement.is_some_and(Replacement::ends_request) {
+        return Err(503);
+    }
+    module.map_err(|why| {
         let (headline, exception) = why.headline(&script());
         log(Level::Error, &headline);
         if let Some(exception) = exception {

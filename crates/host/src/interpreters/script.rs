@@ -11,6 +11,7 @@ use std::ffi::OsStr;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use wsgi::FileVersion;
 
@@ -38,6 +39,34 @@ pub struct ScriptFile<'a> {
     pub reloading: bool,
     /// Whether names that differ in case only are different files (`WSGICaseSensitivity`).
     pub case_sensitive: bool,
+    /// Where a script that asks for its own reload (`reload_required`) is not loaded again, because its process is
+    /// replaced.
+    pub replacement: Option<&'a Replacement>,
+}
+
+/// Whether a script has asked for its own reload in a process that is replaced instead.
+#[derive(Debug, Default)]
+pub struct Replacement {
+    requested: AtomicBool,
+    /// The request waits for the new process: the application is not called.
+    waits: bool,
+}
+
+impl Replacement {
+    /// `waits`: a request for a script that has asked is not served, and fails with 503.
+    pub const fn new(waits: bool) -> Self {
+        Self { requested: AtomicBool::new(false), waits }
+    }
+
+    /// Whether the script has asked for its reload.
+    pub fn is_requested(&self) -> bool {
+        self.requested.load(Ordering::Relaxed)
+    }
+
+    /// Whether the application is not to be called.
+    pub(crate) fn ends_request(&self) -> bool {
+        self.waits && self.requested.load(Ordering::Relaxed)
+    }
 }
 
 /// Why a script could not be loaded.
@@ -114,11 +143,14 @@ impl Scripts {
             }
             loaded.dict.get(py)
         };
-        if file.reloading && asks {
-            match reload_required(&dict, &self.reload_required.get(py), file) {
-                Ok(false) => {}
-                Ok(true) => return None,
-                Err(raised) => report(&raised.take()),
+        if (file.reloading || file.replacement.is_some()) && asks {
+            match (reload_required(&dict, &self.reload_required.get(py), file), file.replacement) {
+                (Ok(false), _) => {}
+                (Ok(true), None) => return None,
+                (Ok(true), Some(replacement)) => {
+                    replacement.requested.store(true, Ordering::Relaxed);
+                }
+                (Err(raised), _) => report(&raised.take()),
             }
         }
         Some(dict)
@@ -248,6 +280,7 @@ mod tests {
             modified: None,
             reloading: true,
             case_sensitive,
+            replacement: None,
         };
         let name = module_name(&file(b"/srv/App.wsgi", true));
         assert_eq!(name, "_mod_wsgi_b179dfaccf658e8c2e9a96fb061fe0dd");

@@ -12,12 +12,12 @@ impl Host {
     /// Interrupts every request that has taken longer than `limit`, once.
     pub fn interrupt_requests(&self, limit: Duration) {
         let Some(_active) = self.guard_active() else { return };
-        for thread in self.activity.threads() {
-            self.interrupt(&thread, limit);
+        for (number, thread) in self.activity.threads().iter().enumerate() {
+            self.interrupt(number, thread, limit);
         }
     }
 
-    fn interrupt(&self, thread: &Thread, limit: Duration) {
+    fn interrupt(&self, number: usize, thread: &Thread, limit: Duration) {
         let Some(late) = thread.take_overdue_request(limit) else { return };
         let Some(attachment) = late.interpreter.attach() else { return };
         let lines = stack(&late, &attachment).unwrap_or_default();
@@ -35,7 +35,10 @@ impl Host {
         let seconds = late.since.elapsed().as_secs_f64();
         let place = if lines.is_empty() { "" } else { "; its thread was here:" };
         let first = format!("{} is interrupted after {seconds:.3} s{place}", late.line);
-        for line in std::iter::once(first).chain(lines) {
+        let group = &self.options.process_group;
+        let injected =
+            format!("Injected RequestTimeout into thread {number} of daemon process '{group}'.");
+        for line in std::iter::once(first).chain(lines).chain(std::iter::once(injected)) {
             self.log.log(Level::Info, format!("[script {}] {line}", late.script).as_bytes());
         }
     }
