@@ -34,7 +34,7 @@ def test_directory_that_cannot_be_added_is_logged(serve):
     assert server.get("/?1").status == 500
     (first, *_) = server.log.expect("WSGI0091: ")
     assert first.level == "error"
-    server.log.allow("ZeroDivisionError", TRACEBACK, "WSGI0109", "ModuleNotFoundError")
+    server.log.allow("ZeroDivisionError", TRACEBACK, "WSGI0109", "ModuleNotFoundError", "^Hint: ")
 
 
 @pytest.mark.embedded_only("the environment is Apache's")
