@@ -56,7 +56,7 @@ OPTIONS = {
     "locale": (["C.UTF-8"], {}),
     "display-name": (["%{GROUP}", "'my site'"], {}),
     "python-home": (["/usr"], {}),
-    "python-path": (["/a:/b"], {}),
+    "python-path": (["/usr:/tmp"], {}),
     "python-eggs": (["/tmp"], {}),
     "switch-interval": (["0.01", "2"], dict.fromkeys(["", "0", "-1", "x", "0.1s"], INTERVAL)),
     "stack-size": number("a number of bytes", least=1),

@@ -201,6 +201,7 @@ impl Pool {
             main_interpreter: self.config.main_interpreter(),
         };
         let served = self.host.serve(&target, exchange);
+        end_in_forked_child();
         if replacement.is_requested() {
             let group = self.own_group(application);
             if let Some(outdated) = self.loaded.mark_outdated(&application.script, group) {
@@ -256,6 +257,15 @@ impl Pool {
     }
 }
 
+/// Ends a process that the application has forked and that has returned from the application. The request, its line
+/// on the scoreboard and its answer belong to the worker, and another thread of the worker may have had any of its
+/// locks when it forked: nothing may be locked before this.
+fn end_in_forked_child() {
+    if sys::in_forked_child() {
+        sys::exit_now(0);
+    }
+}
+
 /// A request is over when this is dropped, however it ends.
 struct RequestGuard<'a> {
     pool: &'a Pool,
@@ -265,10 +275,7 @@ struct RequestGuard<'a> {
 
 impl Drop for RequestGuard<'_> {
     fn drop(&mut self) {
-        if sys::in_forked_child() {
-            // The request, its line on the scoreboard and its answer belong to the worker.
-            sys::exit_now(0);
-        }
+        end_in_forked_child();
         let Pool { record, recycling, manager, .. } = self.pool;
         let served = record.end(self.thread, now(), self.is_activity);
         if let Some((reason, detail)) = recycling.after_request(served, record) {
