@@ -37,25 +37,37 @@ impl fmt::Display for GroupError {
             Self::Home(why) => why.fmt(f),
             Self::WarmUp(why) => why.fmt(f),
             Self::Options { group, why } => write!(f, "WSGIDaemonProcess {group}: {why}"),
-            Self::Random(why) => write!(f, "WSGI0013: cannot read /dev/urandom: {why}"),
-            Self::Children(why) => write!(f, "WSGI0013: cannot make a pipe: {why}"),
-            Self::Memory { what, group, why } => {
-                write!(f, "WSGI0013: no memory for {what} of daemon process group '{group}': {why}")
+            Self::Random(why) => {
+                write!(f, "WSGI0013: cannot read /dev/urandom: {why}{}", descriptors_hint(why))
             }
+            Self::Children(why) => {
+                write!(f, "WSGI0013: cannot make a pipe: {why}{}", descriptors_hint(why))
+            }
+            Self::Memory { what, group, why } => write!(
+                f,
+                "WSGI0013: no memory for {what} of daemon process group '{group}': {why}{}",
+                descriptors_hint(why)
+            ),
             Self::Socket { path, group, why } => {
-                let hint = match why.raw_os_error() {
-                    Some(libc::EMFILE) => {
-                        "ulimit -n: two for each process of each group, and some more"
-                    }
-                    _ => "WSGISocketPrefix says where sockets go",
+                let hint = match descriptors_hint(why) {
+                    "" => " (WSGISocketPrefix says where sockets go)",
+                    hint => hint,
                 };
                 let path = path.display();
                 write!(
                     f,
-                    "WSGI0013: cannot make the socket '{path}' of daemon process group '{group}': {why} ({hint})"
+                    "WSGI0013: cannot make the socket '{path}' of daemon process group '{group}': {why}{hint}"
                 )
             }
         }
+    }
+}
+
+/// What to do where descriptors are short.
+fn descriptors_hint(why: &io::Error) -> &'static str {
+    match why.raw_os_error() {
+        Some(libc::EMFILE) => " (ulimit -n: two for each process of each group, and some more)",
+        _ => "",
     }
 }
 
