@@ -32,6 +32,9 @@ const STATUS: u8 = b's';
 const SEARCH: u8 = b'x';
 const CONTENT: u8 = b'c';
 
+/// The user and group without any rights (`/proc/sys/kernel/overflowuid`).
+const OVERFLOW_ID: u32 = 65_534;
+
 /// The user that a process becomes. Only root can.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Credentials {
@@ -48,6 +51,8 @@ pub struct Credentials {
 impl Credentials {
     /// Those of a user. `groups` are the supplementary ones; `None`: what the group database says of the user.
     pub fn new(uid: u32, gid: u32, groups: Option<&[u32]>) -> Self {
+        // Apache's own `User` and `Group` are -1 where no line sets them, which no process can become.
+        let [uid, gid] = [uid, gid].map(|id| if id == u32::MAX { OVERFLOW_ID } else { id });
         let known = || user_by_id(uid).map(|user| groups_of(&user.name, gid));
         let groups = groups.map_or_else(|| known().unwrap_or_else(|| vec![gid]), <[u32]>::to_vec);
         Self { uid, gid, groups, chroot: None }
