@@ -210,7 +210,9 @@ impl<'a> WorkerLease<'a> {
             if (0..slots).filter(|slot| board.is_ready(*slot)).count() >= 2 {
                 return true;
             }
-            if Instant::now() > deadline {
+            // Where the group does not start, none is to be expected.
+            let hopeless = (0..slots).all(|slot| board.start_failed_permanently(slot));
+            if hopeless || Instant::now() > deadline {
                 return false;
             }
             std::thread::sleep(EXIT_POLL);

@@ -32,7 +32,7 @@ while not os.path.exists(__file__ + ".go"):
     time.sleep(0.05)
 """
 # What is long enough to tell a clear answer from one that a time limit gives.
-SOON = 15
+SOON = 8
 
 
 def conf(options="", text="", *, files=(), module=""):
