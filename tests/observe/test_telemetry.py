@@ -182,17 +182,18 @@ def test_process_start_and_stop_events_are_sent(service, mode):
         successor = int(response.text)
         if successor == pid:
             served.append(pid)
-    heard.wait_for("stopped", timeout=20)
 
-    def of_successor():
-        return [it for it in heard.of("started") if it.pid == successor]
+    def of(kind, number):
+        return wait_until(
+            lambda: [it for it in heard.of(kind) if it.pid == number], f"{kind} of {number}", 20
+        )
 
-    (started,) = wait_until(of_successor, "the report of the successor's start")
+    (stopped,) = of("stopped", pid)
+    (started,) = of("started", successor)
     assert started.number == 1
     assert started.fields[2]
     assert 20 not in started.fields
     (stopping,) = [it for it in heard.of("stopping") if it.pid == pid]
-    (stopped,) = [it for it in heard.of("stopped") if it.pid == pid]
     reason = stopping.fields.get(130)
     assert bool(reason) == (mode == "daemon")
     assert stopped.fields.get(130) == reason
