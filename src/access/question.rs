@@ -8,7 +8,7 @@ use crate::config::{self, Script, Settings};
 use crate::file_version::version;
 use crate::httpd::Request;
 use crate::request_names::RequestNames;
-use host::{Answer, Question, ScriptFile, Unanswered};
+use host::{Answer, Question, Reloading, ScriptFile, Unanswered};
 use wsgi::Level;
 
 /// A function of a script.
@@ -104,7 +104,7 @@ pub(super) fn consult(
         script: ScriptFile {
             path: &script.path,
             modified: version(&script.path),
-            reloading: settings.script_reloading.is_on(),
+            reloading: Reloading::in_place(settings.script_reloading.is_on()),
             case_sensitive: child.is_none_or(|child| child.options.case_sensitive),
             replacement: None,
         },

@@ -10,7 +10,7 @@ use crate::error_override;
 use crate::httpd::{
     BrigadeEnd, Head, Outcome, PassError, Request, RequestBody, ServerLogHandle, SourceLocation,
 };
-use host::{Host, ScriptFile, Served, Target};
+use host::{Host, Reloading, ScriptFile, Served, Target};
 use std::ffi::c_void;
 use std::ptr::NonNull;
 use wsgi::{Body, Environ, Exchange, Level, Output, ReadError, SendError, Source, Then};
@@ -26,7 +26,7 @@ pub(crate) fn serve(
     let script = ScriptFile {
         path: application.script,
         modified: application.modified,
-        reloading: settings.script_reloading.is_on(),
+        reloading: Reloading::in_place(settings.script_reloading.is_on()),
         case_sensitive: child.options.case_sensitive,
         replacement: None,
     };

@@ -10,7 +10,8 @@ use crate::file_version::version;
 use crate::httpd::{Mpm, Server, ServerInfo, ServerLogHandle};
 use crate::python_home::{self, HomeError, Inspection, Reader, TimeBudget};
 use host::{
-    ApacheFacts, Host, HostOptions, InterpreterOptions, ScriptFile, Target, TelemetryOptions,
+    ApacheFacts, Host, HostOptions, InterpreterOptions, Reloading, ScriptFile, Target,
+    TelemetryOptions,
 };
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -91,7 +92,7 @@ fn preload(host: &Host, options: &ProcessOptions, sole: bool, script: &ImportScr
         script: ScriptFile {
             path: &script.path,
             modified: version(&script.path),
-            reloading: true,
+            reloading: Reloading::InPlace,
             case_sensitive: options.case_sensitive,
             replacement: None,
         },

@@ -18,6 +18,18 @@ pytestmark = [
 APP = (TESTS / "apps/version.py").read_text()
 # Reads its body, and takes a while to import, so that old code has time to answer.
 SLOW = "import time\ntime.sleep(0.5)\n" + APP
+# Its import lasts until there is a file beside it.
+WAITING = (
+    """
+import os, time
+
+GO = __file__ + "-go"
+open(GO + "-importing", "w").close()
+while not os.path.exists(GO):
+    time.sleep(0.02)
+"""
+    + APP
+)
 REQUIRED = (
     APP
     + """
@@ -52,6 +64,11 @@ def deploy(server, old, new):
     beside.write_text(path.read_text().replace(old, new))
     beside.chmod(0o644)
     os.replace(beside, path)
+
+
+def writable(server):
+    """The application writes beside its script, as another user."""
+    server.root.chmod(0o777)
 
 
 def version(server, **request):
@@ -93,6 +110,55 @@ def test_old_code_answers_where_the_new_cannot_be_loaded(start):
     assert version(server) == "one"
     deploy(server, "raise ValueError('not yet')\nVERSION = \"one\"", 'VERSION = "two"')
     assert version(server) == "two"
+
+
+def accepted(server):
+    """How many connections of Apache's children the workers have accepted, or will."""
+    lines = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()]
+    connected = [fields for fields in lines if fields[5] == "03"]
+    return sum(fields[-1].startswith(str(server.root)) for fields in connected)
+
+
+@pytest.mark.parametrize("reloading", ["On", "Wait"])
+def test_old_code_that_loads_while_a_broken_script_is_deployed_answers(start, reloading):
+    """Also where the second request comes before the first one has been answered."""
+    server = start(reloading, app=WAITING, prepare=writable)
+    go = Path(server.root) / "app.py-go"
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        first = pool.submit(version, server)
+        wait_until(go.with_name("app.py-go-importing").exists, "the import")
+        deploy(server, "VERSION =", "raise ValueError('not yet')\nVERSION =")
+        second = pool.submit(version, server)
+        wait_until(lambda: accepted(server) >= 2, "the second request")
+        go.write_text("")
+        assert (first.result(), second.result()) == ("one", "one")
+    server.log.expect("^ValueError: not yet", "WSGI0109: ", "keeping the current workers")
+    server.log.allow("WSGI0174: ", "^Traceback ", r"^\s")
+    assert version(server) == "one"
+
+
+def test_a_script_that_is_replaced_during_the_import_is_loaded_again(start):
+    server = start("Wait", app=WAITING, prepare=writable)
+    go = Path(server.root) / "app.py-go"
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        first = pool.submit(version, server)
+        wait_until(go.with_name("app.py-go-importing").exists, "the import")
+        deploy(server, 'VERSION = "one"', 'VERSION = "two"')
+        second = pool.submit(version, server)
+        wait_until(lambda: accepted(server) >= 2, "the second request")
+        go.write_text("")
+        assert (first.result(), second.result()) == ("one", "two")
+
+
+@pytest.mark.parametrize("reloading", ["On", "Wait"])
+def test_a_script_without_the_callable_is_loaded_again_in_the_same_process(start, reloading):
+    server = start(reloading, app=APP.replace("def application", "def app"))
+    for _ in range(2):
+        assert server.get("/").status == 500
+    server.log.expect("WSGI0089: .* does not contain WSGI application 'application'")
+    server.log.allow("callable-object=app")
+    deploy(server, "def app(", "def application(")
+    assert version(server) == "one"
 
 
 def test_old_code_answers_when_the_new_takes_longer_than_startup_timeout(start):

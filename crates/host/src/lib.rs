@@ -46,7 +46,7 @@ pub use cpython::{imported_at, record_imports};
 pub use gateway::consult::{Answer, Question, Unanswered};
 pub use gateway::target::{Served, Target};
 pub use host::{BUILT_FOR, Host, PYTHON_VERSION, StartError};
-pub use interpreters::script::{Replacement, ScriptFile};
+pub use interpreters::script::{Reloading, Replacement, ScriptFile};
 pub use log::ServerLog;
 pub use options::{
     ApacheFacts, HashSeed, HostOptions, InterpreterOptions, ServerBoard, ServerProcess,

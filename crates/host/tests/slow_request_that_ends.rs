@@ -6,7 +6,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test: whatever fails ends it")]
 
-use host::{Host, HostOptions, ScriptFile, Served, ServerLog, Target};
+use host::{Host, HostOptions, Reloading, ScriptFile, Served, ServerLog, Target};
 use std::process::Command;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -49,7 +49,7 @@ fn inside() {
                 script: ScriptFile {
                     path: script,
                     modified: None,
-                    reloading: false,
+                    reloading: Reloading::Never,
                     case_sensitive: true,
                     replacement: None,
                 },

@@ -102,11 +102,19 @@ impl LoadedScripts {
         }
     }
 
-    /// Marks a script as older than its new code, without a change of its file; gives it where that is new.
-    pub(super) fn mark_outdated(&self, path: &[u8], group: &[u8]) -> Option<Loaded> {
+    /// Marks a script as older than its new code, whose file is in the state `modified`, if that is another one; gives
+    /// it where that is new.
+    pub(super) fn mark_outdated(
+        &self,
+        path: &[u8],
+        group: &[u8],
+        modified: Option<FileVersion>,
+    ) -> Option<Loaded> {
         let mut scripts = self.scripts();
         let script = scripts.iter_mut().find(|script| script.loaded.is_script(path, group))?;
-        let newly = script.freshness == Freshness::Current;
+        let before = script.loaded.modified;
+        script.loaded.modified = modified.or(before);
+        let newly = script.freshness == Freshness::Current || script.loaded.modified != before;
         script.freshness = Freshness::Outdated;
         newly.then(|| script.loaded.clone())
     }
@@ -176,10 +184,14 @@ mod tests {
         };
         scripts.note(&script(1, Some("application")));
         assert_eq!(may_ask(), Some(true));
-        assert!(scripts.mark_outdated(b"/srv/app.py", b"").is_some());
-        assert!(scripts.mark_outdated(b"/srv/app.py", b"").is_none());
+        let mark = || scripts.mark_outdated(b"/srv/app.py", b"", None);
+        assert!(mark().is_some() && mark().is_none());
         assert_eq!((may_ask(), scripts.find(&script(1, None), true)), (None, Held::Outdated));
         scripts.keep();
         assert_eq!(may_ask(), Some(false));
+        // Its file has been found in another state before a request found it stale.
+        let outdated = scripts.mark_outdated(b"/srv/app.py", b"", Some(version(2)));
+        assert_eq!(outdated.and_then(|script| script.modified), Some(version(2)));
+        assert_eq!(scripts.find(&script(2, None), true), Held::Outdated);
     }
 }

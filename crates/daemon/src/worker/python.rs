@@ -8,7 +8,7 @@ use crate::worker::file_version;
 use crate::worker::host_options::host_options;
 use crate::worker::warm_up;
 use group_config::GroupConfig;
-use host::{Host, ScriptFile, Target};
+use host::{Host, Reloading, ScriptFile, Target};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
@@ -58,7 +58,7 @@ impl PreparedPython {
                 script: ScriptFile {
                     path: script.path.as_os_str().as_bytes(),
                     modified: script.modified,
-                    reloading: false,
+                    reloading: Reloading::Never,
                     case_sensitive: config.python.case_sensitive,
                     replacement: None,
                 },

@@ -9,7 +9,7 @@ use crate::worker::error::WorkerError;
 use crate::worker::file_version;
 use crate::worker::python::PreparedPython;
 use group_config::GroupConfig;
-use host::{ScriptFile, Target};
+use host::{Reloading, ScriptFile, Target};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::thread;
@@ -37,7 +37,7 @@ pub(super) fn run(
             script: ScriptFile {
                 path: script.path.as_os_str().as_bytes(),
                 modified: file_version::version(&script.path),
-                reloading: false,
+                reloading: Reloading::Never,
                 case_sensitive: config.python.case_sensitive,
                 replacement: None,
             },

@@ -12,7 +12,7 @@ use crate::worker::loaded_scripts::{Held, InUse};
 use crate::worker::pool::Pool;
 use crate::worker::scheduler::BusyGuard;
 use crate::worker::target::{Application, RequestParams};
-use host::{Replacement, ScriptFile, Served, Target};
+use host::{Reloading, Replacement, ScriptFile, Served, Target};
 use scoreboard::{Field, now};
 use std::ffi::OsStr;
 use std::io;
@@ -185,16 +185,18 @@ impl Pool {
         let may_ask = application.reloading
             && wants != WantedCode::This
             && in_use.is_some_and(|script| script.may_ask_for_reload);
+        // Another thread may be loading the script, or have loaded it and not noted that yet.
+        let may_load = application.reloading && held == Held::Missing;
         let replacement = Replacement::new(wants == WantedCode::New);
         let target = Target {
             script: ScriptFile {
                 path: &application.script,
-                modified,
+                modified: newly_loaded.as_ref().map_or(modified, |wanted| wanted.modified),
                 // A worker that has the script is replaced, not made to load it again: other modules that have
                 // changed are imported anew then, too.
-                reloading: application.reloading && held == Held::Missing,
+                reloading: if may_load { Reloading::ByReplacement } else { Reloading::Never },
                 case_sensitive: self.config.python.case_sensitive,
-                replacement: may_ask.then_some(&replacement),
+                replacement: (may_ask || may_load).then_some(&replacement),
             },
             callable: &application.callable,
             application_group: &application.application_group,
@@ -202,11 +204,9 @@ impl Pool {
         };
         let served = self.host.serve(&target, exchange);
         end_in_forked_child();
+        let (wanted, loaded) = versions(newly_loaded, &replacement);
         if replacement.is_requested() {
-            let group = self.own_group(application);
-            if let Some(outdated) = self.loaded.mark_outdated(&application.script, group) {
-                self.manager.report(&Report::Stale(outdated));
-            }
+            self.request_replacement(application, loaded.clone(), wanted);
             if wants == WantedCode::New {
                 return exchange.give_back();
             }
@@ -214,11 +214,29 @@ impl Pool {
         match served {
             Served::Failed(status) => exchange.fail(status),
             Served::Done => {
-                if let Some(loaded) = newly_loaded.filter(|_| held != Held::Outdated) {
+                if let Some(loaded) = loaded.filter(|_| held != Held::Outdated) {
                     self.recycling.loaded();
                     self.note_loaded(loaded);
                 }
             }
+        }
+    }
+
+    /// Has this worker replaced: its script has changed to the version `wanted`, or has asked for its reload. `loaded`:
+    /// what has been loaded of it, where that had not been noted.
+    fn request_replacement(
+        &self,
+        application: &Application,
+        loaded: Option<Loaded>,
+        wanted: Option<FileVersion>,
+    ) {
+        if let Some(loaded) = loaded {
+            // The request that has loaded it may still be running.
+            self.note_loaded(loaded);
+        }
+        let group = self.own_group(application);
+        if let Some(outdated) = self.loaded.mark_outdated(&application.script, group, wanted) {
+            self.manager.report(&Report::Stale(outdated));
         }
     }
 
@@ -255,6 +273,20 @@ impl Pool {
         let waited = wsgi::epoch_micros().saturating_sub(queued).max(0).unsigned_abs();
         queued > 0 && Duration::from_micros(waited) > limit
     }
+}
+
+/// Of a script that this worker had not noted as loaded: the version that a request came for, and what has been
+/// loaded, which need not be that one.
+fn versions(
+    newly_loaded: Option<Loaded>,
+    replacement: &Replacement,
+) -> (Option<FileVersion>, Option<Loaded>) {
+    let wanted = newly_loaded.as_ref().and_then(|wanted| wanted.modified);
+    let loaded = newly_loaded.map(|wanted| Loaded {
+        modified: replacement.loaded_version().unwrap_or(wanted.modified),
+        ..wanted
+    });
+    (wanted, loaded)
 }
 
 /// Ends a process that the application has forked and that has returned from the application. The request, its line

@@ -7,7 +7,7 @@ use crate::log::Log;
 use crate::message::Loaded;
 use crate::worker::file_version;
 use group_config::{GroupConfig, WarmUp};
-use host::{Host, ScriptFile, Served, Target};
+use host::{Host, Reloading, ScriptFile, Served, Target};
 use std::os::unix::ffi::OsStrExt;
 use std::thread;
 use std::time::Instant;
@@ -30,7 +30,7 @@ pub(super) fn run(request: &WarmUp, host: &Host, log: Log, config: &GroupConfig)
         script: ScriptFile {
             path: request.script.as_os_str().as_bytes(),
             modified: file_version::version(&request.script),
-            reloading: false,
+            reloading: Reloading::Never,
             case_sensitive: config.python.case_sensitive,
             replacement: None,
         },

@@ -15,6 +15,7 @@ use crate::gateway::target::Target;
 use crate::hints;
 use crate::interpreters::interpreter::Interpreter;
 use crate::interpreters::load::{find_application, load};
+use crate::interpreters::script::Reloading;
 use crate::objects::{Adapter, Input, Log};
 use crate::observe::metrics::{Measurement, Timestamps, seconds_now};
 use crate::observe::observation::{Ending, Observation};
@@ -145,7 +146,14 @@ impl<'a, 'py> Call<'a, 'py> {
         module: &Object<'py>,
         lease: &Lease,
     ) -> std::result::Result<Object<'py>, u16> {
-        match find_application(&self.interpreter.state.environ_cache, module, self.target) {
+        let state = &self.interpreter.state;
+        let found = find_application(&state.environ_cache, module, self.target);
+        let (script, usable) = (&self.target.script, matches!(found, Ok(Some(_))));
+        // Most requests are for what is known to be usable.
+        if !usable || script.reloading == Reloading::ByReplacement {
+            state.scripts.note_usable(script, usable);
+        }
+        match found {
             Ok(Some(application)) => Ok(application),
             Ok(None) => Err(500),
             Err(line) => {

@@ -29,7 +29,9 @@ pub(crate) fn preload(
     if target.callable.is_empty() {
         return true;
     }
-    match find_application(&interpreter.state.environ_cache, &module, target) {
+    let found = find_application(&interpreter.state.environ_cache, &module, target);
+    interpreter.state.scripts.note_usable(&target.script, matches!(found, Ok(Some(_))));
+    match found {
         Ok(Some(_)) => true,
         Ok(None) => false,
         Err(line) => {

@@ -12,7 +12,7 @@ use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use wsgi::FileVersion;
 
 /// The scripts one interpreter has loaded.
@@ -26,6 +26,27 @@ pub(crate) struct Scripts {
 struct Loaded {
     modified: Option<FileVersion>,
     dict: Persistent,
+    /// Whether it has the callable that a request wanted; `None`: no request has looked yet.
+    usable: Option<bool>,
+}
+
+/// What becomes of a loaded script whose file has changed since (`WSGIScriptReloading`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reloading {
+    /// It stays as it is.
+    Never,
+    /// It is loaded again.
+    InPlace,
+    /// It stays, and [`Replacement`] says so: the process is replaced. Without the callable that was wanted it is loaded
+    /// again.
+    ByReplacement,
+}
+
+impl Reloading {
+    /// In a process that is not replaced: `on` says whether a script is loaded again.
+    pub const fn in_place(on: bool) -> Self {
+        if on { Self::InPlace } else { Self::Never }
+    }
 }
 
 /// A script file, and how it is loaded.
@@ -35,32 +56,44 @@ pub struct ScriptFile<'a> {
     pub path: &'a [u8],
     /// The version of the file, as the caller has just read it; `None` if `stat` failed.
     pub modified: Option<FileVersion>,
-    /// Whether a changed file is loaded anew (`WSGIScriptReloading`).
-    pub reloading: bool,
+    /// What becomes of it once its file has changed.
+    pub reloading: Reloading,
     /// Whether names that differ in case only are different files (`WSGICaseSensitivity`).
     pub case_sensitive: bool,
-    /// Where a script that asks for its own reload (`reload_required`) is not loaded again, because its process is
-    /// replaced.
+    /// Where a script that asks for its own reload (`reload_required`), or has changed, is not loaded again, because its
+    /// process is replaced.
     pub replacement: Option<&'a Replacement>,
 }
 
-/// Whether a script has asked for its own reload in a process that is replaced instead.
+/// Whether the new code of a script, which has asked for its own reload or has changed, is to come with another process.
 #[derive(Debug, Default)]
 pub struct Replacement {
     requested: AtomicBool,
+    /// The version of the file that was loaded, under [`Reloading::ByReplacement`].
+    loaded: OnceLock<Option<FileVersion>>,
     /// The request waits for the new process: the application is not called.
     waits: bool,
 }
 
 impl Replacement {
-    /// `waits`: a request for a script that has asked is not served, and fails with 503.
+    /// `waits`: a request for a script whose new code is to come is not served, and fails with 503.
     pub const fn new(waits: bool) -> Self {
-        Self { requested: AtomicBool::new(false), waits }
+        Self { requested: AtomicBool::new(false), loaded: OnceLock::new(), waits }
     }
 
-    /// Whether the script has asked for its reload.
+    /// Whether the process is to be replaced.
     pub fn is_requested(&self) -> bool {
         self.requested.load(Ordering::Relaxed)
+    }
+
+    /// The version of the script's file that this process has loaded, as read just before; `None` where it has loaded
+    /// none, or is not asked ([`Reloading::ByReplacement`]).
+    pub fn loaded_version(&self) -> Option<Option<FileVersion>> {
+        self.loaded.get().copied()
+    }
+
+    fn request(&self) {
+        self.requested.store(true, Ordering::Relaxed);
     }
 
     /// Whether the application is not to be called.
@@ -122,9 +155,18 @@ impl Scripts {
             previous.dict.clear(py);
         }
         let dict = load(py, file)?;
-        let loaded = Loaded { modified: file.modified, dict: Persistent::new(dict.clone()) };
+        let loaded = Persistent::new(dict.clone());
+        let loaded = Loaded { modified: file.modified, dict: loaded, usable: None };
+        note_version(file, &loaded);
         self.table().insert(file.path.into(), loaded);
         Ok(dict)
+    }
+
+    /// Notes whether a loaded script has the callable that a request wants. With one of two it is usable.
+    pub(crate) fn note_usable(&self, file: &ScriptFile<'_>, usable: bool) {
+        if let Some(loaded) = self.table().get_mut(file.path) {
+            loaded.usable = Some(usable || loaded.usable == Some(true));
+        }
     }
 
     /// The loaded module's dict, unless it has to be loaded (again).
@@ -135,21 +177,24 @@ impl Scripts {
         asks: bool,
         report: &mut impl FnMut(&Exception<'py>),
     ) -> Option<Object<'py>> {
-        let dict = {
+        let (dict, replacement) = {
             let table = self.table();
             let loaded = table.get(file.path)?;
-            if file.reloading && loaded.modified != file.modified {
-                return None;
+            let has_changed =
+                file.reloading != Reloading::Never && loaded.modified != file.modified;
+            let in_place = file.reloading == Reloading::InPlace || loaded.usable == Some(false);
+            let replacement = file.replacement.filter(|_| !in_place);
+            if has_changed {
+                replacement?.request();
             }
-            loaded.dict.get(py)
+            note_version(file, loaded);
+            (loaded.dict.get(py), replacement)
         };
-        if (file.reloading || file.replacement.is_some()) && asks {
-            match (reload_required(&dict, &self.reload_required.get(py), file), file.replacement) {
+        if (file.reloading != Reloading::Never || file.replacement.is_some()) && asks {
+            match (reload_required(&dict, &self.reload_required.get(py), file), replacement) {
                 (Ok(false), _) => {}
                 (Ok(true), None) => return None,
-                (Ok(true), Some(replacement)) => {
-                    replacement.requested.store(true, Ordering::Relaxed);
-                }
+                (Ok(true), Some(replacement)) => replacement.request(),
                 (Err(raised), _) => report(&raised.take()),
             }
         }
@@ -158,6 +203,14 @@ impl Scripts {
 
     fn table(&self) -> std::sync::MutexGuard<'_, BTreeMap<Box<[u8]>, Loaded>> {
         self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Tells which version of the file a request is served with, where it may be another than the one it came for.
+fn note_version(file: &ScriptFile<'_>, loaded: &Loaded) {
+    if let (Reloading::ByReplacement, Some(replacement)) = (file.reloading, file.replacement) {
+        // A request has one script: the first value stays.
+        let _ = replacement.loaded.set(loaded.modified);
     }
 }
 
@@ -278,7 +331,7 @@ mod tests {
         let file = |path, case_sensitive| ScriptFile {
             path,
             modified: None,
-            reloading: true,
+            reloading: Reloading::InPlace,
             case_sensitive,
             replacement: None,
         };
