@@ -52,6 +52,19 @@ def busy_thread(environ, start_response):
     return answer(start_response, str(os.getpid()))
 
 
+def later_busy_thread(environ, start_response):
+    """The same once ?<file> exists. Until then the lock is free for other interpreters."""
+
+    def spin(path):
+        while not os.path.exists(path):
+            time.sleep(0.01)
+        while True:
+            sum(range(1000))
+
+    threading.Thread(target=spin, args=(environ["QUERY_STRING"],), daemon=True).start()
+    return answer(start_response, str(os.getpid()))
+
+
 def gate(environ, start_response):
     """Answers in two halves; the second comes once ?<file> exists."""
     start_response("200 OK", [("Content-Type", "text/plain")])

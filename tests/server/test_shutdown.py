@@ -105,6 +105,23 @@ def test_busy_daemon_thread_does_not_block_shutdown(start, group):
     stops_in_time(server)
 
 
+@pytest.mark.differs(
+    "busy-thread-at-exit", "mod_wsgi may hang until Apache kills the child", always=False
+)
+def test_busy_daemon_threads_of_many_interpreters_do_not_block_shutdown(start):
+    """No interpreter can be ended; each must give up the lock until Python has been finalised."""
+    more = [
+        f"WSGIScriptAlias /other-{n} ${{APPS}}/shutdown.py application-group=other-{n}"
+        for n in range(3)
+    ]
+    server = start("\n".join(more))
+    gate = server.root / "out/gate"
+    for path in ("named", "other-0", "other-1", "other-2"):
+        server.get(f"/{path}/later_busy_thread?{gate}")
+    gate.write_text("")
+    stops_in_time(server)
+
+
 @pytest.mark.embedded_only("prefork ends the child in a signal handler, wherever it is")
 @pytest.mark.parametrize("mpm", ["prefork"])
 @pytest.mark.parametrize("group", ["main", "named"])

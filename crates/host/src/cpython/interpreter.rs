@@ -184,6 +184,9 @@ impl InterpreterHandle {
         let Some(attachment) = self.attach() else { return false };
         self.release_other_thread_states(&attachment);
         if self.has_other_thread_states(&attachment) || !attachment.claim() {
+            // The interpreter lives on, with what runs in it: threads that ask those for the lock need states.
+            let _ =
+                attachment.py().detached(|| self.states().get_or_insert_with(|| vec![own]).len());
             return false;
         }
         attachment.forget_claimed();
