@@ -9,7 +9,7 @@ import sys
 from bench import alone, cases, document, machine, tables, targets
 from bench.progress import Progress
 from bench.results import Results
-from bench.rounds import LoadSample, Running, TransferSample
+from bench.rounds import Running
 from bench.servers import CONTENDERS
 from bench.servers.contender import Shape
 from bench.servers.site import Site
@@ -22,13 +22,17 @@ ALONE_ROUNDS = 3
 # Servers are laid out for so many connections at most.
 # CROWDED gives 2 x 16 threads.
 CROWDED = 12
-LAYOUTS = (16, CROWDED, 64, 256)
+LAYOUTS = (16, 64, 256)
+EVERY = [*cases.LOADS, *cases.TRANSFERS, *cases.TAILS, *cases.RESTARTS, *cases.SLOW]
 
 
-def layout(case):
+def shape_of(case):
+    """How servers are laid out for a case."""
+    if shape := getattr(case, "shape", None):
+        return shape
     if getattr(case, "crowded", False):
-        return CROWDED
-    return next(size for size in (16, 64, 256) if size >= case.connections)
+        return Shape(connections=CROWDED)
+    return Shape(connections=next(size for size in LAYOUTS if size >= case.connections))
 
 
 def arguments():
@@ -42,7 +46,7 @@ def arguments():
 
 def chosen(given):
     """The cases of this run."""
-    every = {case.name: case for case in [*cases.LOADS, *cases.TRANSFERS]}
+    every = {case.name: case for case in EVERY}
     names = given.cases.split(",") if given.cases else QUICK_CASES if given.quick else list(every)
     found = [every[name] for name in names if name in every]
     if given.rounds or given.quick:
@@ -63,19 +67,20 @@ def asked(case):
     return frozenset(names | {"null", targets.OURS_E, targets.OURS_D})
 
 
+def measured(case, contender):
+    return not case.only or contender.name in case.only
+
+
 def measure(plan, alone_names, rounds, contenders, results):
-    steps = sum(case.rounds for case in plan) + len(alone_names) * rounds
-    progress = Progress(len(contenders) * steps)
+    steps = sum(case.rounds * measured(case, each) for case in plan for each in contenders)
+    progress = Progress(steps + len(contenders) * len(alone_names) * rounds)
     try:
-        for connections in LAYOUTS:
-            here = [case for case in plan if layout(case) == connections]
-            if not here:
-                continue
-            shape = Shape(connections=connections)
-            with Running(contenders, shape, results, progress) as running:
+        for shape in dict.fromkeys(map(shape_of, plan)):
+            here = [case for case in plan if shape_of(case) == shape]
+            asked = [each for each in contenders if any(measured(case, each) for case in here)]
+            with Running(asked, shape, results, progress) as running:
                 for case in here:
-                    sample = LoadSample if isinstance(case, cases.Load) else TransferSample
-                    running.measure(case, sample)
+                    running.measure(case)
         alone.measure(contenders, alone_names, rounds, results, progress)
     finally:
         progress.end()

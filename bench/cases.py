@@ -1,8 +1,10 @@
-"""What is measured. Pure: names, paths and sizes."""
+"""What is measured: names, paths and sizes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bench import load
+from bench.neighbours import Neighbours
+from bench.servers.contender import Shape
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,59 @@ class Transfer:
     only: frozenset = frozenset()
 
 
+@dataclass(frozen=True)
+class Tail:
+    """`rate` requests a second beside `neighbours`, from open_loop: p50, p99, p99.9."""
+
+    name: str
+    title: str
+    rate: int
+    neighbours: Neighbours
+    only: frozenset
+    path: str = "/hello"
+    connections: int = 16
+    rounds: int = 3
+    seconds: int = 3
+
+
+@dataclass(frozen=True)
+class Restart:
+    """Clients that ask without a pause over graceful restarts: the slowest answer, failures."""
+
+    name: str
+    title: str
+    shape: Shape
+    only: frozenset
+    # 5 ms in an application, a file where there is none.
+    path: str = "/pause"
+    clients: int = 8
+    rounds: int = 2
+    restarts: int = 3
+    # Seconds from one restart to the next.
+    interval: float = 2
+
+
+@dataclass(frozen=True)
+class SlowClients:
+    """Ordinary requests beside clients that send or read 1 KB a second: p50, p99, failures."""
+
+    name: str
+    title: str
+    only: frozenset
+    # `upload` or `download`, and the path for it.
+    kind: str
+    slow_path: str
+    path: str = "/hello"
+    slow: int = 200
+    clients: int = 8
+    # Seconds from one request of a client to its next.
+    interval: float = 0.04
+    seconds: int = 6
+    rounds: int = 1
+    # Apache has threads for all of them: 400 and some.
+    shape: Shape = field(default_factory=lambda: Shape(connections=200))
+
+
 HELLO_1 = Load("hello-1", "hello, 1 connection", connections=1, rounds=5)
 HELLO_16 = Load("hello-16", "hello, 16 connections", rounds=5, seconds=2)
 HELLO_64 = Load(
@@ -62,6 +117,48 @@ TRANSFERS = [
     Transfer("file", "64 MB file_wrapper", "/large"),
     Transfer("upload", "64 MB upload", "/upload", upload=True),
 ]
+FORKING = Neighbours(forking=1)
+TAILS = [
+    Tail(
+        f"tail-{rate}-{name}",
+        f"{rate} requests/s, {neighbours.title}",
+        rate,
+        neighbours,
+        frozenset(
+            {"ours-embedded", "ours-daemon", "mod_wsgi-embedded", "mod_wsgi-daemon", "nginx-uwsgi"}
+        ),
+        seconds=seconds,
+    )
+    for name, neighbours in (
+        ("quiet", Neighbours()),
+        ("busy-2", Neighbours(computing=2)),
+        ("busy-6", Neighbours(computing=6)),
+        ("forks", FORKING),
+    )
+    for rate, seconds in ((500, 4), (2000, 3))
+]
+RESTARTS = [
+    Restart(
+        name,
+        f"graceful restarts, {title}",
+        shape,
+        frozenset({"static", "ours-embedded", "ours-daemon", "mod_wsgi-daemon"}),
+    )
+    for name, title, shape in (
+        ("restart-debian", "Debian's settings of the MPM", Shape(mpm="debian")),
+        ("restart-full", "ServerLimit equal to the children in use", Shape()),
+    )
+]
+SLOW = [
+    SlowClients(
+        f"slow-{kind}s",
+        f"200 slow {kind}s",
+        frozenset({"ours-daemon", "mod_wsgi-daemon", "nginx-uwsgi"}),
+        kind,
+        path,
+    )
+    for kind, path in (("upload", "/upload"), ("download", "/thirty"))
+]
 # Others are measured by bench/alone.py; the names are for tables and targets.
 START = "start"
 MEMORY = "memory"
@@ -74,7 +171,7 @@ DJANGO_MEMORY = {
 GROUPS = {1: "groups-1", 50: "groups-50", 200: "groups-200"}
 
 TITLES = {
-    **{case.name: case.title for case in [*LOADS, *TRANSFERS]},
+    **{case.name: case.title for case in [*LOADS, *TRANSFERS, *TAILS, *RESTARTS, *SLOW]},
     START: "start to first answer",
     MEMORY: "memory, 2 processes x 15 threads",
     DJANGO_MEMORY[False, False]: "memory, Django, 4 processes, preload off",
@@ -96,5 +193,8 @@ UNITS = {
     "loaded_mb": ("PSS MB after load", 1, True),
     "closed": ("closed per 1000", 1, True),
     "all_ms": ("ms to all groups' answers", 0, True),
+    "slowest_ms": ("slowest ms", 0, True),
+    "failed": ("failed", 0, True),
+    "late_ms": ("client's own p99 ms", 2, True),
     "slowest_first_ms": ("slowest first request ms", 1, True),
 }

@@ -50,6 +50,7 @@ def write(results, contenders):
         ("targets", _targets(results)),
         ("ratios", _ratios(results, contenders)),
         ("faults", _faults(results, contenders)),
+        *((name, _absolute(results, name, contenders)) for name in tables.ABSOLUTE),
     ):
         page = between(page, marker, lines)
     PAGE.write_text(page)
@@ -96,7 +97,15 @@ def _targets(results):
 
 
 def _ratios(results, contenders):
-    head, *rows = tables.ratios(results, contenders)
+    yield from _table(tables.ratios(results, contenders))
+
+
+def _absolute(results, name, contenders):
+    yield from _table(tables.absolute(results, name, contenders))
+
+
+def _table(rows):
+    head, *rows = rows
     yield _row(head)
     yield "|---" * len(head) + "|"
     yield from map(_row, rows)

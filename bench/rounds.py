@@ -5,8 +5,9 @@ lets the samples of one round follow each other within seconds.
 """
 
 import contextlib
+import time
 
-from bench import load, transfer
+from bench import cases, clients, load, neighbours, open_loop, slow_clients, transfer
 from bench.servers import Unavailable
 from bench.servers.server import Broken
 from bench.transfer import TransferFailed
@@ -47,9 +48,9 @@ class Running:
         self.lost[contender.name] = error
         self.progress.note(f"  {contender.title} does not start: {error}")
 
-    def measure(self, case, sample):
+    def measure(self, case):
         """`case.rounds` samples of each contender that has a counterpart for the case."""
-        able = []
+        sample, able = SAMPLES[type(case)], []
         for contender in self.contenders:
             if case.only and contender.name not in case.only:
                 self.results.lack(case.name, contender.name, "not measured in this run")
@@ -131,3 +132,71 @@ class TransferSample:
             "mb_s": case.repeats * (transfer.SIZE / 1e6) / seconds,
             "cpu_ms": spent / case.repeats * 1000,
         }
+
+
+class TailSample:
+    """One run at a fixed rate, beside other processes."""
+
+    WARM_UP = 500
+    SETTLE_SECONDS = 0.5
+
+    @classmethod
+    def prepare(cls, case, server):
+        server.ask_again(case.path, cls.WARM_UP)
+        return True
+
+    @classmethod
+    def take(cls, case, server):
+        with neighbours.running(case.neighbours):
+            if case.neighbours != neighbours.Neighbours():
+                time.sleep(cls.SETTLE_SECONDS)
+            return open_loop.run(server.port, case.path, case.connections, case.seconds, case.rate)
+
+
+class RestartSample:
+    """Some graceful restarts under load. What fails is a figure, not a fault."""
+
+    @staticmethod
+    def prepare(case, server):
+        server.check(case.path)
+        return True
+
+    @staticmethod
+    def take(case, server):
+        moments = [(number + 0.5) * case.interval for number in range(case.restarts)]
+        counted = clients.run(
+            server.port,
+            case.path,
+            case.clients,
+            case.restarts * case.interval,
+            events=[(moment, server.restart_gracefully) for moment in moments],
+        )
+        return counted.figures()
+
+
+class SlowSample:
+    """Ordinary clients beside slow ones. What fails is a figure, not a fault."""
+
+    @staticmethod
+    def prepare(case, server):
+        server.check(case.path)
+        return True
+
+    @staticmethod
+    def take(case, server):
+        with slow_clients.running(case.kind, server.port, case.slow_path, case.slow) as end:
+            counted = clients.run(server.port, case.path, case.clients, case.seconds, case.interval)
+            counted.failed += end()
+        # Requests of slow clients are on their way: the next sample begins with a server that has
+        # none.
+        server.await_good_answer(case.path)
+        return counted.figures()
+
+
+SAMPLES = {
+    cases.Load: LoadSample,
+    cases.Transfer: TransferSample,
+    cases.Tail: TailSample,
+    cases.Restart: RestartSample,
+    cases.SlowClients: SlowSample,
+}

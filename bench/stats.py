@@ -25,3 +25,9 @@ def ratio(above, below):
     """
     quotients = [a / b for a, b in zip(above, below, strict=False) if a is not None and b]
     return Spread.of(quotients) if quotients else None
+
+
+def percentile(ordered, percent):
+    """The value of a sorted list that so many of a hundred values do not exceed."""
+    last = len(ordered) - 1
+    return ordered[min(last, int(len(ordered) * percent / 100))]

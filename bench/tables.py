@@ -3,9 +3,13 @@
 from bench import cases, stats, targets
 
 LOAD_FIGURES = ("rps", "cpu_us", "p50_ms", "p99_ms", "p999_ms")
+TAIL_FIGURES = ("p50_ms", "p99_ms", "p999_ms", "late_ms")
 FIGURES = {
     **{case.name: LOAD_FIGURES + (("closed",) if case.crowded else ()) for case in cases.LOADS},
     **{case.name: ("mb_s", "cpu_ms") for case in cases.TRANSFERS},
+    **{case.name: TAIL_FIGURES for case in cases.TAILS},
+    **{case.name: ("slowest_ms", "failed", "p50_ms", "p99_ms") for case in cases.RESTARTS},
+    **{case.name: ("p50_ms", "p99_ms", "slowest_ms", "failed") for case in cases.SLOW},
     cases.START: ("first_ms",),
     cases.MEMORY: ("idle_mb", "loaded_mb"),
     **dict.fromkeys(cases.DJANGO_MEMORY.values(), ("idle_mb", "loaded_mb")),
@@ -26,6 +30,13 @@ RATIO |= dict.fromkeys(
     (cases.MEMORY, *cases.DJANGO_MEMORY.values()),
     ("loaded_mb", "mod_wsgi-daemon"),
 )
+# Shown as they are, since their limits are absolute or the ratios of all contenders to one: tables
+# of the page by the name of their markers, with the figures of each case and the contenders.
+ABSOLUTE = {
+    "tails": [(case, ("p99_ms", "p999_ms")) for case in cases.TAILS],
+    "restarts": [(case, ("slowest_ms", "failed")) for case in cases.RESTARTS],
+    "slow-clients": [(case, ("p50_ms", "p99_ms", "failed")) for case in cases.SLOW],
+}
 
 
 def number(value, decimals):
@@ -81,6 +92,24 @@ def ratios(results, contenders):
             )
             row.append(f"{ratio.median:.2f}" if ratio else "")
         rows.append(row)
+    return rows
+
+
+def absolute(results, name, contenders):
+    """One of the tables ABSOLUTE: a row for each figure of a case, a column for each contender."""
+    wanted = ABSOLUTE[name]
+    shown = [each for each in contenders if any(each.name in case.only for case, _ in wanted)]
+    rows = [["", *(contender.name for contender in shown)]]
+    for case, figures in wanted:
+        if case.name not in results.samples:
+            continue
+        for figure in figures:
+            unit, decimals, _ = cases.UNITS[figure]
+            row = [f"{case.title}: {unit}"]
+            for contender in shown:
+                values = results.values(case.name, contender.name, figure)
+                row.append(number(stats.Spread.of(values).median, decimals) if values else "")
+            rows.append(row)
     return rows
 
 

@@ -54,6 +54,32 @@ class Target:
 
 
 @dataclass(frozen=True)
+class Limit:
+    """`contender`'s figure is at most `bound` in every round."""
+
+    case: str
+    contender: str
+    figure: str
+    bound: float
+
+    @property
+    def text(self):
+        return f"{_mode(self.contender)}{cases.TITLES[self.case]}: {cases.UNITS[self.figure][0]}"
+
+    @property
+    def limit(self):
+        return f"≤ {self.bound:g}"
+
+    def verdict(self, results):
+        """The same as of a ratio; the figure to compare is the greatest."""
+        values = results.values(self.case, self.contender, self.figure)
+        if not values:
+            return None, f"{self.contender}: {results.why_not(self.case, self.contender)}"
+        found = stats.Spread(max(values), min(values), max(values))
+        return found.median <= self.bound, found
+
+
+@dataclass(frozen=True)
 class Growth:
     """From 50 to 200 groups each group costs at most `bound` times what it cost from 1 to 50.
 
@@ -152,4 +178,23 @@ GROUPS = [
         title="hello to one of 200 process groups, against a single one",
     ),
 ]
-ALL = [*HELLO, *TRANSFER, *MEMORY, *GROUPS]
+TAILS = [
+    target
+    for case in cases.TAILS
+    for figure in ("p99_ms", "p999_ms")
+    for target in _of(OURS_D, case.name, figure, (1.2, "nginx-uwsgi"))
+]
+STEADY = [
+    *(
+        Limit(case.name, contender, figure, bound)
+        for case in cases.RESTARTS
+        for contender in (OURS_E, OURS_D)
+        for figure, bound in (("slowest_ms", 100), ("failed", 0))
+    ),
+    *(
+        Limit(case.name, OURS_D, figure, bound)
+        for case in cases.SLOW
+        for figure, bound in (("p99_ms", 50), ("failed", 0))
+    ),
+]
+ALL = [*HELLO, *TRANSFER, *MEMORY, *GROUPS, *TAILS, *STEADY]

@@ -56,6 +56,18 @@ def stream(environ, start_response):
     return (BLOCK for _ in range(BLOCKS))
 
 
+def thirty(environ, start_response):
+    blocks = 480
+    start_response(
+        "200 OK",
+        [
+            ("Content-Type", "application/octet-stream"),
+            ("Content-Length", str(len(BLOCK) * blocks)),
+        ],
+    )
+    return (BLOCK for _ in range(blocks))
+
+
 def large(environ, start_response):
     file = open(LARGE, "rb")  # noqa: SIM115 - close() is the server's
     start_response(
@@ -90,8 +102,10 @@ def django(environ, start_response):
 
 PATHS = {
     f"/{function.__name__}": function
-    for function in (hello, page, post, sleep, spin, stream, large, upload, django)
+    for function in (hello, page, post, sleep, spin, stream, thirty, large, upload, django)
 }
+# The same in a server without an application is a file.
+PATHS["/pause"] = sleep
 
 
 def application(environ, start_response):

@@ -142,6 +142,18 @@ class Server:
     def url(self, path):
         return f"http://127.0.0.1:{self.port}{path}"
 
+    def await_good_answer(self, path):
+        """Waits for the end of what a load has left behind; raises Broken where it does not end."""
+        deadline = time.monotonic() + START_TIMEOUT
+        while (wrong := self._ask(path)) is not None:
+            if time.monotonic() > deadline:
+                raise Broken(f"no good answer in {START_TIMEOUT} s after a load: {wrong}")
+            time.sleep(0.1)
+
+    def restart_gracefully(self):
+        """Tells the web server, which is the last program, to begin a graceful restart."""
+        self.processes[-1].send_signal(signal.SIGUSR1)
+
     @property
     def roots(self):
         return [process.pid for process in self.processes]

@@ -15,7 +15,7 @@ from harness.env import Env  # noqa: E402
 
 VENV = REPO / ".venv-bench"
 LARGE_MEGABYTES = 64
-PAGES = {"hello": b"Hello, world!", "page": b"x" * 8192}
+PAGES = {"hello": b"Hello, world!", "page": b"x" * 8192, "pause": b"Hello, world!"}
 SPIN_MICROSECONDS = 2000
 SPARE_THREADS = 4
 
@@ -43,6 +43,8 @@ class Shape:
     warm_up: str | None = None
     # 0: one application at /. Else so many process groups of one process, at /g0, /g1, …
     groups: int = 0
+    # Of the settings of Apache's MPM, see `apache.MPM`.
+    mpm: str = "full"
 
     @property
     def threads_per_child(self):

@@ -2,14 +2,17 @@
 
 import json
 import re
+import socket
 import sys
+import threading
+import time
 from xml.etree import ElementTree
 
 import pytest
 from harness.env import REPO
 
 sys.path.insert(0, str(REPO))
-from bench import callgrind, cases, charts, cpu, document, load, stats, tables, targets
+from bench import callgrind, cases, charts, cpu, document, load, open_loop, stats, tables, targets
 from bench.results import Results
 
 pytestmark = pytest.mark.ours_only("reads nothing but samples made here")
@@ -77,6 +80,8 @@ def test_every_target_names_a_case_a_figure_and_contenders_that_exist():
     names = {kind.name for kind in CONTENDERS}
     for target in targets.ALL:
         assert target.contender in names
+        if isinstance(target, targets.Limit):
+            assert target.figure in tables.FIGURES[target.case]
         if isinstance(target, targets.Target):
             assert target.reference in names
             for case in {target.case, target.reference_case or target.case}:
@@ -106,7 +111,7 @@ def test_a_chart_is_well_formed_and_shows_every_bar():
 
 def test_page_has_every_marker_and_only_text_between_markers_changes():
     page = document.PAGE.read_text()
-    for marker in ("machine", "targets", "ratios", "faults"):
+    for marker in ("machine", "targets", "ratios", "faults", *tables.ABSOLUTE):
         changed = document.between(page, marker, ["one line \\1"])
         assert f"<!-- {marker} -->\none line \\1\n<!-- /{marker} -->" in changed
         assert (
@@ -179,3 +184,83 @@ Ir     file:function
         "wsgi::head::ResponseHead::push  (mod_wsgi_rs.so)": 400,
         "0x0000000000104f20  (???)": 100,
     }
+
+
+@pytest.mark.parametrize(
+    ("values", "met"), [([40, 99], True), ([100], True), ([40, 101, 40], False)]
+)
+def test_a_limit_holds_in_every_round(values, met):
+    made = Results()
+    for value in values:
+        made.add("restart-full", "ours-daemon", {"slowest_ms": value, "failed": 0})
+    slowest = targets.Limit("restart-full", "ours-daemon", "slowest_ms", 100)
+    assert slowest.verdict(made)[0] is met
+    assert targets.Limit("restart-full", "ours-daemon", "failed", 0).verdict(made)[0] is True
+    assert targets.Limit("slow-uploads", "ours-daemon", "failed", 0).verdict(made)[0] is None
+
+
+def test_absolute_figures_have_a_row_each_and_the_columns_of_their_contenders():
+    from bench.servers import CONTENDERS
+
+    made = Results()
+    made.add("slow-uploads", "nginx-uwsgi", {"p50_ms": 1, "p99_ms": 2, "failed": 0})
+    head, *rows = tables.absolute(made, "slow-clients", CONTENDERS)
+    assert head == ["", "ours-daemon", "mod_wsgi-daemon", "nginx-uwsgi"]
+    assert rows == [
+        ["200 slow uploads: p50 ms", "", "", "1.00"],
+        ["200 slow uploads: p99 ms", "", "", "2.00"],
+        ["200 slow uploads: failed", "", "", "0"],
+    ]
+
+
+def test_percentiles_are_values_of_the_list():
+    values = list(range(1000))
+    assert [stats.percentile(values, each) for each in (0, 50, 99, 99.9, 100)] == (
+        [0, 500, 990, 999, 999]
+    )
+    assert stats.percentile([7], 99) == 7
+
+
+@pytest.mark.parametrize(
+    ("failed", "late", "p99", "why"),
+    [
+        (0, 0.1, 1, None),
+        (0, 3, 10, None),
+        (1, 0.1, 1, "1 of 100 requests failed"),
+        (0, 3, 4, "the client itself was 3.0 ms late"),
+    ],
+)
+def test_open_loop_with_a_late_client_is_invalid(failed, late, p99, why):
+    figures = {"p50_ms": 1, "p99_ms": p99, "p999_ms": p99, "late_ms": late}
+    printed = json.dumps({"requests": 100, "failed": failed, **figures})
+    if why is None:
+        assert open_loop.read(printed) == figures
+        return
+    with pytest.raises(load.LoadFailed, match=why):
+        open_loop.read(printed)
+
+
+def test_open_loop_counts_time_from_the_due_moment():
+    """The server takes 0.4 s for the first request and no time for the others."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve():
+            connection, _ = listener.accept()
+            pause = 0.4
+            with connection:
+                while connection.recv(65536):
+                    time.sleep(pause)
+                    pause = 0
+                    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+        server = threading.Thread(target=serve)
+        server.start()
+        client = open_loop.Client(listener.getsockname()[1], "/", 1)
+        client.go(rate=100, seconds=0.5)
+        client.close()
+        server.join()
+    figures = client.figures()
+    assert (figures["requests"], figures["failed"]) == (50, 0)
+    # Of the fifty requests, forty were due in the pause, the last of them at its end.
+    assert figures["p999_ms"] >= 400
+    assert figures["p50_ms"] >= 100
