@@ -30,7 +30,7 @@ type Setter = fn(&mut DaemonProcess, &OptionValue<'_>) -> Result<(), ConfigError
 /// Every option, by theme: who, how many, where, Python, recycling, timers, sockets, checks and
 /// limits.
 #[rustfmt::skip]
-pub(crate) static DAEMON_OPTIONS: [DaemonOption; 52] = [
+pub(crate) static DAEMON_OPTIONS: [DaemonOption; 54] = [
     row("user", "Apache's User", "a user name or #uid, not root", set_user),
     row("group", "Apache's Group", "a group name or #gid",
         |it, value| put(&mut it.config.identity.gid, group_account(value).map(|group| Some(group.id)))),
@@ -102,6 +102,10 @@ pub(crate) static DAEMON_OPTIONS: [DaemonOption; 52] = [
         |it, value| put(&mut it.forwarding.header_buffer_size, size_or(value, 8192, Forwarding::default().header_buffer_size))),
     row("response-buffer-size", "0 (8388608)", "0, or bytes from 65536",
         |it, value| put(&mut it.forwarding.response_buffer_size, size_or(value, 65_536, Forwarding::default().response_buffer_size))),
+    row("request-buffer-size", "1048576", "bytes from 0",
+        |it, value| put(&mut it.forwarding.request_buffer_size, bytes(value))),
+    row("response-spool-size", "67108864", "bytes from 0",
+        |it, value| put(&mut it.forwarding.response_spool_size, bytes(value))),
     row("response-socket-timeout", "0 (socket-timeout)", "seconds from 0",
         |it, value| put(&mut it.forwarding.response_socket_timeout, value.timeout())),
     row("response-flush-delay", "5", "milliseconds from 0", set_flush_delay),
@@ -171,6 +175,10 @@ fn count(value: &OptionValue<'_>, most: i64, unit: &str) -> Result<u32, ConfigEr
 
 fn size_or(value: &OptionValue<'_>, least: i64, default: usize) -> Result<usize, ConfigError> {
     Ok(value.size(least)?.unwrap_or(default))
+}
+
+fn bytes(value: &OptionValue<'_>) -> Result<u64, ConfigError> {
+    Ok(value.limit()?.unwrap_or(0))
 }
 
 fn user_account(value: &OptionValue<'_>) -> Result<Account, ConfigError> {
@@ -448,6 +456,8 @@ mod tests {
             ("response-flush-delay=50", |it| {
                 it.forwarding.response_flush_delay == Duration::from_millis(50)
             }),
+            ("request-buffer-size=0", |it| it.forwarding.request_buffer_size == 0),
+            ("response-spool-size=9", |it| it.forwarding.response_spool_size == 9),
             ("socket-user=root", |it| it.forwarding.socket_user == Some(0)),
             ("script-user=alice", |it| it.forwarding.script_user.is_some()),
             ("script-group=staff", |it| it.forwarding.script_group.is_some()),

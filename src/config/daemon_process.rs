@@ -74,6 +74,10 @@ pub(crate) struct Forwarding {
     pub(crate) header_buffer_size: usize,
     /// Bytes of an answer that may wait for the client.
     pub(crate) response_buffer_size: usize,
+    /// Bytes of a request body that are gathered before a worker is chosen.
+    pub(crate) request_buffer_size: u64,
+    /// Bytes of a response that may wait in a file for the client; 0: none.
+    pub(crate) response_spool_size: u64,
     /// `None`: `socket-timeout`.
     pub(crate) response_socket_timeout: Option<Duration>,
     pub(crate) response_flush_delay: Duration,
@@ -92,6 +96,8 @@ impl Default for Forwarding {
             connect_timeout: Duration::from_secs(15),
             header_buffer_size: 32_768,
             response_buffer_size: 8_388_608,
+            request_buffer_size: 1 << 20,
+            response_spool_size: 64 << 20,
             response_socket_timeout: None,
             response_flush_delay: Duration::from_millis(5),
             socket_user: None,

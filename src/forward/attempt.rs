@@ -11,7 +11,7 @@ use super::lease::WorkerLease;
 use super::params::Params;
 use super::relay::{Relay, RelayError};
 use crate::config::Settings;
-use crate::httpd::{Outcome, Request};
+use crate::httpd::{Outcome, PassError, Request};
 use std::time::Instant;
 use wsgi::{Level, ReadError};
 
@@ -53,6 +53,8 @@ impl<'a, 'call> Attempt<'a, 'call> {
     /// Sends the request and relays the response.
     pub(super) fn run(&mut self, params: &Params<'_>) -> Result<Answer, Failure> {
         let name = self.group().name();
+        // The rest of a body that was sent to another worker is sent again.
+        self.body.begin();
         self.connection
             .send_request(params, self.body.kept(), self.body.has_ended())
             .map_err(|why| Failure::sending(name, &why))?;
@@ -61,7 +63,7 @@ impl<'a, 'call> Attempt<'a, 'call> {
             self.await_start()?;
         } else {
             done = self.exchange_both_ways()?;
-            if done == Some(Outcome::Done) {
+            if done == Some(Outcome::Done) && !self.relay.has_rest() {
                 self.request.flush_complete();
             }
         }
@@ -90,10 +92,7 @@ impl<'a, 'call> Attempt<'a, 'call> {
     pub(super) fn step(&mut self) -> Result<Option<Outcome>, Failure> {
         match self.relay.step(self.request, &mut self.connection) {
             Ok(done) => Ok(done),
-            Err(RelayError::Client(why)) => {
-                self.connection.send_abort();
-                Ok(Some(self.request.outcome(Err(why))))
-            }
+            Err(RelayError::Client(why)) => Ok(Some(self.client_gone(why))),
             Err(RelayError::Worker(why)) => {
                 if matches!(why, ConnectionError::NoDescriptor) {
                     self.group().drop_every_idle();
@@ -101,6 +100,20 @@ impl<'a, 'call> Attempt<'a, 'call> {
                 self.worker_failed(&why).map(Some)
             }
         }
+    }
+
+    /// Passes on what the client takes of what waits for it, without waiting; whether it is behind still.
+    ///
+    /// # Errors
+    /// The outcome, where the client takes no more.
+    pub(super) fn pass_backlog(&mut self) -> Result<bool, Outcome> {
+        let passed = self.relay.pass_backlog(self.request);
+        passed.map_err(|why| self.client_gone(why))
+    }
+
+    fn client_gone(&mut self, why: PassError) -> Outcome {
+        self.connection.send_abort();
+        self.request.outcome(Err(why))
     }
 
     /// Whether the last step has brought the response on.
@@ -181,8 +194,10 @@ impl<'a, 'call> Attempt<'a, 'call> {
         self.lease.exit_description()
     }
 
-    /// Gives the worker back, and keeps the connection for the next request if it can be.
-    pub(super) fn finish(self) {
+    /// Gives the worker back, and keeps the connection for the next request if it can be. Then the client gets the end
+    /// of the response, if it was behind; `None` where it has got it.
+    pub(super) fn finish(mut self) -> Option<Outcome> {
         self.lease.finish(self.connection);
+        self.relay.pass_rest(self.request)
     }
 }

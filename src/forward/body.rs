@@ -2,52 +2,130 @@
 //! worker.
 #![forbid(unsafe_code)]
 
+use super::spool::{SpoolError, SpoolFile};
 use crate::httpd::{BodyChunk, Outcome, Request, RequestBody};
 use fastcgi::MAX_CONTENT;
 use wsgi::{Level, ReadError};
 
-/// Bytes of a body that are kept to be sent again. A body whose `Content-Length` is no more is read before a worker is
-/// chosen: a slow client then ties up no worker.
-const REPLAY_LIMIT: usize = 64 * 1024;
+/// Bytes of a body that are kept in memory. A body whose `Content-Length` is no more is read before a worker is chosen,
+/// whatever the configuration says.
+const MEMORY_LIMIT: usize = 64 * 1024;
 /// Bytes of a longer body that are passed on at once: three full records, which a socket has room for.
 const PIECE: usize = 3 * MAX_CONTENT;
 
 /// The body of a request.
 pub(super) struct Body<'call> {
     reader: RequestBody<'call>,
-    /// All that has been read, up to [`REPLAY_LIMIT`]; empty once that has been exceeded.
+    /// The first bytes, up to [`MEMORY_LIMIT`], until they are of no use any more.
     kept: Vec<u8>,
+    /// What follows them, as far as it was gathered before a worker was chosen.
+    gathered: Option<Gathered>,
+    /// Whether all that has been read is kept.
     replayable: bool,
-    /// Whether all of it is read before any of it is passed on.
-    short: bool,
+    /// How much is read before any of it is passed on; 0 where the rest comes while the worker reads.
+    gathers: u64,
     ended: bool,
 }
 
+/// Bytes of a body in a file.
+struct Gathered {
+    file: SpoolFile,
+    length: u64,
+    /// How many of them have been passed on to the worker of today.
+    sent: u64,
+    /// The piece that is being passed on.
+    piece: Vec<u8>,
+}
+
+/// Why a body is not gathered.
+pub(super) enum GatherError {
+    /// It cannot be read.
+    Read(ReadError),
+    /// It cannot be kept.
+    Spool(SpoolError),
+}
+
+impl From<ReadError> for GatherError {
+    fn from(why: ReadError) -> Self {
+        Self::Read(why)
+    }
+}
+
+impl From<SpoolError> for GatherError {
+    fn from(why: SpoolError) -> Self {
+        Self::Spool(why)
+    }
+}
+
+impl Gathered {
+    fn create() -> Result<Self, SpoolError> {
+        Ok(Self { file: SpoolFile::create()?, length: 0, sent: 0, piece: Vec::new() })
+    }
+
+    fn add(&mut self, data: &[u8]) -> Result<(), SpoolError> {
+        self.file.write_at(self.length, data)?;
+        self.length += data.len() as u64;
+        Ok(())
+    }
+
+    const fn is_sent(&self) -> bool {
+        self.sent == self.length
+    }
+
+    /// The next piece to pass on.
+    fn next(&mut self) -> Result<&[u8], SpoolError> {
+        let length = (self.length - self.sent).min(PIECE as u64);
+        self.piece.resize(usize::try_from(length).unwrap_or(PIECE), 0);
+        self.file.read_at(self.sent, &mut self.piece)?;
+        self.sent += length;
+        Ok(&self.piece)
+    }
+}
+
 impl<'call> Body<'call> {
-    pub(super) fn new(request: &Request<'call>) -> Self {
+    /// The body of `request`. One whose length is known is gathered up to `limit` bytes, unless its client waits for
+    /// `100 Continue`: it may be that the application does not want it.
+    pub(super) fn new(request: &Request<'call>, limit: u64) -> Self {
         let headers = request.headers_in();
         let length = match headers.get(c"Transfer-Encoding") {
             Some(_) => None,
             None => headers.get(c"Content-Length").map_or(Some(0), |length| {
-                std::str::from_utf8(length).ok().and_then(|length| length.parse().ok())
+                std::str::from_utf8(length).ok().and_then(|length| length.parse::<u64>().ok())
             }),
         };
         let reader = RequestBody::new(request);
+        let short = length.is_some_and(|length| length <= MEMORY_LIMIT as u64);
+        let gathers = match length {
+            Some(_) if short => MEMORY_LIMIT as u64,
+            Some(_) if !request.expects_continue() => limit,
+            _ => 0,
+        };
         Self {
             kept: Vec::new(),
+            gathered: None,
             replayable: true,
-            short: length.is_some_and(|length| length <= REPLAY_LIMIT),
+            gathers,
             ended: length == Some(0) || reader.has_ended(),
             reader,
         }
     }
 
-    /// Whether all of the body has been read.
-    pub(super) const fn has_ended(&self) -> bool {
-        self.ended
+    /// Whether all of the body has been read and passed on.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended && self.gathered.as_ref().is_none_or(Gathered::is_sent)
     }
 
-    /// What has been read and is kept.
+    /// Whether all of the body has been read and can be sent again.
+    pub(super) const fn is_complete(&self) -> bool {
+        self.ended && self.replayable
+    }
+
+    /// Begins to pass the body on, or begins anew.
+    pub(super) fn begin(&mut self) {
+        self.gathered.iter_mut().for_each(|gathered| gathered.sent = 0);
+    }
+
+    /// The bytes that are passed on first.
     pub(super) fn kept(&self) -> &[u8] {
         &self.kept
     }
@@ -58,13 +136,39 @@ impl<'call> Body<'call> {
     }
 
     /// Reads what is to be there before a worker is chosen.
-    pub(super) fn fill(&mut self, request: &mut Request<'call>) -> Result<(), ReadError> {
-        while !self.ended && self.kept.len() < REPLAY_LIMIT {
+    pub(super) fn fill(&mut self, request: &mut Request<'call>) -> Result<(), GatherError> {
+        while !self.ended && self.kept.len() < MEMORY_LIMIT {
             // httpd sends `100 Continue` only where a read waits.
-            let waits = self.short || self.kept.is_empty() && request.expects_continue();
+            let waits = (self.kept.len() as u64) < self.gathers
+                || self.kept.is_empty() && request.expects_continue();
             if self.read(request, waits)?.is_none() {
                 break;
             }
+        }
+        self.gather(request)
+    }
+
+    /// Reads what there is no room for in memory into a file.
+    fn gather(&mut self, request: &mut Request<'call>) -> Result<(), GatherError> {
+        let mut length = self.kept.len() as u64;
+        let mut first = Vec::new();
+        while !self.ended && length < self.gathers {
+            let gathered = match &mut self.gathered {
+                Some(gathered) => gathered,
+                none => none.insert(Gathered::create()?),
+            };
+            if let Some(piece) = self.reader.read_without_copy(request, PIECE)? {
+                for slice in piece.slices {
+                    gathered.add(slice)?;
+                }
+                self.ended = piece.ended;
+            } else {
+                first.resize(8 * 1024, 0);
+                let count = self.reader.read(request, &mut first)?;
+                gathered.add(first.get(..count).unwrap_or_default())?;
+                self.ended = count == 0 || self.reader.has_ended();
+            }
+            length = self.kept.len() as u64 + gathered.length;
         }
         Ok(())
     }
@@ -72,19 +176,23 @@ impl<'call> Body<'call> {
     /// An input filter that changes the length of a body takes `Content-Length` away (mod_deflate). If all of
     /// the body has been read, its true length is known, and applications that go by `CONTENT_LENGTH` find it.
     pub(super) fn set_content_length(&self, request: &Request<'call>) {
-        if self.short && self.ended && !self.kept.is_empty() {
-            request.declare_length(self.kept.len());
+        if self.gathers > 0 && self.ended && !self.kept.is_empty() {
+            let rest = self.gathered.as_ref().map_or(0, |gathered| gathered.length);
+            request.declare_length(self.kept.len() as u64 + rest);
         }
     }
 
-    /// Reads another piece if one is there: its slices, and whether it is the last. Never waits.
+    /// The next piece, if one is there: its slices, and whether it is the last. Never waits.
     pub(super) fn next(
         &mut self,
         request: &mut Request<'call>,
     ) -> Result<Option<BodyChunk<'_>>, ReadError> {
-        if !self.replayable || self.kept.len() >= REPLAY_LIMIT {
+        if self.gathered.as_ref().is_some_and(|gathered| !gathered.is_sent()) {
+            return self.next_gathered().map(Some);
+        }
+        if !self.replayable || self.gathered.is_some() || self.kept.len() >= MEMORY_LIMIT {
             self.replayable = false;
-            self.kept = Vec::new();
+            (self.kept, self.gathered) = (Vec::new(), None);
             let Some(piece) = self.reader.read_without_copy(request, PIECE)? else {
                 return Ok(None);
             };
@@ -99,10 +207,20 @@ impl<'call> Body<'call> {
         Ok(piece.map(|piece| BodyChunk { slices: vec![piece], ended: self.ended }))
     }
 
+    fn next_gathered(&mut self) -> Result<BodyChunk<'_>, ReadError> {
+        let Some(gathered) = &mut self.gathered else {
+            return Ok(BodyChunk { slices: Vec::new(), ended: self.ended });
+        };
+        let is_last = gathered.length - gathered.sent <= PIECE as u64;
+        let ended = self.ended && is_last;
+        let piece = gathered.next().map_err(|why| ReadError::Other(why.to_string()))?;
+        Ok(BodyChunk { slices: vec![piece], ended })
+    }
+
     /// Reads once, up to the limit, and keeps what came; `None` where nothing is there and `waits` is not set.
     fn read(&mut self, request: &mut Request<'call>, waits: bool) -> Result<Option<()>, ReadError> {
         let before = self.kept.len();
-        self.kept.resize(REPLAY_LIMIT, 0);
+        self.kept.resize(MEMORY_LIMIT, 0);
         let room = self.kept.get_mut(before..).unwrap_or_default();
         let read = if waits {
             self.reader.read_all_there_is(request, room).map(Some)
@@ -117,6 +235,18 @@ impl<'call> Body<'call> {
         self.ended = count == 0 || self.reader.has_ended();
         Ok(Some(()))
     }
+}
+
+/// Answers a request whose body has not been gathered.
+pub(super) fn refuse_gathering(request: &mut Request<'_>, why: &GatherError) -> Outcome {
+    let why = match why {
+        GatherError::Read(why) => return refuse_body(request, why),
+        GatherError::Spool(why) => why,
+    };
+    request.give_up_body();
+    let line = format!("WSGI0221: the request body cannot be kept until all of it is here: {why}");
+    request.log(Level::Error, line.as_bytes());
+    Outcome::Status(503)
 }
 
 /// Answers a request whose body cannot be read.

@@ -90,6 +90,12 @@ impl<'call> Attempt<'_, 'call> {
                 }
                 limit = limit.min(READY_POLL);
             }
+            // What waits for the client is not waited for here.
+            match self.pass_backlog() {
+                Ok(true) => limit = limit.min(MAX_BACKOFF),
+                Ok(false) => {}
+                Err(done) => return Ok(Some(done)),
+            }
             let ready = sys::wait_for(self.connection.as_fd(), sends, client, limit);
             progress.readable = ready.other;
             if ready.writable {

@@ -102,6 +102,16 @@ impl Group {
         self.plan.definition.forwarding.response_buffer_size
     }
 
+    /// Bytes of a request body that are gathered before a worker is chosen.
+    pub(super) fn request_buffer_size(&self) -> u64 {
+        self.plan.definition.forwarding.request_buffer_size
+    }
+
+    /// Bytes of a response that may wait in a file for the client.
+    pub(super) fn response_spool_size(&self) -> u64 {
+        self.plan.definition.forwarding.response_spool_size
+    }
+
     pub(super) fn response_flush_delay(&self) -> Duration {
         self.plan.definition.forwarding.response_flush_delay
     }

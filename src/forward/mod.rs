@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod attempt;
+mod backlog;
 mod body;
 mod closer;
 mod connection;
@@ -16,9 +17,11 @@ mod failure;
 mod group;
 mod idle;
 mod lease;
+mod output;
 mod params;
 mod relay;
 mod serve;
+mod spool;
 mod stream;
 
 pub(crate) use group::Group;

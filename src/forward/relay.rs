@@ -4,7 +4,7 @@
 use super::connection::Connection;
 use super::connection_error::ConnectionError;
 use super::group::Group;
-use crate::apr::Brigade;
+use super::output::ClientOutput;
 use crate::config::Settings;
 use crate::error_override;
 use crate::httpd::{BrigadeEnd, Head, Outcome, PassError, Request};
@@ -13,6 +13,7 @@ use fastcgi::{Answer, ErrorLines, FileSpan, Limits, ProtocolStatus, app_status};
 use std::cell::RefCell;
 use std::fmt::Display;
 use std::io::Write;
+use std::ops::ControlFlow;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 use wsgi::{DISCARD_LIMIT, Level, ResponseHead};
@@ -30,13 +31,11 @@ const CLIENT_PATIENCE: Duration = Duration::from_secs(5);
 pub(super) struct Relay<'a, 'call> {
     settings: &'a Settings<'a>,
     group: &'a Group,
-    /// One for the whole response, because each takes memory from the request's pool that is given back at the end
-    /// of the request only. Empty but for a file between two steps.
-    brigade: Brigade<'call>,
+    output: ClientOutput<'a, 'call>,
     buffers: Buffers,
     stage: Stage,
-    /// Bytes passed on since the last flush.
-    unflushed: usize,
+    /// The response has ended, and the client has yet to get the end of it.
+    rest: Option<Rest>,
     /// Bytes of body that the client gets, of those that have come.
     written: u64,
     /// `Content-Length`, where the client gets a body.
@@ -52,6 +51,14 @@ pub(super) struct Relay<'a, 'call> {
     /// The worker has done nothing for the request, because its code is old.
     given_back: bool,
     errors: ErrorLines,
+}
+
+/// How a response ends whose client is behind.
+#[derive(Clone, Copy)]
+enum Rest {
+    Complete,
+    /// The client is to see that it is not.
+    Broken,
 }
 
 /// Memory that a thread uses for one response after the other.
@@ -128,6 +135,7 @@ impl Buffers {
 impl Drop for Relay<'_, '_> {
     fn drop(&mut self) {
         let limits = self.group.limits();
+        self.buffers.pending = self.output.take_buffer();
         BUFFERS.set(Some(std::mem::replace(&mut self.buffers, Buffers::new(limits))));
     }
 }
@@ -138,13 +146,15 @@ impl<'a, 'call> Relay<'a, 'call> {
         settings: &'a Settings<'a>,
         group: &'a Group,
     ) -> Self {
+        let mut buffers = Buffers::take(group.limits());
+        let pending = std::mem::take(&mut buffers.pending);
         Self {
             settings,
             group,
-            brigade: request.new_brigade(),
-            buffers: Buffers::take(group.limits()),
+            output: ClientOutput::new(request, group, pending),
+            buffers,
             stage: Stage::Head,
-            unflushed: 0,
+            rest: None,
             written: 0,
             promised: None,
             discarding_since: None,
@@ -174,7 +184,7 @@ impl<'a, 'call> Relay<'a, 'call> {
     /// Passes on the bytes that wait, before the response is broken off.
     pub(super) fn flush_pending(&mut self, request: &mut Request<'call>) {
         // A client that cannot take the bytes does not see the end of the response either.
-        let _ = self.pass_pending(request, BrigadeEnd::Flush);
+        let _ = self.output.finish(request, BrigadeEnd::Flush);
     }
 
     /// Reads once and relays what has come; `Some` at the end of the response.
@@ -212,9 +222,7 @@ impl<'a, 'call> Relay<'a, 'call> {
             self.stalled_since = Some(Instant::now());
         }
         // A file waits for the end of the response, which came with it or comes later.
-        if !self.brigade.is_empty() {
-            request.pass(&mut self.brigade)?;
-        }
+        self.output.pass_file(request)?;
         self.flush_if_due(request, connection)?;
         if self.is_discarding() && self.time_left().is_zero() {
             return self.stop_discarding(request, connection).map(Some);
@@ -244,7 +252,14 @@ impl<'a, 'call> Relay<'a, 'call> {
 
     /// Waits until something can be read. After a while the client's connection is looked at, too: a client that
     /// has left needs no response.
-    fn wait(&self, request: &Request<'_>, connection: &Connection) -> Result<(), RelayError> {
+    fn wait(
+        &mut self,
+        request: &mut Request<'call>,
+        connection: &Connection,
+    ) -> Result<(), RelayError> {
+        if self.output.is_client_behind() && self.wait_for_both(request, connection)?.is_break() {
+            return Ok(());
+        }
         if !connection.polls() && self.has_progressed() && !self.is_discarding() {
             return Ok(());
         }
@@ -269,6 +284,73 @@ impl<'a, 'call> Relay<'a, 'call> {
         }
     }
 
+    /// Passes on what the client takes until something can be read from the worker (`Break`), or the client has caught
+    /// up.
+    fn wait_for_both(
+        &mut self,
+        request: &mut Request<'call>,
+        connection: &Connection,
+    ) -> Result<ControlFlow<()>, RelayError> {
+        let Some(client) = request.client_socket() else { return Ok(ControlFlow::Continue(())) };
+        let began = Instant::now();
+        while self.output.is_client_behind() {
+            let worker = (!self.output.is_full()).then(|| connection.as_fd());
+            let limit = self.output.client_time_left(request);
+            if limit.is_zero() {
+                request.mark_aborted();
+                return Err(PassError::Aborted.into());
+            }
+            let left = self.time_left().saturating_sub(began.elapsed());
+            if worker.is_some() && left.is_zero() {
+                return Err(ConnectionError::Timeout.into());
+            }
+            let limit = if worker.is_some() { limit.min(left) } else { limit };
+            let (readable, writable) = sys::wait_for_either(worker, client, limit);
+            if writable {
+                self.output.pass_backlog(request)?;
+            }
+            if readable {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Passes on what the client takes of what waits for it, without waiting; whether it is behind still.
+    pub(super) fn pass_backlog(&mut self, request: &mut Request<'call>) -> Result<bool, PassError> {
+        if self.output.is_client_behind()
+            && let Some(client) = request.client_socket()
+            && sys::is_writable(client, Duration::ZERO)
+        {
+            self.output.pass_backlog(request)?;
+        }
+        Ok(self.output.is_client_behind())
+    }
+
+    /// Whether the response has ended, and its end waits for the client.
+    pub(super) const fn has_rest(&self) -> bool {
+        self.rest.is_some()
+    }
+
+    /// Passes on the end of a response whose client is behind; `None` where that has been done. The worker is not
+    /// needed for that any more.
+    pub(super) fn pass_rest(&mut self, request: &mut Request<'call>) -> Option<Outcome> {
+        let rest = self.rest.take()?;
+        let passed = self.pass_end(request, rest);
+        Some(request.outcome(passed))
+    }
+
+    fn pass_end(&mut self, request: &mut Request<'call>, rest: Rest) -> Result<(), PassError> {
+        match rest {
+            Rest::Complete => self.output.finish(request, BrigadeEnd::End),
+            Rest::Broken => {
+                self.output.finish(request, BrigadeEnd::Flush)?;
+                request.cut();
+                Ok(())
+            }
+        }
+    }
+
     /// Ends a response of which the client gets no more.
     fn stop_discarding(
         &mut self,
@@ -280,7 +362,7 @@ impl<'a, 'call> Relay<'a, 'call> {
             Stage::Replaced(status) => Outcome::Status(status),
             Stage::Located => Outcome::Done,
             Stage::Head | Stage::Body => {
-                let passed = self.pass_pending(request, BrigadeEnd::End);
+                let passed = self.output.finish(request, BrigadeEnd::End);
                 request.outcome(passed)
             }
         })
@@ -318,12 +400,12 @@ impl<'a, 'call> Relay<'a, 'call> {
         request: &mut Request<'call>,
         connection: &Connection,
     ) -> Result<(), PassError> {
-        if self.unflushed > 0
-            && (self.unflushed >= self.group.response_buffer_size()
+        let unflushed = self.output.unflushed();
+        if unflushed > 0
+            && (unflushed >= self.group.response_buffer_size()
                 || !connection.waits_for_input(self.group.response_flush_delay()))
         {
-            self.unflushed = 0;
-            self.pass_pending(request, BrigadeEnd::Flush)?;
+            self.output.flush(request)?;
         }
         Ok(())
     }
@@ -341,16 +423,9 @@ impl<'a, 'call> Relay<'a, 'call> {
         }
         let length = self.truncate_to_length(request, data.len() as u64);
         let data = data.get(..usize::try_from(length).unwrap_or(usize::MAX)).unwrap_or(data);
-        self.unflushed += data.len();
-        let pending = &mut self.buffers.pending;
         let whole = self.promised.is_some_and(|promised| promised <= COLLECT_LIMIT);
         let limit = if whole { COLLECT_LIMIT as usize } else { PENDING_LIMIT };
-        if pending.len() + data.len() <= limit {
-            pending.extend_from_slice(data);
-            return Ok(());
-        }
-        self.pass_before(request)?;
-        request.pass_bytes(&mut self.brigade, data, BrigadeEnd::More)?;
+        self.output.write(request, data, limit)?;
         Ok(())
     }
 
@@ -370,24 +445,6 @@ impl<'a, 'call> Relay<'a, 'call> {
         let length = length.min(left);
         self.written += length;
         length
-    }
-
-    /// Passes on the bytes that wait, if there are any, before what comes after them.
-    fn pass_before(&mut self, request: &mut Request<'call>) -> Result<(), PassError> {
-        if self.buffers.pending.is_empty() {
-            return Ok(());
-        }
-        self.pass_pending(request, BrigadeEnd::More)
-    }
-
-    fn pass_pending(
-        &mut self,
-        request: &mut Request<'call>,
-        end: BrigadeEnd,
-    ) -> Result<(), PassError> {
-        let passed = request.pass_bytes(&mut self.brigade, &self.buffers.pending, end);
-        self.buffers.pending.clear();
-        passed
     }
 
     fn head(&mut self, request: &mut Request<'call>) -> Result<(), ConnectionError> {
@@ -452,15 +509,8 @@ impl<'a, 'call> Relay<'a, 'call> {
             return Err(malformed("file record refers to bytes that the file does not have").into());
         }
         let length = self.truncate_to_length(request, span.length);
-        self.unflushed += 1;
         let part = span.offset..span.offset + length;
-        let sendfile = self.settings.enable_sendfile;
-        self.pass_before(request)?;
-        // The range of a file is served where the end is passed on with it (httpd's byterange filter).
-        // The file is the worker's, which may truncate it at any time. To read a mapping then raises SIGBUS, while
-        // sendfile(2) only fails.
-        let mmap = request.is_unfiltered();
-        request.append_file(&mut self.brigade, file.as_fd(), part, sendfile, mmap)?;
+        self.output.write_file(request, file.as_fd(), part, self.settings.enable_sendfile)?;
         Ok(())
     }
 
@@ -499,12 +549,13 @@ impl<'a, 'call> Relay<'a, 'call> {
         }
         let short = self.promised.is_some_and(|promised| self.written < promised);
         let broken = short || matches!(app_status, app_status::SHORT | app_status::ABORTED);
-        let end = if broken { BrigadeEnd::Flush } else { BrigadeEnd::End };
+        let rest = if broken { Rest::Broken } else { Rest::Complete };
         // All of the response has been read: another request can go over the connection.
-        let passed = self.pass_pending(request, end);
-        if broken && passed.is_ok() {
-            request.cut();
+        if self.output.is_client_behind() {
+            self.rest = Some(rest);
+            return Ok(Outcome::Done);
         }
+        let passed = self.pass_end(request, rest);
         Ok(request.outcome(passed))
     }
 }

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::attempt::{Answer, Attempt};
-use super::body::{Body, refuse_body};
+use super::body::{Body, refuse_gathering};
 use super::failure::Failure;
 use super::group::Group;
 use super::lease::WorkerLease;
@@ -28,9 +28,9 @@ pub(crate) fn serve(
     application: &Application<'_>,
     group: &Group,
 ) -> Outcome {
-    let mut body = Body::new(request);
+    let mut body = Body::new(request, group.request_buffer_size());
     if let Err(why) = body.fill(request) {
-        return refuse_body(request, &why);
+        return refuse_gathering(request, &why);
     }
     body.set_content_length(request);
     // From here on, since a client that is slow with its body has not waited for a worker.
@@ -116,10 +116,7 @@ impl Delivery<'_, '_> {
                     deadline = self.connect_deadline();
                     continue;
                 }
-                Ok(answer) => {
-                    attempt.finish();
-                    return answer;
-                }
+                Ok(answer) => return attempt.finish().map_or(answer, Answer::Here),
                 Err(failure) => failure,
             };
             // An idle connection that the worker had closed says nothing about the worker of today.
@@ -160,7 +157,7 @@ impl Delivery<'_, '_> {
     /// Lets the request wait for a worker with new code if there is one to come (`WSGIScriptReloading Wait`). It has
     /// to be complete: a worker may give it back.
     fn wait_for_new_code(&mut self) {
-        if self.settings.script_reloading == ScriptReloading::Wait && self.body.has_ended() {
+        if self.settings.script_reloading == ScriptReloading::Wait && self.body.is_complete() {
             self.params.set_waiting_since(Some(0));
         }
     }

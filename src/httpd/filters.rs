@@ -3,6 +3,7 @@
 use super::request::Request;
 use crate::bindings::ap_filter_type::{AP_FTYPE_NETWORK, AP_FTYPE_PROTOCOL};
 use std::ffi::CStr;
+use std::time::{Duration, Instant};
 
 impl Request<'_> {
     /// Whether a content filter stands first among the output filters.
@@ -31,6 +32,44 @@ impl Request<'_> {
                     return true;
                 }
                 next = filter.next.as_ref();
+            }
+        }
+        false
+    }
+
+    /// Whether the client has yet to take some of what has been passed on. What it takes at once is sent; never waits.
+    /// Always `false` for a stream of HTTP/2, which has no socket of its own.
+    pub(crate) fn is_client_behind(&mut self) -> bool {
+        // SAFETY: a live request and its connection, which this thread has for itself. The network filter is the last;
+        // called with no brigade it sends what it holds as far as the socket takes it, which is what the MPMs do
+        // to complete a response (`CONN_STATE_WRITE_COMPLETION`).
+        unsafe {
+            let connection = (*self.raw).connection;
+            if (*connection).data_in_output_filters == 0 || !(*connection).master.is_null() {
+                return false;
+            }
+            let mut filter = (*connection).output_filters;
+            while let Some(next) = filter.as_ref().filter(|filter| !filter.next.is_null()) {
+                filter = next.next;
+            }
+            if let Some(send) = filter.as_ref().and_then(|it| (*it.frec).filter_func.out_func) {
+                send(filter, std::ptr::null_mut());
+            }
+            (*connection).data_in_output_filters != 0
+        }
+    }
+
+    /// The same after waiting for up to `limit` until the client has taken all.
+    pub(crate) fn is_client_behind_after(&mut self, limit: Duration) -> bool {
+        let mut until = None;
+        while self.is_client_behind() {
+            let until = *until.get_or_insert_with(|| Instant::now() + limit);
+            let left = until.saturating_duration_since(Instant::now());
+            let Some(client) = self.client_socket().filter(|_| !left.is_zero()) else {
+                return true;
+            };
+            if !sys::is_writable(client, left) || self.is_aborted() {
+                return true;
             }
         }
         false

@@ -213,7 +213,7 @@ impl<'call> Request<'call> {
     }
 
     /// Says how long the request body is, unless the client's `Content-Length` does.
-    pub(crate) fn declare_length(&self, length: usize) {
+    pub(crate) fn declare_length(&self, length: u64) {
         let headers = self.headers_in();
         if headers.get(c"Content-Length").is_none() {
             headers.set(self.pool(), c"Content-Length", length.to_string().as_bytes());
@@ -265,11 +265,12 @@ impl<'call> Request<'call> {
         self.core().qualify_redirect_url() == AP_CORE_CONFIG_ON
     }
 
-    /// `EnableSendfile` and `EnableMMAP` of httpd: whether the administrator switched them on, and not
-    /// off, respectively.
-    pub(crate) fn file_options(&self) -> (bool, bool) {
+    /// `EnableSendfile` and `EnableMMAP` of httpd: what the administrator has said of the first, and whether the
+    /// second is not switched off.
+    pub(crate) fn file_options(&self) -> (Option<bool>, bool) {
         let core = self.core();
-        (core.enable_sendfile() == 1, core.enable_mmap() != 0)
+        let sendfile = Some(core.enable_sendfile()).filter(|value| *value <= 1);
+        (sendfile.map(|value| value == 1), core.enable_mmap() != 0)
     }
 
     /// The request's id in the logs, made now if it has none.

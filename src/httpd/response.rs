@@ -282,7 +282,31 @@ impl<'call> Request<'call> {
         mmap: bool,
     ) -> Result<(), PassError> {
         let (may_send, may_map) = self.file_options();
-        let flags = FileFlags { sendfile: sendfile && may_send, mmap: mmap && may_map };
+        let flags =
+            FileFlags { sendfile: sendfile && may_send == Some(true), mmap: mmap && may_map };
+        self.append_file_with(brigade, file, part, flags)
+    }
+
+    /// Appends part of a file of this process's own that is on a local disk: by `sendfile(2)` unless the configuration
+    /// says `EnableSendfile Off`. Where the client is slow httpd then keeps the file, and no part of it in memory.
+    pub(crate) fn append_own_file(
+        &self,
+        brigade: &mut Brigade<'call>,
+        file: BorrowedFd<'_>,
+        part: Range<u64>,
+    ) -> Result<(), PassError> {
+        let (may_send, _) = self.file_options();
+        let flags = FileFlags { sendfile: may_send != Some(false), mmap: false };
+        self.append_file_with(brigade, file, part, flags)
+    }
+
+    fn append_file_with(
+        &self,
+        brigade: &mut Brigade<'call>,
+        file: BorrowedFd<'_>,
+        part: Range<u64>,
+        flags: FileFlags,
+    ) -> Result<(), PassError> {
         if part.is_empty() {
             return Ok(());
         }

@@ -106,7 +106,7 @@ def test_a_worker_is_idle_since_the_end_of_its_last_request(start, path):
 )
 def test_abandoned_request_does_not_block_new_requests(start, request_line, body):
     """Where the client has left, the application notices late; other workers are idle meanwhile."""
-    server = start("processes=3 threads=1")
+    server = start("processes=3 threads=1 request-buffer-size=0")
     daemons.settled(server, 3)
     note = server.root / "out/note"
     method, path = request_line.split()

@@ -64,6 +64,8 @@ class Conf:
     files: tuple[tuple[str, str], ...] = ()
     environment: tuple[tuple[str, str], ...] = ()
     load_wsgi: bool = True
+    # Options of the process group of daemon mode that mod_wsgi does not have.
+    daemon_options: str = ""
 
     def render(self, env, mpm, mode, root, apps, port):
         base = BASE.format(
@@ -91,6 +93,7 @@ class Conf:
         paths = ["${APPS}", *re.findall(r"^\s*WSGIPythonPath (\S+)$", outside, re.M)]
         daemon = ""
         if mode == "daemon":
-            daemon = DAEMON.format(threads=self.threads, path=":".join(paths), more=SLOW_DAEMON)
+            more = SLOW_DAEMON if env.oracle else f"{SLOW_DAEMON} {self.daemon_options}"
+            daemon = DAEMON.format(threads=self.threads, path=":".join(paths), more=more)
         free = "WSGIFreeThreading On\n" if env.free_threading and self.load_wsgi else ""
         return loads + base + limits + user + OPEN + free + daemon + self.text

@@ -113,5 +113,7 @@ OURS = {
     ),
     "maximum-requests-jitter": REQUESTS,
     "maximum-memory": BYTES,
+    "request-buffer-size": BYTES,
+    "response-spool-size": BYTES,
 }
 FORMER = ["newrelic-config-file", "newrelic-environment"]

@@ -1,5 +1,6 @@
 """wsgi.input: every way of reading, every way a body can arrive, be wrong, or stop short."""
 
+import dataclasses
 import gzip
 import http.client
 import json
@@ -259,7 +260,9 @@ def upload(path, *fields):
 @pytest.mark.all_mpms
 @pytest.mark.parametrize("size", [10, 5000, 100_000])
 @pytest.mark.parametrize("fields", [(), ("Content-Length: 1000000",)], ids=["chunked", "length"])
-def test_a_piece_is_answered_before_the_next_one_is_sent(server, size, fields):
+def test_a_piece_is_answered_before_the_next_one_is_sent(serve, size, fields):
+    """A body of known length must not be gathered for that."""
+    server = serve(dataclasses.replace(BODY, daemon_options="request-buffer-size=0"))
     frame = bytes if fields else chunk
     with server.socket() as sock:
         sock.sendall(upload("/parrot", *fields))

@@ -10,6 +10,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A file in memory that holds `content`, ready to be read from its start. Other processes have it by
 /// inheriting the descriptor.
@@ -27,6 +28,46 @@ pub(crate) fn create_memory_file(flags: MemfdFlags) -> io::Result<OwnedFd> {
         Err(Errno::INVAL) => Ok(fs::memfd_create(c"mod_wsgi_rs", flags)?),
         created => Ok(created?),
     }
+}
+
+/// An empty file for reading and writing that has no name in `directory`, and is gone once it is closed.
+///
+/// # Errors
+/// Those of open(2).
+pub fn unnamed_file(directory: &Path) -> io::Result<File> {
+    let mode = Mode::RUSR | Mode::WUSR;
+    let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::EXCL;
+    match fs::open(directory, flags | OFlags::TMPFILE, mode) {
+        // Not every file system can do that.
+        Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {}
+        opened => return Ok(opened?.into()),
+    }
+    loop {
+        let number = UNNAMED.fetch_add(1, Ordering::Relaxed);
+        let name = format!("mod_wsgi_rs-{}-{number}", std::process::id());
+        let path = directory.join(name);
+        match fs::open(&path, flags | OFlags::CREATE | OFlags::NOFOLLOW, mode) {
+            Err(Errno::EXIST) => {}
+            opened => {
+                let file = opened?;
+                fs::unlink(&path)?;
+                return Ok(file.into());
+            }
+        }
+    }
+}
+
+/// Counts the names that [`unnamed_file`] has used for a moment.
+static UNNAMED: AtomicU64 = AtomicU64::new(0);
+
+/// Whether at least a tenth of the file system of `file` is free for users without privileges.
+///
+/// # Errors
+/// Those of fstatvfs(3).
+pub fn has_free_tenth(file: BorrowedFd<'_>) -> io::Result<bool> {
+    let system = fs::fstatvfs(file)?;
+    // Some file systems do not say how large they are.
+    Ok(system.f_blocks == 0 || system.f_bavail >= system.f_blocks / 10)
 }
 
 /// The length in bytes of a regular file that can be read; `None` where it is something else, which might block
@@ -86,6 +127,23 @@ pub fn loaded_from(address: *const ()) -> Option<PathBuf> {
 mod tests {
     use super::*;
     use std::os::fd::AsFd;
+
+    #[test]
+    fn unnamed_file_can_be_written_and_read_and_leaves_no_name() {
+        use std::os::unix::fs::FileExt;
+        let directory = std::env::temp_dir().join(format!("sys-unnamed-{}", std::process::id()));
+        std::fs::create_dir(&directory).unwrap();
+        let file = unnamed_file(&directory).unwrap();
+        assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 0);
+        file.write_all_at(b"content", 3).unwrap();
+        let mut read = [9; 10];
+        file.read_exact_at(&mut read, 0).unwrap();
+        assert_eq!(&read, b"\0\0\0content");
+        assert!(has_free_tenth(file.as_fd()).is_ok());
+        drop(file);
+        std::fs::remove_dir(&directory).unwrap();
+        assert_eq!(unnamed_file(&directory).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
 
     #[test]
     fn file_in_memory_cannot_be_executed_where_the_kernel_knows_of_it() {

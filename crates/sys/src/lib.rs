@@ -33,7 +33,8 @@ pub use environment::{local_time, set_locale, set_umask, set_variable};
 pub use epoll::{EPOLLIN, EPOLLONESHOT, Epoll};
 pub use execute::execute;
 pub use files::{
-    chown_descriptor, loaded_from, memory_file, open_path, readable_length, resident_bytes,
+    chown_descriptor, has_free_tenth, loaded_from, memory_file, open_path, readable_length,
+    resident_bytes, unnamed_file,
 };
 pub use inspector::{Credentials, Inspector, MAX_CONTENT};
 pub use limits::{
@@ -48,7 +49,8 @@ pub use processes::{
     wait_for_exit,
 };
 pub use readiness::{
-    Ready, is_readable, is_readable_before_hang_up, is_writable, wait_for, wait_readable,
+    Ready, is_readable, is_readable_before_hang_up, is_writable, wait_for, wait_for_either,
+    wait_readable,
 };
 pub use shared_words::SharedWords;
 pub use signals::{

@@ -99,6 +99,25 @@ pub fn wait_for(
     }
 }
 
+/// Waits until `source`, if there is one, can be read, or `sink` takes more or is closed; tells which. Neither is when
+/// `limit` has passed or a signal has come.
+pub fn wait_for_either(
+    source: Option<BorrowedFd<'_>>,
+    sink: BorrowedFd<'_>,
+    limit: Duration,
+) -> (bool, bool) {
+    let mut both = [
+        PollFd::from_borrowed_fd(sink, PollFlags::OUT),
+        PollFd::from_borrowed_fd(source.unwrap_or(sink), PollFlags::IN),
+    ];
+    let fds = if source.is_some() { &mut both[..] } else { &mut both[..1] };
+    if !poll(fds, Some(&timespec(limit))).is_ok_and(|count| count > 0) {
+        return (false, false);
+    }
+    let [sink, from] = both.map(|fd| !fd.revents().is_empty());
+    (source.is_some() && from, sink)
+}
+
 /// Waits until one of the descriptors can be read or is closed; tells for each whether it is. None is when
 /// `timeout` has passed or a signal has come.
 pub fn wait_readable(descriptors: &[BorrowedFd<'_>], timeout: Option<Duration>) -> Vec<bool> {
@@ -132,6 +151,8 @@ mod tests {
         assert_eq!(found(short), Some(false));
         drop(end);
         assert_eq!(found(Duration::from_secs(60)), None);
+        assert_eq!(wait_for_either(Some(here.as_fd()), there.as_fd(), short), (true, true));
+        assert_eq!(wait_for_either(None, there.as_fd(), short), (false, true));
         drop(there);
         assert_eq!(wait_readable(&[here.as_fd()], None), [true]);
     }

@@ -65,7 +65,7 @@ def test_half_a_request_of_another_process_holds_no_thread(private, half):
 
 
 def test_thread_that_reads_a_body_waits_for_a_stopped_apache_no_longer_than_its_timeout(private):
-    server = private(conf("threads=1", timeout=2), prepare)
+    server = private(conf("threads=1 request-buffer-size=0", timeout=2), prepare)
     assert server.get("/").body == b"answered"
     with server.socket() as sock:
         fields = ("Content-Length: 200000",)

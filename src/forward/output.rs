@@ -1,0 +1,275 @@
+//! What goes to the client, at the client's pace. A client that is behind makes neither this thread nor the worker wait:
+//! what it has yet to take is kept in a [`Backlog`], and passed on while it reads. This file must never know the worker,
+//! nor a record of the wire.
+#![forbid(unsafe_code)]
+
+use super::backlog::Backlog;
+use super::group::Group;
+use super::spool::SpoolError;
+use crate::apr::Brigade;
+use crate::httpd::{BrigadeEnd, PassError, Request};
+use std::ops::Range;
+use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant};
+use wsgi::Level;
+
+/// Bytes to pass on at once: fewer than httpd keeps for a client without waiting (64 KB), with what filters add.
+const PIECE: usize = 60 * 1024;
+/// Pieces of the backlog that are passed on before the worker is looked at.
+const PIECES: usize = 16;
+/// How long a client may be behind before anything is kept in a file: one that reads quickly is so for a moment only.
+const PATIENCE: Duration = Duration::from_millis(10);
+/// Room that the backlog has to have for more to be read from the worker: what one read gives, and the rest of a record.
+const ROOM_FOR_READ: u64 = 256 * 1024;
+
+/// The body of a response on its way to the client.
+pub(super) struct ClientOutput<'a, 'call> {
+    group: &'a Group,
+    /// One for the whole response, because each takes memory from the request's pool that is given back at the end
+    /// of the request only. Empty but for a file between two calls.
+    brigade: Brigade<'call>,
+    /// Body bytes that wait for what comes after them: what goes out together with the end lets httpd tell the length.
+    pending: Vec<u8>,
+    /// Bytes passed on since the last flush.
+    unflushed: usize,
+    backlog: Backlog,
+    /// The client is to get what it has been passed, once it has taken what was passed before.
+    flush_due: bool,
+    /// Nothing waits for the client but this thread: `response-spool-size=0`, a stream of HTTP/2, or no space.
+    blocking: bool,
+    /// When the client last took something while it was behind.
+    moved: Option<Instant>,
+}
+
+impl<'a, 'call> ClientOutput<'a, 'call> {
+    /// For the response to `request`; `pending` is memory to use.
+    pub(super) fn new(request: &Request<'call>, group: &'a Group, pending: Vec<u8>) -> Self {
+        let limit = group.response_spool_size();
+        Self {
+            group,
+            brigade: request.new_brigade(),
+            pending,
+            unflushed: 0,
+            backlog: Backlog::new(limit),
+            flush_due: false,
+            blocking: limit == 0,
+            moved: None,
+        }
+    }
+
+    /// The memory that [`Self::new`] was given.
+    pub(super) fn take_buffer(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.pending)
+    }
+
+    /// Whether the client has yet to take something that has been written.
+    pub(super) const fn is_client_behind(&self) -> bool {
+        self.flush_due || !self.backlog.is_empty()
+    }
+
+    /// Whether nothing more may be read from the worker until the client has taken something.
+    pub(super) fn is_full(&self) -> bool {
+        !self.backlog.is_empty() && self.backlog.room() < ROOM_FOR_READ
+    }
+
+    /// How long the client, which is behind, may still take nothing.
+    pub(super) fn client_time_left(&mut self, request: &Request<'call>) -> Duration {
+        let limit = request.client_timeout().unwrap_or_else(|| self.group.client_timeout());
+        limit.saturating_sub(self.moved.get_or_insert_with(Instant::now).elapsed())
+    }
+
+    /// Writes bytes of the body. Up to `limit` of them wait for what comes after them.
+    pub(super) fn write(
+        &mut self,
+        request: &mut Request<'call>,
+        data: &[u8],
+        limit: usize,
+    ) -> Result<(), PassError> {
+        self.unflushed += data.len();
+        if self.pending.len() + data.len() <= limit {
+            self.pending.extend_from_slice(data);
+            return Ok(());
+        }
+        self.write_pending(request)?;
+        self.put(request, data)
+    }
+
+    /// Writes a part of a file of the worker's. It is passed on with the end of the response, or by
+    /// [`Self::pass_file`].
+    pub(super) fn write_file(
+        &mut self,
+        request: &mut Request<'call>,
+        file: BorrowedFd<'_>,
+        part: Range<u64>,
+        sendfile: bool,
+    ) -> Result<(), PassError> {
+        self.unflushed += 1;
+        self.write_pending(request)?;
+        self.append_backlog(request)?;
+        // The range of a file is served where the end is passed on with it (httpd's byterange filter).
+        // The file is the worker's, which may truncate it at any time. To read a mapping then raises SIGBUS, while
+        // sendfile(2) only fails.
+        let mmap = request.is_unfiltered();
+        request.append_file(&mut self.brigade, file, part, sendfile, mmap)
+    }
+
+    /// Passes on a file whose response goes on.
+    pub(super) fn pass_file(&mut self, request: &mut Request<'call>) -> Result<(), PassError> {
+        if self.brigade.is_empty() {
+            return Ok(());
+        }
+        request.pass(&mut self.brigade)
+    }
+
+    /// How many bytes have been written since the last flush.
+    pub(super) const fn unflushed(&self) -> usize {
+        self.unflushed
+    }
+
+    /// Has the client get what has been written; later where it is behind.
+    pub(super) fn flush(&mut self, request: &mut Request<'call>) -> Result<(), PassError> {
+        self.unflushed = 0;
+        if self.is_blocking(request) {
+            return self.pass_pending(request, BrigadeEnd::Flush);
+        }
+        self.write_pending(request)?;
+        self.flush_due = true;
+        self.flush_if_due(request)
+    }
+
+    /// Passes on what the client takes of what waits for it. Never waits.
+    pub(super) fn pass_backlog(&mut self, request: &mut Request<'call>) -> Result<(), PassError> {
+        self.moved = Some(Instant::now());
+        let mut piece = Vec::new();
+        for _ in 0..PIECES {
+            if self.backlog.is_empty() || request.is_client_behind() {
+                break;
+            }
+            self.backlog.front(PIECE, &mut piece).map_err(|why| failed(request, &why))?;
+            request.pass_bytes(&mut self.brigade, &piece, BrigadeEnd::More)?;
+            self.backlog.consume(piece.len());
+        }
+        if request.is_aborted() {
+            return Err(PassError::Aborted);
+        }
+        if self.flush_due && self.backlog.is_empty() && !request.is_client_behind() {
+            self.flush_if_due(request)?;
+        }
+        Ok(())
+    }
+
+    /// Ends the response, or what there is of it. Where the client is slow httpd sends what waits for it, the event MPM
+    /// without a thread.
+    pub(super) fn finish(
+        &mut self,
+        request: &mut Request<'call>,
+        end: BrigadeEnd,
+    ) -> Result<(), PassError> {
+        if self.backlog.is_empty() {
+            return self.pass_pending(request, end);
+        }
+        // In the file as well, if it can be: httpd waits where it would have much in memory.
+        let pending = std::mem::take(&mut self.pending);
+        let kept = self.backlog.push(&pending);
+        self.append_backlog(request)?;
+        let rest = if kept.is_ok() { &[][..] } else { &pending };
+        // A flush would wait for the client.
+        let end = if end == BrigadeEnd::Flush { BrigadeEnd::More } else { end };
+        let passed = request.pass_bytes(&mut self.brigade, rest, end);
+        self.pending = pending;
+        self.pending.clear();
+        passed
+    }
+
+    fn write_pending(&mut self, request: &mut Request<'call>) -> Result<(), PassError> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        let pending = std::mem::take(&mut self.pending);
+        let put = self.put(request, &pending);
+        self.pending = pending;
+        self.pending.clear();
+        put
+    }
+
+    fn pass_pending(
+        &mut self,
+        request: &mut Request<'call>,
+        end: BrigadeEnd,
+    ) -> Result<(), PassError> {
+        let passed = request.pass_bytes(&mut self.brigade, &self.pending, end);
+        self.pending.clear();
+        passed
+    }
+
+    /// Passes bytes on, or keeps them where the client is behind.
+    fn put(&mut self, request: &mut Request<'call>, data: &[u8]) -> Result<(), PassError> {
+        for piece in data.chunks(PIECE) {
+            if !self.is_blocking(request) && self.is_behind(request) {
+                match self.backlog.push(piece) {
+                    Ok(()) => continue,
+                    Err(why) => self.stop_spooling(request, &why)?,
+                }
+            }
+            request.pass_bytes(&mut self.brigade, piece, BrigadeEnd::More)?;
+        }
+        Ok(())
+    }
+
+    fn is_blocking(&self, request: &Request<'call>) -> bool {
+        self.blocking || request.client_socket().is_none()
+    }
+
+    fn is_behind(&self, request: &mut Request<'call>) -> bool {
+        !self.backlog.is_empty() || request.is_client_behind_after(PATIENCE)
+    }
+
+    /// From now on this thread waits for the client, and the worker for this thread. httpd keeps the file.
+    fn stop_spooling(
+        &mut self,
+        request: &mut Request<'call>,
+        why: &SpoolError,
+    ) -> Result<(), PassError> {
+        if !matches!(why, SpoolError::Full) {
+            let line = format!(
+                "WSGI0221: the response is passed on at the pace of its client, because no more of it \
+                 can be kept for it: {why}"
+            );
+            request.log(Level::Warning, line.as_bytes());
+        }
+        (self.blocking, self.flush_due) = (true, false);
+        self.append_backlog(request)
+    }
+
+    /// Appends the backlog to what is passed on next.
+    fn append_backlog(&mut self, request: &mut Request<'call>) -> Result<(), PassError> {
+        if !self.backlog.is_empty()
+            && let Some((file, parts)) = self.backlog.parts()
+        {
+            for part in parts {
+                request.append_own_file(&mut self.brigade, file, part)?;
+            }
+        }
+        self.backlog.give_up();
+        Ok(())
+    }
+
+    /// Flushes what filters hold, unless the client is behind: then that is left for later.
+    fn flush_if_due(&mut self, request: &mut Request<'call>) -> Result<(), PassError> {
+        if !self.backlog.is_empty() || request.is_client_behind_after(PATIENCE) {
+            return Ok(());
+        }
+        (self.flush_due, self.moved) = (false, None);
+        // What goes to the socket as it is has gone there.
+        if request.is_unfiltered() {
+            return Ok(());
+        }
+        request.pass_bytes(&mut self.brigade, &[], BrigadeEnd::Flush)
+    }
+}
+
+fn failed(request: &Request<'_>, why: &SpoolError) -> PassError {
+    let line = format!("WSGI0221: what was kept of the response cannot be read: {why}");
+    request.log(Level::Error, line.as_bytes());
+    PassError::Failed
+}

@@ -1,0 +1,132 @@
+//! A file without a name for bytes of a request or a response that cannot stay in memory. It must never know whose bytes
+//! they are.
+#![forbid(unsafe_code)]
+
+use std::ffi::OsString;
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+/// Bytes after which the free space of the file system is looked at again.
+const CHECK_INTERVAL: u64 = 1 << 20;
+
+/// A file that is gone once it is closed.
+pub(super) struct SpoolFile {
+    file: File,
+    directory: &'static Path,
+    /// Up to here there was free space when it was last looked at.
+    checked: u64,
+}
+
+/// Why bytes cannot be written.
+#[derive(Debug)]
+pub(super) enum SpoolError {
+    /// The file may not become longer.
+    Full,
+    /// Less than a tenth of its file system would be left for others.
+    NoSpace(&'static Path),
+    /// The file cannot be made, written or read.
+    Io(&'static Path, io::Error),
+}
+
+impl SpoolFile {
+    /// An empty file.
+    pub(super) fn create() -> Result<Self, SpoolError> {
+        let mut failure = None;
+        for directory in directories() {
+            match sys::unnamed_file(directory) {
+                Ok(file) => return Ok(Self { file, directory, checked: 0 }),
+                Err(why) => failure = Some(SpoolError::Io(directory, why)),
+            }
+        }
+        Err(failure.unwrap_or(SpoolError::Full))
+    }
+
+    /// Writes all of `data` from `at` on.
+    pub(super) fn write_at(&mut self, at: u64, data: &[u8]) -> Result<(), SpoolError> {
+        let end = at + data.len() as u64;
+        if end > self.checked {
+            if !sys::has_free_tenth(self.file.as_fd()).unwrap_or(true) {
+                return Err(SpoolError::NoSpace(self.directory));
+            }
+            self.checked = end.next_multiple_of(CHECK_INTERVAL);
+        }
+        self.file.write_all_at(data, at).map_err(|why| SpoolError::Io(self.directory, why))
+    }
+
+    /// Fills `into` with what was written from `at` on.
+    pub(super) fn read_at(&self, at: u64, into: &mut [u8]) -> Result<(), SpoolError> {
+        self.file.read_exact_at(into, at).map_err(|why| SpoolError::Io(self.directory, why))
+    }
+
+    /// Gives the space back, where there is much of it.
+    pub(super) fn empty(&mut self) {
+        if self.checked > CHECK_INTERVAL && self.file.set_len(0).is_ok() {
+            self.checked = 0;
+        }
+    }
+}
+
+impl AsFd for SpoolFile {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+impl fmt::Display for SpoolError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full => f.write_str("it is too long"),
+            Self::NoSpace(directory) => {
+                write!(f, "less than a tenth of the file system of {} is free", directory.display())
+            }
+            Self::Io(directory, why) => write!(f, "a file in {}: {why}", directory.display()),
+        }
+    }
+}
+
+/// Where the files are: what Apache's environment says, else where large files belong. `/tmp` may be in memory
+/// (file-hierarchy(7)).
+fn directories() -> &'static [PathBuf] {
+    static DIRECTORIES: OnceLock<Vec<PathBuf>> = OnceLock::new();
+    DIRECTORIES.get_or_init(|| directories_of(std::env::var_os("TMPDIR")))
+}
+
+fn directories_of(variable: Option<OsString>) -> Vec<PathBuf> {
+    match variable.map(PathBuf::from).filter(|path| path.is_absolute()) {
+        Some(path) => vec![path],
+        None => vec!["/var/tmp".into(), "/tmp".into()],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_can_be_read_and_the_file_written_anew() {
+        let mut file = SpoolFile::create().unwrap();
+        file.write_at(0, &[1; 3 << 20]).unwrap();
+        file.write_at(2, b"ab").unwrap();
+        let mut read = [0; 4];
+        file.read_at(1, &mut read).unwrap();
+        assert_eq!(&read, b"\x01ab\x01");
+        file.empty();
+        assert!(matches!(file.read_at(1, &mut read), Err(SpoolError::Io(..))));
+        file.write_at(0, b"abcdef").unwrap();
+        file.read_at(1, &mut read).unwrap();
+        assert_eq!(&read, b"bcde");
+    }
+
+    #[test]
+    fn the_environment_says_where_files_are_if_it_names_an_absolute_path() {
+        let of = |path: &str| directories_of(Some(path.into()));
+        assert_eq!(of("/srv/tmp"), [PathBuf::from("/srv/tmp")]);
+        assert_eq!(of("tmp"), directories_of(None));
+        assert_eq!(directories_of(None).first(), Some(&PathBuf::from("/var/tmp")));
+    }
+}

@@ -1,0 +1,376 @@
+"""A client that is slow to send its body or to read its response holds no thread of a worker."""
+
+import contextlib
+import hashlib
+import http.client
+import os
+import socket
+import ssl
+import subprocess
+
+import pytest
+from harness import daemons
+from harness.client import head, read_all, read_until, split
+from harness.conf import Conf
+from harness.httpd import wait_until
+
+pytestmark = pytest.mark.embedded_only("the test names its own process group")
+OURS = pytest.mark.ours_only("mod_wsgi keeps nothing for slow clients")
+
+APP = """
+import hashlib, os, threading, time
+lock, serving = threading.Lock(), 0
+PIECE = bytes(range(256)) * 256
+
+def count(by):
+    global serving
+    with lock:
+        serving += by
+
+def await_file(path):
+    while not os.path.exists(path):
+        time.sleep(0.01)
+
+def pieces(environ):
+    count(1)
+    try:
+        for number in range(int(environ["QUERY_STRING"] or 480)):
+            yield PIECE[number % 256:] + PIECE[:number % 256]
+        if "HTTP_X_GO" in environ:
+            for number in range(3):
+                await_file(environ["HTTP_X_GO"] + str(number))
+                yield b"piece %d" % number
+    finally:
+        count(-1)
+
+def application(environ, start_response):
+    path = environ["PATH_INFO"]
+    start_response("200 OK", [("Content-Type", "application/octet-stream")])
+    if path == "/big":
+        return pieces(environ)
+    if path == "/serving":
+        return [b"%d" % serving]
+    if path == "/echo":
+        count(1)
+        line = environ["wsgi.input"].readline()
+        count(-1)
+        return iter([line])
+    if path == "/upload":
+        count(1)
+        body = environ["wsgi.input"].read()
+        count(-1)
+        return [b"%d %s" % (len(body), hashlib.sha1(body).hexdigest().encode())]
+    return [b"hello"]
+"""
+PIECE = bytes(range(256)) * 256
+BODY = PIECE * 5
+# More than sockets and httpd hold, and more than one child has threads for.
+CLIENTS = 40
+
+
+def conf(options="processes=1 threads=2", extra="", **others):
+    text = f"""
+    WSGIRestrictEmbedded On
+    WSGIDaemonProcess site {options}
+    WSGIScriptAlias / ${{ROOT}}/app.py process-group=site application-group=%{{GLOBAL}}
+    {extra}
+    """
+    files = (("app.py", APP), ("out/README", "the application waits for files here"))
+    return Conf(text, files=files, **{"threads": 16, "timeout": 60} | others)
+
+
+def pieces(count=480):
+    """What /big answers."""
+    digest = hashlib.sha1()
+    for number in range(count):
+        digest.update(PIECE[number % 256 :] + PIECE[: number % 256])
+    return digest.hexdigest()
+
+
+def serving(server):
+    """How many requests the application has begun and not ended."""
+    return int(server.get("/serving").text)
+
+
+def answers_at_once(server):
+    """Ordinary requests do not wait for anything: not for the threads, nor behind the slow ones."""
+    for _ in range(20):
+        assert server.get("/").text == "hello"
+
+
+def files_of(server):
+    """The temporary files that Apache's children and the workers have open."""
+    pids = [*daemons.httpd_children(server), *daemons.workers(server)]
+    names = [name for pid in pids for name in server.open_files(pid)]
+    return [name for name in names if "/tmp/" in name and "(deleted)" in name]
+
+
+class Reader:
+    """A client that asks for a response and does not read it until it is told to."""
+
+    def __init__(self, stack, port, path, *fields, tls=False):
+        self.sock = stack.enter_context(socket.socket())
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
+        self.sock.settimeout(30)
+        self.sock.connect(("127.0.0.1", port))
+        if tls:
+            context = ssl.create_default_context()
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            self.sock = stack.enter_context(context.wrap_socket(self.sock))
+        self.sock.sendall(head(path, *(fields or ["Connection: close"])))
+        self.reply = None
+
+    def read(self, size=None):
+        """All of the body, or as much of it."""
+        if not self.reply:
+            self.reply = http.client.HTTPResponse(self.sock)
+            self.reply.begin()
+        return self.reply.read() if size is None else self.reply.read(size)
+
+    def digest(self):
+        return hashlib.sha1(self.read()).hexdigest()
+
+
+def uploads(stack, server, count, sent, path="/upload"):
+    """Clients that have sent so much of their bodies."""
+    clients = []
+    for _ in range(count):
+        sock = stack.enter_context(server.socket())
+        fields = ("Connection: close", f"Content-Length: {len(BODY)}")
+        sock.sendall(head(path, *fields, method="POST") + BODY[:sent])
+        clients.append(sock)
+    return clients
+
+
+@pytest.mark.differs("daemon-body-first", "mod_wsgi's daemons read from slow clients")
+@pytest.mark.parametrize("sent", [1000, 100_000])
+def test_forty_clients_that_send_slowly_hold_no_thread_of_a_worker(start, sent):
+    server = start(threads=CLIENTS + 8)
+    answers_at_once(server)
+    with contextlib.ExitStack() as stack:
+        clients = uploads(stack, server, CLIENTS, sent)
+        answers_at_once(server)
+        assert serving(server) == 0
+        expected = f"{len(BODY)} {hashlib.sha1(BODY).hexdigest()}"
+        for sock in clients[:20]:
+            sock.sendall(BODY[sent:])
+            assert split(read_all(sock))[1].decode() == expected
+    # The others have left.
+    wait_until(lambda: not files_of(server), "temporary files to be closed")
+    answers_at_once(server)
+
+
+@OURS
+@pytest.mark.parametrize("size", [10, 60_000, 70_000, 1 << 20, (1 << 20) + 1, 3_000_000])
+def test_a_body_of_any_length_arrives_as_sent(serve, size):
+    server = serve(conf("processes=2 threads=3"))
+    body = (BODY * 10)[:size]
+    for _ in range(3):
+        answer = server.post("/upload", body).text
+        assert answer == f"{size} {hashlib.sha1(body).hexdigest()}"
+
+
+@OURS
+def test_a_client_that_waits_for_100_continue_is_not_made_to_send_its_body_first(start):
+    server = start("threads=1")
+    with server.socket() as sock:
+        fields = ("Content-Length: 300000", "Expect: 100-continue", "Connection: close")
+        sock.sendall(head("/echo", *fields, method="POST"))
+        assert read_until(sock, b"\r\n\r\n").startswith(b"HTTP/1.1 100 Continue")
+        sock.sendall(b"first\n")
+        assert b"first" in read_until(sock, b"first")
+
+
+@OURS
+def test_no_body_is_gathered_with_a_limit_of_zero(start):
+    """The application answers what it has, while the client waits for that."""
+    server = start("threads=2 request-buffer-size=0")
+    with contextlib.ExitStack() as stack:
+        uploads(stack, server, 1, 0)
+        (sock,) = uploads(stack, server, 1, 0, "/echo")
+        sock.sendall(b"first\n" + b"x" * 100_000)
+        assert b"first" in read_until(sock, b"first")
+        wait_until(lambda: serving(server) == 1, "the first upload to be begun")
+
+
+@pytest.mark.differs("daemon-slow-readers", "mod_wsgi's daemons write to slow clients")
+def test_forty_clients_that_do_not_read_hold_no_thread(start):
+    """Neither of the worker nor of Apache's child, which has fewer than there are clients."""
+    server = start()
+    answers_at_once(server)
+    with contextlib.ExitStack() as stack:
+        clients = [Reader(stack, server.port, "/big") for _ in range(CLIENTS)]
+        answers_at_once(server)
+        wait_until(lambda: serving(server) == 0, "the application to be done with them", 30)
+        answers_at_once(server)
+        expected = pieces()
+        assert [reader.digest() for reader in clients[:-5]] == [expected] * (CLIENTS - 5)
+    # Five have left.
+    wait_until(lambda: not files_of(server), "temporary files to be closed")
+    answers_at_once(server)
+
+
+@OURS
+def test_clients_that_leave_while_their_response_is_made_leave_nothing(start):
+    server = start("threads=2")
+    go = server.root / "out/go"
+    with contextlib.ExitStack() as stack:
+        fields = ("Connection: close", f"X-Go: {go}")
+        for _ in range(2):
+            Reader(stack, server.port, "/big?64", *fields)
+        wait_until(lambda: files_of(server), "the response to be kept")
+    for number in range(3):
+        (server.root / f"out/go{number}").touch()
+    wait_until(lambda: serving(server) == 0, "the application to be done")
+    wait_until(lambda: not files_of(server), "temporary files to be closed")
+
+
+@OURS
+@pytest.mark.parametrize("spool", [1 << 20, 1 << 26])
+def test_each_piece_reaches_a_client_that_has_caught_up(start, spool):
+    """The first megabytes wait for the client; what is yielded then does not wait for more."""
+    server = start(f"threads=2 response-spool-size={spool}")
+    go = server.root / "out/go"
+    with contextlib.ExitStack() as stack:
+        reader = Reader(stack, server.port, "/big?128", "Connection: close", f"X-Go: {go}")
+        wait_until(lambda: files_of(server), "the response to be kept")
+        body = reader.read(128 * len(PIECE))
+        assert hashlib.sha1(body).hexdigest() == pieces(128)
+        for number in range(3):
+            assert serving(server) == 1
+            (server.root / f"out/go{number}").touch()
+            assert reader.read(7) == b"piece %d" % number
+        assert reader.read() == b""
+
+
+@OURS
+@pytest.mark.parametrize("spool", [0, 1000, 1 << 20, 5_000_000])
+def test_a_worker_waits_for_the_client_where_no_more_may_be_kept(start, spool):
+    server = start(f"threads=3 response-spool-size={spool}")
+    with contextlib.ExitStack() as stack:
+        clients = [Reader(stack, server.port, "/big") for _ in range(2)]
+        answers_at_once(server)
+        assert serving(server) == 2
+        expected = pieces()
+        # In small steps and in one.
+        assert clients[0].digest() == expected
+        digest = hashlib.sha1()
+        while piece := clients[1].read(100_000):
+            digest.update(piece)
+        assert digest.hexdigest() == expected
+    wait_until(lambda: not files_of(server), "temporary files to be closed")
+
+
+@OURS
+def test_a_client_that_takes_nothing_for_timeout_is_given_up(start):
+    server = start("threads=2 response-spool-size=1048576", timeout=2)
+    with contextlib.ExitStack() as stack:
+        reader = Reader(stack, server.port, "/big")
+        wait_until(lambda: serving(server) == 1, "the response to begin")
+        wait_until(lambda: serving(server) == 0, "the worker to be free again")
+        with pytest.raises((http.client.IncompleteRead, ConnectionResetError)):
+            reader.read()
+
+
+@OURS
+def test_a_response_that_breaks_off_is_truncated_for_a_slow_client_too(start):
+    server = start("processes=1 threads=2")
+    server.log.allow("WSGI0119", "killed by signal")
+    go = server.root / "out/go"
+    with contextlib.ExitStack() as stack:
+        reader = Reader(stack, server.port, "/big?64", "Connection: close", f"X-Go: {go}")
+        wait_until(lambda: files_of(server), "the response to be kept")
+        (worker,) = daemons.workers(server)
+        os.kill(worker, 9)
+        server.log.wait_for("WSGI0119")
+        with pytest.raises(http.client.IncompleteRead) as caught:
+            reader.read()
+        assert hashlib.sha1(caught.value.partial).hexdigest() == pieces(64)
+
+
+@OURS
+@pytest.mark.parametrize("mpm", ["event", "worker"])
+@pytest.mark.parametrize("kind", ["tls", "deflate", "mmap", "sendfile off"])
+def test_every_byte_arrives_through_the_filters_of_apache(private, certificate, mpm, kind):
+    """Slow ones hold threads of Apache there, but none of the worker."""
+    certificate, key = certificate
+    extra, modules = "", ()
+    if kind == "tls":
+        modules = ("ssl", "socache_shmcb")
+        extra = f"""
+        SSLSessionCache none
+        Listen 127.0.0.1:${{PORT2}}
+        <VirtualHost 127.0.0.1:${{PORT2}}>
+            SSLEngine On
+            SSLCertificateFile {certificate}
+            SSLCertificateKeyFile {key}
+        </VirtualHost>
+        """
+    if kind == "deflate":
+        modules, extra = ("deflate", "filter"), "SetOutputFilter DEFLATE\n"
+    if kind == "sendfile off":
+        extra = "EnableSendfile Off\nEnableMMAP Off\n"
+    server = private(conf("threads=2", extra, modules=modules))
+    server.log.allow("AH01873|AH01882|AH01906")
+    with contextlib.ExitStack() as stack:
+        port = server.port2 if kind == "tls" else server.port
+        fields = ("Connection: close", "Accept-Encoding: identity")
+        clients = [Reader(stack, port, "/big", *fields, tls=kind == "tls") for _ in range(6)]
+        wait_until(lambda: serving(server) == 0, "the application to be done with them", 30)
+        assert {reader.digest() for reader in clients} == {pieces()}
+    wait_until(lambda: not files_of(server), "temporary files to be closed")
+
+
+@pytest.fixture
+def small_disk(start):
+    """start(…) with TMPDIR on a file system of two megabytes."""
+    with contextlib.ExitStack() as stack:
+
+        def begin(*arguments):
+            def mount(server):
+                folder = server.root / "tmp"
+                folder.mkdir()
+                command = ["mount", "-t", "tmpfs", "-o", "size=2m,mode=1777", "none", folder]
+                if os.getuid() or subprocess.run(command, check=False).returncode:
+                    pytest.skip("only root may mount a file system")
+                stack.callback(subprocess.run, ["umount", "-l", folder], check=True)
+
+            environment = (("TMPDIR", "${ROOT}/tmp"),)
+            return start(*arguments, prepare=mount, environment=environment, threads=32)
+
+        yield begin
+
+
+def free(server):
+    found = os.statvfs(server.root / "tmp")
+    return found.f_bavail / found.f_blocks
+
+
+@OURS
+def test_a_body_that_finds_no_space_is_refused_with_its_cause(small_disk):
+    server = small_disk()
+    with contextlib.ExitStack() as stack:
+        clients = uploads(stack, server, 10, 300_000)
+        server.log.wait_for("WSGI0221.* body .*/tmp is free")
+        answers = []
+        for sock in clients:
+            with contextlib.suppress(OSError):
+                sock.sendall(BODY[300_000:])
+            answers.append(int(read_all(sock).split(b" ")[1]))
+        assert set(answers) == {200, 503}
+        server.log.expect("WSGI0221")
+    wait_until(lambda: free(server) == 1, "the space to be free again")
+    assert not list((server.root / "tmp").iterdir())
+    assert server.post("/upload", BODY).status == 200
+
+
+@OURS
+def test_a_response_that_finds_no_space_goes_on_at_the_pace_of_its_client(small_disk):
+    server = small_disk()
+    with contextlib.ExitStack() as stack:
+        reader = Reader(stack, server.port, "/big")
+        server.log.wait_for("WSGI0221.* pace .*/tmp is free")
+        assert serving(server) == 1
+        assert reader.digest() == pieces()
+        server.log.expect("WSGI0221")
+    wait_until(lambda: free(server) == 1, "the space to be free again")
