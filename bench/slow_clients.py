@@ -21,6 +21,9 @@ RECEIVE_BUFFER = 4096
 # Clients come one after the other.
 CONNECT_INTERVAL = 0.005
 STOP_SECONDS = 10
+# How long the server may take to begin all the responses: 200 of 30 MB are 6 GB, which it may have to
+# write to a disk. Only then the measurement begins.
+BEGIN_SECONDS = 60
 
 
 @contextlib.contextmanager
@@ -43,7 +46,7 @@ def running(kind, port, path, count):
         return int(printed)
 
     try:
-        # All are connected.
+        # All are connected, and what they read has begun.
         process.stdout.readline()
         yield end
     finally:
@@ -58,7 +61,7 @@ class Client:
         self.socket = socket.socket()
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         self.socket.connect(("127.0.0.1", port))
-        self.left = UPLOAD
+        self.left, self.begun = UPLOAD, self.sends
         method = "POST" if self.sends else "GET"
         head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n"
         if self.sends:
@@ -72,7 +75,8 @@ class Client:
             if self.sends:
                 self.left -= self.socket.send(PIECE[: self.left])
                 return self.left > 0
-            return self.socket.recv(len(PIECE)) != b""
+            self.begun = self.socket.recv(len(PIECE)) != b""
+            return self.begun
         except BlockingIOError:
             return True
         except OSError:
@@ -100,6 +104,9 @@ class Clients:
         if client.sends:
             self.early.register(client.socket, selectors.EVENT_READ, client)
 
+    def have_begun(self):
+        return all(client.begun for client in self.clients)
+
     def second(self):
         """Each client goes on once."""
         end = time.monotonic() + 1
@@ -125,7 +132,10 @@ def main(kind, port, path, count):
         for _ in range(int(count)):
             clients.add(Client(kind, int(port), path))
             time.sleep(CONNECT_INTERVAL)
-        print("connected", flush=True)
+        until = time.monotonic() + BEGIN_SECONDS
+        while not clients.have_begun() and time.monotonic() < until:
+            clients.second()
+        print("begun", flush=True)
         while True:
             clients.second()
     print(clients.ended, flush=True)

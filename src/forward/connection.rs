@@ -41,7 +41,8 @@ pub(crate) struct Connection {
 
 /// Bytes of memory that are kept in each buffer for the next request.
 const MAX_REUSED_CAPACITY: usize = 16 * 1024;
-/// Bytes to read at once: first enough for all of a small response; many, once a read has filled its memory.
+/// Bytes to read at once: first enough for all of a small response; many, once a read has filled its memory, but no more
+/// than are passed on at once.
 const SMALL_READ: usize = 8 * 1024;
 const LARGE_READ: usize = 64 * 1024;
 
@@ -227,7 +228,8 @@ impl Connection {
     /// Reads what has come, and waits for it up to the time limit of the socket.
     pub(crate) fn read(&mut self) -> Result<(), ConnectionError> {
         let spare = self.client.spare(self.read_size);
-        let room = spare.len();
+        let room = spare.len().min(LARGE_READ);
+        let spare = spare.get_mut(..room).unwrap_or_default();
         let received = sys::receive(self.stream.as_fd(), spare)?;
         let count = received.count;
         if received.truncated || !received.descriptors.is_empty() {

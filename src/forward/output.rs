@@ -13,8 +13,13 @@ use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 use wsgi::Level;
 
-/// Bytes to pass on at once: fewer than httpd keeps for a client without waiting (64 KB), with what filters add.
-const PIECE: usize = 60 * 1024;
+/// Bytes that httpd keeps for a client without waiting: fewer than 64 KB, with what filters add.
+const ROOM: usize = 62 * 1024;
+/// Bytes to pass on at once. With less than 4 KB httpd waits for more: there is room for that beside a piece.
+const PIECE: usize = 56 * 1024;
+/// The size of a socket's buffer a third of which has room for 64 KB beside what httpd may have kept, in bytes as the
+/// kernel counts them.
+const WIDE_SOCKET: usize = 512 * 1024;
 /// Pieces of the backlog that are passed on before the worker is looked at.
 const PIECES: usize = 16;
 /// How long a client may be behind before anything is kept in a file: one that reads quickly is so for a moment only.
@@ -35,6 +40,10 @@ pub(super) struct ClientOutput<'a, 'call> {
     backlog: Backlog,
     /// The client is to get what it has been passed, once it has taken what was passed before.
     flush_due: bool,
+    /// Bytes that httpd takes without waiting, as far as is known.
+    room: usize,
+    /// The buffer of the client's socket has at least [`WIDE_SOCKET`] bytes.
+    wide: bool,
     /// Nothing waits for the client but this thread: `response-spool-size=0`, a stream of HTTP/2, or no space.
     blocking: bool,
     /// When the client last took something while it was behind.
@@ -52,6 +61,8 @@ impl<'a, 'call> ClientOutput<'a, 'call> {
             unflushed: 0,
             backlog: Backlog::new(limit),
             flush_due: false,
+            room: ROOM,
+            wide: false,
             blocking: limit == 0,
             moved: None,
         }
@@ -147,6 +158,7 @@ impl<'a, 'call> ClientOutput<'a, 'call> {
             }
             self.backlog.front(PIECE, &mut piece).map_err(|why| failed(request, &why))?;
             request.pass_bytes(&mut self.brigade, &piece, BrigadeEnd::More)?;
+            self.room = 0;
             self.backlog.consume(piece.len());
         }
         if request.is_aborted() {
@@ -204,16 +216,37 @@ impl<'a, 'call> ClientOutput<'a, 'call> {
 
     /// Passes bytes on, or keeps them where the client is behind.
     fn put(&mut self, request: &mut Request<'call>, data: &[u8]) -> Result<(), PassError> {
+        let fits = data.len() <= self.room || self.has_room_for_read(request);
+        if fits && !self.is_client_behind() || self.is_blocking(request) {
+            return self.pass(request, data);
+        }
         for piece in data.chunks(PIECE) {
-            if !self.is_blocking(request) && self.is_behind(request) {
+            if !self.blocking && self.is_behind(request) {
                 match self.backlog.push(piece) {
                     Ok(()) => continue,
                     Err(why) => self.stop_spooling(request, &why)?,
                 }
             }
-            request.pass_bytes(&mut self.brigade, piece, BrigadeEnd::More)?;
+            self.pass(request, piece)?;
         }
         Ok(())
+    }
+
+    fn pass(&mut self, request: &mut Request<'call>, data: &[u8]) -> Result<(), PassError> {
+        request.pass_bytes(&mut self.brigade, data, BrigadeEnd::More)?;
+        self.room = match request.has_waiting_output() {
+            true => self.room.saturating_sub(data.len()),
+            false => ROOM,
+        };
+        Ok(())
+    }
+
+    /// Whether the client's socket has room for all that one read from the worker gives. A socket that can be written
+    /// has a third of its buffer free (`sk_stream_is_writeable` in Linux).
+    fn has_room_for_read(&mut self, request: &Request<'call>) -> bool {
+        let Some(client) = request.client_socket() else { return false };
+        self.wide = self.wide || sys::send_buffer_size(client) >= WIDE_SOCKET;
+        self.wide && sys::is_writable(client, Duration::ZERO)
     }
 
     fn is_blocking(&self, request: &Request<'call>) -> bool {
@@ -259,7 +292,7 @@ impl<'a, 'call> ClientOutput<'a, 'call> {
         if !self.backlog.is_empty() || request.is_client_behind_after(PATIENCE) {
             return Ok(());
         }
-        (self.flush_due, self.moved) = (false, None);
+        (self.flush_due, self.moved, self.room) = (false, None, ROOM);
         // What goes to the socket as it is has gone there.
         if request.is_unfiltered() {
             return Ok(());

@@ -37,6 +37,12 @@ impl Request<'_> {
         false
     }
 
+    /// Whether httpd has kept some of what has been passed on, because the client is behind or more may come.
+    pub(crate) fn has_waiting_output(&self) -> bool {
+        // SAFETY: a live request and its connection, which outlives it (`Request::from_raw`).
+        unsafe { (*(*self.raw).connection).data_in_output_filters != 0 }
+    }
+
     /// Whether the client has yet to take some of what has been passed on. What it takes at once is sent; never waits.
     /// Always `false` for a stream of HTTP/2, which has no socket of its own.
     pub(crate) fn is_client_behind(&mut self) -> bool {

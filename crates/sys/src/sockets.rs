@@ -74,6 +74,11 @@ pub fn set_buffers(
     Ok(())
 }
 
+/// The size of a socket's send buffer in bytes, as the kernel counts them; 0 where it does not say.
+pub fn send_buffer_size(socket: BorrowedFd<'_>) -> usize {
+    sockopt::socket_send_buffer_size(socket).unwrap_or(0)
+}
+
 /// Sets how long each later read and write of a socket may take.
 pub fn set_timeouts(socket: BorrowedFd<'_>, limit: Duration) -> io::Result<()> {
     sockopt::set_socket_timeout(socket, sockopt::Timeout::Recv, Some(limit))?;
