@@ -21,8 +21,8 @@ RECEIVE_BUFFER = 4096
 # Clients come one after the other.
 CONNECT_INTERVAL = 0.005
 STOP_SECONDS = 10
-# How long the server may take to begin all the responses: 200 of 30 MB are 6 GB, which it may have to
-# write to a disk. Only then the measurement begins.
+# How long the server may take to begin all the responses: 200 of 30 MB are 6 GB, which it may have
+# to write to a disk. Only then the measurement begins.
 BEGIN_SECONDS = 60
 
 

@@ -4,14 +4,17 @@
 
 use super::spool::{SpoolError, SpoolFile};
 use crate::httpd::{BodyChunk, Outcome, Request, RequestBody};
-use fastcgi::MAX_CONTENT;
 use wsgi::{Level, ReadError};
 
 /// Bytes of a body that are kept in memory. A body whose `Content-Length` is no more is read before a worker is chosen,
 /// whatever the configuration says.
 const MEMORY_LIMIT: usize = 64 * 1024;
-/// Bytes of a longer body that are passed on at once: three full records, which a socket has room for.
-const PIECE: usize = 3 * MAX_CONTENT;
+/// Bytes of a longer body that are passed on at once, which a socket has room for. httpd keeps memory for so many of
+/// them with each connection. No buffer has more than 128 KB: what malloc(3) has mapped for more, and freed, makes it
+/// keep more in each arena from then on.
+const PIECE: usize = 112 * 1024;
+/// Bytes that are written to a file or read from it at once.
+const FILE_PIECE: usize = 64 * 1024;
 
 /// The body of a request.
 pub(super) struct Body<'call> {
@@ -62,9 +65,8 @@ impl Gathered {
         Ok(Self { file: SpoolFile::create()?, length: 0, sent: 0, piece: Vec::new() })
     }
 
-    fn add(&mut self, data: &[u8]) -> Result<(), SpoolError> {
-        self.file.write_at(self.length, data)?;
-        self.length += data.len() as u64;
+    fn add(&mut self, slices: &[&[u8]]) -> Result<(), SpoolError> {
+        self.length += self.file.write_slices_at(self.length, slices)?;
         Ok(())
     }
 
@@ -74,8 +76,8 @@ impl Gathered {
 
     /// The next piece to pass on.
     fn next(&mut self) -> Result<&[u8], SpoolError> {
-        let length = (self.length - self.sent).min(PIECE as u64);
-        self.piece.resize(usize::try_from(length).unwrap_or(PIECE), 0);
+        let length = (self.length - self.sent).min(FILE_PIECE as u64);
+        self.piece.resize(usize::try_from(length).unwrap_or(FILE_PIECE), 0);
         self.file.read_at(self.sent, &mut self.piece)?;
         self.sent += length;
         Ok(&self.piece)
@@ -157,15 +159,13 @@ impl<'call> Body<'call> {
                 Some(gathered) => gathered,
                 none => none.insert(Gathered::create()?),
             };
-            if let Some(piece) = self.reader.read_without_copy(request, PIECE)? {
-                for slice in piece.slices {
-                    gathered.add(slice)?;
-                }
+            if let Some(piece) = self.reader.read_without_copy(request, FILE_PIECE)? {
+                gathered.add(&piece.slices)?;
                 self.ended = piece.ended;
             } else {
                 first.resize(8 * 1024, 0);
                 let count = self.reader.read(request, &mut first)?;
-                gathered.add(first.get(..count).unwrap_or_default())?;
+                gathered.add(&[first.get(..count).unwrap_or_default()])?;
                 self.ended = count == 0 || self.reader.has_ended();
             }
             length = self.kept.len() as u64 + gathered.length;
@@ -211,7 +211,7 @@ impl<'call> Body<'call> {
         let Some(gathered) = &mut self.gathered else {
             return Ok(BodyChunk { slices: Vec::new(), ended: self.ended });
         };
-        let is_last = gathered.length - gathered.sent <= PIECE as u64;
+        let is_last = gathered.length - gathered.sent <= FILE_PIECE as u64;
         let ended = self.ended && is_last;
         let piece = gathered.next().map_err(|why| ReadError::Other(why.to_string()))?;
         Ok(BodyChunk { slices: vec![piece], ended })

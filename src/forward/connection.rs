@@ -328,6 +328,7 @@ fn send(
         Err(why) => return Err(ConnectionError::Io(why)),
     };
     IoSlice::advance_slices(&mut pieces, count);
+    unsent.reserve_exact(pieces.iter().map(|piece| piece.len()).sum());
     for piece in pieces {
         unsent.extend_from_slice(piece);
     }

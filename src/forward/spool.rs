@@ -48,14 +48,25 @@ impl SpoolFile {
 
     /// Writes all of `data` from `at` on.
     pub(super) fn write_at(&mut self, at: u64, data: &[u8]) -> Result<(), SpoolError> {
-        let end = at + data.len() as u64;
+        self.write_slices_at(at, &[data]).map(drop)
+    }
+
+    fn check_space(&mut self, end: u64) -> Result<(), SpoolError> {
         if end > self.checked {
             if !sys::has_free_tenth(self.file.as_fd()).unwrap_or(true) {
                 return Err(SpoolError::NoSpace(self.directory));
             }
             self.checked = end.next_multiple_of(CHECK_INTERVAL);
         }
-        self.file.write_all_at(data, at).map_err(|why| SpoolError::Io(self.directory, why))
+        Ok(())
+    }
+
+    /// Writes all of several slices, one after the other, from `at` on; gives the number of bytes.
+    pub(super) fn write_slices_at(&mut self, at: u64, slices: &[&[u8]]) -> Result<u64, SpoolError> {
+        let total = slices.iter().map(|slice| slice.len() as u64).sum();
+        self.check_space(at + total)?;
+        let written = sys::write_all_at(self.file.as_fd(), slices, at);
+        written.map(|()| total).map_err(|why| SpoolError::Io(self.directory, why))
     }
 
     /// Fills `into` with what was written from `at` on.

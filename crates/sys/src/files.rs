@@ -5,7 +5,7 @@ use rustix::fs::{self, AtFlags, FileType, Gid, MemfdFlags, Mode, OFlags, StatxFl
 use rustix::io::Errno;
 use std::ffi::{CStr, OsStr};
 use std::fs::File;
-use std::io::{self, Seek, Write};
+use std::io::{self, IoSlice, Seek, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -56,6 +56,31 @@ pub fn unnamed_file(directory: &Path) -> io::Result<File> {
         }
     }
 }
+
+/// Writes all of several slices, one after the other, to a file from `offset` on.
+///
+/// # Errors
+/// Those of pwritev(2).
+pub fn write_all_at(file: BorrowedFd<'_>, slices: &[&[u8]], offset: u64) -> io::Result<()> {
+    let mut all: Vec<_> = slices.iter().map(|slice| IoSlice::new(slice)).collect();
+    let (mut rest, mut at) = (&mut all[..], offset);
+    while rest.iter().any(|slice| !slice.is_empty()) {
+        let some = rest.get(..MAX_SLICES).unwrap_or(rest);
+        match rustix::io::pwritev(file, some, at) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => {
+                at += count as u64;
+                IoSlice::advance_slices(&mut rest, count);
+            }
+            Err(Errno::INTR) => {}
+            Err(why) => return Err(why.into()),
+        }
+    }
+    Ok(())
+}
+
+/// More slices than one `pwritev` takes (`IOV_MAX`).
+const MAX_SLICES: usize = 1024;
 
 /// Counts the names that [`unnamed_file`] has used for a moment.
 static UNNAMED: AtomicU64 = AtomicU64::new(0);
@@ -135,7 +160,7 @@ mod tests {
         std::fs::create_dir(&directory).unwrap();
         let file = unnamed_file(&directory).unwrap();
         assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 0);
-        file.write_all_at(b"content", 3).unwrap();
+        write_all_at(file.as_fd(), &[b"con", b"", b"tent"], 3).unwrap();
         let mut read = [9; 10];
         file.read_exact_at(&mut read, 0).unwrap();
         assert_eq!(&read, b"\0\0\0content");

@@ -34,7 +34,7 @@ pub use epoll::{EPOLLIN, EPOLLONESHOT, Epoll};
 pub use execute::execute;
 pub use files::{
     chown_descriptor, has_free_tenth, loaded_from, memory_file, open_path, readable_length,
-    resident_bytes, unnamed_file,
+    resident_bytes, unnamed_file, write_all_at,
 };
 pub use inspector::{Credentials, Inspector, MAX_CONTENT};
 pub use limits::{
