@@ -1,9 +1,11 @@
 //! An epoll instance that several threads wait on.
 #![forbid(unsafe_code)]
 
+use crate::readiness;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 /// There is something to read, the end of the stream included.
 pub const EPOLLIN: EventFlags = EventFlags::IN;
@@ -34,6 +36,11 @@ impl Epoll {
     /// Watches a descriptor no more; nothing happens where it was not watched.
     pub fn remove(&self, fd: BorrowedFd<'_>) {
         let _ = epoll::delete(&self.0, fd);
+    }
+
+    /// Whether there is an event that no thread has been given yet.
+    pub fn has_event(&self) -> bool {
+        readiness::is_readable(self.0.as_fd(), Duration::ZERO)
     }
 
     /// Waits for the next event, and returns its token.

@@ -22,6 +22,7 @@ mod shared_words;
 mod signals;
 mod sockets;
 mod spawn;
+mod thread_clock;
 mod threads;
 mod users;
 
@@ -64,6 +65,7 @@ pub use sockets::{
     shutdown_read,
 };
 pub use spawn::spawn;
+pub use thread_clock::ThreadClock;
 pub use users::{
     User, effective_gid, effective_uid, group_id_by_name, groups_of, is_root, set_gid, set_groups,
     set_uid, user_by_id, user_by_name, user_name,

@@ -108,6 +108,11 @@ impl Connections {
         })
     }
 
+    /// Whether something has come that no thread has taken.
+    pub(super) fn has_event(&self) -> bool {
+        self.epoll.has_event()
+    }
+
     /// The connection in this place, if it is idle.
     pub(super) fn take(&self, place: usize) -> Option<Box<Connection>> {
         let idle = self.idle().places.get_mut(place).and_then(Option::take);

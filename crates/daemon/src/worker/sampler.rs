@@ -3,11 +3,15 @@
 #![forbid(unsafe_code)]
 
 use super::worker_thread::{ThreadState, WorkerThread, is_busy};
+use std::time::Duration;
 
 /// A thread that computes keeps the GIL, and another thread could only alternate with it, which Python has
-/// threads do every 5 ms. So much processor time in one request, in hundredths of a second, is seen before a
-/// second thread is woken. The kernel counts in whole hundredths, so the true time may be up to one less.
-const CPU_TICKS_BEFORE_WAKE: u64 = 2;
+/// threads do every 5 ms. So much processor time in one request is seen before a second thread is woken.
+const COMPUTING: Duration = Duration::from_millis(15);
+/// The same where a request waits and no thread is free: the thread may compute without the GIL, which nothing but
+/// another thread can find out. One that has used less serves short requests, and does not become faster by
+/// another one, also where it waits for a processor.
+const OCCUPIED: Duration = Duration::from_millis(4);
 /// After so many scheduler intervals with fewer threads needed than the target the target is lowered by one.
 pub(super) const DECAY_TICKS: u32 = 25;
 /// While a thread is free, only every so many intervals are the threads sampled.
@@ -41,9 +45,8 @@ pub(super) struct Sampler {
 #[derive(Clone, Copy)]
 struct ThreadSample {
     progress: u64,
-    /// The processor time that the thread had used at the first sample with this progress, in hundredths of a
-    /// second.
-    cpu_ticks: u64,
+    /// The processor time that the thread had used at the first sample with this progress.
+    used: Duration,
     /// Intervals since then.
     ticks: u32,
 }
@@ -53,7 +56,9 @@ struct ThreadSample {
 struct Counts {
     /// Run, and have not used much processor time.
     running: usize,
-    /// Have used more processor time in their request than [`CPU_TICKS_BEFORE_WAKE`].
+    /// Those of `running` that have used as much as [`OCCUPIED`].
+    occupied: usize,
+    /// Have used as much processor time in their request as [`COMPUTING`].
     computing: usize,
     /// Do not run.
     blocked: usize,
@@ -63,7 +68,7 @@ struct Counts {
 
 impl Sampler {
     pub(super) fn new(threads: usize) -> Self {
-        let none = ThreadSample { progress: 0, cpu_ticks: 0, ticks: 0 };
+        let none = ThreadSample { progress: 0, used: Duration::ZERO, ticks: 0 };
         Self { samples: vec![none; threads], ticks: 0, surplus_ticks: 0, occupied: 0 }
     }
 
@@ -77,12 +82,14 @@ impl Sampler {
         (self.ticks, self.surplus_ticks, self.occupied) = (SAMPLE_EVERY, 0, 0);
     }
 
-    /// How many threads are to run. To be called once in each scheduler interval; `state` is what a thread does.
+    /// How many threads are to run. To be called once in each scheduler interval; `state` is what a thread does,
+    /// `request_waits` whether there is a request that no thread has taken.
     pub(super) fn sample(
         &mut self,
         load: Load,
         threads: &[WorkerThread],
         state: impl Fn(&WorkerThread) -> ThreadState,
+        request_waits: impl Fn() -> bool,
     ) -> usize {
         let Load { target, active, busy } = load;
         let free = active.saturating_sub(busy);
@@ -95,7 +102,7 @@ impl Sampler {
         let mut counts = self.count(ticks, threads, state);
         // Some may have finished while others were sampled.
         counts.running = counts.running.max(busy.saturating_sub(counts.blocked + counts.computing));
-        self.new_target(load, &counts, ticks).min(threads.len())
+        self.new_target(load, &counts, ticks, request_waits).min(threads.len())
     }
 
     fn count(
@@ -111,39 +118,52 @@ impl Sampler {
             if !is_busy(progress) {
                 continue;
             }
-            let ThreadState { is_runnable, cpu_ticks } = state(thread);
+            let ThreadState { is_runnable, used } = state(thread);
             if sample.progress == progress {
                 sample.ticks = sample.ticks.saturating_add(ticks);
             } else {
-                *sample = ThreadSample { progress, cpu_ticks, ticks: 0 };
+                *sample = ThreadSample { progress, used, ticks: 0 };
             }
             // Where the progress has changed meanwhile, the state belongs to another request.
             let same = thread.progress() == progress;
             let long = same && sample.ticks >= BLOCKED_TICKS;
             self.occupied += usize::from(long);
-            let computes = cpu_ticks.saturating_sub(sample.cpu_ticks) >= CPU_TICKS_BEFORE_WAKE;
+            let used = used.saturating_sub(sample.used);
             match (same, is_runnable) {
                 (true, false) => {
                     counts.blocked += 1;
                     counts.long_blocked += usize::from(long);
                 }
-                (true, true) if computes => counts.computing += 1,
-                _ => counts.running += 1,
+                (true, true) if used >= COMPUTING => counts.computing += 1,
+                _ => {
+                    counts.running += 1;
+                    counts.occupied += usize::from(same && used >= OCCUPIED);
+                }
             }
         }
         counts
     }
 
-    fn new_target(&mut self, load: Load, counts: &Counts, ticks: u32) -> usize {
+    fn new_target(
+        &mut self,
+        load: Load,
+        counts: &Counts,
+        ticks: u32,
+        request_waits: impl Fn() -> bool,
+    ) -> usize {
         let Load { target, active, busy } = load;
-        let Counts { running, computing, blocked, long_blocked } = *counts;
+        let Counts { running, occupied, computing, blocked, long_blocked } = *counts;
         let free = active.saturating_sub(busy);
         if free == 0 && running == 0 && busy > 0 {
             self.surplus_ticks = 0;
             // A blocked thread is seldom the only one: several are woken at once rather than one by one.
             return target.max(active) + 1 + blocked / 2;
         }
-        let least = 1 + computing + long_blocked;
+        // Only one of the threads that run can have the GIL, the others are at work without it: one more finds out
+        // whether it is free. Threads that are blocked by the GIL alone count for nothing here.
+        let all_occupied = free == 0 && running > 0 && running == occupied;
+        let beside = if all_occupied && request_waits() { running } else { 0 };
+        let least = 1 + computing + long_blocked + beside;
         if least > target {
             // Threads may be needed and active although the target was lowered while the scheduler slept.
             self.surplus_ticks = 0;
@@ -151,7 +171,7 @@ impl Sampler {
         }
         // While a thread runs, others may be blocked by the GIL alone, unless they have been for long.
         let blocked_by_else = free > 0 || running + computing == 0;
-        let needed = 1 + computing + if blocked_by_else { blocked } else { long_blocked };
+        let needed = 1 + computing + beside + if blocked_by_else { blocked } else { long_blocked };
         self.surplus_ticks = if needed < target { self.surplus_ticks + ticks } else { 0 };
         if self.surplus_ticks >= DECAY_TICKS {
             self.surplus_ticks = 0;
@@ -180,9 +200,8 @@ mod tests {
         ticks: u32,
     ) -> Vec<usize> {
         let tick = |number| {
-            // It began shortly before the clock of the kernel went on.
-            let state = ThreadState { is_runnable, cpu_ticks: u64::from(number + 4) / 5 };
-            load.target = sampler.sample(*load, threads, |_| state);
+            let state = ThreadState { is_runnable, used: number * Duration::from_millis(2) };
+            load.target = sampler.sample(*load, threads, |_| state, || false);
             load.active = load.target;
             load.target
         };
@@ -192,8 +211,42 @@ mod tests {
     #[test]
     fn a_blocked_thread_is_replaced_at_once_and_a_computing_one_later() {
         assert_eq!(targets(&mut worker(15, 1), false, 2), [2, 2]);
-        let expected = [[1; 6].as_slice(), &[2; 4]].concat();
+        let expected = [[1; 8].as_slice(), &[2; 2]].concat();
         assert_eq!(targets(&mut worker(15, 1), true, 10), expected);
+    }
+
+    /// The target while a request waits and each of the threads, all of which are active, has used so many milliseconds
+    /// in its request; `None` is a blocked one.
+    fn target_while_a_request_waits(used: &[Option<u64>]) -> usize {
+        let (threads, mut sampler, load) = worker(15, used.len());
+        let mut sample = |later: u64| {
+            let state = |thread: &WorkerThread| {
+                let number = threads.iter().position(|it| std::ptr::eq(it, thread)).unwrap();
+                let used = used[number].map(|used| Duration::from_millis(used * later));
+                ThreadState { is_runnable: used.is_some(), used: used.unwrap_or_default() }
+            };
+            sampler.sample(load, &threads, state, || later > 0)
+        };
+        assert_eq!(sample(0), used.len());
+        sample(1)
+    }
+
+    #[test]
+    fn a_request_that_waits_for_a_computing_thread_gets_another_one() {
+        for (used, expected) in [
+            ([Some(4)].as_slice(), 2),
+            // It has the GIL, and the other one waits for that: a third would, too.
+            (&[Some(9), None], 2),
+            // One of them computes without the GIL, and so may a third.
+            (&[Some(4), Some(5)], 3),
+            (&[Some(4), Some(5), None], 3),
+            (&[Some(9); 14], 15),
+            // It waits for a processor, or has begun just now.
+            (&[Some(3)], 1),
+            (&[Some(5), Some(3)], 2),
+        ] {
+            assert_eq!(target_while_a_request_waits(used), expected, "{used:?}");
+        }
     }
 
     #[test]
@@ -212,10 +265,15 @@ mod tests {
             if tick % (BLOCKED_TICKS / 2) == 0 {
                 threads[0].advance(2);
             }
-            last = sampler.sample(load, &threads, |thread| ThreadState {
-                is_runnable: !std::ptr::eq(thread, &raw const threads[0]),
-                cpu_ticks: 0,
-            });
+            last = sampler.sample(
+                load,
+                &threads,
+                |thread| ThreadState {
+                    is_runnable: !std::ptr::eq(thread, &raw const threads[0]),
+                    used: Duration::ZERO,
+                },
+                || false,
+            );
         }
         assert_eq!(last, 1);
     }
@@ -226,10 +284,15 @@ mod tests {
         let (threads, mut sampler, mut load) = worker(15, 9);
         for _ in 0..10 * DECAY_TICKS {
             threads[8].advance(2);
-            load.target = sampler.sample(load, &threads, |thread| ThreadState {
-                is_runnable: std::ptr::eq(thread, &raw const threads[8]),
-                cpu_ticks: 0,
-            });
+            load.target = sampler.sample(
+                load,
+                &threads,
+                |thread| ThreadState {
+                    is_runnable: std::ptr::eq(thread, &raw const threads[8]),
+                    used: Duration::ZERO,
+                },
+                || false,
+            );
         }
         assert_eq!(load.target, 9);
     }

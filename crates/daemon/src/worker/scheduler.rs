@@ -4,7 +4,8 @@
 //! woken for the next request only waits for the first one, and both pay for the switch: with all threads
 //! active, a small request costs a fifth more than with one. So one thread serves one request after the other,
 //! and the other threads are parked. A *scheduler thread* samples the threads every two milliseconds: if all
-//! active ones are blocked, or have computed for long, it wakes another one. The number that was needed is
+//! active ones are blocked, or have computed for long, or a request waits while they are at another, it wakes one
+//! more. The number that was needed is
 //! remembered for a while, so that an application that blocks a lot has as many threads active as are blocked.
 //! Where requests come one at a time, one free thread is active beside the busy one and beside those that are
 //! blocked for long, and the scheduler thread sleeps until that free thread becomes busy.
@@ -129,8 +130,9 @@ impl Scheduler {
         }
     }
 
-    /// What the scheduler thread does until [`Scheduler::shut_down`].
-    pub(crate) fn run(&self) {
+    /// What the scheduler thread does until [`Scheduler::shut_down`]. `request_waits` says whether there is a request
+    /// that no thread has taken.
+    pub(crate) fn run(&self, request_waits: impl Fn() -> bool) {
         let _ = self.scheduler_thread.set(thread::current());
         let mut sampler = Sampler::new(self.threads.len());
         let (mut idle_ticks, mut before) = (0, 0);
@@ -142,7 +144,9 @@ impl Scheduler {
             let limit = MAX_UNSUPERVISED + sampler.occupied();
             if many_requests || !self.may_sleep(limit) {
                 idle_ticks = 0;
-                self.set_target(sampler.sample(self.load(), &self.threads, WorkerThread::state));
+                let load = self.load();
+                let state = WorkerThread::state;
+                self.set_target(sampler.sample(load, &self.threads, state, &request_waits));
                 continue;
             }
             idle_ticks += 1;
@@ -271,7 +275,7 @@ mod tests {
         // One is enough, so the last one is not parked.
         scheduler.park(0);
         let shared = Arc::clone(&scheduler);
-        let scheduler_thread = thread::spawn(move || shared.run());
+        let scheduler_thread = thread::spawn(move || shared.run(|| false));
         let blocked = scheduler.begin_work(0);
         while woken.load(Ordering::SeqCst) < 1 {
             thread::yield_now();

@@ -74,7 +74,9 @@ pub(super) fn start_serving(pool: &Arc<Pool>) -> io::Result<Vec<JoinHandle<()>>>
     if pool.scheduler.needs_thread() {
         let pool = Arc::clone(pool);
         let scheduler_thread = thread::Builder::new().name("wsgi-scheduler".to_owned());
-        threads.push(scheduler_thread.spawn(move || pool.scheduler.run())?);
+        threads.push(scheduler_thread.spawn(move || {
+            pool.scheduler.run(|| pool.connections.has_event());
+        })?);
     }
     Ok(threads)
 }

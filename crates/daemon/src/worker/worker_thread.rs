@@ -7,6 +7,8 @@ use std::io::Read;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, OnceLock};
+use std::time::Duration;
+use sys::ThreadClock;
 
 /// One thread, on a cache line of its own.
 #[repr(align(64))]
@@ -18,6 +20,7 @@ pub(super) struct WorkerThread {
     pub(super) wake_up: Condvar,
     /// `/proc/self/task/TID/stat` (proc_pid_stat(5)) of the thread.
     stat: OnceLock<PathBuf>,
+    clock: OnceLock<ThreadClock>,
 }
 
 /// What the kernel says of a thread.
@@ -25,8 +28,8 @@ pub(super) struct WorkerThread {
 pub(super) struct ThreadState {
     /// The thread runs, or would if there were a processor for it.
     pub(super) is_runnable: bool,
-    /// The processor time that the thread has used, in hundredths of a second.
-    pub(super) cpu_ticks: u64,
+    /// The processor time that the thread has used.
+    pub(super) used: Duration,
 }
 
 impl WorkerThread {
@@ -35,6 +38,9 @@ impl WorkerThread {
         // The link leads to `PID/task/TID`. Without /proc the state of the thread stays unknown.
         let link = fs::read_link("/proc/thread-self").unwrap_or_default();
         let number = link.file_name().unwrap_or_default();
+        if let Ok(clock) = ThreadClock::of_this_thread() {
+            let _ = self.clock.set(clock);
+        }
         let _ = self.stat.set(PathBuf::from("/proc/self/task").join(number).join("stat"));
     }
 
@@ -54,7 +60,11 @@ impl WorkerThread {
         let mut line = [0; 1024];
         let count = self.stat.get().and_then(|path| File::open(path).ok()?.read(&mut line).ok());
         let line = line.get(..count.unwrap_or(0)).unwrap_or_default();
-        std::str::from_utf8(line).ok().and_then(ThreadState::parse).unwrap_or_default()
+        let used = self.clock.get().and_then(|clock| clock.used().ok());
+        ThreadState {
+            is_runnable: std::str::from_utf8(line).is_ok_and(is_runnable),
+            used: used.unwrap_or_default(),
+        }
     }
 
     #[cfg(test)]
@@ -68,16 +78,10 @@ pub(super) const fn is_busy(progress: u64) -> bool {
     progress % 2 == 1
 }
 
-impl ThreadState {
-    /// From the line of proc_pid_stat(5).
-    fn parse(line: &str) -> Option<Self> {
-        // The name before the parenthesis may hold anything.
-        let (_, fields) = line.rsplit_once(") ")?;
-        let mut fields = fields.split(' ');
-        let is_runnable = fields.next()? == "R";
-        let mut times = fields.skip(10).map_while(|time| time.parse::<u64>().ok());
-        Some(Self { is_runnable, cpu_ticks: times.next()? + times.next()? })
-    }
+/// Whether the state in a line of proc_pid_stat(5) is "running", which includes threads that wait for a processor.
+fn is_runnable(line: &str) -> bool {
+    // The name before the parenthesis may hold anything.
+    line.rsplit_once(") ").is_some_and(|(_, fields)| fields.starts_with("R "))
 }
 
 #[cfg(test)]
@@ -88,14 +92,12 @@ mod tests {
 
     #[test]
     fn state_and_cpu_time_come_from_the_kernel() {
-        let line = "7 (wsgi) 0) R 1 2 3 4 5 6 7 8 9 10 30 12 13 14";
-        let state = ThreadState { is_runnable: true, cpu_ticks: 42 };
-        assert_eq!(ThreadState::parse(line), Some(state));
-        assert_eq!(ThreadState::parse("7 (wsgi-0) S 1"), None);
+        assert!(is_runnable("7 (wsgi) 0) R 1 2 3"));
+        assert!(!is_runnable("7 (wsgi-0) S 1") && !is_runnable("7 (R 1") && !is_runnable(""));
         let computing = WorkerThread::default();
         computing.register();
         assert!(computing.state().is_runnable);
-        while computing.state().cpu_ticks < 2 {}
+        while computing.state().used < Duration::from_millis(20) {}
         let blocked = Arc::new(WorkerThread::default());
         let registered = Arc::clone(&blocked);
         let (stop, stopped) = std::sync::mpsc::channel::<()>();
@@ -106,7 +108,7 @@ mod tests {
         while !blocked.is_registered() || blocked.state().is_runnable {
             thread::yield_now();
         }
-        assert!(blocked.state().cpu_ticks < 2);
+        assert!(blocked.state().used < Duration::from_millis(20));
         drop(stop);
         thread.join().unwrap();
     }
