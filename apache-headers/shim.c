@@ -7,6 +7,11 @@ APR_DECLARE_OPTIONAL_FN(char *, ssl_var_lookup, (apr_pool_t *, server_rec *, con
 static APR_OPTIONAL_FN_TYPE(ssl_is_https) *https_lookup;
 static APR_OPTIONAL_FN_TYPE(ssl_var_lookup) *tls_lookup;
 
+#if AP_MODULE_MAGIC_AT_LEAST(20120211, 110)
+void shim_hook_child_stopping(void (*stopping)(apr_pool_t *child, int graceful)) { ap_hook_child_stopping(stopping, NULL, NULL, APR_HOOK_MIDDLE); }
+#else
+void shim_hook_child_stopping(void (*stopping)(apr_pool_t *child, int graceful)) { (void)stopping; }
+#endif
 int shim_request_level(const request_rec *r, int module_index) { return ap_get_request_module_loglevel(r, module_index); }
 int shim_server_level(const server_rec *s, int module_index) { return ap_get_server_module_loglevel(s, module_index); }
 apr_bucket *shim_brigade_first(apr_bucket_brigade *bb) { return APR_BRIGADE_FIRST(bb); }

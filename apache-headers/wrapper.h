@@ -29,6 +29,7 @@
 #include "apr_user.h"
 
 /* Macros bindgen cannot see, each as one function without a branch of its own (shim.c). */
+void shim_hook_child_stopping(void (*stopping)(apr_pool_t *child, int graceful));
 int shim_request_level(const request_rec *r, int module_index);
 int shim_server_level(const server_rec *s, int module_index);
 apr_bucket *shim_brigade_first(apr_bucket_brigade *bb);

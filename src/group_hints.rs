@@ -11,12 +11,14 @@ pub(crate) fn group_hints(
     groups: &[DaemonProcess],
     servers: &[AliasesOf<'_>],
 ) -> Vec<String> {
+    let mentions = process.group_mentions.iter();
+    let mut hints: Vec<_> = mentions.filter_map(|it| it.undefined_hint(groups)).collect();
     let expanded = process.group_references.iter().any(|reference| reference.is_expanded());
     if expanded || process.dispatch_scripts > 0 {
-        return Vec::new();
+        return hints;
     }
     let unused = groups.iter().filter(|group| is_unused(process, group));
-    let mut hints: Vec<String> = unused.map(|group| unused_hint(group, process, servers)).collect();
+    hints.extend(unused.map(|group| unused_hint(group, process, servers)));
     hints.extend(refused_hint(process, servers));
     hints.extend(python_path_hint(process, servers));
     hints

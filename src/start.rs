@@ -9,13 +9,16 @@ use crate::child::Child;
 use crate::command_line;
 use crate::config::{
     DaemonProcess, ProcessConfig, ProcessOptions, ServerNames, check_group_references,
+    check_repeated_groups,
 };
 use crate::daemons::{self, Applications, GroupError, ParentExitGuard, supervisor, warm_up};
 #[cfg(feature = "embedded")]
 use crate::embedded;
-use crate::forward::Group;
+use crate::forward::{self, Group};
 use crate::group_hints::group_hints;
-use crate::httpd::{CheckConfig, ChildInit, Mpm, PostConfig, Server, ServerInfo, log_server};
+use crate::httpd::{
+    CheckConfig, ChildInit, ChildStopping, Mpm, PostConfig, Server, ServerInfo, log_server,
+};
 use crate::module_config::{process_config, server_config, server_defaults};
 use crate::python_home::TimeBudget;
 use crate::single_application::{has_single_application, scripts};
@@ -49,6 +52,8 @@ fn check_config(main: Server<'_>) -> Result<(), String> {
     let names = server_names(main);
     let options = resolve(config, &names);
     check_group_references(&config.group_references, &options.daemon_processes, &names)
+        .map_err(|why| why.to_string())?;
+    check_repeated_groups(&config.repeated_groups, &options.daemon_processes, &names)
         .map_err(|why| why.to_string())?;
     let servers = aliases(main);
     let warn = |line: &str| {
@@ -156,6 +161,12 @@ impl ChildInit for Start {
         if first {
             child.adopt(StopPythonGuard { in_handler: Mpm::query().name == "prefork" });
         }
+    }
+}
+
+impl ChildStopping for Start {
+    fn stop() {
+        forward::end_all();
     }
 }
 

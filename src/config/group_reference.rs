@@ -34,6 +34,26 @@ impl GroupReference {
         self.name.starts_with(b"%{")
     }
 
+    /// Where no group has the name, by what the line means it with: the sentence that says so.
+    pub(crate) fn undefined_hint(&self, groups: &[DaemonProcess]) -> Option<String> {
+        let is_meant = |group: &DaemonProcess| match self.directive {
+            // Its names have no case.
+            "WSGIRestrictProcess" => group.name.eq_ignore_ascii_case(&self.name),
+            _ => group.name == self.name,
+        };
+        (!groups.iter().any(is_meant)).then(|| self.undefined(groups))
+    }
+
+    fn undefined(&self, groups: &[DaemonProcess]) -> String {
+        let Self { name, directive, place, .. } = self;
+        format!(
+            "{directive} names the process group {}, which no WSGIDaemonProcess defines{}; {} ({place})",
+            quoted(name),
+            did_you_mean(name, groups.iter().map(|group| &group.name)),
+            existing(groups),
+        )
+    }
+
     fn check(&self, groups: &[DaemonProcess], names: &ServerNames) -> Result<(), ConfigError> {
         let Self { name, directive, place, server } = self;
         if self.is_expanded() {
@@ -41,12 +61,7 @@ impl GroupReference {
         }
         let shown = quoted(name);
         let Some(group) = groups.iter().find(|group| group.name == *name) else {
-            return Err(ConfigError::new(format!(
-                "{directive} names the process group {shown}, which no WSGIDaemonProcess defines{}; {} \
-                 ({place})",
-                did_you_mean(name, groups.iter().map(|group| &group.name)),
-                existing(groups),
-            )));
+            return Err(ConfigError::new(self.undefined(groups)));
         };
         // A line of the main server holds in virtual hosts, too, and may be meant for that of the group.
         if !server.is_virtual {

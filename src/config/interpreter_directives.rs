@@ -5,7 +5,7 @@ use super::error::quoted;
 use super::options::{decimal, global_is_empty};
 use super::suggestion::did_you_mean;
 use super::word_lexer::WordLexer;
-use super::{ConfigError, Line, ProcessConfig, Section, SectionSelector};
+use super::{ConfigError, GroupReference, Line, ProcessConfig, Section, SectionSelector};
 
 /// `WSGIFreeThreading`
 pub(super) fn set_free_threading(
@@ -28,6 +28,8 @@ pub(super) fn open_section(
     line: &Line<'_>,
 ) -> Result<(), ConfigError> {
     let selector = parse_selector(line)?;
+    let mention = GroupReference::of(line, selector.process_group.as_deref());
+    process.group_mentions.extend(mention);
     process.interpreter_sections.push(Section { selector, ..Section::default() });
     Ok(())
 }

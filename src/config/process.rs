@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{
     Bytes, DaemonProcess, DirectoryConfig, GroupReference, ImportScript, InterpreterOptions, Line,
-    Section, TelemetryOptions, TelemetryService,
+    RepeatedGroup, Section, TelemetryOptions, TelemetryService,
 };
 
 /// The process-wide settings, as written. There is one; virtual hosts do not inherit it, they add
@@ -32,6 +32,10 @@ pub(crate) struct ProcessConfig {
     pub(crate) import_scripts: Vec<ImportScript>,
     /// Every line that sends requests to a process group, in the order written.
     pub(crate) group_references: Vec<GroupReference>,
+    /// The lines that say something about a process group and send nothing to it.
+    pub(crate) group_mentions: Vec<GroupReference>,
+    /// The lines that define a process group again, as it is.
+    pub(crate) repeated_groups: Vec<RepeatedGroup>,
     pub(crate) socket_prefix: Option<Bytes>,
     pub(crate) socket_rotation: Option<bool>,
     pub(crate) server_metrics: Option<bool>,
@@ -63,6 +67,11 @@ impl ProcessConfig {
             _ => None,
         };
         self.group_references.extend(GroupReference::of(line, group));
+        if line.name() == "WSGIRestrictProcess" {
+            let names = directory.restrict_process.iter().flat_map(|names| names.iter());
+            let mentions = names.filter_map(|name| GroupReference::of(line, Some(name)));
+            self.group_mentions.extend(mentions);
+        }
         match line.name() {
             "WSGIAccessScript" | "WSGIAuthUserScript" | "WSGIAuthGroupScript" => {
                 self.access_scripts += 1;

@@ -7,7 +7,9 @@ use super::daemon_process_directive;
 use super::error::quoted;
 use super::options::{decimal, leading_number};
 use super::process_group::reachable;
-use super::{ConfigError, HashSeed, ImportScript, Line, ProcessConfig, ServerConfig};
+use super::{
+    ConfigError, HashSeed, ImportScript, Line, ProcessConfig, RepeatedGroup, ServerConfig,
+};
 
 /// `WSGIPythonHashSeed`
 pub(super) fn set_hash_seed(
@@ -115,19 +117,10 @@ pub(super) fn add_daemon_process(
     line: &Line<'_>,
 ) -> Result<(), ConfigError> {
     let group = daemon_process_directive::parse(line)?;
-    if let Some(first) = process.daemon_processes.iter().find(|other| other.name == group.name) {
-        let name = quoted(&group.name);
-        // httpd knows no line of the main server.
-        return Err(if first.server.is_virtual {
-            let place = &first.server.defined_at;
-            line.error(format_args!(
-                "{name} duplicates a previous definition, in the server at {place}"
-            ))
-        } else {
-            line.error(format_args!("{name} duplicates a previous definition, in the main server"))
-        });
+    match process.daemon_processes.iter().find(|other| other.name == group.name) {
+        Some(first) => process.repeated_groups.push(RepeatedGroup::of(line, first, &group)?),
+        None => process.daemon_processes.push(group),
     }
-    process.daemon_processes.push(group);
     Ok(())
 }
 
@@ -238,15 +231,21 @@ mod tests {
         written.apache.server.is_virtual = true;
         assert_eq!(
             written.refusal("WSGIDaemonProcess other"),
-            "WSGIDaemonProcess \"other\" duplicates a previous definition, in the main server"
+            "WSGIDaemonProcess \"other\" duplicates a previous definition, in the main server; remove this line, \
+             or take another name"
         );
         let first = &mut written.process.daemon_processes[0].server;
         (first.is_virtual, first.defined_at) = (true, "site.conf:1".to_owned());
         assert_eq!(
-            written.refusal("WSGIDaemonProcess site"),
-            "WSGIDaemonProcess \"site\" duplicates a previous definition, in the server at \
-             site.conf:1"
+            written.refusal("WSGIDaemonProcess site threads=3"),
+            "WSGIDaemonProcess \"site\" duplicates a previous definition, with other options; give both \
+             lines the same options, take another name, or move one line out of the virtual hosts and remove \
+             the other; the first is in the server at site.conf:1"
         );
+        assert!(written.process.repeated_groups.is_empty());
+        // What certbot makes of a virtual host.
+        written.read_all(&["WSGIDaemonProcess site"]);
+        assert_eq!(written.process.repeated_groups.len(), 1);
         assert_eq!(written.process.daemon_processes.len(), 2);
     }
 }

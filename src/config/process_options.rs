@@ -65,6 +65,8 @@ impl ProcessOptions {
             telemetry_options,
             groups_in_sections: _,
             group_references: _,
+            group_mentions: _,
+            repeated_groups: _,
             access_scripts,
             dispatch_scripts,
             handler_scripts: _,

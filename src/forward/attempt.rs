@@ -10,6 +10,7 @@ use super::group::Group;
 use super::lease::WorkerLease;
 use super::params::Params;
 use super::relay::{Relay, RelayError};
+use super::stream;
 use crate::config::Settings;
 use crate::httpd::{Outcome, PassError, Request};
 use std::time::Instant;
@@ -130,6 +131,10 @@ impl<'a, 'call> Attempt<'a, 'call> {
         // Before the cause is looked for, which may take a moment.
         self.connection.send_abort();
         self.relay.flush_pending(self.request);
+        if stream::have_ended() {
+            self.request.cut();
+            return Ok(Outcome::Done);
+        }
         let cause = why.is_end().then(|| self.lease.exit_description()).flatten();
         let cause = cause.unwrap_or_else(|| why.to_string());
         let name = self.group().name();

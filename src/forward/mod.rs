@@ -17,6 +17,7 @@ mod failure;
 mod group;
 mod idle;
 mod lease;
+mod open_streams;
 mod output;
 mod params;
 mod relay;
@@ -26,3 +27,4 @@ mod stream;
 
 pub(crate) use group::Group;
 pub(crate) use serve::serve;
+pub(crate) use stream::end_all;

@@ -8,6 +8,7 @@ use super::failure::Failure;
 use super::group::Group;
 use super::lease::WorkerLease;
 use super::params::Params;
+use super::stream;
 use crate::application::Application;
 use crate::config::{ScriptReloading, Settings};
 use crate::httpd::{Outcome, Request};
@@ -105,6 +106,7 @@ impl Delivery<'_, '_> {
                     missing = Some(lease.slot());
                     continue;
                 }
+                Err(_) if stream::have_ended() => return self.end(),
                 Err(why) => return self.refuse(&Failure::connect(group.name(), &why)),
             };
             let (request, body) = (&mut *self.request, &mut self.body);
@@ -119,6 +121,10 @@ impl Delivery<'_, '_> {
                 Ok(answer) => return attempt.finish().map_or(answer, Answer::Here),
                 Err(failure) => failure,
             };
+            if stream::have_ended() {
+                drop(attempt);
+                return self.end();
+            }
             // An idle connection that the worker had closed says nothing about the worker of today.
             if failure.unsent && attempt.is_on_used_connection() {
                 continue;
@@ -170,6 +176,14 @@ impl Delivery<'_, '_> {
         let over = u128::from(now().saturating_sub(*since)) > limit;
         self.params.set_waiting_since((!over).then_some(*since));
         self.params.restart_queue_clock();
+    }
+
+    /// httpd stops without grace, and has closed the connection to the client, too.
+    fn end(&self) -> Answer {
+        let name = self.group.name();
+        let line = format!("httpd stops before daemon process '{name}' has answered");
+        self.request.log(Level::Info, line.as_bytes());
+        Answer::Here(Outcome::Status(503))
     }
 
     fn refuse(&self, failure: &Failure) -> Answer {

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::closer::Closer;
+use super::open_streams::OpenStreams;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -12,7 +13,22 @@ use sys::ClosedBy;
 /// A connected socket. Descriptors that have come over it and have not been read are closed with it, which may take
 /// long: that is left to the closer.
 pub(super) struct WorkerStream {
-    socket: ClosedBy<Box<dyn FnMut(OwnedFd) + Send>>,
+    socket: Arc<Socket>,
+}
+
+type Socket = ClosedBy<Box<dyn FnMut(OwnedFd) + Send + Sync>>;
+
+/// Those of this process, which never sees another configuration.
+static OPEN: OpenStreams<Socket> = OpenStreams::new();
+
+/// Ends all connections to workers, because httpd stops this process without grace.
+pub(crate) fn end_all() {
+    OPEN.end();
+}
+
+/// Whether all connections have been ended.
+pub(super) fn have_ended() -> bool {
+    OPEN.has_ended()
 }
 
 impl WorkerStream {
@@ -52,7 +68,11 @@ impl WorkerStream {
                 }
             }
         };
-        Ok(Self { socket: ClosedBy::new(stream.into(), Box::new(close)) })
+        let socket = Arc::new(Socket::new(stream.into(), Box::new(close)));
+        if !OPEN.add(Arc::downgrade(&socket)) {
+            return Err(io::Error::other("httpd stops"));
+        }
+        Ok(Self { socket })
     }
 
     /// Sets how long each later read and write may take.

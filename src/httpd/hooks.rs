@@ -5,7 +5,7 @@ use crate::apr::Pool;
 use crate::bindings::{
     AP_FILTER_ERROR, DECLINED, HTTP_INTERNAL_SERVER_ERROR, OK, ap_hook_check_config,
     ap_hook_child_init, ap_hook_handler, ap_hook_monitor, ap_hook_post_config,
-    ap_hook_translate_name, apr_pool_t, request_rec, server_rec,
+    ap_hook_translate_name, apr_pool_t, request_rec, server_rec, shim_hook_child_stopping,
 };
 use std::ffi::{CStr, c_char, c_int};
 
@@ -58,6 +58,12 @@ pub(crate) trait PostConfig {
 /// Runs in each new child process (`ap_hook_child_init`).
 pub(crate) trait ChildInit {
     fn start(child: Pool<'_>, main: Server<'_>);
+}
+
+/// Ends what a child process waits for, because it stops without grace: runs on a thread of httpd, or under prefork in
+/// a signal handler, wherever that finds its one thread.
+pub(crate) trait ChildStopping {
+    fn stop();
 }
 
 /// Looks after what the parent has to look after, every ten seconds or so, sooner where children die
@@ -180,6 +186,19 @@ pub(crate) fn hook_child_init<H: ChildInit>(order: &Order) {
     let (after, before) = order.lists();
     // SAFETY: called from register_hooks, where httpd takes hooks; the lists are leaked and the function is static.
     unsafe { ap_hook_child_init(Some(call::<H>), after, before, MIDDLE) };
+}
+
+/// Does nothing before httpd 2.4.49.
+pub(crate) fn hook_child_stopping<H: ChildStopping>() {
+    unsafe extern "C" fn call<H: ChildStopping>(_child: *mut apr_pool_t, graceful: c_int) {
+        guard((), || {
+            if graceful == 0 {
+                H::stop();
+            }
+        });
+    }
+    // SAFETY: called from register_hooks, where httpd takes hooks; the function is static.
+    unsafe { shim_hook_child_stopping(Some(call::<H>)) };
 }
 
 pub(crate) fn hook_monitor<H: Monitor>(order: &Order) {

@@ -27,9 +27,9 @@ pub(crate) use auth::{
 };
 pub(crate) use body::{BodyChunk, RequestBody};
 pub(crate) use hooks::{
-    CheckConfig, ChildInit, ContentHandler, Monitor, Order, Outcome, PostConfig, TranslateName,
-    hook_check_config, hook_child_init, hook_content_handler, hook_monitor, hook_post_config,
-    hook_translate_name,
+    CheckConfig, ChildInit, ChildStopping, ContentHandler, Monitor, Order, Outcome, PostConfig,
+    TranslateName, hook_check_config, hook_child_init, hook_child_stopping, hook_content_handler,
+    hook_monitor, hook_post_config, hook_translate_name,
 };
 pub(crate) use log::{ServerLogHandle, SourceLocation, log_config_line, log_server};
 pub(crate) use module::register_module;

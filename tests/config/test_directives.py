@@ -44,8 +44,9 @@ def test_directive_contexts_are_accepted(printed, name):
     text = "\n".join(
         frame.format(next(lines)) for place in places for frame in PLACES.get(place, ())
     )
-    # Any group may be the one that a request names: there is none without use.
-    text += "\nWSGIProcessGroup %{ENV:GROUP}"
+    # Any group may be the one that a request names: none is without use.
+    # Those that the values name have to exist.
+    text += "\nWSGIProcessGroup %{ENV:GROUP}\nWSGIDaemonProcess site\nWSGIDaemonProcess other"
     assert ":warn]" not in printed(text, True)
 
 
@@ -280,11 +281,15 @@ REFUSED = [
      "(did you mean \"threads\"?); it takes name=value with one of these names: user, group, ",
      "nvalid option"),
     ("WSGIDaemonProcess site\n<VirtualHost *>\nWSGIDaemonProcess site\n</VirtualHost>",
-     "WSGIDaemonProcess \"site\" duplicates a previous definition, in the main server",
-     "duplicates"),
+     "WSGIDaemonProcess \"site\" duplicates a previous definition, in the main server; remove this "
+     "line, or take another name", "duplicates"),
     ("<VirtualHost *>\nWSGIDaemonProcess site\n</VirtualHost>\nWSGIDaemonProcess site",
-     "WSGIDaemonProcess \"site\" duplicates a previous definition, in the server at ",
-     "duplicates"),
+     "WSGIDaemonProcess \"site\" duplicates a previous definition; remove one of the lines, or "
+     "take another name; the first is in the server at ", "duplicates"),
+    ("<VirtualHost *>\nWSGIDaemonProcess site\n</VirtualHost>\n<VirtualHost *>\n"
+     "WSGIDaemonProcess site threads=2\n</VirtualHost>",
+     "WSGIDaemonProcess \"site\" duplicates a previous definition, with other options; give both "
+     "lines the same options, take another name, or ", "duplicates"),
     ("WSGIDaemonProcess site script-user=root script-group=root",
      "WSGIDaemonProcess takes only one of script-user= and script-group=", "script-group"),
 ]  # fmt: skip

@@ -79,6 +79,69 @@ def test_a_virtual_host_may_be_named_after_its_groups(serve):
         assert server.get(path, host="late").text == "site"
 
 
+# What certbot makes of a virtual host: another one with the same lines.
+HOST = """
+<VirtualHost 127.0.0.1:${PORT}>
+    ServerName NAME
+    ServerAlias ALIAS
+    WSGIDaemonProcess site threads=2 OPTIONS
+    WSGIScriptAlias / ${ROOT}/app.py process-group=site application-group=%{GLOBAL}
+</VirtualHost>
+"""
+PID = APP.replace('environ["mod_wsgi.process_group"]', "str(__import__('os').getpid())")
+
+
+def host(name="site", alias="alias", options=""):
+    return HOST.replace("NAME", name).replace("ALIAS", alias).replace("OPTIONS", options)
+
+
+@pytest.mark.differs("group-of-both-hosts", "mod_wsgi refuses the second line")
+def test_a_group_that_two_virtual_hosts_of_one_name_define_alike_is_one_group(serve):
+    text = host(alias="plain") + host(alias="copied").replace("threads=2", 'threads="2"')
+    server = serve(Conf(text, files=(("app.py", PID),)), private=True)
+    pids = {server.get("/", host=name).text for name in ("site", "plain", "copied")}
+    assert len(pids) == 1
+
+
+def test_another_group_of_the_same_name_is_refused_with_the_remedy(printed):
+    remedy = "take another name, or move one line out of the virtual hosts and remove the other"
+    for second, why in (
+        (host(options="processes=2"), "with other options; give both lines the same options, "),
+        (host("other"), "in a virtual host of another ServerName; "),
+    ):
+        text = printed(host() + second, accepted=False)
+        assert f'WSGIDaemonProcess "site" duplicates a previous definition, {why}{remedy}' in text
+
+
+@pytest.mark.differs("group-names-checked", "mod_wsgi says nothing")
+@pytest.mark.parametrize(
+    "line",
+    [
+        "WSGIRestrictProcess other NAME",
+        "<Location />\nWSGIRestrictProcess NAME %{GLOBAL}\n</Location>",
+        "<WSGIInterpreterOptions process-group=NAME>\n</WSGIInterpreterOptions>",
+    ],
+)
+def test_a_line_about_a_group_that_is_not_defined_gives_a_warning(printed, line):
+    groups = "WSGIDaemonProcess example.com\nWSGIDaemonProcess other threads=1\n"
+    users = "".join(
+        f"WSGIScriptAlias /{name} ${{ROOT}}/app.py process-group={name}\n"
+        for name in ("example.com", "other")
+    )
+    text = printed(groups + users + line.replace("NAME", "exmaple.com"))
+    assert (
+        'names the process group "exmaple.com", which no WSGIDaemonProcess defines '
+        '(did you mean "example.com"?); there are: "example.com", "other" (' in text
+    )
+    assert ":warn]" in text
+    assert ":warn]" not in printed(groups + users + line.replace("NAME", "example.com"))
+
+
+def test_a_restricted_group_is_found_whatever_its_case(printed):
+    group = f"WSGIDaemonProcess Site\n{ALIAS} process-group=Site\n"
+    assert ":warn]" not in printed(f"{group}WSGIRestrictProcess sITE")
+
+
 # --- is it used? ----------------------------------------------------------------------------------
 
 
