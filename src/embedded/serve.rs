@@ -45,6 +45,8 @@ pub(crate) fn serve(
         (_, Some(status)) => Outcome::Status(status),
         (Served::Failed(status), None) => Outcome::Status(settings.error_status(status)),
         (Served::Done, None) => Outcome::Done,
+        // This process is not replaced.
+        (Served::GivenBack, None) => Outcome::Status(503),
     }
 }
 

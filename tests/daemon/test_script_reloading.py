@@ -112,6 +112,38 @@ def test_old_code_answers_where_the_new_cannot_be_loaded(start):
     assert version(server) == "two"
 
 
+COUNTING = """
+import pathlib
+import mod_wsgi
+
+FLAG = pathlib.Path(__file__).with_name("wanted")
+if FLAG.exists():
+    raise ValueError("not yet")
+mod_wsgi.start_recording_metrics()
+
+
+def reload_required(path):
+    return FLAG.exists()
+
+
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    metrics = mod_wsgi.request_metrics() or {}
+    return [repr([metrics.get(f"status_{n}xx") for n in range(1, 6)]).encode()]
+"""
+
+
+def test_a_request_that_is_given_back_is_no_error_of_the_process(start):
+    server = start("Wait", app=COUNTING)
+    for _ in range(2):
+        server.get("/")
+    (Path(server.root) / "wanted").write_text("")
+    # Given back until the new code is known to be broken.
+    assert server.get("/").text == "[0, 1, 0, 0, 0]"
+    server.log.expect("^ValueError: not yet", "WSGI0109: ", "keeping the current workers")
+    server.log.allow("WSGI0174: ", "^Traceback ", r"^\s")
+
+
 def accepted(server):
     """How many connections of Apache's children the workers have accepted, or will."""
     lines = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()]

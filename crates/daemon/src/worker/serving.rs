@@ -207,12 +207,10 @@ impl Pool {
         let (wanted, loaded) = versions(newly_loaded, &replacement);
         if replacement.is_requested() {
             self.request_replacement(application, loaded.clone(), wanted);
-            if wants == WantedCode::New {
-                return exchange.give_back();
-            }
         }
         match served {
             Served::Failed(status) => exchange.fail(status),
+            Served::GivenBack => exchange.give_back(),
             Served::Done => {
                 if let Some(loaded) = loaded.filter(|_| held != Held::Outdated) {
                     self.recycling.loaded();

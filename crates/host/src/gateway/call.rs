@@ -14,7 +14,7 @@ use crate::gateway::send::{collect, iterate};
 use crate::gateway::target::Target;
 use crate::hints;
 use crate::interpreters::interpreter::Interpreter;
-use crate::interpreters::load::{find_application, load};
+use crate::interpreters::load::{LoadFailure, find_application, load};
 use crate::interpreters::script::Reloading;
 use crate::objects::{Adapter, Input, Log};
 use crate::observe::metrics::{Measurement, Timestamps, seconds_now};
@@ -32,6 +32,8 @@ pub(crate) enum Completion {
     Finish,
     /// Nothing was sent and nothing will be: the server answers with this HTTP status.
     Fail(u16),
+    /// Nothing was done and nothing will be: another process is to serve the request.
+    GiveBack,
 }
 
 /// What is measured of a request.
@@ -78,7 +80,8 @@ impl<'a, 'py> Call<'a, 'py> {
         };
         let module = match self.module(&variables, lease) {
             Ok(module) => module,
-            Err(status) => return Completion::Fail(status),
+            Err(LoadFailure::Status(status)) => return Completion::Fail(status),
+            Err(LoadFailure::Outdated) => return Completion::GiveBack,
         };
         let application = match self.application(&module, lease) {
             Ok(application) => application,
@@ -130,12 +133,12 @@ impl<'a, 'py> Call<'a, 'py> {
         completion
     }
 
-    /// The script's module dict, or the HTTP status of the response when there is none.
+    /// The script's module dict, or why there is none.
     fn module(
         &self,
         variables: &Builder<'_, 'py>,
         lease: &Lease,
-    ) -> std::result::Result<Object<'py>, u16> {
+    ) -> std::result::Result<Object<'py>, LoadFailure> {
         let log = |level, line: &str| self.log(lease, level, line);
         let (location, script) = (self.error_location(), &self.target.script);
         load(self.py, self.interpreter, &location, script, true, Some(variables.so_far()), &log)

@@ -103,6 +103,7 @@ fn run(
 fn complete(completion: Completion, response: &mut Response<'_>) -> Served {
     match completion {
         Completion::Fail(status) => Served::Failed(status),
+        Completion::GiveBack => Served::GivenBack,
         Completion::Nothing => Served::Done,
         Completion::Finish => match response.finish() {
             Ok(()) | Err(ChunkError::Send(_)) => Served::Done,
@@ -125,6 +126,8 @@ fn record(
     }
     let Some(gil_wait) = figures.gil_wait.get() else { return };
     let status = match served {
+        // The process that serves the request counts it.
+        Served::GivenBack => return,
         Served::Failed(status) => status,
         Served::Done => response.status().unwrap_or(500),
     };

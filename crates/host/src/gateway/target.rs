@@ -23,4 +23,6 @@ pub enum Served {
     Done,
     /// Nothing was sent: the server answers with this HTTP status.
     Failed(u16),
+    /// Nothing was done: another process is to serve the request ([`Replacement`](crate::Replacement)).
+    GivenBack,
 }

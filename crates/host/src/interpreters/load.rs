@@ -103,7 +103,15 @@ pub(crate) fn run_service(
     }
 }
 
-/// The script's module dict, or the HTTP status of a request that needs it. `asks`: the script's own
+/// Why a request does not get the module of its script.
+pub(crate) enum LoadFailure {
+    /// It is not loaded, and this is the HTTP status of a request that needs it.
+    Status(u16),
+    /// It is old, and another process is to serve the request.
+    Outdated,
+}
+
+/// The script's module dict, or why a request does not get it. `asks`: the script's own
 /// `reload_required` is called. `variables`: what there is of the request's environ.
 pub(crate) fn load<'py>(
     py: Attached<'py>,
@@ -113,7 +121,7 @@ pub(crate) fn load<'py>(
     asks: bool,
     variables: Option<&Object<'py>>,
     log: &dyn Fn(Level, &str),
-) -> std::result::Result<Object<'py>, u16> {
+) -> std::result::Result<Object<'py>, LoadFailure> {
     // Only needed for log lines.
     let script = || String::from_utf8_lossy(file.path);
     let announce = |loading| {
@@ -129,7 +137,7 @@ pub(crate) fn load<'py>(
     };
     let module = interpreter.state.scripts.module(py, file, asks, announce, report);
     if module.is_ok() && file.replacement.is_some_and(Replacement::ends_request) {
-        return Err(503);
+        return Err(LoadFailure::Outdated);
     }
     module.map_err(|why| {
         let (headline, exception) = why.headline(&script());
@@ -137,6 +145,6 @@ pub(crate) fn load<'py>(
         if let Some(exception) = exception {
             report(exception);
         }
-        why.status()
+        LoadFailure::Status(why.status())
     })
 }

@@ -76,7 +76,7 @@ pub struct Replacement {
 }
 
 impl Replacement {
-    /// `waits`: a request for a script whose new code is to come is not served, and fails with 503.
+    /// `waits`: a request for a script whose new code is to come is given back.
     pub const fn new(waits: bool) -> Self {
         Self { requested: AtomicBool::new(false), loaded: OnceLock::new(), waits }
     }
