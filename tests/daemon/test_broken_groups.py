@@ -138,10 +138,6 @@ def test_a_request_that_waits_for_a_slow_start_is_served(start):
 # --- what belongs to one customer ---------------------------------------------------------------
 
 
-# What Python writes when it does not start.
-DIAGNOSIS = r"^Python path configuration:$|^  "
-
-
 def restarts(server, signum):
     before = len(server.log.find(READY))
     server.process.send_signal(signum)
@@ -177,6 +173,29 @@ def test_missing_python_home_does_not_stop_a_restart(start, env, signum):
     server.log.allow("daemon process group 'broken' goes on as it was")
     assert server.get("/").text == worker
     wait_until(lambda: daemons.serves(server, "/whole"), "the other group", timeout=5)
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_python_home_that_breaks_while_the_group_runs_is_the_cause_in_the_log(
+    start, env, is_there
+):
+    cfg = ("home/venv/pyvenv.cfg", f"home = /usr/bin\nversion = {env.python}.0\n")
+    server = start("python-home=${ROOT}/home/venv", files=(cfg,))
+    worker = int(server.get("/").text)
+    # What a virtual environment goes through that is made anew.
+    shutil.rmtree(server.root / "home/venv")
+    why = "cannot be looked at: No such file"
+    if is_there:
+        (server.root / "home/venv").mkdir()
+        why = "is neither a virtual environment .no pyvenv.cfg. nor the prefix of a Python"
+    os.kill(worker, signal.SIGKILL)
+    server.log.allow("exited|killed by signal 9")
+    # Without what CPython itself writes about its paths.
+    server.log.expect(f"the Python home '.*/home/venv' {why}")
+    wait_until(lambda: server.get("/").status == 503, "the refusal", timeout=20)
+    server.log.allow(f"the Python home '.*/home/venv' {why}", "WSGI0117: ")
+    server.write("home/venv/pyvenv.cfg", f"home = /usr/bin\nversion = {env.python}.0\n")
+    serves_again(server)
 
 
 def test_missing_warm_up_script_does_not_stop_a_restart(start):
@@ -253,7 +272,8 @@ def test_missing_wsgipythonhome_does_not_stop_a_restart(start, env):
     server = start(text="WSGIPythonHome ${ROOT}/home/venv\n", files=(cfg,))
     assert server.get("/").status == 200
     shutil.rmtree(server.root / "home")
-    server.log.allow(DIAGNOSIS, "WSGI0036|exited with status 1|could not load its scripts")
+    cause = "cannot start Python: the Python home '.*/home/venv' cannot be looked at: No such file"
+    server.log.allow(cause, "WSGI0036|exited with status 1|could not load its scripts")
     restarts(server, signal.SIGUSR1)
     server.log.expect("WSGIPythonHome names '.*/home/venv', which cannot be looked at")
     assert server.get("/").status == 200

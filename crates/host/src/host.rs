@@ -70,7 +70,7 @@ impl Host {
         // The first thread that asks for its number gets 0.
         thread_id();
         let gil_mode = GilMode::decide(&options, &log);
-        let (program_name, home) = installation(options.python_home.as_deref());
+        let (program_name, home) = installation(options.python_home.as_deref())?;
         let config = PythonConfig {
             program_name,
             home,
@@ -237,10 +237,37 @@ impl Drop for ActiveGuard<'_> {
 /// Program name and home for `python-home`: a virtual environment is recognised by its
 /// `pyvenv.cfg` and is found by CPython from its `bin/python`; anything else is a prefix. Without one
 /// it is the installation this module was built for.
-fn installation(home: Option<&Path>) -> (Option<PathBuf>, Option<PathBuf>) {
-    match home {
-        Some(home) if home.join("pyvenv.cfg").is_file() => (Some(home.join("bin/python")), None),
-        Some(home) => (None, Some(home.to_owned())),
-        None => (Some(PathBuf::from(BUILT_FOR)).filter(|path| path.is_file()), None),
+///
+/// # Errors
+/// Where there is nothing of Python, which may have been removed since it was checked: CPython would write a page about
+/// its paths and name another cause.
+fn installation(
+    home: Option<&Path>,
+) -> std::result::Result<(Option<PathBuf>, Option<PathBuf>), StartError> {
+    let Some(home) = home else {
+        return Ok((Some(PathBuf::from(BUILT_FOR)).filter(|path| path.is_file()), None));
+    };
+    let names =
+        |why: fmt::Arguments<'_>| StartError(format!("the Python home '{}' {why}", home.display()));
+    if home.join("pyvenv.cfg").is_file() {
+        return Ok((Some(home.join("bin/python")), None));
     }
+    home.metadata().map_err(|why| names(format_args!("cannot be looked at: {why}")))?;
+    if !is_prefix(home) {
+        return Err(names(format_args!(
+            "is neither a virtual environment (no pyvenv.cfg) nor the prefix of a Python {PYTHON_VERSION} (no \
+             lib/python{PYTHON_VERSION})"
+        )));
+    }
+    Ok((None, Some(home.to_owned())))
+}
+
+/// Whether there is a standard library below `home`.
+fn is_prefix(home: &Path) -> bool {
+    let version = PYTHON_VERSION;
+    let directories = ["lib", "lib64"].into_iter().flat_map(|lib| {
+        ["", "t"].map(|suffix| home.join(format!("{lib}/python{version}{suffix}")))
+    });
+    let archive = home.join(format!("lib/python{}.zip", version.replace('.', "")));
+    directories.chain([archive]).any(|path| path.exists())
 }
