@@ -3,14 +3,15 @@
 #![forbid(unsafe_code)]
 
 use std::ffi::OsStr;
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use sys::SocketFile;
 
 /// A listening socket and the file by which Apache's children find it.
 pub(crate) struct Socket {
@@ -56,39 +57,20 @@ impl Socket {
 
     fn at(path: PathBuf, backlog: u32, owner: Option<u32>) -> io::Result<Self> {
         let listener = sys::bind_private(&path)?;
-        let flags = libc::O_PATH | libc::O_NOFOLLOW;
-        let file = OpenOptions::new().read(true).custom_flags(flags).open(&path);
-        let file = file.map_err(|why| if is_fd_exhaustion(&why) { why } else { in_use_error() })?;
+        let file = sys::open_path(&path);
+        let file = file
+            .map_err(|why| if sys::is_out_of_descriptors(&why) { why } else { in_use_error() })?;
         let socket = Self { listener, file, path, owner: std::process::id() };
         socket.verify()?;
         socket.set_backlog_and_owner(backlog, owner)?;
         Ok(socket)
     }
 
-    /// Verifies that the file that was opened is the one that was made: a user who may write to the directory may
-    /// have replaced it meanwhile, by a link for example. It has to look as the file was made, and a connection to
-    /// it has to arrive at this socket.
+    /// Verifies that the file that was opened is the one that was made.
     fn verify(&self) -> io::Result<()> {
-        let found = self.file.metadata()?;
-        if !found.file_type().is_socket()
-            || found.uid() != sys::effective_uid()
-            || found.nlink() != 1
-        {
-            return Err(in_use_error());
-        }
-        let name = format!("/proc/self/fd/{}", self.file.as_raw_fd());
-        match UnixStream::connect(name) {
-            Ok(_connected) => {
-                self.listener.set_nonblocking(true)?;
-                let accepted = self.listener.accept();
-                self.listener.set_nonblocking(false)?;
-                accepted
-                    .map(drop)
-                    .map_err(|why| if is_fd_exhaustion(&why) { why } else { in_use_error() })
-            }
-            Err(why) if why.kind() == io::ErrorKind::ConnectionRefused => Err(in_use_error()),
-            // Where there is no /proc, or no access to it, the checks above have to suffice.
-            Err(_) => Ok(()),
+        match sys::socket_file(&self.file, &self.listener)? {
+            SocketFile::Own | SocketFile::Likely => Ok(()),
+            SocketFile::Other => Err(in_use_error()),
         }
     }
 
@@ -130,11 +112,6 @@ impl Drop for Socket {
             let _ = std::fs::remove_file(&self.path);
         }
     }
-}
-
-/// Whether the error is a lack of descriptors, which has nothing to do with the path.
-fn is_fd_exhaustion(why: &io::Error) -> bool {
-    matches!(why.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }
 
 fn in_use_error() -> io::Error {

@@ -7,7 +7,8 @@ import ssl
 from urllib.parse import quote
 
 import pytest
-from harness.client import TIMEOUT, ask, basic
+from harness.access import FILES, TRACEBACK, TURNED_AWAY
+from harness.client import TIMEOUT, ask
 from harness.conf import Conf
 
 AUTH = ("auth_basic", "authn_core", "authz_user", "access_compat")
@@ -50,17 +51,7 @@ TEXT = """
         Satisfy Any
     </Location>
 """
-FILES = (
-    ("empty.py", "# no functions\n"),
-    ("broken.py", "raise KeyError('on purpose')\n"),
-)
 ACCESS = Conf(TEXT, AUTH, files=FILES)
-
-# What Apache's own modules say at a refusal.
-# mod_wsgi ends every refusal of an access script with WSGI0057.
-TURNED_AWAY = r"WSGI0057|AH(0161[78]|0179[0-4]|0163[01]|0178[678])"
-# The records of a traceback, in the words of either module.
-TRACEBACK = r"WSGI0174|Traceback|File|Error|return|raise|eval|~~|\^\^|direct cause"
 
 
 @pytest.fixture
@@ -68,20 +59,6 @@ def server(serve):
     server = serve(ACCESS)
     server.log.allow(TURNED_AWAY)
     return server
-
-
-@pytest.fixture
-def get(server):
-    """get(path, answer, user:password) is a response; Basic credentials are sent at once."""
-
-    def get(path, answer=None, credentials=None, **headers):
-        if answer is not None:
-            headers["X-Answer"] = answer
-        if credentials is not None:
-            headers["Authorization"] = basic(credentials)
-        return server.get(f"{path}/?{quote('1')}", headers=headers)
-
-    return get
 
 
 # --- WSGIAccessScript -----------------------------------------------------------------------------

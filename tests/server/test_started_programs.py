@@ -27,6 +27,16 @@ def run(kind):
             return process.wait(20)
     if kind == "system":
         return os.waitstatus_to_exitcode(os.system("kill -TERM $$"))
+    if kind.startswith("forkserver"):
+        # How Python 3.14 starts processes.
+        context = multiprocessing.get_context("forkserver")
+        seconds = 0 if kind == "forkserver" else 600
+        process = context.Process(target=time.sleep, args=(seconds,))
+        process.start()
+        if seconds:
+            process.terminate()
+        process.join(20)
+        return process.exitcode
     if kind == "fork":
         child = os.fork()
         if not child:
@@ -40,7 +50,14 @@ def application(environ, start_response):
     start_response("200 OK", [("Content-Type", "application/json")])
     return [result.encode()]
 """
-EXPECTED = {"blocked": [0, 0], "terminate": -15, "system": -15, "fork": -15}
+EXPECTED = {
+    "blocked": [0, 0],
+    "terminate": -15,
+    "system": -15,
+    "fork": -15,
+    "forkserver": 0,
+    "forkserver-terminate": -15,
+}
 
 
 @pytest.mark.parametrize("kind", EXPECTED)

@@ -94,20 +94,6 @@ impl HostOptions {
     }
 }
 
-impl Default for InterpreterOptions {
-    fn default() -> Self {
-        Self {
-            python_path: Vec::new(),
-            switch_interval: None,
-            interval_is_its_own: false,
-            restrict_stdin: false,
-            restrict_stdout: false,
-            restrict_signal: true,
-            own_gil: false,
-        }
-    }
-}
-
 /// Where a process reports to (`WSGITelemetryService`).
 #[derive(Clone, Debug)]
 pub struct TelemetryOptions {
@@ -136,36 +122,6 @@ pub struct ApacheFacts {
     pub maximum_processes: i64,
     /// `apache.threads_per_process`.
     pub threads_per_process: i64,
-}
-
-impl Default for HostOptions {
-    fn default() -> Self {
-        Self {
-            python_home: None,
-            home: None,
-            python_eggs: None,
-            optimize: 0,
-            warnings: Vec::new(),
-            hash_seed: None,
-            write_bytecode: true,
-            interpreter: InterpreterOptions::default(),
-            named_interpreters: Vec::new(),
-            free_threading: false,
-            destroy_interpreters: true,
-            observable: false,
-            single_process: false,
-            slow_requests: None,
-            telemetry: None,
-            process_group: String::new(),
-            multithread: true,
-            multiprocess: true,
-            run_once: false,
-            maximum_processes: 1,
-            threads_per_process: 1,
-            apache: None,
-            server_status: None,
-        }
-    }
 }
 
 /// Apache's scoreboard, for `mod_wsgi.server_metrics()`.

@@ -6,7 +6,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test: whatever fails ends it")]
 
-use host::{Host, HostOptions, Reloading, ScriptFile, Served, ServerLog, Target};
+use host::{
+    Host, HostOptions, InterpreterOptions, Reloading, ScriptFile, Served, ServerLog, Target,
+};
 use std::process::Command;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -38,9 +40,7 @@ fn inside() {
     let (finished, is_finished) = channel();
     let log =
         BlockingLog { state: Mutex::new((reported, goes_on)), finished: Mutex::new(finished) };
-    let options =
-        HostOptions { slow_requests: Some(Duration::from_millis(20)), ..HostOptions::default() };
-    let host = Host::start(options, Arc::new(log)).unwrap();
+    let host = Host::start(options(), Arc::new(log)).unwrap();
     let (release, is_released) = channel();
     std::thread::scope(|scope| {
         let (host, script) = (&host, script.as_os_str().as_encoded_bytes());
@@ -71,6 +71,43 @@ fn inside() {
     host.stop("");
     assert!(is_finished.try_iter().all(|line: String| !line.contains("File ")));
     std::fs::remove_file(script).unwrap();
+}
+
+/// A process of one thread that looks for slow requests.
+fn options() -> HostOptions {
+    HostOptions {
+        python_home: None,
+        home: None,
+        python_eggs: None,
+        optimize: 0,
+        warnings: Vec::new(),
+        hash_seed: None,
+        write_bytecode: true,
+        interpreter: InterpreterOptions {
+            python_path: Vec::new(),
+            switch_interval: None,
+            interval_is_its_own: false,
+            restrict_stdin: false,
+            restrict_stdout: false,
+            restrict_signal: true,
+            own_gil: false,
+        },
+        named_interpreters: Vec::new(),
+        free_threading: false,
+        destroy_interpreters: true,
+        observable: false,
+        single_process: false,
+        slow_requests: Some(Duration::from_millis(20)),
+        telemetry: None,
+        process_group: String::new(),
+        multithread: false,
+        multiprocess: false,
+        run_once: false,
+        maximum_processes: 1,
+        threads_per_process: 1,
+        apache: None,
+        server_status: None,
+    }
 }
 
 /// Blocks at the first line about the slow request.

@@ -20,6 +20,7 @@ mod processes;
 mod readiness;
 mod shared_words;
 mod signals;
+mod socket_file;
 mod sockets;
 mod spawn;
 mod thread_clock;
@@ -58,6 +59,7 @@ pub use signals::{
     SIGCHLD, SIGHUP, SIGINT, SIGKILL, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH, SIGXCPU, SIGXFSZ,
     Signals, disregard_signal, ignore_signal, reset_signal,
 };
+pub use socket_file::{SocketFile, socket_file};
 pub use sockets::{
     Received, bind_private, bind_with_mode, connect, has_hung_up, has_input, has_unread,
     is_shut_down, peer_uid, receive, receive_now, receive_with_descriptor, reset_linger, send,

@@ -5,10 +5,11 @@ use group_config::{GroupConfig, Identity};
 use std::fmt;
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use sys::SocketFile;
 
 /// Why there is no listening socket.
 #[derive(Debug)]
@@ -59,22 +60,10 @@ pub(crate) fn create_socket(
 
 /// Gives the file of the socket to the user of the daemon, if the file of that name is the one that was made.
 fn give_to_user(listener: &UnixListener, path: &Path, identity: &Identity) -> io::Result<()> {
-    let replaced =
-        || io::Error::new(io::ErrorKind::AddrInUse, "the socket was replaced by another file");
     let file = sys::open_path(path)?;
-    let found = file.metadata()?;
-    let is_own =
-        found.file_type().is_socket() && found.uid() == sys::effective_uid() && found.nlink() == 1;
-    // A connection to it has to arrive at this socket.
-    let connected =
-        is_own && UnixStream::connect(format!("/proc/self/fd/{}", file.as_raw_fd())).is_ok() && {
-            listener.set_nonblocking(true)?;
-            let accepted = listener.accept();
-            listener.set_nonblocking(false)?;
-            accepted.is_ok()
-        };
-    if !connected {
-        return Err(replaced());
+    if sys::socket_file(&file, listener)? != SocketFile::Own {
+        let why = "the socket was replaced by another file";
+        return Err(io::Error::new(io::ErrorKind::AddrInUse, why));
     }
     sys::chown_descriptor(file.as_fd(), identity.uid, identity.gid)
 }

@@ -106,20 +106,6 @@ mod tests {
     use group_config::Processes;
 
     #[test]
-    fn defaults_of_a_group_are_those_of_python_elsewhere() {
-        let (ours, hosts) = (host_options(&GroupConfig::default()), HostOptions::default());
-        assert_eq!(ours.optimize, hosts.optimize);
-        assert_eq!(ours.write_bytecode, hosts.write_bytecode);
-        assert_eq!(ours.destroy_interpreters, hosts.destroy_interpreters);
-        assert_eq!(ours.free_threading, hosts.free_threading);
-        let (ours, hosts) = (ours.interpreter, hosts.interpreter);
-        assert_eq!(ours.restrict_stdin, hosts.restrict_stdin);
-        assert_eq!(ours.restrict_stdout, hosts.restrict_stdout);
-        assert_eq!(ours.restrict_signal, hosts.restrict_signal);
-        assert_eq!(ours.own_gil, hosts.own_gil);
-    }
-
-    #[test]
     fn number_of_processes_that_was_written_makes_a_group_multiprocess() {
         let mut config = GroupConfig::default();
         assert!(!host_options(&config).multiprocess);

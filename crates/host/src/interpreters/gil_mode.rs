@@ -86,8 +86,15 @@ mod tests {
         let log = Arc::new(Lines::default());
         let shared: SharedLog = Arc::<Lines>::clone(&log);
         let modes = GilMode { free_threading: false };
-        let all =
-            InterpreterOptions { switch_interval: Some(0.1), ..InterpreterOptions::default() };
+        let all = InterpreterOptions {
+            python_path: Vec::new(),
+            switch_interval: Some(0.1),
+            interval_is_its_own: false,
+            restrict_stdin: false,
+            restrict_stdout: false,
+            restrict_signal: true,
+            own_gil: false,
+        };
         let its_own = InterpreterOptions { interval_is_its_own: true, ..all.clone() };
         let locked = InterpreterOptions { own_gil: true, ..its_own.clone() };
         assert_eq!(modes.switch_interval(&all, "x", &shared), Some(0.1));
