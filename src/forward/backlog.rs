@@ -9,6 +9,8 @@ use std::os::fd::BorrowedFd;
 /// Bytes in the order in which they came, a limited number at a time.
 pub(super) struct Backlog {
     file: Option<SpoolFile>,
+    /// Makes the file.
+    create: fn() -> Result<SpoolFile, SpoolError>,
     /// The length of the file at most: the byte after its last is written at its start.
     limit: u64,
     /// The bytes that are in it, counted since it was last empty.
@@ -18,16 +20,26 @@ pub(super) struct Backlog {
 impl Backlog {
     /// An empty one for at most `limit` bytes; its file is made when it is needed.
     pub(super) const fn new(limit: u64) -> Self {
-        Self { file: None, limit, held: 0..0 }
+        Self { file: None, create: SpoolFile::create, limit, held: 0..0 }
+    }
+
+    /// One whose first file is in memory.
+    pub(super) fn in_memory(limit: u64) -> Self {
+        Self { create: SpoolFile::create_in_memory, ..Self::new(limit) }
     }
 
     pub(super) const fn is_empty(&self) -> bool {
         self.held.start == self.held.end
     }
 
+    /// How many bytes are in it.
+    pub(super) const fn len(&self) -> u64 {
+        self.held.end - self.held.start
+    }
+
     /// How many bytes there is room for.
     pub(super) const fn room(&self) -> u64 {
-        self.limit - (self.held.end - self.held.start)
+        self.limit - self.len()
     }
 
     /// Adds all of `data`, or nothing.
@@ -37,7 +49,7 @@ impl Backlog {
         }
         let mut file = match self.file.take() {
             Some(file) => file,
-            None => SpoolFile::create()?,
+            None => (self.create)()?,
         };
         let end = self.held.end + data.len() as u64;
         let mut rest = data;
@@ -131,7 +143,7 @@ mod tests {
 
     #[test]
     fn what_there_is_no_room_for_is_refused_and_nothing_of_it_is_kept() {
-        let mut backlog = Backlog::new(10);
+        let mut backlog = Backlog::in_memory(10);
         backlog.push(b"12345678").unwrap();
         assert!(matches!(backlog.push(b"abc"), Err(SpoolError::Full)));
         let mut front = Vec::new();

@@ -24,6 +24,12 @@ const WIDE_SOCKET: usize = 512 * 1024;
 const PIECES: usize = 16;
 /// How long a client may be behind before anything is kept in a file: one that reads quickly is so for a moment only.
 const PATIENCE: Duration = Duration::from_millis(10);
+/// Bytes of a response that are passed on to a stream of HTTP/2 before any wait in a file: it takes 64 KB without waiting
+/// (`H2StreamMaxMemSize`), and any number of bytes in files.
+const STREAM_ROOM: usize = 32 * 1024;
+/// Bytes in a file that are passed on to such a stream at once: at first, and in the end.
+const MIN_SHARE: u64 = 1 << 20;
+const MAX_SHARE: u64 = 16 << 20;
 /// Room that the backlog has to have for more to be read from the worker: what one read gives, and the rest of a record.
 const ROOM_FOR_READ: u64 = 256 * 1024;
 
@@ -44,26 +50,41 @@ pub(super) struct ClientOutput<'a, 'call> {
     room: usize,
     /// The buffer of the client's socket has at least [`WIDE_SOCKET`] bytes.
     wide: bool,
-    /// Nothing waits for the client but this thread: `response-spool-size=0`, a stream of HTTP/2, or no space.
+    /// Nothing waits for the client but this thread: `response-spool-size=0`, or no space.
     blocking: bool,
+    /// What has been passed on to a stream of HTTP/2; `None` for a client with a socket of its own.
+    stream: Option<Stream>,
     /// When the client last took something while it was behind.
     moved: Option<Instant>,
+}
+
+/// A stream of HTTP/2. Whether its client is behind is not to be seen: all that does not fit in memory goes through files.
+struct Stream {
+    /// Bytes that it has been passed, but for those in files.
+    passed: usize,
+    /// How many may still go through files.
+    left: u64,
+    /// How many are passed on at once.
+    share: u64,
 }
 
 impl<'a, 'call> ClientOutput<'a, 'call> {
     /// For the response to `request`; `pending` is memory to use.
     pub(super) fn new(request: &Request<'call>, group: &'a Group, pending: Vec<u8>) -> Self {
         let limit = group.response_spool_size();
+        let has_socket = request.client_socket().is_some();
         Self {
             group,
             brigade: request.new_brigade(),
             pending,
             unflushed: 0,
-            backlog: Backlog::new(limit),
+            // All long responses to streams go through a file: one on a disk costs more.
+            backlog: if has_socket { Backlog::new(limit) } else { Backlog::in_memory(limit) },
             flush_due: false,
             room: ROOM,
             wide: false,
             blocking: limit == 0,
+            stream: (!has_socket).then_some(Stream { passed: 0, left: limit, share: MIN_SHARE }),
             moved: None,
         }
     }
@@ -140,10 +161,14 @@ impl<'a, 'call> ClientOutput<'a, 'call> {
     /// Has the client get what has been written; later where it is behind.
     pub(super) fn flush(&mut self, request: &mut Request<'call>) -> Result<(), PassError> {
         self.unflushed = 0;
-        if self.is_blocking(request) {
+        if self.blocking || self.stream.is_some() && self.backlog.is_empty() {
             return self.pass_pending(request, BrigadeEnd::Flush);
         }
         self.write_pending(request)?;
+        if self.stream.is_some() {
+            self.append_backlog(request)?;
+            return request.pass_bytes(&mut self.brigade, &[], BrigadeEnd::Flush);
+        }
         self.flush_due = true;
         self.flush_if_due(request)
     }
@@ -216,8 +241,14 @@ impl<'a, 'call> ClientOutput<'a, 'call> {
 
     /// Passes bytes on, or keeps them where the client is behind.
     fn put(&mut self, request: &mut Request<'call>, data: &[u8]) -> Result<(), PassError> {
+        if self.blocking {
+            return self.pass(request, data);
+        }
+        if self.stream.is_some() {
+            return self.put_into_stream(request, data);
+        }
         let fits = data.len() <= self.room || self.has_room_for_read(request);
-        if fits && !self.is_client_behind() || self.is_blocking(request) {
+        if fits && !self.is_client_behind() {
             return self.pass(request, data);
         }
         for piece in data.chunks(PIECE) {
@@ -249,8 +280,30 @@ impl<'a, 'call> ClientOutput<'a, 'call> {
         self.wide && sys::is_writable(client, Duration::ZERO)
     }
 
-    fn is_blocking(&self, request: &Request<'call>) -> bool {
-        self.blocking || request.client_socket().is_none()
+    fn put_into_stream(
+        &mut self,
+        request: &mut Request<'call>,
+        data: &[u8],
+    ) -> Result<(), PassError> {
+        let Some(stream) = &mut self.stream else { return Ok(()) };
+        if self.backlog.is_empty() && stream.passed + data.len() <= STREAM_ROOM {
+            stream.passed += data.len();
+            return self.pass(request, data);
+        }
+        let left = stream.left.checked_sub(data.len() as u64).ok_or(SpoolError::Full);
+        if let Err(why) = left.and_then(|left| {
+            stream.left = left;
+            self.backlog.push(data)
+        }) {
+            self.stop_spooling(request, &why)?;
+            return self.pass(request, data);
+        }
+        if self.backlog.len() >= stream.share {
+            stream.share = (2 * stream.share).min(MAX_SHARE);
+            self.append_backlog(request)?;
+            request.pass(&mut self.brigade)?;
+        }
+        Ok(())
     }
 
     fn is_behind(&self, request: &mut Request<'call>) -> bool {

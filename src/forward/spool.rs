@@ -46,6 +46,15 @@ impl SpoolFile {
         Err(failure.unwrap_or(SpoolError::Full))
     }
 
+    /// An empty file in memory.
+    pub(super) fn create_in_memory() -> Result<Self, SpoolError> {
+        let directory = Path::new("memory");
+        match sys::memory_file(&[]) {
+            Ok(file) => Ok(Self { file: file.into(), directory, checked: 0 }),
+            Err(why) => Err(SpoolError::Io(directory, why)),
+        }
+    }
+
     /// Writes all of `data` from `at` on.
     pub(super) fn write_at(&mut self, at: u64, data: &[u8]) -> Result<(), SpoolError> {
         self.write_slices_at(at, &[data]).map(drop)

@@ -12,6 +12,7 @@ import pytest
 from harness import daemons
 from harness.client import head, read_all, read_until, split
 from harness.conf import Conf
+from harness.conversation import Stream
 from harness.httpd import wait_until
 
 pytestmark = pytest.mark.embedded_only("the test names its own process group")
@@ -319,6 +320,29 @@ def test_every_byte_arrives_through_the_filters_of_apache(private, certificate, 
         wait_until(lambda: serving(server) == 0, "the application to be done with them", 30)
         assert {reader.digest() for reader in clients} == {pieces()}
     wait_until(lambda: not files_of(server), "temporary files to be closed")
+
+
+@OURS
+def test_slow_streams_of_http_2_hold_no_thread_of_a_worker(private):
+    extra = "Protocols h2c http/1.1\nWSGIChunkedRequest On\n"
+    server = private(conf("threads=2", extra, modules=("http2",)))
+    server.log.allow("AH10159")
+    with contextlib.ExitStack() as stack:
+        streams = []
+        for _ in range(6):
+            streams.append(Stream(stack.enter_context(server.socket()), "/big"))
+            streams[-1].say(b"", last=True)
+        wait_until(lambda: serving(server) == 0, "the application to be done with them", 30)
+        answers_at_once(server)
+        for stream in streams[:3]:
+            digest = hashlib.sha1()
+            while piece := stream.hear():
+                digest.update(piece)
+                for number in (0, 1):
+                    stream.frame(8, 0, number, len(piece).to_bytes(4, "big"))
+            assert digest.hexdigest() == pieces()
+    wait_until(lambda: not files_of(server), "temporary files to be closed")
+    answers_at_once(server)
 
 
 @pytest.fixture
