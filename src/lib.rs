@@ -19,6 +19,7 @@
 //! | a child | `access`, `embedded`, [`forward`]: scripts of the server, Python here, Python in a daemon process |
 //! | a child | [`environ`], [`trusted_proxy`], [`request_names`], [`request_path`]: what a request says |
 //! | the parent | [`daemons`]: the managers of the process groups and their sockets |
+//! | the parent | [`graceful_restart`]: old children make way for new ones without a pause |
 //! | both | [`groups`]: what parent and children share about a group; [`child`]: what a child knows of itself |
 //! | every process | [`module_config`]: the configuration where httpd keeps it; [`config`]: what the lines mean |
 //! | every process | [`httpd`] and [`apr`]: safe interfaces to C, without any knowledge of WSGI |
@@ -45,6 +46,7 @@ mod environ;
 mod error_override;
 mod file_version;
 mod forward;
+mod graceful_restart;
 mod group_hints;
 mod groups;
 mod handler;

@@ -146,6 +146,7 @@ impl ChildInit for Start {
         let groups = Group::all(supervisor::plans(), threads);
         if !ServerInfo::is_single_process() {
             supervisor::forget_in_child();
+            sys::forget_interruptions();
         }
         let sole = has_single_application(config, b"", &servers, &targets);
         #[cfg(feature = "embedded")]

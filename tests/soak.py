@@ -14,6 +14,7 @@ from harness.conf import Conf
 from harness.httpd import READY, wait_until
 from harness.load import APP, Load, load_conf
 from harness.memory import MEMORY, hammer, slope
+from harness.restarts import FULL, PATHS, SLOTS, restarts_conf
 
 pytestmark = pytest.mark.ours_only("our own processes")
 
@@ -73,39 +74,31 @@ def test_touches_neither_fail_nor_delay_requests(site, record_property):
     assert load.total.slowest * 1000 < SLOWEST
 
 
-def test_graceful_restarts_neither_fail_nor_delay_requests(site, record_property):
-    """mpm_event sometimes has no child at all for a second after a graceful restart (it makes new
-    ones as old ones leave, and then looks again only a second later); then a static file waits as
-    long. Such a restart says nothing about us: it counts for what fails, not for how slow it is.
-    """
-    total, ours, paused = None, 0.0, 0
-    for _ in range(REPEATS):
-        static = Load(site.port, "/static/file", clients=2)
-        with static, Load(site.port, "/app/sleep") as load:
-            daemons.pause(0.2)
-            daemons.restart(site, 2)
-            daemons.pause(0.3)
-        assert load.total.failed == []
-        total = load.total if total is None else total.plus(load.total)
-        if static.total.slowest * 1000 > SLOWEST / 2:
-            paused += 1
-        else:
-            ours = max(ours, load.total.slowest)
-    record_property(
-        "load",
-        f"{REPEATS} graceful restarts: {total}; {paused} with a pause of Apache's own,"
-        f" slowest of the others {ours * 1000:.0f} ms",
-    )
-    assert paused < REPEATS, "Apache itself paused each time; nothing was measured"
-    assert ours * 1000 < SLOWEST
-
-
-def test_requests_of_200_ms_finish_over_graceful_restarts(site, record_property):
-    with Load(site.port, "/app/sleep?for=0.2") as load:
+@pytest.mark.all_mpms
+@pytest.mark.parametrize("answers", PATHS)
+@pytest.mark.parametrize("slots", SLOTS)
+@pytest.mark.parametrize("beside", [0, 2], ids=["", "beside-requests-of-200-ms"])
+def test_graceful_restarts_neither_fail_nor_delay_requests(
+    start, record_property, mpm, slots, answers, beside
+):
+    """One every two seconds: httpd looks at its children once a second."""
+    server = start(restarts_conf(mpm, slots, answers))
+    server.log.allow(*FULL)
+    for _ in range(8):
+        assert server.get("/app").status == 200
+    # Without a slot for another child a client may wait for an old one to finish its requests.
+    limit = SLOWEST + (200 if beside and slots == "full" else 0)
+    long = Load(server.port, "/app/sleep?for=0.2", clients=beside)
+    with long, Load(server.port, PATHS[answers]) as load:
+        daemons.pause(1)
+        load.forget_slowest()
         for _ in range(REPEATS):
-            daemons.restart(site, 2)
-    record_property("load", f"{REPEATS} graceful restarts, 200 ms requests: {load.total}")
+            server.process.send_signal(signal.SIGUSR1)
+            daemons.pause(2)
+    record_property("load", f"{mpm}, {slots}, {answers}: {REPEATS} graceful restarts: {load.total}")
     assert load.total.failed == []
+    assert long.tallies == [] or long.total.failed == []
+    assert load.total.slowest * 1000 < limit
 
 
 # --- memory ---------------------------------------------------------------------------------------

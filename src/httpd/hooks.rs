@@ -55,6 +55,12 @@ pub(crate) trait PostConfig {
     fn post_config(configuration: Pool<'_>, main: Server<'_>) -> Result<(), String>;
 }
 
+/// Called when all modules have prepared what the configuration asks for, just before the multi-processing module takes
+/// over, at a start and at each restart (the last `ap_hook_post_config`).
+pub(crate) trait BeforeServing {
+    fn before_serving(main: Server<'_>);
+}
+
 /// Runs in each new child process (`ap_hook_child_init`).
 pub(crate) trait ChildInit {
     fn start(child: Pool<'_>, main: Server<'_>);
@@ -98,6 +104,8 @@ impl Order {
 
 /// `APR_HOOK_MIDDLE`.
 pub(super) const MIDDLE: c_int = 10;
+/// `APR_HOOK_REALLY_LAST`.
+const REALLY_LAST: c_int = 30;
 
 pub(crate) fn hook_content_handler<H: ContentHandler>(order: &Order) {
     unsafe extern "C" fn call<H: ContentHandler>(raw: *mut request_rec) -> c_int {
@@ -173,6 +181,24 @@ unsafe fn configuration_hook(
             }
         }
     })
+}
+
+pub(crate) fn hook_before_serving<H: BeforeServing>(order: &Order) {
+    unsafe extern "C" fn call<H: BeforeServing>(
+        _configuration: *mut apr_pool_t,
+        _log: *mut apr_pool_t,
+        _temporary: *mut apr_pool_t,
+        main: *mut server_rec,
+    ) -> c_int {
+        guard((), || {
+            // SAFETY: httpd lends the main server of its configuration.
+            H::before_serving(unsafe { Server::from_raw(main) });
+        });
+        OK as c_int
+    }
+    let (after, before) = order.lists();
+    // SAFETY: called from register_hooks, where httpd takes hooks; the lists are leaked and the function is static.
+    unsafe { ap_hook_post_config(Some(call::<H>), after, before, REALLY_LAST) };
 }
 
 pub(crate) fn hook_child_init<H: ChildInit>(order: &Order) {

@@ -4,6 +4,7 @@
 
 mod auth;
 mod body;
+mod child_slots;
 mod filters;
 mod hooks;
 mod log;
@@ -26,10 +27,11 @@ pub(crate) use auth::{
     register_authenticator, register_authorizer,
 };
 pub(crate) use body::{BodyChunk, RequestBody};
+pub(crate) use child_slots::{ChildSlots, fill_slots_at_once};
 pub(crate) use hooks::{
-    CheckConfig, ChildInit, ChildStopping, ContentHandler, Monitor, Order, Outcome, PostConfig,
-    TranslateName, hook_check_config, hook_child_init, hook_child_stopping, hook_content_handler,
-    hook_monitor, hook_post_config, hook_translate_name,
+    BeforeServing, CheckConfig, ChildInit, ChildStopping, ContentHandler, Monitor, Order, Outcome,
+    PostConfig, TranslateName, hook_before_serving, hook_check_config, hook_child_init,
+    hook_child_stopping, hook_content_handler, hook_monitor, hook_post_config, hook_translate_name,
 };
 pub(crate) use log::{ServerLogHandle, SourceLocation, log_config_line, log_server};
 pub(crate) use module::register_module;

@@ -40,6 +40,7 @@ unsafe extern "C" fn register_hooks(pool: *mut apr_pool_t) {
         httpd::install_panic_hook();
         httpd::hook_check_config::<crate::start::Start>(&Order::MIDDLE);
         httpd::hook_post_config::<crate::start::Start>(&Order::MIDDLE);
+        httpd::hook_before_serving::<crate::graceful_restart::GracefulRestart>(&Order::MIDDLE);
         httpd::hook_child_init::<crate::start::Start>(&Order::MIDDLE);
         httpd::hook_child_stopping::<crate::start::Start>();
         httpd::hook_monitor::<crate::daemons::MonitorHook>(&Order::MIDDLE);

@@ -172,6 +172,11 @@ class Load:
             connection.socket.close()
             return None
 
+    def forget_slowest(self):
+        """The slowest answer is that of requests that end from now on."""
+        for tally in self.tallies:
+            tally.slowest = 0.0
+
     @property
     def total(self):
         """The sum of all clients."""

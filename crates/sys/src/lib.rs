@@ -13,6 +13,7 @@ mod epoll;
 mod execute;
 mod files;
 mod inspector;
+mod interruption;
 mod limits;
 mod memory;
 mod names;
@@ -39,6 +40,7 @@ pub use files::{
     resident_bytes, unnamed_file, write_all_at,
 };
 pub use inspector::{Credentials, Inspector, MAX_CONTENT};
+pub use interruption::{forget_interruptions, interrupt_until};
 pub use limits::{
     Resource, is_out_of_descriptors, raise_descriptor_limit, restore_descriptor_limit, set_limit,
     stack_size,
@@ -46,8 +48,8 @@ pub use limits::{
 pub use memory::limit_arenas;
 pub use names::{overwrite_arguments, set_process_name};
 pub use processes::{
-    become_subreaper, begin_session, exit_now, exits_before, fork, fork_reparented, is_alive,
-    is_dumpable, kill, kill_session, reap, set_death_signal, set_dumpable, set_priority,
+    become_subreaper, begin_session, exit_now, exits_before, fork, fork_reparented, has_exited,
+    is_alive, is_dumpable, kill, kill_session, reap, set_death_signal, set_dumpable, set_priority,
     wait_for_exit,
 };
 pub use readiness::{

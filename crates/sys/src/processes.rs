@@ -4,7 +4,7 @@
 use crate::descriptors::check;
 use crate::threads::expect_one;
 use rustix::io::Errno;
-use rustix::process::{self, DumpableBehavior, Pid, Signal, WaitOptions};
+use rustix::process::{self, DumpableBehavior, Pid, Signal, WaitId, WaitIdOptions, WaitOptions};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::process::ExitStatusExt;
@@ -153,6 +153,14 @@ pub fn exits_before(child: u32, deadline: Instant) -> bool {
     true
 }
 
+/// Whether a child of this process has ended and can be waited for, which is left to other code of this process; `false`
+/// also where there is no such child.
+pub fn has_exited(child: u32) -> bool {
+    let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    let ended = |pid| matches!(process::waitid(WaitId::Pid(pid), look), Ok(Some(_)));
+    pid(child).is_some_and(ended)
+}
+
 /// A child that has ended, and how; `None` where no more have.
 pub fn reap() -> Option<(i32, ExitStatus)> {
     let (pid, status) = process::wait(WaitOptions::NOHANG).ok()??;
@@ -167,6 +175,22 @@ mod tests {
     fn fork_is_refused_in_a_process_with_several_threads() {
         // The test runs on a thread beside the main one.
         assert_eq!(fork().unwrap_err().to_string(), "this process has several threads");
+    }
+
+    #[test]
+    fn the_end_of_a_child_is_seen_and_left_to_be_waited_for() {
+        let mut child =
+            std::process::Command::new("cat").stdin(std::process::Stdio::piped()).spawn().unwrap();
+        assert!(!has_exited(child.id()));
+        drop(child.stdin.take());
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !has_exited(child.id()) {
+            assert!(Instant::now() < deadline, "the child has not ended");
+            std::thread::yield_now();
+        }
+        assert!(has_exited(child.id()), "a look has taken it");
+        assert!(child.wait().unwrap().success());
+        assert!(!has_exited(child.id()) && !has_exited(1));
     }
 
     #[test]

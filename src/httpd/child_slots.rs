@@ -1,0 +1,134 @@
+//! The places that the multi-processing module has for child processes, as the parent sees them, and how the parent is
+//! brought to fill those that are free without its usual second in between. Why that is wanted is not known here.
+
+use super::Mpm;
+use crate::bindings::{
+    SERVER_READY, ap_exists_scoreboard_image, ap_get_scoreboard_global, ap_get_scoreboard_process,
+    ap_get_scoreboard_worker_from_indexes,
+};
+use std::ffi::c_int;
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
+use std::time::Duration;
+
+/// The slots in which the parent may start children.
+pub(crate) struct ChildSlots {
+    /// The children that have one: those that live, and those that have exited and that the parent has not waited for.
+    pub(crate) children: Vec<u32>,
+    /// Slots without a child.
+    pub(crate) free: usize,
+}
+
+impl ChildSlots {
+    /// In the parent; `None` at its start, before there is a scoreboard.
+    pub(crate) fn read() -> Option<Self> {
+        let limit = limit()?;
+        let mut slots = Self { children: Vec::new(), free: 0 };
+        for index in 0..limit {
+            match slot(index).map(|(pid, _)| pid) {
+                Some(0) => slots.free += 1,
+                Some(pid) => slots.children.extend(u32::try_from(pid)),
+                None => {}
+            }
+        }
+        Some(slots)
+    }
+}
+
+/// The number of slots in which the multi-processing module starts children.
+fn limit() -> Option<c_int> {
+    // SAFETY: without an image there is no global record; with one that lives as long as the process.
+    let server_limit = unsafe {
+        if ap_exists_scoreboard_image() == 0 {
+            return None;
+        }
+        ap_get_scoreboard_global().as_ref()?.server_limit
+    };
+    let mpm = Mpm::query();
+    // event has slots beyond MaxRequestWorkers, for children that leave.
+    let most = if mpm.name == "event" { server_limit.into() } else { mpm.processes };
+    Some(server_limit.min(c_int::try_from(most).unwrap_or(c_int::MAX)))
+}
+
+/// Process id and generation of a slot.
+fn slot(index: c_int) -> Option<(c_int, c_int)> {
+    // SAFETY: httpd gives null for an index beyond its limit, else a record of shared memory that lives as long as the
+    // process, of which two numbers are copied.
+    unsafe {
+        let raw = ap_get_scoreboard_process(index);
+        (!raw.is_null()).then(|| {
+            let pid = (&raw const (*raw).pid).read_volatile();
+            (pid, (&raw const (*raw).generation).read_volatile())
+        })
+    }
+}
+
+/// How often the parent's sleep is interrupted at most, and how long it sleeps in between.
+const TIMES: u32 = 100;
+const EVERY: Duration = Duration::from_millis(4);
+/// After so many interruptions without another child the parent has started all that it wants.
+const ENOUGH: u32 = 10;
+
+/// For the signal handler: slots that are looked at; how many children there were; new ones at the last look, and looks
+/// since there were as many.
+static LIMIT: AtomicI32 = AtomicI32::new(0);
+static OLD: AtomicU32 = AtomicU32::new(0);
+/// Whether the parent is left alone where there is no free slot.
+static IS_EVENT: AtomicBool = AtomicBool::new(false);
+static NEW: AtomicU32 = AtomicU32::new(0);
+static UNCHANGED: AtomicU32 = AtomicU32::new(0);
+
+/// Has the parent start the children of a new configuration, `old` ones at most, in free slots as soon as it looks after
+/// its children, and not only after the second of sleep for which it waits, each time, for a child of the configuration
+/// before to exit.
+///
+/// # Errors
+/// Where the timer that interrupts this sleep cannot be had.
+pub(crate) fn fill_slots_at_once(old: usize) -> io::Result<()> {
+    let Some(limit) = limit() else { return Ok(()) };
+    LIMIT.store(limit, Ordering::SeqCst);
+    OLD.store(u32::try_from(old).unwrap_or(u32::MAX), Ordering::SeqCst);
+    IS_EVENT.store(Mpm::query().name == "event", Ordering::SeqCst);
+    NEW.store(0, Ordering::SeqCst);
+    UNCHANGED.store(0, Ordering::SeqCst);
+    // SAFETY: the function reads shared memory and atomics only; httpd's functions that give the place of a record
+    // compute it.
+    unsafe { sys::interrupt_until(are_filled, EVERY, TIMES) }
+}
+
+/// Whether the parent has nothing to start any more. Async-signal-safe.
+fn are_filled() -> bool {
+    // SAFETY: the image exists (`limit`), and lives as long as the process.
+    let Some(global) = (unsafe { ap_get_scoreboard_global().as_ref() }) else { return true };
+    let (mut new, mut free, mut is_idle) = (0_u32, 0_u32, false);
+    for index in 0..LIMIT.load(Ordering::SeqCst) {
+        match slot(index) {
+            Some((0, _)) => free += 1,
+            Some((_, generation)) if generation == global.running_generation => {
+                new += 1;
+                is_idle |= (0..global.thread_limit).any(|thread| is_ready(index, thread));
+            }
+            _ => {}
+        }
+    }
+    let is_changed = NEW.swap(new, Ordering::SeqCst) != new;
+    if is_changed {
+        UNCHANGED.store(0, Ordering::SeqCst);
+    }
+    let unchanged = UNCHANGED.fetch_add(1, Ordering::SeqCst);
+    // As many as before are enough, and so are fewer if not all of them have requests.
+    let are_enough = new >= OLD.load(Ordering::SeqCst) || is_idle && unchanged >= ENOUGH;
+    // event says in the log that its scoreboard is full, each time that it looks; the others do once.
+    let is_full = free == 0 && IS_EVENT.load(Ordering::SeqCst);
+    new > 0 && (is_full || are_enough)
+}
+
+/// Whether a thread waits for a connection.
+fn is_ready(index: c_int, thread: c_int) -> bool {
+    // SAFETY: httpd gives null for an index beyond its limits, else a record of shared memory that lives as long as the
+    // process, of which one byte is copied.
+    unsafe {
+        let raw = ap_get_scoreboard_worker_from_indexes(index, thread);
+        !raw.is_null() && u32::from((&raw const (*raw).status).read_volatile()) == SERVER_READY
+    }
+}

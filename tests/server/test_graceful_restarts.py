@@ -1,0 +1,127 @@
+"""A graceful restart that no client notices: new children take over at once."""
+
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from harness import daemons
+from harness.conf import Conf
+from harness.httpd import READY
+from harness.load import APP, Load
+from harness.restarts import FULL, PATHS, SLOTS, restarts_conf
+
+pytestmark = pytest.mark.ours_only("mod_wsgi leaves the moment of new children to httpd")
+
+# Seconds. httpd's own pause is one second, or two, or three; the limit of 100 ms is in soak.py.
+PAUSE = 0.9
+WAITED = r"waited \d+ ms for \d+ of \d+ old children"
+NO_SLOT = "ServerLimit leaves no slot for new children"
+
+
+# Under prefork each client needs a child of its own, and how soon these have started depends on the
+# processors: that is left to soak.py.
+@pytest.mark.parametrize("mpm", ["event", "worker"])
+@pytest.mark.parametrize("answers", PATHS)
+@pytest.mark.parametrize("slots", SLOTS)
+def test_requests_under_load_do_not_notice_graceful_restarts(private, mpm, slots, answers):
+    server = private(restarts_conf(mpm, slots, answers))
+    server.log.allow(*FULL)
+    assert server.get("/app").status == 200
+    with Load(server.port, PATHS[answers]) as load:
+        for count in range(2, 6):
+            server.process.send_signal(signal.SIGUSR1)
+            server.log.wait_for(READY, count=count)
+            # httpd looks at its children once a second.
+            daemons.pause(1.2)
+    assert load.total.failed == []
+    assert load.total.slowest < PAUSE
+
+
+def one_child(limit):
+    """One child of several threads, and slots for `limit` children."""
+    text = """
+    <IfModule mpm_prefork_module>
+        MinSpareServers 1
+        MaxSpareServers 8
+    </IfModule>
+    <IfModule !mpm_prefork_module>
+        MinSpareThreads 1
+        MaxSpareThreads 64
+    </IfModule>
+    WSGIScriptAlias / ${ROOT}/app.py application-group=%{GLOBAL}
+    """
+    files = (("app.py", APP), ("out/README", "notes of the application"))
+    return Conf(text, files=files, children=limit, start=1, timeout=30)
+
+
+def restart_during(server, pool, seconds):
+    """A graceful restart during a request of that length; (its answer to come, when it began)."""
+    note = server.root / "out/note"
+    # The application may have another user.
+    note.parent.chmod(0o777)
+    answer = pool.submit(server.get, f"/sleep?for={seconds}&note={note}")
+    daemons.wait_for_notes(server)
+    began = time.monotonic()
+    server.process.send_signal(signal.SIGUSR1)
+    return answer, began
+
+
+@pytest.mark.all_mpms
+def test_a_child_with_a_request_delays_no_other_request_where_there_is_a_slot(serve):
+    server = serve(one_child(4), private=True)
+    assert server.get("/").status == 200
+    with ThreadPoolExecutor(1) as pool:
+        long, _ = restart_during(server, pool, 3)
+        server.log.wait_for(READY, count=2)
+        began = time.monotonic()
+        assert server.get("/").status == 200
+        took = time.monotonic() - began
+        assert not long.done(), "the old child had no request any more"
+        assert long.result().status == 200
+    assert took < PAUSE
+    assert not server.log.find(NO_SLOT)
+
+
+@pytest.mark.all_mpms
+def test_the_slot_of_a_child_that_finishes_its_request_is_taken_at_once(serve):
+    server = serve(one_child(1), private=True)
+    server.log.allow(*FULL)
+    assert server.get("/").status == 200
+    with ThreadPoolExecutor(1) as pool:
+        short, began = restart_during(server, pool, 0.15)
+        server.log.wait_for(READY, count=2)
+        assert server.get("/").status == 200
+        took = time.monotonic() - began
+        assert short.result().status == 200
+    assert took < PAUSE
+
+
+@pytest.mark.all_mpms
+def test_a_restart_does_not_wait_long_for_children_that_stay(serve):
+    server = serve(one_child(1), private=True)
+    server.log.allow(*FULL)
+    assert server.get("/").status == 200
+    with ThreadPoolExecutor(1) as pool:
+        long, began = restart_during(server, pool, 2)
+        server.log.wait_for(READY, count=2)
+        took = time.monotonic() - began
+        assert not long.done(), "the old child had no request any more"
+        assert long.result().status == 200
+    assert took < 2
+    server.log.expect(NO_SLOT)
+    assert server.get("/").status == 200
+
+
+@pytest.mark.all_mpms
+def test_no_child_is_waited_for_at_a_start_or_at_an_ungraceful_restart(serve):
+    server = serve(one_child(1), private=True)
+    assert server.get("/").status == 200
+    server.process.send_signal(signal.SIGHUP)
+    server.log.wait_for(READY, count=2)
+    assert server.get("/").status == 200
+    assert not server.log.find(f"{WAITED}|{NO_SLOT}")
+    server.process.send_signal(signal.SIGUSR1)
+    server.log.wait_for(READY, count=3)
+    assert server.get("/").status == 200
+    server.log.expect(WAITED)
