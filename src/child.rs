@@ -3,6 +3,8 @@
 #![forbid(unsafe_code)]
 
 use crate::config::ProcessOptions;
+#[cfg(feature = "embedded")]
+use crate::embedded::EmbeddedPython;
 use crate::forward::Group;
 use std::sync::OnceLock;
 
@@ -15,8 +17,17 @@ pub(crate) struct Child {
     /// The daemon process groups.
     pub(crate) groups: Vec<Group>,
     #[cfg(feature = "embedded")]
-    /// Python in this process; `None` where the configuration keeps it out, or it could not start.
-    pub(crate) host: Option<host::Host>,
+    /// Python in this process; `None` where the configuration keeps it out.
+    pub(crate) python: Option<EmbeddedPython>,
+}
+
+#[cfg(feature = "embedded")]
+impl Child {
+    /// Python in this process, which is started where it has not been; `None` where the configuration keeps it out, or
+    /// it could not be started.
+    pub(crate) fn host(&self) -> Option<&host::Host> {
+        self.python.as_ref()?.host(&self.options)
+    }
 }
 
 /// Set once in each child process, which never sees another configuration.

@@ -248,7 +248,7 @@ fn serve_embedded(
         let what = "embedded mode is switched off (WSGIRestrictEmbedded)";
         return Refusal::new(500, "WSGI0143", what).answer(request);
     }
-    match &child.host {
+    match child.host() {
         Some(host) => crate::embedded::serve(request, settings, application, child, host),
         None => Refusal::new(500, "WSGI0210", "Python could not be started in this process")
             .answer(request),

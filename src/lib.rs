@@ -42,6 +42,8 @@ mod config;
 mod daemons;
 #[cfg(feature = "embedded")]
 mod embedded;
+#[cfg(feature = "embedded")]
+mod embedded_scripts;
 mod environ;
 mod error_override;
 mod file_version;

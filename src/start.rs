@@ -1,5 +1,5 @@
 //! From the configuration to a child process that serves: checked at configtest, prepared as root,
-//! started in each child. Python starts here, in children only (design decision D6).
+//! started in each child. Python starts in children only (design decision D6).
 #![forbid(unsafe_code)]
 
 use crate::alias_targets::AliasTargets;
@@ -14,6 +14,8 @@ use crate::config::{
 use crate::daemons::{self, Applications, GroupError, ParentExitGuard, supervisor, warm_up};
 #[cfg(feature = "embedded")]
 use crate::embedded;
+#[cfg(feature = "embedded")]
+use crate::embedded_scripts::names_embedded_script;
 use crate::forward::{self, Group};
 use crate::group_hints::group_hints;
 use crate::httpd::{
@@ -150,17 +152,19 @@ impl ChildInit for Start {
         }
         let sole = has_single_application(config, b"", &servers, &targets);
         #[cfg(feature = "embedded")]
-        let host = embedded::start(&options, sole, main);
+        let now = names_embedded_script(config, &servers);
+        #[cfg(feature = "embedded")]
+        let python = embedded::EmbeddedPython::new(&options, sole, now, main);
         let first = Child {
             options,
             sole,
             groups,
             #[cfg(feature = "embedded")]
-            host,
+            python,
         }
         .set();
         if first {
-            child.adopt(StopPythonGuard { in_handler: Mpm::query().name == "prefork" });
+            child.adopt(StopPythonGuard);
         }
     }
 }
@@ -199,21 +203,15 @@ fn aliases(main: Server<'_>) -> Vec<AliasesOf<'_>> {
         .collect()
 }
 
-/// Dropped with the child's pool, on the thread that started Python.
-struct StopPythonGuard {
-    /// The child is one of prefork's: httpd ends it in a signal handler, wherever that finds its one thread.
-    in_handler: bool,
-}
+/// Dropped with the child's pool, on the main thread. A child of prefork is ended in a signal handler, wherever that finds
+/// its one thread.
+struct StopPythonGuard;
 
 impl Drop for StopPythonGuard {
     fn drop(&mut self) {
         #[cfg(feature = "embedded")]
-        if let Some(host) = Child::get().and_then(|child| child.host.as_ref()) {
-            // The request that the handler has interrupted holds what the stop would wait for: Python's lock,
-            // Rust's locks, malloc's (docs/safety.md, "prefork ends a child in a signal handler").
-            if !(self.in_handler && host.active() > 0) {
-                host.stop("");
-            }
+        if let Some(python) = Child::get().and_then(|child| child.python.as_ref()) {
+            python.stop();
         }
     }
 }

@@ -114,7 +114,7 @@ pub(super) fn consult(
         listed,
         tls: exchange.environment == Environment::OfAccess,
     };
-    let Some(host) = child.and_then(|child| child.host.as_ref()) else {
+    let Some(host) = child.and_then(Child::host) else {
         let path = String::from_utf8_lossy(&script.path);
         let line = format!("{code}: [script {path}] Python has not been started in this process");
         exchange.request.log(Level::Error, line.as_bytes());

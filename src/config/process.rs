@@ -46,6 +46,8 @@ pub(crate) struct ProcessConfig {
     /// How many lines of `WSGIApplicationGroup` and `WSGIProcessGroup` stand in a section such as
     /// `<Location>`: with them it cannot be told which requests an alias leads where.
     pub(crate) groups_in_sections: usize,
+    /// How many of them are lines of `WSGIProcessGroup`.
+    pub(crate) process_groups_in_sections: usize,
     /// How many access and authentication scripts there are, `.htaccess` files apart.
     pub(crate) access_scripts: usize,
     /// How many dispatch scripts there are.
@@ -80,6 +82,7 @@ impl ProcessConfig {
             "WSGIHandlerScript" => self.handler_scripts += 1,
             "WSGIApplicationGroup" | "WSGIProcessGroup" if line.context.in_section() => {
                 self.groups_in_sections += 1;
+                self.process_groups_in_sections += usize::from(line.name() == "WSGIProcessGroup");
             }
             _ => {}
         }

@@ -64,6 +64,7 @@ impl ProcessOptions {
             telemetry_service,
             telemetry_options,
             groups_in_sections: _,
+            process_groups_in_sections: _,
             group_references: _,
             group_mentions: _,
             repeated_groups: _,

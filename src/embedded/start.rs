@@ -1,4 +1,4 @@
-//! Python in Apache's own processes: whether it could start, how it is set up, and its start in a child.
+//! Python in Apache's own processes: whether it could start, and how it is set up.
 //! No request is known here.
 #![forbid(unsafe_code)]
 
@@ -7,7 +7,7 @@ use crate::config::directories;
 use crate::config::{Bytes, HashSeed, ImportScript, InterpreterSettings, ProcessOptions};
 use crate::daemons;
 use crate::file_version::version;
-use crate::httpd::{Mpm, Server, ServerInfo, ServerLogHandle};
+use crate::httpd::{Mpm, ServerInfo};
 use crate::python_home::{self, HomeError, Inspection, Reader, TimeBudget};
 use host::{
     ApacheFacts, Host, HostOptions, InterpreterOptions, Reloading, ScriptFile, Target,
@@ -19,7 +19,6 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use wsgi::Level;
 
 /// Whether Python would start in the children; the error is a sentence for the administrator, and so is each of the
 /// warnings.
@@ -65,29 +64,8 @@ fn check_as(
     Ok(warnings)
 }
 
-/// Starts Python, unless the configuration keeps it out of Apache's processes.
-pub(crate) fn start(options: &ProcessOptions, sole: bool, main: Server<'_>) -> Option<Host> {
-    if !options.embedded_python {
-        return None;
-    }
-    let log = Arc::new(ServerLogHandle::of(main));
-    match Host::start(host_options(options), Arc::clone(&log) as Arc<dyn host::ServerLog>) {
-        Ok(host) => {
-            for script in options.import_scripts(b"") {
-                preload(&host, options, sole, script);
-            }
-            host.report();
-            Some(host)
-        }
-        Err(why) => {
-            let line = format!("WSGI0036: Python cannot be started in this process: {why}");
-            host::ServerLog::log(&*log, Level::Critical, line.as_bytes());
-            None
-        }
-    }
-}
-
-fn preload(host: &Host, options: &ProcessOptions, sole: bool, script: &ImportScript) {
+/// Loads a script before the first request needs it.
+pub(super) fn preload(host: &Host, options: &ProcessOptions, sole: bool, script: &ImportScript) {
     host.preload(&Target {
         script: ScriptFile {
             path: &script.path,
@@ -102,12 +80,14 @@ fn preload(host: &Host, options: &ProcessOptions, sole: bool, script: &ImportScr
     });
 }
 
-fn host_options(options: &ProcessOptions) -> HostOptions {
+/// Python in this process as it is configured.
+pub(super) fn host_options(options: &ProcessOptions) -> HostOptions {
     let mpm = Mpm::query();
     let all = options.interpreter(b"", None);
     HostOptions {
         python_home: home(options),
         home: None,
+        locale_utf8_mode: None,
         python_eggs: options.python_eggs.as_deref().map(path),
         optimize: u8::try_from(options.python_optimize).unwrap_or(u8::MAX),
         warnings: options

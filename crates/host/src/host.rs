@@ -79,6 +79,7 @@ impl Host {
             warnings: options.warnings.clone(),
             free_threading: gil_mode.free_threading,
             hash_seed: options.hash_seed,
+            locale_utf8_mode: options.locale_utf8_mode,
         };
         let python = initialize(&config).map_err(|why| StartError(why.to_string()))?;
         let activity = Arc::new(Activity::new(false));

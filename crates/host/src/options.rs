@@ -14,6 +14,9 @@ pub struct HostOptions {
     pub python_home: Option<PathBuf>,
     /// `home=`: the first entry of every interpreter's `sys.path`, wherever else it stands there.
     pub home: Option<PathBuf>,
+    /// `None`: the locale of the process is CPython's to set. Else it has been set as CPython would have, before the
+    /// process had other threads, and this is whether that is the locale in which CPython's UTF-8 mode is on (PEP 540).
+    pub locale_utf8_mode: Option<bool>,
     /// `WSGIPythonEggs`.
     pub python_eggs: Option<PathBuf>,
     /// `WSGIPythonOptimize`: the `-O` level.

@@ -78,6 +78,7 @@ fn options() -> HostOptions {
     HostOptions {
         python_home: None,
         home: None,
+        locale_utf8_mode: None,
         python_eggs: None,
         optimize: 0,
         warnings: Vec::new(),

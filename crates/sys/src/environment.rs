@@ -2,7 +2,7 @@
 #![allow(unsafe_code, reason = "setenv, setlocale and localtime_r")]
 
 use crate::threads::expect_one;
-use std::ffi::OsStr;
+use std::ffi::{CStr, OsStr};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 
@@ -35,6 +35,24 @@ pub fn set_locale() -> io::Result<()> {
     // that the call returns, which is only compared with null.
     let known = unsafe { !libc::setlocale(libc::LC_ALL, c"".as_ptr()).is_null() };
     if known { Ok(()) } else { Err(io::ErrorKind::NotFound.into()) }
+}
+
+/// Makes `name` the locale of text (`LC_CTYPE`) of this process; an empty name is that which the environment names. The
+/// result is its name.
+///
+/// # Errors
+/// `NotFound` where the system does not have that locale; another one in a process of several threads.
+pub fn set_text_locale(name: &CStr) -> io::Result<Vec<u8>> {
+    expect_one()?;
+    // SAFETY: a string with a NUL. There is no other thread that could use the locale, or replace the string that the call
+    // returns, which is null or has a NUL, and is copied at once.
+    unsafe {
+        let known = libc::setlocale(libc::LC_CTYPE, name.as_ptr());
+        if known.is_null() {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        Ok(CStr::from_ptr(known).to_bytes().to_vec())
+    }
 }
 
 /// Sets the permission bits that new files of this process do not get; gives those before.

@@ -32,7 +32,7 @@ pub use close_on_fork::{CloseOnFork, close_marked_on_fork, in_forked_child};
 pub use descriptors::{
     ClosedBy, refuse_descriptors, replace_standard_output, set_nonblocking, take_inherited, write,
 };
-pub use environment::{local_time, set_locale, set_umask, set_variable};
+pub use environment::{local_time, set_locale, set_text_locale, set_umask, set_variable};
 pub use epoll::{EPOLLIN, EPOLLONESHOT, Epoll};
 pub use execute::execute;
 pub use files::{
@@ -59,7 +59,7 @@ pub use readiness::{
 pub use shared_words::SharedWords;
 pub use signals::{
     SIGCHLD, SIGHUP, SIGINT, SIGKILL, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH, SIGXCPU, SIGXFSZ,
-    Signals, disregard_signal, ignore_signal, reset_signal,
+    Signals, block_signals, disregard_signal, ignore_signal, reset_signal,
 };
 pub use socket_file::{SocketFile, socket_file};
 pub use sockets::{

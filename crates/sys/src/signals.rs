@@ -109,6 +109,29 @@ pub fn disregard_signal(number: i32) {
     unsafe { libc::signal(number, handler as libc::sighandler_t) };
 }
 
+/// From now on no signal arrives in the calling thread, but for those that it raises by a fault of its own.
+pub fn block_signals() {
+    const OWN: [i32; 8] = [
+        libc::SIGILL,
+        libc::SIGTRAP,
+        libc::SIGABRT,
+        libc::SIGBUS,
+        libc::SIGFPE,
+        libc::SIGSEGV,
+        libc::SIGPIPE,
+        libc::SIGSYS,
+    ];
+    // SAFETY: all zeros is a set of signals, which sigfillset initialises before the others use it; they take numbers.
+    unsafe {
+        let mut signals: libc::sigset_t = std::mem::zeroed();
+        libc::sigfillset(&raw mut signals);
+        for number in OWN {
+            libc::sigdelset(&raw mut signals, number);
+        }
+        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const signals, std::ptr::null_mut());
+    }
+}
+
 /// From now on this signal does nothing; programs that Python starts have it by default all the same.
 pub fn ignore_signal(number: i32) {
     // SAFETY: SIG_IGN is a valid disposition of every signal number, and a wrong number only fails.

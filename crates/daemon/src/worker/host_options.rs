@@ -18,6 +18,7 @@ pub(super) fn host_options(config: &GroupConfig) -> HostOptions {
     HostOptions {
         python_home: python.home.clone(),
         home: config.identity.home.clone(),
+        locale_utf8_mode: None,
         interpreter: common_interpreter(config),
         named_interpreters: named.collect(),
         free_threading: python.free_threading,

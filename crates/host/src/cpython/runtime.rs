@@ -24,6 +24,8 @@ pub(crate) struct PythonConfig {
     pub(crate) warnings: Vec<String>,
     /// Run without the lock, where this Python is built for it.
     pub(crate) free_threading: bool,
+    /// The locale has been set already; whether the UTF-8 mode is on, unless the environment says otherwise.
+    pub(crate) locale_utf8_mode: Option<bool>,
     /// A fixed seed for `hash(str)`; `None` leaves Python's own choice.
     pub(crate) hash_seed: Option<HashSeed>,
 }
@@ -55,6 +57,9 @@ pub(crate) fn initialize(config: &PythonConfig) -> Result<InterpreterHandle, Pyt
     // every way out, and lives on this stack frame throughout. Nothing of CPython has run yet, so
     // no lock is needed.
     unsafe {
+        if let Some(utf8_mode) = config.locale_utf8_mode {
+            preinitialize(utf8_mode)?;
+        }
         let mut raw = std::mem::zeroed::<ffi::PyConfig>();
         ffi::PyConfig_InitPythonConfig(&raw mut raw);
         let started = start(&mut raw, config);
@@ -64,6 +69,29 @@ pub(crate) fn initialize(config: &PythonConfig) -> Result<InterpreterHandle, Pyt
             .ok_or_else(|| PythonFailure("no thread state after the start".to_owned()))?;
         state.note_only();
         Ok(InterpreterHandle::of(state))
+    }
+}
+
+/// Has CPython leave locale and environment of the process as they are: other threads may use them.
+///
+/// # Safety
+/// CPython has not been started.
+unsafe fn preinitialize(utf8_mode: bool) -> Result<(), PythonFailure> {
+    // SAFETY: `raw` is initialised by PyPreConfig_InitPythonConfig before anything reads it; nothing of CPython has run
+    // yet, so no lock is needed.
+    unsafe {
+        let mut raw = std::mem::zeroed::<ffi::PyPreConfig>();
+        ffi::PyPreConfig_InitPythonConfig(&raw mut raw);
+        raw.parse_argv = 0;
+        raw.configure_locale = 0;
+        raw.coerce_c_locale = 0;
+        raw.coerce_c_locale_warn = 0;
+        // What is set here is stronger than the environment.
+        let is_asked = std::env::var_os("PYTHONUTF8").is_none_or(|value| value.is_empty());
+        if utf8_mode && is_asked {
+            raw.utf8_mode = 1;
+        }
+        check(ffi::Py_PreInitialize(&raw const raw))
     }
 }
 
