@@ -4,6 +4,7 @@
 
 use super::spool::{SpoolError, SpoolFile};
 use crate::httpd::{BodyChunk, Outcome, Request, RequestBody};
+use std::sync::atomic::{AtomicBool, Ordering};
 use wsgi::{Level, ReadError};
 
 /// Bytes of a body that are kept in memory. A body whose `Content-Length` is no more is read before a worker is chosen,
@@ -157,7 +158,14 @@ impl<'call> Body<'call> {
         while !self.ended && length < self.gathers {
             let gathered = match &mut self.gathered {
                 Some(gathered) => gathered,
-                none => none.insert(Gathered::create()?),
+                none => match Gathered::create() {
+                    Ok(gathered) => none.insert(gathered),
+                    Err(why) if why.is_shortage() => return Err(why.into()),
+                    Err(why) => {
+                        log_streamed(request, &why);
+                        return Ok(());
+                    }
+                },
             };
             if let Some(piece) = self.reader.read_without_copy(request, FILE_PIECE)? {
                 gathered.add(&piece.slices)?;
@@ -235,6 +243,16 @@ impl<'call> Body<'call> {
         self.ended = count == 0 || self.reader.has_ended();
         Ok(Some(()))
     }
+}
+
+/// There is no place for bodies, as in a container that may not be written to: the worker gets this one as it comes.
+fn log_streamed(request: &Request<'_>, why: &SpoolError) {
+    static LOGGED: AtomicBool = AtomicBool::new(false);
+    let level = if LOGGED.swap(true, Ordering::Relaxed) { Level::Debug } else { Level::Warning };
+    let line = format!(
+        "WSGI0221: request bodies are not gathered, and slow clients hold threads of daemon processes: {why}"
+    );
+    request.log(level, line.as_bytes());
 }
 
 /// Answers a request whose body has not been gathered.

@@ -329,14 +329,30 @@ impl<'a, 'call> ClientOutput<'a, 'call> {
 
     /// Appends the backlog to what is passed on next.
     fn append_backlog(&mut self, request: &mut Request<'call>) -> Result<(), PassError> {
-        if !self.backlog.is_empty()
-            && let Some((file, parts)) = self.backlog.parts()
-        {
+        let mut appended = Ok(());
+        if let Some((file, parts)) = self.backlog.parts() {
             for part in parts {
-                request.append_own_file(&mut self.brigade, file, part)?;
+                appended =
+                    appended.and_then(|()| request.append_own_file(&mut self.brigade, file, part));
             }
         }
+        if appended.is_err() {
+            // There is no descriptor for it.
+            self.brigade.clear();
+            return self.pass_whole_backlog(request);
+        }
         self.backlog.give_up();
+        Ok(())
+    }
+
+    /// Passes the backlog on, at the pace of the client.
+    fn pass_whole_backlog(&mut self, request: &mut Request<'call>) -> Result<(), PassError> {
+        let mut piece = Vec::new();
+        while !self.backlog.is_empty() {
+            self.backlog.front(PIECE, &mut piece).map_err(|why| failed(request, &why))?;
+            request.pass_bytes(&mut self.brigade, &piece, BrigadeEnd::More)?;
+            self.backlog.consume(piece.len());
+        }
         Ok(())
     }
 

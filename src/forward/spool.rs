@@ -27,7 +27,7 @@ pub(super) struct SpoolFile {
 pub(super) enum SpoolError {
     /// The file may not become longer.
     Full,
-    /// Less than a tenth of its file system would be left for others.
+    /// Its file system has little space left: less than a tenth and less than a gigabyte.
     NoSpace(&'static Path),
     /// The file cannot be made, written or read.
     Io(&'static Path, io::Error),
@@ -62,7 +62,7 @@ impl SpoolFile {
 
     fn check_space(&mut self, end: u64) -> Result<(), SpoolError> {
         if end > self.checked {
-            if !sys::has_free_tenth(self.file.as_fd()).unwrap_or(true) {
+            if !sys::has_free_space(self.file.as_fd()).unwrap_or(true) {
                 return Err(SpoolError::NoSpace(self.directory));
             }
             self.checked = end.next_multiple_of(CHECK_INTERVAL);
@@ -91,6 +91,18 @@ impl SpoolFile {
     }
 }
 
+impl SpoolError {
+    /// Whether there is no space now, rather than no place at all.
+    pub(super) fn is_shortage(&self) -> bool {
+        match self {
+            Self::Full | Self::NoSpace(_) => true,
+            Self::Io(_, why) => {
+                matches!(why.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+            }
+        }
+    }
+}
+
 impl AsFd for SpoolFile {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
@@ -102,7 +114,7 @@ impl fmt::Display for SpoolError {
         match self {
             Self::Full => f.write_str("it is too long"),
             Self::NoSpace(directory) => {
-                write!(f, "less than a tenth of the file system of {} is free", directory.display())
+                write!(f, "too little of the file system of {} is free", directory.display())
             }
             Self::Io(directory, why) => write!(f, "a file in {}: {why}", directory.display()),
         }

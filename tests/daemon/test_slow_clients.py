@@ -59,6 +59,10 @@ def application(environ, start_response):
     if path == "/upload":
         count(1)
         body = environ["wsgi.input"].read()
+        once = environ.get("HTTP_X_ONCE")
+        if once and not os.path.exists(once):
+            open(once, "w").close()
+            os._exit(3)
         count(-1)
         return [b"%d %s" % (len(body), hashlib.sha1(body).hexdigest().encode())]
     return [b"hello"]
@@ -209,6 +213,42 @@ def test_forty_clients_that_do_not_read_hold_no_thread(start):
     # Five have left.
     wait_until(lambda: not files_of(server), "temporary files to be closed")
     answers_at_once(server)
+
+
+@OURS
+@pytest.mark.parametrize("mpm", ["event", "worker", "prefork"])
+def test_a_connection_is_kept_after_a_response_that_had_to_wait(private, mpm):
+    server = private(conf("threads=2"))
+    with contextlib.ExitStack() as stack:
+        reader = Reader(stack, server.port, "/big", "Connection: keep-alive")
+        if mpm != "prefork":
+            wait_until(lambda: serving(server) == 0, "the application to be done", 30)
+        assert reader.digest() == pieces()
+        reader.sock.sendall(head("/upload", f"Content-Length: {len(BODY)}", method="POST"))
+        reader.sock.sendall(BODY)
+        expected = f"{len(BODY)} {hashlib.sha1(BODY).hexdigest()}"
+        reader.reply = None
+        assert reader.read().decode() == expected
+
+
+@OURS
+def test_a_gathered_body_is_sent_again_with_a_get_that_its_worker_did_not_survive(start):
+    server = start("processes=1 threads=2")
+    server.log.allow("exited with status 3")
+    fields = {"X-Once": str(server.root / "out/once")}
+    answer = server.request("GET", "/upload", body=BODY, headers=fields)
+    assert answer.text == f"{len(BODY)} {hashlib.sha1(BODY).hexdigest()}"
+    assert (server.root / "out/once").exists()
+
+
+@OURS
+def test_requestreadtimeout_holds_while_a_body_is_gathered(start):
+    extra = "RequestReadTimeout header=0 body=1\n"
+    server = start("processes=1 threads=1", extra, modules=("reqtimeout",))
+    with contextlib.ExitStack() as stack:
+        (sock,) = uploads(stack, server, 1, 100_000)
+        assert read_all(sock).startswith(b"HTTP/1.1 408 ")
+    assert not files_of(server)
 
 
 @OURS
@@ -386,6 +426,22 @@ def test_a_body_that_finds_no_space_is_refused_with_its_cause(small_disk):
     wait_until(lambda: free(server) == 1, "the space to be free again")
     assert not list((server.root / "tmp").iterdir())
     assert server.post("/upload", BODY).status == 200
+
+
+@OURS
+def test_a_body_is_streamed_where_no_file_can_be_made(start):
+    environment = (("TMPDIR", "/proc"),)
+    server = start(environment=environment)
+    with contextlib.ExitStack() as stack:
+        (sock,) = uploads(stack, server, 1, 100_000)
+        wait_until(lambda: serving(server) == 1, "the application to read the body")
+        sock.sendall(BODY[100_000:])
+        expected = f"{len(BODY)} {hashlib.sha1(BODY).hexdigest()}"
+        assert split(read_all(sock))[1].decode() == expected
+        assert server.post("/upload", BODY).text == expected
+        assert Reader(stack, server.port, "/big").digest() == pieces()
+    server.log.expect("WSGI0221.* not gathered.*/proc")
+    server.log.allow("WSGI0221.* pace .*/proc")
 
 
 @OURS

@@ -85,14 +85,17 @@ const MAX_SLICES: usize = 1024;
 /// Counts the names that [`unnamed_file`] has used for a moment.
 static UNNAMED: AtomicU64 = AtomicU64::new(0);
 
-/// Whether at least a tenth of the file system of `file` is free for users without privileges.
+/// Whether the file system of `file` has space left for others: a tenth of it, or a gigabyte, free for users without
+/// privileges.
 ///
 /// # Errors
 /// Those of fstatvfs(3).
-pub fn has_free_tenth(file: BorrowedFd<'_>) -> io::Result<bool> {
+pub fn has_free_space(file: BorrowedFd<'_>) -> io::Result<bool> {
+    const ENOUGH: u64 = 1 << 30;
     let system = fs::fstatvfs(file)?;
     // Some file systems do not say how large they are.
-    Ok(system.f_blocks == 0 || system.f_bavail >= system.f_blocks / 10)
+    let tenth = system.f_bavail >= system.f_blocks / 10;
+    Ok(tenth || system.f_bavail.saturating_mul(system.f_frsize) >= ENOUGH)
 }
 
 /// The length in bytes of a regular file that can be read; `None` where it is something else, which might block
@@ -164,7 +167,7 @@ mod tests {
         let mut read = [9; 10];
         file.read_exact_at(&mut read, 0).unwrap();
         assert_eq!(&read, b"\0\0\0content");
-        assert!(has_free_tenth(file.as_fd()).is_ok());
+        assert!(has_free_space(file.as_fd()).is_ok());
         drop(file);
         std::fs::remove_dir(&directory).unwrap();
         assert_eq!(unnamed_file(&directory).unwrap_err().kind(), io::ErrorKind::NotFound);
