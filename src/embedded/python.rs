@@ -84,11 +84,16 @@ impl EmbeddedPython {
         let prepared = if now { None } else { locale::prepare().ok() };
         if prepared.is_some() {
             python.lock().encoding = prepared;
-        } else if let Some(host) = python.started(start_host(host_options(options), &python.log)) {
-            for script in options.import_scripts(b"") {
-                preload(&host, options, sole, script);
+            return Some(python);
+        }
+        match python.started(start_host(host_options(options), &python.log)) {
+            None => python.lock().has_failed = true,
+            Some(host) => {
+                for script in options.import_scripts(b"") {
+                    preload(&host, options, sole, script);
+                }
+                host.report();
             }
-            host.report();
         }
         Some(python)
     }

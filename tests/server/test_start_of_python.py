@@ -65,14 +65,17 @@ FILES = (
     ("by-htaccess/.htaccess", HTACCESS),
     ("out/README", "applications write here"),
 )
-GROUPS = """
+HTACCESS_FOLDER = """
 <Directory ${ROOT}/by-htaccess>
     AllowOverride All
     WSGIApplicationGroup %{GLOBAL}
 </Directory>
 Alias /by-htaccess ${ROOT}/by-htaccess
+"""
+GROUPS = f"""
+{HTACCESS_FOLDER}
 WSGIDaemonProcess site threads=2
-WSGIScriptAlias /daemon ${ROOT}/app.py process-group=site application-group=%{GLOBAL}
+WSGIScriptAlias /daemon ${{ROOT}}/app.py process-group=site application-group=%{{GLOBAL}}
 """
 LATE = "/by-htaccess/app.wsgi"
 NAMED = """
@@ -227,3 +230,19 @@ def test_a_late_start_finds_and_leaves_the_process_as_an_early_one(private, mpm,
         # Its server's directory.
         state["path"] = [path for path in state["path"] if os.sep in path]
     assert states[0] == states[1]
+
+
+@pytest.mark.all_mpms
+@pytest.mark.parametrize("extra", [NAMED, ""], ids=["early", "late"])
+def test_a_start_that_fails_is_not_tried_again(private, extra):
+    """CPython cannot be started a second time in a process."""
+    files = (*FILES, ("start/sitecustomize.py", "import sys\ndel sys.path\n"))
+    environment = (("PYTHONPATH", "${ROOT}/start"),)
+    broken = Conf(
+        HTACCESS_FOLDER + extra, files=files, modules=("alias", "mime"), environment=environment
+    )
+    server = private(broken)
+    assert [server.get(LATE).status for _ in range(3)] == [500] * 3
+    assert len(server.log.expect("WSGI0036: ")) == 1
+    server.log.expect("WSGI0188: ", "WSGI0210: ")
+    server.log.allow("AttributeError", "usercustomize")
