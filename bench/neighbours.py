@@ -4,6 +4,8 @@ They run for as long as a block, as the user that runs the benchmark.
 """
 
 import contextlib
+import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -13,16 +15,18 @@ from bench.servers.server import die_with_parent
 
 COMPUTE = "while True: pass"
 # As a compiler does: a process that takes memory, fills it, writes a file and ends, one after the
-# other.
+# other. It writes in small pieces, because a kernel without preemption lets no other process run
+# before a large one is written.
 FORK = """
 import os, sys
 path = os.path.join(sys.argv[1], "written")
 while True:
     child = os.fork()
     if not child:
-        content = bytearray(os.urandom(4096)) * 4096
-        with open(path, "wb") as file:
-            file.write(content)
+        content = memoryview(bytearray(os.urandom(4096)) * 1024)
+        with open(path, "wb", buffering=0) as file:
+            for start in range(0, len(content), 65536):
+                file.write(content[start : start + 65536])
         os._exit(0)
     os.waitpid(child, 0)
     os.unlink(path)
@@ -31,7 +35,7 @@ while True:
 
 @dataclass(frozen=True)
 class Neighbours:
-    """So many processes that compute, and so many that fork others, which write 16 MB each."""
+    """So many processes that compute, and so many that fork others, which write 4 MB each."""
 
     computing: int = 0
     forking: int = 0
@@ -63,10 +67,17 @@ def _process(code, *arguments):
     process = subprocess.Popen(
         [sys.executable, "-S", "-c", code, *arguments],
         stdin=subprocess.DEVNULL,
-        preexec_fn=die_with_parent,
+        preexec_fn=_begin,
     )
     try:
         yield
     finally:
-        process.kill()
+        # With what it has forked.
+        os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+def _begin():
+    # Not a session of its own, since Linux gives each of these the same share of the processors.
+    os.setpgid(0, 0)
+    die_with_parent()
