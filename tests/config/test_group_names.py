@@ -96,13 +96,15 @@ def host(name="site", alias="alias", options=""):
 
 
 @pytest.mark.differs("group-of-both-hosts", "mod_wsgi refuses the second line")
-def test_a_group_that_two_virtual_hosts_of_one_name_define_alike_is_one_group(serve):
+def test_a_group_that_two_virtual_hosts_of_one_name_define_alike_is_one_group(serve, printed):
     text = host(alias="plain") + host(alias="copied").replace("threads=2", 'threads="2"')
+    printed(text)
     server = serve(Conf(text, files=(("app.py", PID),)), private=True)
     pids = {server.get("/", host=name).text for name in ("site", "plain", "copied")}
     assert len(pids) == 1
 
 
+@pytest.mark.ours_only("hints of our own")
 def test_another_group_of_the_same_name_is_refused_with_the_remedy(printed):
     remedy = "take another name, or move one line out of the virtual hosts and remove the other"
     for second, why in (
@@ -145,6 +147,7 @@ def test_a_restricted_group_is_found_whatever_its_case(printed):
 # --- is it used? ----------------------------------------------------------------------------------
 
 
+@pytest.mark.ours_only("hints of our own")
 def test_a_group_that_nothing_uses_is_told_with_the_alias_that_could(printed):
     hint = "the process group 'site' serves no request: neither WSGIProcessGroup nor process-group="
     could = "and 'WSGIProcessGroup site' has it run there"
@@ -170,6 +173,7 @@ def test_a_group_that_nothing_uses_is_told_with_the_alias_that_could(printed):
         assert ":warn]" not in printed(f"WSGIDaemonProcess site\n{used}")
 
 
+@pytest.mark.ours_only("hints of our own")
 def test_an_alias_without_a_group_is_told_where_embedded_mode_is_off(printed):
     hint = "it names no process group, and WSGIRestrictEmbedded is On"
     off = "WSGIRestrictEmbedded On\nWSGIDaemonProcess site\n"
@@ -181,6 +185,19 @@ def test_an_alias_without_a_group_is_told_where_embedded_mode_is_off(printed):
     assert hint not in printed(f"{off}{section}{ALIAS}")
 
 
+@pytest.mark.differs("missing-python-path", "mod_wsgi says nothing")
+@pytest.mark.parametrize(
+    "line", ["WSGIPythonPath ${ROOT}/gone", "WSGIDaemonProcess site python-path=${ROOT}/gone"]
+)
+def test_a_directory_of_modules_that_does_not_exist_gives_a_warning(printed, line):
+    use = f"{ALIAS}\nWSGIScriptAlias /b ${{ROOT}}/app.py process-group=site\n"
+    group = "" if "site" in line else "WSGIDaemonProcess site\n"
+    text = printed(f"{line}\n{group}{use}")
+    assert ":warn]" in text
+    assert "/gone', which does not exist" in text
+
+
+@pytest.mark.ours_only("hints of our own")
 def test_a_python_path_of_embedded_mode_beside_groups_only_is_told(printed):
     hint = "WSGIPythonPath has no effect in daemon mode"
     path = "WSGIPythonPath ${ROOT}\nWSGIDaemonProcess site\n"
@@ -200,6 +217,7 @@ def test_a_python_path_of_embedded_mode_beside_groups_only_is_told(printed):
 # --- did you mean? --------------------------------------------------------------------------------
 
 
+@pytest.mark.ours_only("hints of our own")
 @pytest.mark.parametrize(
     ("line", "meant"),
     [
@@ -221,6 +239,7 @@ def test_the_probable_meaning_is_suggested(printed, line, meant):
     assert f'(did you mean "{meant}"?)' in printed(line, accepted=False)
 
 
+@pytest.mark.ours_only("hints of our own")
 def test_dissimilar_words_are_not_suggested(printed):
     assert "did you mean" not in printed("WSGIDaemonProcess site workers=5", accepted=False)
     text = printed("WSGITrustedProxyHeaders X-Forwarded-Fro X-Unheard-Of")
@@ -229,6 +248,7 @@ def test_dissimilar_words_are_not_suggested(printed):
     assert text.count("did you mean") == 1
 
 
+@pytest.mark.ours_only("hints of our own")
 @pytest.mark.parametrize(
     "line",
     [

@@ -9,6 +9,7 @@ import subprocess
 import pytest
 from harness.conf import Conf
 from harness.conversation import Chunks, Stream
+from harness.httpd import wait_until
 
 TLS = """
     WSGIPythonPath ${{APPS}}
@@ -194,6 +195,55 @@ def test_a_truncated_http_2_answer_resets_its_stream(server, curl):
     assert curl("/errors/raises_later", codes=(16, 18, 56, 92)) in (b"a piece", b"")
     server.log.expect_traceback("WSGI0174: ", "ValueError: after the first piece")
     assert curl("/hello") == b"Hello World!"
+
+
+ENDLESS = """
+import pathlib, time
+
+OUT = pathlib.Path(__file__).with_name("out")
+
+
+class Pieces:
+    def __iter__(self):
+        while True:
+            yield b"x" * 1000
+            time.sleep(0.01)
+
+    def close(self):
+        (OUT / "closed").write_text("")
+
+
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return Pieces()
+"""
+
+
+@pytest.mark.parametrize("mpm", ["event", "worker"])
+@pytest.mark.parametrize("resets", [True, False])
+def test_an_http_2_client_that_leaves_ends_the_answer(serve, resets):
+    """By a reset of its stream, or with its connection."""
+    text = """
+    Protocols h2c http/1.1
+    WSGIPythonPath ${APPS}
+    WSGIScriptAlias /endless ${ROOT}/endless.py
+    WSGIScriptAlias / ${APPS}/response.py
+    """
+    files = (("endless.py", ENDLESS), ("out/README", "the application writes here"))
+    server = serve(Conf(text, ("http2",), files=files), private=True)
+    (server.root / "out").chmod(0o777)
+    server.log.allow("WSGI0174|OSError|client connection|Traceback|^  |AH")
+    with socket.create_connection(("127.0.0.1", server.port), timeout=15) as sock:
+        talk = Stream(sock, "/endless")
+        talk.say(b"", last=True)
+        for _ in range(3):
+            assert talk.hear()
+        if resets:
+            # CANCEL
+            talk.frame(talk.RESET, 0, 1, (8).to_bytes(4, "big"))
+            wait_until((server.root / "out/closed").exists, "the end of the answer", timeout=20)
+    wait_until((server.root / "out/closed").exists, "the end of the answer", timeout=20)
+    assert server.get("/hello").status == 200
 
 
 # In clear, this curl trips over parallel streams with prior knowledge.
