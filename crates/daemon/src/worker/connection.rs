@@ -150,8 +150,10 @@ impl Connection {
                 }
                 Ok(Some(Event::Begin(_) | Event::Stdin(_) | Event::StdinEnd)) => {}
                 Ok(Some(Event::Reply(bytes))) => {
-                    let sent = sys::send_all(self.socket.as_fd(), &mut [IoSlice::new(bytes)], None);
-                    if sent.is_err() || self.wire.must_close() {
+                    // A web server that does not read its answers has no thread wait for it.
+                    let sent = sys::send_now(self.socket.as_fd(), &[IoSlice::new(bytes)]);
+                    let is_whole = sent.is_ok_and(|count| count == bytes.len());
+                    if !is_whole || self.wire.must_close() {
                         return Next::Closed(None);
                     }
                 }
