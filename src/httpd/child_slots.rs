@@ -64,7 +64,7 @@ fn slot(index: c_int) -> Option<(c_int, c_int)> {
 }
 
 /// How often the parent's sleep is interrupted at most, and how long it sleeps in between.
-const TIMES: u32 = 100;
+const TIMES: u32 = 500;
 const EVERY: Duration = Duration::from_millis(4);
 /// After so many interruptions without another child the parent has started all that it wants.
 const ENOUGH: u32 = 10;
