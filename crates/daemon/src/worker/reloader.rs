@@ -70,7 +70,11 @@ mod tests {
         let later = SystemTime::now() + Duration::from_secs(5);
         file.set_modified(later).unwrap();
         assert_eq!((check_files(), check_files()), (1, 0));
+        // The nanosecond after.
+        file.set_modified(later + Duration::from_nanos(1)).unwrap();
+        assert_eq!((check_files(), check_files()), (1, 0));
         // The same time, another size; the same time and size, another file.
+        let later = later + Duration::from_nanos(1);
         file.set_len(3).unwrap();
         file.set_modified(later).unwrap();
         assert_eq!((check_files(), check_files()), (1, 0));
