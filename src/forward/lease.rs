@@ -46,9 +46,9 @@ enum Prospect {
 }
 
 impl<'a> WorkerLease<'a> {
-    /// Claims the least busy worker that is ready; among equals the next in turn, so that each of them is used. One
-    /// that is not ready is chosen, and thereby started, when all threads of the others are taken; one that is
-    /// suspected to hang when there is no other.
+    /// Claims the least busy worker that is ready; among equals always the same one, whose code and data are in the
+    /// processor's caches. One that is not ready is chosen, and thereby started, when all threads of the others are
+    /// taken; one that is suspected to hang when there is no other.
     ///
     /// `next` moves on from the worker that has just failed; `missing` is a slot that no longer exists. `since`
     /// is when the request began to wait, in microseconds.
