@@ -23,7 +23,7 @@ pub(super) struct Body<'call> {
     /// The first bytes, up to [`MEMORY_LIMIT`], until they are of no use any more.
     kept: Vec<u8>,
     /// What follows them, as far as it was gathered before a worker was chosen.
-    gathered: Option<Gathered>,
+    gathered: Option<Box<Gathered>>,
     /// Whether all that has been read is kept.
     replayable: bool,
     /// How much is read before any of it is passed on; 0 where the rest comes while the worker reads.
@@ -115,7 +115,7 @@ impl<'call> Body<'call> {
 
     /// Whether all of the body has been read and passed on.
     pub(super) fn has_ended(&self) -> bool {
-        self.ended && self.gathered.as_ref().is_none_or(Gathered::is_sent)
+        self.ended && self.gathered.as_ref().is_none_or(|gathered| gathered.is_sent())
     }
 
     /// Whether all of the body has been read and can be sent again.
@@ -159,7 +159,7 @@ impl<'call> Body<'call> {
             let gathered = match &mut self.gathered {
                 Some(gathered) => gathered,
                 none => match Gathered::create() {
-                    Ok(gathered) => none.insert(gathered),
+                    Ok(gathered) => none.insert(Box::new(gathered)),
                     Err(why) if why.is_shortage() => return Err(why.into()),
                     Err(why) => {
                         log_streamed(request, &why);

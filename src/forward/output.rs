@@ -72,7 +72,7 @@ impl<'a, 'call> ClientOutput<'a, 'call> {
     /// For the response to `request`; `pending` is memory to use.
     pub(super) fn new(request: &Request<'call>, group: &'a Group, pending: Vec<u8>) -> Self {
         let limit = group.response_spool_size();
-        let has_socket = request.client_socket().is_some();
+        let has_socket = !request.is_stream();
         Self {
             group,
             brigade: request.new_brigade(),

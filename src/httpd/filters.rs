@@ -37,6 +37,12 @@ impl Request<'_> {
         false
     }
 
+    /// Whether its connection is a stream of HTTP/2, which shares a socket with others.
+    pub(crate) fn is_stream(&self) -> bool {
+        // SAFETY: a live request and its connection, which outlives it (`Request::from_raw`).
+        unsafe { !(*(*self.raw).connection).master.is_null() }
+    }
+
     /// Whether httpd has kept some of what has been passed on, because the client is behind or more may come.
     pub(crate) fn has_waiting_output(&self) -> bool {
         // SAFETY: a live request and its connection, which outlives it (`Request::from_raw`).
