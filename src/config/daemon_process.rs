@@ -74,7 +74,7 @@ pub(crate) struct Forwarding {
     pub(crate) header_buffer_size: usize,
     /// Bytes of an answer that may wait for the client.
     pub(crate) response_buffer_size: usize,
-    /// Bytes of a request body that are gathered before a worker is chosen.
+    /// Bytes of the longest request body that is gathered before a worker is chosen.
     pub(crate) request_buffer_size: u64,
     /// Bytes of a response that may wait in a file for the client; 0: none.
     pub(crate) response_spool_size: u64,

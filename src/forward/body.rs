@@ -86,7 +86,7 @@ impl Gathered {
 }
 
 impl<'call> Body<'call> {
-    /// The body of `request`. One whose length is known is gathered up to `limit` bytes, unless its client waits for
+    /// The body of `request`. One of a known length of `limit` bytes or less is gathered, unless its client waits for
     /// `100 Continue`: it may be that the application does not want it.
     pub(super) fn new(request: &Request<'call>, limit: u64) -> Self {
         let headers = request.headers_in();
@@ -97,10 +97,10 @@ impl<'call> Body<'call> {
             }),
         };
         let reader = RequestBody::new(request);
-        let short = length.is_some_and(|length| length <= MEMORY_LIMIT as u64);
         let gathers = match length {
-            Some(_) if short => MEMORY_LIMIT as u64,
-            Some(_) if !request.expects_continue() => limit,
+            Some(length) if length <= MEMORY_LIMIT as u64 => MEMORY_LIMIT as u64,
+            // The first part of a longer one would not spare the worker the wait for the rest.
+            Some(length) if length <= limit && !request.expects_continue() => limit,
             _ => 0,
         };
         Self {

@@ -188,9 +188,10 @@ def test_a_client_that_waits_for_100_continue_is_not_made_to_send_its_body_first
 
 
 @OURS
-def test_no_body_is_gathered_with_a_limit_of_zero(start):
+@pytest.mark.parametrize("limit", [0, len(BODY) - 1])
+def test_no_part_of_a_body_beyond_the_limit_is_gathered(start, limit):
     """The application answers what it has, while the client waits for that."""
-    server = start("threads=2 request-buffer-size=0")
+    server = start(f"threads=2 request-buffer-size={limit}")
     with contextlib.ExitStack() as stack:
         uploads(stack, server, 1, 0)
         (sock,) = uploads(stack, server, 1, 0, "/echo")
