@@ -45,6 +45,22 @@ impl FileVersion {
     }
 }
 
+/// A version for a process that looks at the file itself and so knows the nanoseconds of its time, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExactVersion {
+    /// What other processes are told of it.
+    pub version: FileVersion,
+    /// The nanoseconds of its time that are no whole second.
+    nanoseconds: i64,
+}
+
+impl ExactVersion {
+    /// The version that `stat` has found.
+    pub fn of(found: &Metadata) -> Self {
+        Self { version: FileVersion::of(found), nanoseconds: found.mtime_nsec() }
+    }
+}
+
 /// As [`FileVersion::parse`] reads it.
 impl std::fmt::Display for FileVersion {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -17,7 +17,7 @@ mod rule;
 pub use common_variables::CommonVariables;
 pub use environ::{Environ, epoch_micros, is_private_variable};
 pub use exchange::{Body, DISCARD_LIMIT, Exchange, Output, ReadError, SendError, Source, Then};
-pub use file_version::FileVersion;
+pub use file_version::{ExactVersion, FileVersion};
 pub use head::{HeadError, ResponseHead};
 pub use key::Key;
 pub use level::Level;

@@ -3,41 +3,38 @@
 
 use crate::message::Loaded;
 use std::collections::HashMap;
-use std::fs::Metadata;
-use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
-use wsgi::FileVersion;
+use wsgi::ExactVersion;
 
-/// The files that are watched, with their version and the nanoseconds of the time of modification.
+/// The files that are watched, with their version; `None` where there is no file.
 #[derive(Default)]
 pub(crate) struct Reloader {
-    known: HashMap<PathBuf, Option<(FileVersion, i64)>>,
+    known: HashMap<PathBuf, Option<ExactVersion>>,
 }
 
 impl Reloader {
     /// Which of `files` have changed since the last call; of those that are new here, which have changed since they were
-    /// imported. `imported` gives the time of that, in nanoseconds since the epoch, if it is known. A file that does not
-    /// exist is being replaced, and has not changed yet.
+    /// imported. `imported` gives the version that was, if it is known. A file that does not exist is being replaced,
+    /// and has not changed yet.
     pub(crate) fn check_files(
         &mut self,
         files: Vec<PathBuf>,
-        imported: impl Fn(&PathBuf) -> Option<i64>,
+        imported: impl Fn(&PathBuf) -> Option<ExactVersion>,
     ) -> Vec<Loaded> {
         let mut changed = Vec::new();
         for path in files {
-            let found = path.metadata().ok();
-            let now = found.as_ref().map(|found| (FileVersion::of(found), found.mtime_nsec()));
-            let has_changed = match self.known.get(&path) {
-                Some(before) => now.is_some() && *before != now,
-                None => found.is_some_and(|found| is_younger(&found, imported(&path))),
+            let now = path.metadata().ok().map(|found| ExactVersion::of(&found));
+            let is_known = self.known.contains_key(&path);
+            let before = match self.known.get(&path) {
+                Some(before) => *before,
+                None => imported(&path).or(now),
             };
-            if has_changed || !self.known.contains_key(&path) {
+            let has_changed = now.is_some() && before != now;
+            if has_changed || !is_known {
                 self.known.insert(path.clone(), now);
             }
             if has_changed {
-                let (application_group, modified) =
-                    (String::new(), now.map(|(version, _)| version));
+                let (application_group, modified) = (String::new(), now.map(|now| now.version));
                 changed.push(Loaded { path, application_group, modified, callable: None });
             }
         }
@@ -45,19 +42,11 @@ impl Reloader {
     }
 }
 
-/// Whether a file has been modified after it was imported. One of the future may have been modified at any time, and
-/// would be younger than the next import as well.
-fn is_younger(found: &Metadata, imported: Option<i64>) -> bool {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
-    let modified = found.mtime() * 1_000_000_000 + found.mtime_nsec();
-    imported.is_some_and(|imported| modified > imported) && i128::from(modified) <= now as i128
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::fs::File;
-    use std::time::Duration;
+    use std::time::{Duration, SystemTime};
 
     #[test]
     fn each_change_is_reported_once() {
@@ -89,20 +78,27 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_younger_than_its_import_has_changed() {
-        let path = std::env::temp_dir().join(format!("younger-{}.py", std::process::id()));
+    fn a_file_that_is_not_the_one_that_was_imported_has_changed() {
+        let path = std::env::temp_dir().join(format!("imported-{}.py", std::process::id()));
         let file = File::create(&path).unwrap();
-        let nanos = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap().as_nanos() as i64;
         let now = SystemTime::now();
-        let seconds = Duration::from_secs;
-        let check = |modified, imported| {
+        let version = |modified| {
             file.set_modified(modified).unwrap();
-            Reloader::default().check_files(vec![path.clone()], |_| imported).len()
+            ExactVersion::of(&file.metadata().unwrap())
         };
-        assert_eq!(check(now - seconds(5), Some(nanos(now - seconds(6)))), 1);
-        assert_eq!(check(now - seconds(5), Some(nanos(now - seconds(4)))), 0);
-        assert_eq!(check(now - seconds(5), None), 0);
-        assert_eq!(check(now + seconds(500), Some(nanos(now))), 0);
+        let imported = version(now);
+        let check = |imported| {
+            let mut reloader = Reloader::default();
+            let mut check = || reloader.check_files(vec![path.clone()], |_| imported).len();
+            (check(), check())
+        };
+        assert_eq!(check(Some(imported)), (0, 0));
+        assert_eq!(check(None), (0, 0));
+        // Whether the time goes forward or back, and however little.
+        for other in [now + Duration::from_nanos(1), now - Duration::from_secs(5)] {
+            version(other);
+            assert_eq!(check(Some(imported)), (1, 0));
+        }
         std::fs::remove_file(&path).unwrap();
     }
 }

@@ -41,7 +41,7 @@ pub(super) fn start_periodic(pool: &Arc<Pool>) -> io::Result<Vec<PeriodicThread>
         let mut reloader = Reloader::default();
         let check = move || {
             for changed in
-                reloader.check_files(pool.host.module_files(), |file| host::imported_at(file))
+                reloader.check_files(pool.host.module_files(), |file| host::imported_version(file))
             {
                 pool.manager.report(&Report::Stale(changed));
             }

@@ -39,7 +39,7 @@ pub(crate) use gil_wait::{GilWait, GilWaitTimer};
 pub(crate) use interpreter::{Fork, InterpreterHandle, is_attached};
 pub use object::Object;
 pub(crate) use open_code::open_regular;
-pub use open_code::{imported_at, record_imports};
+pub use open_code::{imported_version, record_imports};
 pub(crate) use persistent::Persistent;
 pub(crate) use raised::{ExceptionKind, Raised, Result};
 pub use runtime::HashSeed;

@@ -12,6 +12,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use wsgi::ExactVersion;
 
 /// Opens a file for reading if it is a regular one, without waiting.
 ///
@@ -25,36 +26,39 @@ pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
     // It may have become another one meanwhile.
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
     let file = std::fs::OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-    if !file.metadata()?.is_file() {
+    let opened = file.metadata()?;
+    if !opened.is_file() {
         return Err(refused());
     }
     // Not waited for: a process that an application has forked may have no thread that would unlock it.
-    if let Ok(mut times) = TIMES.try_lock()
-        && let Some(times) = &mut *times
+    if let Ok(mut imports) = IMPORTS.try_lock()
+        && let Some(imports) = &mut *imports
     {
-        times.entry(source_of(path)).or_insert_with(coarse_time);
+        let source = source_of(path);
+        let of_source = || source.metadata().ok().map(|found| ExactVersion::of(&found));
+        // Bytecode that CPython opens belongs to the source that is there.
+        let version = if source == path { Some(ExactVersion::of(&opened)) } else { of_source() };
+        imports.entry(source).or_insert(version);
     }
     Ok(file)
 }
 
-/// When each source file, or its bytecode, was opened first, in nanoseconds since the epoch; `None`: that is not
-/// recorded.
-static TIMES: Mutex<Option<HashMap<PathBuf, i64>>> = Mutex::new(None);
+/// The versions of source files when they, or their bytecode, were opened first; `None`: that is not recorded.
+static IMPORTS: Mutex<Option<HashMap<PathBuf, Option<ExactVersion>>>> = Mutex::new(None);
 
-fn times() -> MutexGuard<'static, Option<HashMap<PathBuf, i64>>> {
-    TIMES.lock().unwrap_or_else(PoisonError::into_inner)
+fn imports() -> MutexGuard<'static, Option<HashMap<PathBuf, Option<ExactVersion>>>> {
+    IMPORTS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Has the time recorded at which each file of code is opened.
+/// Has the version recorded with which each file of code is opened.
 pub fn record_imports() {
-    times().get_or_insert_default();
+    imports().get_or_insert_default();
 }
 
-/// When a source file, or its bytecode, was opened first, in nanoseconds since the epoch, if that was recorded
-/// ([`record_imports`]). The clock is that by which file systems date a change: a file that is younger has been changed
-/// afterwards.
-pub fn imported_at(source: &Path) -> Option<i64> {
-    times().as_ref()?.get(source).copied()
+/// The version of a source file when it, or its bytecode, was opened first, if that was recorded ([`record_imports`]).
+/// Clocks are not asked for it: file systems date changes by one that stands still for milliseconds.
+pub fn imported_version(source: &Path) -> Option<ExactVersion> {
+    imports().as_ref()?.get(source).copied().flatten()
 }
 
 /// The source file to which a file in `__pycache__` belongs; of any other file itself.
@@ -66,14 +70,6 @@ fn source_of(file: &Path) -> PathBuf {
         Some(folder.parent()?.join(OsStr::from_bytes(&name)))
     };
     source().unwrap_or_else(|| file.to_owned())
-}
-
-/// Now, in nanoseconds since the epoch, as file systems see it.
-fn coarse_time() -> i64 {
-    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `now` has room for what the function writes.
-    unsafe { libc::clock_gettime(libc::CLOCK_REALTIME_COARSE, &raw mut now) };
-    now.tv_sec * 1_000_000_000 + now.tv_nsec
 }
 
 /// Has CPython open code by [`open_regular`]. Called before CPython is started.
