@@ -140,7 +140,7 @@ def test_a_request_that_waits_for_a_slow_start_is_served(start):
 
 def restarts(server, signum):
     before = len(server.log.find(READY))
-    server.process.send_signal(signum)
+    server.send_signal(signum)
     server.log.wait_for(READY, count=before + 1)
 
 

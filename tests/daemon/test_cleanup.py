@@ -113,7 +113,7 @@ def test_nothing_remains_after_a_stop(start_warm, signum, busy):
             path = f"/sleep?for=1&note={server.root}/out/sleeps"
             asked = [pool.submit(daemons.serves, server, path) for _ in range(2)]
             daemons.wait_for_notes(server, 2, "sleeps")
-        server.process.send_signal(signum)
+        server.send_signal(signum)
         server.process.wait(15)
         if signum == signal.SIGWINCH:
             # A graceful stop waits for what is being served.
@@ -128,7 +128,7 @@ def test_httpd_ends_after_its_daemons(start_warm, signum):
     server = start_warm("processes=1 threads=2")
     out = server.root / "out/note"
     assert server.get(f"/at_exit?{out}").status == 200
-    server.process.send_signal(signum)
+    server.send_signal(signum)
     server.process.wait(15)
     for pid in remaining(server):
         with contextlib.suppress(ProcessLookupError):

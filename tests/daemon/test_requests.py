@@ -144,7 +144,7 @@ def test_nothing_remains_after_a_stop_or_a_kill_of_the_parent(start, signum):
     children = server.children()
     if signum == signal.SIGKILL:
         server.expected_status = -signum
-    server.process.send_signal(signum)
+    server.send_signal(signum)
     server.process.wait(10)
     wait_until(lambda: not any(map(is_alive, left)), "the daemons to leave")
     if signum == signal.SIGTERM:
@@ -239,7 +239,7 @@ def sockets(server):
 def restart(server, signum=signal.SIGUSR1):
     """A graceful restart unless told otherwise; managers may stay."""
     before = len(server.log.find(READY))
-    server.process.send_signal(signum)
+    server.send_signal(signum)
     server.log.wait_for(READY, count=before + 1)
 
 

@@ -83,7 +83,7 @@ def test_restart_does_not_wait_for_a_hanging_request(server):
         hang(server, "/head", sock)
         old, starts = daemons.httpd_children(server), len(server.log.find(READY))
         begun = time.monotonic()
-        server.process.send_signal(signal.SIGHUP)
+        server.send_signal(signal.SIGHUP)
         server.log.wait_for(READY, count=starts + 1)
         assert not set(old) & set(daemons.httpd_children(server))
         assert server.get("/").body == b"served"

@@ -75,7 +75,7 @@ def restart(server, count, signum=signal.SIGUSR1):
     """A graceful restart, up to the moment when the last old process is gone."""
     old, old_children = workers(server), httpd_children(server)
     before = len(server.log.find(READY))
-    server.process.send_signal(signum)
+    server.send_signal(signum)
     server.log.wait_for(READY, count=before + 1, timeout=START_TIMEOUT)
     settled(server, count, without=old)
     wait_until(

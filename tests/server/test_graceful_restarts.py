@@ -117,7 +117,7 @@ def test_a_restart_does_not_wait_long_for_children_that_stay(serve):
 def test_no_child_is_waited_for_at_a_start_or_at_an_ungraceful_restart(serve):
     server = serve(one_child(1), private=True)
     assert server.get("/").status == 200
-    server.process.send_signal(signal.SIGHUP)
+    server.send_signal(signal.SIGHUP)
     server.log.wait_for(READY, count=2)
     assert server.get("/").status == 200
     assert not server.log.find(f"{WAITED}|{NO_SLOT}")

@@ -156,7 +156,7 @@ def test_other_threads_are_waited_for(start, group):
     server = start()
     out = server.root / "out/thread"
     server.get(f"/{group}/thread?{out}")
-    server.process.send_signal(signal.SIGTERM)
+    server.send_signal(signal.SIGTERM)
     (server.root / "out/thread.stop").write_text("")
     server.process.wait(15)
     server.log.allow("AH00045")

@@ -88,7 +88,7 @@ def resident(server):
 
 def restarts(server, signum=signal.SIGUSR1):
     before = len(server.log.find(READY))
-    server.process.send_signal(signum)
+    server.send_signal(signum)
     server.log.wait_for(READY, count=before + 1, timeout=SOON)
 
 
