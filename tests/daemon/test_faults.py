@@ -537,14 +537,14 @@ def test_no_get_fails_when_idle_workers_are_recycled(start_warm):
 
 def test_after_log_rotation_and_a_graceful_restart_daemons_write_to_the_new_log(start_warm):
     server = start_warm()
+    before = daemons.workers(server)
     server.log.path.rename(server.root / "error_log.1")
     server.process.send_signal(signal.SIGUSR1)
     wait_until(server.log.path.exists, "the new log")
     server.log.wait_for("resuming normal operations")
     old = server.root / "error_log.1"
     wait_until(lambda: daemons.serves(server), "an answer")
-    daemons.settled(server, 2)
-    victim = daemons.workers(server)[0]
+    victim = daemons.settled(server, 2, without=before)[0]
     line = f"worker {victim} was killed by signal 9"
     os.kill(victim, signal.SIGKILL)
     wait_until(lambda: line in server.log.text() + old.read_text(), "the line")

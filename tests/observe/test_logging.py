@@ -140,6 +140,7 @@ def test_a_nul_does_no_harm(server, written):
     assert "before" in written(r"'before\0after\n'")[0]
 
 
+@pytest.mark.differs("stderr-descriptor", "mod_wsgi's sys.stderr has no descriptor", mode="daemon")
 def test_the_streams_look_like_text_files(server):
     request, raw, stdout, stderr = (
         line.split() for line in server.get("/attributes").text.split("\n")

@@ -46,6 +46,7 @@ def test_a_default_context_of_decimal_is_of_one_application(server):
     assert server.get("/one/precision").text == "9"
 
 
+@pytest.mark.ours_only("mod_wsgi hides no module")
 def test_the_log_names_a_module_that_is_hidden(serve, env):
     if env.python_version >= (3, 13):
         pytest.skip("no module of this Python shares its state")
