@@ -81,6 +81,8 @@ class SlowClients:
     # `upload` or `download`, and the path for it.
     kind: str
     slow_path: str
+    # Measured once the server has begun all responses; else from the first connection on.
+    begun: bool = False
     path: str = "/hello"
     slow: int = 200
     clients: int = 8
@@ -151,13 +153,18 @@ RESTARTS = [
 ]
 SLOW = [
     SlowClients(
-        f"slow-{kind}s",
-        f"200 slow {kind}s",
+        name,
+        f"200 slow {title}",
         frozenset({"ours-daemon", "mod_wsgi-daemon", "nginx-uwsgi"}),
         kind,
         path,
+        begun,
     )
-    for kind, path in (("upload", "/upload"), ("download", "/thirty"))
+    for name, title, kind, path, begun in (
+        ("slow-uploads", "uploads", "upload", "/upload", False),
+        ("slow-downloads", "downloads", "download", "/thirty", False),
+        ("slow-downloads-begun", "downloads that have begun", "download", "/thirty", True),
+    )
 ]
 # Others are measured by bench/alone.py; the names are for tables and targets.
 START = "start"

@@ -139,8 +139,6 @@ class TailSample:
 
     WARM_UP = 500
     SETTLE_SECONDS = 0.5
-    # How often a sample is taken again in which the client itself was late.
-    REPEATS = 3
 
     @classmethod
     def prepare(cls, case, server):
@@ -152,11 +150,7 @@ class TailSample:
         with neighbours.running(case.neighbours):
             if case.neighbours != neighbours.Neighbours():
                 time.sleep(cls.SETTLE_SECONDS)
-            arguments = (server.port, case.path, case.connections, case.seconds, case.rate)
-            for _ in range(cls.REPEATS):
-                with contextlib.suppress(open_loop.ClientLate):
-                    return open_loop.run(*arguments)
-            return open_loop.run(*arguments)
+            return open_loop.run(server.port, case.path, case.connections, case.seconds, case.rate)
 
 
 class RestartSample:
@@ -190,7 +184,8 @@ class SlowSample:
 
     @staticmethod
     def take(case, server):
-        with slow_clients.running(case.kind, server.port, case.slow_path, case.slow) as end:
+        slow = (case.kind, server.port, case.slow_path, case.slow, case.begun)
+        with slow_clients.running(*slow) as end:
             counted = clients.run(server.port, case.path, case.clients, case.seconds, case.interval)
             counted.failed += end()
         # Requests of slow clients are on their way: the next sample begins with a server that has

@@ -1,7 +1,8 @@
 """Many slow clients in a process of their own: each sends, or reads, a kilobyte a second.
 
-`python -m bench.slow_clients upload|download PORT PATH COUNT` runs until it is told to stop, and
-then prints how many connections the server had ended before that.
+`python -m bench.slow_clients upload|download PORT PATH COUNT now|begun` prints a line, at once or
+when all responses have begun, runs until it is told to stop, and then prints how many connections
+the server had ended before that.
 """
 
 import contextlib
@@ -22,18 +23,20 @@ RECEIVE_BUFFER = 4096
 CONNECT_INTERVAL = 0.005
 STOP_SECONDS = 10
 # How long the server may take to begin all the responses: 200 of 30 MB are 6 GB, which it may have
-# to write to a disk. Only then the measurement begins.
+# to write to a disk.
 BEGIN_SECONDS = 60
 
 
 @contextlib.contextmanager
-def running(kind, port, path, count):
+def running(kind, port, path, count, begun):
     """So many slow clients for as long as a block runs.
 
-    Gives a function that ends them and returns how many the server had cut off.
+    `begun`: it runs only once the server has begun all the responses; else from the first
+    connection on. Gives a function that ends them and returns how many the server had cut off.
     """
+    when = "begun" if begun else "now"
     process = subprocess.Popen(
-        [sys.executable, "-m", "bench.slow_clients", kind, str(port), path, str(count)],
+        [sys.executable, "-m", "bench.slow_clients", kind, str(port), path, str(count), when],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         text=True,
@@ -46,7 +49,6 @@ def running(kind, port, path, count):
         return int(printed)
 
     try:
-        # All are connected, and what they read has begun.
         process.stdout.readline()
         yield end
     finally:
@@ -125,17 +127,20 @@ class Clients:
         self.ended += 1
 
 
-def main(kind, port, path, count):
+def main(kind, port, path, count, when):
     signal.signal(signal.SIGTERM, stop)
     clients = Clients()
     with contextlib.suppress(Stopped):
+        if when == "now":
+            print("now", flush=True)
         for _ in range(int(count)):
             clients.add(Client(kind, int(port), path))
             time.sleep(CONNECT_INTERVAL)
         until = time.monotonic() + BEGIN_SECONDS
-        while not clients.have_begun() and time.monotonic() < until:
+        while when == "begun" and not clients.have_begun() and time.monotonic() < until:
             clients.second()
-        print("begun", flush=True)
+        if when == "begun":
+            print("begun", flush=True)
         while True:
             clients.second()
     print(clients.ended, flush=True)

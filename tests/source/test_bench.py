@@ -222,21 +222,16 @@ def test_percentiles_are_values_of_the_list():
 
 
 @pytest.mark.parametrize(
-    ("failed", "late", "p99", "why"),
-    [
-        (0, 0.1, 1, None),
-        (0, 3, 10, None),
-        (1, 0.1, 1, "1 of 100 requests failed"),
-        (0, 3, 4, "the client itself was 3.0 ms late"),
-    ],
+    ("failed", "late", "p99"), [(0, 0.1, 1), (0, 3, 10), (0, 3, 4), (1, 0.1, 1)]
 )
-def test_open_loop_with_a_late_client_is_invalid(failed, late, p99, why):
+def test_open_loop_leaves_out_no_sample_of_a_late_client(failed, late, p99):
+    """How late it was stands beside the others."""
     figures = {"p50_ms": 1, "p99_ms": p99, "p999_ms": p99, "late_ms": late}
     printed = json.dumps({"requests": 100, "failed": failed, **figures})
-    if why is None:
+    if not failed:
         assert open_loop.read(printed) == figures
         return
-    with pytest.raises(open_loop.ClientLate if late > 2 else load.LoadFailed, match=why):
+    with pytest.raises(load.LoadFailed, match="1 of 100 requests failed"):
         open_loop.read(printed)
 
 
