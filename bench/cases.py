@@ -1,6 +1,6 @@
 """What is measured: names, paths and sizes."""
 
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass
 
 from bench import load
 from bench.neighbours import Neighbours
@@ -8,90 +8,88 @@ from bench.servers.contender import Shape
 
 
 @dataclass(frozen=True)
-class Load:
-    """Many requests at once, from wrk: req/s, CPU µs a request, p50, p99, p99.9."""
+class Case:
+    """What all cases have."""
 
     name: str
     title: str
+    _: KW_ONLY
     path: str = "/hello"
-    connections: int = 16
-    request: str = ""
-    method: str = "GET"
     rounds: int = 3
-    seconds: int = 1
-    # More connections than Apache has threads: it then closes some that are kept alive.
-    crowded: bool = False
     # Names of the contenders; all when empty.
     only: frozenset = frozenset()
 
 
-@dataclass(frozen=True)
-class Transfer:
+@dataclass(frozen=True, kw_only=True)
+class Connected(Case):
+    """So many connections, for which the servers are laid out."""
+
+    connections: int = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Load(Connected):
+    """Many requests at once, from wrk: req/s, CPU µs a request, p50, p99, p99.9."""
+
+    request: str = ""
+    method: str = "GET"
+    seconds: int = 1
+    # More connections than Apache has threads: it then closes some that are kept alive.
+    crowded: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transfer(Connected):
     """64 MB on one connection: MB/s and CPU ms."""
 
-    name: str
-    title: str
-    path: str
     upload: bool = False
-    connections: int = 16
     rounds: int = 5
     repeats: int = 3
-    only: frozenset = frozenset()
 
 
-@dataclass(frozen=True)
-class Tail:
+@dataclass(frozen=True, kw_only=True)
+class Tail(Connected):
     """`rate` requests a second beside `neighbours`, from open_loop: p50, p99, p99.9."""
 
-    name: str
-    title: str
     rate: int
     neighbours: Neighbours
-    only: frozenset
-    path: str = "/hello"
-    connections: int = 16
-    rounds: int = 3
     seconds: int = 3
 
 
-@dataclass(frozen=True)
-class Restart:
+@dataclass(frozen=True, kw_only=True)
+class Shaped(Case):
+    """Clients in threads of their own, and servers of a shape for them."""
+
+    shape: Shape
+    clients: int = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Restart(Shaped):
     """Clients that ask without a pause over graceful restarts: the slowest answer, failures."""
 
-    name: str
-    title: str
-    shape: Shape
-    only: frozenset
     # 5 ms in an application, a file where there is none.
     path: str = "/pause"
-    clients: int = 8
     rounds: int = 2
     restarts: int = 3
     # Seconds from one restart to the next.
     interval: float = 2
 
 
-@dataclass(frozen=True)
-class SlowClients:
+@dataclass(frozen=True, kw_only=True)
+class SlowClients(Shaped):
     """Ordinary requests beside clients that send or read 1 KB a second: p50, p99, failures."""
 
-    name: str
-    title: str
-    only: frozenset
     # `upload` or `download`, and the path for it.
     kind: str
     slow_path: str
     # Measured once the server has begun all responses; else from the first connection on.
     begun: bool = False
-    path: str = "/hello"
     slow: int = 200
-    clients: int = 8
     # Seconds from one request of a client to its next.
     interval: float = 0.04
     seconds: int = 6
     rounds: int = 1
-    # Apache has threads for all of them: 400 and some.
-    shape: Shape = field(default_factory=lambda: Shape(connections=200))
 
 
 HELLO_1 = Load("hello-1", "hello, 1 connection", connections=1, rounds=5)
@@ -107,26 +105,26 @@ LOADS = [
     HELLO_64,
     Load("hello-64-wide", "hello, 64 connections", connections=64, seconds=2),
     Load("hello-256", "hello, 256 connections", connections=256, seconds=2),
-    Load("page", "8 KB page", "/page"),
+    Load("page", "8 KB page", path="/page"),
     Load("headers", "30 request headers", request=load.HEADERS),
-    Load("post", "1 KB POST", "/post", request=load.POST, method="POST"),
-    Load("django", "Django page with template", "/django", seconds=2),
-    Load("sleep", "5 ms sleep", "/sleep"),
-    Load("spin", "2 ms of CPU", "/spin", seconds=2),
+    Load("post", "1 KB POST", path="/post", request=load.POST, method="POST"),
+    Load("django", "Django page with template", path="/django", seconds=2),
+    Load("sleep", "5 ms sleep", path="/sleep"),
+    Load("spin", "2 ms of CPU", path="/spin", seconds=2),
 ]
 TRANSFERS = [
-    Transfer("stream", "64 MB stream", "/stream"),
-    Transfer("file", "64 MB file_wrapper", "/large"),
-    Transfer("upload", "64 MB upload", "/upload", upload=True),
+    Transfer("stream", "64 MB stream", path="/stream"),
+    Transfer("file", "64 MB file_wrapper", path="/large"),
+    Transfer("upload", "64 MB upload", path="/upload", upload=True),
 ]
 FORKING = Neighbours(forking=1)
 TAILS = [
     Tail(
         f"tail-{rate}-{name}",
         f"{rate} requests/s, {neighbours.title}",
-        rate,
-        neighbours,
-        frozenset(
+        rate=rate,
+        neighbours=neighbours,
+        only=frozenset(
             {"ours-embedded", "ours-daemon", "mod_wsgi-embedded", "mod_wsgi-daemon", "nginx-uwsgi"}
         ),
         seconds=seconds,
@@ -143,8 +141,8 @@ RESTARTS = [
     Restart(
         name,
         f"graceful restarts, {title}",
-        shape,
-        frozenset({"static", "ours-embedded", "ours-daemon", "mod_wsgi-daemon"}),
+        shape=shape,
+        only=frozenset({"static", "ours-embedded", "ours-daemon", "mod_wsgi-daemon"}),
     )
     for name, title, shape in (
         ("restart-debian", "Debian's settings of the MPM", Shape(mpm="debian")),
@@ -155,10 +153,12 @@ SLOW = [
     SlowClients(
         name,
         f"200 slow {title}",
-        frozenset({"ours-daemon", "mod_wsgi-daemon", "nginx-uwsgi"}),
-        kind,
-        path,
-        begun,
+        only=frozenset({"ours-daemon", "mod_wsgi-daemon", "nginx-uwsgi"}),
+        kind=kind,
+        slow_path=path,
+        begun=begun,
+        # Apache has threads for all of them: 400 and some.
+        shape=Shape(connections=200),
     )
     for name, title, kind, path, begun in (
         ("slow-uploads", "uploads", "upload", "/upload", False),

@@ -153,13 +153,17 @@ class TailSample:
             return open_loop.run(server.port, case.path, case.connections, case.seconds, case.rate)
 
 
-class RestartSample:
-    """Some graceful restarts under load. What fails is a figure, not a fault."""
+class CheckedSample:
+    """A sample before which the server only has to answer."""
 
     @staticmethod
     def prepare(case, server):
         server.check(case.path)
         return True
+
+
+class RestartSample(CheckedSample):
+    """Some graceful restarts under load. What fails is a figure, not a fault."""
 
     @staticmethod
     def take(case, server):
@@ -174,13 +178,8 @@ class RestartSample:
         return counted.figures()
 
 
-class SlowSample:
+class SlowSample(CheckedSample):
     """Ordinary clients beside slow ones. What fails is a figure, not a fault."""
-
-    @staticmethod
-    def prepare(case, server):
-        server.check(case.path)
-        return True
 
     @staticmethod
     def take(case, server):

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 from harness.access import FILES, TRACEBACK, TURNED_AWAY
 from harness.client import TIMEOUT, ask
-from harness.conf import Conf
+from harness.conf import Conf, tls_host
 
 AUTH = ("auth_basic", "authn_core", "authz_user", "access_compat")
 
@@ -318,25 +318,16 @@ def test_a_bad_line_is_refused(configtest, name, arguments, words):
 
 
 def test_access_script_sees_the_encrypted_connection(serve, certificate):
-    pem, key = certificate
-    text = f"""
-    WSGIPythonPath ${{APPS}}
-    WSGIScriptAlias / ${{APPS}}/ask.py
-    Listen 127.0.0.1:${{PORT2}} https
-    SSLSessionCache none
+    text = """
+    WSGIPythonPath ${APPS}
+    WSGIScriptAlias / ${APPS}/ask.py
     <Location />
-        WSGIAccessScript ${{APPS}}/access.py
+        WSGIAccessScript ${APPS}/access.py
     </Location>
-    <VirtualHost *:${{PORT2}}>
-        ServerName localhost
-        SSLEngine on
-        SSLCertificateFile {pem}
-        SSLCertificateKeyFile {key}
-    </VirtualHost>
     """
-    server = serve(Conf(text, ("ssl",)), private=True)
+    server = serve(Conf(text + tls_host(certificate), ("ssl",)), private=True)
     server.log.allow("AH01873|AH01882|AH01906")
-    context = ssl.create_default_context(cafile=str(pem))
+    context = ssl.create_default_context(cafile=str(certificate[0]))
     lookup = "environ['mod_ssl.var_lookup']"
     for answer in (
         "environ['mod_ssl.is_https']() == 1",

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from harness import daemons
-from harness.conf import Conf
+from harness.conf import Conf, tls_host
 from harness.env import TESTS
 from harness.httpd import READY
 
@@ -449,24 +449,14 @@ def memory_holds(pid, needle):
 
 def test_no_page_of_apaches_memory_is_in_a_daemon(start_warm, certificate):
     """Neither a line of its configuration nor the key of its certificate."""
-    certificate_file, key_file = certificate
-    text = "".join(key_file.read_text().split("\n")[1:-2])
+    text = "".join(certificate[1].read_text().split("\n")[1:-2])
     # The private number stands in the DER at a fixed place of a P-256 key in PKCS #8.
     der = base64.b64decode(text)
     mark = der.index(b"\x02\x01\x01\x04\x20") + 5
     key = der[mark : mark + 32]
     secret = b"a-secret-of-another-virtual-host"
-    text = f"""
-    Define PASSWORD {secret.decode()}
-    Listen 127.0.0.1:${{PORT2}} https
-    <VirtualHost 127.0.0.1:${{PORT2}}>
-        ServerName localhost
-        SetEnvIf Remote_Addr . HIDDEN=${{PASSWORD}}
-        SSLEngine on
-        SSLCertificateFile {certificate_file}
-        SSLCertificateKeyFile {key_file}
-    </VirtualHost>
-    """
+    text = f"Define PASSWORD {secret.decode()}\n"
+    text += tls_host(certificate, "SetEnvIf Remote_Addr . HIDDEN=${PASSWORD}")
     server = start_warm(
         "environment=none",
         text=text,

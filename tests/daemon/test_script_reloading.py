@@ -151,19 +151,25 @@ def accepted(server):
     return sum(fields[-1].startswith(str(server.root)) for fields in connected)
 
 
-@pytest.mark.parametrize("reloading", ["On", "Wait"])
-def test_old_code_that_loads_while_a_broken_script_is_deployed_answers(start, reloading):
-    """Also where the second request comes before the first one has been answered."""
-    server = start(reloading, app=WAITING, prepare=writable)
+def versions_around_a_deployment(server, old, new):
+    """What a request before it and one after it get, both during the import of WAITING."""
     go = Path(server.root) / "app.py-go"
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         first = pool.submit(version, server)
         wait_until(go.with_name("app.py-go-importing").exists, "the import")
-        deploy(server, "VERSION =", "raise ValueError('not yet')\nVERSION =")
+        deploy(server, old, new)
         second = pool.submit(version, server)
         wait_until(lambda: accepted(server) >= 2, "the second request")
         go.write_text("")
-        assert (first.result(), second.result()) == ("one", "one")
+        return first.result(), second.result()
+
+
+@pytest.mark.parametrize("reloading", ["On", "Wait"])
+def test_old_code_that_loads_while_a_broken_script_is_deployed_answers(start, reloading):
+    """Also where the second request comes before the first one has been answered."""
+    server = start(reloading, app=WAITING, prepare=writable)
+    broken = ("VERSION =", "raise ValueError('not yet')\nVERSION =")
+    assert versions_around_a_deployment(server, *broken) == ("one", "one")
     server.log.expect("^ValueError: not yet", "WSGI0109: ", "keeping the current workers")
     server.log.allow("WSGI0174: ", "^Traceback ", r"^\s")
     assert version(server) == "one"
@@ -171,15 +177,8 @@ def test_old_code_that_loads_while_a_broken_script_is_deployed_answers(start, re
 
 def test_a_script_that_is_replaced_during_the_import_is_loaded_again(start):
     server = start("Wait", app=WAITING, prepare=writable)
-    go = Path(server.root) / "app.py-go"
-    with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        first = pool.submit(version, server)
-        wait_until(go.with_name("app.py-go-importing").exists, "the import")
-        deploy(server, 'VERSION = "one"', 'VERSION = "two"')
-        second = pool.submit(version, server)
-        wait_until(lambda: accepted(server) >= 2, "the second request")
-        go.write_text("")
-        assert (first.result(), second.result()) == ("one", "two")
+    new = ('VERSION = "one"', 'VERSION = "two"')
+    assert versions_around_a_deployment(server, *new) == ("one", "two")
 
 
 @pytest.mark.parametrize("reloading", ["On", "Wait"])

@@ -12,7 +12,7 @@ import subprocess
 import pytest
 from harness import daemons
 from harness.client import head, read_all, read_until, split
-from harness.conf import Conf
+from harness.conf import Conf, tls_host
 from harness.conversation import Stream
 from harness.httpd import wait_until
 
@@ -336,19 +336,10 @@ def test_a_response_that_breaks_off_is_truncated_for_a_slow_client_too(start):
 @pytest.mark.parametrize("kind", ["tls", "deflate", "mmap", "sendfile off"])
 def test_every_byte_arrives_through_the_filters_of_apache(private, certificate, mpm, kind):
     """Slow ones hold threads of Apache there, but none of the worker."""
-    certificate, key = certificate
     extra, modules = "", ()
     if kind == "tls":
         modules = ("ssl", "socache_shmcb")
-        extra = f"""
-        SSLSessionCache none
-        Listen 127.0.0.1:${{PORT2}}
-        <VirtualHost 127.0.0.1:${{PORT2}}>
-            SSLEngine On
-            SSLCertificateFile {certificate}
-            SSLCertificateKeyFile {key}
-        </VirtualHost>
-        """
+        extra = tls_host(certificate)
     if kind == "deflate":
         modules, extra = ("deflate", "filter"), "SetOutputFilter DEFLATE\n"
     if kind == "sendfile off":

@@ -45,6 +45,24 @@ WSGIProcessGroup tests
 """
 SLOW_DAEMON = "startup-timeout=600 shutdown-timeout=120" if SLOWER > 1 else ""
 
+TLS_HOST = """
+Listen 127.0.0.1:${{PORT2}} https
+SSLSessionCache none
+<VirtualHost 127.0.0.1:${{PORT2}}>
+    ServerName localhost
+    SSLEngine on
+    SSLCertificateFile {certificate}
+    SSLCertificateKeyFile {key}
+    {more}
+</VirtualHost>
+"""
+
+
+def tls_host(certificate, more=""):
+    """A virtual host at ${PORT2} that needs mod_ssl, with the fixture `certificate`."""
+    certificate, key = certificate
+    return TLS_HOST.format(certificate=certificate, key=key, more=more)
+
 
 @dataclasses.dataclass(frozen=True)
 class Conf:

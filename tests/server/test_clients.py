@@ -7,31 +7,24 @@ import ssl
 import subprocess
 
 import pytest
-from harness.conf import Conf
+from harness.conf import Conf, tls_host
 from harness.conversation import Chunks, Stream
 from harness.httpd import wait_until
 
-TLS = """
-    WSGIPythonPath ${{APPS}}
-    WSGIApplicationGroup %{{GLOBAL}}
+TEXT = """
+    WSGIPythonPath ${APPS}
+    WSGIApplicationGroup %{GLOBAL}
     WSGIChunkedRequest On
-    WSGIScriptAlias /ask ${{APPS}}/ask.py
-    WSGIScriptAlias /exported ${{APPS}}/ask.py
+    WSGIScriptAlias /ask ${APPS}/ask.py
+    WSGIScriptAlias /exported ${APPS}/ask.py
     <Location /exported>
         SSLOptions +StdEnvVars
     </Location>
-    WSGIScriptAlias /body ${{APPS}}/body.py
-    WSGIScriptAlias /files ${{APPS}}/files.py
-    WSGIScriptAlias /errors ${{APPS}}/errors.py
-    WSGIScriptAlias / ${{APPS}}/response.py
+    WSGIScriptAlias /body ${APPS}/body.py
+    WSGIScriptAlias /files ${APPS}/files.py
+    WSGIScriptAlias /errors ${APPS}/errors.py
+    WSGIScriptAlias / ${APPS}/response.py
     Protocols h2 h2c http/1.1
-    SSLSessionCache none
-    Listen 127.0.0.1:${{PORT2}}
-    <VirtualHost 127.0.0.1:${{PORT2}}>
-        SSLEngine On
-        SSLCertificateFile {certificate}
-        SSLCertificateKeyFile {key}
-    </VirtualHost>
 """
 SMALL = "0123456789abcdefghijklmnopqrstuvwxyz\n"
 
@@ -41,9 +34,8 @@ if not shutil.which("curl"):
 
 @pytest.fixture
 def server(serve, certificate):
-    text = TLS.format(certificate=certificate[0], key=certificate[1])
     modules = ("ssl", "http2", "socache_shmcb")
-    return serve(Conf(text, modules, files=(("files/small", SMALL),)))
+    return serve(Conf(TEXT + tls_host(certificate), modules, files=(("files/small", SMALL),)))
 
 
 @pytest.fixture(params=["1.0", "1.1", "2", "1.0+tls", "1.1+tls", "2+tls"])

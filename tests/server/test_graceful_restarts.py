@@ -55,6 +55,14 @@ def one_child(limit):
     return Conf(text, files=files, children=limit, start=1, timeout=30)
 
 
+def full(serve):
+    """A server that has no slot for another child."""
+    server = serve(one_child(1), private=True)
+    server.log.allow(*FULL)
+    assert server.get("/").status == 200
+    return server
+
+
 def restart_during(server, pool, seconds):
     """A graceful restart during a request of that length; (its answer to come, when it began)."""
     note = server.root / "out/note"
@@ -85,9 +93,7 @@ def test_a_child_with_a_request_delays_no_other_request_where_there_is_a_slot(se
 
 @pytest.mark.all_mpms
 def test_the_slot_of_a_child_that_finishes_its_request_is_taken_at_once(serve):
-    server = serve(one_child(1), private=True)
-    server.log.allow(*FULL)
-    assert server.get("/").status == 200
+    server = full(serve)
     with ThreadPoolExecutor(1) as pool:
         short, began = restart_during(server, pool, 0.15)
         server.log.wait_for(READY, count=2)
@@ -99,9 +105,7 @@ def test_the_slot_of_a_child_that_finishes_its_request_is_taken_at_once(serve):
 
 @pytest.mark.all_mpms
 def test_a_restart_does_not_wait_long_for_children_that_stay(serve):
-    server = serve(one_child(1), private=True)
-    server.log.allow(*FULL)
-    assert server.get("/").status == 200
+    server = full(serve)
     with ThreadPoolExecutor(1) as pool:
         long, began = restart_during(server, pool, 2)
         server.log.wait_for(READY, count=2)

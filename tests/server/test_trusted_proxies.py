@@ -7,7 +7,7 @@ import ssl
 
 import pytest
 from harness.client import TIMEOUT, head, split
-from harness.conf import Conf
+from harness.conf import Conf, tls_host
 
 CLIENT = "X-Forwarded-For X-Client-IP X-Real-IP"
 SCHEME = "X-Forwarded-Proto X-Forwarded-Scheme X-Scheme X-Forwarded-HTTPS X-Forwarded-SSL X-HTTPS"
@@ -330,25 +330,16 @@ def test_an_unknown_header_is_a_warning(configtest):
 
 
 def test_a_trusted_proxy_decides_the_scheme_even_over_tls(serve, certificate):
-    pem, key = certificate
-    text = f"""
-    WSGIScriptAlias / ${{APPS}}/environ.py
-    Listen 127.0.0.1:${{PORT2}} https
-    SSLSessionCache none
+    text = """
+    WSGIScriptAlias / ${APPS}/environ.py
     <Location /trusted>
         WSGITrustedProxyHeaders X-Forwarded-Proto
         WSGITrustedProxies 127.0.0.1
     </Location>
-    <VirtualHost *:${{PORT2}}>
-        ServerName localhost
-        SSLEngine on
-        SSLCertificateFile {pem}
-        SSLCertificateKeyFile {key}
-    </VirtualHost>
     """
-    server = serve(Conf(text, modules=("ssl",)), private=True)
+    server = serve(Conf(text + tls_host(certificate), modules=("ssl",)), private=True)
     server.log.allow("AH01873|AH01882|AH01906")
-    context = ssl.create_default_context(cafile=str(pem))
+    context = ssl.create_default_context(cafile=str(certificate[0]))
 
     def scheme(path, **headers):
         connection = http.client.HTTPSConnection(
