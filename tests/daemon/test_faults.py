@@ -312,7 +312,11 @@ def test_one_replacement_per_touch_under_load(start_warm):
             daemons.touch(server, 2)
             daemons.pause(0.3)
     assert load.total.failed == []
-    assert len(server.log.find(r"worker \d+ exited with status 0")) == 3 * 2
+    replaced = r"worker \d+ exited with status 0"
+    server.log.wait_for(replaced, count=3 * 2)
+    # The log is complete when the server has stopped, which adds a line of each worker.
+    server.stop()
+    assert len(server.log.find(replaced)) == 3 * 2 + 2
 
 
 def deploy(script, text):

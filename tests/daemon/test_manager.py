@@ -140,6 +140,8 @@ def test_missing_locale_is_logged_once(start):
     server.log.allow("WSGI0079")
     seen = set()
     wait_until(lambda: seen.add(worker(server)) or len(seen) > 3, "other workers")
+    # The log is complete when the server has stopped.
+    server.stop()
     assert len(server.log.find("WSGI0079")) == 1
 
 

@@ -1,7 +1,6 @@
 """warm-up=: a new process answers a request by itself before it serves."""
 
 import os
-import re
 import signal
 
 import pytest
@@ -47,12 +46,6 @@ def conf(options, alias="/ ${ROOT}/app.py process-group=site application-group=%
     return Conf(text, files=(("app.py", APP),), children=1, start=1)
 
 
-def logged(server, pattern):
-    """The lines of the whole log, also those of the start."""
-    lines = server.log.path.read_text().splitlines()
-    return [line for line in lines if re.search(pattern, line)]
-
-
 def seen(server, path="/seen"):
     pid, *requests = server.get(path).json()
     return pid, requests
@@ -66,8 +59,7 @@ def test_each_process_answers_the_warm_up_request_before_clients(start):
     assert (asker, body, let_go) == (pid, "", "let go")
     assert environ[:5] == ["GET", "", "/health", "deep=1", "/health?deep=1"]
     assert environ[5:] == ["www.example.com", "www.example.com", "80", "http", "site"]
-    pattern = r"warm-up: GET /health: 200, after \d+ ms"
-    wait_until(lambda: len(logged(server, pattern)) == 2, "the other one to say so")
+    server.log.wait_for(r"^warm-up: GET /health: 200, after \d+ ms", count=2)
 
 
 def test_template_answers_the_warm_up_request_once(start):
@@ -80,7 +72,9 @@ def test_template_answers_the_warm_up_request_once(start):
     wait_until(lambda: not daemons.is_alive(pid), "the worker to leave")
     _, requests = seen(server)
     assert requests[0][0] == asker
-    assert len(logged(server, r"warm-up: GET /health: 200")) == 1
+    # The log is complete when the server has stopped.
+    server.stop()
+    assert len(server.log.find(r"^warm-up: GET /health: 200")) == 1
 
 
 def test_replacement_answers_the_warm_up_request(start):
