@@ -8,6 +8,17 @@ from urllib.parse import parse_qs
 VERSION = 1
 
 
+def meets(note, count, seconds):
+    """Whether `count` requests have noted their beginning within the time; none leaves before."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        with open(note) as file:
+            if len(file.readlines()) >= count:
+                return True
+        time.sleep(0.01)
+    return False
+
+
 def application(environ, start_response):
     path = environ["PATH_INFO"]
     asked = {name: values[0] for name, values in parse_qs(environ["QUERY_STRING"]).items()}
@@ -34,7 +45,11 @@ def application(environ, start_response):
         globals().setdefault("ballast", []).append(bytearray(os.urandom(1) * int(asked["by"])))
     if path == "/raise":
         raise RuntimeError("on purpose")
-    if path == "/big":
+    if path == "/meet":
+        # Of requests of any number of workers, each with the same file for its note.
+        how = "met" if meets(asked["note"], int(asked["count"]), float(asked["for"])) else "alone"
+        body = f"{os.getpid()} {how}".encode()
+    elif path == "/big":
         body = b"x" * int(asked["size"])
     elif path == "/eval":
         body = repr(eval(asked["what"])).encode()

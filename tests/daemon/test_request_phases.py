@@ -183,7 +183,8 @@ def test_an_error_page_does_not_wait_for_a_body_that_did_not_come(paged, place, 
         status, text, took = answer_of(sock)
     assert status == (400 if end else 408)
     assert text == f"the page for {status}, 0 bytes, GET"
-    assert took < (1 if end else 3)
+    # Timeout is two seconds.
+    assert took < (2 if end else 4)
 
 
 @pytest.mark.embedded_only("both modes stand in the configuration")

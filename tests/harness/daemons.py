@@ -142,6 +142,19 @@ def wait_for_notes(server, count=1, name="note"):
     wait_until(lambda: len(notes(server, name)) >= count, f"{count} requests to begin")
 
 
+def meet(server, count, name, seconds=10):
+    """The workers of so many requests if all were in the application at the same time, else none.
+
+    `name` is a file of this meeting alone; the first requests wait for the last one so long. The
+    application is tests/apps/faults.py.
+    """
+    path = f"/meet?count={count}&for={seconds}&note={server.root}/out/{name}"
+    with concurrent.futures.ThreadPoolExecutor(count) as pool:
+        answers = list(pool.map(server.get, [path] * count))
+    pids = {pid_of(answer) for answer in answers}
+    return pids if all(answer.text.endswith(" met") for answer in answers) else set()
+
+
 def under_load(server, action):
     """The statuses other than 200 of what four clients asked for while `action` ran."""
     done = concurrent.futures.Future()

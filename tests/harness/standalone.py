@@ -22,6 +22,15 @@ def application(environ, start_response):
     if path == "/slow":
         open(__file__ + ".begun", "w").close()
         time.sleep(float(environ["QUERY_STRING"]))
+    if path == "/meet":
+        # Answers when so many requests are here at the same time.
+        with open(__file__ + ".met", "a") as file:
+            file.write("here\\n")
+        until = time.monotonic() + 10
+        while len(open(__file__ + ".met").readlines()) < int(environ["QUERY_STRING"]):
+            if time.monotonic() > until:
+                raise RuntimeError("the others have not come")
+            time.sleep(0.01)
     if path == "/die":
         os.kill(os.getpid(), signal.SIGKILL)
     if path == "/interrupt":
