@@ -1,6 +1,7 @@
 """How connections of web servers end: what is still to come of a request, and what is not."""
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -150,3 +151,50 @@ def test_no_request_of_a_front_end_is_lost_when_workers_are_replaced(proxy, daem
     statuses = [status for load in loads for status in load.result()]
     assert len(statuses) > 100
     assert [status for status in statuses if status != 200] == []
+
+
+def replaced(daemon, before):
+    """Whether every worker but those of `before` runs, and none of those does."""
+    now = set(daemon.workers())
+    return len(now) == len(before) and not now & before
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_idle_connection_outlives_its_worker(daemon, processes):
+    daemon.start("--processes", processes)
+    with contextlib.ExitStack() as stack:
+        kept = [stack.enter_context(fastcgi.connection(daemon.socket)) for _ in range(12)]
+        for _ in range(3):
+            pids = {json.loads(one.get(keep=True).body)["pid"] for one in kept}
+            before = set(daemon.workers())
+            daemon.process.send_signal(signal.SIGUSR1)
+            wait_until(lambda b=before: not b & set(daemon.workers()), "the workers to leave")
+            for one in kept:
+                answer = one.get(keep=True)
+                assert answer.status == 200
+                assert json.loads(answer.body)["pid"] not in pids
+    # No descriptor stays behind in a worker.
+    wait_until(lambda: not daemon.connections(), "the connections to be closed")
+
+
+def test_connection_outlives_a_worker_that_is_replaced_during_a_request(daemon):
+    daemon.start("--maximum-requests", "1", "--threads", "2")
+    with contextlib.ExitStack() as stack:
+        kept = [stack.enter_context(fastcgi.connection(daemon.socket)) for _ in range(2)]
+        for number in range(20):
+            kept[0].send(fastcgi.request("/slow?0.05", keep=True))
+            assert kept[1].get(keep=True).status == 200, number
+            assert kept[0].answer().status == 200, number
+
+
+def test_idle_connections_end_with_the_daemon(daemon):
+    daemon.start("--processes", "2")
+    with contextlib.ExitStack() as stack:
+        kept = [stack.enter_context(fastcgi.connection(daemon.socket)) for _ in range(6)]
+        assert {one.get(keep=True).status for one in kept} == {200}
+        before = set(daemon.workers())
+        daemon.process.send_signal(signal.SIGUSR1)
+        wait_until(lambda: replaced(daemon, before), "the new workers")
+        daemon.process.terminate()
+        assert all(one.ended() for one in kept)
+    assert daemon.process.wait(15) == 0

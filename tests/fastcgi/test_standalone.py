@@ -1,6 +1,7 @@
 """The program wsgi-daemon on its own: no Apache, a small FastCGI client, and nginx."""
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -121,6 +122,27 @@ def test_no_worker_outlives_a_manager_that_was_killed(daemon):
     # A socket file that was left does not keep the next one from starting.
     daemon.start()
     wait_until(lambda: _answers(daemon), "an answer")
+
+
+def test_daemon_starts_again_while_a_worker_of_a_killed_manager_finishes_a_request(daemon):
+    daemon.start()
+    with fastcgi.connection(daemon.socket) as connection:
+        connection.send(fastcgi.request("/slow?5"))
+        daemon.wait_until_slow()
+        (before,) = daemon.workers()
+        daemon.process.kill()
+        daemon.process.wait()
+        wait_until(lambda: _is_refused(daemon), "the socket to be given up")
+        daemon.start()
+        answer = wait_until(lambda: _answers(daemon) and daemon.json(), "an answer")
+        assert answer["pid"] != before
+        assert is_alive(before)
+        assert connection.answer().status == 200
+
+
+def _is_refused(daemon):
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(str(daemon.socket)) == errno.ECONNREFUSED
 
 
 def _answers(daemon):

@@ -82,10 +82,18 @@ class Daemon:
 
     def listens(self):
         """Whether connections are taken: the file is there a moment before."""
+        return any(flags == "00010000" for flags in self._sockets())
+
+    def connections(self):
+        """How many accepted connections are open, in any process."""
+        return sum(flags == "00000000" for flags in self._sockets())
+
+    def _sockets(self):
+        """The flags of each socket with the daemon's path, as the kernel writes them."""
         # Names of other processes' sockets need not be UTF-8.
         table = os.fsdecode(Path("/proc/net/unix").read_bytes())
-        accepts = [line.split() for line in table.splitlines()[1:]]
-        return any(it[3] == "00010000" and it[7:] == [str(self.socket)] for it in accepts)
+        sockets = [line.split() for line in table.splitlines()[1:]]
+        return [it[3] for it in sockets if it[7:] == [str(self.socket)]]
 
     def start_with(self, config, **files):
         """As Apache does it: the configuration and the sockets are inherited."""

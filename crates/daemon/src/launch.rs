@@ -1,6 +1,7 @@
 //! What a new process of a group starts with. It starts none.
 #![forbid(unsafe_code)]
 
+use crate::connection_queue::ConnectionQueue;
 use crate::log::Log;
 use crate::message::{Channel, Loaded};
 use group_config::GroupConfig;
@@ -16,6 +17,8 @@ pub(crate) struct WorkerStart {
     pub(crate) slot: SlotHandle,
     pub(crate) channel: Channel,
     pub(crate) sockets: Vec<OwnedFd>,
+    /// Where other web servers than the Apache module connect.
+    pub(crate) queue: Option<ConnectionQueue>,
     /// Scripts that workers before this one had loaded.
     pub(crate) known: Vec<Loaded>,
     /// The manager's pid.
@@ -31,6 +34,8 @@ pub(crate) struct TemplateStart {
     /// Those of the worker slots, by slot.
     pub(crate) sockets: Vec<Option<OwnedFd>>,
     pub(crate) shared: Option<OwnedFd>,
+    /// That of its workers.
+    pub(crate) queue: Option<ConnectionQueue>,
     /// Scripts that workers have had to load.
     pub(crate) scripts: Vec<Loaded>,
     /// The manager's pid.

@@ -7,6 +7,7 @@
 //! (`launch`) and what the two ends of the channel between them say (`message`).
 
 mod arguments;
+mod connection_queue;
 mod daemon_program;
 mod launch;
 mod log;

@@ -86,7 +86,7 @@ pub(crate) enum Report {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Command {
     /// Accept no more, go on with the requests there are for at most this time, exit.
-    Finish { within: Duration, reason: Reason },
+    Finish { within: Duration, reason: Reason, successor: Successor },
     /// Serve, although a script did not load: there is no other worker.
     Serve,
     /// To a worker that was forked from a template. Beside it comes the pipe that takes its standard output and
@@ -96,6 +96,14 @@ pub(crate) enum Command {
     KeepCode,
     /// To a template: fork a worker for this slot. Beside it comes the worker's end of its channel.
     Fork { slot: usize, generation: u64 },
+}
+
+/// Whether another worker serves when one stops, and so can go on with its idle connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Successor {
+    Ready,
+    None,
 }
 
 /// Why a worker is replaced.

@@ -135,6 +135,8 @@ impl SerializedStart {
                     slot,
                     channel,
                     sockets,
+                    // Only Apache's managers run another program, and the Apache module needs none.
+                    queue: None,
                     known,
                     manager,
                 })
@@ -149,6 +151,7 @@ impl SerializedStart {
                     channel,
                     sockets,
                     shared,
+                    queue: None,
                     scripts,
                     manager,
                 })

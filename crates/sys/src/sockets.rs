@@ -130,6 +130,23 @@ fn send_with_descriptor(
     net::sendmsg(socket, pieces, &mut control, flags)
 }
 
+/// Sends the pieces and a descriptor where there is room for all, as one message of a [`packet_pair`]. Never waits.
+pub fn send_with_descriptor_now(
+    socket: BorrowedFd<'_>,
+    pieces: &[IoSlice<'_>],
+    descriptor: BorrowedFd<'_>,
+) -> io::Result<()> {
+    let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+    send_with_descriptor(socket, pieces, descriptor, flags)?;
+    Ok(())
+}
+
+/// Both ends of a connection that keeps messages apart (`SOCK_SEQPACKET`).
+pub fn packet_pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    let flags = SocketFlags::CLOEXEC;
+    Ok(net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?)
+}
+
 /// Sends all of the pieces; `file` goes with the first byte.
 pub fn send_all(
     socket: BorrowedFd<'_>,

@@ -6,6 +6,7 @@ use super::output::Outputs;
 use super::scripts;
 use super::slot::Slot;
 use super::templates::Templates;
+use crate::connection_queue::ConnectionQueue;
 use crate::launch::{ScoreboardMemory, TemplateStart, WorkerStart};
 use crate::log::Log;
 use crate::message::Loaded;
@@ -23,6 +24,7 @@ pub(crate) struct Group {
     pub(super) memory: ScoreboardMemory,
     pub(super) signals: Signals,
     pub(super) shared: Option<OwnedFd>,
+    pub(super) queue: Option<ConnectionQueue>,
     pub(super) parent: Option<OwnedFd>,
     pub(super) ready: Option<File>,
     pub(super) slots: Vec<Slot>,
@@ -81,6 +83,8 @@ impl Group {
                 Signals::watch(&SIGNALS)?
             },
             shared: sockets.shared,
+            // The command line names an application where other web servers than the Apache module connect.
+            queue: config.application.is_some().then(ConnectionQueue::new).transpose()?,
             parent: sockets.parent,
             ready: sockets.ready.map(File::from),
             slots: (0..most).map(|_| Slot::new(own.next())).collect(),

@@ -47,6 +47,7 @@ impl Group {
                     channel,
                     sockets,
                     shared: self.shared.take(),
+                    queue: self.queue.take(),
                     scripts: std::mem::take(&mut self.scripts),
                     manager,
                 }))

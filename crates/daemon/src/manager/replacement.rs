@@ -3,7 +3,7 @@
 
 use super::group::Group;
 use super::slot::Worker;
-use crate::message::{Loaded, Reason};
+use crate::message::{Loaded, Reason, Successor};
 use crate::time_limit;
 use std::time::{Duration, Instant};
 use wsgi::Level;
@@ -23,7 +23,7 @@ impl Group {
         incoming.ready = true;
         let reason = slot.wanted.take().unwrap_or(Reason::Rolling);
         if failed && reason.is_for_new_code() || stopping {
-            incoming.finish(reason, Duration::ZERO, grace);
+            incoming.finish(reason, Duration::ZERO, grace, Successor::None);
             slot.leaving.push(incoming);
             if !stopping {
                 self.abort_replacement();
@@ -33,7 +33,7 @@ impl Group {
         incoming.mark_ready(failed);
         slot.failures = 0;
         if let Some(mut old) = slot.current.replace(incoming) {
-            old.finish(reason, within(reason), grace);
+            old.finish(reason, within(reason), grace, Successor::Ready);
             slot.leaving.push(old);
         }
     }
@@ -111,7 +111,7 @@ impl Group {
         let (_, grace) = self.drain_timeouts();
         for slot in &mut self.slots {
             if let Some(mut incoming) = slot.incoming.take() {
-                incoming.finish(Reason::Rolling, Duration::ZERO, grace);
+                incoming.finish(Reason::Rolling, Duration::ZERO, grace, Successor::None);
                 incoming.cancelled = true;
                 sys::kill(incoming.pid, sys::SIGKILL);
                 slot.leaving.push(incoming);
@@ -140,13 +140,16 @@ impl Group {
         let (within, grace) = self.drain_timeouts();
         let beyond = index >= self.config.processes.least as usize;
         let stopping = self.stopping;
+        let others = self.slots.iter().filter_map(|slot| slot.current.as_ref());
+        let has_other = others.filter(|worker| worker.ready).any(|worker| worker.pid != pid);
+        let successor = if has_other && !stopping { Successor::Ready } else { Successor::None };
         let Some(slot) = self.slots.get_mut(index) else { return };
         if slot.current.as_ref().is_none_or(|worker| worker.pid != pid) {
             return;
         }
         if stopping || beyond && reason == Reason::InactivityTimeout {
             if let Some(mut worker) = slot.current.take() {
-                worker.finish(reason, within(reason), grace);
+                worker.finish(reason, within(reason), grace, successor);
                 slot.leaving.push(worker);
             }
         } else {
@@ -163,7 +166,7 @@ impl Group {
             let serving = slot.current.take().into_iter().chain(slot.incoming.take());
             slot.leaving.extend(serving);
             for worker in &mut slot.leaving {
-                worker.finish(Reason::Signal, within, grace);
+                worker.finish(Reason::Signal, within, grace, Successor::None);
                 if !worker.ready {
                     // A worker that is still starting reads no commands.
                     worker.cancelled = true;

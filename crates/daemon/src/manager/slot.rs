@@ -1,7 +1,7 @@
 //! A worker slot of a group: the worker that serves, perhaps its replacement, and the workers that are stopping.
 #![forbid(unsafe_code)]
 
-use crate::message::{Channel, Command, Reason};
+use crate::message::{Channel, Command, Reason, Successor};
 use crate::time_limit;
 use scoreboard::{BackOff, Field, Record, Scoreboard, now};
 use std::os::fd::OwnedFd;
@@ -109,9 +109,15 @@ impl Slot {
 
 impl Worker {
     /// Tells the worker to finish what it has `within` that time; it is killed `grace` later, if at all.
-    pub(super) fn finish(&mut self, reason: Reason, within: Duration, grace: Option<Duration>) {
+    pub(super) fn finish(
+        &mut self,
+        reason: Reason,
+        within: Duration,
+        grace: Option<Duration>,
+        successor: Successor,
+    ) {
         self.told = Some(reason);
-        let sent = self.channel.send(&Command::Finish { within, reason });
+        let sent = self.channel.send(&Command::Finish { within, reason, successor });
         // The worker observes both times itself; one second later it is taken for one that cannot.
         let reserve = Duration::from_secs(1);
         let all = grace.map(|grace| within.saturating_add(grace).saturating_add(reserve));

@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 use sys::SocketFile;
 
 /// Why there is no listening socket.
@@ -29,6 +30,9 @@ impl fmt::Display for SocketError {
     }
 }
 
+/// How long a process that listens on the path may still take to exit.
+const LEAVING: Duration = Duration::from_secs(1);
+
 /// Makes a socket file of this `mode`. It belongs to the user that the daemon runs as, in whose directory it may be:
 /// as root nothing is done to the name of the file once it is there, because that user can put another file in its place.
 ///
@@ -42,7 +46,7 @@ pub(crate) fn create_socket(
     let failed = |why: io::Error| SocketError::System(path.to_owned(), why);
     let is_socket = fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
     if is_socket {
-        if UnixStream::connect(path).is_ok() {
+        if is_in_use(path) {
             return Err(SocketError::InUse(path.to_owned()));
         }
         fs::remove_file(path).map_err(failed)?;
@@ -56,6 +60,19 @@ pub(crate) fn create_socket(
         give_to_user(&listener, path, &config.identity).map_err(failed)?;
     }
     Ok(listener.into())
+}
+
+/// Whether a process listens on the path, and goes on to. The last threads of one that was killed may still be on their
+/// way out: then the connection ends with them.
+fn is_in_use(path: &Path) -> bool {
+    let end = Instant::now() + LEAVING;
+    while let Ok(connection) = UnixStream::connect(path) {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() || !sys::is_readable(connection.as_fd(), left) {
+            return true;
+        }
+    }
+    false
 }
 
 /// Gives the file of the socket to the user of the daemon, if the file of that name is the one that was made.

@@ -129,7 +129,8 @@ impl Group {
         let sockets = own.into_iter().chain(self.shared.take()).collect();
         let known = if cold { Vec::new() } else { std::mem::take(&mut self.scripts) };
         let (config, log) = (self.config.clone(), Log::of_worker(&self.config));
-        Box::new(WorkerStart { config, log, slot, channel, sockets, known, manager })
+        let queue = self.queue.take();
+        Box::new(WorkerStart { config, log, slot, channel, sockets, queue, known, manager })
     }
 
     /// Whether this is a group of service scripts without a script.

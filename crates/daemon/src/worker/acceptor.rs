@@ -33,16 +33,28 @@ impl Acceptor {
             listener.set_nonblocking(true)?;
             connections.watch_listener(listener.as_fd(), index)?;
         }
-        Ok(())
+        match connections.queue() {
+            Some(queue) => connections.watch_listener(queue.as_fd(), self.listeners.len()),
+            None => Ok(()),
+        }
     }
 
     /// Accepts no more.
     pub(super) fn stop(&self, connections: &Connections) {
         let listeners = self.listeners.iter();
         listeners.for_each(|listener| connections.unwatch_listener(listener.as_fd()));
+        if let Some(queue) = connections.queue() {
+            connections.unwatch_listener(queue.as_fd());
+        }
     }
 
-    /// Accepts a connection at the listener of this index; `None` where there is none, or it was refused.
+    /// Lets nothing connect any more, whatever process accepts.
+    pub(super) fn shut_down(&self) {
+        self.listeners.iter().for_each(|listener| sys::shut_down(listener.as_fd()));
+    }
+
+    /// Accepts a connection at the listener of this index, or takes one that another worker has given; `None` where
+    /// there is none, or it was refused.
     pub(super) fn accept(
         &self,
         index: usize,
@@ -50,12 +62,17 @@ impl Acceptor {
         config: &GroupConfig,
         log: &Log,
     ) -> Option<Box<Connection>> {
-        let listener = self.listeners.get(index)?;
-        let accepted = listener.accept();
+        let (accepted, watched) = match self.listeners.get(index) {
+            Some(listener) => (listener.accept().map(|(stream, _)| stream), listener.as_fd()),
+            None => {
+                let queue = connections.queue()?;
+                (queue.pop(), queue.as_fd())
+            }
+        };
         // It fails when draining began just now.
-        let _ = connections.rewatch_listener(listener.as_fd(), index);
+        let _ = connections.rewatch_listener(watched, index);
         match accepted {
-            Ok((stream, _)) => {
+            Ok(stream) => {
                 connections.count_opened();
                 let admitted = admit(self.evict_idle(stream, connections, log), config, log);
                 if admitted.is_none() {

@@ -382,6 +382,11 @@ impl Connection {
         }
     }
 
+    /// Closes this process' descriptor alone: another worker has the connection.
+    pub(crate) fn leave(mut self) {
+        self.set_answered_elsewhere();
+    }
+
     /// Notes that the main thread sends, or has sent, the response to the active request.
     pub(crate) fn set_answered_elsewhere(&mut self) {
         self.answered_elsewhere = true;

@@ -5,7 +5,9 @@
 //! it reports each event once (`EPOLLONESHOT`). Between two requests no thread has a connection: it is kept here.
 #![forbid(unsafe_code)]
 
+use crate::connection_queue::WorkerQueue;
 use crate::log::Log;
+use crate::message::Successor;
 use crate::worker::connection::Connection;
 use std::io::{self, PipeReader};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -24,6 +26,9 @@ pub(super) struct Connections {
     draining: AtomicBool,
     /// When draining began.
     drain_start: OnceLock<Instant>,
+    queue: Option<WorkerQueue>,
+    /// While draining: idle connections are given to another worker.
+    gives_away: AtomicBool,
 }
 
 /// What a thread is woken for.
@@ -64,14 +69,22 @@ const DRAIN_IDLE: Duration = Duration::from_millis(300);
 const DRAIN_GRACE: Duration = Duration::from_secs(2);
 
 impl Connections {
-    pub(super) fn new() -> io::Result<Self> {
+    /// `queue` is where other web servers than the Apache module connect.
+    pub(super) fn new(queue: Option<WorkerQueue>) -> io::Result<Self> {
         Ok(Self {
             epoll: Epoll::new()?,
             idle: Mutex::default(),
             open: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
             drain_start: OnceLock::new(),
+            queue,
+            gives_away: AtomicBool::new(false),
         })
+    }
+
+    /// On which connections go from one worker to the next.
+    pub(super) const fn queue(&self) -> Option<&WorkerQueue> {
+        self.queue.as_ref()
     }
 
     /// Has [`Connections::wait`] report [`Wakeup::Stop`] to every thread once `stop` is readable or closed.
@@ -150,6 +163,10 @@ impl Connections {
         } else if !connection.wire.is_idle() {
             return Some(connection);
         }
+        if !closes && self.give_away(&connection) {
+            self.leave(connection);
+            return None;
+        }
         let mut idle = self.idle();
         let kept_until = self.drain_grace(&connection);
         if self.is_draining()
@@ -205,18 +222,23 @@ impl Connections {
     }
 
     /// From now on no connection becomes idle.
-    pub(super) fn start_draining(&self) {
+    pub(super) fn start_draining(&self, successor: Successor) {
+        self.gives_away.store(successor == Successor::Ready, Ordering::SeqCst);
         self.drain_start.get_or_init(Instant::now);
         self.draining.store(true, Ordering::SeqCst);
     }
 
-    /// Closes every idle connection. To be called again while there are connections whose first request has not
+    /// Gives every idle connection to another worker, or closes it. To be called again while there are connections whose first request has not
     /// come.
     pub(super) fn close_idle(&self) {
-        let mut closing = Vec::new();
+        let (mut closing, mut leaving) = (Vec::new(), Vec::new());
         let now = Instant::now();
         for place in &mut self.idle().places {
             if let Some(mut idle) = place.take() {
+                if self.give_away(&idle.connection) {
+                    leaving.push(idle.connection);
+                    continue;
+                }
                 let grace = self.drain_grace(&idle.connection);
                 idle.kept_until = idle.kept_until.or(grace);
                 let kept = grace.is_some() && idle.kept_until.is_some_and(|until| now < until);
@@ -231,6 +253,22 @@ impl Connections {
             }
         }
         closing.into_iter().for_each(|connection| self.close(connection));
+        leaving.into_iter().for_each(|connection| self.leave(connection));
+    }
+
+    /// Gives a connection between two requests to another worker, if there is one that goes on with it; whether it has
+    /// been given. The module's connections are in a state that only this worker knows, and need not go on.
+    fn give_away(&self, connection: &Connection) -> bool {
+        let queue = self.queue.as_ref().filter(|_| self.gives_away.load(Ordering::SeqCst));
+        let may = !connection.is_over() && !connection.is_from_module();
+        queue.is_some_and(|queue| may && queue.push(connection.as_fd()))
+    }
+
+    /// Ends this worker's part in a connection that has been given away.
+    fn leave(&self, connection: Box<Connection>) {
+        self.forget(&connection);
+        connection.leave();
+        self.count_closed();
     }
 
     /// Closes connections that have waited too long for the rest of a request.
@@ -255,12 +293,17 @@ impl Connections {
 
     /// Ends a connection that is not idle.
     pub(super) fn close(&self, connection: Box<Connection>) {
+        self.forget(&connection);
+        connection.close();
+        self.count_closed();
+    }
+
+    /// Waits for nothing on a connection any more, and frees its place.
+    fn forget(&self, connection: &Connection) {
         self.epoll.remove(connection.as_fd());
         if let Some(place) = connection.place {
             self.idle().free.push(place);
         }
-        connection.close();
-        self.count_closed();
     }
 
     fn idle(&self) -> MutexGuard<'_, Idle> {

@@ -1,10 +1,10 @@
 //! How a worker stops: it accepts no more, waits for what it serves, and exits within shutdown-timeout.
 #![forbid(unsafe_code)]
 
-use crate::message::{Channel, Command, Reason};
+use crate::message::{Channel, Command, Reason, Successor};
 use crate::time_limit;
 use crate::worker::pool::Pool;
-use crate::worker::supervise::{SIGNALS, report_hanging_requests};
+use crate::worker::supervise::{SIGNALS, Stop, report_hanging_requests};
 use scoreboard::{Field, now};
 use std::io::{PipeReader, Read};
 use std::os::fd::AsFd;
@@ -17,17 +17,18 @@ use wsgi::Level;
 /// How often connections are checked while draining.
 const DRAIN_POLL: Duration = Duration::from_millis(100);
 
-/// Accepts no more and waits for what is being served, at most for the time `within`; whether all of it has been
-/// served. `woken` is readable whenever that may have become so.
+/// Accepts no more and waits for what is being served, at most for the time that `stop` says; whether all of it has
+/// been served. `woken` is readable whenever that may have become so.
 pub(super) fn drain(
     pool: &Arc<Pool>,
     signals: &Signals,
     channel: &mut Channel,
     mut woken: PipeReader,
-    within: Duration,
+    stop: &Stop,
 ) -> bool {
-    pool.drain();
-    let mut deadline = time_limit::deadline(Instant::now(), within);
+    let mut successor = stop.successor;
+    pool.drain(successor);
+    let mut deadline = time_limit::deadline(Instant::now(), stop.within);
     let mut has_manager = true;
     while !pool.is_drained() {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -40,7 +41,7 @@ pub(super) fn drain(
         descriptors.extend(has_manager.then(|| channel.as_fd()));
         let ready = sys::wait_readable(&descriptors, Some(step));
         signals.take(&SIGNALS);
-        pool.drain();
+        pool.drain(successor);
         if ready.first() == Some(&true) {
             // One byte for each time the thread was to be woken; the number does not matter.
             let _ = woken.read(&mut [0; 64]);
@@ -49,11 +50,17 @@ pub(super) fn drain(
             match channel.receive() {
                 Ok(commands) => {
                     for command in commands {
-                        let Command::Finish { within, .. } = command else { continue };
+                        let Command::Finish { within, successor: now, .. } = command else {
+                            continue;
+                        };
+                        successor = now;
                         deadline = deadline.min(time_limit::deadline(Instant::now(), within));
                     }
                 }
-                Err(_) => has_manager = false,
+                Err(_) => {
+                    has_manager = false;
+                    successor = Successor::None;
+                }
             }
         }
     }

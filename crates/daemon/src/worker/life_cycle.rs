@@ -2,6 +2,7 @@
 //! stop. What the main thread does meanwhile is in `supervise` and `drain`.
 #![forbid(unsafe_code)]
 
+use crate::connection_queue::ConnectionQueue;
 use crate::launch::WorkerStart;
 use crate::message::{Channel, Command, Loaded, Reason, Report};
 use crate::worker::drain::{arm_shutdown_watchdog, drain};
@@ -64,10 +65,11 @@ fn run_worker(start: WorkerStart, prepared: Option<PreparedPython>) -> Result<()
     pool.host.report();
     let periodic = threads::start_periodic(pool).map_err(WorkerError::system("start a thread"))?;
     let mut signal_events = SignalEventThread::new(pool);
-    let (within, reason) = supervise(pool, &signals, &mut serving.channel, &mut signal_events);
+    let stop = supervise(pool, &signals, &mut serving.channel, &mut signal_events);
+    let reason = stop.reason;
     pool.host.report_stopping(reason.event_name());
     pool.record.set_own_state(std::process::id(), State::Leaving);
-    let drained = drain(pool, &signals, &mut serving.channel, serving.woken, within);
+    let drained = drain(pool, &signals, &mut serving.channel, serving.woken, &stop);
     arm_shutdown_watchdog(pool, reason);
     drop(periodic);
     if drained {
@@ -103,7 +105,7 @@ fn begin(
     start: WorkerStart,
     prepared: Option<PreparedPython>,
 ) -> Result<Option<Serving>, WorkerError> {
-    let WorkerStart { config, log, slot, mut channel, sockets, known, manager: _ } = start;
+    let WorkerStart { config, log, slot, mut channel, sockets, queue, known, manager: _ } = start;
     let mut prepared = match prepared {
         Some(prepared) => prepared,
         None => PreparedPython::start(&config, &log)?,
@@ -122,7 +124,8 @@ fn begin(
     let listeners = sockets.into_iter().map(UnixListener::from).collect();
     let sender =
         channel.sender().map_err(WorkerError::system("share the channel to the manager"))?;
-    let (pool, woken) = Pool::new(config, host, log, slot.record(), listeners, sender)
+    let queue = queue.map(ConnectionQueue::into_worker);
+    let (pool, woken) = Pool::new(config, host, log, slot.record(), listeners, queue, sender)
         .map_err(WorkerError::system("make the pool of threads"))?;
     let pool = Arc::new(pool);
     scripts.into_iter().for_each(|loaded| {

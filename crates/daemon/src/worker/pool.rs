@@ -2,8 +2,9 @@
 //! for them. What each thread does is in `serving`.
 #![forbid(unsafe_code)]
 
+use crate::connection_queue::WorkerQueue;
 use crate::log::Log;
-use crate::message::{Channel, Loaded};
+use crate::message::{Channel, Loaded, Successor};
 use crate::worker::acceptor::Acceptor;
 use crate::worker::connections::Connections;
 use crate::worker::gil_probe::GilProbe;
@@ -52,6 +53,7 @@ impl Pool {
         log: Log,
         record: Record<'static>,
         listeners: Vec<UnixListener>,
+        queue: Option<WorkerQueue>,
         channel: Channel,
     ) -> io::Result<(Self, PipeReader)> {
         let (woken, main_thread) = io::pipe()?;
@@ -66,7 +68,7 @@ impl Pool {
             record,
             manager: ManagerChannel::new(channel),
             acceptor: Acceptor::new(listeners),
-            connections: Connections::new()?,
+            connections: Connections::new(queue)?,
             loaded: LoadedScripts::default(),
             claims,
             is_broken: AtomicBool::new(false),
@@ -82,12 +84,20 @@ impl Pool {
         self.acceptor.listen(&self.connections)
     }
 
-    /// Accepts no more, and ends every connection between two requests. To be called again while there
-    /// are connections whose first request has not come.
-    pub(crate) fn drain(&self) {
-        self.connections.start_draining();
+    /// Accepts no more, and gives every connection between two requests to the `successor`, or ends it. To be called
+    /// again while there are connections whose first request has not come.
+    pub(crate) fn drain(&self, successor: Successor) {
+        self.connections.start_draining(successor);
         self.acceptor.stop(&self.connections);
         self.connections.close_idle();
+    }
+
+    /// Lets no web server connect any more, where the socket ends with the manager: it would wait in vain, and the next
+    /// manager could not listen on the path. Apache keeps its sockets for the next manager.
+    pub(super) fn give_up_socket(&self) {
+        if self.config.application.is_some() {
+            self.acceptor.shut_down();
+        }
     }
 
     /// Whether every connection is closed and no request is in Python.

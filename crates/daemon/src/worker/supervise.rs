@@ -2,7 +2,7 @@
 //! and to limits on time. It never enters Python, so it can always act.
 #![forbid(unsafe_code)]
 
-use crate::message::{Channel, Command, Reason};
+use crate::message::{Channel, Command, Reason, Successor};
 use crate::time_limit;
 use crate::worker::pool::Pool;
 use crate::worker::signal_events::SignalEventThread;
@@ -17,13 +17,21 @@ pub(super) const SIGNALS: [i32; 6] = [SIGTERM, SIGINT, SIGUSR1, SIGXCPU, SIGHUP,
 /// How often limits on time are checked.
 const TIMER_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Waits until this worker is to stop; how long it may go on with what it has, and why it stops.
+/// How a worker is to stop.
+pub(super) struct Stop {
+    /// How long it may go on with what it has.
+    pub(super) within: Duration,
+    pub(super) reason: Reason,
+    pub(super) successor: Successor,
+}
+
+/// Waits until this worker is to stop.
 pub(super) fn supervise(
     pool: &Arc<Pool>,
     signals: &Signals,
     channel: &mut Channel,
     signal_events: &mut SignalEventThread,
-) -> (Duration, Reason) {
+) -> Stop {
     let interval = check_interval(pool);
     loop {
         let ready = sys::wait_readable(&[signals.as_fd(), channel.as_fd()], interval);
@@ -41,7 +49,9 @@ pub(super) fn supervise(
                 Ok(commands) => {
                     for command in commands {
                         match command {
-                            Command::Finish { within, reason } => return (within, reason),
+                            Command::Finish { within, reason, successor } => {
+                                return Stop { within, reason, successor };
+                            }
                             Command::KeepCode => pool.keep_code(),
                             Command::Serve | Command::Output | Command::Fork { .. } => {}
                         }
@@ -49,7 +59,9 @@ pub(super) fn supervise(
                 }
                 Err(_) => {
                     pool.log.write(Level::Notice, b"manager process has exited; worker stopping");
-                    return (pool.config.timers.graceful_timeout, Reason::Signal);
+                    pool.give_up_socket();
+                    let within = pool.config.timers.graceful_timeout;
+                    return Stop { within, reason: Reason::Signal, successor: Successor::None };
                 }
             }
         }

@@ -137,6 +137,7 @@ fn become_worker(
             log: start.log,
             channel,
             sockets: own.into_iter().chain(start.shared).collect(),
+            queue: start.queue,
             known: start.scripts,
             manager: start.manager,
         },
