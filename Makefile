@@ -55,7 +55,7 @@ unit: setup ## Rust unit tests
 	$(WITH_PYTHON) cargo test --workspace --locked
 
 pytest: build $(VENV)/.ready ## behaviour tests only
-	$(WITH_PYTHON) $(PYTEST) $(if $(MPM),--mpm $(MPM)) $(if $(RERUNS),--reruns $(RERUNS)) $(SELECTED)
+	$(WITH_PYTHON) $(PYTEST) $(if $(MPM),--mpm $(MPM)) $(SELECTED)
 
 $(VENV)-oracle/.ready: tests/requirements-oracle.txt | setup
 	$(WITH_PYTHON) sh -c '"$$PYTHON" -m venv $(VENV)-oracle'
