@@ -1,6 +1,7 @@
 """One fixture for servers of a test's own with process groups."""
 
 import pytest
+from harness import daemons
 
 
 @pytest.fixture
@@ -25,11 +26,12 @@ def start(request, private):
 
 @pytest.fixture
 def start_warm(start):
-    """start(…), and a first request is answered."""
+    """start(…), a first request is answered, and all workers are there."""
 
     def start_warm(*arguments, **options):
         server = start(*arguments, **options)
         assert server.get("/").status == 200
+        daemons.await_all_workers(server)
         return server
 
     return start_warm

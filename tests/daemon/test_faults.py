@@ -27,6 +27,18 @@ conf = load_conf
 
 
 @pytest.fixture
+def start_warm(start_warm):
+    """start_warm(…) is a server each of whose workers has loaded the script."""
+
+    def start(*arguments, **options):
+        server = start_warm(*arguments, **options)
+        daemons.await_answers_of_all(server)
+        return server
+
+    return start
+
+
+@pytest.fixture
 def report(record_property):
     """Prints what became of the requests of a load."""
 
@@ -332,8 +344,6 @@ def test_a_script_that_is_older_than_the_one_before_is_new_too(start_warm):
     old = daemons.settled(server, 2)
     script = server.root / "app.py"
     with Load(server.port, "/sleep") as load:
-        # Who has not loaded it yet loads the new one, and may stay.
-        server.log.wait_for("Loading WSGI script", count=2)
         deploy(script, APP.replace("VERSION = 1", "VERSION = 2"))
         os.utime(script, (1_500_000_000, 1_500_000_000))
         daemons.settled(server, 2, without=old)
@@ -362,23 +372,11 @@ def test_stale_mtime_in_flight_causes_no_second_replacement(start_warm):
     assert len(server.log.find("has changed; workers are to be replaced")) <= 2
 
 
-def wait_until_all_have_it(server):
-    """A worker that has never loaded the script has no older state of it to go on with."""
-    workers, served = set(daemons.workers(server)), set()
-
-    def all_have_it():
-        served.add(int(server.get("/").text.split()[0]))
-        return served == workers
-
-    wait_until(all_have_it, "an answer of each worker")
-
-
 def test_a_deployment_that_does_not_load_leaves_the_old_workers_serving(start_warm):
     server = start_warm()
     old = sorted(daemons.workers(server))
     script = server.root / "app.py"
     with Load(server.port, "/sleep") as load:
-        wait_until_all_have_it(server)
         deploy(script, "import no_such_module\n" + APP)
         server.log.expect("No module named 'no_such_module'", "keeping the current workers")
         daemons.pause(0.5)
@@ -402,7 +400,6 @@ def test_a_script_without_its_callable_is_no_deployment(start_warm):
     script = server.root / "app.py"
     server.log.allow("callable|application|keeping the current workers")
     with Load(server.port, "/sleep") as load:
-        wait_until_all_have_it(server)
         deploy(script, "")
         daemons.pause(1)
         assert sorted(daemons.settled(server, 2)) == old

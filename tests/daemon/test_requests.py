@@ -12,7 +12,15 @@ from pathlib import Path
 import pytest
 from harness.client import head
 from harness.conf import Conf
-from harness.daemons import is_alive, manager, pid_of, under_load, wait_for_notes, workers
+from harness.daemons import (
+    await_all_workers,
+    is_alive,
+    manager,
+    pid_of,
+    under_load,
+    wait_for_notes,
+    workers,
+)
 from harness.httpd import READY, wait_until
 
 pytestmark = pytest.mark.ours_only("our own processes")
@@ -52,6 +60,7 @@ def conf(text=TEXT, app=APP, files=(), *, children=2, **more):
 @pytest.fixture
 def server(start):
     server = start(threads=8)
+    await_all_workers(server)
     server.log.allow("was killed by signal 9", "WSGI0146", "WSGI0119")
     return server
 
@@ -147,6 +156,7 @@ def test_killed_manager_is_restarted_and_its_workers_exit(server):
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])
 def test_nothing_remains_after_a_stop_or_a_kill_of_the_parent(start, signum):
     server = start(threads=8)
+    await_all_workers(server)
     server.get("/")
     left = [manager(server), *workers(server)]
     children = server.children()

@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -69,6 +70,38 @@ def settled(server, count, without=()):
         return len(now) == count and not set(now) & set(without) and now
 
     return wait_until(there, f"{count} workers, none of {sorted(without)}", timeout=30)
+
+
+def await_all_workers(server):
+    """Returns once every worker of the only group that always runs has been started.
+
+    One may answer before the next one has been forked. Of several groups none is waited for.
+    """
+    text = (server.root / "httpd.conf").read_text()
+    groups = re.findall(r"^\s*WSGIDaemonProcess\s(.*)", text, re.MULTILINE)
+    if len(groups) != 1:
+        return
+    processes = re.search(r"\bprocesses=(\d+)", groups[0])
+    count = int(processes[1]) if processes else 1
+    count += "preload=On" in groups[0]
+    wait_until(lambda: len(workers(server)) >= count, f"{count} workers", timeout=30)
+
+
+def await_answers_of_all(server):
+    """Returns once each worker of the only group has answered a request.
+
+    A worker that has never loaded the script has no older state of it, and a change of the file is
+    none to it. The application is tests/apps/faults.py.
+    """
+    served, count = set(), len(workers(server))
+
+    def all_have_answered():
+        served.update(pid_of(answer) for answer in pool.map(server.get, [path] * count))
+        return set(workers(server)) <= served
+
+    path = "/sleep?for=0.05"
+    with concurrent.futures.ThreadPoolExecutor(count) as pool:
+        wait_until(all_have_answered, "an answer of each worker", timeout=30)
 
 
 def restart(server, count, signum=signal.SIGUSR1):
