@@ -35,6 +35,7 @@ pub(crate) fn serve(
         callable: &application.callable,
         application_group: &application.application_group,
         main_interpreter: application.adopted,
+        is_elsewhere: false,
     };
     let body = RequestBody::new(request);
     let mut exchange =
@@ -43,7 +44,9 @@ pub(crate) fn serve(
     match (served, exchange.replaced) {
         _ if exchange.failed => exchange.request.outcome(Err(PassError::Failed)),
         (_, Some(status)) => Outcome::Status(status),
-        (Served::Failed(status), None) => Outcome::Status(settings.error_status(status)),
+        (Served::Failed(status) | Served::NotLoaded(status), None) => {
+            Outcome::Status(settings.error_status(status))
+        }
         (Served::Done, None) => Outcome::Done,
         // This process is not replaced.
         (Served::GivenBack, None) => Outcome::Status(503),

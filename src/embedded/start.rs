@@ -77,6 +77,7 @@ pub(super) fn preload(host: &Host, options: &ProcessOptions, sole: bool, script:
         callable: b"",
         application_group: &script.application_group,
         main_interpreter: sole,
+        is_elsewhere: false,
     });
 }
 

@@ -9,10 +9,11 @@ use super::failure::Failure;
 use super::group::Group;
 use super::lease::WorkerLease;
 use super::params::Params;
-use super::relay::{Relay, RelayError};
+use super::relay::{GivenBack, Relay, RelayError};
 use super::stream;
 use crate::config::Settings;
 use crate::httpd::{Outcome, PassError, Request};
+use fastcgi::app_status::NotLoaded;
 use std::time::Instant;
 use wsgi::{Level, ReadError};
 
@@ -22,6 +23,8 @@ pub(super) enum Answer {
     Here(Outcome),
     /// The worker has old code and is going to be replaced; it has done nothing for the request.
     Outdated,
+    /// The worker cannot load the script, and has done nothing for the request.
+    NotLoaded(NotLoaded),
     /// The response is to be found at this path of the server (RFC 3875, 6.2.2).
     At(Vec<u8>),
 }
@@ -74,10 +77,11 @@ impl<'a, 'call> Attempt<'a, 'call> {
                 None => done = self.step()?,
             }
         };
-        if self.relay.is_given_back() {
-            return Ok(Answer::Outdated);
-        }
-        Ok(self.relay.take_location().map_or(Answer::Here(outcome), Answer::At))
+        Ok(match self.relay.given_back() {
+            Some(GivenBack::Outdated) => Answer::Outdated,
+            Some(GivenBack::NotLoaded(failed)) => Answer::NotLoaded(failed),
+            None => self.relay.take_location().map_or(Answer::Here(outcome), Answer::At),
+        })
     }
 
     /// Waits until the worker serves or answers.

@@ -48,6 +48,15 @@ impl Failure {
         Self { unread: false, ..Self::start(name, why) }
     }
 
+    /// A worker cannot load the script, and no other one has it; the worker has logged why.
+    pub(super) fn not_loaded(name: &str, status: u16) -> Self {
+        let line = format!(
+            "WSGI0222: daemon process '{name}' cannot load the script, and no other process of its group \
+             can serve the request"
+        );
+        Self { status, line, may_repeat: false, unread: true, unsent: false }
+    }
+
     /// The request could not be sent.
     pub(super) fn sending(name: &str, why: &ConnectionError) -> Self {
         if let ConnectionError::TooLong(why) = why {

@@ -3,6 +3,7 @@
 
 use super::connection::Connection;
 use super::group::Group;
+use super::passed_over::PassedOver;
 use super::stream::WorkerStream;
 use scoreboard::{Field, Record, now};
 use std::io;
@@ -50,9 +51,14 @@ impl<'a> WorkerLease<'a> {
     /// processor's caches. One that is not ready is chosen, and thereby started, when all threads of the others are
     /// taken; one that is suspected to hang when there is no other.
     ///
-    /// `next` moves on from the worker that has just failed; `missing` is a slot that no longer exists. `since`
-    /// is when the request began to wait, in microseconds.
-    pub(super) fn choose(group: &'a Group, missing: Option<usize>, next: bool, since: u64) -> Self {
+    /// `next` moves on from the worker that has just failed. `since` is when the request began to wait, in
+    /// microseconds.
+    pub(super) fn choose(
+        group: &'a Group,
+        passed_over: &PassedOver,
+        next: bool,
+        since: u64,
+    ) -> Self {
         group.reclaim_dead_rows(since);
         let board = group.plan.board.view();
         let in_flight = &group.plan.in_flight;
@@ -61,7 +67,7 @@ impl<'a> WorkerLease<'a> {
             let claimed = in_flight.count(slot);
             let count = claimed + group.abandoned_requests(slot, &board, claimed);
             let prospect = match (board.is_ready(slot), count < threads) {
-                _ if missing == Some(slot) || board.start_failed_permanently(slot) => {
+                _ if passed_over.contains(slot) || board.start_failed_permanently(slot) => {
                     Prospect::None
                 }
                 _ if group.is_suspected_hung(slot, since) => Prospect::SuspectedHung,

@@ -20,6 +20,7 @@ mod lease;
 mod open_streams;
 mod output;
 mod params;
+mod passed_over;
 mod relay;
 mod serve;
 mod spool;

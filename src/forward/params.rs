@@ -145,6 +145,9 @@ impl<'a> Params<'a> {
             list.pair(param::MODIFIED, version.to_string().as_bytes());
         }
         list.pair(param::RELOADING, flag(settings.script_reloading.is_on()));
+        if plan.sockets.len() > 1 {
+            list.pair(param::TRIES_OTHERS, flag(true));
+        }
         if settings.ignore_activity {
             list.pair(param::IGNORE_ACTIVITY, flag(true));
         }

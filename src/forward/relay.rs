@@ -8,8 +8,9 @@ use super::output::ClientOutput;
 use crate::config::Settings;
 use crate::error_override;
 use crate::httpd::{BrigadeEnd, Head, Outcome, PassError, Request};
+use fastcgi::app_status::{self, NotLoaded};
 use fastcgi::head::HeadParser;
-use fastcgi::{Answer, ErrorLines, FileSpan, Limits, ProtocolStatus, app_status};
+use fastcgi::{Answer, ErrorLines, FileSpan, Limits, ProtocolStatus};
 use std::cell::RefCell;
 use std::fmt::Display;
 use std::io::Write;
@@ -48,9 +49,18 @@ pub(super) struct Relay<'a, 'call> {
     excessive: bool,
     /// The path of this server at which the response is to be found.
     location: Option<Vec<u8>>,
-    /// The worker has done nothing for the request, because its code is old.
-    given_back: bool,
+    /// The worker has done nothing for the request.
+    given_back: Option<GivenBack>,
     errors: ErrorLines,
+}
+
+/// Why a worker has done nothing for a request.
+#[derive(Clone, Copy)]
+pub(super) enum GivenBack {
+    /// Its code is old, and it is going to be replaced.
+    Outdated,
+    /// It cannot load the script, and another worker has it.
+    NotLoaded(NotLoaded),
 }
 
 /// How a response ends whose client is behind.
@@ -161,7 +171,7 @@ impl<'a, 'call> Relay<'a, 'call> {
             stalled_since: None,
             excessive: false,
             location: None,
-            given_back: false,
+            given_back: None,
             errors: ErrorLines::new(&group.limits()),
         }
     }
@@ -171,8 +181,8 @@ impl<'a, 'call> Relay<'a, 'call> {
         self.stage == Stage::Body
     }
 
-    /// Whether the worker has given the request back.
-    pub(super) const fn is_given_back(&self) -> bool {
+    /// Why the worker has given the request back, if it has.
+    pub(super) const fn given_back(&self) -> Option<GivenBack> {
         self.given_back
     }
 
@@ -534,10 +544,14 @@ impl<'a, 'call> Relay<'a, 'call> {
             Stage::Located => return Ok(Outcome::Done),
             // A request without a response ends with the HTTP status that says why.
             Stage::Head if app_status == app_status::OUTDATED => {
-                self.given_back = true;
+                self.given_back = Some(GivenBack::Outdated);
                 return Ok(Outcome::Done);
             }
             Stage::Head => {
+                if let Some(failed) = NotLoaded::from_wire(app_status) {
+                    self.given_back = Some(GivenBack::NotLoaded(failed));
+                    return Ok(Outcome::Status(failed.status));
+                }
                 return match u16::try_from(app_status) {
                     Ok(status @ 400..=599) => {
                         Ok(Outcome::Status(self.settings.error_status(status)))

@@ -8,6 +8,7 @@ use super::failure::Failure;
 use super::group::Group;
 use super::lease::WorkerLease;
 use super::params::Params;
+use super::passed_over::PassedOver;
 use super::stream;
 use crate::application::Application;
 use crate::config::{ScriptReloading, Settings};
@@ -51,7 +52,7 @@ pub(crate) fn serve(
     match answer {
         Answer::Here(outcome) => outcome,
         // The worker is free by now: it may be the one that answers the other path.
-        Answer::Outdated => Outcome::Status(503),
+        Answer::Outdated | Answer::NotLoaded(_) => Outcome::Status(503),
         Answer::At(location) => request.redirect(&location),
     }
 }
@@ -72,6 +73,13 @@ fn may_repeat(
                 && attempt.await_two_workers(deadline))
 }
 
+/// Whether there is another worker for a request that has got this answer, because its script cannot be loaded.
+fn may_pass_over(attempt: &Attempt<'_, '_>, answer: &Answer, passed_over: &mut PassedOver) -> bool {
+    let Answer::NotLoaded(failed) = answer else { return false };
+    attempt.is_replayable()
+        && passed_over.note_not_loaded(attempt.lease.slot(), *failed, attempt.group())
+}
+
 /// A request on its way to the workers of its group.
 struct Delivery<'a, 'call> {
     request: &'a mut Request<'call>,
@@ -89,11 +97,12 @@ impl Delivery<'_, '_> {
         let group = self.group;
         let mut deadline = self.connect_deadline();
         let mut waited = None;
-        let (mut failed, mut replayed, mut missing) = (0, 0, None);
+        let (mut failed, mut replayed) = (0, 0);
+        let mut passed_over = PassedOver::default();
         loop {
             // What ended in a slot before it was chosen again did not end by this attempt.
             let since = if failed > 0 { scoreboard::now() } else { queued };
-            let lease = WorkerLease::choose(group, missing, failed > 0, since);
+            let lease = WorkerLease::choose(group, &passed_over, failed > 0, since);
             // The lease is of the worker with the best prospects: the others have none either.
             if let Some(why) = lease.start_block_reason() {
                 return self.refuse_start(&why);
@@ -103,7 +112,7 @@ impl Delivery<'_, '_> {
                 // The configuration has changed, and this child still has the old one.
                 Err(why) if failed < group.attempts() && why.kind() == io::ErrorKind::NotFound => {
                     failed += 1;
-                    missing = Some(lease.slot());
+                    passed_over.note_missing(lease.slot());
                     continue;
                 }
                 Err(_) if stream::have_ended() => return self.end(),
@@ -112,13 +121,15 @@ impl Delivery<'_, '_> {
             let (request, body) = (&mut *self.request, &mut self.body);
             let mut attempt = Attempt::new(request, self.settings, lease, connection, body);
             let failure = match attempt.run(&self.params) {
-                Ok(Answer::Outdated) => {
-                    attempt.finish();
-                    self.await_new_code(waited.get_or_insert_with(now));
+                Ok(answer) => {
+                    let has_another = may_pass_over(&attempt, &answer, &mut passed_over);
+                    let answer = attempt.finish().map_or(answer, Answer::Here);
+                    if let Some(answer) = self.settle(answer, has_another, &mut waited) {
+                        return answer;
+                    }
                     deadline = self.connect_deadline();
                     continue;
                 }
-                Ok(answer) => return attempt.finish().map_or(answer, Answer::Here),
                 Err(failure) => failure,
             };
             if stream::have_ended() {
@@ -141,6 +152,26 @@ impl Delivery<'_, '_> {
             drop(attempt);
             return self.refuse(&failure);
         }
+    }
+
+    /// The answer, unless the request is to be sent again. `has_another`: there is another worker for one that could
+    /// not be served by its worker.
+    fn settle(
+        &mut self,
+        answer: Answer,
+        has_another: bool,
+        waited: &mut Option<u64>,
+    ) -> Option<Answer> {
+        match answer {
+            Answer::Outdated => self.await_new_code(waited.get_or_insert_with(now)),
+            Answer::NotLoaded(_) if has_another => self.params.restart_queue_clock(),
+            Answer::NotLoaded(failed) => {
+                let status = self.settings.error_status(failed.status);
+                return Some(self.refuse(&Failure::not_loaded(self.group.name(), status)));
+            }
+            Answer::Here(_) | Answer::At(_) => return Some(answer),
+        }
+        None
     }
 
     /// There is no worker, and none is to be expected. A cause that the parent knows is logged now and then only.

@@ -25,6 +25,9 @@ pub mod param {
     /// The request may wait for a worker with new code (`WSGIScriptReloading Wait`): since when it does, in
     /// microseconds of the scoreboard's clock (decimal), 0 where it has not waited yet; empty: it waits no more.
     pub const WAITING_SINCE: &[u8] = b"mod_wsgi.x-waiting-since";
+    /// `1`: a request whose script the worker cannot load may go to another worker
+    /// ([`NotLoaded`](super::app_status::NotLoaded)).
+    pub const TRIES_OTHERS: &[u8] = b"mod_wsgi.x-tries-others";
     /// `1`: the request does not count as activity of the worker.
     pub const IGNORE_ACTIVITY: &[u8] = b"mod_wsgi.x-ignore-activity";
     /// The log level of the request, where it is not that of the group: an `APLOG_*` number (decimal).
@@ -47,6 +50,34 @@ pub mod app_status {
     /// Nothing has been done for the request: the worker has old code, and will be replaced. Only for a request that
     /// may wait ([`WAITING_SINCE`](super::param::WAITING_SINCE)).
     pub const OUTDATED: u32 = 3;
+
+    /// Marks the number of a [`NotLoaded`]; no HTTP status has this bit.
+    const NOT_LOADED: u32 = 1 << 31;
+
+    /// Nothing has been done for the request: the worker cannot load the script, which it has logged, and another worker
+    /// has it. Only for a request that may go there ([`TRIES_OTHERS`](super::param::TRIES_OTHERS)).
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct NotLoaded {
+        /// The HTTP status where no other worker serves the request.
+        pub status: u16,
+        /// The number of the script on the scoreboard.
+        pub script: u8,
+    }
+
+    impl NotLoaded {
+        /// The number that says so.
+        pub fn to_wire(self) -> u32 {
+            NOT_LOADED | u32::from(self.script) << 16 | u32::from(self.status)
+        }
+
+        /// What the number says, if it is one of these.
+        pub fn from_wire(number: u32) -> Option<Self> {
+            let [mark, script, high, low] = number.to_be_bytes();
+            let status = u16::from_be_bytes([high, low]);
+            let is_one = mark == 0x80 && (400..600).contains(&status);
+            is_one.then_some(Self { status, script })
+        }
+    }
 }
 
 /// The severity of a log line: an `APLOG_*` number, 0 (emergency) to 15 (`trace8`).
@@ -105,6 +136,20 @@ pub(crate) fn parse_log(content: &[u8]) -> Result<(LogLevel, &[u8]), WireError> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_script_that_is_not_loaded_is_no_http_status() {
+        use app_status::NotLoaded;
+        for (status, script) in [(403, 0), (500, 63), (404, 255)] {
+            let failed = NotLoaded { status, script };
+            assert_eq!(NotLoaded::from_wire(failed.to_wire()), Some(failed));
+            assert!(u16::try_from(failed.to_wire()).is_err());
+        }
+        for number in [0, app_status::OUTDATED, 500, 1 << 31, 1 << 31 | 200, 0xc000_01f4, u32::MAX]
+        {
+            assert_eq!(NotLoaded::from_wire(number), None);
+        }
+    }
 
     #[test]
     fn only_the_numbers_of_apaches_levels_are_levels() {

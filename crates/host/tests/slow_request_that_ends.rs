@@ -56,6 +56,7 @@ fn inside() {
                 callable: b"application",
                 application_group: b"",
                 main_interpreter: true,
+                is_elsewhere: false,
             };
             // It reads until the slow request has been found: meanwhile the request's own log is in use.
             let served = host.serve(&target, &mut BlockingExchange(is_released));

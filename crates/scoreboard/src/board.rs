@@ -55,6 +55,8 @@ pub enum Field {
     Ended = 10,
     /// How many workers of the slot in a row, this one included, died before they were ready.
     Failures = 11,
+    /// The scripts that it has loaded: a bit for each by its number, which several may share.
+    Scripts = 12,
 }
 
 /// The state of a worker.
@@ -119,6 +121,14 @@ impl<'m> Scoreboard<'m> {
     /// Whether a worker of this slot takes requests.
     pub fn is_ready(&self, slot: usize) -> bool {
         self.records(slot).iter().any(|record| record.get(Field::State) == State::Ready as u64)
+    }
+
+    /// Whether a worker of this slot takes requests and has loaded a script of that number, as far as is known.
+    pub fn has_script(&self, slot: usize, number: u8) -> bool {
+        self.records(slot).iter().any(|record| {
+            record.get(Field::State) == State::Ready as u64
+                && record.get(Field::Scripts) & script_bit(number) != 0
+        })
     }
 
     /// Sets how often in a row the manager exited soon after its start; `None`: it could not be started at all. A
@@ -215,6 +225,13 @@ impl Record<'_> {
     pub fn set_own_state(&self, pid: u32, state: State) {
         if self.get(Field::Pid) == u64::from(pid) {
             self.set_state(state);
+        }
+    }
+
+    /// Notes that the worker has loaded the script of that number.
+    pub fn note_script(&self, number: u8) {
+        if let Some(word) = self.words.get(Field::Scripts as usize) {
+            word.fetch_or(script_bit(number), Ordering::Relaxed);
         }
     }
 
@@ -334,6 +351,10 @@ impl Record<'_> {
     }
 }
 
+const fn script_bit(number: u8) -> u64 {
+    1 << (number % 64)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -370,6 +391,24 @@ mod tests {
         assert_eq!((board.serving(1, 7), board.serving(0, 7)), (Some(2), None));
         record.end(0, 10, true);
         assert_eq!((board.serving(1, 7), board.serving(1, 9)), (None, Some(1)));
+    }
+
+    #[test]
+    fn a_script_is_with_the_workers_that_have_loaded_it_and_take_requests() {
+        let words = words(2, 1);
+        let board = Scoreboard::new(&words, 2, 1);
+        let record = board.record(1, 4);
+        record.note_script(3);
+        record.note_script(63);
+        assert!(!board.has_script(1, 3));
+        record.set_state(State::Ready);
+        assert_eq!([3, 63, 4].map(|number| board.has_script(1, number)), [true, true, false]);
+        assert!(!board.has_script(0, 3));
+        record.set_state(State::Leaving);
+        assert!(!board.has_script(1, 3));
+        record.clear();
+        record.set_state(State::Ready);
+        assert!(!board.has_script(1, 3));
     }
 
     #[test]

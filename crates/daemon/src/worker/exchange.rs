@@ -115,13 +115,13 @@ impl<'a> FastCgiExchange<'a> {
         }
     }
 
-    /// Gives the request back to Apache's child, which sends it to a worker with new code.
-    pub(crate) fn give_back(&mut self) {
+    /// Gives the request back to Apache's child, which sends it to another worker; `app_status` says why.
+    pub(crate) fn give_back(&mut self, app_status: u32) {
         if !self.claims_response() {
             return self.cut();
         }
         let Some(connection) = self.connection.as_mut() else { return };
-        let end = encoder::end_answer(connection.id(), app_status::OUTDATED);
+        let end = encoder::end_answer(connection.id(), app_status);
         match connection.write(&[], &[], &end) {
             Ok(()) => self.complete(),
             Err(_) => self.cut(),

@@ -125,7 +125,7 @@ fn begin(
     let sender =
         channel.sender().map_err(WorkerError::system("share the channel to the manager"))?;
     let queue = queue.map(ConnectionQueue::into_worker);
-    let (pool, woken) = Pool::new(config, host, log, slot.record(), listeners, queue, sender)
+    let (pool, woken) = Pool::new(config, host, log, &slot, listeners, queue, sender)
         .map_err(WorkerError::system("make the pool of threads"))?;
     let pool = Arc::new(pool);
     scripts.into_iter().for_each(|loaded| {

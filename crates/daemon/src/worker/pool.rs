@@ -3,10 +3,12 @@
 #![forbid(unsafe_code)]
 
 use crate::connection_queue::WorkerQueue;
+use crate::launch::SlotHandle;
 use crate::log::Log;
 use crate::message::{Channel, Loaded, Successor};
 use crate::worker::acceptor::Acceptor;
 use crate::worker::connections::Connections;
+use crate::worker::failed_loads::FailedLoads;
 use crate::worker::gil_probe::GilProbe;
 use crate::worker::hang_report::HangReport;
 use crate::worker::loaded_scripts::LoadedScripts;
@@ -14,6 +16,7 @@ use crate::worker::manager_channel::ManagerChannel;
 use crate::worker::recycling::Recycling;
 use crate::worker::response_claim::ResponseClaim;
 use crate::worker::scheduler::Scheduler;
+use crate::worker::siblings::{Siblings, script_number};
 use group_config::GroupConfig;
 use host::Host;
 use scoreboard::Record;
@@ -34,6 +37,8 @@ pub(crate) struct Pool {
     pub(super) acceptor: Acceptor,
     pub(super) connections: Connections,
     pub(super) loaded: LoadedScripts,
+    pub(super) failed_loads: FailedLoads,
+    pub(super) siblings: Siblings,
     /// Which of the threads have a request without an answer.
     pub(super) claims: Vec<ResponseClaim>,
     /// The log has been told that no event can be waited for any more.
@@ -51,7 +56,7 @@ impl Pool {
         config: GroupConfig,
         host: Host,
         log: Log,
-        record: Record<'static>,
+        slot: &SlotHandle,
         listeners: Vec<UnixListener>,
         queue: Option<WorkerQueue>,
         channel: Channel,
@@ -62,10 +67,12 @@ impl Pool {
             recycling: Recycling::new(&config.timers, config.threads),
             scheduler: Scheduler::new(claims.len(), host.is_serial()),
             gil_probe: GilProbe::new(config.timers.deadlock_timeout),
+            siblings: Siblings::of(slot, config.processes.most as usize),
+            failed_loads: FailedLoads::default(),
             config,
             host,
             log,
-            record,
+            record: slot.record(),
             manager: ManagerChannel::new(channel),
             acceptor: Acceptor::new(listeners),
             connections: Connections::new(queue)?,
@@ -128,6 +135,8 @@ impl Pool {
     /// Notes a script that has been loaded.
     pub(crate) fn note_loaded(&self, loaded: Loaded) {
         if self.loaded.note(&loaded) {
+            self.failed_loads.forget(&loaded);
+            self.record.note_script(script_number(&loaded));
             self.manager.report_loaded(loaded);
         }
     }

@@ -65,6 +65,7 @@ impl PreparedPython {
                 callable: script.callable.as_deref().unwrap_or_default().as_bytes(),
                 application_group: script.application_group.as_bytes(),
                 main_interpreter: config.main_interpreter(),
+                is_elsewhere: false,
             });
             self.failed |= !loaded && !is_unchanged;
             if loaded {

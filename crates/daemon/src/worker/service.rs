@@ -44,6 +44,7 @@ pub(super) fn run(
             callable: b"",
             application_group: script.application_group.as_bytes(),
             main_interpreter: config.sole,
+            is_elsewhere: false,
         });
     }
     prepared.host.stop("");

@@ -11,7 +11,9 @@ use crate::worker::file_version;
 use crate::worker::loaded_scripts::{Held, InUse};
 use crate::worker::pool::Pool;
 use crate::worker::scheduler::BusyGuard;
+use crate::worker::siblings::script_number;
 use crate::worker::target::{Application, RequestParams};
+use fastcgi::app_status::{self, NotLoaded};
 use host::{Reloading, Replacement, ScriptFile, Served, Target};
 use scoreboard::{Field, now};
 use std::ffi::OsStr;
@@ -20,7 +22,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use wsgi::{FileVersion, Level};
 
 /// Which code a request is to be served by (`WSGIScriptReloading`).
@@ -32,6 +34,24 @@ enum WantedCode {
     New,
     /// The worker's, which has been started for the request.
     This,
+}
+
+/// What a worker has of the script of a request.
+struct ScriptState {
+    /// The version of the file that the request came for.
+    modified: Option<FileVersion>,
+    /// `None` where it has not been served in that version.
+    in_use: Option<InUse>,
+    /// What the worker will have loaded then, where it has not been served.
+    newly_loaded: Option<Loaded>,
+    held: Held,
+}
+
+impl ScriptState {
+    /// The script, where the worker has nothing of it.
+    fn missing(&self) -> Option<&Loaded> {
+        self.newly_loaded.as_ref().filter(|_| self.held == Held::Missing)
+    }
 }
 
 impl Pool {
@@ -161,13 +181,58 @@ impl Pool {
         }
     }
 
-    /// Has the application answer the request, or gives it back where it `wants` new code and this worker has old.
+    /// Has the application answer the request, or gives it back: where it `wants` new code and this worker has old, and
+    /// where this worker cannot load the script and another one has it.
     fn run_application(
         &self,
         application: &Application,
         wants: WantedCode,
         exchange: &mut FastCgiExchange<'_>,
     ) {
+        let script = self.examine(application);
+        let has_old_code = matches!(script.held, Held::Stale | Held::Outdated);
+        if has_old_code && wants == WantedCode::New {
+            return exchange.give_back(app_status::OUTDATED);
+        }
+        let elsewhere = script
+            .missing()
+            .filter(|it| application.tries_others && self.siblings.have(script_number(it)));
+        if let Some(missing) = elsewhere
+            && let Some(status) = self.failed_loads.pending(missing, Instant::now())
+        {
+            return exchange.give_back(not_loaded(missing, status));
+        }
+        let replacement = Replacement::new(wants == WantedCode::New);
+        let asks = application.reloading && wants != WantedCode::This;
+        let target = self.target(application, &script, &replacement, asks);
+        let target = Target { is_elsewhere: elsewhere.is_some(), ..target };
+        let served = self.host.serve(&target, exchange);
+        end_in_forked_child();
+        let (wanted, loaded) = versions(script.newly_loaded.as_ref(), &replacement);
+        if replacement.is_requested() {
+            self.request_replacement(application, loaded.clone(), wanted);
+        }
+        match served {
+            Served::Failed(status) => exchange.fail(status),
+            Served::GivenBack => exchange.give_back(app_status::OUTDATED),
+            Served::NotLoaded(status) => match elsewhere {
+                Some(missing) => {
+                    self.failed_loads.note(missing, status, Instant::now());
+                    exchange.give_back(not_loaded(missing, status));
+                }
+                None => exchange.fail(status),
+            },
+            Served::Done => {
+                if let Some(loaded) = loaded.filter(|_| script.held != Held::Outdated) {
+                    self.recycling.loaded();
+                    self.note_loaded(loaded);
+                }
+            }
+        }
+    }
+
+    /// What this worker has of the application's script. A version that is found stale for the first time is reported.
+    fn examine(&self, application: &Application) -> ScriptState {
         let modified = application.modified();
         // Most requests are for what has been served before.
         let in_use = self.in_use(application, modified);
@@ -178,45 +243,35 @@ impl Pool {
         if let (Held::Stale, Some(stale)) = (held, &newly_loaded) {
             self.manager.report(&Report::Stale(stale.clone()));
         }
-        let has_old_code = matches!(held, Held::Stale | Held::Outdated);
-        if has_old_code && wants == WantedCode::New {
-            return exchange.give_back();
-        }
-        let may_ask = application.reloading
-            && wants != WantedCode::This
-            && in_use.is_some_and(|script| script.may_ask_for_reload);
+        ScriptState { modified, in_use, newly_loaded, held }
+    }
+
+    /// The application as Python is to serve it. `asks`: a script that has been served may ask for its reload.
+    fn target<'a>(
+        &self,
+        application: &'a Application,
+        script: &ScriptState,
+        replacement: &'a Replacement,
+        asks: bool,
+    ) -> Target<'a> {
+        let may_ask = asks && script.in_use.is_some_and(|script| script.may_ask_for_reload);
         // Another thread may be loading the script, or have loaded it and not noted that yet.
-        let may_load = application.reloading && held == Held::Missing;
-        let replacement = Replacement::new(wants == WantedCode::New);
-        let target = Target {
+        let may_load = application.reloading && script.missing().is_some();
+        let newly_loaded = script.newly_loaded.as_ref();
+        Target {
             script: ScriptFile {
                 path: &application.script,
-                modified: newly_loaded.as_ref().map_or(modified, |wanted| wanted.modified),
+                modified: newly_loaded.map_or(script.modified, |wanted| wanted.modified),
                 // A worker that has the script is replaced, not made to load it again: other modules that have
                 // changed are imported anew then, too.
                 reloading: if may_load { Reloading::ByReplacement } else { Reloading::Never },
                 case_sensitive: self.config.python.case_sensitive,
-                replacement: (may_ask || may_load).then_some(&replacement),
+                replacement: (may_ask || may_load).then_some(replacement),
             },
             callable: &application.callable,
             application_group: &application.application_group,
             main_interpreter: self.config.main_interpreter(),
-        };
-        let served = self.host.serve(&target, exchange);
-        end_in_forked_child();
-        let (wanted, loaded) = versions(newly_loaded, &replacement);
-        if replacement.is_requested() {
-            self.request_replacement(application, loaded.clone(), wanted);
-        }
-        match served {
-            Served::Failed(status) => exchange.fail(status),
-            Served::GivenBack => exchange.give_back(),
-            Served::Done => {
-                if let Some(loaded) = loaded.filter(|_| held != Held::Outdated) {
-                    self.recycling.loaded();
-                    self.note_loaded(loaded);
-                }
-            }
+            is_elsewhere: false,
         }
     }
 
@@ -276,15 +331,20 @@ impl Pool {
 /// Of a script that this worker had not noted as loaded: the version that a request came for, and what has been
 /// loaded, which need not be that one.
 fn versions(
-    newly_loaded: Option<Loaded>,
+    newly_loaded: Option<&Loaded>,
     replacement: &Replacement,
 ) -> (Option<FileVersion>, Option<Loaded>) {
-    let wanted = newly_loaded.as_ref().and_then(|wanted| wanted.modified);
+    let wanted = newly_loaded.and_then(|wanted| wanted.modified);
     let loaded = newly_loaded.map(|wanted| Loaded {
         modified: replacement.loaded_version().unwrap_or(wanted.modified),
-        ..wanted
+        ..wanted.clone()
     });
     (wanted, loaded)
+}
+
+/// Has another worker serve a request whose script cannot be loaded here, or the client get `status`.
+fn not_loaded(script: &Loaded, status: u16) -> u32 {
+    NotLoaded { status, script: script_number(script) }.to_wire()
 }
 
 /// Ends a process that the application has forked and that has returned from the application. The request, its line

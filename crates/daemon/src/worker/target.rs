@@ -20,6 +20,8 @@ pub(crate) struct Application {
     pub(crate) log_level: Option<u8>,
     /// Whether the request keeps the worker from being idle (`WSGIIgnoreActivity`).
     pub(crate) is_activity: bool,
+    /// Whether a request whose script this worker cannot load may go to another worker.
+    pub(crate) tries_others: bool,
     /// What the web server takes beside plain FastCGI.
     pub(crate) extensions: Extensions,
     /// The Apache module has sent the request.
@@ -51,6 +53,7 @@ impl Application {
                 }
                 param::MODIFIED => it.modified = FileVersion::parse(value),
                 param::RELOADING => it.reloading = value != b"0",
+                param::TRIES_OTHERS => it.tries_others = value == b"1",
                 param::IGNORE_ACTIVITY => it.is_activity = value != b"1",
                 param::LOG_LEVEL => it.log_level = number(value),
                 param::CALLABLE_OBJECT => it.callable = value.to_vec(),

@@ -37,6 +37,7 @@ pub(super) fn run(request: &WarmUp, host: &Host, log: Log, config: &GroupConfig)
         callable: request.callable.as_bytes(),
         application_group: request.application_group.as_bytes(),
         main_interpreter: config.main_interpreter(),
+        is_elsewhere: false,
     };
     let stack = config.limits.stack_size;
     let mut exchange = WarmUpExchange { request, log, status: None, whole: false };

@@ -34,6 +34,8 @@ pub(crate) enum Completion {
     Fail(u16),
     /// Nothing was done and nothing will be: another process is to serve the request.
     GiveBack,
+    /// Nothing was done and nothing will be: the script could not be loaded, and another process has it.
+    NotLoaded(u16),
 }
 
 /// What is measured of a request.
@@ -80,12 +82,12 @@ impl<'a, 'py> Call<'a, 'py> {
         };
         let module = match self.module(&variables, lease) {
             Ok(module) => module,
-            Err(LoadFailure::Status(status)) => return Completion::Fail(status),
+            Err(LoadFailure::Status(status)) => return self.not_loaded(status),
             Err(LoadFailure::Outdated) => return Completion::GiveBack,
         };
         let application = match self.application(&module, lease) {
             Ok(application) => application,
-            Err(status) => return Completion::Fail(status),
+            Err(status) => return self.not_loaded(status),
         };
         let completion = match self.answer(application, variables, lease, current) {
             Ok(completion) => completion,
@@ -94,6 +96,15 @@ impl<'a, 'py> Call<'a, 'py> {
         match self.observation.get() {
             Some(observation) => self.finished(observation, completion, lease),
             None => completion,
+        }
+    }
+
+    /// There is no application: what becomes of the request, which would be answered with that HTTP status.
+    const fn not_loaded(&self, status: u16) -> Completion {
+        if self.target.is_elsewhere {
+            Completion::NotLoaded(status)
+        } else {
+            Completion::Fail(status)
         }
     }
 

@@ -104,6 +104,7 @@ fn complete(completion: Completion, response: &mut Response<'_>) -> Served {
     match completion {
         Completion::Fail(status) => Served::Failed(status),
         Completion::GiveBack => Served::GivenBack,
+        Completion::NotLoaded(status) => Served::NotLoaded(status),
         Completion::Nothing => Served::Done,
         Completion::Finish => match response.finish() {
             Ok(()) | Err(ChunkError::Send(_)) => Served::Done,
@@ -127,7 +128,7 @@ fn record(
     let Some(gil_wait) = figures.gil_wait.get() else { return };
     let status = match served {
         // The process that serves the request counts it.
-        Served::GivenBack => return,
+        Served::GivenBack | Served::NotLoaded(_) => return,
         Served::Failed(status) => status,
         Served::Done => response.status().unwrap_or(500),
     };

@@ -14,6 +14,8 @@ pub struct Target<'a> {
     pub application_group: &'a [u8],
     /// Run it in the main interpreter whatever the group's name is (design decision D5).
     pub main_interpreter: bool,
+    /// Another process has the script: a request for which it cannot be loaded here is left to that one.
+    pub is_elsewhere: bool,
 }
 
 /// How a request ended.
@@ -25,4 +27,7 @@ pub enum Served {
     Failed(u16),
     /// Nothing was done: another process is to serve the request ([`Replacement`](crate::Replacement)).
     GivenBack,
+    /// Nothing was done: the script could not be loaded, and another process has it ([`Target::is_elsewhere`]). Else
+    /// this would be the HTTP status.
+    NotLoaded(u16),
 }
