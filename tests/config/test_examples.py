@@ -1,19 +1,24 @@
 """Every conf-examples/*.conf is started, and answers what its comments promise.
 
-An example says what it answers in lines like `# Answers: GET /path -> 200 text`. It may use
-${EXAMPLE_PORT}, ${EXAMPLE_TLS_PORT}, ${EXAMPLE_ROOT} (a readable copy of conf-examples),
-${EXAMPLE_CERTIFICATE}, ${EXAMPLE_KEY}, ${EXAMPLE_VENV} (with Django and Flask) and
-${EXAMPLE_PACKAGES} (its site-packages), and whatever else Apache lets it Define.
+An example says what it answers in lines like `# Answers: GET /path -> 200 text`; instead of the
+path it may give a URL, whose host is then requested. It may use ${EXAMPLE_PORT},
+${EXAMPLE_TLS_PORT}, ${EXAMPLE_ROOT} (a readable copy of conf-examples), ${EXAMPLE_CERTIFICATE},
+${EXAMPLE_KEY}, ${EXAMPLE_VENV} (with Django and Flask), ${EXAMPLE_OTHER_VENV} (of another Python,
+where its daemon program is installed) and ${EXAMPLE_PACKAGES} (the first one's site-packages), and
+whatever else Apache lets it Define.
 """
 
 import http.client
 import re
 import shutil
 import ssl
+import subprocess
+import sys
 
 import pytest
 from harness.conf import Conf
 from harness.env import REPO
+from harness.pythons import pythons
 
 FOLDER = REPO / "conf-examples"
 EXAMPLES = sorted(FOLDER.glob("*.conf"))
@@ -47,24 +52,48 @@ def example_root(servers):
     return root
 
 
-def wrapped(example, root, certificate, packages):
+@pytest.fixture
+def defines(example_root, certificate, packages, other_venv):
+    """{variable: value} for an example, without the ports."""
+    return {
+        "EXAMPLE_ROOT": example_root,
+        "EXAMPLE_CERTIFICATE": certificate[0],
+        "EXAMPLE_KEY": certificate[1],
+        "EXAMPLE_VENV": packages.parents[2],
+        "EXAMPLE_OTHER_VENV": other_venv,
+        "EXAMPLE_PACKAGES": packages,
+    }
+
+
+@pytest.fixture
+def other_venv(env, servers, installation):
+    """A virtual environment of another version of Python, if the module has a program for one."""
+    others = [
+        version
+        for version in pythons()[0]
+        if version != env.python and (env.module.parent / f"wsgi-daemon-{version}").exists()
+    ]
+    program = installation(others[0]) if others else sys.executable
+    venv = servers.base / "other-venv"
+    if not venv.exists():
+        subprocess.run([program, "-m", "venv", "--without-pip", venv], check=True)
+    return venv
+
+
+def wrapped(example, defines):
     """The example inside what an installed Apache has around it."""
     text = without_comments(example.read_text())
-    defines = {
+    ports = {
         # An example with a Listen of its own gets the second port for it.
         "EXAMPLE_PORT": "${PORT2}"
         if re.search(r"^\s*Listen\s+\S*EXAMPLE_PORT", text, re.M)
         else "${PORT}",
         "EXAMPLE_TLS_PORT": "${PORT2}",
-        "EXAMPLE_ROOT": root,
-        "EXAMPLE_CERTIFICATE": certificate[0],
-        "EXAMPLE_KEY": certificate[1],
-        "EXAMPLE_VENV": packages.parents[2],
-        "EXAMPLE_PACKAGES": packages,
     }
-    lines = [f"Define {name} {value}" for name, value in defines.items()]
+    lines = [f"Define {name} {value}" for name, value in (ports | defines).items()]
     lines.append("SSLSessionCache none")
-    return Conf("\n".join([*lines, f"Include {root}/{example.name}"]), MODULES)
+    lines.append(f"Include {defines['EXAMPLE_ROOT']}/{example.name}")
+    return Conf("\n".join(lines), MODULES)
 
 
 def fetch(server, example, method, path):
@@ -94,14 +123,22 @@ def test_example_begins_with_its_purpose_and_promises_an_answer(example):
     assert ANSWERS.search(text), "no line `# Answers: GET /path -> 200 text`"
 
 
+def test_every_example_is_in_the_table():
+    text = (FOLDER / "README.md").read_text()
+    files = [*EXAMPLES, *(FOLDER / "front-ends").iterdir()]
+    links = re.findall(r"\]\(([^)]+)\)", text)
+    assert sorted(links) == sorted(str(file.relative_to(FOLDER)) for file in files)
+
+
 @pytest.mark.embedded_only("an example says itself where it is served")
 @needs_examples
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
-def test_an_example_starts_and_answers(serve, example, example_root, certificate, packages):
-    server = serve(wrapped(example, example_root, certificate, packages), private=True)
+def test_an_example_starts_and_answers(serve, example, defines):
+    server = serve(wrapped(example, defines), private=True)
     # The example may load again what an installed Apache has loaded; mod_ssl has remarks on the
     # OpenSSL it was built with, and on a certificate as short-lived as ours.
     server.log.allow("AH01574: module .* is already loaded", "AH01873|AH01882|AH01906|AH01909")
     for promise in ANSWERS.finditer(example.read_text()):
         status, text = fetch(server, example, promise["method"], promise["path"])
-        assert (status, promise["text"] in text) == (int(promise["status"]), True), text
+        promised = re.sub(r"\$\{(\w+)\}", lambda it: str(defines[it[1]]), promise["text"])
+        assert (status, promised in text) == (int(promise["status"]), True), text

@@ -1,4 +1,4 @@
-"""Other web servers in front of wsgi-daemon: nginx, and Apache without the module."""
+"""Other web servers in front of wsgi-daemon: nginx, HAProxy, and Apache without the module."""
 
 import contextlib
 import re
@@ -47,15 +47,18 @@ http {{
     proxy_temp_path {root}/proxy;
     scgi_temp_path {root}/scgi;
     uwsgi_temp_path {root}/uwsgi;
-    upstream site {{ server unix:{socket}; keepalive 4; }}
-    server {{
-        listen 127.0.0.1:{port};
-        location / {{
-            fastcgi_pass site;
-            fastcgi_keep_conn on;
-            fastcgi_buffering off;
-            include /etc/nginx/fastcgi_params;
-        }}
+    include {root}/site.conf;
+}}
+"""
+NGINX_SITE = """
+upstream site {{ server unix:{socket}; keepalive 4; }}
+server {{
+    listen 127.0.0.1:{port};
+    location / {{
+        fastcgi_pass site;
+        fastcgi_keep_conn on;
+        fastcgi_buffering off;
+        include /etc/nginx/fastcgi_params;
     }}
 }}
 """
@@ -72,24 +75,54 @@ def is_up(client):
     return False
 
 
-@contextlib.contextmanager
 def nginx(root, socket):
     """A client of an nginx that passes everything to the daemon at the socket."""
+    return nginx_with(root, lambda port: NGINX_SITE.format(socket=socket, port=port))
+
+
+def nginx_with(root, site):
+    """A client of an nginx with the configuration of a site, site(port), after `nginx -t`."""
+
+    def command(port):
+        (root / "nginx.conf").write_text(NGINX.format(root=root))
+        (root / "site.conf").write_text(site(port))
+        return ["nginx", "-p", root, "-c", root / "nginx.conf"]
+
+    return program(root, command, "-t")
+
+
+def haproxy_with(root, conf):
+    """A client of a HAProxy with the configuration conf(port), after `haproxy -c`."""
+
+    def command(port):
+        (root / "haproxy.cfg").write_text(conf(port))
+        return ["haproxy", "-db", "-f", root / "haproxy.cfg"]
+
+    return program(root, command, "-c")
+
+
+@contextlib.contextmanager
+def program(root, command, check):
+    """A client of the server that command(port) starts in the foreground, if it accepts its
+    configuration when the option `check` asks for that.
+    """
     with ports_locked():
         (port,) = free_ports(1)
-        (root / "nginx.conf").write_text(NGINX.format(root=root, socket=socket, port=port))
-        with (root / "nginx.out").open("w") as out:
+        arguments = command(port)
+        checked = subprocess.run(
+            [*arguments, check], capture_output=True, text=True, timeout=30, check=False
+        )
+        assert checked.returncode == 0, checked.stdout + checked.stderr
+        with (root / f"{arguments[0]}.out").open("w") as out:
             process = subprocess.Popen(
-                ["nginx", "-p", root, "-c", root / "nginx.conf"],
-                stdout=out,
-                stderr=out,
-                preexec_fn=die_with_parent,
+                arguments, stdout=out, stderr=out, preexec_fn=die_with_parent
             )
         client = Client(port)
         try:
-            wait_until(lambda: is_up(client), "nginx")
+            wait_until(lambda: is_up(client), arguments[0])
         except AssertionError:
             process.kill()
+            process.wait()
             raise
     try:
         yield client

@@ -1,0 +1,158 @@
+"""conf-examples/front-ends: nginx, HAProxy and systemd with wsgi-daemon, as the files say."""
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+
+import pytest
+from harness import frontends
+from harness.env import REPO
+from harness.httpd import wait_until
+from harness.standalone import PROGRAM, Daemon
+
+pytestmark = pytest.mark.ours_only("mod_wsgi has no such program")
+
+FOLDER = REPO / "conf-examples/front-ends"
+UNIT = FOLDER / "wsgi-daemon@.service"
+
+
+@pytest.fixture
+def site(daemon):
+    """The daemon of a site whose socket and static files every front end may open."""
+    daemon.root.chmod(0o755)
+    (daemon.root / "static").mkdir()
+    (daemon.root / "static/site.css").write_text("body {}\n")
+    daemon.start("--processes", "2", "--socket-mode", "666")
+    return daemon
+
+
+def changed(name, site, port, listen):
+    """The file of the example, with this machine's port and paths."""
+    text = (FOLDER / name).read_text()
+    assert text.startswith("# ")
+    for old, new in (
+        (listen, re.sub(r"(\S*?)80", rf"\g<1>{port}", listen)),
+        ("/run/wsgi/blog/socket", str(site.socket)),
+        ("/srv/blog/", f"{site.root}/"),
+    ):
+        text = text.replace(old, new)
+    return text
+
+
+def assert_served(client, *, with_errors=True):
+    """The whole URL reaches the application as its PATH_INFO, and connections are kept."""
+    environ = client.get("/a/b%20c?d=e").json()["environ"]
+    assert (environ["SCRIPT_NAME"], environ["PATH_INFO"]) == ("", "/a/b c")
+    assert environ["QUERY_STRING"] == "d=e"
+    assert client.get("/").json()["environ"]["PATH_INFO"] == "/"
+    assert client.post("/", b"x" * 200_000).json()["body"] == 200_000
+    if with_errors:
+        assert client.get("/raise").status == 500
+    assert all(client.get("/").status == 200 for _ in range(20))
+
+
+def assert_nothing_is_lost_in_a_reload(site, client):
+    """SIGUSR1 replaces every worker, while requests go on."""
+    before = set(site.workers())
+    site.process.send_signal(signal.SIGUSR1)
+
+    def replaced():
+        assert client.get("/").status == 200
+        return len(site.workers()) == 2 and not before & set(site.workers())
+
+    wait_until(replaced, "other workers")
+
+
+@pytest.mark.skipif(not shutil.which("nginx"), reason="nginx is not installed")
+def test_nginx_serves_the_site_of_its_example(site):
+    def conf(port):
+        return changed("nginx.conf", site, port, "listen 80").replace(
+            "listen ", "listen 127.0.0.1:"
+        )
+
+    with frontends.nginx_with(site.root, conf) as client:
+        assert client.get("/static/site.css").text == "body {}\n"
+        assert_served(client)
+        assert_nothing_is_lost_in_a_reload(site, client)
+
+
+def haproxy_version():
+    said = subprocess.check_output(["haproxy", "-v"], text=True)
+    return tuple(map(int, re.search(r"version (\d+)\.(\d+)\.(\d+)", said).groups()))
+
+
+@pytest.mark.skipif(not shutil.which("haproxy"), reason="haproxy is not installed")
+def test_haproxy_serves_the_site_of_its_example(site):
+    def conf(port):
+        return changed("haproxy.cfg", site, port, "bind :80").replace("bind :", "bind 127.0.0.1:")
+
+    with frontends.haproxy_with(site.root, conf) as client:
+        # Up to 2.6.12 it crashes at lines of an error log before a response (its issue 2150).
+        assert_served(client, with_errors=haproxy_version() > (2, 6, 12))
+        assert client.get("/").json()["environ"]["HTTP_X_FORWARDED_FOR"] == "127.0.0.1"
+        assert_nothing_is_lost_in_a_reload(site, client)
+
+
+def unit(site):
+    """The text of the unit of a site, with this machine's paths and the test's own user."""
+    text = UNIT.read_text().replace("%i", "blog")
+    home = f"--python-home {site.root}/venv "
+    for old, new in (
+        (re.search(r"/\S+/wsgi-daemon-\S+", text)[0], str(PROGRAM)),
+        ("/run/wsgi/blog/socket", str(site.socket)),
+        ("/srv/blog/app.wsgi", str(site.script)),
+        ("/srv/blog", str(site.root)),
+        (home, ""),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    return re.sub(r"^(User|Group)=.*\n", "", text, flags=re.M)
+
+
+def values(text, key):
+    """The values of a key, with continued lines joined."""
+    return re.findall(rf"^{key}=(.*)$", text.replace("\\\n", " "), re.M)
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is missing")
+def test_systemd_has_no_complaint_about_the_unit(tmp_path):
+    file = tmp_path / "blog.service"
+    file.write_text(unit(Daemon(tmp_path)))
+    verified = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", file],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (
+        verified.returncode,
+        [it for it in verified.stderr.splitlines() if file.name in it],
+    ) == (
+        0,
+        [],
+    )
+
+
+def test_command_of_the_unit_serves_and_its_reload_replaces_workers(daemon):
+    (start,) = values(unit(daemon), "ExecStart")
+    program, *arguments = shlex.split(start)
+    assert program == str(PROGRAM)
+    assert arguments[:2] == ["--listen", f"unix:{daemon.socket}"]
+    application = arguments.index("--application")
+    assert arguments[application + 1] == str(daemon.script)
+    daemon.start(*arguments[2:application], *arguments[application + 2 :])
+    assert daemon.get("/").status == 200
+    assert daemon.socket.stat().st_mode & 0o777 == 0o660
+    wait_until(lambda: len(daemon.workers()) == 2, "two workers")
+    before = set(daemon.workers())
+    (reload,) = values(unit(daemon), "ExecReload")
+    command = reload.replace("$MAINPID", str(daemon.process.pid))
+    subprocess.run(shlex.split(command), check=True)
+    wait_until(
+        lambda: len(daemon.workers()) == 2 and not before & set(daemon.workers()), "other workers"
+    )
+    os.kill(daemon.process.pid, signal.SIGTERM)
+    assert daemon.process.wait(15) == 0
