@@ -30,9 +30,9 @@ help: ## show this
 setup: ## install missing system packages (apt-get or dnf, with sudo)
 	@PYTHON="$(PYTHON)" scripts/setup
 
-build: setup ## build the module and the daemon program, for one version of Python
+build: setup ## build the module and the daemon program, for one version of Python, and the command
 	@$(WITH_PYTHON) scripts/check-python
-	$(WITH_PYTHON) cargo build --release --locked -p mod_wsgi_rs -p wsgi-daemon
+	$(WITH_PYTHON) cargo build --release --locked -p mod_wsgi_rs -p wsgi-daemon -p wsgi-command
 	@ln -f target/release/libmod_wsgi_rs.so $(MODULE)
 	@$(NAME_DAEMON)
 

@@ -323,10 +323,16 @@ def mentions(word, repo=REPO):
 
 def daemon_option_files(repo=REPO):
     """{option of WSGIDaemonProcess: source files that name its field}, for the options whose row
-    of the table sets one field of the group's configuration."""
+    of the table sets one field of the group's configuration. Options of the command have the same
+    names and become text of a configuration."""
     table = (repo / "src/config/daemon_options.rs").read_text()
     rows = re.findall(r'\brow\("([\w-]+)",(?:(?!\brow\().)*?\bit\.config((?:\.\w+)+)', table, re.S)
-    return {name: mentions(field.rpartition(".")[2], repo) for name, field in rows}
+    found = {name: mentions(field.rpartition(".")[2], repo) for name, field in rows}
+    command = "crates/command/"
+    return {
+        name: [path for path in paths if not path.startswith(command)]
+        for name, paths in found.items()
+    }
 
 
 def report(repo=REPO):

@@ -27,6 +27,7 @@ FORBID = "#![forbid(unsafe_code)]"
 CRATE_ARROWS = {
     "mod_wsgi_rs": {"host", "fastcgi", "group-config", "scoreboard", "sys", "wsgi"},
     "daemon": {"host", "fastcgi", "group-config", "scoreboard", "sys", "wsgi"},
+    "command": {"sys"},
     "host": {"wsgi"},
     "fastcgi": {"wsgi"},
     "group-config": set(),

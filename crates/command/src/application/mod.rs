@@ -1,0 +1,12 @@
+//! What is served: understood from the entry point, or found in the working directory. Files are read as text; no code of
+//! the application runs here.
+#![forbid(unsafe_code)]
+
+mod django;
+mod entry;
+mod search;
+mod served;
+mod source;
+
+pub(crate) use entry::find;
+pub(crate) use served::{Application, Kind};

@@ -1,0 +1,78 @@
+//! The program `mod_wsgi_rs`: serves an application behind an Apache of its own, or writes the folder of a server that
+//! an administrator keeps. It knows mod_wsgi_rs through directives only, and no Python: what it tells Python is a file.
+//!
+//! Read in this order: `options` (the command line), `machine` (what there is), `application` (what to serve), `server`
+//! (the files of a server), `launcher` (Apache as a child), `reload` (development).
+#![forbid(unsafe_code)]
+
+mod application;
+mod failure;
+mod launcher;
+mod lines;
+mod machine;
+mod module_commands;
+mod options;
+mod reload;
+mod server;
+
+use crate::failure::Failure;
+use crate::options::{Command, ServerOptions};
+use std::io::Write;
+use std::process::ExitCode;
+
+/// Runs the command of this process's arguments.
+#[must_use]
+pub fn main() -> ExitCode {
+    let mut words = std::env::args_os().skip(1);
+    if std::env::args_os().nth(1).is_some_and(|word| word == launcher::SUPERVISED) {
+        words.next();
+        return launcher::run_supervised(words);
+    }
+    let arguments: Vec<String> =
+        words.map(|argument| argument.to_string_lossy().into_owned()).collect();
+    let environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let folder = std::env::current_dir().unwrap_or_default();
+    let done = match options::parse(&arguments, environment, &folder) {
+        Ok(command) => run(command),
+        Err(options::Unparsed::Failure(failure)) => Err(failure),
+        Err(options::Unparsed::Clap(error)) => {
+            // Help and version go to standard output; where that is closed there is no one to tell.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    match done {
+        Ok(status) => status,
+        Err(failure) => {
+            lines::to_standard_error(&format!("mod_wsgi_rs: {failure}\n"));
+            ExitCode::from(failure.exit_status())
+        }
+    }
+}
+
+fn run(command: Command) -> Result<ExitCode, Failure> {
+    match command {
+        Command::StartServer(options) if !options.setup_only => return launcher::start(&options),
+        Command::StartServer(options) | Command::SetupServer(options) => set_up(&options)?,
+        Command::ModuleLocation(options) => print(&module_commands::location(&options)?)?,
+        Command::ModuleConfig(options) => print(&module_commands::config(&options)?)?,
+        Command::InstallModule(options) => print(&module_commands::install(&options)?)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes the files, and says what they are and how the server is started.
+fn set_up(options: &ServerOptions) -> Result<(), Failure> {
+    let setup = server::write(options, server::Purpose::Keep)?;
+    let mut text = server::what_was_chosen(&setup);
+    text.push_str(&format!("server root: {}\n", setup.root.path().display()));
+    text.push_str(&format!("start it with: {} start\n", setup.root.join("apachectl").display()));
+    print(&text)
+}
+
+fn print(text: &str) -> Result<(), Failure> {
+    std::io::stdout()
+        .write_all(text.as_bytes())
+        .map_err(|why| Failure::server(format!("standard output: {why}")))
+}

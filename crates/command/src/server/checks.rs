@@ -1,0 +1,64 @@
+//! What the options must be together.
+
+use crate::failure::Failure;
+use crate::options::ServerOptions;
+
+/// The first thing that is wrong.
+pub(crate) fn check(options: &ServerOptions) -> Result<(), Failure> {
+    let listener = &options.listener;
+    let https = listener.https_port.is_some();
+    let needs_https = [
+        ("--ssl-certificate-file", listener.ssl_certificate_file.is_some()),
+        ("--ssl-certificate-key-file", listener.ssl_certificate_key_file.is_some()),
+        ("--ssl-certificate", listener.ssl_certificate.is_some()),
+        ("--ssl-ca-certificate-file", listener.ssl_ca_certificate_file.is_some()),
+        ("--ssl-certificate-chain-file", listener.ssl_certificate_chain_file.is_some()),
+        ("--ssl-verify-client", !listener.ssl_verify_client.is_empty()),
+        ("--ssl-environment", listener.ssl_environment),
+        ("--https-only", listener.https_only),
+        ("--hsts-policy", listener.hsts_policy.is_some()),
+    ];
+    if !https && let Some((name, _)) = needs_https.iter().find(|(_, given)| *given) {
+        return Err(Failure::usage(format!("{name} needs --https-port")));
+    }
+    let has_certificate = listener.ssl_certificate.is_some()
+        || (listener.ssl_certificate_file.is_some() && listener.ssl_certificate_key_file.is_some());
+    if https && !has_certificate {
+        return Err(Failure::usage(
+            "--https-port needs --ssl-certificate-file and --ssl-certificate-key-file, or --ssl-certificate",
+        ));
+    }
+    if !listener.ssl_verify_client.is_empty() && listener.ssl_ca_certificate_file.is_none() {
+        return Err(Failure::usage("--ssl-verify-client needs --ssl-ca-certificate-file"));
+    }
+    if https && listener.https_port == Some(listener.port) {
+        return Err(Failure::usage("--https-port and --port are the same"));
+    }
+    if listener.server_name.is_none()
+        && (!listener.server_alias.is_empty() || listener.allow_localhost)
+    {
+        return Err(Failure::usage("--server-alias and --allow-localhost need --server-name"));
+    }
+    let measurement = &options.measurement;
+    if let Some(target) = &measurement.telemetry_service {
+        if !target.starts_with("unix:") {
+            return Err(Failure::usage(format!(
+                "--telemetry-service {target}: it must be unix:PATH"
+            )));
+        }
+    } else if measurement.slow_requests.is_some() {
+        return Err(Failure::usage("--slow-requests needs --telemetry-service"));
+    }
+    if measurement.slow_requests.is_some_and(|seconds| seconds.is_nan() || seconds < 0.0) {
+        return Err(Failure::usage("--slow-requests must be seconds from 0"));
+    }
+    if options.access.auth_group_script.is_some() && options.access.auth_user_script.is_none() {
+        return Err(Failure::usage("--auth-group-script needs --auth-user-script"));
+    }
+    if measurement.embedded_mode && (options.development.reload || options.development.debug) {
+        return Err(Failure::usage(
+            "--reload replaces processes of the application, which --embedded-mode has none of",
+        ));
+    }
+    Ok(())
+}

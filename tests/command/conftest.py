@@ -1,0 +1,72 @@
+"""The command, and folders of applications for it."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+from harness import command
+from harness.httpd import free_ports, ports_locked
+
+
+@pytest.fixture
+def site(tmp_path, env):
+    """The folder of an application, which the unprivileged user may read; app.py says `one`."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    (folder / "app.py").write_text(command.APP.replace("TEXT", "one"))
+    if env.user:
+        for parent in [folder, *folder.parents]:
+            if parent in (Path("/"), Path("/tmp")):
+                break
+            parent.chmod(parent.stat().st_mode | 0o055)
+    return folder
+
+
+@pytest.fixture
+def short():
+    """A folder whose path leaves room for the names of sockets."""
+    folder = Path(tempfile.mkdtemp(prefix="w", dir="/tmp"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def run(env, site):
+    """run("module-location"): a command that ends by itself, in the site's folder."""
+    if not Path(command.COMMAND).exists():
+        pytest.skip(f"{command.COMMAND} is not built")
+
+    def run(*arguments, cwd=site, **keywords):
+        return command.run_command(*arguments, cwd=cwd, module=env.module, **keywords)
+
+    return run
+
+
+@pytest.fixture
+def start(env, site):
+    """start("--reload"): a server in the site's folder."""
+    if not Path(command.COMMAND).exists():
+        pytest.skip(f"{command.COMMAND} is not built")
+    started = []
+
+    def start(*arguments, cwd=site, port=None, ready=True, **keywords):
+        with ports_locked():
+            port = port or free_ports(1)[0]
+            server = command.Started(*arguments, cwd=cwd, module=env.module, port=port, **keywords)
+            started.append(server)
+            if ready:
+                server.wait_for("serving on ")
+        return server
+
+    yield start
+    for server in started:
+        server.close()
+
+
+@pytest.fixture
+def ordinary_user(env):
+    """Whom a command can be started as; None where the tests run as an ordinary user."""
+    return env.user if os.geteuid() == 0 else None
