@@ -215,14 +215,29 @@ def test_a_get_that_kills_its_worker_does_not_kill_the_whole_group(start_warm, p
     assert len(before & now) >= processes - 2, (before, now)
 
 
+# A worker that is ready has nothing to do: its main thread sleeps.
+EXITS_WHEN_READY = """
+import os, threading, time
+def sleeps():
+    text = open(f"/proc/self/task/{os.getpid()}/stat").read()
+    return text.rpartition(")")[2].split()[0] == "S"
+def exits():
+    looks = 0
+    while looks < 5:
+        time.sleep(0.005)
+        looks = looks + 1 if sleeps() else 0
+    os._exit(7)
+threading.Thread(target=exits).start()
+"""
+
+
 def test_worker_dying_soon_after_ready_is_restarted_ever_more_slowly(private):
     text = """
     WSGIRestrictEmbedded On
     WSGIDaemonProcess site threads=1
     WSGIImportScript ${ROOT}/bad.py process-group=site application-group=%{GLOBAL}
     """
-    bad = "import os, threading\nthreading.Timer(0.02, os._exit, [7]).start()\n"
-    server = private(Conf(text, files=(("bad.py", bad),)))
+    server = private(Conf(text, files=(("bad.py", EXITS_WHEN_READY),)))
     server.log.allow("exited with status 7")
     server.log.wait_for("exited with status 7", count=3)
     third = time.monotonic()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from harness import daemons
-from harness.client import Client, head, read_until
+from harness.client import Client, head, read_all, read_until
 from harness.conf import Conf
 from harness.env import TESTS
 from harness.httpd import wait_until
@@ -359,12 +359,14 @@ def test_header_buffer_size_is_the_longest_header(start, options, longest):
 
 
 STREAM = """
-import time
+import os, time
 def application(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain")])
     size, pause = environ["QUERY_STRING"].split(",")
     yield b"a" * int(size)
-    time.sleep(float(pause))
+    until = time.monotonic() + float(pause)
+    while time.monotonic() < until and not os.path.exists(__file__ + ".go"):
+        time.sleep(0.01)
     yield b"end"
 """
 
@@ -374,9 +376,12 @@ def test_response_flush_delay_is_how_long_an_answer_waits_for_more(start, delay,
     server = start(f"response-flush-delay={delay}", files=(("app.py", STREAM),))
     with server.socket() as sock:
         began = time.monotonic()
-        sock.sendall(head("/?10,0.5"))
-        read_until(sock, b"aaaaaaaaaa")
-        assert (time.monotonic() - began > 0.45) == waits
+        # Without a delay the first piece is here before there is another one.
+        sock.sendall(head("/?10,0.5" if waits else "/?10,30", "Connection: close"))
+        answer = read_until(sock, b"aaaaaaaaaa")
+        assert time.monotonic() - began > 0.45 if waits else b"end" not in answer
+        (server.root / "app.py.go").touch()
+        assert b"end" in answer + read_all(sock)
 
 
 @pytest.mark.parametrize("override", ["On", "Off"])

@@ -7,6 +7,7 @@ import time
 
 import pytest
 from harness import daemons
+from harness.client import Client
 from harness.conf import Conf
 from harness.httpd import wait_until
 
@@ -199,6 +200,9 @@ def test_lines_outside_of_requests_are_in_the_log_of_the_virtual_host_to_the_las
 
     # Also those of the start, before Apache had children.
     wait_until(lambda: has("printed at import"), "the line of the import")
+    # A worker that still starts is killed.
+    host = Client(server.port2)
+    wait_until(lambda: daemons.serves(host), "an answer", timeout=30)
     server.stop(signal.SIGTERM)
     wait_until(lambda: has("the last line"), "the last line")
     for line in lines():
