@@ -79,6 +79,26 @@ def test_a_script_of_the_same_time_and_size_replaces_the_workers(start):
     wait_until(lambda: server.get("/").text.split()[2] == "v2", "the new code")
 
 
+def test_a_module_of_the_same_time_and_size_is_not_taken_from_its_bytecode(start):
+    """CPython takes bytecode for that of any source with the same second and size."""
+    app = IMPORTING + APP.replace("VERSION = ", "VERSION = part.VERSION or ")
+    server = start(
+        RELOADING,
+        app,
+        (("part.py", 'VERSION = "v0"\n'),),
+        prepare=lambda server: server.root.chmod(0o777),
+    )
+    assert server.get("/").text.split()[2] == "v0"
+    part = server.root / "part.py"
+    # The application's own user may write it.
+    wait_until(lambda: [*server.root.glob("__pycache__/part.*.pyc")], "the bytecode")
+    found = part.stat()
+    new = server.write("part.new", 'VERSION = "v1"\n')
+    os.utime(new, ns=(found.st_atime_ns, found.st_mtime_ns))
+    new.replace(part)
+    wait_until(lambda: server.get("/").text.split()[2] == "v1", "the new code")
+
+
 def touched(part):
     """Puts the new file in the place of the old one, at once: half of it would be loaded too."""
     new = part.with_suffix(".new")

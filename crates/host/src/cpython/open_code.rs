@@ -5,13 +5,14 @@
 use pyo3_ffi as ffi;
 use std::collections::HashMap;
 use std::ffi::{CStr, OsStr, c_int, c_void};
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::fd::IntoRawFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use wsgi::ExactVersion;
 
 /// Opens a file for reading if it is a regular one, without waiting.
@@ -35,12 +36,41 @@ pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
         && let Some(imports) = &mut *imports
     {
         let source = source_of(path);
-        let of_source = || source.metadata().ok().map(|found| ExactVersion::of(&found));
-        // Bytecode that CPython opens belongs to the source that is there.
-        let version = if source == path { Some(ExactVersion::of(&opened)) } else { of_source() };
-        imports.entry(source).or_insert(version);
+        if source == path {
+            imports.entry(source).or_insert_with(|| Some(ExactVersion::of(&opened)));
+        } else {
+            // Bytecode that CPython opens belongs to the source that is there.
+            let found = source.metadata().ok();
+            let version = found.as_ref().map(ExactVersion::of);
+            imports.entry(source).or_insert(version);
+            if found.is_some_and(|source| may_be_older(&opened, &source, SystemTime::now())) {
+                // CPython compiles the source instead, and writes the bytecode again.
+                return Err(io::Error::new(
+                    io::ErrorKind::NotFound,
+                    "it may be of an older source",
+                ));
+            }
+        }
     }
     Ok(file)
+}
+
+/// How long after a change of its source bytecode may still have been made of what was there before. CPython compares
+/// seconds and sizes, so that a source that changes twice in a second passes for the first one.
+const AMBIGUOUS: Duration = Duration::from_secs(2);
+/// How long a change of a source is recent. Of older ones the bytecode counts as CPython sees it: copies and packages
+/// have arbitrary times.
+const RECENT: Duration = Duration::from_secs(60);
+
+/// Whether bytecode may have been made before the last change of its `source`, which is recent `now`.
+fn may_be_older(bytecode: &Metadata, source: &Metadata, now: SystemTime) -> bool {
+    // The times at which the system changed the files: nothing can set them.
+    let changed = |file: &Metadata| {
+        let seconds = Duration::from_secs(u64::try_from(file.ctime()).unwrap_or(0));
+        UNIX_EPOCH + seconds + Duration::from_nanos(u64::try_from(file.ctime_nsec()).unwrap_or(0))
+    };
+    let source = changed(source);
+    now < source + RECENT && changed(bytecode) < source + AMBIGUOUS
 }
 
 /// The versions of source files when they, or their bytecode, were opened first; `None`: that is not recorded.
@@ -159,6 +189,23 @@ mod tests {
         ] {
             assert_eq!(source_of(Path::new(file)), Path::new(source));
         }
+    }
+
+    #[test]
+    fn bytecode_beside_a_source_that_has_just_changed_is_not_trusted() {
+        let folder = std::env::temp_dir().join(format!("bytecode-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let file = |name: &str| {
+            std::fs::write(folder.join(name), "x").unwrap();
+            folder.join(name).metadata().unwrap()
+        };
+        let (before, source, after) = (file("before"), file("source"), file("after"));
+        std::fs::remove_dir_all(&folder).unwrap();
+        let now = SystemTime::now();
+        let is_old = |bytecode, now| may_be_older(bytecode, &source, now);
+        assert_eq!([is_old(&before, now), is_old(&after, now)], [true; 2]);
+        let later = now + RECENT;
+        assert_eq!([is_old(&before, later), is_old(&after, later)], [false; 2]);
     }
 
     #[test]
