@@ -218,6 +218,16 @@ def test_kill_of_the_parent_does_not_cut_requests_in_daemons(start_warm):
     wait_until(lambda: not remaining(server), "every process to leave")
 
 
+def test_children_of_a_killed_parent_do_not_outlive_their_test(servers, start_warm):
+    """That is the harness's part; see Httpd.end_remains."""
+    server = start_warm()
+    children = daemons.httpd_children(server)
+    server.kill()
+    assert children
+    assert servers.judge([server]) == []
+    wait_until(lambda: not any(map(daemons.is_alive, children)), "the children to leave")
+
+
 def test_nothing_remains_when_managers_were_killed_again_and_again(start_warm):
     server = start_warm()
     server.log.allow("its manager .* was killed by signal 9; it is started again")

@@ -129,6 +129,7 @@ class Httpd(Client):
         return done.returncode == 0, done.stdout + done.stderr
 
     def start(self):
+        self.end_remains()
         if self.came_up:
             self.complaints = self.verdict()
         self.came_up, self.expected_status = False, 0
@@ -220,10 +221,18 @@ class Httpd(Client):
             time.sleep(0.001)
 
     def kill(self):
-        """Ends the parent by SIGKILL; its children are left to themselves."""
+        """Ends the parent by SIGKILL; its children are left to themselves until the test ends."""
         self.expected_status = -signal.SIGKILL
         self.process.kill()
         self.process.wait()
+
+    def end_remains(self):
+        """Ends what is left of a server that has ended: children of a parent that was killed."""
+        if self.process is None or self.running:
+            return
+        for pid in session(self.process.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def verdict(self):
         """What is wrong with a server that has ended, as texts: its log and its exit status.
@@ -271,6 +280,31 @@ class Httpd(Client):
         return [
             os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir() if path.is_symlink()
         ]
+
+
+def session(leader):
+    """What is left of the session that a process has made which has ended."""
+    pids = []
+    if Path(f"/proc/{leader}").exists():
+        return pids  # Another process has its pid by now.
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            pid, _, rest = stat.read_text().partition(" ")
+            state, _, _, number = rest.rpartition(")")[2].split()[:4]
+            if int(number) == leader and state != "Z":
+                pids.append(int(pid))
+    return pids
+
+
+def servers_in(folder):
+    """The processes of httpd whose configuration is in a folder, as (pid, command)."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            command = path.read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+            if f"-f {folder}/" in command:
+                found.append((int(path.parent.name), command.strip()))
+    return found
 
 
 def is_log_writer(pid):
@@ -324,6 +358,7 @@ class Servers:
                 server.stop()
             except AssertionError as error:
                 complaints.append(str(error))
+            server.end_remains()
             complaints += server.verdict()
         servers.clear()
         return complaints
@@ -356,4 +391,8 @@ class Servers:
         while self.shared:
             self.retire(self.shared.popitem()[1])
         self.complaints += self.judge(self.of_this_test) + self.judge(self.of_this_session)
+        with contextlib.suppress(AssertionError):
+            wait_until(lambda: not servers_in(self.base), "every process to leave")
+        left = [f"process {pid} is left: {command}" for pid, command in servers_in(self.base)]
+        self.complaints += left
         shutil.rmtree(self.base, ignore_errors=True)
