@@ -191,16 +191,23 @@ def application(environ, start_response):
     server = serve(conf)
     (pid,) = server.children()
     trace = tmp_path / "trace"
-    command = ["strace", "-f", "-e", "trace=sendfile,sendfile64", "-o", trace, "-p", str(pid)]
+    calls = "trace=sendfile,sendfile64,shutdown"
+    command = ["strace", "-f", "-e", calls, "-o", trace, "-p", str(pid)]
     tracer = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
         if "attached" not in (said := tracer.stderr.readline()):
             pytest.skip(f"cannot trace processes here: {said}")
 
+        def count(call):
+            return trace.read_text().count(f" {call}")
+
         def probe(host, path):
-            before = trace.read_text().count("sendfile")
-            assert len(server.get(path, host=host).body) == 300_000
-            return "On" if trace.read_text().count("sendfile") > before else "Off"
+            before, ended = count("sendfile"), count("shutdown")
+            answer = server.get(path, host=host, headers={"Connection": "close"})
+            assert len(answer.body) == 300_000
+            # The client may have the last byte before strace has written the call.
+            wait_until(lambda: count("shutdown") > ended, "the end of the connection")
+            return "On" if count("sendfile") > before else "Off"
 
         in_each(EVERYWHERE, values, probe)
     finally:

@@ -354,7 +354,7 @@ def test_removed_group_ends_when_its_requests_have_finished(start_warm):
         server.log.wait_for("resuming normal operations", count=2)
         assert asked.result().status == 200
     wait_until(lambda: len(daemons.managers(server)) == 1, "the other manager to leave")
-    assert len(sockets(server)) == len(files) - 1
+    wait_until(lambda: len(sockets(server)) == len(files) - 1, "its socket to be removed")
     server.stop()
     nothing_remains(server)
 
