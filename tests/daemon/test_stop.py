@@ -34,6 +34,8 @@ def application(environ, start_response):
 """
 # shutdown-timeout, in seconds.
 LIMIT = 2
+# For a busy machine; Apache itself would kill its children after ten seconds.
+MARGIN = 5
 
 
 def conf():
@@ -71,7 +73,7 @@ def test_stop_does_not_wait_longer_for_a_hanging_request_than_shutdown_timeout(s
         hang(server, path, sock)
         begun = time.monotonic()
         server.stop(signal.SIGTERM)
-        assert time.monotonic() - begun < LIMIT + 1
+        assert time.monotonic() - begun < LIMIT + MARGIN
     server.log.allow(
         "stopping with (GET|POST) /|with a connection", "did not stop within shutdown-timeout"
     )
@@ -87,7 +89,7 @@ def test_restart_does_not_wait_for_a_hanging_request(server):
         server.log.wait_for(READY, count=starts + 1)
         assert not set(old) & set(daemons.httpd_children(server))
         assert server.get("/").body == b"served"
-        assert time.monotonic() - begun < LIMIT + 1
+        assert time.monotonic() - begun < LIMIT + MARGIN
         server.stop(signal.SIGTERM)
     server.log.allow("stopping with GET /", "did not stop within shutdown-timeout")
     assert not server.log.find("AH00045|AH00046|WSGI0146|WSGI0119")
