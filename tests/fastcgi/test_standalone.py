@@ -127,8 +127,10 @@ def test_no_worker_outlives_a_manager_that_was_killed(daemon):
 def test_daemon_starts_again_while_a_worker_of_a_killed_manager_finishes_a_request(daemon):
     daemon.start()
     with fastcgi.connection(daemon.socket) as connection:
-        connection.send(fastcgi.request("/slow?5"))
-        daemon.wait_until_slow()
+        # It waits for another one like it.
+        connection.send(fastcgi.request("/meet?2"))
+        here = daemon.script.with_name("site.py.met")
+        wait_until(lambda: here.exists() and here.read_text(), "the request to begin")
         (before,) = daemon.workers()
         daemon.process.kill()
         daemon.process.wait()
@@ -137,6 +139,7 @@ def test_daemon_starts_again_while_a_worker_of_a_killed_manager_finishes_a_reque
         answer = wait_until(lambda: _answers(daemon) and daemon.json(), "an answer")
         assert answer["pid"] != before
         assert is_alive(before)
+        here.write_text("here\nhere\n")
         assert connection.answer().status == 200
 
 
