@@ -11,22 +11,17 @@ from harness.httpd import free_ports, ports_locked
 
 
 @pytest.fixture
-def site(tmp_path, env):
-    """The folder of an application, which the unprivileged user may read; app.py says `one`."""
-    folder = tmp_path / "site"
+def site(short):
+    """The folder of an application; app.py says `one`."""
+    folder = short / "site"
     folder.mkdir()
     (folder / "app.py").write_text(command.APP.replace("TEXT", "one"))
-    if env.user:
-        for parent in [folder, *folder.parents]:
-            if parent in (Path("/"), Path("/tmp")):
-                break
-            parent.chmod(parent.stat().st_mode | 0o055)
     return folder
 
 
 @pytest.fixture
 def short():
-    """A folder whose path leaves room for the names of sockets."""
+    """A folder for every user, whose path leaves room for the names of sockets."""
     folder = Path(tempfile.mkdtemp(prefix="w", dir="/tmp"))
     folder.chmod(0o755)
     yield folder

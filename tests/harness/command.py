@@ -1,6 +1,7 @@
 """The command mod_wsgi_rs, driven as a person does: in a pseudo-terminal, with edits and Ctrl-C."""
 
 import contextlib
+import fcntl
 import http.client
 import os
 import pty
@@ -8,6 +9,7 @@ import re
 import select
 import signal
 import subprocess
+import termios
 import time
 from pathlib import Path
 
@@ -49,6 +51,13 @@ def run_command(*arguments, cwd, module, check=True, user=None, **variables):
     return done
 
 
+def in_its_terminal():
+    """Ctrl-C in the terminal is for this process."""
+    die_with_parent()
+    if os.isatty(0):
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
 class Started:
     """`start-server` in a terminal, or with its output in a pipe."""
 
@@ -72,7 +81,7 @@ class Started:
             stdout=other,
             stderr=other,
             start_new_session=True,
-            preexec_fn=die_with_parent,
+            preexec_fn=in_its_terminal,
             user=user.pw_uid if user else None,
             group=user.pw_gid if user else None,
             extra_groups=[] if user else None,
