@@ -112,7 +112,7 @@ profile: build $(VENV)-bench/.ready ## count instructions per request (FUNCTIONS
 	@scripts/setup bench
 	@$(WITH_PYTHON) $(VENV)-bench/bin/python -m bench.profile
 
-install: ## install the module into the directory that apxs names (DESTDIR=)
+install: ## install the module and the command into the directories that apxs names (DESTDIR=)
 	@scripts/install "$(DESTDIR)"
 
 uninstall: ## remove the installed files

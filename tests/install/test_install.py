@@ -41,11 +41,11 @@ def run(env, tmp_path):
 def stub(tmp_path):
     """stub(libexec, sysconf) is an apxs that answers with these."""
 
-    def stub(libexec, sysconf):
+    def stub(libexec, sysconf, bindir=""):
         path = tmp_path / "apxs"
         path.write_text(
             f'#!/bin/sh\ncase $2 in\nLIBEXECDIR) echo "{libexec}";;\n'
-            f'SYSCONFDIR) echo "{sysconf}";;\nesac\n'
+            f'SYSCONFDIR) echo "{sysconf}";;\nBINDIR) echo "{bindir}";;\nesac\n'
         )
         path.chmod(0o755)
         return path
@@ -101,6 +101,18 @@ def test_on_fedora_the_module_is_loaded_at_the_next_restart(run, stub, tmp_path)
     assert len(files(root)) == 2
     run("uninstall", apxs)
     assert files(root) == []
+
+
+def test_installed_command_finds_the_installed_module(run, stub, tmp_path):
+    if not (REPO / "target/release/mod_wsgi_rs").exists():
+        pytest.skip("the command is not built")
+    apxs = stub("/opt/lib/mod_wsgi_rs", tmp_path / "nowhere", "/opt/bin")
+    run("install", apxs)
+    command = tmp_path / "root/opt/bin/mod_wsgi_rs"
+    said = subprocess.check_output([command, "module-location"], text=True)
+    assert said == f"{tmp_path}/root/opt/lib/mod_wsgi_rs/mod_wsgi_rs.so\n"
+    run("uninstall", apxs)
+    assert files(tmp_path / "root") == []
 
 
 def test_elsewhere_the_line_to_add_is_said(run, stub, tmp_path):
