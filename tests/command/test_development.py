@@ -86,7 +86,7 @@ def next_version(response):
     return line
 
 
-def test_browser_is_told_of_a_new_version_when_it_can_be_had(start, site):
+def test_browser_is_told_of_a_new_version_once_the_version_serves(start, site):
     server = start("--reload")
     server.wait_for("application loaded in")
     page = server.get()[1]
@@ -104,7 +104,7 @@ def test_browser_is_told_of_a_new_version_when_it_can_be_had(start, site):
         assert server.text().count("has changed") == 1
 
 
-def test_page_without_refresh_is_as_the_application_wrote_it(start):
+def test_page_without_refresh_is_unchanged(start):
     server = start("--reload", "--no-browser-refresh")
     assert server.get()[1] == "<html><body>one</body></html>"
 
@@ -187,7 +187,7 @@ def test_second_ctrl_c_ends_the_server_now(start, site):
     thread.join(30)
 
 
-def test_second_server_takes_the_next_port_and_tells_who_has_the_first(start):
+def test_second_server_takes_the_next_port_and_names_the_process_of_the_first(start):
     first = start("--reload")
     second = start("--reload", port=first.port, ready=False)
     found = second.wait_for(rf"port {first.port} is taken by process \d+ \(.*\); using (\d+)")
@@ -261,7 +261,7 @@ def test_django_project_is_found_and_its_static_files_are_served(start, site, en
     assert server.wait_for_page("two") < AT_MOST
 
 
-def test_options_of_development_are_refused_where_they_cannot_work(run):
+def test_reload_is_refused_in_embedded_mode(run):
     done = run("setup-server", "--reload", "--embedded-mode", check=False)
     assert done.returncode == 2
     assert "--embedded-mode has none of" in done.stderr
