@@ -30,7 +30,7 @@ type Setter = fn(&mut DaemonProcess, &OptionValue<'_>) -> Result<(), ConfigError
 /// Every option, by theme: who, how many, where, Python, recycling, timers, sockets, checks and
 /// limits.
 #[rustfmt::skip]
-pub(crate) static DAEMON_OPTIONS: [DaemonOption; 54] = [
+pub(crate) static DAEMON_OPTIONS: [DaemonOption; 55] = [
     row("user", "Apache's User", "a user name or #uid, not root", set_user),
     row("group", "Apache's Group", "a group name or #gid",
         |it, value| put(&mut it.config.identity.gid, group_account(value).map(|group| Some(group.id)))),
@@ -106,6 +106,8 @@ pub(crate) static DAEMON_OPTIONS: [DaemonOption; 54] = [
         |it, value| put(&mut it.forwarding.request_buffer_size, bytes(value))),
     row("response-spool-size", "67108864", "bytes from 0",
         |it, value| put(&mut it.forwarding.response_spool_size, bytes(value))),
+    row("response-spool-total", "0 (as much as is left free)", "bytes from 0",
+        |it, value| put(&mut it.forwarding.response_spool_total, value.limit())),
     row("response-socket-timeout", "0 (socket-timeout)", "seconds from 0",
         |it, value| put(&mut it.forwarding.response_socket_timeout, value.timeout())),
     row("response-flush-delay", "5", "milliseconds from 0", set_flush_delay),
@@ -458,6 +460,8 @@ mod tests {
             }),
             ("request-buffer-size=0", |it| it.forwarding.request_buffer_size == 0),
             ("response-spool-size=9", |it| it.forwarding.response_spool_size == 9),
+            ("response-spool-total=9", |it| it.forwarding.response_spool_total == Some(9)),
+            ("response-spool-total=0", |it| it.forwarding.response_spool_total.is_none()),
             ("socket-user=root", |it| it.forwarding.socket_user == Some(0)),
             ("script-user=alice", |it| it.forwarding.script_user.is_some()),
             ("script-group=staff", |it| it.forwarding.script_group.is_some()),

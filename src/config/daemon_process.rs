@@ -78,6 +78,8 @@ pub(crate) struct Forwarding {
     pub(crate) request_buffer_size: u64,
     /// Bytes of a response that may wait in a file for the client; 0: none.
     pub(crate) response_spool_size: u64,
+    /// Bytes of all its responses that may wait in files. `None`: as many as are left free for others.
+    pub(crate) response_spool_total: Option<u64>,
     /// `None`: `socket-timeout`.
     pub(crate) response_socket_timeout: Option<Duration>,
     pub(crate) response_flush_delay: Duration,
@@ -98,6 +100,7 @@ impl Default for Forwarding {
             response_buffer_size: 8_388_608,
             request_buffer_size: 1 << 20,
             response_spool_size: 64 << 20,
+            response_spool_total: None,
             response_socket_timeout: None,
             response_flush_delay: Duration::from_millis(5),
             socket_user: None,

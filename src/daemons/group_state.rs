@@ -9,7 +9,7 @@ use super::group_sockets::GroupSockets;
 use super::installation::{Installation, Requirement};
 use super::manager::{Launch, Manager};
 use crate::config::DaemonProcess;
-use crate::groups::{Board, GroupPlan, InFlight, KnownCause};
+use crate::groups::{Board, GroupCounters, GroupPlan, KnownCause};
 use crate::httpd::{Mpm, Server};
 use crate::python_home::TimeBudget;
 use group_config::GroupConfig;
@@ -30,7 +30,7 @@ const MIN_LIFETIME: Duration = Duration::from_secs(5);
 pub(super) struct GroupState {
     pub(super) definition: DaemonProcess,
     pub(super) sockets: GroupSockets,
-    pub(super) in_flight: Arc<InFlight>,
+    pub(super) counters: Arc<GroupCounters>,
     pub(super) board: Arc<Board>,
     /// `Timeout` of the server.
     pub(super) timeout: Duration,
@@ -67,7 +67,7 @@ impl GroupState {
         Ok(Self {
             definition: definition.clone(),
             sockets: GroupSockets::default(),
-            in_flight: new_in_flight(definition)?,
+            counters: new_counters(definition)?,
             board: new_board(definition)?,
             timeout: Duration::ZERO,
             requirement,
@@ -93,7 +93,7 @@ impl GroupState {
         GroupPlan {
             definition: self.definition.clone(),
             sockets: self.sockets.paths(),
-            in_flight: Arc::clone(&self.in_flight),
+            counters: Arc::clone(&self.counters),
             board: Arc::clone(&self.board),
             known_cause: Arc::clone(&self.known_cause),
             log_level: self.config.log_level,
@@ -234,10 +234,10 @@ pub(super) fn slots(definition: &DaemonProcess) -> usize {
     definition.config.processes.most as usize
 }
 
-/// Counters for the requests of a group's workers.
-pub(super) fn new_in_flight(definition: &DaemonProcess) -> Result<Arc<InFlight>, GroupError> {
+/// Counters for the requests and responses of a group.
+pub(super) fn new_counters(definition: &DaemonProcess) -> Result<Arc<GroupCounters>, GroupError> {
     let children = usize::try_from(Mpm::query().processes).unwrap_or(1);
-    share("counters", definition, InFlight::new(slots(definition), children))
+    share("counters", definition, GroupCounters::new(slots(definition), children))
 }
 
 /// A scoreboard for a group's workers.

@@ -7,7 +7,7 @@ use super::check::is_group_error;
 use super::error::GroupError;
 use super::generation::ChildrenEnd;
 use super::group_config::{Applications, configure};
-use super::group_state::{GroupState, new_board, new_in_flight, server_of, slots};
+use super::group_state::{GroupState, new_board, new_counters, server_of, slots};
 use super::installation::{Installation, Requirement};
 use super::log_writer;
 use super::manager::Manager;
@@ -206,10 +206,10 @@ impl Reconciliation<'_, '_> {
         definition: &DaemonProcess,
     ) -> Result<bool, GroupError> {
         let had = group.sockets.len();
-        let counters = (had != slots(definition)).then(|| new_in_flight(definition)).transpose()?;
+        let counters = (had != slots(definition)).then(|| new_counters(definition)).transpose()?;
         let changed = group.sockets.renew(self.main, self.prefix, definition, slots(definition))?;
         if let Some(counters) = counters {
-            group.in_flight = counters;
+            group.counters = counters;
         }
         Ok(changed || had != group.sockets.len())
     }

@@ -3,29 +3,31 @@
 #![forbid(unsafe_code)]
 
 use super::spool::{SpoolError, SpoolFile};
+use super::spool_share::{SpoolAllowance, SpoolShare};
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
 
 /// Bytes in the order in which they came, a limited number at a time.
-pub(super) struct Backlog {
+pub(super) struct Backlog<'a> {
     file: Option<SpoolFile>,
     /// Makes the file.
-    create: fn() -> Result<SpoolFile, SpoolError>,
+    create: fn(Option<SpoolShare>) -> Result<SpoolFile, SpoolError>,
+    allowance: &'a SpoolAllowance,
     /// The length of the file at most: the byte after its last is written at its start.
     limit: u64,
     /// The bytes that are in it, counted since it was last empty.
     held: Range<u64>,
 }
 
-impl Backlog {
-    /// An empty one for at most `limit` bytes; its file is made when it is needed.
-    pub(super) const fn new(limit: u64) -> Self {
-        Self { file: None, create: SpoolFile::create, limit, held: 0..0 }
+impl<'a> Backlog<'a> {
+    /// An empty one for at most `limit` bytes, of those that `allowance` permits; its file is made when it is needed.
+    pub(super) const fn new(limit: u64, allowance: &'a SpoolAllowance) -> Self {
+        Self { file: None, create: SpoolFile::create, allowance, limit, held: 0..0 }
     }
 
     /// One whose first file is in memory.
-    pub(super) fn in_memory(limit: u64) -> Self {
-        Self { create: SpoolFile::create_in_memory, ..Self::new(limit) }
+    pub(super) fn in_memory(limit: u64, allowance: &'a SpoolAllowance) -> Self {
+        Self { create: SpoolFile::create_in_memory, ..Self::new(limit, allowance) }
     }
 
     pub(super) const fn is_empty(&self) -> bool {
@@ -49,7 +51,7 @@ impl Backlog {
         }
         let mut file = match self.file.take() {
             Some(file) => file,
-            None => (self.create)()?,
+            None => (self.create)(Some(self.allowance.share()))?,
         };
         let end = self.held.end + data.len() as u64;
         let mut rest = data;
@@ -92,9 +94,11 @@ impl Backlog {
         Some((file.as_fd(), parts_of(self.held.clone(), self.limit)))
     }
 
-    /// Forgets the bytes and the file: another owner has them.
-    pub(super) fn give_up(&mut self) {
-        *self = Self::new(self.limit);
+    /// Forgets the bytes and the file: another owner has them, and is to keep the share as long as the file.
+    pub(super) fn give_up(&mut self) -> Option<SpoolShare> {
+        let share = self.file.as_mut().and_then(SpoolFile::take_share);
+        *self = Self::new(self.limit, self.allowance);
+        share
     }
 }
 
@@ -108,11 +112,14 @@ fn parts_of(range: Range<u64>, limit: u64) -> impl Iterator<Item = Range<u64>> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::spool_share::allowance;
     use super::*;
 
     #[test]
     fn bytes_leave_in_the_order_in_which_they_came_while_the_file_is_used_over_and_over() {
-        let mut backlog = Backlog::new(1000);
+        // The file is no longer than what it holds at a time.
+        let allowance = allowance(Some(1000));
+        let mut backlog = Backlog::new(1000, &allowance);
         let all: Vec<u8> = (0..=255).cycle().take(10_000).collect();
         let (mut came, mut left, mut front) = (0, Vec::new(), Vec::new());
         let sizes = [700, 300, 1, 999, 500].into_iter().cycle();
@@ -143,14 +150,18 @@ mod tests {
 
     #[test]
     fn what_there_is_no_room_for_is_refused_and_nothing_of_it_is_kept() {
-        let mut backlog = Backlog::in_memory(10);
+        let allowance = allowance(Some(15));
+        let mut backlog = Backlog::in_memory(10, &allowance);
         backlog.push(b"12345678").unwrap();
         assert!(matches!(backlog.push(b"abc"), Err(SpoolError::Full)));
         let mut front = Vec::new();
         backlog.front(99, &mut front).unwrap();
         assert_eq!(front, b"12345678");
-        backlog.give_up();
+        let share = backlog.give_up();
         assert!(backlog.is_empty() && backlog.parts().is_none());
-        assert!(matches!(Backlog::new(0).push(b"a"), Err(SpoolError::Full)));
+        assert!(matches!(backlog.push(b"12345678"), Err(SpoolError::Allowance(_))));
+        drop(share);
+        backlog.push(b"12345678").unwrap();
+        assert!(matches!(Backlog::new(0, &allowance).push(b"a"), Err(SpoolError::Full)));
     }
 }

@@ -63,7 +63,7 @@ impl From<SpoolError> for GatherError {
 
 impl Gathered {
     fn create() -> Result<Self, SpoolError> {
-        Ok(Self { file: SpoolFile::create()?, length: 0, sent: 0, piece: Vec::new() })
+        Ok(Self { file: SpoolFile::create(None)?, length: 0, sent: 0, piece: Vec::new() })
     }
 
     fn add(&mut self, slices: &[&[u8]]) -> Result<(), SpoolError> {

@@ -5,6 +5,7 @@
 use super::closer::Closer;
 use super::connection::Connection;
 use super::idle::IdleConnections;
+use super::spool_share::SpoolAllowance;
 use crate::config::{DaemonProcess, ServerIdentity};
 use crate::groups::GroupPlan;
 use fastcgi::Limits;
@@ -28,8 +29,10 @@ pub(crate) struct Group {
     same_user: bool,
     /// Where the search for a worker begins.
     pub(super) round_robin: AtomicUsize,
-    /// The row of `in_flight` in which this child counts.
+    /// The row of `counters` in which this child counts.
     pub(super) row: usize,
+    /// What its responses may have in files.
+    pub(super) spool_allowance: SpoolAllowance,
     /// When dead rows were last reclaimed, in microseconds.
     reclaimed: AtomicU64,
     /// Until when each worker is suspected to hang, in microseconds.
@@ -58,6 +61,7 @@ impl Group {
 
     fn new(plan: GroupPlan, idle: Arc<IdleConnections<Connection>>, first_worker: usize) -> Self {
         let slots = plan.sockets.len();
+        let row = plan.counters.claim_row(std::process::id(), sys::is_alive);
         Self {
             name: String::from_utf8_lossy(&plan.definition.name).into_owned(),
             idle,
@@ -65,7 +69,8 @@ impl Group {
             closer: Arc::default(),
             same_user: plan.worker_uid == sys::effective_uid(),
             round_robin: AtomicUsize::new(0),
-            row: plan.in_flight.claim_row(std::process::id(), sys::is_alive),
+            row,
+            spool_allowance: SpoolAllowance::new(&plan, row),
             reclaimed: AtomicU64::new(0),
             suspected_until: (0..slots).map(|_| AtomicU64::new(0)).collect(),
             plan,
@@ -168,7 +173,7 @@ impl Group {
     pub(super) fn reclaim_dead_rows(&self, now: u64) {
         if now.saturating_sub(self.reclaimed.load(Ordering::Relaxed)) > RECLAIM_INTERVAL {
             self.reclaimed.store(now, Ordering::Relaxed);
-            self.plan.in_flight.reclaim_dead_rows(sys::is_alive);
+            self.plan.counters.reclaim_dead_rows(sys::is_alive);
         }
     }
 
@@ -181,13 +186,13 @@ impl Group {
         board: &Scoreboard<'_>,
         claimed: u64,
     ) -> u64 {
-        let then = self.plan.in_flight.last_abandoned(slot);
+        let then = self.plan.counters.last_abandoned(slot);
         if then == 0 {
             return 0;
         }
         board.serving(slot, then).map_or_else(
             || {
-                self.plan.in_flight.clear_abandoned(slot, then);
+                self.plan.counters.clear_abandoned(slot, then);
                 0
             },
             |count| count.saturating_sub(claimed),

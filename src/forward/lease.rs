@@ -61,10 +61,10 @@ impl<'a> WorkerLease<'a> {
     ) -> Self {
         group.reclaim_dead_rows(since);
         let board = group.plan.board.view();
-        let in_flight = &group.plan.in_flight;
+        let counters = &group.plan.counters;
         let threads = u64::from(group.plan.definition.config.threads);
         let rank = |slot: usize| {
-            let claimed = in_flight.count(slot);
+            let claimed = counters.count(slot);
             let count = claimed + group.abandoned_requests(slot, &board, claimed);
             let prospect = match (board.is_ready(slot), count < threads) {
                 _ if passed_over.contains(slot) || board.start_failed_permanently(slot) => {
@@ -90,7 +90,7 @@ impl<'a> WorkerLease<'a> {
                 .min_by_key(|(rank, _)| *rank);
             let (slot, claimed) = best.map_or((0, 0), |((_, _, claimed), slot)| (slot, claimed));
             // Fails where another thread or child has chosen the same worker meanwhile.
-            if in_flight.add(group.row, slot, claimed) {
+            if counters.add(group.row, slot, claimed) {
                 let served = group.plan.board.served(slot);
                 return Self { group, slot, served, since };
             }
@@ -235,7 +235,7 @@ impl<'a> WorkerLease<'a> {
 
     /// Records that the request is of no more use, although the worker still has it.
     pub(super) fn record_abandoned(&self) {
-        self.group.plan.in_flight.record_abandoned(self.slot, now());
+        self.group.plan.counters.record_abandoned(self.slot, now());
     }
 
     /// Closes the idle connections to the worker. A worker that is stopping closes them one after the other: what
@@ -259,6 +259,6 @@ impl<'a> WorkerLease<'a> {
 
 impl Drop for WorkerLease<'_> {
     fn drop(&mut self) {
-        self.group.plan.in_flight.remove(self.group.row, self.slot);
+        self.group.plan.counters.remove(self.group.row, self.slot);
     }
 }

@@ -24,6 +24,7 @@ mod passed_over;
 mod relay;
 mod serve;
 mod spool;
+mod spool_share;
 mod stream;
 
 pub(crate) use group::Group;

@@ -43,7 +43,7 @@ pub(super) struct ClientOutput<'a, 'call> {
     pending: Vec<u8>,
     /// Bytes passed on since the last flush.
     unflushed: usize,
-    backlog: Backlog,
+    backlog: Backlog<'a>,
     /// The client is to get what it has been passed, once it has taken what was passed before.
     flush_due: bool,
     /// Bytes that httpd takes without waiting, as far as is known.
@@ -79,7 +79,10 @@ impl<'a, 'call> ClientOutput<'a, 'call> {
             pending,
             unflushed: 0,
             // All long responses to streams go through a file: one on a disk costs more.
-            backlog: if has_socket { Backlog::new(limit) } else { Backlog::in_memory(limit) },
+            backlog: match has_socket {
+                true => Backlog::new(limit, &group.spool_allowance),
+                false => Backlog::in_memory(limit, &group.spool_allowance),
+            },
             flush_due: false,
             room: ROOM,
             wide: false,
@@ -341,7 +344,10 @@ impl<'a, 'call> ClientOutput<'a, 'call> {
             self.brigade.clear();
             return self.pass_whole_backlog(request);
         }
-        self.backlog.give_up();
+        if let Some(share) = self.backlog.give_up() {
+            // httpd closes the file then, too.
+            request.keep_until_its_end(share);
+        }
         Ok(())
     }
 

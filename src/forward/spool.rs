@@ -2,6 +2,7 @@
 //! they are.
 #![forbid(unsafe_code)]
 
+use super::spool_share::{AllowanceExceeded, SpoolShare};
 use std::ffi::OsString;
 use std::fmt;
 use std::fs::File;
@@ -20,6 +21,8 @@ pub(super) struct SpoolFile {
     directory: &'static Path,
     /// Up to here there was free space when it was last looked at.
     checked: u64,
+    /// What a file for a response has of its group's allowance.
+    share: Option<SpoolShare>,
 }
 
 /// Why bytes cannot be written.
@@ -29,28 +32,30 @@ pub(super) enum SpoolError {
     Full,
     /// Its file system has little space left: less than a tenth and less than a gigabyte.
     NoSpace(&'static Path),
+    /// The group has as much in files as it may.
+    Allowance(AllowanceExceeded),
     /// The file cannot be made, written or read.
     Io(&'static Path, io::Error),
 }
 
 impl SpoolFile {
-    /// An empty file.
-    pub(super) fn create() -> Result<Self, SpoolError> {
+    /// An empty file; what is written to it counts in `share`.
+    pub(super) fn create(share: Option<SpoolShare>) -> Result<Self, SpoolError> {
         let mut failure = None;
         for directory in directories() {
             match sys::unnamed_file(directory) {
-                Ok(file) => return Ok(Self { file, directory, checked: 0 }),
+                Ok(file) => return Ok(Self { file, directory, checked: 0, share }),
                 Err(why) => failure = Some(SpoolError::Io(directory, why)),
             }
         }
         Err(failure.unwrap_or(SpoolError::Full))
     }
 
-    /// An empty file in memory.
-    pub(super) fn create_in_memory() -> Result<Self, SpoolError> {
+    /// As [`Self::create`], in memory.
+    pub(super) fn create_in_memory(share: Option<SpoolShare>) -> Result<Self, SpoolError> {
         let directory = Path::new("memory");
         match sys::memory_file(&[]) {
-            Ok(file) => Ok(Self { file: file.into(), directory, checked: 0 }),
+            Ok(file) => Ok(Self { file: file.into(), directory, checked: 0, share }),
             Err(why) => Err(SpoolError::Io(directory, why)),
         }
     }
@@ -61,12 +66,21 @@ impl SpoolFile {
     }
 
     fn check_space(&mut self, end: u64) -> Result<(), SpoolError> {
-        if end > self.checked {
-            if !sys::has_free_space(self.file.as_fd()).unwrap_or(true) {
+        if let Some(share) = &mut self.share {
+            share.grow(end).map_err(SpoolError::Allowance)?;
+        }
+        if end <= self.checked {
+            return Ok(());
+        }
+        if let Ok(free) = sys::free_space(self.file.as_fd()) {
+            if free.is_low {
                 return Err(SpoolError::NoSpace(self.directory));
             }
-            self.checked = end.next_multiple_of(CHECK_INTERVAL);
+            if let (Some(share), Some(bytes)) = (&self.share, free.bytes) {
+                share.check_free(bytes).map_err(SpoolError::Allowance)?;
+            }
         }
+        self.checked = end.next_multiple_of(CHECK_INTERVAL);
         Ok(())
     }
 
@@ -87,7 +101,13 @@ impl SpoolFile {
     pub(super) fn empty(&mut self) {
         if self.checked > CHECK_INTERVAL && self.file.set_len(0).is_ok() {
             self.checked = 0;
+            self.share.iter_mut().for_each(SpoolShare::empty);
         }
+    }
+
+    /// What the file has of its group's allowance, for its next owner to keep.
+    pub(super) const fn take_share(&mut self) -> Option<SpoolShare> {
+        self.share.take()
     }
 }
 
@@ -95,7 +115,7 @@ impl SpoolError {
     /// Whether there is no space now, rather than no place at all.
     pub(super) fn is_shortage(&self) -> bool {
         match self {
-            Self::Full | Self::NoSpace(_) => true,
+            Self::Full | Self::NoSpace(_) | Self::Allowance(_) => true,
             Self::Io(_, why) => {
                 matches!(why.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
             }
@@ -116,6 +136,7 @@ impl fmt::Display for SpoolError {
             Self::NoSpace(directory) => {
                 write!(f, "too little of the file system of {} is free", directory.display())
             }
+            Self::Allowance(why) => why.fmt(f),
             Self::Io(directory, why) => write!(f, "a file in {}: {why}", directory.display()),
         }
     }
@@ -137,17 +158,23 @@ fn directories_of(variable: Option<OsString>) -> Vec<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::spool_share::allowance;
     use super::*;
 
     #[test]
     fn what_is_written_can_be_read_and_the_file_written_anew() {
-        let mut file = SpoolFile::create().unwrap();
+        let allowance = allowance(Some(4 << 20));
+        let mut file = SpoolFile::create(Some(allowance.share())).unwrap();
         file.write_at(0, &[1; 3 << 20]).unwrap();
         file.write_at(2, b"ab").unwrap();
         let mut read = [0; 4];
         file.read_at(1, &mut read).unwrap();
         assert_eq!(&read, b"\x01ab\x01");
+        let mut other = SpoolFile::create(Some(allowance.share())).unwrap();
+        let refused = other.write_at(0, &[1; 2 << 20]);
+        assert!(matches!(refused, Err(SpoolError::Allowance(_))), "{refused:?}");
         file.empty();
+        other.write_at(0, &[1; 2 << 20]).unwrap();
         assert!(matches!(file.read_at(1, &mut read), Err(SpoolError::Io(..))));
         file.write_at(0, b"abcdef").unwrap();
         file.read_at(1, &mut read).unwrap();

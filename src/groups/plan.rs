@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::board::Board;
-use super::in_flight::InFlight;
+use super::counters::GroupCounters;
 use super::known_cause::KnownCause;
 use crate::config::DaemonProcess;
 use std::path::PathBuf;
@@ -15,8 +15,8 @@ pub(crate) struct GroupPlan {
     pub(crate) definition: DaemonProcess,
     /// The path of each worker's listening socket, by slot.
     pub(crate) sockets: Vec<PathBuf>,
-    /// Requests under way, over all children, by slot.
-    pub(crate) in_flight: Arc<InFlight>,
+    /// Requests under way by slot, and responses that wait in files, over all children.
+    pub(crate) counters: Arc<GroupCounters>,
     pub(crate) board: Arc<Board>,
     /// Why the group has no manager, where the parent knows.
     pub(crate) known_cause: Arc<KnownCause>,

@@ -47,6 +47,11 @@ impl<'call> Request<'call> {
         unsafe { &*ap_get_core_module_config((*self.raw).per_dir_config).cast() }
     }
 
+    /// Drops `value` when httpd is done with the request: when its response has been sent, or never will be.
+    pub(crate) fn keep_until_its_end<T: 'static>(&self, value: T) {
+        self.pool().adopt(value);
+    }
+
     /// The request's pool.
     pub(crate) fn pool(&self) -> Pool<'call> {
         // SAFETY: the pool of a live request.

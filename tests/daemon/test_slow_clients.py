@@ -8,6 +8,7 @@ import re
 import socket
 import ssl
 import subprocess
+from pathlib import Path
 
 import pytest
 from harness import daemons
@@ -109,6 +110,20 @@ def files_of(server):
     pids = [*daemons.httpd_children(server), *daemons.workers(server)]
     names = [name for pid in pids for name in server.open_files(pid)]
     return [name for name in names if re.search(r"/tmp/(?!valgrind).*\(deleted\)", name)]
+
+
+def spooled(server):
+    """{child of Apache: the bytes of its temporary files}."""
+    found = {}
+    for pid in daemons.httpd_children(server):
+        files = {}
+        for link in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                if re.search(r"/tmp/(?!valgrind).*\(deleted\)", os.readlink(link)):
+                    status = link.stat()
+                    files[status.st_ino] = status.st_size
+        found[pid] = sum(files.values())
+    return found
 
 
 class Reader:
@@ -304,6 +319,46 @@ def test_a_worker_waits_for_the_client_where_no_more_may_be_kept(start, spool):
     wait_until(lambda: not files_of(server), "temporary files to be closed")
 
 
+ALLOWANCE = r"WSGI0221.* pace .* bytes in files, and may have {}"
+
+
+@OURS
+def test_responses_of_a_group_have_no_more_in_files_than_its_total(start):
+    """In all children of Apache; those beyond it go on at the pace of their clients."""
+    total = 40 << 20
+    server = start(f"threads=6 response-spool-total={total}", children=2, start=2)
+    with contextlib.ExitStack() as stack:
+        clients = [Reader(stack, server.port, "/big")]
+        wait_until(lambda: serving(server) == 0, "the first response to be kept", 30)
+        for count in (1, 2, 3):
+            clients.append(Reader(stack, server.port, "/big"))
+            server.log.wait_for(ALLOWANCE.format(total), count=count)
+            assert serving(server) == count
+        assert len(PIECE) * 480 < sum(spooled(server).values()) <= total
+        answers_at_once(server)
+        assert {reader.digest() for reader in clients} == {pieces()}
+        server.log.expect(ALLOWANCE.format(total))
+    wait_until(lambda: not files_of(server), "temporary files to be closed")
+    with contextlib.ExitStack() as stack:
+        reader = Reader(stack, server.port, "/big")
+        wait_until(lambda: serving(server) == 0, "a response to be kept again", 30)
+        assert reader.digest() == pieces()
+
+
+@OURS
+def test_bytes_that_a_killed_child_had_in_files_are_free_for_others(start):
+    server = start(f"threads=2 response-spool-total={32 << 20}", children=2, start=2)
+    with contextlib.ExitStack() as stack:
+        Reader(stack, server.port, "/big")
+        wait_until(lambda: serving(server) == 0, "the response to be kept", 30)
+        (child,) = [pid for pid, size in spooled(server).items() if size]
+        os.kill(child, 9)
+        wait_until(lambda: not Path(f"/proc/{child}").exists(), "the child to be gone")
+        reader = Reader(stack, server.port, "/big")
+        wait_until(lambda: serving(server) == 0, "another response to be kept", 30)
+        assert reader.digest() == pieces()
+
+
 @OURS
 def test_a_client_that_takes_nothing_for_timeout_is_given_up(start):
     server = start("threads=2 response-spool-size=1048576", timeout=2)
@@ -380,14 +435,15 @@ def test_slow_streams_of_http_2_hold_no_thread_of_a_worker(private):
 
 @pytest.fixture
 def small_disk(start):
-    """start(…) with TMPDIR on a file system of two megabytes."""
+    """start(…) with TMPDIR on a file system of a few megabytes."""
     with contextlib.ExitStack() as stack:
 
-        def begin(*arguments):
+        def begin(*arguments, megabytes=2):
             def mount(server):
                 folder = server.root / "tmp"
                 folder.mkdir()
-                command = ["mount", "-t", "tmpfs", "-o", "size=2m,mode=1777", "none", folder]
+                size = f"size={megabytes}m,mode=1777"
+                command = ["mount", "-t", "tmpfs", "-o", size, "none", folder]
                 if os.getuid() or subprocess.run(command, check=False).returncode:
                     pytest.skip("only root may mount a file system")
                 stack.callback(subprocess.run, ["umount", "-l", folder], check=True)
@@ -439,11 +495,25 @@ def test_a_body_is_streamed_where_no_file_can_be_made(start):
 
 @OURS
 def test_a_response_that_finds_no_space_goes_on_at_the_pace_of_its_client(small_disk):
-    server = small_disk()
+    server = small_disk("threads=2 response-spool-total=1073741824")
     with contextlib.ExitStack() as stack:
         reader = Reader(stack, server.port, "/big")
         server.log.wait_for("WSGI0221.* pace .*/tmp is free")
         assert serving(server) == 1
+        assert reader.digest() == pieces()
+        server.log.expect("WSGI0221")
+    wait_until(lambda: free(server) == 1, "the space to be free again")
+
+
+@OURS
+def test_a_group_takes_no_more_space_than_remains_free(small_disk):
+    # What is free is looked at once in each megabyte.
+    server = small_disk("threads=2", megabytes=3)
+    with contextlib.ExitStack() as stack:
+        reader = Reader(stack, server.port, "/big")
+        server.log.wait_for("WSGI0221.* pace .* bytes in files, and others would have less")
+        assert serving(server) == 1
+        assert 0.3 < free(server) < 0.4
         assert reader.digest() == pieces()
         server.log.expect("WSGI0221")
     wait_until(lambda: free(server) == 1, "the space to be free again")

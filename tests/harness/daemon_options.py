@@ -115,5 +115,6 @@ OURS = {
     "maximum-memory": BYTES,
     "request-buffer-size": BYTES,
     "response-spool-size": BYTES,
+    "response-spool-total": BYTES,
 }
 FORMER = ["newrelic-config-file", "newrelic-environment"]

@@ -85,17 +85,27 @@ const MAX_SLICES: usize = 1024;
 /// Counts the names that [`unnamed_file`] has used for a moment.
 static UNNAMED: AtomicU64 = AtomicU64::new(0);
 
-/// Whether the file system of `file` has space left for others: a tenth of it, or a gigabyte, free for users without
-/// privileges.
+/// The space of a file system that is free for users without privileges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FreeSpace {
+    /// In bytes; `None` where the file system does not say how large it is.
+    pub bytes: Option<u64>,
+    /// It is less than a tenth of the file system, and less than a gigabyte.
+    pub is_low: bool,
+}
+
+/// What is free of the file system of `file`.
 ///
 /// # Errors
 /// Those of fstatvfs(3).
-pub fn has_free_space(file: BorrowedFd<'_>) -> io::Result<bool> {
+pub fn free_space(file: BorrowedFd<'_>) -> io::Result<FreeSpace> {
     const ENOUGH: u64 = 1 << 30;
     let system = fs::fstatvfs(file)?;
-    // Some file systems do not say how large they are.
-    let tenth = system.f_bavail >= system.f_blocks / 10;
-    Ok(tenth || system.f_bavail.saturating_mul(system.f_frsize) >= ENOUGH)
+    let bytes = system.f_bavail.saturating_mul(system.f_frsize);
+    Ok(FreeSpace {
+        bytes: (system.f_blocks > 0).then_some(bytes),
+        is_low: system.f_bavail < system.f_blocks / 10 && bytes < ENOUGH,
+    })
 }
 
 /// The length in bytes of a regular file that can be read; `None` where it is something else, which might block
@@ -167,7 +177,7 @@ mod tests {
         let mut read = [9; 10];
         file.read_exact_at(&mut read, 0).unwrap();
         assert_eq!(&read, b"\0\0\0content");
-        assert!(has_free_space(file.as_fd()).is_ok());
+        assert!(free_space(file.as_fd()).is_ok_and(|free| free.bytes.is_some()));
         drop(file);
         std::fs::remove_dir(&directory).unwrap();
         assert_eq!(unnamed_file(&directory).unwrap_err().kind(), io::ErrorKind::NotFound);

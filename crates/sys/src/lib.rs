@@ -36,7 +36,7 @@ pub use environment::{local_time, set_locale, set_text_locale, set_umask, set_va
 pub use epoll::{EPOLLIN, EPOLLONESHOT, Epoll};
 pub use execute::execute;
 pub use files::{
-    chown_descriptor, has_free_space, loaded_from, memory_file, open_path, readable_length,
+    chown_descriptor, free_space, loaded_from, memory_file, open_path, readable_length,
     resident_bytes, unnamed_file, write_all_at,
 };
 pub use inspector::{Credentials, Inspector, MAX_CONTENT};

@@ -1,5 +1,5 @@
-//! How many requests each worker of a group has, over all Apache children. It must never know a worker, or by what
-//! a process is found to be gone.
+//! How many requests each worker of a group has, and how many bytes of the group's responses wait in files, over all
+//! Apache children. It must never know a worker, a file, or by what a process is found to be gone.
 //!
 //! A child counts in two places: in the sum that all children read, and in a row of its own, so that what a child
 //! that crashed had counted can be subtracted again.
@@ -11,9 +11,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use sys::SharedWords;
 
 /// Counters that the parent makes and its children share.
-pub(crate) struct InFlight<W = SharedWords> {
-    /// The sums, by slot; when a request was last abandoned, by slot; then a row for each child: its process id, and
-    /// its part of each sum.
+pub(crate) struct GroupCounters<W = SharedWords> {
+    /// The sums: requests, by slot, and bytes in files; when a request was last abandoned, by slot; then a row for each
+    /// child: its process id, and its part of each sum.
     words: W,
     slots: usize,
 }
@@ -23,20 +23,20 @@ const MAX_ROWS: usize = 1024;
 /// The owner of a row that is being reclaimed.
 const RECLAIMING: u64 = u64::MAX;
 
-impl InFlight {
+impl GroupCounters {
     /// Counters for `slots` workers and at most `children` processes at a time.
     pub(crate) fn new(slots: usize, children: usize) -> io::Result<Self> {
         Ok(Self::over(SharedWords::new(Self::size(slots, children))?, slots))
     }
 }
 
-impl<W: Deref<Target = [AtomicU64]>> InFlight<W> {
+impl<W: Deref<Target = [AtomicU64]>> GroupCounters<W> {
     /// The words that the counters need.
     fn size(slots: usize, children: usize) -> usize {
         // While a restart goes on there are two generations.
         let rows = (2 * children).clamp(1, MAX_ROWS) + 1;
-        let slots = slots.max(1);
-        2 * slots + rows * (1 + slots)
+        let sums = slots.max(1) + 1;
+        sums + slots.max(1) + rows * (1 + sums)
     }
 
     fn over(words: W, slots: usize) -> Self {
@@ -78,6 +78,31 @@ impl<W: Deref<Target = [AtomicU64]>> InFlight<W> {
     pub(crate) fn remove(&self, row: usize, slot: usize) {
         for count in self.sum(slot).into_iter().chain(self.part(row, slot)) {
             count.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How many bytes of responses wait in files.
+    pub(crate) fn spooled(&self) -> u64 {
+        self.words.get(self.slots).map_or(0, |sum| sum.load(Ordering::Relaxed))
+    }
+
+    /// Adds bytes of a response that the child that has this row writes to a file, unless there are more than `most`
+    /// with them.
+    pub(crate) fn add_spooled(&self, row: usize, bytes: u64, most: u64) -> bool {
+        let order = Ordering::Relaxed;
+        let Some(sum) = self.words.get(self.slots) else { return false };
+        let with = |before: u64| before.checked_add(bytes).filter(|after| *after <= most);
+        let added = sum.fetch_update(order, order, with).is_ok();
+        if added && let Some(part) = self.spooled_part(row) {
+            part.fetch_add(bytes, order);
+        }
+        added
+    }
+
+    /// Removes bytes that [`add_spooled`](Self::add_spooled) has counted.
+    pub(crate) fn remove_spooled(&self, row: usize, bytes: u64) {
+        for count in self.words.get(self.slots).into_iter().chain(self.spooled_part(row)) {
+            count.fetch_sub(bytes, Ordering::Relaxed);
         }
     }
 
@@ -125,16 +150,29 @@ impl<W: Deref<Target = [AtomicU64]>> InFlight<W> {
     }
 
     fn abandoned(&self, slot: usize) -> Option<&AtomicU64> {
-        self.words.get(self.slots + slot.min(self.slots - 1))
+        self.words.get(self.sums() + slot.min(self.slots - 1))
+    }
+
+    fn spooled_part(&self, row: usize) -> Option<&AtomicU64> {
+        self.words.get(self.row_at(row) + 1 + self.slots)
+    }
+
+    const fn sums(&self) -> usize {
+        self.slots + 1
+    }
+
+    /// Where a row begins.
+    const fn row_at(&self, row: usize) -> usize {
+        self.sums() + self.slots + row * (1 + self.sums())
     }
 
     fn part(&self, row: usize, slot: usize) -> Option<&AtomicU64> {
-        self.words.get(2 * self.slots + row * (1 + self.slots) + 1 + slot.min(self.slots - 1))
+        self.words.get(self.row_at(row) + 1 + slot.min(self.slots - 1))
     }
 
     fn rows(&self) -> impl Iterator<Item = (&AtomicU64, &[AtomicU64])> {
-        let rows = self.words.get(2 * self.slots..).unwrap_or_default();
-        rows.chunks_exact(1 + self.slots).filter_map(<[_]>::split_first)
+        let rows = self.words.get(self.row_at(0)..).unwrap_or_default();
+        rows.chunks_exact(1 + self.sums()).filter_map(<[_]>::split_first)
     }
 }
 
@@ -142,82 +180,97 @@ impl<W: Deref<Target = [AtomicU64]>> InFlight<W> {
 mod tests {
     use super::*;
 
-    fn counters(slots: usize, children: usize) -> InFlight<Vec<AtomicU64>> {
-        let size = InFlight::<Vec<AtomicU64>>::size(slots, children);
-        InFlight::over((0..size).map(|_| AtomicU64::new(0)).collect(), slots)
+    fn counters(slots: usize, children: usize) -> GroupCounters<Vec<AtomicU64>> {
+        let size = GroupCounters::<Vec<AtomicU64>>::size(slots, children);
+        GroupCounters::over((0..size).map(|_| AtomicU64::new(0)).collect(), slots)
     }
 
     #[test]
     fn counts_of_a_dead_child_are_subtracted_and_its_row_is_free_again() {
-        let in_flight = counters(2, 2);
-        let (own, other) = (in_flight.claim_row(7, |_| true), in_flight.claim_row(8, |_| true));
+        let counters = counters(2, 2);
+        let (own, other) = (counters.claim_row(7, |_| true), counters.claim_row(8, |_| true));
         assert_ne!(own, other);
-        assert!(in_flight.add(own, 1, 0) && in_flight.add(other, 1, 1));
-        assert!(in_flight.add(other, 0, 0) && !in_flight.add(other, 0, 0));
-        in_flight.reclaim_dead_rows(|_| true);
-        assert_eq!((in_flight.count(0), in_flight.count(1)), (1, 2));
-        in_flight.reclaim_dead_rows(|pid| pid == 7);
-        assert_eq!((in_flight.count(0), in_flight.count(1)), (0, 1));
-        assert_eq!(in_flight.claim_row(9, |_| true), other);
-        in_flight.remove(own, 1);
-        assert_eq!(in_flight.count(1), 0);
+        assert!(counters.add(own, 1, 0) && counters.add(other, 1, 1));
+        assert!(counters.add(other, 0, 0) && !counters.add(other, 0, 0));
+        counters.reclaim_dead_rows(|_| true);
+        assert_eq!((counters.count(0), counters.count(1)), (1, 2));
+        counters.reclaim_dead_rows(|pid| pid == 7);
+        assert_eq!((counters.count(0), counters.count(1)), (0, 1));
+        assert_eq!(counters.claim_row(9, |_| true), other);
+        counters.remove(own, 1);
+        assert_eq!(counters.count(1), 0);
     }
 
     #[test]
     fn abandoned_requests_are_known_until_the_worker_has_none_of_them() {
-        let in_flight = counters(2, 2);
-        in_flight.record_abandoned(1, 7);
-        in_flight.record_abandoned(1, 5);
-        assert_eq!((in_flight.last_abandoned(0), in_flight.last_abandoned(1)), (0, 7));
-        in_flight.record_abandoned(1, 8);
-        in_flight.clear_abandoned(1, 7);
-        assert_eq!(in_flight.last_abandoned(1), 8);
-        in_flight.clear_abandoned(1, 8);
-        let counts = (in_flight.count(0), in_flight.count(1));
-        assert_eq!((in_flight.last_abandoned(1), counts), (0, (0, 0)));
+        let counters = counters(2, 2);
+        counters.record_abandoned(1, 7);
+        counters.record_abandoned(1, 5);
+        assert_eq!((counters.last_abandoned(0), counters.last_abandoned(1)), (0, 7));
+        counters.record_abandoned(1, 8);
+        counters.clear_abandoned(1, 7);
+        assert_eq!(counters.last_abandoned(1), 8);
+        counters.clear_abandoned(1, 8);
+        let counts = (counters.count(0), counters.count(1));
+        assert_eq!((counters.last_abandoned(1), counts), (0, (0, 0)));
+    }
+
+    #[test]
+    fn bytes_in_files_are_bounded_and_those_of_a_dead_child_are_subtracted() {
+        let counters = counters(2, 2);
+        let (own, other) = (counters.claim_row(7, |_| true), counters.claim_row(8, |_| true));
+        assert!(counters.add(other, 1, 0));
+        assert!(counters.add_spooled(own, 60, 100) && counters.add_spooled(other, 40, 100));
+        assert!(!counters.add_spooled(own, 1, 100) && !counters.add_spooled(own, u64::MAX, 100));
+        counters.remove_spooled(own, 10);
+        counters.reclaim_dead_rows(|pid| pid == 7);
+        assert_eq!((counters.spooled(), counters.count(1)), (50, 0));
+        assert!(counters.add_spooled(own, 50, 100));
+        counters.remove_spooled(own, 100);
+        assert_eq!(counters.spooled(), 0);
     }
 
     #[test]
     fn children_beyond_the_last_row_share_it() {
-        let in_flight = counters(1, 1);
-        let rows: Vec<_> = (0..5).map(|_| in_flight.claim_row(7, |_| true)).collect();
+        let counters = counters(1, 1);
+        let rows: Vec<_> = (0..5).map(|_| counters.claim_row(7, |_| true)).collect();
         assert_eq!(rows, [0, 1, 2, 2, 2]);
-        assert!(in_flight.add(2, 0, 0));
-        assert_eq!(in_flight.count(0), 1);
+        assert!(counters.add(2, 0, 0));
+        assert_eq!(counters.count(0), 1);
     }
 
     #[test]
     fn threads_that_add_and_remove_at_the_same_time_leave_no_count() {
-        let in_flight = counters(2, 2);
+        let counters = counters(2, 2);
         std::thread::scope(|scope| {
             for pid in 1..=3 {
-                let in_flight = &in_flight;
+                let counters = &counters;
                 scope.spawn(move || {
-                    let row = in_flight.claim_row(pid, |_| true);
+                    let row = counters.claim_row(pid, |_| true);
                     for turn in 0..20 {
                         let slot = turn % 2;
-                        while !in_flight.add(row, slot, in_flight.count(slot)) {}
-                        in_flight.remove(row, slot);
+                        while !counters.add(row, slot, counters.count(slot)) {}
+                        counters.remove(row, slot);
                     }
                 });
             }
         });
-        assert_eq!((in_flight.count(0), in_flight.count(1)), (0, 0));
-        in_flight.reclaim_dead_rows(|_| false);
-        assert_eq!((in_flight.count(0), in_flight.count(1)), (0, 0));
+        assert_eq!((counters.count(0), counters.count(1)), (0, 0));
+        counters.reclaim_dead_rows(|_| false);
+        assert_eq!((counters.count(0), counters.count(1)), (0, 0));
     }
 
     #[test]
     fn shared_memory_holds_the_counters_of_real_processes() {
-        let in_flight = InFlight::new(1, 2).unwrap();
+        let counters = GroupCounters::new(1, 2).unwrap();
         let mut child = std::process::Command::new("sleep").arg("600").spawn().unwrap();
-        let row = in_flight.claim_row(child.id(), sys::is_alive);
-        assert!(in_flight.add(row, 0, 0));
-        in_flight.reclaim_dead_rows(sys::is_alive);
-        assert_eq!(in_flight.count(0), 1);
+        let row = counters.claim_row(child.id(), sys::is_alive);
+        assert!(counters.add(row, 0, 0));
+        counters.reclaim_dead_rows(sys::is_alive);
+        assert_eq!(counters.count(0), 1);
         child.kill().unwrap();
         child.wait().unwrap();
-        in_flight.reclaim_dead_rows(sys::is_alive);
-        assert_eq!(in_flight.count(0), 0);
+        counters.reclaim_dead_rows(sys::is_alive);
+        assert_eq!(counters.count(0), 0);
     }
 }
