@@ -10,10 +10,12 @@ use wsgi::{Level, ReadError};
 /// Bytes of a body that are kept in memory. A body whose `Content-Length` is no more is read before a worker is chosen,
 /// whatever the configuration says.
 const MEMORY_LIMIT: usize = 64 * 1024;
-/// Bytes of a longer body that are passed on at once, which a socket has room for. httpd keeps memory for so many of
-/// them with each connection. No buffer has more than 128 KB: what malloc(3) has mapped for more, and freed, makes it
-/// keep more in each arena from then on.
+/// Bytes of a longer body that are passed on at once: httpd keeps memory for so many of them with each connection.
 const PIECE: usize = 112 * 1024;
+/// The same once [`LONG`] bytes of a body have been passed on. Each piece wakes the worker, so that fewer of them cost less;
+/// this is as much as an empty socket has room for, in httpd's buffers of 8,000 bytes.
+const LONG_PIECE: usize = 24 * 8000;
+const LONG: usize = 8 << 20;
 /// Bytes that are written to a file or read from it at once.
 const FILE_PIECE: usize = 64 * 1024;
 
@@ -28,6 +30,8 @@ pub(super) struct Body<'call> {
     replayable: bool,
     /// How much is read before any of it is passed on; 0 where the rest comes while the worker reads.
     gathers: u64,
+    /// How many bytes have been passed on of which none is kept.
+    streamed: usize,
     ended: bool,
 }
 
@@ -108,6 +112,7 @@ impl<'call> Body<'call> {
             gathered: None,
             replayable: true,
             gathers,
+            streamed: 0,
             ended: length == Some(0) || reader.has_ended(),
             reader,
         }
@@ -201,9 +206,11 @@ impl<'call> Body<'call> {
         if !self.replayable || self.gathered.is_some() || self.kept.len() >= MEMORY_LIMIT {
             self.replayable = false;
             (self.kept, self.gathered) = (Vec::new(), None);
-            let Some(piece) = self.reader.read_without_copy(request, PIECE)? else {
+            let most = if self.streamed < LONG { PIECE } else { LONG_PIECE };
+            let Some(piece) = self.reader.read_without_copy(request, most)? else {
                 return Ok(None);
             };
+            self.streamed += piece.slices.iter().map(|slice| slice.len()).sum::<usize>();
             self.ended = piece.ended;
             return Ok(Some(piece));
         }

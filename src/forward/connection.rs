@@ -5,6 +5,7 @@ use super::closer::Closer;
 use super::connection_error::ConnectionError;
 use super::params::Params;
 use super::stream::WorkerStream;
+use super::unsent::Unsent;
 use fastcgi::{Answer, ClientConnection, Extensions, Limits, RecordType, WireError, encoder};
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -22,9 +23,8 @@ pub(crate) struct Connection {
     file: Option<OwnedFd>,
     /// A file has come with the response: there is one at most.
     had_file: bool,
-    /// Bytes that the socket had no room for, from `sent` on.
-    unsent: Vec<u8>,
-    sent: usize,
+    /// Bytes that the socket had no room for.
+    unsent: Unsent,
     /// BEGIN_REQUEST and the params of a request; the memory is used again.
     head: Vec<u8>,
     /// The bytes to read at once.
@@ -67,8 +67,7 @@ impl Connection {
             client: ClientConnection::new(limits),
             file: None,
             had_file: false,
-            unsent: Vec::new(),
-            sent: 0,
+            unsent: Unsent::default(),
             head: Vec::new(),
             read_size: SMALL_READ,
             limits,
@@ -180,20 +179,15 @@ impl Connection {
 
     /// Whether bytes wait for room in the socket.
     pub(crate) const fn has_unsent(&self) -> bool {
-        self.sent < self.unsent.len()
+        !self.unsent.is_empty()
     }
 
     /// Sends as many of the waiting bytes as there is room for.
     pub(crate) fn send_unsent(&mut self) -> Result<(), ConnectionError> {
-        let rest = self.unsent.get(self.sent..).unwrap_or_default();
-        match sys::send_now(self.stream.as_fd(), &[IoSlice::new(rest)]) {
-            Ok(count) => self.sent += count,
+        match sys::send_now(self.stream.as_fd(), &self.unsent.rest().map(IoSlice::new)) {
+            Ok(count) => self.unsent.advance(count),
             Err(why) if is_full(&why) => {}
             Err(why) => return Err(ConnectionError::Io(why)),
-        }
-        if !self.has_unsent() {
-            self.unsent.clear();
-            self.sent = 0;
         }
         Ok(())
     }
@@ -319,7 +313,7 @@ fn too_long(why: &WireError) -> String {
 fn send(
     stream: &WorkerStream,
     mut pieces: &mut [IoSlice<'_>],
-    unsent: &mut Vec<u8>,
+    unsent: &mut Unsent,
 ) -> Result<(), ConnectionError> {
     let count = match sys::send_now(stream.as_fd(), pieces) {
         Ok(count) => count,
@@ -328,10 +322,7 @@ fn send(
         Err(why) => return Err(ConnectionError::Io(why)),
     };
     IoSlice::advance_slices(&mut pieces, count);
-    unsent.reserve_exact(pieces.iter().map(|piece| piece.len()).sum());
-    for piece in pieces {
-        unsent.extend_from_slice(piece);
-    }
+    unsent.extend(pieces);
     Ok(())
 }
 
