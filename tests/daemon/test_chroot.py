@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sysconfig
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ def conf(text, app=APP, files=(), **more):
 
 
 @pytest.fixture
-def jail(tmp_path, env):
+def jail(servers, env):
     if os.geteuid() != 0:
         pytest.skip("only root can chroot")
     home = Path(sysconfig.get_path("stdlib"))
@@ -32,11 +33,11 @@ def jail(tmp_path, env):
     stdlib = Path("/usr/lib") / python
     if not stdlib.exists():
         pytest.skip(f"{home}: the module's Python is not in /usr/lib")
-    root = tmp_path / "jail"
+    # Not below the folder of pytest, which every new pytest takes from other users again.
+    place = Path(tempfile.mkdtemp(dir=servers.base))
+    place.chmod(0o755)
+    root = place / "jail"
     (root / "usr/lib").mkdir(parents=True)
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder.stat().st_uid == os.geteuid() and str(folder).startswith("/tmp/"):
-            folder.chmod(0o755)
     ignore = shutil.ignore_patterns("test", "__pycache__", "idlelib", "tkinter", "config-*")
     shutil.copytree(stdlib, root / "usr/lib" / python, ignore=ignore, symlinks=True)
     # Extension modules find their libraries by the loader's usual paths.
