@@ -82,6 +82,8 @@ class Httpd(Client):
         # What is wrong with earlier runs; whether this run came up; the status it is to end with.
         self.complaints, self.came_up, self.expected_status = [], False, 0
         self.port2 = None
+        # A program that becomes httpd, with its arguments.
+        self.wrapper = []
         super().__init__(None)
         (root / "htdocs").mkdir()
         self.write("mime.types", MIME_TYPES)
@@ -139,7 +141,7 @@ class Httpd(Client):
                 self._write_conf()
                 with (self.root / "stderr").open("w") as stderr:
                     self.process = subprocess.Popen(
-                        self._watched() + self._command("-D", "FOREGROUND"),
+                        self._watched() + self.wrapper + self._command("-D", "FOREGROUND"),
                         env=self._environment(),
                         stdin=subprocess.DEVNULL,
                         stdout=stderr,
