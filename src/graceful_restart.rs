@@ -31,7 +31,7 @@ impl BeforeServing for GracefulRestart {
         if slots.free < slots.children.len() {
             wait(&slots, main);
         }
-        if let Err(why) = fill_slots_at_once(slots.children.len()) {
+        if let Err(why) = fill_slots_at_once(main.process_pool(), slots.children.len()) {
             let line = format!("new children may be started a second late: no timer: {why}");
             log_server(main, Level::Info, line.as_bytes());
         }

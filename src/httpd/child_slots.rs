@@ -2,12 +2,14 @@
 //! brought to fill those that are free without its usual second in between. Why that is wanted is not known here.
 
 use super::Mpm;
+use crate::apr::Pool;
 use crate::bindings::{
     SERVER_READY, ap_exists_scoreboard_image, ap_get_scoreboard_global, ap_get_scoreboard_process,
     ap_get_scoreboard_worker_from_indexes,
 };
 use std::ffi::c_int;
 use std::io;
+use std::sync::Once;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -37,7 +39,7 @@ impl ChildSlots {
 
 /// The number of slots in which the multi-processing module starts children.
 fn limit() -> Option<c_int> {
-    // SAFETY: without an image there is no global record; with one that lives as long as the process.
+    // SAFETY: without an image there is no global record; with one that lives until the process ends.
     let server_limit = unsafe {
         if ap_exists_scoreboard_image() == 0 {
             return None;
@@ -78,27 +80,42 @@ static IS_EVENT: AtomicBool = AtomicBool::new(false);
 static NEW: AtomicU32 = AtomicU32::new(0);
 static UNCHANGED: AtomicU32 = AtomicU32::new(0);
 
+/// Stops the timer when it is dropped.
+struct TimerGuard;
+
+impl Drop for TimerGuard {
+    fn drop(&mut self) {
+        sys::stop_interruptions();
+    }
+}
+
 /// Has the parent start the children of a new configuration, `old` ones at most, in free slots as soon as it looks after
 /// its children, and not only after the second of sleep for which it waits, each time, for a child of the configuration
-/// before to exit.
+/// before to exit. `process` is the pool of the parent itself, which has the scoreboard.
 ///
 /// # Errors
 /// Where the timer that interrupts this sleep cannot be had.
-pub(crate) fn fill_slots_at_once(old: usize) -> io::Result<()> {
+pub(crate) fn fill_slots_at_once(process: Pool<'_>, old: usize) -> io::Result<()> {
     let Some(limit) = limit() else { return Ok(()) };
+    static GUARD: Once = Once::new();
+    GUARD.call_once(|| {
+        // A parent that ends while it looks frees the scoreboard, and the process goes on for a moment.
+        process.adopt_above_others(TimerGuard);
+    });
     LIMIT.store(limit, Ordering::SeqCst);
     OLD.store(u32::try_from(old).unwrap_or(u32::MAX), Ordering::SeqCst);
     IS_EVENT.store(Mpm::query().name == "event", Ordering::SeqCst);
     NEW.store(0, Ordering::SeqCst);
     UNCHANGED.store(0, Ordering::SeqCst);
-    // SAFETY: the function reads shared memory and atomics only; httpd's functions that give the place of a record
-    // compute it.
+    // SAFETY: the function reads shared memory and atomics only, while there is that memory (`TimerGuard`); httpd's
+    // functions that give the place of a record compute it.
     unsafe { sys::interrupt_until(are_filled, EVERY, TIMES) }
 }
 
 /// Whether the parent has nothing to start any more. Async-signal-safe.
 fn are_filled() -> bool {
-    // SAFETY: the image exists (`limit`), and lives as long as the process.
+    // SAFETY: the image exists (`limit`), and httpd frees it when the pool of the process is destroyed, after the timer
+    // has been stopped (`TimerGuard`).
     let Some(global) = (unsafe { ap_get_scoreboard_global().as_ref() }) else { return true };
     let (mut new, mut free, mut is_idle) = (0_u32, 0_u32, false);
     for index in 0..LIMIT.load(Ordering::SeqCst) {

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from harness import daemons
 from harness.conf import Conf
-from harness.httpd import READY
+from harness.httpd import READY, wait_until
 from harness.load import APP, Load
 from harness.restarts import FULL, PATHS, SLOTS, restarts_conf
 
@@ -148,3 +148,35 @@ def test_no_child_is_waited_for_at_a_start_or_at_an_ungraceful_restart(serve):
     server.log.wait_for(READY, count=3)
     assert server.get("/").status == 200
     server.log.expect(WAITED)
+
+
+@pytest.mark.all_mpms
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGWINCH])
+def test_a_stop_while_new_children_are_slow_to_serve_is_no_crash_of_the_parent(private, signum):
+    """The parent still looks whether they are enough, at a scoreboard that it gives up."""
+    text = """
+    <IfModule mpm_prefork_module>
+        MinSpareServers 1
+        MaxSpareServers 8
+    </IfModule>
+    <IfModule !mpm_prefork_module>
+        MinSpareThreads 1
+        MaxSpareThreads 64
+    </IfModule>
+    WSGIImportScript ${ROOT}/slow.py process-group=%{GLOBAL} application-group=%{GLOBAL}
+    WSGIScriptAlias / ${ROOT}/app.py process-group=%{GLOBAL} application-group=%{GLOBAL}
+    """
+    # The parent looks for two seconds at most.
+    slow = "import os, time\ntime.sleep(0.7 if os.path.exists(__file__ + '.slow') else 0)\n"
+    files = (("app.py", APP), ("slow.py", slow))
+    server = private(Conf(text, files=files, children=8, start=3, timeout=30))
+    wait_until(lambda: len(server.children()) == 3, "three children")
+    assert server.get("/").status == 200
+    (server.root / "slow.py.slow").touch()
+    path = server.root / "httpd.conf"
+    path.write_text(path.read_text().replace("StartServers 3", "StartServers 1"))
+    server.process.send_signal(signal.SIGUSR1)
+    server.log.wait_for(READY, count=2)
+    server.process.send_signal(signum)
+    server.process.wait(30)
+    assert server.process.returncode == 0

@@ -91,6 +91,20 @@ pub unsafe fn interrupt_until(
     Ok(())
 }
 
+/// Interrupts no more: `is_over` is not called again once this has returned. To be called by the thread that has called
+/// [`interrupt_until`], if any has.
+pub fn stop_interruptions() {
+    // SAFETY: a number is returned. The timer is this process's own, by its number, and all zeros is a time that stops
+    // it; an interruption that is under way comes to this thread, at the latest at the end of this call.
+    unsafe {
+        if OWNER.load(Ordering::SeqCst) == libc::getpid() {
+            let never = MaybeUninit::<libc::itimerspec>::zeroed().assume_init();
+            let timer = TIMER.load(Ordering::SeqCst);
+            libc::timer_settime(timer, 0, &raw const never, ptr::null_mut());
+        }
+    }
+}
+
 /// In a copy of a process that interrupts itself, which has no timer: the signal does again what it does by default.
 pub fn forget_interruptions() {
     let mine = on_tick as extern "C" fn(libc::c_int) as libc::sighandler_t;
@@ -120,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sleep_is_interrupted_until_that_is_over() {
+    fn a_sleep_is_interrupted_until_that_is_over_or_stopped() {
         static SEEN: AtomicU32 = AtomicU32::new(0);
         let is_over: fn() -> bool = || SEEN.fetch_add(1, Ordering::SeqCst) >= 1;
         // In a thread of its own: whose sleep is interrupted is the thread that has asked for it.
@@ -129,14 +143,27 @@ mod tests {
             // SAFETY: the function above only uses an atomic.
             unsafe { interrupt_until(is_over, Duration::from_millis(5), 100) }.unwrap();
             let interrupted = (sleep(Duration::from_secs(20)), sleep(Duration::from_secs(20)));
-            (
+            let first = (
                 interrupted,
                 began.elapsed() < Duration::from_secs(20),
                 sleep(Duration::from_millis(50)),
-            )
+                SEEN.load(Ordering::SeqCst),
+            );
+            let never_over: fn() -> bool = || {
+                SEEN.fetch_add(1, Ordering::SeqCst);
+                false
+            };
+            // SAFETY: this function only uses the atomic, too.
+            unsafe { interrupt_until(never_over, Duration::from_millis(5), 1000) }.unwrap();
+            let interrupted = sleep(Duration::from_secs(20));
+            stop_interruptions();
+            let seen = SEEN.load(Ordering::SeqCst);
+            let later = sleep(Duration::from_millis(50));
+            (first, (interrupted, later, SEEN.load(Ordering::SeqCst) - seen))
         });
-        assert_eq!(asked.join().unwrap(), ((true, true), true, false));
-        assert_eq!(SEEN.load(Ordering::SeqCst), 2);
+        let (first, stopped) = asked.join().unwrap();
+        assert_eq!(first, ((true, true), true, false, 2));
+        assert_eq!(stopped, (true, false, 0));
         forget_interruptions();
     }
 }

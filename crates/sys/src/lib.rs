@@ -40,7 +40,7 @@ pub use files::{
     resident_bytes, unnamed_file, write_all_at,
 };
 pub use inspector::{Credentials, Inspector, MAX_CONTENT};
-pub use interruption::{forget_interruptions, interrupt_until};
+pub use interruption::{forget_interruptions, interrupt_until, stop_interruptions};
 pub use limits::{
     Resource, is_out_of_descriptors, raise_descriptor_limit, restore_descriptor_limit, set_limit,
     stack_size,
