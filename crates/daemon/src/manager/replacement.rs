@@ -105,15 +105,20 @@ impl Group {
         self.changed = Some(loaded);
     }
 
-    /// Kills replacements that are still starting: their code is no longer the newest, and perhaps they will never
-    /// be ready.
+    /// Stops replacements, and kills those that are still starting: their code is no longer the newest, and perhaps they
+    /// will never be ready.
     fn cancel_incoming(&mut self) {
-        let (_, grace) = self.drain_timeouts();
+        let (within, grace) = self.drain_timeouts();
         for slot in &mut self.slots {
             if let Some(mut incoming) = slot.incoming.take() {
-                incoming.finish(Reason::Rolling, Duration::ZERO, grace, Successor::None);
-                incoming.cancelled = true;
-                sys::kill(incoming.pid, sys::SIGKILL);
+                if incoming.may_serve() {
+                    let within = within(Reason::Rolling);
+                    incoming.finish(Reason::Rolling, within, grace, Successor::Ready);
+                } else {
+                    incoming.finish(Reason::Rolling, Duration::ZERO, grace, Successor::None);
+                    incoming.cancelled = true;
+                    sys::kill(incoming.pid, sys::SIGKILL);
+                }
                 slot.leaving.push(incoming);
                 slot.wanted.get_or_insert(Reason::Rolling);
             }
@@ -167,7 +172,7 @@ impl Group {
             slot.leaving.extend(serving);
             for worker in &mut slot.leaving {
                 worker.finish(Reason::Signal, within, grace, Successor::None);
-                if !worker.ready {
+                if !worker.may_serve() {
                     // A worker that is still starting reads no commands.
                     worker.cancelled = true;
                     sys::kill(worker.pid, sys::SIGKILL);

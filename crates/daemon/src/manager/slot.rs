@@ -3,7 +3,7 @@
 
 use crate::message::{Channel, Command, Reason, Successor};
 use crate::time_limit;
-use scoreboard::{BackOff, Field, Record, Scoreboard, now};
+use scoreboard::{BackOff, Field, Record, Scoreboard, State, now};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 use sys::SIGKILL;
@@ -151,6 +151,13 @@ impl Worker {
         self.record.get(Field::Served) > 0 || self.record.is_busy()
     }
 
+    /// Whether the worker may have a request. It notes that it is ready before it reports so, and begins to accept after
+    /// that; the report may still lie in the channel.
+    pub(super) fn may_serve(&mut self) -> bool {
+        self.ready |= self.record.get(Field::State) == State::Ready as u64;
+        self.ready
+    }
+
     /// Has the worker killed after `grace`, or sooner where that has been set.
     pub(super) fn set_kill_deadline(&mut self, grace: Duration) {
         let then = Instant::now() + grace;
@@ -170,6 +177,7 @@ impl Worker {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::AtomicU64;
 
     /// The pauses after ten failures in a row, in tenths of a second.
     fn pauses(back_off: fn(&mut Slot)) -> Vec<u128> {
@@ -180,6 +188,33 @@ mod tests {
             slot.not_before.saturating_duration_since(now).as_millis() / 100
         };
         (0..10).map(|_| next()).collect()
+    }
+
+    #[test]
+    fn a_worker_may_serve_as_soon_as_it_has_noted_that_it_is_ready() {
+        let words = (0..Scoreboard::size(1, 1)).map(|_| AtomicU64::new(0)).collect();
+        let record = Scoreboard::new(Vec::leak(words), 1, 1).record(0, 1);
+        let (channel, _other) = Channel::pair().unwrap();
+        let mut worker = Worker {
+            pid: 0,
+            channel,
+            record,
+            generation: 1,
+            ready: false,
+            started: Instant::now(),
+            started_at: 0,
+            told: None,
+            kill_at: None,
+            channel_lost: false,
+            cancelled: false,
+        };
+        record.set_state(State::Starting);
+        assert!(!worker.may_serve());
+        record.set_state(State::Ready);
+        assert!(worker.may_serve());
+        // It is told to finish, and does: it is none that still starts.
+        record.set_state(State::Leaving);
+        assert!(worker.may_serve());
     }
 
     #[test]

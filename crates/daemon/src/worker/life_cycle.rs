@@ -141,12 +141,13 @@ fn begin(
     }
     let (stopped, stop) = io::pipe().map_err(WorkerError::system("make a pipe"))?;
     let threads = threads::start_serving(&pool).map_err(WorkerError::system("start a thread"))?;
-    pool.listen(&stopped).map_err(WorkerError::system("listen"))?;
+    // Before a request can come: a manager kills a worker that it takes for one that still starts.
+    sys::set_death_signal(SIGTERM);
     pool.record.set_own_state(std::process::id(), State::Ready);
     if !failed {
         pool.manager.report(&Report::Ready { failed });
     }
-    sys::set_death_signal(SIGTERM);
+    pool.listen(&stopped).map_err(WorkerError::system("listen"))?;
     Ok(Some(Serving { pool, channel, threads, stop, _stopped: stopped, woken }))
 }
 
