@@ -142,9 +142,14 @@ impl Connections {
         self.open.fetch_sub(1, Ordering::SeqCst);
     }
 
+    /// How many connections are open, idle or not.
+    pub(super) fn open(&self) -> usize {
+        self.open.load(Ordering::SeqCst)
+    }
+
     /// Whether no connection is open.
     pub(super) fn is_empty(&self) -> bool {
-        self.open.load(Ordering::SeqCst) == 0
+        self.open() == 0
     }
 
     /// Lets a connection be idle until its next request; gives it back if there is something to do.

@@ -32,8 +32,11 @@ pub(super) fn drain(
     let mut has_manager = true;
     while !pool.is_drained() {
         let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() || pool.recycling.has_overdue_request(&pool.record) {
-            abandon(pool, left.is_zero());
+        if left.is_zero() {
+            abandon(pool);
+            return false;
+        }
+        if pool.has_only_overdue_requests() && give_overdue_up(pool) {
             return false;
         }
         let step = left.min(DRAIN_POLL);
@@ -67,24 +70,39 @@ pub(super) fn drain(
     true
 }
 
-/// Answers what is still being served, with 503 when the time to drain is over, else with 504 because only overdue
-/// requests are left.
-fn abandon(pool: &Arc<Pool>, out_of_time: bool) {
+/// The time to drain is over: answers what is still being served with 503.
+fn abandon(pool: &Arc<Pool>) {
+    report_what_hangs(pool);
+    log_what_is_left(pool);
+    pool.answer_outstanding(|_| true, 503, "worker stopped before serving the request");
+}
+
+/// Answers overdue requests with 504; whether nothing else is left then. Another request may have come on a connection
+/// that was accepted before draining began, and is served first.
+fn give_overdue_up(pool: &Arc<Pool>) -> bool {
+    report_what_hangs(pool);
+    let is_overdue = |since| pool.recycling.is_overdue(since);
+    pool.answer_outstanding(is_overdue, 504, "exceeded request-timeout; worker stopping");
+    let is_rest = pool.has_only_overdue_requests();
+    if is_rest {
+        log_what_is_left(pool);
+    }
+    is_rest
+}
+
+fn report_what_hangs(pool: &Arc<Pool>) {
     pool.hang_report.wait();
     // Some may have become overdue since.
     report_hanging_requests(pool);
     pool.hang_report.wait();
+}
+
+fn log_what_is_left(pool: &Pool) {
     let line = match pool.record.requests().first() {
         Some((_, line)) => format!("stopping with {line} still running"),
         None => "stopping with a connection still open".to_owned(),
     };
     pool.log.write(Level::Warning, line.as_bytes());
-    let (status, why) = if out_of_time {
-        (503, "worker stopped before serving the request")
-    } else {
-        (504, "exceeded request-timeout; worker stopping")
-    };
-    pool.answer_outstanding(status, why);
 }
 
 /// Has this process exit after shutdown-timeout, whatever Python does.

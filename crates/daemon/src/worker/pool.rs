@@ -118,10 +118,27 @@ impl Pool {
         let _ = (&self.main_thread).write(&[0]);
     }
 
-    /// Answers every request that has no answer yet with `status`; `why` goes to the log.
-    pub(crate) fn answer_outstanding(&self, status: u16, why: &str) {
-        for (thread, _, line) in self.record.busy_threads() {
-            if let Some(claim) = self.claims.get(thread) {
+    /// Whether nothing is left but overdue requests, and no connection is open on which another one may come.
+    pub(super) fn has_only_overdue_requests(&self) -> bool {
+        // In this order: a request that begins meanwhile is among the requests.
+        let open = self.connections.open();
+        let requests = self.record.requests();
+        let is_overdue = |(since, _): &(u64, String)| self.recycling.is_overdue(*since);
+        !requests.is_empty() && open <= requests.len() && requests.iter().all(is_overdue)
+    }
+
+    /// Answers the requests without an answer of which `is_meant` says so, given when they began, with `status`; `why`
+    /// goes to the log.
+    pub(super) fn answer_outstanding(
+        &self,
+        is_meant: impl Fn(u64) -> bool,
+        status: u16,
+        why: &str,
+    ) {
+        for (thread, since, line) in self.record.busy_threads() {
+            if is_meant(since)
+                && let Some(claim) = self.claims.get(thread)
+            {
                 claim.answer_for_thread(status, format!("{line}: {why}").as_bytes());
             }
         }

@@ -116,12 +116,9 @@ impl Recycling {
         None
     }
 
-    /// Whether nothing is being served but overdue requests.
-    pub(crate) fn has_overdue_request(&self, record: &Record<'_>) -> bool {
-        let Some(limit) = self.last_limit() else { return false };
-        let (time, requests) = (now(), record.requests());
-        let is_late = |since: u64| time_limit::has_passed(limit, since, time);
-        !requests.is_empty() && requests.iter().all(|(since, _)| is_late(*since))
+    /// Whether a request that began then takes longer than it may.
+    pub(super) fn is_overdue(&self, since: u64) -> bool {
+        self.last_limit().is_some_and(|limit| time_limit::has_passed(limit, since, now()))
     }
 
     /// How long a request may take before its worker is replaced.
