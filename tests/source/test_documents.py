@@ -41,3 +41,20 @@ def test_a_guide_names_only_codes_directives_and_options_that_exist(page):
     # `python-home=` and `reload=On`, but not a variable of make or the shell.
     used = set(re.findall(r"(?<![\w.-])([a-z]+(?:-[a-z]+)*)=(?=[`\w/%])", text))
     assert used - options == set()
+
+
+def test_each_sentence_about_tenants_names_a_test_that_exists():
+    page = (REPO / "docs/safety.md").read_text()
+    section = page.partition("## What a tenant can and cannot do\n")[2].partition("\n## ")[0]
+    sentences = section.split("\n- ")[1:]
+    assert len(sentences) > 15
+    unnamed, missing = [], []
+    for sentence in sentences:
+        named = re.findall(r"`(tests/[\w/]+\.py)?::(\w+)`", sentence)
+        unnamed += [] if named else [sentence]
+        file = None
+        for path, test in named:
+            file = path or file
+            if f"def {test}(" not in (REPO / file).read_text():
+                missing.append(f"{file}::{test}")
+    assert (unnamed, missing) == ([], [])
