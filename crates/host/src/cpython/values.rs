@@ -2,6 +2,12 @@
 
 use super::{Attached, Object, Raised, Result};
 use pyo3_ffi as ffi;
+use std::ffi::c_int;
+
+unsafe extern "C" {
+    /// In CPython's documentation, private in the bindings.
+    fn _PyBytes_Resize(bytes: *mut *mut ffi::PyObject, size: isize) -> c_int;
+}
 
 impl<'py> Attached<'py> {
     /// `None`.
@@ -64,6 +70,49 @@ impl<'py> Attached<'py> {
                     ffi::Py_DECREF(raw);
                     Ok(Err(why))
                 }
+            }
+        }
+    }
+
+    /// A `bytes` that grows in its place: `fill` writes to its end, at first up to `first` bytes, which are not none, and
+    /// says how many. When it has filled what there was, `more` says how many bytes more there are to be for a length,
+    /// none at the end. As in [`bytes_with`](Self::bytes_with) `fill` may run detached.
+    pub(crate) fn growing_bytes<E>(
+        self,
+        first: usize,
+        more: impl Fn(usize) -> usize,
+        mut fill: impl FnMut(Self, &mut [u8]) -> std::result::Result<usize, E>,
+    ) -> Result<'py, std::result::Result<Object<'py>, E>> {
+        let (mut length, mut capacity) = (0, first.max(1));
+        // SAFETY: the token proves that this thread is attached. The object has one reference, this one, until it is
+        // returned, as `_PyBytes_Resize` demands; that call gives the new place, or null with an exception set and the
+        // object freed. What is new has uninitialised content, which is overwritten with zeros before a slice is made of
+        // it; the slice ends before the object is resized.
+        unsafe {
+            let mut raw = ffi::PyBytes_FromStringAndSize(std::ptr::null(), capacity as isize);
+            if raw.is_null() {
+                return Err(Raised::new(self));
+            }
+            loop {
+                let end = ffi::PyBytes_AsString(raw).cast::<u8>().add(length);
+                end.write_bytes(0, capacity - length);
+                match fill(self, std::slice::from_raw_parts_mut(end, capacity - length)) {
+                    Ok(count) => length = capacity.min(length + count),
+                    Err(why) => {
+                        ffi::Py_DECREF(raw);
+                        return Ok(Err(why));
+                    }
+                }
+                let wanted = if length < capacity { 0 } else { more(length) };
+                if (wanted > 0 || length < capacity)
+                    && _PyBytes_Resize(&raw mut raw, (length + wanted) as isize) < 0
+                {
+                    return Err(Raised::new(self));
+                }
+                if wanted == 0 {
+                    return Object::from_owned(self, raw).map(Ok);
+                }
+                capacity = length + wanted;
             }
         }
     }

@@ -65,23 +65,14 @@ fn read<'py>(this: &This<'_, 'py>, arguments: &Arguments<'_, 'py>) -> Result<'py
         })?,
         size => {
             let limit = size.unwrap_or(usize::MAX);
-            let mut all = Vec::new();
-            while all.len() < limit {
-                let length = all.len();
-                let step = length.clamp(READ_SIZE, MAX_PREALLOCATED).min(limit - length);
-                all.resize(length + step, 0);
-                let Some(rest) = all.get_mut(length..) else { break };
-                let had = this.take_buffered(rest);
-                let more = match rest.get_mut(had..) {
-                    Some(rest) => this.fill(py, rest, "read")?,
-                    None => 0,
-                };
-                all.truncate(length + had + more);
-                if had + more < step {
-                    break;
-                }
-            }
-            py.bytes(&all)
+            let step =
+                |length: usize| length.clamp(READ_SIZE, MAX_PREALLOCATED).min(limit - length);
+            // Not copied in the end: that would take the memory of the body twice.
+            py.growing_bytes(READ_SIZE, step, |py, into| {
+                let had = this.take_buffered(into);
+                let Some(rest) = into.get_mut(had..) else { return Ok(had) };
+                this.fill(py, rest, "read").map(|more| had + more)
+            })?
         }
     }
 }
