@@ -181,6 +181,15 @@ def test_every_option_of_mod_wsgi_express_is_known(run):
     assert unknown == []
 
 
+def test_folder_that_the_user_cannot_enter_is_told(run, site):
+    if os.geteuid() != 0:
+        pytest.skip("an ordinary user serves as itself")
+    assert "may not enter" not in run("setup-server", "--server-root", site / "root").stderr
+    site.chmod(0o700)
+    told = run("setup-server", "--server-root", site.parent / "root").stderr
+    assert f"may not enter {site}, so that the application" in told
+
+
 def test_root_that_is_another_users_is_not_used(run, short):
     if os.geteuid() != 0:
         pytest.skip("only root can give a folder away")

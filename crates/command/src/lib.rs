@@ -66,6 +66,9 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
 fn set_up(options: &ServerOptions) -> Result<(), Failure> {
     let setup = server::write(options, server::Purpose::Keep)?;
     let mut text = server::what_was_chosen(&setup);
+    if let Some(note) = &setup.note {
+        lines::to_standard_error(&format!("{note}\n"));
+    }
     text.push_str(&format!("server root: {}\n", setup.root.path().display()));
     text.push_str(&format!("start it with: {} start\n", setup.root.join("apachectl").display()));
     print(&text)

@@ -29,14 +29,18 @@ pub(super) fn children() -> Vec<u32> {
         .collect()
 }
 
-/// Gives what is left of the server `limit` to end, and kills the rest, with what that leaves behind.
-pub(super) fn end_all(limit: Duration) {
-    let deadline = Instant::now() + limit;
+/// Gives what is left of the server `limit` to end, and kills the rest, with what that leaves behind. `meanwhile` is
+/// called all the time; `true` from it ends the wait.
+pub(super) fn end_all(limit: Duration, mut meanwhile: impl FnMut() -> bool) {
+    let mut deadline = Instant::now() + limit;
     loop {
         reap(0);
         let left = children();
         if left.is_empty() {
             return;
+        }
+        if meanwhile() {
+            deadline = Instant::now();
         }
         if Instant::now() >= deadline {
             for pid in left {

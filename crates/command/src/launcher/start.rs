@@ -15,7 +15,7 @@ pub(crate) fn start(options: &ServerOptions) -> Result<ExitCode, Failure> {
     let mut options = options.clone();
     let is_development = options.development.is_on();
     if is_development && options.listener.host.is_none() {
-        // Nobody else in the network, unless it was asked for.
+        // Not reachable from the network, unless that was asked for.
         options.listener.host = Some("127.0.0.1".to_owned());
     }
     let may_move = is_development && !options.development.strict_port;
@@ -37,6 +37,9 @@ pub(crate) fn start(options: &ServerOptions) -> Result<ExitCode, Failure> {
 fn serve(options: &ServerOptions, setup: &Setup, mut output: Output) -> Result<ExitCode, Failure> {
     for line in server::what_was_chosen(setup).lines() {
         output.say(line);
+    }
+    if let Some(note) = &setup.note {
+        output.warn(note);
     }
     let pipes = match &setup.pipes {
         Some(pipes) => Some((LogPipe::make(&pipes.errors)?, LogPipe::make(&pipes.requests)?)),

@@ -29,8 +29,7 @@ pub(super) enum Action {
 const END: Duration = Duration::from_secs(1);
 
 impl Phase {
-    /// Somebody asks for the end, with `limit` for requests: the first time they are finished, the second time it is
-    /// now.
+    /// The end is asked for, with `limit` for requests: the first time they are finished, the second time it is now.
     pub(super) fn asked(&mut self, now: Instant, limit: Duration) -> Option<Action> {
         match self {
             Self::Serving => {

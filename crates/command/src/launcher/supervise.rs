@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 const SIGNALS: [i32; 5] = [sys::SIGINT, sys::SIGTERM, sys::SIGHUP, sys::SIGUSR1, sys::SIGCHLD];
 /// What Ctrl-C gives requests.
 const CTRL_C: Duration = Duration::from_secs(2);
-/// What is left of a server gets to end when Apache has ended.
-const REST: Duration = Duration::from_secs(3);
+/// What is left of a server gets to end when Apache has been told to end now.
+const REST: Duration = Duration::from_secs(1);
 /// Between two looks whether the server listens yet.
 const LOOK: Duration = Duration::from_millis(20);
 /// After the last static file of a page its line is printed.
@@ -238,7 +238,20 @@ impl<'a> Supervisor<'a> {
 
     /// Apache has ended: so does what is left of it, and the last lines are printed.
     fn end(&mut self, status: ExitStatus) -> Result<ExitCode, Failure> {
-        descendants::end_all(if self.phase == Phase::Killing { Duration::ZERO } else { REST });
+        let limit = match self.phase {
+            Phase::Killing => Duration::ZERO,
+            Phase::Ending(_) => REST,
+            // Workers have this time to exit.
+            Phase::Serving | Phase::Draining(_) => {
+                REST + Duration::from_secs(self.options.timeouts.shutdown_timeout.into())
+            }
+        };
+        descendants::end_all(limit, || {
+            self.print_lines();
+            // The second request for the end is one for an end now.
+            let asked = self.signals.take(&SIGNALS);
+            asked.contains(&sys::SIGINT) || asked.contains(&sys::SIGTERM)
+        });
         self.print_lines();
         self.output.flush();
         if !self.phase.is_serving() {

@@ -2,6 +2,8 @@
 
 use crate::failure::Failure;
 use std::ffi::CString;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 /// A user with a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +68,50 @@ impl Account {
         Ok(account)
     }
 
+    /// The first folder on the way to `path`, itself included, that the user may not enter by the folder's mode. Further
+    /// groups of the user and access control lists are not looked at.
+    pub(crate) fn barrier(&self, path: &Path) -> Option<PathBuf> {
+        let may_enter = |folder: &Path| {
+            std::fs::metadata(folder).is_ok_and(|found| {
+                let bit = match (found.uid() == self.uid, found.gid() == self.gid) {
+                    (true, _) => 0o100,
+                    (false, true) => 0o010,
+                    (false, false) => 0o001,
+                };
+                found.mode() & bit != 0
+            })
+        };
+        let mut folders: Vec<&Path> = path.ancestors().collect();
+        folders.reverse();
+        folders.into_iter().find(|folder| !may_enter(folder)).map(Path::to_owned)
+    }
+
     fn new(user: String, uid: u32, gid: u32) -> Self {
         Self { user, group: format!("#{gid}"), uid, gid }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn barrier_is_the_first_folder_that_the_user_may_not_enter() {
+        let base = std::env::temp_dir().join(format!("barrier-{}", std::process::id()));
+        let (open, closed) = (base.join("open"), base.join("open/closed"));
+        std::fs::create_dir_all(closed.join("site")).unwrap();
+        for folder in [&base, &open] {
+            std::fs::set_permissions(folder, PermissionsExt::from_mode(0o755)).unwrap();
+        }
+        std::fs::set_permissions(&closed, PermissionsExt::from_mode(0o700)).unwrap();
+        let mut other = Account::new("other".to_owned(), u32::MAX - 2, u32::MAX - 2);
+        let found = [other.barrier(&open), other.barrier(&closed.join("site"))];
+        let metadata = std::fs::metadata(&closed).unwrap();
+        other.uid = metadata.uid();
+        let owner = other.barrier(&closed);
+        std::fs::remove_dir_all(&base).unwrap();
+        assert_eq!(found, [None, Some(closed)]);
+        assert_eq!(owner, None);
     }
 }

@@ -8,7 +8,7 @@ use crate::failure::Failure;
 use crate::machine::{Account, Apache, ModuleFiles, Python};
 use crate::options::ServerOptions;
 use serde::Serialize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A server that can be started.
 #[derive(Debug)]
@@ -19,6 +19,8 @@ pub(crate) struct Setup {
     pub(crate) working_directory: PathBuf,
     /// Apache writes its process id there when it is about to serve.
     pub(crate) pid_file: PathBuf,
+    /// A sentence about what will not work.
+    pub(crate) note: Option<String>,
     /// As in `http://localhost:8000/`.
     pub(crate) urls: Vec<String>,
     /// Named pipes for the logs, which the launcher reads.
@@ -96,6 +98,7 @@ pub(crate) fn write(options: &ServerOptions, purpose: Purpose) -> Result<Setup, 
     Ok(Setup {
         script: is_development.then(|| root.join("application.wsgi")),
         pid_file: site.pid_file(),
+        note: note(&account, &working_directory),
         urls: site.urls(),
         pipes,
         channel,
@@ -104,6 +107,18 @@ pub(crate) fn write(options: &ServerOptions, purpose: Purpose) -> Result<Setup, 
         working_directory,
         root,
     })
+}
+
+/// What the user of the application cannot reach, which is another one where root starts the server.
+fn note(account: &Account, folder: &Path) -> Option<String> {
+    let barrier = account.barrier(folder).filter(|_| sys::is_root())?;
+    Some(format!(
+        "user {} may not enter {}, so that the application in {} cannot be served; name its owner with --user, start \
+         the server as that user, or move it, below /srv for example",
+        account.user,
+        barrier.display(),
+        folder.display()
+    ))
 }
 
 /// Lines that say what is served and by which Python, and how to pin what was found without being named.
