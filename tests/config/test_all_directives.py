@@ -7,6 +7,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -144,25 +145,25 @@ def free_port():
 
 
 @pytest.fixture
-def express(tmp_path, env):
+def express(servers, env):
     program = ORACLE_VENV / "bin/mod_wsgi-express"
     if not program.exists():
         pytest.skip("mod_wsgi-express is not there; make oracle installs it")
     if os.geteuid() != 0:
         pytest.skip("its server roots are meant to be started as root")
     roots = []
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder.stat().st_uid == os.geteuid() and len(folder.parts) > 2:
-            folder.chmod(0o755)
+    # Not below the folder of pytest, which every new pytest takes from other users again.
+    place = Path(tempfile.mkdtemp(dir=servers.base))
+    place.chmod(0o755)
 
     def setup(*arguments):
-        root = tmp_path / f"root-{len(roots)}"
-        (tmp_path / "app.wsgi").write_text(APP)
-        (tmp_path / "auth.py").write_text(SCRIPT)
+        root = place / f"root-{len(roots)}"
+        (place / "app.wsgi").write_text(APP)
+        (place / "auth.py").write_text(SCRIPT)
         port = free_port()
         command = [program, "setup-server", "app.wsgi", "--server-root", root, "--port", str(port)]
         command += ["--user", env.user.pw_name, "--group", "www-data", *arguments]
-        subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+        subprocess.run(command, cwd=place, check=True, capture_output=True)
         conf = root / "httpd.conf"
         line = f"LoadModule wsgi_module '{env.module}'"
         text, count = re.subn(r"(?m)^LoadModule wsgi_module .*$", line, conf.read_text())
