@@ -19,16 +19,18 @@ PYTEST := $(VENV)/bin/python -m pytest -n 4
 # T with a slash is a path: daemon/ is tests/daemon, daemon/faults is tests/daemon/test_faults.py.
 SELECTED = $(if $(findstring /,$(T)),$(patsubst %/,tests/%,$(filter %/,$(T))) $(foreach t,$(filter-out %/,$(T)),tests/$(dir $t)test_$(notdir $t).py),$(if $(T),-k '$(T)') tests)
 DESTDIR ?=
+# Empty where packages are built, by tools that have installed what is needed.
+SETUP := yes
 
 NAME_DAEMON = $(WITH_PYTHON) sh -c 'ln -f target/release/wsgi-daemon target/release/wsgi-daemon-$$PYTHON_VERSION'
 
-.PHONY: help setup build daemon run test unit pytest oracle check structure miri sanitize soak fuzz bench profile install uninstall clean
+.PHONY: help setup build daemon run test unit pytest oracle check structure miri sanitize soak fuzz bench profile install uninstall deb rpm test-deb clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 setup: ## install missing system packages (apt-get or dnf, with sudo)
-	@PYTHON="$(PYTHON)" scripts/setup
+	@$(if $(SETUP),PYTHON="$(PYTHON)" scripts/setup,:)
 
 build: setup ## build the module and the daemon program, for one version of Python, and the command
 	@$(WITH_PYTHON) scripts/check-python
@@ -117,6 +119,17 @@ install: ## install the module and the command into the directories that apxs na
 
 uninstall: ## remove the installed files
 	@scripts/uninstall "$(DESTDIR)"
+
+deb: ## build Debian packages into target/debian/
+	@$(if $(SETUP),PYTHON="$(PYTHON)" scripts/setup deb,:)
+	scripts/deb
+
+rpm: ## build Fedora packages into target/rpm/ (rpmbuild)
+	@$(if $(SETUP),PYTHON="$(PYTHON)" scripts/setup,:)
+	scripts/rpm
+
+test-deb: ## install, use, upgrade, remove and purge the packages of `make deb` in a chroot (root, debootstrap)
+	@scripts/test-deb
 
 clean: ## remove everything that was built
 	cargo clean
