@@ -1,0 +1,137 @@
+"""What the Debian and the Fedora packages are made of; `make test-deb` uses the former."""
+
+import os
+import re
+import shutil
+import subprocess
+
+import pytest
+from harness.env import REPO
+
+pytestmark = pytest.mark.ours_only("packages ours")
+
+MODULES = "/usr/lib64/httpd/modules"
+BUILT = ("mod_wsgi_rs", "mod_wsgi_rs.so", "wsgi-daemon-manager")
+
+
+def of_workspace(key):
+    """The value of a key of the packages of Cargo.toml, whose workspace comes first."""
+    return re.search(rf'^{key} = "(.*)"$', (REPO / "Cargo.toml").read_text(), re.M)[1]
+
+
+def test_packages_have_the_version_of_the_source():
+    version = of_workspace("version")
+    changelog = (REPO / "debian/changelog").read_text()
+    assert re.match(r"mod-wsgi-rs \(([^)]+)\)", changelog)[1] == version
+    spec = (REPO / "rpm/mod_wsgi_rs.spec").read_text()
+    assert re.search(r"^Version: +(\S+)$", spec, re.M)[1] == version
+    assert re.search(r"^\* .* - (\S+)-1$", spec, re.M)[1] == version
+
+
+def test_packages_need_the_rust_of_the_source():
+    rust = of_workspace("rust-version")
+    control = (REPO / "debian/control.in").read_text()
+    assert re.findall(r"cargo(?:-web)? \(>= ([\d.]+)\)", control) == [rust, rust]
+    spec = (REPO / "rpm/mod_wsgi_rs.spec").read_text()
+    assert re.search(r"^BuildRequires: +cargo >= (\S+)$", spec, re.M)[1] == rust
+
+
+@pytest.fixture
+def control(tmp_path):
+    """control("3.11 3.13") is the debian/control that debian/rules writes for these Pythons."""
+
+    def control(pythons):
+        shutil.copytree(REPO / "debian", tmp_path / "debian")
+        subprocess.run(
+            ["make", "-s", "-f", "debian/rules", "control", f"PYTHONS={pythons}"],
+            cwd=tmp_path,
+            check=True,
+        )
+        return (tmp_path / "debian/control").read_text()
+
+    return control
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="make is missing")
+def test_each_python_has_a_package(control):
+    text = control("3.99 3.13")
+    assert re.findall(r"^Package: (\S+)$", text, re.M) == [
+        "libapache2-mod-wsgi-rs",
+        "libapache2-mod-wsgi-rs-python3.99",
+        "libapache2-mod-wsgi-rs-python3.13",
+    ]
+    assert "\n python3.99-dev,\n" in text or "\n python3.99-dev, python3.13-dev,\n" in text
+    assert "Recommends: libapache2-mod-wsgi-rs-python3.99 (= ${binary:Version})" in text
+    assert "@" not in re.sub(r"<[^>]*@[^>]*>", "", text)
+
+
+def test_committed_control_is_that_of_its_pythons(control):
+    committed = (REPO / "debian/control").read_text()
+    pythons = re.findall(r"^Package: libapache2-mod-wsgi-rs-python(\S+)$", committed, re.M)
+    written = control(" ".join(pythons))
+
+    def without_numbers(text):
+        # The distribution's python3-dev has no number, on whatever release this runs.
+        return re.sub(r"python3(\.\d+)?-dev", "python3-dev", text)
+
+    assert without_numbers(written) == without_numbers(committed)
+
+
+def test_files_of_a_python_are_those_of_its_version(tmp_path):
+    for name in (
+        "mod_wsgi_rs.so",
+        "wsgi-daemon-manager",
+        "wsgi-daemon-3.1",
+        "wsgi-daemon-3.13",
+        "wsgi-daemon-3.13t",
+        "wsgi_host.cpython-313-x86_64-linux-gnu.so",
+        "wsgi_host.cpython-313t-x86_64-linux-gnu.so",
+    ):
+        (tmp_path / name).touch()
+
+    def listed(version):
+        command = [REPO / "scripts/python-files", version, tmp_path]
+        lines = subprocess.check_output(command, text=True).splitlines()
+        return [line.removeprefix(f"{tmp_path}/") for line in lines]
+
+    assert listed("3.13") == ["wsgi-daemon-3.13", "wsgi_host.cpython-313-x86_64-linux-gnu.so"]
+    assert listed("3.13t") == ["wsgi-daemon-3.13t", "wsgi_host.cpython-313t-x86_64-linux-gnu.so"]
+    assert listed("3.12") == []
+
+
+@pytest.mark.skipif(not shutil.which("rpmbuild"), reason="rpmbuild is missing")
+def test_rpm_packages_have_their_files(env, tmp_path):
+    if not all((REPO / "target/release" / built).exists() for built in BUILT):
+        pytest.skip("not all is built: make build")
+    made = subprocess.run(
+        [REPO / "scripts/rpm", "--with", "prebuilt", "--define", f"_httpd_moddir {MODULES}"],
+        env=os.environ | {"RPM_TOP": str(tmp_path / "rpm")},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert made.returncode == 0, made.stderr[-4000:]
+
+    def query(package, what):
+        (file,) = (tmp_path / "rpm").rglob(f"{package}-{of_workspace('version')}-*.rpm")
+        return subprocess.check_output(["rpm", "-qp", what, file], text=True).splitlines()
+
+    main, python = "mod_wsgi_rs", f"mod_wsgi_rs-python{env.python}"
+    documents = ("/usr/share/doc/", "/usr/share/licenses/", "/usr/lib/.build-id")
+    files = [line for line in query(main, "-l") if not line.startswith(documents)]
+    assert sorted(files) == [
+        "/etc/httpd/conf.modules.d/10-wsgi_rs.conf",
+        "/usr/bin/mod_wsgi_rs",
+        f"{MODULES}/mod_wsgi_rs.so",
+        f"{MODULES}/wsgi-daemon-manager",
+    ]
+    assert query(main, "--configfiles") == ["/etc/httpd/conf.modules.d/10-wsgi_rs.conf"]
+    assert {"mod_wsgi", "python3-mod_wsgi"} <= set(query(main, "--conflicts"))
+    assert any(line.startswith("httpd-mmn = ") for line in query(main, "--requires"))
+    assert any(line.startswith(f"{python}(") for line in query(main, "--recommends"))
+    files = [line for line in query(python, "-l") if not line.startswith(documents)]
+    assert f"{MODULES}/wsgi-daemon-{env.python}" in files
+    owned = re.compile(rf"{MODULES}/wsgi(-daemon-{env.python}|_host\.cpython-.*\.so)")
+    assert [line for line in files if not owned.fullmatch(line)] == []
+    assert f"libpython{env.python}.so" in "\n".join(query(python, "--requires"))
