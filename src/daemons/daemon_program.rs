@@ -1,39 +1,63 @@
-//! Which `wsgi-daemon-X.Y` runs a group: the version of its Python decides (design decision D2). And what of Apache's
-//! environment it gets, and how its exit is described. It must never know a process that runs.
+//! What runs the workers of a group: the version of its Python decides (design decisions D2 and D9). And what of
+//! Apache's environment a manager gets, and how its exit is described. It must never know a process that runs.
 #![forbid(unsafe_code)]
 
+use super::installed::{Installed, installed};
 use crate::config::DaemonProcess;
-use group_config::Environment;
+use group_config::{Environment, PythonProgram};
 use std::ffi::OsString;
 use std::fmt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// The program that a group needs is not installed.
+/// What runs the workers of a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct WorkerProgram {
+    /// `wsgi-daemon-X.Y`, or the extension that `python` loads.
+    pub(crate) file: PathBuf,
+    /// The Python of the group, where that loads `file`.
+    pub(crate) python: Option<PythonProgram>,
+}
+
+/// What a group needs is not installed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NoProgram {
     group: String,
     /// `X.Y` of the Python that the group needs.
     version: String,
-    /// The versions that are installed.
-    installed: Vec<String>,
+    /// What is installed.
+    installed: Vec<Installed>,
+    /// Why the extension, which is installed, does not do.
+    why: Option<&'static str>,
 }
 
 impl fmt::Display for NoProgram {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { group, version, installed } = self;
-        let none = ["none is installed".to_owned()];
-        let installed = if installed.is_empty() { &none[..] } else { installed };
+        let Self { group, version, installed, why } = self;
+        let of = |has: fn(&Installed) -> bool| {
+            let versions = installed.iter().filter(|it| has(it)).map(|it| it.version.as_str());
+            Some(versions.collect::<Vec<_>>().join(", ")).filter(|list| !list.is_empty())
+        };
+        if let Some(why) = why {
+            let programs = of(|it| it.program.is_some());
+            return write!(
+                f,
+                "WSGIDaemonProcess {group} needs wsgi-daemon-{version}, {why}, which is not installed beside the \
+                 module (installed: {}); make daemon PYTHON=python{version} makes one",
+                programs.as_deref().unwrap_or("none is installed"),
+            );
+        }
         write!(
             f,
-            "WSGIDaemonProcess {group} needs wsgi-daemon-{version}, which is not installed beside the module \
-             (installed: {}); make build PYTHON=python{version} makes one",
-            installed.join(", ")
+            "WSGIDaemonProcess {group} needs the extension for Python {version}, which is not installed beside the \
+             module (installed: {}); make build-python PYTHON=python{version} makes one",
+            of(|_| true).as_deref().unwrap_or("none is installed"),
         )?;
-        match self.installed.last() {
+        match installed.last() {
             Some(ours) => write!(
                 f,
-                ", or make the virtual environment of its python-home anew with python{ours} -m venv"
+                ", or make the virtual environment of its python-home anew with python{} -m venv",
+                ours.version
             ),
             None => Ok(()),
         }
@@ -42,67 +66,79 @@ impl fmt::Display for NoProgram {
 
 impl std::error::Error for NoProgram {}
 
-/// The program for Python `version` of group `group`; without a version, that of the module's own Python.
+impl NoProgram {
+    /// Nothing is installed for Python `version`.
+    fn new(group: &str, version: Option<&str>, installed: Vec<Installed>) -> Self {
+        let version = version.or(default_version()).unwrap_or_default().to_owned();
+        Self { group: group.to_owned(), version, installed, why: None }
+    }
+}
+
+/// What is installed for Python `version` of group `group`; without a version, for that of the module's own Python.
 ///
 /// # Errors
 /// The version that is missing, and those that are installed.
-pub(crate) fn find(group: &str, version: Option<&str>) -> Result<PathBuf, NoProgram> {
-    let installed = installed();
+pub(crate) fn find(group: &str, version: Option<&str>) -> Result<Installed, NoProgram> {
+    let all = installed();
     let found = match version {
-        Some(version) => installed.iter().find(|(it, _)| it == version),
-        None => installed.iter().find(|(it, _)| default_version().is_none_or(|ours| it == ours)),
+        Some(version) => all.iter().find(|it| it.version == version),
+        None => all.iter().find(|it| default_version().is_none_or(|ours| it.version == ours)),
     };
-    if let Some((_, program)) = found {
-        return Ok(program.clone());
-    }
-    let installed = installed.into_iter().map(|(version, _)| version).collect();
-    let version = version.or(default_version()).unwrap_or_default().to_owned();
-    Err(NoProgram { group: group.to_owned(), version, installed })
+    found.cloned().ok_or_else(|| NoProgram::new(group, version, all))
+}
+
+/// What runs the workers of `group`, whose Python is `executable`, of what is installed for its version: the program that
+/// is linked to a library of Python, or else the extension, which Pythons of any kind load.
+///
+/// # Errors
+/// Where there is no such program, and the extension cannot be used.
+pub(crate) fn choose(
+    group: &DaemonProcess,
+    found: &Installed,
+    executable: Option<PathBuf>,
+) -> Result<WorkerProgram, NoProgram> {
+    let why = match (&found.program, &found.extension, executable) {
+        (Some(program), ..) => {
+            return Ok(WorkerProgram { file: program.clone(), python: None });
+        }
+        _ if group.config.identity.chroot.is_some() => "because of chroot=",
+        (None, Some(extension), Some(executable)) => {
+            let version = found.version.clone();
+            let python = Some(PythonProgram { executable, version });
+            let program = WorkerProgram { file: extension.clone(), python };
+            if manager_beside(&program, group).is_some() {
+                return Ok(program);
+            }
+            "because there is no wsgi-daemon-manager beside the module that all users can run"
+        }
+        _ => "because there is no bin/python that its user can run",
+    };
+    let name = String::from_utf8_lossy(&group.name);
+    let missing = NoProgram::new(&name, Some(&found.version), installed());
+    Err(NoProgram { why: Some(why), ..missing })
 }
 
 /// The manager without Python, which runs `program` for its workers and spares the memory that Python's library
 /// takes in each process; `None` where `program` has to manage as well: there is no manager beside it, one of the two
 /// is not readable and executable for all users, or it could not be found again after `chroot`.
-pub(crate) fn manager_beside(program: &Path, group: &DaemonProcess) -> Option<PathBuf> {
-    let manager = program.with_file_name("wsgi-daemon-manager");
-    let is_open_to_all = |path: &Path| path.metadata().is_ok_and(|it| it.mode() & 0o005 == 0o005);
+pub(crate) fn manager_beside(program: &WorkerProgram, group: &DaemonProcess) -> Option<PathBuf> {
+    let manager = program.file.with_file_name("wsgi-daemon-manager");
+    let has = |path: &Path, bits| path.metadata().is_ok_and(|it| it.mode() & bits == bits);
     let fits = group.config.identity.chroot.is_none()
-        && is_open_to_all(program)
-        && is_open_to_all(&manager);
+        && has(&program.file, if program.python.is_some() { 0o004 } else { 0o005 })
+        && has(&manager, 0o005);
     fits.then_some(manager)
 }
 
-/// The programs that are installed, by version.
-pub(crate) fn installed() -> Vec<(String, PathBuf)> {
-    let anchor: fn(&str, Option<&str>) -> Result<PathBuf, NoProgram> = find;
-    let beside =
-        sys::loaded_from(anchor as *const ()).and_then(|file| Some(file.parent()?.to_owned()));
-    let folders = beside.into_iter().chain(
-        ["/usr/libexec/mod_wsgi_rs", "/usr/lib/mod_wsgi_rs", "/usr/local/libexec/mod_wsgi_rs"]
-            .map(PathBuf::from),
-    );
-    let mut found: Vec<(String, PathBuf)> = Vec::new();
-    for folder in folders {
-        let Ok(entries) = std::fs::read_dir(&folder) else { continue };
-        for entry in entries.flatten() {
-            let name = entry.file_name();
-            let version = name.to_str().and_then(|name| name.strip_prefix("wsgi-daemon-"));
-            if let Some(version) = version
-                && version.starts_with(|first: char| first.is_ascii_digit())
-                && is_program(&entry.path())
-                && !found.iter().any(|(known, _)| known == version)
-            {
-                found.push((version.to_owned(), entry.path()));
-            }
-        }
+/// The Python that the module is built for, or, of another version, one in the usual places.
+pub(crate) fn default_python(version: &str) -> Option<PathBuf> {
+    #[cfg(feature = "embedded")]
+    if Some(version) == default_version() {
+        return Some(PathBuf::from(host::BUILT_FOR)).filter(|path| path.is_file());
     }
-    found.sort();
-    found
-}
-
-/// Whether a file can be run, unlike what an interrupted installation left behind.
-fn is_program(path: &Path) -> bool {
-    path.metadata().is_ok_and(|found| found.is_file() && found.mode() & 0o111 != 0)
+    let folders = ["/usr/bin", "/usr/local/bin"].map(Path::new);
+    let mut programs = folders.iter().map(|folder| folder.join(format!("python{version}")));
+    programs.find(|path| path.is_file())
 }
 
 /// The version the module itself was built for; `None` where it has no Python in it.

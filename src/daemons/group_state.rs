@@ -2,7 +2,7 @@
 //! must never know the other groups.
 #![forbid(unsafe_code)]
 
-use super::daemon_program;
+use super::daemon_program::{self, WorkerProgram};
 use super::error::GroupError;
 use super::group_log::GroupLog;
 use super::group_sockets::GroupSockets;
@@ -16,7 +16,6 @@ use group_config::GroupConfig;
 use scoreboard::BackOff;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -37,7 +36,7 @@ pub(super) struct GroupState {
     /// What is to be examined before a manager is started.
     pub(super) requirement: Requirement,
     /// The program that runs the group's workers; `None` where the group's Python cannot be used.
-    pub(super) program: Option<PathBuf>,
+    pub(super) program: Option<WorkerProgram>,
     /// Why there is no manager, for the children.
     known_cause: Arc<KnownCause>,
     /// The pipe of the log of its managers.

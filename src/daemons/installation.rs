@@ -2,8 +2,9 @@
 //! runs.
 #![forbid(unsafe_code)]
 
-use super::daemon_program::{self, NoProgram};
+use super::daemon_program::{self, WorkerProgram};
 use super::error::GroupError;
+use super::installed::installed;
 use crate::config::{DaemonProcess, ProcessOptions};
 use crate::httpd::ServerInfo;
 use crate::python_home::{Inspection, Reader, TimeBudget};
@@ -14,7 +15,7 @@ use std::path::{Path, PathBuf};
 /// What is to be examined before a group is started.
 #[derive(Clone, Debug)]
 pub(crate) struct Requirement {
-    group: String,
+    group: DaemonProcess,
     /// How the administrator named the home.
     named: String,
     /// The group's `python-home`, else `WSGIPythonHome`.
@@ -29,8 +30,8 @@ pub(crate) struct Requirement {
 pub(crate) struct Installation {
     /// The directory that workers start Python with.
     pub(crate) home: Option<PathBuf>,
-    /// `wsgi-daemon-X.Y` for it.
-    pub(crate) program: PathBuf,
+    /// What runs its workers.
+    pub(crate) program: WorkerProgram,
     /// What may be a mistake, in sentences.
     pub(crate) warnings: Vec<String>,
 }
@@ -54,7 +55,7 @@ impl Requirement {
             } else {
                 "WSGIPythonHome".to_owned()
             },
-            group: name,
+            group: group.clone(),
             home: python.home.clone().or_else(of_server),
             reader: Reader {
                 uid,
@@ -72,7 +73,9 @@ impl Requirement {
     /// [`GroupError::Program`] and [`GroupError::Home`].
     pub(crate) fn examine(&self, budget: &mut TimeBudget) -> Result<Installation, GroupError> {
         let Some(home) = &self.home else {
-            let program = self.program(None)?;
+            let found = daemon_program::find(&self.name(), None)?;
+            let python = daemon_program::default_python(&found.version);
+            let program = daemon_program::choose(&self.group, &found, python)?;
             let warnings = budget.spend(|limit| match self.path[..] {
                 [] => Vec::new(),
                 _ => Inspection::start(&self.named, Path::new("/"), &self.reader, limit)
@@ -83,27 +86,36 @@ impl Requirement {
         };
         budget.spend(|limit| {
             let mut inspection = Inspection::start(&self.named, home, &self.reader, limit)?;
-            let installed = daemon_program::installed();
+            let installed = installed();
             let mut known: Vec<&str> = daemon_program::default_version().into_iter().collect();
-            known.extend(installed.iter().rev().map(|(version, _)| version.as_str()));
+            known.extend(installed.iter().rev().map(|it| it.version.as_str()));
             let found = inspection.find(&known)?;
-            let program = self.program(found.version.as_deref())?;
+            let programs = daemon_program::find(&self.name(), found.version.as_deref())?;
             let version = found.version.as_deref().or(daemon_program::default_version());
-            let prefixes = daemon_program::prefixes(version);
+            // The environment's own Python needs its own library; only a linked program knows another one.
+            let prefixes = match programs.program {
+                Some(_) => daemon_program::prefixes(version),
+                None => Vec::new(),
+            };
             let prefixes: Vec<&Path> = prefixes.iter().map(PathBuf::as_path).collect();
             let warning = inspection.check(&found, version.unwrap_or_default(), &prefixes)?;
+            let python = match programs.program {
+                Some(_) => None,
+                None => inspection.program(&found, &programs.version),
+            };
+            let program = daemon_program::choose(&self.group, &programs, python)?;
             let mut warnings: Vec<String> = warning.into_iter().collect();
             warnings.extend(self.path_warnings(&mut inspection));
             Ok(Installation { home: Some(found.home), program, warnings })
         })
     }
 
-    fn program(&self, version: Option<&str>) -> Result<PathBuf, NoProgram> {
-        daemon_program::find(&self.group, version)
+    fn name(&self) -> String {
+        String::from_utf8_lossy(&self.group.name).into_owned()
     }
 
     fn path_warnings(&self, inspection: &mut Inspection<'_>) -> Vec<String> {
-        let named = format!("WSGIDaemonProcess {} python-path", self.group);
+        let named = format!("WSGIDaemonProcess {} python-path", self.name());
         missing_directories(&named, &self.path, inspection)
     }
 }

@@ -2,7 +2,7 @@
 //! never know why.
 #![forbid(unsafe_code)]
 
-use super::daemon_program;
+use super::daemon_program::{self, WorkerProgram};
 use super::group_log::GroupLog;
 use group_config::{Descriptors, GroupConfig};
 use std::io;
@@ -37,8 +37,8 @@ pub(super) struct StoppingManager {
 
 /// What a manager is started with.
 pub(super) struct Launch<'a> {
-    /// `wsgi-daemon-X.Y`, which runs the workers.
-    pub(super) program: &'a Path,
+    /// What runs the workers.
+    pub(super) program: &'a WorkerProgram,
     /// The program that manages, where that is another one.
     pub(super) manager: Option<&'a Path>,
     /// The configuration of the group, without descriptors.
@@ -71,7 +71,8 @@ impl Manager {
                 ..Descriptors::default()
             },
             log_records: true,
-            program: manager.map(|_| program.to_owned()),
+            program: manager.map(|_| program.file.clone()),
+            python_program: manager.and(program.python.clone()),
             ..config
         };
         let config = sys::memory_file(&serde_json::to_vec(&config)?)?;
@@ -79,7 +80,7 @@ impl Manager {
         inherited.extend([theirs.as_raw_fd(), scoreboard, config.as_raw_fd()]);
         let number = config.as_raw_fd().to_string();
         let environment = daemon_program::environment();
-        let program = manager.unwrap_or(program);
+        let program = manager.unwrap_or(&program.file);
         let spawned =
             sys::spawn(program, &["--config-fd", &number], &environment, &inherited, log.writer());
         let pid = spawned

@@ -11,6 +11,7 @@ mod group_log;
 mod group_sockets;
 mod group_state;
 mod installation;
+mod installed;
 mod log_writer;
 mod manager;
 mod monitor;

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 use super::check::is_group_error;
+use super::daemon_program::WorkerProgram;
 use super::error::GroupError;
 use super::generation::ChildrenEnd;
 use super::group_config::{Applications, configure};
@@ -251,12 +252,12 @@ impl Reconciliation<'_, '_> {
 
 /// Whether the processes of the group were other users' than those of `config`, or another program's. What they had,
 /// their successors must not have: a process that was left behind may hold a socket, and knows the secret.
-fn has_other_identity(group: &GroupState, config: &GroupConfig, program: &Path) -> bool {
+fn has_other_identity(group: &GroupState, config: &GroupConfig, program: &WorkerProgram) -> bool {
     let identity = |config: &GroupConfig| {
         let Identity { uid, gid, supplementary_groups, chroot, .. } = config.identity.clone();
         (uid, gid, supplementary_groups, chroot)
     };
-    let is_other = group.program.as_deref().is_some_and(|before| before != program);
+    let is_other = group.program.as_ref().is_some_and(|before| before != program);
     group.sockets.len() > 0 && (is_other || identity(&group.config) != identity(config))
 }
 

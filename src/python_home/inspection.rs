@@ -152,6 +152,23 @@ impl<'a> Inspection<'a> {
         }
     }
 
+    /// The program of an installation of Python `version`: what is called as in a terminal.
+    pub(crate) fn program(&mut self, found: &Found, version: &str) -> Option<PathBuf> {
+        let of_version = format!("python{version}");
+        let names = match found.settings {
+            Some(_) => ["python", "python3", &of_version],
+            // An installation may have several, and `python` may be none of them.
+            None => [&*of_version, "python3", "python"],
+        };
+        let mut programs = names.iter().map(|name| found.home.join("bin").join(name));
+        programs.find(|program| self.is_program(program))
+    }
+
+    fn is_program(&mut self, path: &Path) -> bool {
+        let mode = self.inspector.mode(path).unwrap_or(0);
+        mode & libc::S_IFMT == libc::S_IFREG && mode & 0o111 != 0
+    }
+
     /// Checks that the reader can enter the home, and each directory above it.
     ///
     /// # Errors

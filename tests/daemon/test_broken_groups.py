@@ -262,7 +262,7 @@ def test_missing_programs_do_not_stop_a_restart(start, modules, signum):
     for program in programs(modules):
         program.unlink()
     restarts(server, signum)
-    server.log.expect("needs wsgi-daemon-.*, which is not installed beside the module")
+    server.log.expect("needs the extension for Python .*, which is not installed beside the module")
     wait_until(lambda: server.get("/").text != worker, "another worker")
     assert server.get("/whole").status == 200
 

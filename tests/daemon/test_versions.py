@@ -117,12 +117,13 @@ def test_a_version_without_its_program_is_a_sentence_and_a_503(env, servers, pla
         """,
     )
     (line,) = [line for line in server.printed().splitlines() if "3.99" in line][:1]
-    assert "WSGIDaemonProcess other needs wsgi-daemon-3.99, which is not installed" in line
+    assert "WSGIDaemonProcess other needs the extension for Python 3.99, which is not" in line
     assert f"(installed: {env.python})" in line
     assert server.get("/mine").text.split()[0] == env.python
     assert server.get("/other").status == 503
     server.log.expect(
-        "WSGI0117: daemon process 'other' is not started: .*needs wsgi-daemon-3.99", "3.99"
+        "WSGI0117: daemon process 'other' is not started: .*needs the extension for Python 3.99",
+        "3.99",
     )
 
 
@@ -130,7 +131,7 @@ def test_where_no_program_is_installed_that_is_a_sentence(env, place, start):
     with pytest.raises(ConfigError) as refused:
         start(place(env.module, {}), "WSGIDaemonProcess mine\n")
     (line,) = [line for line in str(refused.value).splitlines() if "needs" in line]
-    assert f"WSGIDaemonProcess mine needs wsgi-daemon-{env.python}, which is not" in line
+    assert f"WSGIDaemonProcess mine needs the extension for Python {env.python}, which" in line
     assert "(installed: none" in line.replace("none is", "none")
 
 

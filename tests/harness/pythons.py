@@ -3,8 +3,10 @@
 import functools
 import os
 import re
+import shlex
 import subprocess
 from pathlib import Path
+from typing import NamedTuple
 
 from .env import REPO
 
@@ -17,6 +19,7 @@ of = s.get_config_var
 print(*sys.version_info[:2], "t" if of("Py_GIL_DISABLED") else "", of("Py_ENABLE_SHARED") or 0)
 print(os.path.join(of("LIBDIR") or "-", of("INSTSONAME") or "-"))
 print(os.path.realpath(sys.executable))
+print(int(any("libpython" in line for line in open("/proc/self/maps"))))
 """
 
 
@@ -32,25 +35,44 @@ def candidates():
         yield from sorted(folder.glob("*/bin/python3"))
 
 
+class Python(NamedTuple):
+    """One that runs on this machine."""
+
+    version: str  # 3.13 or, free-threaded, 3.13t
+    program: Path
+    has_library: bool  # a shared one, whether the program uses it or not
+    is_whole: bool  # the program does without it
+
+
 @functools.cache
-def pythons():
-    """{version: program} of those with a shared library, such as 3.13 or, free-threaded, 3.13t,
-    and [why not] for those left out.
-    """
-    found, left_out = {}, []
+def every_python():
+    """All that are new enough, and [why not] for those left out."""
+    found, left_out = [], []
     for program in dict.fromkeys(candidates()):
         done = subprocess.run([program, "-c", ABOUT], capture_output=True, text=True, check=False)
         if done.returncode != 0:
             left_out.append(f"{program}: does not run")
             continue
-        about, library, executable = done.stdout.splitlines()
+        about, library, executable, mapped = done.stdout.splitlines()
         major, minor, kind, shared = about.split(" ")
         if (int(major), int(minor)) < OLDEST:
             left_out.append(f"{program}: older than 3.10")
-        elif shared != "1" or not Path(library).exists():
-            left_out.append(f"{program}: no shared library")
+            continue
+        has_library = shared == "1" and Path(library).exists()
+        version = f"{major}.{minor}{kind}"
+        found.append(Python(version, Path(executable), has_library, mapped == "0"))
+    return found, left_out
+
+
+@functools.cache
+def pythons():
+    """{version: program} of those with a shared library, and [why not] for those left out."""
+    found, left_out = {}, list(every_python()[1])
+    for python in every_python()[0]:
+        if python.has_library:
+            found.setdefault(python.version, python.program)
         else:
-            found.setdefault(f"{major}.{minor}{kind}", Path(executable))
+            left_out.append(f"{python.program}: no shared library")
     return found, left_out
 
 
@@ -76,3 +98,33 @@ def build(package, target, *options, python, version=""):
     )
     assert done.returncode == 0, done.stderr[-4000:]
     return Path(target) / ("release" if "--release" in options else "debug")
+
+
+def build_extension(python, version):
+    """The extension module for a Python of any kind."""
+    target = REPO / "target/pythons" / version / "extension"
+    options = ["--features", "extension"]
+    folder = build("wsgi-extension", target, *options, python=python, version=version)
+    return folder / "libwsgi_host.so"
+
+
+def link_whole(prefix, version):
+    """Gives a copy of an installation the program that pyenv makes by default: one that does
+    without the shared library. Whether it could be done.
+    """
+    (config,) = [*prefix.glob(f"lib/python{version}/config-*"), None][:1]
+    if config is None or not (config / f"libpython{version}.a").exists():
+        return False
+    names = "('LIBS', 'SYSLIBS', 'MODLIBS')"
+    asked = f"import sysconfig; print(*map(sysconfig.get_config_var, {names}))"
+    program = prefix / f"bin/python{version}"
+    told = os.environ | {"LD_LIBRARY_PATH": str(prefix / "lib")}
+    libraries = subprocess.check_output([program, "-c", asked], text=True, env=told)
+    made = prefix / "bin/whole"
+    command = ["cc", "-o", made, "-Wl,--export-dynamic", config / "python.o"]
+    command += [config / f"libpython{version}.a", *shlex.split(libraries)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        return False
+    made.replace(program)
+    return True

@@ -14,7 +14,7 @@ FOLDER = os.environ.get("UNDER_VALGRIND")
 # How much longer everything takes.
 SLOWER = 30 if FOLDER else 1
 
-OURS = ("mod_wsgi_rs.so", "wsgi-daemon")
+OURS = ("mod_wsgi_rs.so", "wsgi-daemon", "wsgi_host")
 # Where Python runs on its own account between the project's code and the fault (its start and end,
 # an import, bytecode), the fault is Python's own.
 PYTHON_RUNS = (
@@ -68,7 +68,11 @@ def judge(folder):
     ours, others, processes = Counter(), 0, Counter()
     for report in sorted(Path(folder).glob("*.xml")):
         text = report.read_text("utf-8", "replace")
-        names = [name for name in ("wsgi-daemon-manager", "wsgi-daemon", "httpd") if name in text]
+        names = [
+            name
+            for name in ("wsgi-daemon-manager", "wsgi-daemon", "wsgi_host", "httpd")
+            if name in text
+        ]
         processes[names[0] if names else "apache2" if "apache2" in text else "other"] += 1
         # A process that was killed has left half of an error at the end.
         for found in ERROR.findall(text):

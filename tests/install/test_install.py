@@ -56,7 +56,7 @@ def stub(tmp_path):
 def files(root):
     """Every file below `root`, except the daemon programs and .debug/, which go with the module."""
     found = [path for path in root.rglob("*") if path.is_file()]
-    programs = [path for path in found if path.name.startswith("wsgi-daemon-")]
+    programs = [path for path in found if path.name.startswith(("wsgi-daemon-", "wsgi_host."))]
     separate = [path for path in found if path.parent.name == ".debug"]
     for module in (path for path in found if path.name == "mod_wsgi_rs.so"):
         assert any(program.parent == module.parent for program in programs)
@@ -263,7 +263,8 @@ def test_debug_information_is_kept_apart_and_found(run, env, tmp_path):
     run("install")
     modules = tmp_path / "root" / str(env.modules_dir).lstrip("/")
     sections = ["readelf", "--sections", "--wide"]
-    for installed in (modules / "mod_wsgi_rs.so", *modules.glob("wsgi-daemon-*")):
+    extensions = [*modules.glob("wsgi_host.cpython-*.so")]
+    for installed in (modules / "mod_wsgi_rs.so", *modules.glob("wsgi-daemon-*"), *extensions):
         separate = modules / ".debug" / f"{installed.name}.debug"
         stripped = subprocess.check_output([*sections, installed], text=True)
         assert ".debug_line" not in stripped

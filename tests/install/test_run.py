@@ -115,7 +115,12 @@ def tree(env, readable):
     for name in ("scripts", "conf-examples"):
         shutil.copytree(REPO / name, tree / name)
     (tree / "target/release").mkdir(parents=True)
-    for built in (env.module, *env.module.parent.glob("wsgi-daemon-*")):
+    beside = env.module.parent
+    for built in (
+        env.module,
+        *beside.glob("wsgi-daemon-*"),
+        *beside.glob("wsgi_host.cpython-*.so"),
+    ):
         if built.suffix != ".d":
             shutil.copy(built, tree / "target/release" / built.name)
     (tree / "tests").mkdir()

@@ -9,6 +9,7 @@
 mod arguments;
 mod connection_queue;
 mod daemon_program;
+mod extension;
 mod launch;
 mod log;
 mod log_pipe;
@@ -18,8 +19,10 @@ mod message;
 mod process_title;
 mod program;
 mod program_error;
+mod python_command;
 mod serialized_start;
 mod time_limit;
 mod worker;
 
+pub use extension::run_in_python;
 pub use program::{main, manage};

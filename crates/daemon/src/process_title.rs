@@ -16,9 +16,13 @@ pub(crate) fn set_process_title(title: &[u8]) {
 }
 
 /// What a process that runs another program than its manager has to do again: its title, and its locale.
-pub(crate) fn restore(config: &GroupConfig) {
+/// `is_python`: the program is a Python, which is called as the program of that version.
+pub(crate) fn restore(config: &GroupConfig, is_python: bool) {
     match &config.display_name {
         Some(title) => set_process_title(title.as_bytes()),
+        None if is_python => {
+            set_process_title(format!("wsgi-daemon-{}", host::PYTHON_VERSION).as_bytes());
+        }
         None => {
             // The program was run by its descriptor, whose number the kernel has taken for the name.
             let program = std::env::args_os().next().unwrap_or_default();

@@ -9,7 +9,7 @@ use crate::log_queue;
 use crate::manager::{self, Group, Outcome, Sockets};
 use crate::program_error::ProgramError;
 use crate::serialized_start::SerializedStart;
-use crate::worker;
+use crate::worker::{self, Python};
 use group_config::GroupConfig;
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -24,11 +24,11 @@ struct PythonProcess;
 
 impl ProcessRoles for PythonProcess {
     fn run_worker(&self, start: WorkerStart) -> ! {
-        worker::run(start, None)
+        worker::run(start, Python::ToStart)
     }
 
     fn run_template(&self, start: TemplateStart) -> ! {
-        worker::run_template(start)
+        worker::run_template(start, Python::ToStart)
     }
 }
 
@@ -43,7 +43,8 @@ pub fn manage() -> ExitCode {
     let program = |config: &GroupConfig| {
         let path = config.program.as_ref().ok_or(ProgramError::NoProgram)?;
         config.descriptors.scoreboard.ok_or(ProgramError::NoScoreboard)?;
-        DaemonProgram::open(path).map_err(|why| ProgramError::Unopenable(path.clone(), why))
+        DaemonProgram::open(path, config.python_program.as_ref())
+            .map_err(|why| ProgramError::Unopenable(path.clone(), why))
     };
     exit_code(match arguments::parse(std::env::args_os().skip(1)) {
         Ok(Invocation::Inherited(number)) => manage_inherited(number, program),

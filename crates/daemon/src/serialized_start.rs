@@ -6,13 +6,16 @@ use crate::launch::{ProcessRoles, ScoreboardMemory, SlotHandle, TemplateStart, W
 use crate::log::Log;
 use crate::message::{Channel, Loaded};
 use crate::process_title;
+use crate::python_command::Restored;
 use group_config::GroupConfig;
 use serde::{Deserialize, Serialize};
 use std::convert::Infallible;
+use std::ffi::OsStr;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use wsgi::Level;
 
 /// The start parameters of one process. Descriptors are inherited under their numbers.
 #[derive(Deserialize, Serialize)]
@@ -24,6 +27,10 @@ pub(crate) struct SerializedStart {
     scripts: Vec<Loaded>,
     /// Whether other processes of the same user may look into the process (`PR_GET_DUMPABLE`).
     is_dumpable: bool,
+    /// The extension, where this is for a Python that has loaded it.
+    extension: Option<RawFd>,
+    /// Variables that Python was not to have while it started.
+    restored: Vec<Restored>,
     role: Role,
 }
 
@@ -67,6 +74,8 @@ impl SerializedStart {
             scoreboard: scoreboard(memory),
             scripts: start.known.clone(),
             is_dumpable: sys::is_dumpable(),
+            extension: None,
+            restored: Vec::new(),
             role: Role::Worker { slot: *slot, generation: *generation, sockets },
         }
     }
@@ -82,7 +91,28 @@ impl SerializedStart {
             scoreboard: scoreboard(&start.memory),
             scripts: start.scripts.clone(),
             is_dumpable: sys::is_dumpable(),
+            extension: None,
+            restored: Vec::new(),
             role: Role::Template { sockets, shared: number(&start.shared) },
+        }
+    }
+
+    /// The same for a Python that loads the extension which is open as this descriptor, and that sets these variables
+    /// again.
+    pub(crate) fn for_python(self, extension: RawFd, restored: Vec<Restored>) -> Self {
+        Self { extension: Some(extension), restored, ..self }
+    }
+
+    /// The options of the group.
+    pub(crate) const fn config(&self) -> &GroupConfig {
+        &self.config
+    }
+
+    /// Has the kernel kill this process, and the program that it runs, when its manager exits.
+    pub(crate) fn end_with_manager(&self) {
+        sys::set_death_signal(sys::SIGKILL);
+        if std::os::unix::process::parent_id() != self.manager {
+            sys::exit_now(1);
         }
     }
 
@@ -116,9 +146,12 @@ impl SerializedStart {
     pub(crate) fn run(self, roles: &dyn ProcessRoles) -> Result<Infallible, StartError> {
         let log = Log::of_worker(&self.config);
         // Before `set_dumpable`: afterwards /proc/self/mem may not be writable.
-        process_title::restore(&self.config);
-        sys::set_dumpable(self.is_dumpable);
+        process_title::restore(&self.config, self.extension.is_some());
         let adopt = |number| sys::take_inherited(number).map_err(StartError::Descriptor);
+        // It is loaded.
+        drop(self.extension.map(adopt).transpose()?);
+        self.restore_variables(&log);
+        sys::set_dumpable(self.is_dumpable);
         let optional = |number: Option<RawFd>| number.map(adopt).transpose();
         let channel = Channel::from_socket(adopt(self.channel)?);
         let memory = ScoreboardMemory::map(Some(adopt(self.scoreboard)?), &self.config)
@@ -155,6 +188,20 @@ impl SerializedStart {
                     scripts,
                     manager,
                 })
+            }
+        }
+    }
+
+    fn restore_variables(&self, log: &Log) {
+        for (name, value) in &self.restored {
+            let name = OsStr::new(name);
+            let restored = match value {
+                Some(value) => sys::set_variable(name, value),
+                None => sys::unset_variable(name),
+            };
+            if let Err(why) = restored {
+                let line = format!("cannot restore the variable {}: {why}", name.display());
+                log.write(Level::Warning, line.as_bytes());
             }
         }
     }

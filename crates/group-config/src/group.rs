@@ -55,9 +55,11 @@ pub struct GroupConfig {
     pub preload_scripts: Vec<ImportScript>,
     /// What a new process answers by itself before it serves.
     pub warm_up: Option<WarmUp>,
-    /// The `wsgi-daemon-X.Y` that a manager without Python has run for its workers.
+    /// What a manager without Python has run for its workers: a `wsgi-daemon-X.Y`, or the extension that `python` loads.
     #[serde(with = "byte_string")]
     pub program: Option<PathBuf>,
+    /// The Python that loads `program`; `None` where that is a program by itself.
+    pub python_program: Option<PythonProgram>,
     /// Lines less serious than this (a number of `APLOG_*`) are not written.
     pub log_level: u8,
     /// Standard output and standard error of the manager are a pipe that takes log lines as records
@@ -88,10 +90,22 @@ impl Default for GroupConfig {
             preload_scripts: Vec::new(),
             warm_up: None,
             program: None,
+            python_program: None,
             log_level: 6,
             log_records: false,
         }
     }
+}
+
+/// A Python that loads an extension and is a worker then.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct PythonProgram {
+    /// `bin/python` of a virtual environment, or that of an installation.
+    #[serde(with = "byte_string")]
+    pub executable: PathBuf,
+    /// The version that the extension is built for: `3.13`, or `3.13t` of a free-threaded build.
+    pub version: String,
 }
 
 /// `processes=`.

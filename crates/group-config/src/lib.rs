@@ -20,7 +20,7 @@ mod seconds;
 mod timers;
 
 pub use environment::Environment;
-pub use group::{Descriptors, GroupConfig, Invalid, Processes};
+pub use group::{Descriptors, GroupConfig, Invalid, Processes, PythonProgram};
 pub use identity::Identity;
 pub use limits::Limits;
 pub use python::{Apache, Interpreter, Python, Telemetry};

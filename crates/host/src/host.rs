@@ -1,7 +1,7 @@
 //! One process' Python: started once, serving from any thread. Its end is in `shutdown`.
 #![forbid(unsafe_code)]
 
-use crate::cpython::{PythonConfig, initialize};
+use crate::cpython::{PythonConfig, RunningPython, adopt, initialize};
 use crate::gateway::consult::{Answer, Question, Unanswered, consult};
 use crate::gateway::serve::serve;
 use crate::gateway::target::{Served, Target};
@@ -67,21 +67,35 @@ impl Host {
         options: HostOptions,
         log: Arc<dyn ServerLog>,
     ) -> std::result::Result<Self, StartError> {
+        Self::start_or_adopt(options, log, None)
+    }
+
+    /// Takes over the Python that its own program has started in this process, with the command line that these options
+    /// make. The calling thread is the one that called the [entry point](crate::EntryPoint).
+    ///
+    /// # Errors
+    /// When the main interpreter cannot be prepared.
+    pub fn adopt(
+        options: HostOptions,
+        log: Arc<dyn ServerLog>,
+        python: RunningPython,
+    ) -> std::result::Result<Self, StartError> {
+        Self::start_or_adopt(options, log, Some(python))
+    }
+
+    fn start_or_adopt(
+        options: HostOptions,
+        log: Arc<dyn ServerLog>,
+        running: Option<RunningPython>,
+    ) -> std::result::Result<Self, StartError> {
         // The first thread that asks for its number gets 0.
         thread_id();
         let gil_mode = GilMode::decide(&options, &log);
-        let (program_name, home) = installation(options.python_home.as_deref())?;
-        let config = PythonConfig {
-            program_name,
-            home,
-            write_bytecode: options.write_bytecode,
-            optimization_level: options.optimize,
-            warnings: options.warnings.clone(),
-            free_threading: gil_mode.free_threading,
-            hash_seed: options.hash_seed,
-            locale_utf8_mode: options.locale_utf8_mode,
+        let python = match running {
+            Some(running) => adopt(running),
+            None => initialize(&python_config(&options, gil_mode)?)
+                .map_err(|why| StartError(why.to_string()))?,
         };
-        let python = initialize(&config).map_err(|why| StartError(why.to_string()))?;
         let activity = Arc::new(Activity::new(false));
         let environment = ProcessEnvironment::current();
         let preparation = Preparation {
@@ -233,6 +247,27 @@ impl Drop for ActiveGuard<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::SeqCst);
     }
+}
+
+/// What CPython is started with.
+///
+/// # Errors
+/// Those of [`installation`].
+fn python_config(
+    options: &HostOptions,
+    gil_mode: GilMode,
+) -> std::result::Result<PythonConfig, StartError> {
+    let (program_name, home) = installation(options.python_home.as_deref())?;
+    Ok(PythonConfig {
+        program_name,
+        home,
+        write_bytecode: options.write_bytecode,
+        optimization_level: options.optimize,
+        warnings: options.warnings.clone(),
+        free_threading: gil_mode.free_threading,
+        hash_seed: options.hash_seed,
+        locale_utf8_mode: options.locale_utf8_mode,
+    })
 }
 
 /// Program name and home for `python-home`: a virtual environment is recognised by its

@@ -42,7 +42,7 @@ mod shutdown;
 mod telemetry;
 mod version;
 
-pub use cpython::{imported_version, record_imports};
+pub use cpython::{EntryPoint, RunningPython, imported_version, module_definition, record_imports};
 pub use gateway::consult::{Answer, Question, Unanswered};
 pub use gateway::target::{Served, Target};
 pub use host::{BUILT_FOR, Host, PYTHON_VERSION, StartError};

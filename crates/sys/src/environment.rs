@@ -25,6 +25,21 @@ pub fn set_variable(name: &OsStr, value: &OsStr) -> io::Result<()> {
     Ok(())
 }
 
+/// Removes an environment variable.
+///
+/// # Errors
+/// As those of [`set_variable`].
+pub fn unset_variable(name: &OsStr) -> io::Result<()> {
+    expect_one()?;
+    let bytes = name.as_bytes();
+    if bytes.is_empty() || bytes.contains(&b'=') || bytes.contains(&0) {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    // SAFETY: no other thread can read the environment at the same time, because there is none.
+    unsafe { std::env::remove_var(name) };
+    Ok(())
+}
+
 /// Makes `LC_ALL` of the environment the locale of this process.
 ///
 /// # Errors

@@ -1,19 +1,29 @@
 //! Another program in the place of this one.
 #![allow(unsafe_code, reason = "fexecve, and the marks of what it hands over")]
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString, OsString};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 
-/// Runs an open file in the place of what this process runs, with its environment, the standard descriptors and
+/// What is run in the place of this process.
+#[derive(Clone, Copy, Debug)]
+pub enum Executable<'a> {
+    /// A program that is open.
+    Open(BorrowedFd<'a>),
+    /// The file of this name.
+    Named(&'a CStr),
+}
+
+/// Runs another program in the place of what this process runs, with these variables, the standard descriptors and
 /// `inherited`, which keep their numbers. Returns only where that cannot be done.
 pub fn execute(
-    program: BorrowedFd<'_>,
+    program: Executable<'_>,
     arguments: &[CString],
+    variables: impl Iterator<Item = (OsString, OsString)>,
     inherited: impl Iterator<Item = RawFd>,
 ) -> io::Error {
-    let variables = std::env::vars_os().filter_map(|(name, value)| {
+    let variables = variables.filter_map(|(name, value)| {
         CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()).ok()
     });
     let variables: Vec<CString> = variables.collect();
@@ -25,9 +35,15 @@ pub fn execute(
             return io::Error::last_os_error();
         }
     }
+    let (arguments, variables) = (arguments.as_ptr(), variables.as_ptr());
     // SAFETY: both are lists of strings that end with a NUL, and end with a null pointer; the strings are those
-    // of `arguments` and `variables`, which outlive the call.
-    unsafe { libc::fexecve(program.as_raw_fd(), arguments.as_ptr(), variables.as_ptr()) };
+    // of `arguments` and `variables`, which outlive the call, as does a name.
+    unsafe {
+        match program {
+            Executable::Open(file) => libc::fexecve(file.as_raw_fd(), arguments, variables),
+            Executable::Named(name) => libc::execve(name.as_ptr(), arguments, variables),
+        }
+    };
     let why = io::Error::last_os_error();
     for number in inherited {
         // SAFETY: as above. The mark says that the descriptor has an owner here (see `take_inherited`).

@@ -32,9 +32,11 @@ pub use close_on_fork::{CloseOnFork, close_marked_on_fork, in_forked_child};
 pub use descriptors::{
     ClosedBy, refuse_descriptors, replace_standard_output, set_nonblocking, take_inherited, write,
 };
-pub use environment::{local_time, set_locale, set_text_locale, set_umask, set_variable};
+pub use environment::{
+    local_time, set_locale, set_text_locale, set_umask, set_variable, unset_variable,
+};
 pub use epoll::{EPOLLIN, EPOLLONESHOT, Epoll};
-pub use execute::execute;
+pub use execute::{Executable, execute};
 pub use files::{
     chown_descriptor, free_space, loaded_from, memory_file, open_path, readable_length,
     resident_bytes, unnamed_file, write_all_at,

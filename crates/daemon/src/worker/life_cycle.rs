@@ -8,7 +8,7 @@ use crate::message::{Channel, Command, Loaded, Reason, Report};
 use crate::worker::drain::{arm_shutdown_watchdog, drain};
 use crate::worker::error::WorkerError;
 use crate::worker::pool::Pool;
-use crate::worker::python::PreparedPython;
+use crate::worker::python::{PreparedPython, Python};
 use crate::worker::resource_limits;
 use crate::worker::service;
 use crate::worker::signal_events::SignalEventThread;
@@ -28,15 +28,15 @@ use wsgi::Level;
 /// Arenas of malloc in a process whose Python runs under one lock.
 const ARENAS: i32 = 2;
 
-/// Makes this process a worker, with Python prepared by a template or still to be started. Ends the process.
-pub(crate) fn run(start: WorkerStart, prepared: Option<PreparedPython>) -> ! {
+/// Makes this process a worker. Ends the process.
+pub(crate) fn run(start: WorkerStart, python: Python) -> ! {
     // Python may be stuck in an import when the manager exits.
     sys::set_death_signal(SIGKILL);
     if std::os::unix::process::parent_id() != start.manager {
         sys::exit_now(1);
     }
     let log = start.log;
-    match run_worker(start, prepared) {
+    match run_worker(start, python) {
         Ok(()) => sys::exit_now(0),
         Err(why) => {
             log.write(Level::Critical, why.to_string().as_bytes());
@@ -45,7 +45,7 @@ pub(crate) fn run(start: WorkerStart, prepared: Option<PreparedPython>) -> ! {
     }
 }
 
-fn run_worker(start: WorkerStart, prepared: Option<PreparedPython>) -> Result<(), WorkerError> {
+fn run_worker(start: WorkerStart, python: Python) -> Result<(), WorkerError> {
     start.slot.record().set(Field::Pid, std::process::id().into());
     // Applications wait for their own children.
     sys::reset_signal(SIGCHLD);
@@ -55,11 +55,11 @@ fn run_worker(start: WorkerStart, prepared: Option<PreparedPython>) -> Result<()
     resource_limits::apply(&start.config.limits, &start.config.timers, &start.log);
     if start.config.is_service() {
         SIGNALS.into_iter().for_each(sys::reset_signal);
-        return service::run(&start.config, &start.log, start.channel);
+        return service::run(&start.config, &start.log, start.channel, python);
     }
     let signals = Signals::watch(&SIGNALS).map_err(WorkerError::system("watch signals"))?;
     sys::close_marked_on_fork().map_err(WorkerError::system("watch forks"))?;
-    let Some(mut serving) = begin(start, prepared)? else { return Ok(()) };
+    let Some(mut serving) = begin(start, python)? else { return Ok(()) };
 
     let pool = &serving.pool;
     pool.host.report();
@@ -101,15 +101,9 @@ struct Serving {
 
 /// Starts Python, loads scripts, starts the threads and begins to accept. `None` where the manager has refused a
 /// worker whose scripts did not all load.
-fn begin(
-    start: WorkerStart,
-    prepared: Option<PreparedPython>,
-) -> Result<Option<Serving>, WorkerError> {
+fn begin(start: WorkerStart, python: Python) -> Result<Option<Serving>, WorkerError> {
     let WorkerStart { config, log, slot, mut channel, sockets, queue, known, manager: _ } = start;
-    let mut prepared = match prepared {
-        Some(prepared) => prepared,
-        None => PreparedPython::start(&config, &log)?,
-    };
+    let mut prepared = python.prepare(&config, &log)?;
     // The scripts of workers before this one come first: their callables are known. A script whose file was
     // deleted is no error.
     prepared.import(&config, known.into_iter().filter(|it| it.path.is_file()).collect());

@@ -39,4 +39,5 @@ mod warm_up;
 mod worker_thread;
 
 pub(crate) use life_cycle::run;
+pub(crate) use python::Python;
 pub(crate) use template::run as run_template;

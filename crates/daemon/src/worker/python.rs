@@ -8,9 +8,19 @@ use crate::worker::file_version;
 use crate::worker::host_options::host_options;
 use crate::worker::warm_up;
 use group_config::GroupConfig;
-use host::{Host, Reloading, ScriptFile, Target};
+use host::{Host, Reloading, RunningPython, ScriptFile, Target};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
+
+/// The Python of a process, as far as it is.
+pub(crate) enum Python {
+    /// It is still to be started in this process.
+    ToStart,
+    /// The program of the process is a Python, which has started.
+    Running(RunningPython),
+    /// A template has prepared it.
+    Prepared(Box<PreparedPython>),
+}
 
 /// Python that has been started, and the scripts that have been loaded.
 pub(crate) struct PreparedPython {
@@ -22,17 +32,28 @@ pub(crate) struct PreparedPython {
     is_warm: bool,
 }
 
-impl PreparedPython {
-    /// Starts Python in this process.
-    pub(super) fn start(config: &GroupConfig, log: &Log) -> Result<Self, WorkerError> {
+impl Python {
+    /// Starts Python, unless it has been started.
+    pub(super) fn prepare(
+        self,
+        config: &GroupConfig,
+        log: &Log,
+    ) -> Result<PreparedPython, WorkerError> {
         if config.reload {
             host::record_imports();
         }
-        let host =
-            Host::start(host_options(config), Arc::new(*log)).map_err(WorkerError::Python)?;
-        Ok(Self { host, scripts: Vec::new(), failed: false, is_warm: false })
+        let (options, log) = (host_options(config), Arc::new(*log));
+        let host = match self {
+            Self::Prepared(prepared) => return Ok(*prepared),
+            Self::ToStart => Host::start(options, log),
+            Self::Running(running) => Host::adopt(options, log, running),
+        }
+        .map_err(WorkerError::Python)?;
+        Ok(PreparedPython { host, scripts: Vec::new(), failed: false, is_warm: false })
     }
+}
 
+impl PreparedPython {
     /// Has the application answer the request of `warm-up=`, once, if all scripts have loaded.
     pub(super) fn warm_up(&mut self, config: &GroupConfig, log: &Log) {
         if self.is_warm || self.failed {

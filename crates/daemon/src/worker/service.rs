@@ -7,7 +7,7 @@ use crate::message::{Channel, Command, Report};
 use crate::time_limit;
 use crate::worker::error::WorkerError;
 use crate::worker::file_version;
-use crate::worker::python::PreparedPython;
+use crate::worker::python::Python;
 use group_config::GroupConfig;
 use host::{Reloading, ScriptFile, Target};
 use std::os::fd::AsFd;
@@ -22,8 +22,9 @@ pub(super) fn run(
     config: &GroupConfig,
     log: &Log,
     mut channel: Channel,
+    python: Python,
 ) -> Result<(), WorkerError> {
-    let prepared = PreparedPython::start(config, log)?;
+    let prepared = python.prepare(config, log)?;
     if channel.send(&Report::Ready { failed: false }).is_err() {
         return Ok(());
     }

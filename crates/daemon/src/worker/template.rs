@@ -7,7 +7,7 @@ use crate::launch::{SlotHandle, TemplateStart, WorkerStart};
 use crate::message::{Channel, Command, Loaded, Report};
 use crate::worker::error::WorkerError;
 use crate::worker::life_cycle;
-use crate::worker::python::PreparedPython;
+use crate::worker::python::{PreparedPython, Python};
 use crate::worker::warm_up;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ use wsgi::Level;
 const REPARENT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Makes this process a template. Ends the process, and, as a worker, each process that is forked from it.
-pub(crate) fn run(mut start: TemplateStart) -> ! {
+pub(crate) fn run(mut start: TemplateStart, python: Python) -> ! {
     sys::set_death_signal(SIGKILL);
     if std::os::unix::process::parent_id() != start.manager {
         sys::exit_now(1);
@@ -27,7 +27,7 @@ pub(crate) fn run(mut start: TemplateStart) -> ! {
     sys::ignore_signal(SIGXFSZ);
     // What the manager ignores would be ignored in every program that an import starts.
     [SIGHUP, SIGUSR2].into_iter().for_each(sys::disregard_signal);
-    let prepared = match prepare(&start) {
+    let prepared = match prepare(&start, python) {
         Ok(prepared) => prepared,
         Err(why) => {
             start.log.write(Level::Critical, why.to_string().as_bytes());
@@ -64,9 +64,9 @@ pub(crate) fn run(mut start: TemplateStart) -> ! {
     }
 }
 
-fn prepare(start: &TemplateStart) -> Result<PreparedPython, WorkerError> {
+fn prepare(start: &TemplateStart, python: Python) -> Result<PreparedPython, WorkerError> {
     let config = &start.config;
-    let mut prepared = PreparedPython::start(config, &start.log)?;
+    let mut prepared = python.prepare(config, &start.log)?;
     let named = config.preload_scripts.iter().chain(&config.import_scripts);
     let named = named.map(|script| Loaded {
         path: script.path.clone(),
@@ -141,7 +141,7 @@ fn become_worker(
             known: start.scripts,
             manager: start.manager,
         },
-        Some(prepared),
+        Python::Prepared(Box::new(prepared)),
     )
 }
 

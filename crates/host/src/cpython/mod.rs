@@ -11,6 +11,7 @@ mod attached;
 mod capsule;
 mod class;
 mod exception;
+mod extension;
 mod gil_wait;
 mod interpreter;
 mod iterator;
@@ -35,6 +36,7 @@ pub(crate) use class::{
     Arguments, Class, ClassObject, ClassRef, Instance, Method, Property, Slots, TypeFlags,
 };
 pub(crate) use exception::Exception;
+pub use extension::{EntryPoint, RunningPython, module_definition};
 pub(crate) use gil_wait::{GilWait, GilWaitTimer};
 pub(crate) use interpreter::{Fork, InterpreterHandle, is_attached};
 pub use object::Object;
@@ -43,5 +45,5 @@ pub use open_code::{imported_version, record_imports};
 pub(crate) use persistent::Persistent;
 pub(crate) use raised::{ExceptionKind, Raised, Result};
 pub use runtime::HashSeed;
-pub(crate) use runtime::{PythonConfig, initialize, version};
+pub(crate) use runtime::{PythonConfig, adopt, initialize, version};
 pub(crate) use thread_state::{Attachment, FREE_THREADED, HAS_OWN_GIL, ThreadState};

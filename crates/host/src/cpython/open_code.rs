@@ -102,9 +102,9 @@ fn source_of(file: &Path) -> PathBuf {
     source().unwrap_or_else(|| file.to_owned())
 }
 
-/// Has CPython open code by [`open_regular`]. Called before CPython is started.
+/// Has CPython open code by [`open_regular`]. Called before CPython is started, or attached before it has other threads.
 pub(super) fn install() {
-    // SAFETY: CPython has not been started, so that no other thread uses the hook. The function stays in memory as long
+    // SAFETY: CPython has not been started, or the calling thread is attached, so that no other thread uses the hook. The function stays in memory as long
     // as the process, because the module is never unloaded (`-z nodelete`). A hook that is there already stays, and the
     // call fails.
     unsafe { PyFile_SetOpenCodeHook(open_code, std::ptr::null_mut()) };

@@ -1,6 +1,7 @@
 //! Starting and finalising CPython in this process (PEP 587).
 
 use super::FREE_THREADED;
+use super::extension::RunningPython;
 use super::interpreter::InterpreterHandle;
 use super::thread_state::ThreadState;
 use pyo3_ffi as ffi;
@@ -70,6 +71,14 @@ pub(crate) fn initialize(config: &PythonConfig) -> Result<InterpreterHandle, Pyt
         state.note_only();
         Ok(InterpreterHandle::of(state))
     }
+}
+
+/// Takes over a CPython that its own program has started, in the thread that has started it. The handle is that of the
+/// main interpreter.
+pub(crate) fn adopt(python: RunningPython) -> InterpreterHandle {
+    let state = python.into_state();
+    state.note_only();
+    InterpreterHandle::of(state)
 }
 
 /// Has CPython leave locale and environment of the process as they are: other threads may use them.

@@ -112,9 +112,12 @@ fn prepare_process_attributes<'py>(
     own: &InterpreterOptions,
     log: &SharedLog,
 ) -> Result<'py, ()> {
-    let argv = py.list()?;
-    argv.append(&py.str("mod_wsgi")?)?;
-    py.set_sys_attribute(c"argv", &argv)?;
+    // The command line of a Python that was started as a program is not the application's.
+    for name in [c"argv", c"orig_argv"] {
+        let argv = py.list()?;
+        argv.append(&py.str("mod_wsgi")?)?;
+        py.set_sys_attribute(name, &argv)?;
+    }
     if own.restrict_signal {
         intercept_signals(py, log)?;
     }
