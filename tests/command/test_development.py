@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import os
+import re
 import signal
 import threading
 import time
@@ -218,7 +219,9 @@ def test_lines_of_requests_are_coloured_on_a_terminal_and_static_files_counted(s
     server.get("/a.css")
     server.get("/b.png")
     server.wait_for("\x1b\\[32m200\x1b\\[0m GET    /page ")
-    server.wait_for("2 static files")
+    # A pause between the two makes two lines of them.
+    counts = re.compile(r"(\d+) static file")
+    wait_until(lambda: sum(map(int, counts.findall(server.text()))) == 2, "the static files", 30)
     assert "/a.css" not in server.text()
     plain = start("--reload", "--verbose", terminal=False)
     plain.get("/a.css")

@@ -66,8 +66,8 @@ def test_slow_request_is_finished_after_sigterm(start, site):
     assert server.wait() == 0
 
 
-def test_server_that_is_killed_leaves_no_process(start):
-    server = start()
+def test_server_that_is_killed_leaves_no_process(start, short):
+    server = start(TMPDIR=str(short))
     processes = server.processes()
     server.signal(signal.SIGKILL)
     server.process.wait()
