@@ -71,13 +71,16 @@ const EVERY: Duration = Duration::from_millis(4);
 /// After so many interruptions without another child the parent has started all that it wants.
 const ENOUGH: u32 = 10;
 
-/// For the signal handler: slots that are looked at; how many children there were; new ones at the last look, and looks
-/// since there were as many.
+/// For the signal handler: slots that are looked at; how many children there were; new ones and slots for more at the last
+/// look, and looks since there were as many.
 static LIMIT: AtomicI32 = AtomicI32::new(0);
 static OLD: AtomicU32 = AtomicU32::new(0);
 /// Whether the parent is left alone where there is no free slot.
 static IS_EVENT: AtomicBool = AtomicBool::new(false);
+/// Whether each client needs a child.
+static IS_PREFORK: AtomicBool = AtomicBool::new(false);
 static NEW: AtomicU32 = AtomicU32::new(0);
+static FREE: AtomicU32 = AtomicU32::new(0);
 static UNCHANGED: AtomicU32 = AtomicU32::new(0);
 
 /// Stops the timer when it is dropped.
@@ -104,11 +107,14 @@ pub(crate) fn fill_slots_at_once(process: Pool<'_>, old: usize) -> io::Result<()
     });
     LIMIT.store(limit, Ordering::SeqCst);
     OLD.store(u32::try_from(old).unwrap_or(u32::MAX), Ordering::SeqCst);
-    IS_EVENT.store(Mpm::query().name == "event", Ordering::SeqCst);
+    let mpm = Mpm::query().name;
+    IS_EVENT.store(mpm == "event", Ordering::SeqCst);
+    IS_PREFORK.store(mpm == "prefork", Ordering::SeqCst);
     NEW.store(0, Ordering::SeqCst);
+    FREE.store(0, Ordering::SeqCst);
     UNCHANGED.store(0, Ordering::SeqCst);
-    // SAFETY: the function reads shared memory and atomics only, while there is that memory (`TimerGuard`); httpd's
-    // functions that give the place of a record compute it.
+    // SAFETY: the function reads shared memory and atomics only, while there is that memory (`TimerGuard`), and asks
+    // waitid(2), which is async-signal-safe; httpd's functions that give the place of a record compute it.
     unsafe { sys::interrupt_until(are_filled, EVERY, TIMES) }
 }
 
@@ -125,16 +131,21 @@ fn are_filled() -> bool {
                 new += 1;
                 is_idle |= (0..global.thread_limit).any(|thread| is_ready(index, thread));
             }
+            // The parent finds it when it looks after its children.
+            Some((pid, _)) if u32::try_from(pid).is_ok_and(sys::has_exited) => free += 1,
             _ => {}
         }
     }
     let is_changed = NEW.swap(new, Ordering::SeqCst) != new;
-    if is_changed {
+    if FREE.swap(free, Ordering::SeqCst) != free || is_changed {
         UNCHANGED.store(0, Ordering::SeqCst);
     }
     let unchanged = UNCHANGED.fetch_add(1, Ordering::SeqCst);
-    // As many as before are enough, and so are fewer if not all of them have requests.
-    let are_enough = new >= OLD.load(Ordering::SeqCst) || is_idle && unchanged >= ENOUGH;
+    // As many as before are enough, and so are fewer if not all of them have requests. Under prefork the clients of old
+    // children need new ones when these have left.
+    let old = OLD.load(Ordering::SeqCst);
+    let may_suffice = !IS_PREFORK.load(Ordering::SeqCst) || new + free >= old;
+    let are_enough = new >= old || is_idle && unchanged >= ENOUGH && may_suffice;
     // event says in the log that its scoreboard is full, each time that it looks; the others do once.
     let is_full = free == 0 && IS_EVENT.load(Ordering::SeqCst);
     new > 0 && (is_full || are_enough)

@@ -1,5 +1,7 @@
 """A graceful restart that no client notices: new children take over at once."""
 
+import contextlib
+import http.client
 import os
 import signal
 import time
@@ -78,19 +80,24 @@ def restart_during(server, pool, seconds):
 
 
 def now():
-    """Seconds since the machine was started, by the clock of `first_child_after`."""
+    """Seconds since the machine was started, by the clock of `forks_after`."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-def first_child_after(server, old):
-    """When the first child was forked that is none of `old`: how soon it serves is not httpd's."""
+def forks_after(server, old):
+    """When each child was forked that is none of `old`: how soon one serves is not httpd's."""
     stats = [
         Path(f"/proc/{pid}/stat").read_text()
         for pid in daemons.httpd_children(server)
         if pid not in old
     ]
-    ticks = min(int(stat.rpartition(")")[2].split()[19]) for stat in stats)
-    return ticks / os.sysconf("SC_CLK_TCK")
+    tick = os.sysconf("SC_CLK_TCK")
+    return [int(stat.rpartition(")")[2].split()[19]) / tick for stat in stats]
+
+
+def first_child_after(server, old):
+    """When the first of them was."""
+    return min(forks_after(server, old))
 
 
 @pytest.mark.all_mpms
@@ -120,6 +127,34 @@ def test_the_slot_of_a_child_that_finishes_its_request_is_taken_at_once(serve):
         assert server.get("/").status == 200
         assert first_child_after(server, old) - began < PAUSE
         assert short.result().status == 200
+
+
+@pytest.mark.parametrize("mpm", ["prefork"])
+def test_each_slot_of_a_child_that_leaves_late_is_taken_at_once(private, mpm):
+    """Each client needs a child, also where one is idle while others still have slots."""
+    server = private(restarts_conf(mpm, "full", "daemon"))
+    server.log.allow(*FULL)
+    (server.root / "out").chmod(0o777)
+    for count in range(2, 6):
+        note = f"note{count}"
+        path = f"/app/sleep?for=0.4&note={server.root}/out/{note}"
+        with ThreadPoolExecutor(2) as pool, contextlib.ExitStack() as clients:
+            late = [pool.submit(server.get, path) for _ in range(2)]
+            daemons.wait_for_notes(server, 2, note)
+            old = daemons.httpd_children(server)
+            server.process.send_signal(signal.SIGUSR1)
+            server.log.wait_for(READY, count=count)
+
+            # A connection that is kept takes up its child. One child stays idle.
+            for _ in range(7):
+                client = http.client.HTTPConnection("127.0.0.1", server.port)
+                clients.enter_context(contextlib.closing(client))
+                client.request("GET", "/static/file")
+                assert client.getresponse().read() == b"a file"
+            assert {answer.result().status for answer in late} == {200}
+            began = now()
+            wait_until(lambda o=old: len(forks_after(server, o)) == 10, "ten new children")
+            assert max(forks_after(server, old)) - began < PAUSE / 2
 
 
 @pytest.mark.all_mpms
