@@ -1,4 +1,4 @@
-//! The folders of an application: walked without those that nobody edits.
+//! The folders of an application: walked without those whose files are not edited by hand.
 
 use super::changes::Patterns;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! The server root: a folder that nobody else can have prepared, and the files in it.
+//! The server root: a folder that no other user can have prepared, and the files in it.
 
 use crate::failure::Failure;
 use std::io::ErrorKind;
