@@ -130,9 +130,15 @@ def test_every_example_is_in_the_table():
     assert sorted(links) == sorted(str(file.relative_to(FOLDER)) for file in files)
 
 
+def as_parameter(example):
+    own = example.stem in ("django-environment", "preload-daemon", "virtual-hosts-daemon")
+    marks = [pytest.mark.ours_only("mod_wsgi does not have all of its options")] if own else []
+    return pytest.param(example, marks=marks, id=example.stem)
+
+
 @pytest.mark.embedded_only("an example says itself where it is served")
 @needs_examples
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("example", map(as_parameter, EXAMPLES))
 def test_an_example_starts_and_answers(serve, example, defines):
     server = serve(wrapped(example, defines), private=True)
     # The example may load again what an installed Apache has loaded; mod_ssl has remarks on the
