@@ -14,7 +14,7 @@ from harness.conf import Conf
 from harness.httpd import READY, wait_until
 from harness.load import APP, Load, load_conf
 from harness.memory import MEMORY, hammer, slope
-from harness.restarts import FULL, PATHS, SLOTS, restarts_conf
+from harness.restarts import PATHS, SLOTS, allow_full, restarts_conf
 
 pytestmark = pytest.mark.ours_only("our own processes")
 
@@ -83,7 +83,7 @@ def test_graceful_restarts_neither_fail_nor_delay_requests(
 ):
     """One every two seconds: httpd looks at its children once a second."""
     server = start(restarts_conf(mpm, slots, answers))
-    server.log.allow(*FULL)
+    allow_full(server, slots)
     for _ in range(8):
         assert server.get("/app").status == 200
     # Without a slot for another child a client may wait for an old one to finish its requests.

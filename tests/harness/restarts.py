@@ -41,15 +41,17 @@ LIMITS = {
 SLOTS = ["spare", "full"]
 # What a client asks for, by what answers.
 PATHS = {"daemon": "/app/sleep", "embedded": "/app/sleep", "static": "/static/file"}
-# The scoreboard may be full of old children for as long as these have requests. worker then starts
-# a child in the slot of one that leaves, and reads from there which generation left: the new child
-# may have written its own by then.
-FULL = (
-    "scoreboard is full",
-    "reached MaxRequestWorkers",
-    "within MinSpareThreads",
-    "AH00546: no record of generation",
-)
+# The scoreboard may be full of old children for as long as these have requests.
+FULL = ("scoreboard is full", "reached MaxRequestWorkers", "within MinSpareThreads")
+
+
+def allow_full(server, slots="full"):
+    """Expects the lines of a server whose slots may all be taken."""
+    server.log.allow(*FULL)
+    if (server.mpm, slots) == ("worker", "full"):
+        # worker starts a child in the slot of one that leaves, and reads from there which one has
+        # left: the new child may have written its own generation by then.
+        server.log.allow("AH00546: no record of generation")
 
 
 def restarts_conf(mpm, slots, answers):

@@ -4,13 +4,13 @@ A shell in namespaces of its own makes this machine's file system read-only at a
 writable /tmp and the application, the module and the entry point in a read-only /srv.
 """
 
-import os
 import re
 import shutil
 import subprocess
 
 import pytest
 from harness.env import REPO
+from harness.namespaces import missing
 
 pytestmark = pytest.mark.ours_only("runs ours")
 
@@ -60,17 +60,7 @@ def app(environ, start_response):
 """
 
 
-def missing():
-    """Why this cannot run here, if it cannot."""
-    if os.geteuid() != 0:
-        return "needs root, for namespaces"
-    for program in ("curl", "ip", "setpriv", "unshare"):
-        if not shutil.which(program):
-            return f"{program} is missing"
-    probe = ["unshare", "--mount", "--net", "--pid", "--fork", "true"]
-    if subprocess.run(probe, capture_output=True, check=False).returncode != 0:
-        return "namespaces are not allowed here"
-    return None
+MISSING = missing("curl", "ip", "setpriv")
 
 
 @pytest.fixture
@@ -116,7 +106,7 @@ def run(env, tmp_path):
     return run
 
 
-@pytest.mark.skipif(missing() is not None, reason=str(missing()))
+@pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
 def test_entry_point_serves_as_a_random_user_on_a_read_only_file_system(run):
     status, out, err = run(
         """
@@ -140,7 +130,7 @@ def test_entry_point_serves_as_a_random_user_on_a_read_only_file_system(run):
     assert "resuming normal operations" in out
 
 
-@pytest.mark.skipif(missing() is not None, reason=str(missing()))
+@pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
@@ -156,7 +146,7 @@ def test_an_error_of_the_entry_point_is_one_line(run, settings, sentence):
     assert len(err.splitlines()) == 1, out + err
 
 
-@pytest.mark.skipif(missing() is not None, reason=str(missing()))
+@pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
 def test_a_command_runs_in_place_of_the_server(run):
     status, out, err = run("inside /srv/entrypoint id -u")
     assert (status, out) == (0, f"{UID}\n"), err

@@ -5,13 +5,12 @@ A shell in namespaces of its own runs them as root on Debian's real Apache. What
 that nothing else uses, and its processes end with it.
 """
 
-import os
 import re
-import shutil
 import subprocess
 
 import pytest
 from harness.env import REPO
+from harness.namespaces import missing
 
 PAGE = REPO / "docs/quickstart.md"
 NOT_RUN = re.compile(r"<!-- not run by the test: [^>]+ -->\n$")
@@ -38,17 +37,7 @@ a2ensite -q 000-default
 """
 
 
-def missing():
-    """Why the page cannot be carried out here, if it cannot."""
-    if os.geteuid() != 0:
-        return "needs root, for namespaces"
-    for program in ("a2enmod", "apachectl", "curl", "ip", "make", "pkill", "unshare", "useradd"):
-        if not shutil.which(program):
-            return f"{program} is missing"
-    probe = ["unshare", "--mount", "--net", "--pid", "--fork", "true"]
-    if subprocess.run(probe, capture_output=True, check=False).returncode != 0:
-        return "namespaces are not allowed here"
-    return None
+MISSING = missing("a2enmod", "apachectl", "curl", "ip", "make", "pkill", "useradd")
 
 
 pytestmark = pytest.mark.ours_only("our own page")
@@ -91,7 +80,7 @@ def script(packages):
     return "\n".join(lines), expected
 
 
-@pytest.mark.skipif(missing() is not None, reason=str(missing()))
+@pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
 def test_commands_of_the_page_work_unchanged(packages, tmp_path):
     commands, expected = script(packages)
     tools, layer = tmp_path / "tools", tmp_path / "layer"

@@ -13,7 +13,7 @@ from harness import daemons
 from harness.conf import Conf
 from harness.httpd import READY, wait_until
 from harness.load import APP, Load
-from harness.restarts import FULL, PATHS, SLOTS, restarts_conf
+from harness.restarts import PATHS, SLOTS, allow_full, restarts_conf
 
 pytestmark = pytest.mark.ours_only("mod_wsgi leaves the moment of new children to httpd")
 
@@ -30,7 +30,7 @@ NO_SLOT = "ServerLimit leaves no slot for new children"
 @pytest.mark.parametrize("slots", SLOTS)
 def test_requests_under_load_do_not_notice_graceful_restarts(private, mpm, slots, answers):
     server = private(restarts_conf(mpm, slots, answers))
-    server.log.allow(*FULL)
+    allow_full(server, slots)
     assert server.get("/app").status == 200
     with Load(server.port, PATHS[answers]) as load:
         for count in range(2, 6):
@@ -42,9 +42,7 @@ def test_requests_under_load_do_not_notice_graceful_restarts(private, mpm, slots
     assert load.total.slowest < PAUSE
 
 
-def one_child(limit):
-    """One child of several threads, and slots for `limit` children."""
-    text = """
+FEW_SPARES = """
     <IfModule mpm_prefork_module>
         MinSpareServers 1
         MaxSpareServers 8
@@ -53,7 +51,14 @@ def one_child(limit):
         MinSpareThreads 1
         MaxSpareThreads 64
     </IfModule>
-    WSGIScriptAlias / ${ROOT}/app.py application-group=%{GLOBAL}
+"""
+
+
+def one_child(limit):
+    """One child of several threads, and slots for `limit` children."""
+    text = f"""
+    {FEW_SPARES}
+    WSGIScriptAlias / ${{ROOT}}/app.py application-group=%{{GLOBAL}}
     """
     files = (("app.py", APP), ("out/README", "notes of the application"))
     return Conf(text, files=files, children=limit, start=1, timeout=30)
@@ -62,7 +67,7 @@ def one_child(limit):
 def full(serve):
     """A server that has no slot for another child."""
     server = serve(one_child(1), private=True)
-    server.log.allow(*FULL)
+    allow_full(server)
     assert server.get("/").status == 200
     return server
 
@@ -133,7 +138,7 @@ def test_the_slot_of_a_child_that_finishes_its_request_is_taken_at_once(serve):
 def test_each_slot_of_a_child_that_leaves_late_is_taken_at_once(private, mpm):
     """Each client needs a child, also where one is idle while others still have slots."""
     server = private(restarts_conf(mpm, "full", "daemon"))
-    server.log.allow(*FULL)
+    allow_full(server)
     (server.root / "out").chmod(0o777)
     for count in range(2, 6):
         note = f"note{count}"
@@ -189,17 +194,10 @@ def test_no_child_is_waited_for_at_a_start_or_at_an_ungraceful_restart(serve):
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGWINCH])
 def test_a_stop_while_new_children_are_slow_to_serve_is_no_crash_of_the_parent(private, signum):
     """The parent still looks whether they are enough, at a scoreboard that it gives up."""
-    text = """
-    <IfModule mpm_prefork_module>
-        MinSpareServers 1
-        MaxSpareServers 8
-    </IfModule>
-    <IfModule !mpm_prefork_module>
-        MinSpareThreads 1
-        MaxSpareThreads 64
-    </IfModule>
-    WSGIImportScript ${ROOT}/slow.py process-group=%{GLOBAL} application-group=%{GLOBAL}
-    WSGIScriptAlias / ${ROOT}/app.py process-group=%{GLOBAL} application-group=%{GLOBAL}
+    text = f"""
+    {FEW_SPARES}
+    WSGIImportScript ${{ROOT}}/slow.py process-group=%{{GLOBAL}} application-group=%{{GLOBAL}}
+    WSGIScriptAlias / ${{ROOT}}/app.py process-group=%{{GLOBAL}} application-group=%{{GLOBAL}}
     """
     # The parent looks for two seconds at most.
     slow = "import os, time\ntime.sleep(0.7 if os.path.exists(__file__ + '.slow') else 0)\n"

@@ -233,8 +233,8 @@ impl Connections {
         self.draining.store(true, Ordering::SeqCst);
     }
 
-    /// Gives every idle connection to another worker, or closes it. To be called again while there are connections whose first request has not
-    /// come.
+    /// Gives every idle connection to another worker, or closes it. To be called again while there are connections whose
+    /// first request has not come.
     pub(super) fn close_idle(&self) {
         let (mut closing, mut leaving) = (Vec::new(), Vec::new());
         let now = Instant::now();
