@@ -6,11 +6,13 @@ import os
 from .conf import Conf
 
 # /exec runs its body. connection() is what its request came on (threads=1), record() makes one.
+# Apache may have other connections to the worker: they are idle, and the worker waits for them
+# (EPOLLIN), but not for the one in use.
 APP = r"""
-import os, signal, socket, struct, threading, time
+import os, select, signal, socket, struct, threading, time
 def record(kind, content=b""):
     return struct.pack("!BBHHBB", 1, kind, 1, len(content), 0, 0) + content
-def connection():
+def connections():
     for name in os.listdir("/proc/self/fd"):
         try:
             found = socket.socket(fileno=os.dup(int(name)))
@@ -19,6 +21,23 @@ def connection():
         accepts = found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
         local = str(found.getsockname())
         if found.family == socket.AF_UNIX and not accepts and local.endswith(".sock"):
+            yield name, found
+        else:
+            found.close()
+def waited_for():
+    for name in os.listdir("/proc/self/fdinfo"):
+        try:
+            lines = open("/proc/self/fdinfo/" + name).read().splitlines()
+        except OSError:
+            continue
+        for line in lines:
+            words = line.split()
+            if words[0] == "tfd:" and int(words[3], 16) & select.EPOLLIN:
+                yield words[1]
+def connection(idle=False):
+    idle_ones = set(waited_for())
+    for name, found in connections():
+        if (name in idle_ones) == idle:
             return found
         found.close()
 HEAD = b"Status: 200 OK\r\nContent-Type: text/plain\r\n"

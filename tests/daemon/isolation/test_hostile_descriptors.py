@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,37 @@ def allow(server):
     )
 
 
+def open_two_connections(server):
+    """Has Apache open two connections to the worker: a request uses one, the other is idle."""
+    with ThreadPoolExecutor() as pool:
+        pids = list(pool.map(lambda _: run(server, "time.sleep(0.2)").text, range(2)))
+    count = "import itertools\nresult = len(list(connections()))"
+    assert run(server, count).text == "2", pids
+
+
+def test_what_is_sent_on_an_idle_connection_holds_no_thread(start):
+    server = start()
+    allow(server)
+    code = (
+        LINGERING
+        + """
+sock, made = connection(idle=True), lingering()
+socket.send_fds(sock, [b"x"], [made.fileno()] * 3)
+made.close()
+os._exit(0)
+"""
+    )
+    for _ in range(2 * THREADS):
+        open_two_connections(server)
+        answer = run(server, code)
+        assert answer is None or answer.status == 502
+        wait_until(lambda: is_up(server), "everything to be served")
+    before = time.monotonic()
+    for _ in range(2 * THREADS):
+        assert is_up(server)
+    assert time.monotonic() - before < 5
+
+
 @pytest.mark.parametrize("how", SENDS)
 def test_a_socket_that_lingers_holds_no_thread(start, how):
     server = start()
@@ -111,6 +143,7 @@ except PermissionError:
 def test_a_group_that_sends_unrequested_descriptors_may_send_no_files_any_more(start):
     server = start()
     allow(server)
+    open_two_connections(server)
     assert server.get("/app/file").text == LARGE
     run(server, SENDING.replace("[0]", "[0, 0]") + "os._exit(0)")
     wait_until(lambda: is_up(server), "everything to be served")
