@@ -80,7 +80,7 @@ fn parse(
             }
             "callable-object" => {
                 let name = option.not_empty("a callable object")?;
-                line.warn_of_call(name);
+                line.check_callable(name)?;
                 alias.callable_object = Some(name.into());
             }
             _ => alias.pass_authorization = Some(option.flag()?),
@@ -135,6 +135,9 @@ mod tests {
         assert_eq!(alias.application_group.as_deref(), Some(&b"a b"[..]));
         assert_eq!(alias.callable_object.as_deref(), Some(&b"app"[..]));
         assert_eq!(alias.pass_authorization, Some(true));
+        let factory = configuration(&["WSGIScriptAlias / /app callable-object=create_app()"]);
+        let alias = &factory.server.script_aliases[0];
+        assert_eq!(alias.callable_object.as_deref(), Some(&b"create_app()"[..]));
     }
 
     #[test]
@@ -156,6 +159,11 @@ mod tests {
             (
                 "/ /app callable-object=''",
                 ": callable-object=\"\" is not allowed, it must name a callable object",
+            ),
+            (
+                "/ /app callable-object=make(1)",
+                " must name a callable object, or a function that makes one and needs no arguments, such as \
+                 create_app(), not \"make(1)\"; write \"application = make(1)\" into the script instead",
             ),
             ("/ /app pass-authorization=1", ": pass-authorization=\"1\" must be one of: Off | On"),
             (

@@ -60,7 +60,7 @@ pub(crate) static DIRECTIVES: [Directive; 54] = [
         c"name of the interpreter, or %{GLOBAL} for the main one",
         ToDirectory(|directory, line| set_group(&mut directory.application_group, line))),
     Directive::new(c"WSGICallableObject", EverywhereFileInfo, Words,
-        c"name of the application in the script file",
+        c"name of the application in the script file, or a call of what makes it, such as create_app()",
         ToDirectory(|directory, line|
             set_callable(&mut directory.callable_object, line))),
     Directive::new(c"WSGIRestrictEmbedded", GlobalOnly, Words,
@@ -239,7 +239,7 @@ fn set_text(field: &mut Option<Bytes>, line: &Line<'_>) -> Result<(), ConfigErro
 }
 
 fn set_callable(field: &mut Option<Bytes>, line: &Line<'_>) -> Result<(), ConfigError> {
-    line.warn_of_call(line.one()?);
+    line.check_callable(line.one()?)?;
     set_text(field, line)
 }
 

@@ -91,17 +91,18 @@ impl<'a> Line<'a> {
             })
     }
 
-    /// Warns of a callable object that is written as a call: no object has such a name.
-    pub(super) fn warn_of_call(&self, name: &[u8]) {
-        if !name.starts_with(b"%") && name.contains(&b'(') {
-            self.context.warn(&format!(
-                "{} names the callable object {}, which is a call and not a name; write \"application = {}\" \
-                 into the script instead",
-                self.name(),
-                quoted(name),
-                String::from_utf8_lossy(name)
-            ));
+    /// Checks the name of a callable object: a call has no arguments, because what is between the parentheses would have
+    /// to be evaluated.
+    pub(super) fn check_callable(&self, name: &[u8]) -> Result<(), ConfigError> {
+        if name.starts_with(b"%") || !name.contains(&b'(') || is_call(name) {
+            return Ok(());
         }
+        let written = String::from_utf8_lossy(name);
+        Err(self.error(format_args!(
+            "must name a callable object, or a function that makes one and needs no arguments, such as create_app(), \
+             not {}; write \"application = {written}\" into the script instead",
+            quoted(name)
+        )))
     }
 
     /// A path of ours, made absolute below `ServerRoot`. An absolute path stays as it was written.
@@ -117,4 +118,14 @@ impl<'a> Line<'a> {
             ))),
         }
     }
+}
+
+/// Whether it is the name of a function with nothing between its parentheses.
+fn is_call(text: &[u8]) -> bool {
+    text.strip_suffix(b"()").is_some_and(|name| {
+        // Letters of other alphabets are letters for Python, too.
+        let letter = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_' || !byte.is_ascii();
+        name.first().is_some_and(|&first| letter(first))
+            && name.iter().all(|&byte| letter(byte) || byte.is_ascii_digit())
+    })
 }

@@ -292,6 +292,10 @@ REFUSED = [
      "lines the same options, take another name, or ", "duplicates"),
     ("WSGIDaemonProcess site script-user=root script-group=root",
      "WSGIDaemonProcess takes only one of script-user= and script-group=", "script-group"),
+    differs("callable-object-factory", "WSGICallableObject create_app(1)",
+     "WSGICallableObject must name a callable object, or a function that makes one and needs no "
+     "arguments, such as create_app(), not \"create_app(1)\"; write \"application = "
+     "create_app(1)\" into the script instead", ""),
 ]  # fmt: skip
 
 
@@ -304,9 +308,6 @@ def test_a_line_is_refused_with_a_sentence(printed, env, text, ours, theirs):
 
 # A line, and what it warns of.
 WARNED = [
-    ("WSGICallableObject create_app()",
-     "WSGICallableObject names the callable object \"create_app()\", which is a call and not a "
-     "name; write \"application = create_app()\" into the script instead"),
     ("WSGIPythonOptimize On", "WSGIPythonOptimize must be a whole number; \"On\" is read as 0"),
     ("WSGITrustedProxyHeaders Forwarded",
      "WSGITrustedProxyHeaders ignores \"Forwarded\", which is not one of: "),

@@ -80,7 +80,11 @@ def test_a_module_that_is_nowhere_has_no_hint(hint):
         (FLASK + "site = Flask()", "the script has 'site'; add callable-object=site."),
         (
             "def create_app():\n    pass\n",
-            "'create_app' makes the application; add to the script: application = create_app().",
+            "'create_app' makes the application; add callable-object=create_app().",
+        ),
+        (
+            "def create_app(config, debug=False):\n    pass\n",
+            "'create_app' makes the application; add to the script: application = create_app(...).",
         ),
         (ASGI + "app = Asynchronous()", "the script has 'app': this is an ASGI application"),
         ("import os\nx = 1\n", None),

@@ -21,7 +21,7 @@ Usage:
 Options:
   --listen unix:PATH      the socket that nginx, HAProxy, Caddy, Apache … connect to
   --application FILE      the script that holds the application
-  --callable NAME         its name in the script [application]
+  --callable NAME         its name in the script, or a call such as create_app() [application]
   --processes N           worker processes [1]
   --threads N             threads in each of them [15]
   --python-home DIR       a virtual environment, or where Python is installed

@@ -189,6 +189,14 @@ def parameters(function):
     return names[1:] if names[:1] == ("self",) else names
 
 
+def needs_arguments(function):
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return False
+    optional = len(function.__defaults__ or ()) + len(function.__kwdefaults__ or ())
+    return code.co_argcount + code.co_kwonlyargcount > optional
+
+
 def looks_like(found, names):
     """Whether an object is called with these arguments."""
     if isinstance(found, type) or not callable(found):
@@ -217,5 +225,7 @@ def of_callable(namespace, wanted):
         return f"the script has '{named[0]}'; add callable-object={named[0]}"
     for name in FACTORIES:
         if callable(namespace.get(name)):
-            return f"'{name}' makes the application; add to the script: {wanted} = {name}()"
+            if needs_arguments(namespace[name]):
+                return f"'{name}' makes the application; add to the script: {wanted} = {name}(...)"
+            return f"'{name}' makes the application; add callable-object={name}()"
     return None

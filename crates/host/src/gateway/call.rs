@@ -12,10 +12,9 @@ use crate::gateway::lease::Lease;
 use crate::gateway::response::{ChunkError, Stage};
 use crate::gateway::send::{collect, iterate};
 use crate::gateway::target::Target;
-use crate::hints;
+use crate::interpreters::application::application;
 use crate::interpreters::interpreter::Interpreter;
-use crate::interpreters::load::{LoadFailure, find_application, load};
-use crate::interpreters::script::Reloading;
+use crate::interpreters::load::{LoadFailure, load};
 use crate::objects::{Adapter, Input, Log};
 use crate::observe::metrics::{Measurement, Timestamps, seconds_now};
 use crate::observe::observation::{Ending, Observation};
@@ -85,10 +84,10 @@ impl<'a, 'py> Call<'a, 'py> {
             Err(LoadFailure::Status(status)) => return self.not_loaded(status),
             Err(LoadFailure::Outdated) => return Completion::GiveBack,
         };
-        let application = match self.application(&module, lease) {
-            Ok(application) => application,
-            Err(status) => return self.not_loaded(status),
-        };
+        let log = |level, line: &str| self.log(lease, level, line);
+        let (location, known) = (self.error_location(), Some(variables.so_far()));
+        let found = application(self.interpreter, &location, &module, self.target, known, &log);
+        let Some(application) = found else { return self.not_loaded(500) };
         let completion = match self.answer(application, variables, lease, current) {
             Ok(completion) => completion,
             Err(raised) => self.failed(raised, lease),
@@ -153,32 +152,6 @@ impl<'a, 'py> Call<'a, 'py> {
         let log = |level, line: &str| self.log(lease, level, line);
         let (location, script) = (self.error_location(), &self.target.script);
         load(self.py, self.interpreter, &location, script, true, Some(variables.so_far()), &log)
-    }
-
-    fn application(
-        &self,
-        module: &Object<'py>,
-        lease: &Lease,
-    ) -> std::result::Result<Object<'py>, u16> {
-        let state = &self.interpreter.state;
-        let found = find_application(&state.environ_cache, module, self.target);
-        let (script, usable) = (&self.target.script, matches!(found, Ok(Some(_))));
-        // Most requests are for what is known to be usable.
-        if !usable || script.reloading == Reloading::ByReplacement {
-            state.scripts.note_usable(script, usable);
-        }
-        match found {
-            Ok(Some(application)) => Ok(application),
-            Ok(None) => Err(500),
-            Err(line) => {
-                self.log(lease, Level::Error, &line);
-                let wanted = String::from_utf8_lossy(self.target.callable);
-                if let Some(hint) = hints::of_callable(module, &wanted) {
-                    self.log(lease, Level::Error, &hint);
-                }
-                Err(500)
-            }
-        }
     }
 
     /// Calls the application and sends what it returns.

@@ -1,12 +1,11 @@
-//! Scripts and the applications in them: loaded for a request, ahead of one, or to run by themselves; failures are
+//! Scripts: loaded for a request, ahead of one together with their application, or to run by themselves; failures are
 //! logged.
 #![forbid(unsafe_code)]
 
 use crate::cpython::{Attached, ExceptionKind, Object};
 use crate::failure::{self, ErrorLocation};
-use crate::gateway::environ::EnvironCache;
 use crate::gateway::target::Target;
-use crate::hints;
+use crate::interpreters::application::application;
 use crate::interpreters::interpreter::Interpreter;
 use crate::interpreters::script::{LoadKind, Replacement, ScriptFile};
 use crate::log::ServerLog;
@@ -29,51 +28,7 @@ pub(crate) fn preload(
     if target.callable.is_empty() {
         return true;
     }
-    let found = find_application(&interpreter.state.environ_cache, &module, target);
-    interpreter.state.scripts.note_usable(&target.script, matches!(found, Ok(Some(_))));
-    match found {
-        Ok(Some(_)) => true,
-        Ok(None) => false,
-        Err(line) => {
-            log(Level::Error, &line);
-            if let Some(hint) =
-                hints::of_callable(&module, &String::from_utf8_lossy(target.callable))
-            {
-                log(Level::Error, &hint);
-            }
-            false
-        }
-    }
-}
-
-/// The callable, or the log line about why there is none; `None` when memory is exhausted.
-pub(crate) fn find_application<'py>(
-    names: &EnvironCache,
-    module: &Object<'py>,
-    target: &Target<'_>,
-) -> std::result::Result<Option<Object<'py>>, String> {
-    let name = names.callable(module.py(), target.callable);
-    match name.and_then(|name| module.item(&name)) {
-        Ok(Some(application)) if application.is_callable() => Ok(Some(application)),
-        Err(raised) => {
-            raised.clear();
-            Ok(None)
-        }
-        Ok(found) => {
-            let script = String::from_utf8_lossy(target.script.path);
-            let name = String::from_utf8_lossy(target.callable);
-            let what = match found {
-                None => "does not contain WSGI application".to_owned(),
-                Some(object) => {
-                    let kind = object.type_name();
-                    format!("has a {kind}, which cannot be called, for WSGI application")
-                }
-            };
-            Err(format!(
-                "WSGI0089: [script {script}] Target WSGI script '{script}' {what} '{name}'."
-            ))
-        }
-    }
+    application(interpreter, &place, &module, target, None, &log).is_some()
 }
 
 /// Runs a script to its end; `SystemExit` is no failure.

@@ -1,6 +1,7 @@
 //! The interpreters of a process: how they are made and prepared, what is kept in each, the scripts they load.
 #![forbid(unsafe_code)]
 
+pub(crate) mod application;
 mod child_signals;
 mod forked_threads;
 pub(crate) mod gil_mode;

@@ -12,13 +12,13 @@ use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use wsgi::FileVersion;
 
 /// The scripts one interpreter has loaded.
 pub(crate) struct Scripts {
     loaded: Mutex<BTreeMap<Box<[u8]>, Loaded>>,
-    /// Held while a script is read and run.
+    /// Held while a script is read and run, and while a factory makes its application.
     loading: Mutex<()>,
     reload_required: Persistent,
 }
@@ -141,10 +141,7 @@ impl Scripts {
         if let Some(dict) = self.current(py, file, asks, &mut report) {
             return Ok(dict);
         }
-        let _loading = match self.loading.try_lock() {
-            Ok(guard) => guard,
-            Err(_) => py.detached(|| self.loading.lock().unwrap_or_else(PoisonError::into_inner)),
-        };
+        let _loading = self.loading(py);
         // Another thread may have loaded it while this one waited.
         if let Some(dict) = self.current(py, file, asks, &mut report) {
             return Ok(dict);
@@ -160,6 +157,23 @@ impl Scripts {
         note_version(file, &loaded);
         self.table().insert(file.path.into(), loaded);
         Ok(dict)
+    }
+
+    /// Waits until no script is loaded by another thread; none is as long as the guard is kept.
+    pub(crate) fn loading(&self, py: Attached<'_>) -> MutexGuard<'_, ()> {
+        match self.loading.try_lock() {
+            Ok(guard) => guard,
+            Err(_) => py.detached(|| self.loading.lock().unwrap_or_else(PoisonError::into_inner)),
+        }
+    }
+
+    /// The module's dict as it is loaded now.
+    pub(crate) fn loaded<'py>(
+        &self,
+        py: Attached<'py>,
+        file: &ScriptFile<'_>,
+    ) -> Option<Object<'py>> {
+        self.table().get(file.path).map(|loaded| loaded.dict.get(py))
     }
 
     /// Notes whether a loaded script has the callable that a request wants. With one of two it is usable.
@@ -201,7 +215,7 @@ impl Scripts {
         Some(dict)
     }
 
-    fn table(&self) -> std::sync::MutexGuard<'_, BTreeMap<Box<[u8]>, Loaded>> {
+    fn table(&self) -> MutexGuard<'_, BTreeMap<Box<[u8]>, Loaded>> {
         self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
