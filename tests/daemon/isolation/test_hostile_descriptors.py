@@ -87,7 +87,7 @@ def open_two_connections(server):
     assert run(server, count).text == "2", pids
 
 
-def test_what_is_sent_on_an_idle_connection_holds_no_thread(start):
+def test_data_sent_on_an_idle_connection_holds_no_thread(start):
     server = start()
     allow(server)
     code = (
