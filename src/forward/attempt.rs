@@ -10,6 +10,7 @@ use super::group::Group;
 use super::lease::WorkerLease;
 use super::params::Params;
 use super::relay::{GivenBack, Relay, RelayError};
+use super::relay_buffers::RelayBuffers;
 use super::stream;
 use crate::config::Settings;
 use crate::httpd::{Outcome, PassError, Request};
@@ -34,7 +35,7 @@ pub(super) struct Attempt<'a, 'call> {
     pub(super) request: &'a mut Request<'call>,
     pub(super) body: &'a mut Body<'call>,
     pub(super) lease: WorkerLease<'a>,
-    pub(super) connection: Connection,
+    pub(super) connection: Box<Connection>,
     relay: Relay<'a, 'call>,
 }
 
@@ -43,10 +44,11 @@ impl<'a, 'call> Attempt<'a, 'call> {
         request: &'a mut Request<'call>,
         settings: &'a Settings<'a>,
         lease: WorkerLease<'a>,
-        connection: Connection,
+        connection: Box<Connection>,
         body: &'a mut Body<'call>,
+        buffers: &'a mut RelayBuffers,
     ) -> Self {
-        let relay = Relay::new(request, settings, lease.group());
+        let relay = Relay::new(request, settings, lease.group(), buffers);
         Self { request, body, lease, connection, relay }
     }
 

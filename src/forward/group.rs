@@ -19,7 +19,7 @@ pub(crate) struct Group {
     name: String,
     pub(super) plan: GroupPlan,
     /// The idle connections of this process, to the workers of all groups.
-    idle: Arc<IdleConnections<Connection>>,
+    idle: Arc<IdleConnections<Box<Connection>>>,
     /// The place of the group's first worker among those of all groups.
     first_worker: usize,
     /// Closes what workers send unasked.
@@ -59,7 +59,11 @@ impl Group {
         groups.collect()
     }
 
-    fn new(plan: GroupPlan, idle: Arc<IdleConnections<Connection>>, first_worker: usize) -> Self {
+    fn new(
+        plan: GroupPlan,
+        idle: Arc<IdleConnections<Box<Connection>>>,
+        first_worker: usize,
+    ) -> Self {
         let slots = plan.sockets.len();
         let row = plan.counters.claim_row(std::process::id(), sys::is_alive);
         Self {
@@ -133,12 +137,12 @@ impl Group {
     }
 
     /// An idle connection to the worker, if there is any.
-    pub(super) fn take_idle(&self, slot: usize) -> Option<Connection> {
+    pub(super) fn take_idle(&self, slot: usize) -> Option<Box<Connection>> {
         self.idle.take(self.first_worker + slot)
     }
 
     /// Keeps a connection to the worker for the next request.
-    pub(super) fn keep_idle(&self, slot: usize, mut connection: Connection) {
+    pub(super) fn keep_idle(&self, slot: usize, mut connection: Box<Connection>) {
         connection.shrink();
         self.idle.keep(self.first_worker + slot, connection, scoreboard::now());
     }

@@ -107,7 +107,7 @@ impl<'a> WorkerLease<'a> {
     }
 
     /// An idle connection, else a new one, which may take until `deadline`.
-    pub(super) fn connect(&self, deadline: Instant) -> io::Result<Connection> {
+    pub(super) fn connect(&self, deadline: Instant) -> io::Result<Box<Connection>> {
         let plan = &self.group.plan;
         let Some(path) = plan.sockets.get(self.slot) else {
             return Err(io::Error::other("the group has no worker"));
@@ -148,7 +148,8 @@ impl<'a> WorkerLease<'a> {
         );
         // What one end sends is what the other receives: the options are those of the worker's end.
         sys::set_buffers(stream.as_fd(), receive, send)?;
-        Connection::new(stream, Arc::clone(closer), files, timeout, self.group.limits())
+        let closer = Arc::clone(closer);
+        Connection::new(stream, closer, files, timeout, self.group.limits()).map(Box::new)
     }
 
     /// Waits until the worker serves or answers, as long as it is to be expected; whether it did within
@@ -245,7 +246,7 @@ impl<'a> WorkerLease<'a> {
     }
 
     /// Gives the worker back, and keeps the connection for the next request if it can be.
-    pub(super) fn finish(self, mut connection: Connection) {
+    pub(super) fn finish(self, mut connection: Box<Connection>) {
         connection.mark_used();
         if connection.is_abandoned() {
             self.record_abandoned();

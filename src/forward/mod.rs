@@ -22,6 +22,7 @@ mod output;
 mod params;
 mod passed_over;
 mod relay;
+mod relay_buffers;
 mod serve;
 mod spool;
 mod spool_share;

@@ -40,7 +40,7 @@ pub(super) struct ClientOutput<'a, 'call> {
     /// of the request only. Empty but for a file between two calls.
     brigade: Brigade<'call>,
     /// Body bytes that wait for what comes after them: what goes out together with the end lets httpd tell the length.
-    pending: Vec<u8>,
+    pending: &'a mut Vec<u8>,
     /// Bytes passed on since the last flush.
     unflushed: usize,
     backlog: Backlog<'a>,
@@ -70,7 +70,11 @@ struct Stream {
 
 impl<'a, 'call> ClientOutput<'a, 'call> {
     /// For the response to `request`; `pending` is memory to use.
-    pub(super) fn new(request: &Request<'call>, group: &'a Group, pending: Vec<u8>) -> Self {
+    pub(super) fn new(
+        request: &Request<'call>,
+        group: &'a Group,
+        pending: &'a mut Vec<u8>,
+    ) -> Self {
         let limit = group.response_spool_size();
         let has_socket = !request.is_stream();
         Self {
@@ -90,11 +94,6 @@ impl<'a, 'call> ClientOutput<'a, 'call> {
             stream: (!has_socket).then_some(Stream { passed: 0, left: limit, share: MIN_SHARE }),
             moved: None,
         }
-    }
-
-    /// The memory that [`Self::new`] was given.
-    pub(super) fn take_buffer(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.pending)
     }
 
     /// Whether the client has yet to take something that has been written.
@@ -209,14 +208,14 @@ impl<'a, 'call> ClientOutput<'a, 'call> {
             return self.pass_pending(request, end);
         }
         // In the file as well, if it can be: httpd waits where it would have much in memory.
-        let pending = std::mem::take(&mut self.pending);
+        let pending = std::mem::take(self.pending);
         let kept = self.backlog.push(&pending);
         self.append_backlog(request)?;
         let rest = if kept.is_ok() { &[][..] } else { &pending };
         // A flush would wait for the client.
         let end = if end == BrigadeEnd::Flush { BrigadeEnd::More } else { end };
         let passed = request.pass_bytes(&mut self.brigade, rest, end);
-        self.pending = pending;
+        *self.pending = pending;
         self.pending.clear();
         passed
     }
@@ -225,9 +224,9 @@ impl<'a, 'call> ClientOutput<'a, 'call> {
         if self.pending.is_empty() {
             return Ok(());
         }
-        let pending = std::mem::take(&mut self.pending);
+        let pending = std::mem::take(self.pending);
         let put = self.put(request, &pending);
-        self.pending = pending;
+        *self.pending = pending;
         self.pending.clear();
         put
     }
@@ -237,7 +236,7 @@ impl<'a, 'call> ClientOutput<'a, 'call> {
         request: &mut Request<'call>,
         end: BrigadeEnd,
     ) -> Result<(), PassError> {
-        let passed = request.pass_bytes(&mut self.brigade, &self.pending, end);
+        let passed = request.pass_bytes(&mut self.brigade, self.pending, end);
         self.pending.clear();
         passed
     }

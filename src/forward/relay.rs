@@ -5,19 +5,18 @@ use super::connection::Connection;
 use super::connection_error::ConnectionError;
 use super::group::Group;
 use super::output::ClientOutput;
+use super::relay_buffers::{HeadBuffers, RelayBuffers};
 use crate::config::Settings;
 use crate::error_override;
 use crate::httpd::{BrigadeEnd, Head, Outcome, PassError, Request};
 use fastcgi::app_status::{self, NotLoaded};
-use fastcgi::head::HeadParser;
-use fastcgi::{Answer, ErrorLines, FileSpan, Limits, ProtocolStatus};
-use std::cell::RefCell;
+use fastcgi::{Answer, ErrorLines, FileSpan, ProtocolStatus};
 use std::fmt::Display;
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
-use wsgi::{DISCARD_LIMIT, Level, ResponseHead};
+use wsgi::{DISCARD_LIMIT, Level};
 
 /// Bytes of body that wait for what comes after them.
 const PENDING_LIMIT: usize = 16 * 1024;
@@ -33,7 +32,7 @@ pub(super) struct Relay<'a, 'call> {
     settings: &'a Settings<'a>,
     group: &'a Group,
     output: ClientOutput<'a, 'call>,
-    buffers: Buffers,
+    buffers: &'a mut HeadBuffers,
     stage: Stage,
     /// The response has ended, and the client has yet to get the end of it.
     rest: Option<Rest>,
@@ -69,20 +68,6 @@ enum Rest {
     Complete,
     /// The client is to see that it is not.
     Broken,
-}
-
-/// Memory that a thread uses for one response after the other.
-struct Buffers {
-    parser: HeadParser,
-    head: ResponseHead,
-    /// The status line.
-    line: Vec<u8>,
-    /// Body bytes that wait: what goes out together with the end lets httpd tell the length.
-    pending: Vec<u8>,
-}
-
-thread_local! {
-    static BUFFERS: RefCell<Option<Buffers>> = const { RefCell::new(None) };
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,46 +108,19 @@ enum Piece {
     End(ProtocolStatus, u32),
 }
 
-impl Buffers {
-    const fn new(limits: Limits) -> Self {
-        Self {
-            parser: HeadParser::new(limits),
-            head: ResponseHead::new(),
-            line: Vec::new(),
-            pending: Vec::new(),
-        }
-    }
-
-    fn take(limits: Limits) -> Self {
-        let Some(mut buffers) = BUFFERS.take() else { return Self::new(limits) };
-        buffers.parser.restart(limits);
-        buffers.head.clear();
-        buffers.pending.clear();
-        buffers
-    }
-}
-
-impl Drop for Relay<'_, '_> {
-    fn drop(&mut self) {
-        let limits = self.group.limits();
-        self.buffers.pending = self.output.take_buffer();
-        BUFFERS.set(Some(std::mem::replace(&mut self.buffers, Buffers::new(limits))));
-    }
-}
-
 impl<'a, 'call> Relay<'a, 'call> {
     pub(super) fn new(
         request: &Request<'call>,
         settings: &'a Settings<'a>,
         group: &'a Group,
+        buffers: &'a mut RelayBuffers,
     ) -> Self {
-        let mut buffers = Buffers::take(group.limits());
-        let pending = std::mem::take(&mut buffers.pending);
+        buffers.restart(group.limits());
         Self {
             settings,
             group,
-            output: ClientOutput::new(request, group, pending),
-            buffers,
+            output: ClientOutput::new(request, group, &mut buffers.pending),
+            buffers: &mut buffers.head,
             stage: Stage::Head,
             rest: None,
             written: 0,
@@ -458,7 +416,7 @@ impl<'a, 'call> Relay<'a, 'call> {
     }
 
     fn head(&mut self, request: &mut Request<'call>) -> Result<(), ConnectionError> {
-        let Buffers { parser, head, line, .. } = &mut self.buffers;
+        let HeadBuffers { parser, head, line } = &mut *self.buffers;
         let parsed = parser.head().ok_or_else(|| malformed("no head"))?;
         let code = parsed.status().unwrap_or(200);
         line.clear();

@@ -9,6 +9,7 @@ use super::group::Group;
 use super::lease::WorkerLease;
 use super::params::Params;
 use super::passed_over::PassedOver;
+use super::relay_buffers::RelayBuffers;
 use super::stream;
 use crate::application::Application;
 use crate::config::{ScriptReloading, Settings};
@@ -42,10 +43,12 @@ pub(crate) fn serve(
     let before = group
         .response_timeout()
         .and_then(|limit| request.set_client_timeout(i64::try_from(limit.as_micros()).ok()?));
-    let mut delivery = Delivery { request, settings, group, params, body };
+    let buffers = RelayBuffers::take();
+    let mut delivery = Delivery { request, settings, group, params, body, buffers };
     delivery.wait_for_new_code();
     let answer = delivery.run(queued);
     delivery.params.return_buffers();
+    delivery.buffers.put_back();
     if let Some(before) = before {
         request.set_client_timeout(before);
     }
@@ -87,6 +90,7 @@ struct Delivery<'a, 'call> {
     group: &'a Group,
     params: Params<'a>,
     body: Body<'call>,
+    buffers: Box<RelayBuffers>,
 }
 
 impl Delivery<'_, '_> {
@@ -118,8 +122,8 @@ impl Delivery<'_, '_> {
                 Err(_) if stream::have_ended() => return self.end(),
                 Err(why) => return self.refuse(&Failure::connect(group.name(), &why)),
             };
-            let (request, body) = (&mut *self.request, &mut self.body);
-            let mut attempt = Attempt::new(request, self.settings, lease, connection, body);
+            let (request, body, memory) = (&mut *self.request, &mut self.body, &mut self.buffers);
+            let mut attempt = Attempt::new(request, self.settings, lease, connection, body, memory);
             let failure = match attempt.run(&self.params) {
                 Ok(answer) => {
                     let has_another = may_pass_over(&attempt, &answer, &mut passed_over);
