@@ -61,8 +61,9 @@ impl<'a, 'call> Attempt<'a, 'call> {
         let name = self.group().name();
         // The rest of a body that was sent to another worker is sent again.
         self.body.begin();
+        let complete = self.body.has_ended();
         self.connection
-            .send_request(params, self.body.kept(), self.body.has_ended())
+            .send_request(params, &[self.body.kept()], complete)
             .map_err(|why| Failure::sending(name, &why))?;
         let mut done = None;
         if self.body.has_ended() && !self.connection.has_unsent() {

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::spool::{SpoolError, SpoolFile};
-use crate::httpd::{BodyChunk, Outcome, Request, RequestBody};
+use crate::httpd::{Outcome, Request, RequestBody};
 use std::sync::atomic::{AtomicBool, Ordering};
 use wsgi::{Level, ReadError};
 
@@ -32,7 +32,21 @@ pub(super) struct Body<'call> {
     gathers: u64,
     /// How many bytes have been passed on of which none is kept.
     streamed: usize,
+    /// What is being passed on.
+    piece: Piece,
+    /// The first bytes for which there is to be memory: all of a short body, and the place where its end shows.
+    first: usize,
     ended: bool,
+}
+
+/// A piece of a body, by the place where it lies.
+enum Piece {
+    /// What is kept, from this byte on.
+    Kept(usize),
+    /// What has been read of the file.
+    File,
+    /// In httpd's buffers.
+    Buffers,
 }
 
 /// Bytes of a body in a file.
@@ -79,13 +93,13 @@ impl Gathered {
         self.sent == self.length
     }
 
-    /// The next piece to pass on.
-    fn next(&mut self) -> Result<&[u8], SpoolError> {
+    /// Reads the next piece to pass on.
+    fn read_piece(&mut self) -> Result<(), SpoolError> {
         let length = (self.length - self.sent).min(FILE_PIECE as u64);
         self.piece.resize(usize::try_from(length).unwrap_or(FILE_PIECE), 0);
         self.file.read_at(self.sent, &mut self.piece)?;
         self.sent += length;
-        Ok(&self.piece)
+        Ok(())
     }
 }
 
@@ -113,6 +127,10 @@ impl<'call> Body<'call> {
             replayable: true,
             gathers,
             streamed: 0,
+            piece: Piece::Kept(0),
+            first: length
+                .and_then(|length| usize::try_from(length).ok()?.checked_add(1))
+                .map_or(MEMORY_LIMIT, |length| length.min(MEMORY_LIMIT)),
             ended: length == Some(0) || reader.has_ended(),
             reader,
         }
@@ -131,11 +149,22 @@ impl<'call> Body<'call> {
     /// Begins to pass the body on, or begins anew.
     pub(super) fn begin(&mut self) {
         self.gathered.iter_mut().for_each(|gathered| gathered.sent = 0);
+        self.piece = Piece::Kept(0);
     }
 
     /// The bytes that are passed on first.
     pub(super) fn kept(&self) -> &[u8] {
         &self.kept
+    }
+
+    /// The bytes that are being passed on, wherever they lie: what is kept at first, then what [`Self::advance`] has
+    /// found. They stay there until it is called again, for a socket that has no room for all of them.
+    pub(super) fn piece(&self) -> Result<Vec<&[u8]>, ReadError> {
+        match self.piece {
+            Piece::Kept(start) => Ok(vec![self.kept.get(start..).unwrap_or_default()]),
+            Piece::File => Ok(self.gathered.iter().map(|it| it.piece.as_slice()).collect()),
+            Piece::Buffers => self.reader.slices(),
+        }
     }
 
     /// Whether all that has been read is kept.
@@ -172,9 +201,9 @@ impl<'call> Body<'call> {
                     }
                 },
             };
-            if let Some(piece) = self.reader.read_without_copy(request, FILE_PIECE)? {
-                gathered.add(&piece.slices)?;
-                self.ended = piece.ended;
+            if self.reader.read_without_copy(request, FILE_PIECE)?.is_some() {
+                gathered.add(&self.reader.slices()?)?;
+                self.ended = self.reader.has_ended();
             } else {
                 first.resize(8 * 1024, 0);
                 let count = self.reader.read(request, &mut first)?;
@@ -195,47 +224,34 @@ impl<'call> Body<'call> {
         }
     }
 
-    /// The next piece, if one is there: its slices, and whether it is the last. Never waits.
-    pub(super) fn next(
-        &mut self,
-        request: &mut Request<'call>,
-    ) -> Result<Option<BodyChunk<'_>>, ReadError> {
-        if self.gathered.as_ref().is_some_and(|gathered| !gathered.is_sent()) {
-            return self.next_gathered().map(Some);
+    /// Goes on to the next piece, if it is there; whether it is. Never waits.
+    pub(super) fn advance(&mut self, request: &mut Request<'call>) -> Result<bool, ReadError> {
+        if let Some(gathered) = self.gathered.as_mut().filter(|gathered| !gathered.is_sent()) {
+            gathered.read_piece().map_err(|why| ReadError::Other(why.to_string()))?;
+            self.piece = Piece::File;
+            return Ok(true);
         }
         if !self.replayable || self.gathered.is_some() || self.kept.len() >= MEMORY_LIMIT {
             self.replayable = false;
             (self.kept, self.gathered) = (Vec::new(), None);
+            self.piece = Piece::Buffers;
             let most = if self.streamed < LONG { PIECE } else { LONG_PIECE };
-            let Some(piece) = self.reader.read_without_copy(request, most)? else {
-                return Ok(None);
+            let Some(count) = self.reader.read_without_copy(request, most)? else {
+                return Ok(false);
             };
-            self.streamed += piece.slices.iter().map(|slice| slice.len()).sum::<usize>();
-            self.ended = piece.ended;
-            return Ok(Some(piece));
+            self.streamed += count;
+            self.ended = self.reader.has_ended();
+            return Ok(true);
         }
-        let before = self.kept.len();
-        if self.read(request, false)?.is_none() {
-            return Ok(None);
-        }
-        let piece = self.kept.get(before..);
-        Ok(piece.map(|piece| BodyChunk { slices: vec![piece], ended: self.ended }))
-    }
-
-    fn next_gathered(&mut self) -> Result<BodyChunk<'_>, ReadError> {
-        let Some(gathered) = &mut self.gathered else {
-            return Ok(BodyChunk { slices: Vec::new(), ended: self.ended });
-        };
-        let is_last = gathered.length - gathered.sent <= FILE_PIECE as u64;
-        let ended = self.ended && is_last;
-        let piece = gathered.next().map_err(|why| ReadError::Other(why.to_string()))?;
-        Ok(BodyChunk { slices: vec![piece], ended })
+        self.piece = Piece::Kept(self.kept.len());
+        Ok(self.read(request, false)?.is_some())
     }
 
     /// Reads once, up to the limit, and keeps what came; `None` where nothing is there and `waits` is not set.
     fn read(&mut self, request: &mut Request<'call>, waits: bool) -> Result<Option<()>, ReadError> {
         let before = self.kept.len();
-        self.kept.resize(MEMORY_LIMIT, 0);
+        let room = if before < self.first { self.first } else { MEMORY_LIMIT };
+        self.kept.resize(room, 0);
         let room = self.kept.get_mut(before..).unwrap_or_default();
         let read = if waits {
             self.reader.read_all_there_is(request, room).map(Some)

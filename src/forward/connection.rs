@@ -5,7 +5,6 @@ use super::closer::Closer;
 use super::connection_error::ConnectionError;
 use super::params::Params;
 use super::stream::WorkerStream;
-use super::unsent::Unsent;
 use fastcgi::{Answer, ClientConnection, Extensions, Limits, RecordType, WireError, encoder};
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -23,8 +22,8 @@ pub(crate) struct Connection {
     file: Option<OwnedFd>,
     /// A file has come with the response: there is one at most.
     had_file: bool,
-    /// Bytes that the socket had no room for.
-    unsent: Unsent,
+    /// How far a request has been sent.
+    sending: Sending,
     /// BEGIN_REQUEST and the params of a request; the memory is used again.
     head: Vec<u8>,
     /// The bytes to read at once.
@@ -37,6 +36,20 @@ pub(crate) struct Connection {
     abandoned: bool,
     /// A request has been served over the connection.
     used: bool,
+}
+
+/// What is being sent of a request: params with the first part of the body, or another piece of it. The bytes of the body
+/// are not copied for a socket that has no room for them: they stay where they are until they are sent.
+#[derive(Default)]
+struct Sending {
+    /// The params precede the body's bytes.
+    with_head: bool,
+    /// The body ends with this piece.
+    ends_body: bool,
+    /// How many bytes have been sent, the headers of records included.
+    sent: usize,
+    /// How many have not.
+    left: usize,
 }
 
 /// Bytes of memory that are kept in each buffer for the next request.
@@ -67,7 +80,7 @@ impl Connection {
             client: ClientConnection::new(limits),
             file: None,
             had_file: false,
-            unsent: Unsent::default(),
+            sending: Sending::default(),
             head: Vec::new(),
             read_size: SMALL_READ,
             limits,
@@ -96,7 +109,6 @@ impl Connection {
 
     /// Gives memory back that a large request or response took.
     pub(crate) fn shrink(&mut self) {
-        self.unsent.shrink_to(MAX_REUSED_CAPACITY);
         self.client.shrink();
     }
 
@@ -115,12 +127,12 @@ impl Connection {
         self.client.is_silent()
     }
 
-    /// Sends the params and the first part of the body with one system call, enough for most requests. Waits for room
-    /// only without a body: a worker that is busy responding reads none.
+    /// Sends the params and the first `piece` of the body, which lies in several places, with one system call, enough for
+    /// most requests. Waits for room only without a body: a worker that is busy responding reads none.
     pub(crate) fn send_request(
         &mut self,
         params: &Params<'_>,
-        body: &[u8],
+        piece: &[&[u8]],
         complete: bool,
     ) -> Result<(), ConnectionError> {
         // A large response may be followed by a small one.
@@ -139,57 +151,52 @@ impl Connection {
         writer
             .finish_within(&self.limits)
             .map_err(|why| ConnectionError::TooLong(too_long(&why)))?;
-        let id = ClientConnection::REQUEST_ID;
-        let end = encoder::end_of_stream(RecordType::STDIN, id);
-        if body.is_empty() && complete {
-            self.head.extend_from_slice(&end);
+        if piece.iter().all(|part| part.is_empty()) {
+            if complete {
+                let id = ClientConnection::REQUEST_ID;
+                self.head.extend_from_slice(&encoder::end_of_stream(RecordType::STDIN, id));
+            }
+            self.sending = Sending::default();
             return write_all(&self.stream, &mut [IoSlice::new(&self.head)]);
         }
-        let chunks: Vec<_> = encoder::stream(RecordType::STDIN, id, body).collect();
-        let mut pieces = Vec::with_capacity(6);
-        pieces.push(IoSlice::new(&self.head));
-        for (header, content) in &chunks {
-            pieces.push(IoSlice::new(header));
-            pieces.push(IoSlice::new(content));
-        }
-        if complete {
-            pieces.push(IoSlice::new(&end));
-        }
-        if body.is_empty() {
-            return write_all(&self.stream, &mut pieces);
-        }
-        send(&self.stream, &mut pieces, &mut self.unsent)
+        self.sending = Sending { with_head: true, ends_body: complete, sent: 0, left: 0 };
+        self.send_piece(piece)
     }
 
-    /// Sends a piece of body that is scattered over `piece`, and the end of the body if `complete`. Never waits.
-    pub(crate) fn send_body(
-        &mut self,
-        piece: &[&[u8]],
-        complete: bool,
-    ) -> Result<(), ConnectionError> {
+    /// Goes on to another piece of the body, with its end if `complete`.
+    pub(crate) fn begin_piece(&mut self, complete: bool) {
+        self.sending = Sending { ends_body: complete, ..Sending::default() };
+    }
+
+    /// Sends as much as there is room for, and has not been sent, of a `piece` of the body, which lies in several places.
+    /// Never waits. It is to be called with the same piece until [`has_unsent`](Self::has_unsent) says that all is sent.
+    pub(crate) fn send_piece(&mut self, piece: &[&[u8]]) -> Result<(), ConnectionError> {
+        let Sending { with_head, ends_body, sent, .. } = self.sending;
         let id = ClientConnection::REQUEST_ID;
         let mut parts = Vec::with_capacity(2 * piece.len() + 2);
         encoder::scattered_stream(RecordType::STDIN, id, piece, |part| parts.push(part));
         let end = encoder::end_of_stream(RecordType::STDIN, id);
-        let end = if complete { &end[..] } else { &[] };
-        let mut pieces: Vec<_> =
-            parts.iter().map(AsRef::as_ref).chain([end]).map(IoSlice::new).collect();
-        send(&self.stream, &mut pieces, &mut self.unsent)
+        let end = if ends_body { &end[..] } else { &[] };
+        let head = if with_head { &self.head[..] } else { &[] };
+        let all = [head].into_iter().chain(parts.iter().map(AsRef::as_ref)).chain([end]);
+        let mut all: Vec<_> = all.map(IoSlice::new).collect();
+        let total: usize = all.iter().map(|part| part.len()).sum();
+        let mut rest = &mut all[..];
+        IoSlice::advance_slices(&mut rest, sent.min(total));
+        let count = match sys::send_now(self.stream.as_fd(), rest) {
+            Ok(count) => count,
+            Err(why) if is_full(&why) => 0,
+            Err(why) if is_closed(&why) => return Err(ConnectionError::Unsent),
+            Err(why) => return Err(ConnectionError::Io(why)),
+        };
+        self.sending.sent = sent + count;
+        self.sending.left = total.saturating_sub(sent + count);
+        Ok(())
     }
 
     /// Whether bytes wait for room in the socket.
     pub(crate) const fn has_unsent(&self) -> bool {
-        !self.unsent.is_empty()
-    }
-
-    /// Sends as many of the waiting bytes as there is room for.
-    pub(crate) fn send_unsent(&mut self) -> Result<(), ConnectionError> {
-        match sys::send_now(self.stream.as_fd(), &self.unsent.rest().map(IoSlice::new)) {
-            Ok(count) => self.unsent.advance(count),
-            Err(why) if is_full(&why) => {}
-            Err(why) => return Err(ConnectionError::Io(why)),
-        }
-        Ok(())
+        self.sending.left > 0
     }
 
     /// Tells the worker to abort the request: the response is of no more use.
@@ -307,23 +314,6 @@ fn too_long(why: &WireError) -> String {
         }
         why => why.to_string(),
     }
-}
-
-/// Sends what the socket has room for, and adds the remainder to `unsent`.
-fn send(
-    stream: &WorkerStream,
-    mut pieces: &mut [IoSlice<'_>],
-    unsent: &mut Unsent,
-) -> Result<(), ConnectionError> {
-    let count = match sys::send_now(stream.as_fd(), pieces) {
-        Ok(count) => count,
-        Err(why) if is_full(&why) => 0,
-        Err(why) if is_closed(&why) => return Err(ConnectionError::Unsent),
-        Err(why) => return Err(ConnectionError::Io(why)),
-    };
-    IoSlice::advance_slices(&mut pieces, count);
-    unsent.extend(pieces);
-    Ok(())
 }
 
 fn write_all(stream: &WorkerStream, mut pieces: &mut [IoSlice<'_>]) -> Result<(), ConnectionError> {

@@ -100,9 +100,9 @@ impl<'call> Attempt<'_, 'call> {
             progress.readable = ready.other;
             if ready.writable {
                 progress.moved = Instant::now();
-                if self.connection.send_unsent().is_err() {
-                    self.connection.send_abort();
-                    return Ok(None);
+                match self.send_rest() {
+                    ControlFlow::Continue(()) => {}
+                    ControlFlow::Break(done) => return Ok(done),
                 }
             }
             if ready.readable {
@@ -130,23 +130,32 @@ impl<'call> Attempt<'_, 'call> {
     /// Passes on the next piece of the body, if it is there.
     fn pass_next_piece(&mut self, progress: &mut Progress<'call>) -> Next<'call> {
         let limit = progress.left(progress.client_timeout);
-        let piece = match self.body.next(self.request) {
-            Ok(piece) => piece,
-            Err(why) => return ControlFlow::Break(Some(self.client_failed(&why))),
-        };
-        let Some(piece) = piece else {
-            if limit.is_zero() {
+        match self.body.advance(self.request) {
+            Ok(true) => {}
+            Ok(false) if limit.is_zero() => {
                 return ControlFlow::Break(Some(self.client_failed(&ReadError::Timeout)));
             }
-            return ControlFlow::Continue(progress.wait_for_client(limit));
-        };
-        if self.connection.send_body(&piece.slices, piece.ended).is_err() {
-            // The response may have come all the same.
-            self.connection.send_abort();
-            return ControlFlow::Break(None);
+            Ok(false) => return ControlFlow::Continue(progress.wait_for_client(limit)),
+            Err(why) => return ControlFlow::Break(Some(self.client_failed(&why))),
         }
+        self.connection.begin_piece(self.body.has_ended());
+        self.send_rest()?;
         progress.moved = Instant::now();
         progress.backoff = MIN_BACKOFF;
         ControlFlow::Continue(Wait { client: None, limit: Duration::ZERO })
+    }
+
+    /// Sends as much of a piece of the body as there is room for. `Break`: the worker takes no more, or the piece is lost.
+    fn send_rest(&mut self) -> ControlFlow<Option<Outcome>> {
+        let sent = self.body.piece().map(|piece| self.connection.send_piece(&piece));
+        match sent {
+            Ok(Ok(())) => ControlFlow::Continue(()),
+            Ok(Err(_)) => {
+                // The response may have come all the same.
+                self.connection.send_abort();
+                ControlFlow::Break(None)
+            }
+            Err(why) => ControlFlow::Break(Some(self.client_failed(&why))),
+        }
     }
 }

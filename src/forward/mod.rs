@@ -27,7 +27,6 @@ mod serve;
 mod spool;
 mod spool_share;
 mod stream;
-mod unsent;
 
 pub(crate) use group::Group;
 pub(crate) use serve::serve;

@@ -26,14 +26,6 @@ pub(crate) struct RequestBody<'call> {
     waits: Option<bool>,
 }
 
-/// What [`RequestBody::read_without_copy`] gives.
-pub(crate) struct BodyChunk<'b> {
-    /// The bytes, wherever they lie.
-    pub(crate) slices: Vec<&'b [u8]>,
-    /// There is nothing behind them.
-    pub(crate) ended: bool,
-}
-
 impl<'call> RequestBody<'call> {
     /// That of `request`; an empty one, if it has been given up.
     pub(crate) fn new(request: &Request<'call>) -> Self {
@@ -86,12 +78,13 @@ impl<'call> RequestBody<'call> {
     }
 
     /// Takes what has arrived already, `most` bytes at most, and never waits but for the filter that has to be
-    /// waited for; `None` when that is nothing. The bytes stay where httpd has read them, until the next call.
+    /// waited for; `None` when that is nothing, 0 at the end. The bytes stay where httpd has read them, until the
+    /// next call: [`Self::slices`] says where.
     pub(crate) fn read_without_copy(
         &mut self,
         request: &mut Request<'call>,
         most: usize,
-    ) -> Result<Option<BodyChunk<'_>>, ReadError> {
+    ) -> Result<Option<usize>, ReadError> {
         let mut gathered = self.gathered.take().unwrap_or_else(|| request.new_brigade());
         gathered.clear();
         let (mut total, mut buckets) = (0, 0);
@@ -102,15 +95,18 @@ impl<'call> RequestBody<'call> {
                 Err(why) => self.fail(request, why),
             }
         }
-        let gathered = self.gathered.insert(gathered);
+        self.gathered = Some(gathered);
         match &self.failed {
             Some(why) if total == 0 => Err(why.clone()),
             None if total == 0 && !self.ended => Ok(None),
-            _ => {
-                let slices = gathered.slices(BUCKETS).map_err(cause)?;
-                Ok(Some(BodyChunk { ended: self.ended, slices }))
-            }
+            _ => Ok(Some(total)),
         }
+    }
+
+    /// The bytes that [`Self::read_without_copy`] has taken last, wherever they lie.
+    pub(crate) fn slices(&self) -> Result<Vec<&[u8]>, ReadError> {
+        let gathered = self.gathered.as_ref();
+        gathered.map_or(Ok(Vec::new()), |gathered| gathered.slices(BUCKETS).map_err(cause))
     }
 
     /// Moves some bytes to `to`: none when there are none yet, or no more.

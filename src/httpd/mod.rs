@@ -26,7 +26,7 @@ pub(crate) use auth::{
     AccessChecker, Authenticator, Authorizer, Password, RealmHash, hook_access_checker,
     register_authenticator, register_authorizer,
 };
-pub(crate) use body::{BodyChunk, RequestBody};
+pub(crate) use body::RequestBody;
 pub(crate) use child_slots::{ChildSlots, fill_slots_at_once};
 pub(crate) use hooks::{
     BeforeServing, CheckConfig, ChildInit, ChildStopping, ContentHandler, Monitor, Order, Outcome,
