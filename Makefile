@@ -24,7 +24,7 @@ SETUP := yes
 
 NAME_DAEMON = $(WITH_PYTHON) sh -c 'ln -f target/release/wsgi-daemon target/release/wsgi-daemon-$$PYTHON_VERSION'
 
-.PHONY: help setup build build-python daemon run test unit pytest oracle check structure miri sanitize soak fuzz bench profile install uninstall deb rpm test-deb clean
+.PHONY: help setup build build-python daemon run test unit pytest oracle check structure miri sanitize soak fuzz bench profile install uninstall deb rpm wheel test-wheel test-deb clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -80,8 +80,8 @@ check: setup $(VENV)/.ready ## formatting, lints, licences (needs rustfmt and cl
 	$(WITH_PYTHON) cargo clippy --workspace --all-targets --locked -- -D warnings
 	$(WITH_PYTHON) cargo clippy --no-default-features --locked -- -D warnings
 	scripts/deny
-	$(VENV)/bin/ruff check tests bench
-	$(VENV)/bin/ruff format --check tests bench
+	$(VENV)/bin/ruff check tests bench python scripts
+	$(VENV)/bin/ruff format --check tests bench python scripts
 
 structure: ## figures of the source: sizes, circles of files, unsafe, what an option touches
 	@cd tests && python3 -m harness.rust_source
@@ -133,6 +133,13 @@ deb: ## build Debian packages into target/debian/
 rpm: ## build Fedora packages into target/rpm/ (rpmbuild)
 	@$(if $(SETUP),PYTHON="$(PYTHON)" scripts/setup,:)
 	scripts/rpm
+
+wheel: setup ## build the wheel for one Python into target/wheels/ (PYTHON=python3.13)
+	@$(WITH_PYTHON) scripts/check-python
+	@$(WITH_PYTHON) scripts/wheel
+
+test-wheel: ## install and use the wheel of `make wheel` in a chroot without a compiler (root, debootstrap)
+	@scripts/test-wheel
 
 test-deb: ## install, use, upgrade, remove and purge the packages of `make deb` in a chroot (root, debootstrap)
 	@scripts/test-deb

@@ -33,8 +33,6 @@ fn build() -> Result<(), String> {
     // being unmapped (docs/safety.md).
     println!("cargo::rustc-cdylib-link-arg=-Wl,-z,nodelete");
     println!("cargo::rustc-cdylib-link-arg=-Wl,-z,relro,-z,now");
-    // src/apr is tested against the real APR.
-    println!("cargo::rustc-link-lib=apr-1");
     // A Python outside the loader's path is found by the directory it had at build time; the crate
     // `host` tells which, where it is linked.
     if let Ok(directory) = env::var("DEP_MOD_WSGI_HOST_LIBDIR")

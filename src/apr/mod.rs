@@ -15,3 +15,8 @@ pub(crate) use guard::guard;
 pub(crate) use pool::Pool;
 pub(crate) use status::Status;
 pub(crate) use table::Table;
+
+// Unit tests run against the real APR. The module is not linked to it: httpd has its own, in whatever file.
+#[cfg(test)]
+#[link(name = "apr-1")]
+unsafe extern "C" {}

@@ -61,22 +61,32 @@ def in_its_terminal():
 class Started:
     """`start-server` in a terminal, or with its output in a pipe."""
 
-    def __init__(self, *arguments, cwd, module, port, terminal=True, user=None, **variables):
+    def __init__(
+        self,
+        *arguments,
+        cwd,
+        module,
+        port,
+        terminal=True,
+        user=None,
+        command=(COMMAND, "start-server"),
+        listen=("--host", "127.0.0.1", "--port", "{port}"),
+        **variables,
+    ):
+        """module: None for the one that the command itself finds."""
         self.port = port
+        if module is not None:
+            variables["MOD_WSGI_RS_MODULE"] = str(module)
         self.output = b""
         self.main, other = pty.openpty() if terminal else os.pipe()
         self.process = subprocess.Popen(
             [
-                COMMAND,
-                "start-server",
-                "--host",
-                "127.0.0.1",
-                "--port",
-                str(port),
+                *map(str, command),
+                *(word.format(port=port) for word in listen),
                 *map(str, arguments),
             ],
             cwd=cwd,
-            env=clean_environment(MOD_WSGI_RS_MODULE=str(module), **variables),
+            env=clean_environment(**variables),
             stdin=other if terminal else subprocess.DEVNULL,
             stdout=other,
             stderr=other,

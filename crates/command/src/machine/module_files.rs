@@ -89,8 +89,32 @@ fn near(program: &Path) -> Vec<PathBuf> {
     if let Some(prefix) = folder.parent() {
         places.push(prefix.join("lib/mod_wsgi_rs"));
         places.push(prefix.join("libexec/mod_wsgi_rs"));
+        places.extend(of_wheels(prefix));
     }
     places
+}
+
+/// Where wheels that are installed in this prefix have the module: one for each version of Python, the newest first.
+fn of_wheels(prefix: &Path) -> Vec<PathBuf> {
+    let mut found: Vec<(u32, PathBuf)> = Vec::new();
+    for library in ["lib", "lib64"] {
+        let Ok(entries) = std::fs::read_dir(prefix.join(library)) else { continue };
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let Some(version) = name.to_str().and_then(|name| name.strip_prefix("python3.")) else {
+                continue;
+            };
+            let minor = version.trim_end_matches('t').parse().unwrap_or(0);
+            for packages in ["site-packages", "dist-packages"] {
+                let folder = entry.path().join(packages).join("mod_wsgi_rs/modules");
+                if folder.join(MODULE).is_file() {
+                    found.push((minor, folder));
+                }
+            }
+        }
+    }
+    found.sort_by(|one, other| other.0.cmp(&one.0));
+    found.into_iter().map(|(_, folder)| folder).collect()
 }
 
 fn belongs(path: &Path) -> bool {
@@ -102,6 +126,21 @@ fn belongs(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn module_of_a_wheel_is_found_in_the_prefix_that_the_command_is_installed_in() {
+        let root = std::env::temp_dir().join(format!("module-of-wheel-{}", std::process::id()));
+        let of = |library: &str| root.join(library).join("mod_wsgi_rs/modules");
+        let libraries = ["lib/python3.9/site-packages", "lib/python3.11/dist-packages"];
+        for library in libraries.map(of) {
+            std::fs::create_dir_all(&library).unwrap();
+            std::fs::write(library.join(MODULE), "").unwrap();
+        }
+        std::fs::create_dir_all(of("lib/python3.12/site-packages")).unwrap();
+        let found = near(&root.join("bin/mod_wsgi_rs"));
+        std::fs::remove_dir_all(&root).unwrap();
+        assert_eq!(found[3..], [of(libraries[1]), of(libraries[0])]);
+    }
 
     #[test]
     fn files_of_the_module_are_copied_together() {

@@ -55,12 +55,42 @@ fn choose(
             return Ok(Python { home: Some(home(&path)), reason });
         }
     }
+    // The prefix of a Python that is no virtual environment: pyenv's, uv's, an environment of conda.
+    if let Some(prefix) = installed.filter(|prefix| of_wheel(prefix)) {
+        let reason = "the command is installed there";
+        return Ok(Python { home: Some(home(prefix)), reason });
+    }
     Ok(Python { home: None, reason: "the module's own" })
+}
+
+/// Whether a Python has its packages in this prefix, and the wheel is one of them.
+fn of_wheel(prefix: &Path) -> bool {
+    let Ok(libraries) = std::fs::read_dir(prefix.join("lib")) else { return false };
+    libraries.flatten().any(|library| {
+        let python = prefix.join("bin").join(library.file_name());
+        python.is_file() && library.path().join("site-packages/mod_wsgi_rs/modules").is_dir()
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn prefix_is_that_of_the_python_that_the_wheel_is_installed_in() {
+        let root = std::env::temp_dir().join(format!("python-of-wheel-{}", std::process::id()));
+        let packages = root.join("lib/python3.12/site-packages/mod_wsgi_rs/modules");
+        std::fs::create_dir_all(packages).unwrap();
+        std::fs::create_dir_all(root.join("bin")).unwrap();
+        let program = root.join("bin/mod_wsgi_rs");
+        let found = || choose(None, None, &root, Some(&program)).unwrap().home;
+        // pip install --user: the Python is not in that prefix.
+        let without = found();
+        std::fs::write(root.join("bin/python3.12"), "").unwrap();
+        let with = found();
+        std::fs::remove_dir_all(&root).unwrap();
+        assert_eq!((without, with), (None, Some(root)));
+    }
 
     #[test]
     fn environment_is_that_of_option_variable_folder_and_program_in_this_order() {
