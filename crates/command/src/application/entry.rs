@@ -84,7 +84,10 @@ fn seen(text: &str, callable: Option<&str>, folder: &Path) -> Result<Application
         return script(existing(file, folder)?, Some(name));
     }
     let name = text.split(':').next().unwrap_or_default();
-    if text.contains('/') || name.ends_with(".py") || name.ends_with(".wsgi") || !is_module(name) {
+    // mysite.wsgi is Django's module wsgi of a package, unless it is meant as a file that is not there.
+    let is_script_name = name.ends_with(".py")
+        || (name.ends_with(".wsgi") && name == text && django::module_file(folder, name).is_none());
+    if text.contains('/') || is_script_name || !is_module(name) {
         return Err(Failure::usage(format!(
             "{text}: there is no such file, and it is no module such as package.module:callable"
         )));
@@ -164,6 +167,8 @@ mod tests {
         std::fs::write(root.join("web.py"), "app = 1\n").unwrap();
         std::fs::write(root.join("site/app.py"), "app = 1\n").unwrap();
         std::fs::write(root.join("x.ini"), "").unwrap();
+        std::fs::create_dir_all(root.join("mysite")).unwrap();
+        std::fs::write(root.join("mysite/wsgi.py"), "").unwrap();
         let module =
             |name: &str, callable: &str| Application::new(Kind::Module(name.into()), callable);
         let script = |callable: &str| Application::new(Kind::Script(root.join("web.py")), callable);
@@ -178,6 +183,9 @@ mod tests {
             ("public", Ok(Application::new(Kind::Static(root.join("public")), ""))),
             ("none.py", Err("no such file")),
             ("no/file", Err("no such file")),
+            ("none.wsgi", Err("no such file")),
+            ("mysite.wsgi:application", Ok(module("mysite.wsgi", "application"))),
+            ("mysite.wsgi", Ok(module("mysite.wsgi", "application"))),
             ("a.b:1", Err("is no callable")),
             ("a.b:f(", Err("is no callable")),
             ("site", Err("is the folder of an application")),

@@ -113,7 +113,7 @@ fn of_wheels(prefix: &Path) -> Vec<PathBuf> {
             }
         }
     }
-    found.sort_by(|one, other| other.0.cmp(&one.0));
+    found.sort_by_key(|(minor, _)| std::cmp::Reverse(*minor));
     found.into_iter().map(|(_, folder)| folder).collect()
 }
 

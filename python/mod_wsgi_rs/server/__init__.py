@@ -1,0 +1,1 @@
+"""A Django application with the commands runserver_apache and runmodwsgi: for INSTALLED_APPS."""
