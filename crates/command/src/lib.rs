@@ -2,10 +2,11 @@
 //! an administrator keeps. It knows mod_wsgi_rs through directives only, and no Python: what it tells Python is a file.
 //!
 //! Read in this order: `options` (the command line), `machine` (what there is), `application` (what to serve), `server`
-//! (the files of a server), `launcher` (Apache as a child), `reload` (development).
+//! (the files of a server), `launcher` (Apache as a child), `reload` (development), `doctor`.
 #![forbid(unsafe_code)]
 
 mod application;
+mod doctor;
 mod failure;
 mod launcher;
 mod lines;
@@ -58,6 +59,7 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::ModuleLocation(options) => print(&module_commands::location(&options)?)?,
         Command::ModuleConfig(options) => print(&module_commands::config(&options)?)?,
         Command::InstallModule(options) => print(&module_commands::install(&options)?)?,
+        Command::Doctor(options) => return doctor::run(&options),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -8,5 +8,7 @@ mod search;
 mod served;
 mod source;
 
+pub(crate) use django::module_file;
 pub(crate) use entry::find;
 pub(crate) use served::{Application, Kind};
+pub(crate) use source::text_after;

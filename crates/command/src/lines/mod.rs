@@ -6,4 +6,4 @@ mod output;
 mod requests;
 mod style;
 
-pub(crate) use output::{Output, to_standard_error};
+pub(crate) use output::{Output, to_standard_error, to_standard_output};

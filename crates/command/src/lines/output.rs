@@ -21,7 +21,8 @@ pub(crate) fn to_standard_error(text: &str) {
     let _ = std::io::stderr().lock().write_all(text.as_bytes());
 }
 
-fn to_standard_output(text: &str) {
+/// Writes to standard output; where that is closed there is no one to tell.
+pub(crate) fn to_standard_output(text: &str) {
     let _ = std::io::stdout().lock().write_all(text.as_bytes());
 }
 

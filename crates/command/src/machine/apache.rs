@@ -26,6 +26,8 @@ const SYSTEM_FOLDERS: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
 pub(crate) struct Apache {
     /// The program.
     pub(crate) httpd: PathBuf,
+    /// As in `2.4.57`.
+    pub(crate) version: String,
     /// The folder of its modules.
     pub(crate) modules: PathBuf,
     /// Names of the modules that are part of the program, as in `unixd`.
@@ -48,7 +50,7 @@ impl Apache {
                 },
             )?,
         };
-        version(&output(&httpd, "-v")?)
+        let version = version(&output(&httpd, "-v")?)
             .ok_or_else(|| Failure::server(format!("{} is no Apache 2.4", httpd.display())))?;
         let builtin = builtin(&output(&httpd, "-l")?);
         let modules = match &programs.modules_directory {
@@ -59,7 +61,7 @@ impl Apache {
                 )
             })?,
         };
-        Ok(Self { httpd, modules, builtin })
+        Ok(Self { httpd, version, modules, builtin })
     }
 
     /// Whether Apache has this module, as in `mime`.

@@ -5,6 +5,7 @@ use super::buffers::Buffers;
 use super::capacity::Capacity;
 use super::content::Content;
 use super::development::Development;
+use super::doctor::Doctor;
 use super::entry_point::EntryPoint;
 use super::identity::{Identity, Programs};
 use super::layers::Layers;
@@ -43,6 +44,8 @@ pub(crate) enum Command {
     InstallModule(InstallModule),
     /// Print where the module is
     ModuleLocation(ModuleLocation),
+    /// Look at an Apache as it is configured or runs, and say what is wrong or slow
+    Doctor(Doctor),
 }
 
 /// Options of start-server and setup-server.
@@ -139,7 +142,8 @@ pub(crate) fn parse(
         .mut_subcommand("setup-server", server)
         .mut_subcommand("module-config", |command| layers.apply(command))
         .mut_subcommand("install-module", |command| layers.apply(command))
-        .mut_subcommand("module-location", |command| layers.apply(command));
+        .mut_subcommand("module-location", |command| layers.apply(command))
+        .mut_subcommand("doctor", |command| layers.apply(command));
     let options = complete.find_subcommand("start-server");
     if let Some(name) = options.and_then(|options| layers.unknown(options)) {
         let sentence = format!("pyproject.toml: tool.mod_wsgi_rs.{name} is no option");

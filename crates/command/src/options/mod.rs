@@ -8,6 +8,7 @@ mod capacity;
 mod command_line;
 mod content;
 mod development;
+mod doctor;
 mod entry_point;
 mod env_file;
 mod identity;
@@ -24,7 +25,9 @@ pub(crate) use capacity::Capacity;
 pub(crate) use command_line::{
     Command, InstallModule, ModuleConfig, ModuleLocation, ServerOptions, Unparsed, parse,
 };
+pub(crate) use doctor::Doctor;
 pub(crate) use entry_point::{ApplicationType, EntryPoint};
+pub(crate) use env_file::words;
 pub(crate) use identity::Programs;
 pub(crate) use listener::Listener;
 pub(crate) use logs::{LogFormat, Logs};
