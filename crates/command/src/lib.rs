@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod application;
+mod certificates;
 mod doctor;
 mod failure;
 mod launcher;

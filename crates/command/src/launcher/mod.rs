@@ -1,7 +1,6 @@
 //! Apache as a child of this process: started, watched, stopped; its logs printed. Fit to be process 1 of a container.
 #![forbid(unsafe_code)]
 
-mod addresses;
 mod apache_process;
 mod descendants;
 mod log_pipes;

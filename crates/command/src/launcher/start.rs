@@ -2,13 +2,17 @@
 
 use super::log_pipes::LogPipe;
 use super::supervise::{Supervisor, Watch};
-use super::{addresses, apache_process, port};
+use super::{apache_process, port};
 use crate::failure::Failure;
 use crate::lines::Output;
+use crate::machine::addresses;
 use crate::options::ServerOptions;
 use crate::reload::{Channel, Loading, Patterns, Watcher};
 use crate::server::{self, Purpose, Setup};
 use std::process::ExitCode;
+
+/// That of `--https` where no option names one.
+const HTTPS_PORT: u16 = 8443;
 
 /// Serves until the end is asked for.
 pub(crate) fn start(options: &ServerOptions) -> Result<ExitCode, Failure> {
@@ -21,12 +25,20 @@ pub(crate) fn start(options: &ServerOptions) -> Result<ExitCode, Failure> {
     let may_move = is_development && !options.development.strict_port;
     let port = port::choose(options.listener.host.as_deref(), options.listener.port, may_move)?;
     options.listener.port = port.number;
-    if let Some(https) = options.listener.https_port {
-        port::choose(options.listener.host.as_deref(), https, false)?;
+    let mut ports = vec![port];
+    let is_of_development = options.listener.https;
+    let usual = is_of_development.then_some(HTTPS_PORT);
+    if let Some(wanted) = options.listener.https_port.or(usual) {
+        let may_move = is_of_development && options.listener.https_port.is_none();
+        let port = port::choose(options.listener.host.as_deref(), wanted, may_move)?;
+        options.listener.https_port = Some(port.number);
+        ports.push(port);
     }
     let mut output = Output::new(&options.logs);
-    if let Some(note) = &port.note {
-        output.warn(&format!("{note}; using {}", port.number));
+    for port in &ports {
+        if let Some(note) = &port.note {
+            output.warn(&format!("{note}; using {}", port.number));
+        }
     }
     let setup = server::write(&options, Purpose::Start)?;
     let done = serve(&options, &setup, output);
@@ -40,6 +52,9 @@ fn serve(options: &ServerOptions, setup: &Setup, mut output: Output) -> Result<E
     }
     if let Some(note) = &setup.note {
         output.warn(note);
+    }
+    if let Some(trust) = &setup.trust {
+        output.say(trust);
     }
     let pipes = match &setup.pipes {
         Some(pipes) => Some((LogPipe::make(&pipes.errors)?, LogPipe::make(&pipes.requests)?)),

@@ -4,9 +4,10 @@ use super::descendants;
 use super::log_pipes::LogPipe;
 use super::service_manager::ServiceManager;
 use super::stopping::{Action, Phase};
-use super::{addresses, port};
+use super::port;
 use crate::failure::Failure;
 use crate::lines::Output;
+use crate::machine::addresses;
 use crate::options::ServerOptions;
 use crate::reload::{Change, Channel, Loaded, Loading, Watcher};
 use crate::server::Setup;
@@ -187,7 +188,12 @@ impl<'a> Supervisor<'a> {
             self.output.say(&format!("serving on {url}"));
         }
         if let Some(address) = addresses::in_network(listener.host.as_deref()) {
-            self.output.say(&format!("in the network: http://{address}:{}/", listener.port));
+            let secure = listener.https_port.map(|port| format!(" and https://{address}:{port}/"));
+            self.output.say(&format!(
+                "in the network: http://{address}:{}/{}",
+                listener.port,
+                secure.unwrap_or_default()
+            ));
         }
         if let Some(watch) = &mut self.watch {
             self.output.say("files are watched; Ctrl-C ends the server");

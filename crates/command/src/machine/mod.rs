@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod account;
+pub(crate) mod addresses;
 mod apache;
 mod module_files;
 mod python;

@@ -15,7 +15,10 @@ pub(crate) struct Listener {
     /// speak HTTP/2 too
     #[arg(long)]
     pub(crate) http2: bool,
-    /// port for HTTPS
+    /// for development: HTTPS, too, with a certificate of an authority that is made once for this user
+    #[arg(long)]
+    pub(crate) https: bool,
+    /// port for HTTPS [with --https: 8443 or the next free one]
     #[arg(long, value_name = "NUMBER", alias = "ssl-port")]
     pub(crate) https_port: Option<u16>,
     /// certificate of the server

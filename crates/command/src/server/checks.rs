@@ -1,39 +1,12 @@
 //! What the options must be together.
 
 use crate::failure::Failure;
-use crate::options::ServerOptions;
+use crate::options::{Listener, ServerOptions};
 
 /// The first thing that is wrong.
 pub(crate) fn check(options: &ServerOptions) -> Result<(), Failure> {
+    check_tls(&options.listener)?;
     let listener = &options.listener;
-    let https = listener.https_port.is_some();
-    let needs_https = [
-        ("--ssl-certificate-file", listener.ssl_certificate_file.is_some()),
-        ("--ssl-certificate-key-file", listener.ssl_certificate_key_file.is_some()),
-        ("--ssl-certificate", listener.ssl_certificate.is_some()),
-        ("--ssl-ca-certificate-file", listener.ssl_ca_certificate_file.is_some()),
-        ("--ssl-certificate-chain-file", listener.ssl_certificate_chain_file.is_some()),
-        ("--ssl-verify-client", !listener.ssl_verify_client.is_empty()),
-        ("--ssl-environment", listener.ssl_environment),
-        ("--https-only", listener.https_only),
-        ("--hsts-policy", listener.hsts_policy.is_some()),
-    ];
-    if !https && let Some((name, _)) = needs_https.iter().find(|(_, given)| *given) {
-        return Err(Failure::usage(format!("{name} needs --https-port")));
-    }
-    let has_certificate = listener.ssl_certificate.is_some()
-        || (listener.ssl_certificate_file.is_some() && listener.ssl_certificate_key_file.is_some());
-    if https && !has_certificate {
-        return Err(Failure::usage(
-            "--https-port needs --ssl-certificate-file and --ssl-certificate-key-file, or --ssl-certificate",
-        ));
-    }
-    if !listener.ssl_verify_client.is_empty() && listener.ssl_ca_certificate_file.is_none() {
-        return Err(Failure::usage("--ssl-verify-client needs --ssl-ca-certificate-file"));
-    }
-    if https && listener.https_port == Some(listener.port) {
-        return Err(Failure::usage("--https-port and --port are the same"));
-    }
     if listener.server_name.is_none()
         && (!listener.server_alias.is_empty() || listener.allow_localhost)
     {
@@ -61,4 +34,44 @@ pub(crate) fn check(options: &ServerOptions) -> Result<(), Failure> {
         ));
     }
     Ok(())
+}
+
+fn check_tls(listener: &Listener) -> Result<(), Failure> {
+    let https = listener.https_port.is_some();
+    let needs_https = [
+        ("--ssl-certificate-file", listener.ssl_certificate_file.is_some()),
+        ("--ssl-certificate-key-file", listener.ssl_certificate_key_file.is_some()),
+        ("--ssl-certificate", listener.ssl_certificate.is_some()),
+        ("--ssl-ca-certificate-file", listener.ssl_ca_certificate_file.is_some()),
+        ("--ssl-certificate-chain-file", listener.ssl_certificate_chain_file.is_some()),
+        ("--ssl-verify-client", !listener.ssl_verify_client.is_empty()),
+        ("--ssl-environment", listener.ssl_environment),
+        ("--https-only", listener.https_only),
+        ("--hsts-policy", listener.hsts_policy.is_some()),
+    ];
+    if !https && let Some((name, _)) = needs_https.iter().find(|(_, given)| *given) {
+        return Err(Failure::usage(format!("{name} needs --https-port")));
+    }
+    if listener.https && has_certificate(listener) {
+        return Err(Failure::usage(
+            "--https makes a certificate for development; with a certificate of your own use --https-port alone",
+        ));
+    }
+    if https && !listener.https && !has_certificate(listener) {
+        return Err(Failure::usage(
+            "--https-port needs --ssl-certificate-file and --ssl-certificate-key-file, or --ssl-certificate",
+        ));
+    }
+    if !listener.ssl_verify_client.is_empty() && listener.ssl_ca_certificate_file.is_none() {
+        return Err(Failure::usage("--ssl-verify-client needs --ssl-ca-certificate-file"));
+    }
+    if https && listener.https_port == Some(listener.port) {
+        return Err(Failure::usage("--https-port and --port are the same"));
+    }
+    Ok(())
+}
+
+fn has_certificate(listener: &Listener) -> bool {
+    listener.ssl_certificate.is_some()
+        || (listener.ssl_certificate_file.is_some() && listener.ssl_certificate_key_file.is_some())
 }

@@ -4,8 +4,9 @@ use super::folder::ServerRoot;
 use super::site::{App, Facts, Purpose, Site};
 use super::{checks, render};
 use crate::application::{self, Application};
+use crate::certificates::{self, Certificates};
 use crate::failure::Failure;
-use crate::machine::{Account, Apache, ModuleFiles, Python};
+use crate::machine::{Account, Apache, ModuleFiles, Python, addresses};
 use crate::options::ServerOptions;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -21,6 +22,8 @@ pub(crate) struct Setup {
     pub(crate) pid_file: PathBuf,
     /// A sentence about what will not work.
     pub(crate) note: Option<String>,
+    /// With `--https`: how browsers come to trust its certificate.
+    pub(crate) trust: Option<String>,
     /// As in `http://localhost:8000/`.
     pub(crate) urls: Vec<String>,
     /// Named pipes for the logs, which the launcher reads.
@@ -60,15 +63,12 @@ struct Values<'a> {
 /// Writes the server root.
 pub(crate) fn write(options: &ServerOptions, purpose: Purpose) -> Result<Setup, Failure> {
     checks::check(options)?;
-    let here = std::env::current_dir().map_err(|why| {
-        Failure::server(format!("the current folder: {why}; name one with --working-directory"))
-    })?;
-    let working_directory = match &options.identity.working_directory {
-        Some(path) => path.canonicalize().map_err(|why| {
-            Failure::usage(format!("--working-directory {}: {why}", path.display()))
-        })?,
-        None => here,
-    };
+    if options.listener.https && purpose == Purpose::Keep {
+        return Err(Failure::usage(
+            "--https is for start-server; a server that is kept has a certificate of its own and --https-port",
+        ));
+    }
+    let working_directory = working_directory(options)?;
     let application = application::find(&options.entry_point, &working_directory)?;
     let python = Python::find(options.identity.python_home.as_deref(), &working_directory)?;
     let apache = Apache::find(&options.identity.programs)?;
@@ -76,6 +76,12 @@ pub(crate) fn write(options: &ServerOptions, purpose: Purpose) -> Result<Setup, 
     let account =
         Account::find(options.identity.user.as_deref(), options.identity.group.as_deref())?;
     let root = server_root(options, &account)?;
+    let mut options = options.clone();
+    let trust = match options.listener.https {
+        true => Some(use_own_authority(&mut options, &apache, &root)?),
+        false => None,
+    };
+    let options = &options;
     let facts = Facts {
         options,
         purpose,
@@ -99,6 +105,7 @@ pub(crate) fn write(options: &ServerOptions, purpose: Purpose) -> Result<Setup, 
         script: is_development.then(|| root.join("application.wsgi")),
         pid_file: site.pid_file(),
         note: note(&account, &working_directory),
+        trust,
         urls: site.urls(),
         pipes,
         channel,
@@ -107,6 +114,40 @@ pub(crate) fn write(options: &ServerOptions, purpose: Purpose) -> Result<Setup, 
         working_directory,
         root,
     })
+}
+
+fn working_directory(options: &ServerOptions) -> Result<PathBuf, Failure> {
+    let here = std::env::current_dir().map_err(|why| {
+        Failure::server(format!("the current folder: {why}; name one with --working-directory"))
+    })?;
+    match &options.identity.working_directory {
+        Some(path) => path.canonicalize().map_err(|why| {
+            Failure::usage(format!("--working-directory {}: {why}", path.display()))
+        }),
+        None => Ok(here),
+    }
+}
+
+/// Gives the server a certificate of the user's own authority, and HTTP/2 where Apache has it. Returns how browsers come
+/// to trust it.
+fn use_own_authority(
+    options: &mut ServerOptions,
+    apache: &Apache,
+    root: &ServerRoot,
+) -> Result<String, Failure> {
+    // Of which mod_http2 says that it needs another MPM.
+    let is_prefork = options.identity.server_mpm.first().is_some_and(|name| name == "prefork");
+    let listener = &mut options.listener;
+    let host = listener.host.as_deref();
+    let mut further: Vec<String> = listener.server_name.iter().cloned().collect();
+    further.extend(listener.server_alias.iter().cloned());
+    further.extend(addresses::in_network(host).map(|address| address.to_string()));
+    let names = certificates::names_of_machine(host, &further);
+    let Certificates { certificate, key, note } = certificates::make(root.path(), &names)?;
+    listener.ssl_certificate_file = Some(certificate);
+    listener.ssl_certificate_key_file = Some(key);
+    listener.http2 |= apache.has("http2") && !is_prefork;
+    Ok(note)
 }
 
 /// What the user of the application cannot reach, which is another one where root starts the server.

@@ -1,4 +1,4 @@
-//! Where the server can be reached.
+//! Where a server on this machine can be reached.
 
 use std::net::{IpAddr, Ipv4Addr, TcpStream, UdpSocket};
 use std::time::Duration;
