@@ -46,6 +46,7 @@ def test_import_that_fails_shows_its_traceback_and_recovers(start, site, printed
     server.wait_for("ModuleNotFoundError: No module named 'no_such_module'")
     status, page = server.get()
     assert status == 500
+    assert "/__mod_wsgi_rs__/refresh.js" in page
     assert "importlib" not in page
     edit(site, "import no_such_module\n", "")
     recovered = server.wait_for_page("one")
@@ -103,6 +104,16 @@ def test_browser_is_told_of_a_new_version_once_the_version_serves(start, site):
         next_version(response)
         # The application is not loaded anew for a style sheet.
         assert server.text().count("has changed") == 1
+
+
+@pytest.mark.parametrize("status", ["201 Created", "404 Not Found", "500 Internal Server Error"])
+def test_pages_of_every_status_refresh_themselves(start, site, status):
+    edit(site, "200 OK", status)
+    server = start("--reload")
+    assert server.get() == (
+        int(status[:3]),
+        "<html><body>one<script src='/__mod_wsgi_rs__/refresh.js'></script></body></html>",
+    )
 
 
 def test_page_without_refresh_is_unchanged(start):
@@ -211,6 +222,42 @@ def test_new_folder_and_excluded_files_are_followed_and_left_alone(start, site):
     (site / "conf.yaml").write_text("")
     server.wait_for("conf.yaml has changed")
     assert "x.py has changed" not in server.text()
+
+
+def test_files_that_gitignore_leaves_out_do_not_load_the_application_anew(start, site):
+    (site / ".gitignore").write_text("generated/\n*_local.py\n.env\n")
+    (site / "generated").mkdir()
+    (site / "generated/.keep").write_text("")
+    server = start("--reload", "--reload-include", "wanted_local.py")
+    server.wait_for("application loaded in")
+    (site / "generated/x.py").write_text("")
+    (site / "settings_local.py").write_text("")
+    (site / "wanted_local.py").write_text("")
+    server.wait_for("wanted_local.py has changed")
+    # Read by applications all the same.
+    (site / ".env").write_text("A=1\n")
+    server.wait_for(r"\.env has changed")
+    assert "x.py has changed" not in server.text()
+    assert "settings_local.py has changed" not in server.text()
+
+
+def test_documentation_of_an_api_is_told_once(start, site):
+    (site / "app.py").write_text(
+        "class Api:\n"
+        "    docs_url = '/docs'\n"
+        "    def __call__(self, environ, start_response):\n"
+        "        start_response('200 OK', [])\n"
+        "        return [b'one']\n"
+        "app = Api()\n"
+    )
+    server = start("--reload", "--mount-point", "/api")
+    server.wait_for(rf"docs: http://127\.0\.0\.1:{server.port}/api/docs")
+    edit(site, "one", "two")
+    assert server.wait_for_page("two", "/api") < AT_MOST
+    server.wait_for("application loaded in", after=server.text().index("app.py has changed"))
+    assert server.text().count("docs: http") == 1
+    edit(site, "'/docs'", "'/reference'")
+    server.wait_for(rf"docs: http://127\.0\.0\.1:{server.port}/api/reference")
 
 
 def test_lines_of_requests_are_coloured_on_a_terminal_and_static_files_counted(start):

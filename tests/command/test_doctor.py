@@ -6,7 +6,6 @@ import shutil
 import subprocess
 
 import pytest
-from harness import command
 
 pytestmark = pytest.mark.ours_only("runs ours")
 
@@ -20,7 +19,7 @@ WSGI = (
 
 @pytest.fixture
 def configured(env, short, site):
-    """configured(text): the path of an httpd.conf of a sound server, with these lines at its end."""
+    """configured(text): the httpd.conf of a sound server, with these lines at its end."""
 
     def configured(text="", modules=("reqtimeout",), mpm="event", limit=4):
         loads = [f"mpm_{mpm}", "authz_core", *modules]

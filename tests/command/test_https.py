@@ -1,4 +1,4 @@
-"""HTTPS: with an authority of the user's own for development, with own certificates in production."""
+"""HTTPS: an authority of the user's own for development, own certificates in production."""
 
 import contextlib
 import http.client
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.ours_only("runs ours")
 
 
 def get(port, authority, host="localhost", path="/", alpn=()):
-    """(status, headers, body, the protocol that was agreed on) of a request whose certificate is checked."""
+    """(status, headers, body, protocol) of a request that checks the certificate."""
     context = ssl.create_default_context(cafile=authority)
     if alpn:
         context.set_alpn_protocols(alpn)

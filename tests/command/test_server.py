@@ -25,6 +25,21 @@ def test_server_serves_and_ends_by_sigterm_with_nothing_left(start, site, short)
     assert list(short.glob("mod_wsgi_rs-*")) == []
 
 
+def test_variables_of_an_env_file_refer_to_others(start, site):
+    (site / "variables").write_text(
+        "HOST=db.example\nURL=postgres://${USER_OF_DB:-site}@$HOST/site\nRAW='$HOST'\n"
+        'QUOTED="${FROM_SHELL}/x"\n'
+    )
+    (site / "app.py").write_text(
+        "import os\n"
+        "def app(environ, start_response):\n"
+        "    start_response('200 OK', [])\n"
+        "    return [' '.join(os.environ[it] for it in ('URL', 'RAW', 'QUOTED')).encode()]\n"
+    )
+    server = start("--env-file", "variables", FROM_SHELL="set")
+    assert server.get()[1] == "postgres://site@db.example/site $HOST set/x"
+
+
 def test_ordinary_user_serves_on_an_unprivileged_port(start, ordinary_user, short):
     if ordinary_user is None:
         pytest.skip("the other tests run as an ordinary user already")

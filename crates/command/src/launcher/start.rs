@@ -7,7 +7,7 @@ use crate::failure::Failure;
 use crate::lines::Output;
 use crate::machine::addresses;
 use crate::options::ServerOptions;
-use crate::reload::{Channel, Loading, Patterns, Watcher};
+use crate::reload::{Channel, Ignored, Loading, Patterns, Watcher};
 use crate::server::{self, Purpose, Setup};
 use std::process::ExitCode;
 
@@ -78,6 +78,7 @@ fn watch(options: &ServerOptions, setup: &Setup, output: &mut Output) -> Result<
     let patterns = Patterns {
         include: development.reload_include.clone(),
         exclude: development.reload_exclude.clone(),
+        ignored: Ignored::below(&roots),
     };
     let mut watcher = Watcher::new(&roots, patterns);
     if let Some(note) = watcher.note() {
@@ -94,5 +95,5 @@ fn watch(options: &ServerOptions, setup: &Setup, output: &mut Output) -> Result<
     let host = listener.server_name.clone().unwrap_or_else(|| "localhost".to_owned());
     let loading =
         Loading::new(address, listener.port, host).map_err(|why| failed("a socket pair", why))?;
-    Ok(Watch { watcher, channel, loading })
+    Ok(Watch { watcher, channel, loading, pages: Vec::new() })
 }

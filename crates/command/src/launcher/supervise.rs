@@ -2,14 +2,14 @@
 
 use super::descendants;
 use super::log_pipes::LogPipe;
+use super::port;
 use super::service_manager::ServiceManager;
 use super::stopping::{Action, Phase};
-use super::port;
 use crate::failure::Failure;
 use crate::lines::Output;
 use crate::machine::addresses;
 use crate::options::ServerOptions;
-use crate::reload::{Change, Channel, Loaded, Loading, Watcher};
+use crate::reload::{Change, Channel, Loaded, Loading, Page, Watcher};
 use crate::server::Setup;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
@@ -31,6 +31,8 @@ pub(super) struct Watch {
     pub(super) watcher: Watcher,
     pub(super) channel: Option<Channel>,
     pub(super) loading: Loading,
+    /// The pages that have been told of.
+    pub(super) pages: Vec<Page>,
 }
 
 /// A server that runs.
@@ -227,6 +229,13 @@ impl<'a> Supervisor<'a> {
             match loaded {
                 Loaded::Well(time) => {
                     self.output.say(&format!("application loaded in {} ms", time.as_millis()));
+                    let pages = watch.loading.take_pages();
+                    // Once, and again where a save has brought another one.
+                    for page in pages.iter().filter(|page| !watch.pages.contains(page)) {
+                        let url = self.setup.url(&page.path);
+                        self.output.say(&format!("{}: {url}", page.name));
+                    }
+                    watch.pages = pages;
                 }
                 Loaded::WithError(_) => {
                     self.output.warn("the application cannot be loaded; the next save is tried");

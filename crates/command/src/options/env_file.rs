@@ -1,13 +1,18 @@
 //! Files with lines `NAME=VALUE`, and words in quotes.
 
+use super::expansion::expanded;
 use crate::failure::Failure;
 use std::path::Path;
 
-/// The variables of a file: lines `NAME=VALUE`, also with `export` before; `#` begins a comment.
-pub(crate) fn read(path: &Path) -> Result<Vec<(String, String)>, Failure> {
+/// The variables of a file: lines `NAME=VALUE`, also with `export` before; `#` begins a comment. In a value `$NAME` and
+/// `${NAME}` are what `known` says, else what the lines before have; not so between single quotes.
+pub(crate) fn read(
+    path: &Path,
+    known: &dyn Fn(&str) -> Option<String>,
+) -> Result<Vec<(String, String)>, Failure> {
     let text = std::fs::read_to_string(path)
         .map_err(|why| Failure::usage(format!("--env-file {}: {why}", path.display())))?;
-    let mut variables = Vec::new();
+    let mut variables: Vec<(String, String)> = Vec::new();
     for (number, line) in text.lines().enumerate() {
         let line = line.trim();
         let line = line.strip_prefix("export ").unwrap_or(line).trim_start();
@@ -22,7 +27,12 @@ pub(crate) fn read(path: &Path) -> Result<Vec<(String, String)>, Failure> {
                 number + 1
             )));
         };
-        variables.push((name.to_owned(), value_of(value)));
+        let value = value_of(value, &|name| {
+            // Of a name that is there twice the last line counts.
+            let before = || variables.iter().rev().find(|(known, _)| known == name);
+            known(name).or_else(|| before().map(|(_, value)| value.clone()))
+        });
+        variables.push((name.to_owned(), value));
     }
     Ok(variables)
 }
@@ -34,12 +44,16 @@ fn is_name(text: &str) -> bool {
 }
 
 /// A value without its quotes, or up to a comment.
-fn value_of(text: &str) -> String {
+fn value_of(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> String {
     match text.chars().next() {
-        Some(quote @ ('"' | '\'')) if text.len() > 1 => {
-            words(text).into_iter().next().unwrap_or_else(|| text.trim_matches(quote).to_owned())
+        Some('\'') if text.len() > 1 => {
+            words(text).into_iter().next().unwrap_or_else(|| text.trim_matches('\'').to_owned())
         }
-        _ => text.split(" #").next().unwrap_or(text).trim_end().to_owned(),
+        Some('"') if text.len() > 1 => expanded(&text[1..], Some('"'), variable),
+        _ => {
+            let value = text.split(" #").next().unwrap_or(text).trim_end();
+            expanded(value, None, variable)
+        }
     }
 }
 
@@ -83,14 +97,27 @@ mod tests {
     #[test]
     fn file_has_names_and_values() {
         let path = std::env::temp_dir().join(format!("env-file-{}", std::process::id()));
-        std::fs::write(&path, "# c\nA=1\nexport B = 'x # y'\n\nC=z # c\nD=\n").unwrap();
-        let found = read(&path).unwrap();
+        let text = "# c\nA=1\nexport B = 'x # y'\n\nC=z # c\nD=\nE=\"a b\" # c\nF=${A}/$HOME\nG='$A'\nA=2\nH=$A\n";
+        std::fs::write(&path, text).unwrap();
+        let known = |name: &str| (name == "HOME").then(|| "/home/a".to_owned());
+        let found = read(&path, &known).unwrap();
         std::fs::write(&path, "A=1\nB\n").unwrap();
-        let failed = read(&path).unwrap_err().to_string();
+        let failed = read(&path, &known).unwrap_err().to_string();
         std::fs::remove_file(&path).unwrap();
         let pairs: Vec<(&str, &str)> =
             found.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        assert_eq!(pairs, [("A", "1"), ("B", "x # y"), ("C", "z"), ("D", "")]);
+        let expected = [
+            ("A", "1"),
+            ("B", "x # y"),
+            ("C", "z"),
+            ("D", ""),
+            ("E", "a b"),
+            ("F", "1//home/a"),
+            ("G", "$A"),
+            ("A", "2"),
+            ("H", "2"),
+        ];
+        assert_eq!(pairs, expected);
         assert!(failed.ends_with("line 2 is not NAME=VALUE"), "{failed}");
     }
 }

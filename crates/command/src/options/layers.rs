@@ -30,9 +30,15 @@ impl Layers {
     ) -> Result<Self, Failure> {
         let environment: BTreeMap<String, String> = environment.collect();
         let project = project(folder)?;
-        let mut from_files = Vec::new();
+        let mut from_files: Vec<(String, String)> = Vec::new();
         for file in env_files(arguments, &environment, &project) {
-            from_files.extend(env_file::read(&folder.join(file))?);
+            // A variable that is set stands above those of the files, and of these the later one.
+            let known = |name: &str| {
+                let before = || from_files.iter().rev().find(|(known, _)| known == name);
+                environment.get(name).cloned().or_else(|| before().map(|(_, value)| value.clone()))
+            };
+            let found = env_file::read(&folder.join(file), &known)?;
+            from_files.extend(found);
         }
         let mut variables: BTreeMap<String, String> = from_files.iter().cloned().collect();
         variables.extend(environment);

@@ -11,6 +11,7 @@ mod development;
 mod doctor;
 mod entry_point;
 mod env_file;
+mod expansion;
 mod identity;
 mod layers;
 mod listener;

@@ -1,5 +1,6 @@
 //! What a changed file means, by its name.
 
+use super::ignored::Ignored;
 use std::path::Path;
 
 /// What a change asks for; the greater one stands above.
@@ -42,6 +43,8 @@ pub(crate) struct Patterns {
     pub(crate) include: Vec<String>,
     /// Names of files and folders that are left out.
     pub(crate) exclude: Vec<String>,
+    /// What `.gitignore` leaves out, of which `include` takes some back.
+    pub(crate) ignored: Ignored,
 }
 
 impl Patterns {
@@ -53,6 +56,10 @@ impl Patterns {
         }
         if self.include.iter().any(|pattern| matches(pattern, name)) {
             return Some(Change::Code);
+        }
+        // Settings of this machine alone, which repositories leave out, are read by the application all the same.
+        if name != ".env" && self.ignored.has(path, false) {
+            return None;
         }
         // Files that editors make beside the one that is edited.
         if name.starts_with('.') || name.ends_with('~') {
@@ -73,6 +80,7 @@ impl Patterns {
             && !name.ends_with(".egg-info")
             && !self.exclude.iter().any(|pattern| matches(pattern, name))
             && !path.join("pyvenv.cfg").exists()
+            && !self.ignored.has(path, true)
     }
 }
 
@@ -104,6 +112,7 @@ mod tests {
         let patterns = Patterns {
             include: vec!["*.yaml".into()],
             exclude: vec!["test_*".into(), "generated".into()],
+            ..Patterns::default()
         };
         let cases = [
             ("a/views.py", Some(Change::Code)),

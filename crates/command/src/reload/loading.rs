@@ -7,10 +7,14 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 /// The URL path that the generated script answers for the launcher.
 pub(crate) const PATH: &str = "/__mod_wsgi_rs_load__";
+
+/// More of a response is not read.
+const LONGEST_HEAD: u64 = 64 << 10;
 
 /// What has become of the application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +27,15 @@ pub(crate) enum Loaded {
     Not,
 }
 
+/// A page that the application says it has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Page {
+    /// As in `admin`.
+    pub(crate) name: String,
+    /// Its path within the application.
+    pub(crate) path: String,
+}
+
 /// Loads the application, each time one that is newer than the last.
 pub(crate) struct Loading {
     server: SocketAddr,
@@ -31,6 +44,8 @@ pub(crate) struct Loading {
     writer: UnixStream,
     /// Only the answer of the newest counts.
     newest: u8,
+    /// What the newest answer told.
+    pages: Arc<Mutex<Vec<Page>>>,
 }
 
 impl Loading {
@@ -38,7 +53,8 @@ impl Loading {
     pub(crate) fn new(address: IpAddr, port: u16, host: String) -> std::io::Result<Self> {
         let (results, writer) = UnixStream::pair()?;
         results.set_nonblocking(true)?;
-        Ok(Self { server: (address, port).into(), host, results, writer, newest: 0 })
+        let (server, pages) = ((address, port).into(), Arc::default());
+        Ok(Self { server, host, results, writer, newest: 0, pages })
     }
 
     /// Marks the script as changed.
@@ -53,9 +69,11 @@ impl Loading {
         let head =
             format!("GET {PATH} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.host);
         let mut writer = self.writer.try_clone()?;
+        let pages = Arc::clone(&self.pages);
         std::thread::Builder::new().name("load".into()).spawn(move || {
             let begun = Instant::now();
-            let status = status(server, &head).unwrap_or(0);
+            let (status, found) = answer(server, &head).unwrap_or_default();
+            *pages.lock().unwrap_or_else(PoisonError::into_inner) = found;
             let milliseconds = u32::try_from(begun.elapsed().as_millis()).unwrap_or(u32::MAX);
             let mut message = vec![number];
             message.extend_from_slice(&status.to_ne_bytes());
@@ -64,6 +82,11 @@ impl Loading {
             let _ = writer.write_all(&message);
         })?;
         Ok(())
+    }
+
+    /// The pages that the application has told of, since the last call.
+    pub(crate) fn take_pages(&self) -> Vec<Page> {
+        std::mem::take(&mut *self.pages.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The answer to the newest question, if it has come.
@@ -91,15 +114,24 @@ impl AsFd for Loading {
     }
 }
 
-/// The status of the response.
-fn status(server: SocketAddr, head: &str) -> Option<u16> {
+/// The status of the response, and the pages in its head.
+fn answer(server: SocketAddr, head: &str) -> Option<(u16, Vec<Page>)> {
     let mut stream = TcpStream::connect_timeout(&server, Duration::from_secs(2)).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(120))).ok()?;
     stream.write_all(head.as_bytes()).ok()?;
-    let mut line = [0; 12];
-    stream.read_exact(&mut line).ok()?;
-    let text = std::str::from_utf8(&line).ok()?;
-    text.strip_prefix("HTTP/1.1 ")?.parse().ok()
+    let mut text = Vec::new();
+    // The connection ends with the response.
+    stream.take(LONGEST_HEAD).read_to_end(&mut text).ok()?;
+    let text = String::from_utf8_lossy(&text);
+    let mut lines = text.lines();
+    let status = lines.next()?.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()?;
+    let page = |line: &str| {
+        let (name, value) = line.split_once(": ")?;
+        let (title, path) = value.split_once(' ')?;
+        name.eq_ignore_ascii_case("x-mod-wsgi-rs-page")
+            .then(|| Page { name: title.to_owned(), path: path.to_owned() })
+    };
+    Some((status, lines.take_while(|line| !line.is_empty()).filter_map(page).collect()))
 }
 
 #[cfg(test)]
@@ -125,6 +157,13 @@ mod tests {
         loading.ask().unwrap();
         answer("205");
         assert!(matches!(wait(&mut loading), Some(Loaded::WithError(_))));
+        assert!(loading.take_pages().is_empty());
+        loading.ask().unwrap();
+        answer("204 x\r\nX-Mod-Wsgi-Rs-Page: admin /admin/\r\nOther: y");
+        assert!(matches!(wait(&mut loading), Some(Loaded::Well(_))));
+        let expected = [Page { name: "admin".into(), path: "/admin/".into() }];
+        assert_eq!(loading.take_pages(), expected);
+        assert!(loading.take_pages().is_empty());
         loading.ask().unwrap();
         answer("503");
         assert_eq!(wait(&mut loading), Some(Loaded::Not));

@@ -3,6 +3,7 @@
 
 mod changes;
 mod channel;
+mod ignored;
 mod inotify;
 mod loading;
 mod polling;
@@ -11,5 +12,6 @@ mod watcher;
 
 pub(crate) use changes::{Change, Patterns};
 pub(crate) use channel::Channel;
-pub(crate) use loading::{Loaded, Loading};
+pub(crate) use ignored::Ignored;
+pub(crate) use loading::{Loaded, Loading, Page};
 pub(crate) use watcher::Watcher;

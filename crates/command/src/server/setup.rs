@@ -26,12 +26,22 @@ pub(crate) struct Setup {
     pub(crate) trust: Option<String>,
     /// As in `http://localhost:8000/`.
     pub(crate) urls: Vec<String>,
+    /// The URL path of the application.
+    mount_point: String,
     /// Named pipes for the logs, which the launcher reads.
     pub(crate) pipes: Option<Pipes>,
     /// The generated script whose touch loads the application anew.
     pub(crate) script: Option<PathBuf>,
     /// The launcher's socket for browsers.
     pub(crate) channel: Option<PathBuf>,
+}
+
+impl Setup {
+    /// The URL of a path within the application.
+    pub(crate) fn url(&self, path: &str) -> String {
+        let base = self.urls.first().map_or("", |url| url.trim_end_matches('/'));
+        format!("{base}{}{path}", self.mount_point.trim_end_matches('/'))
+    }
 }
 
 /// The pipes of the logs.
@@ -107,6 +117,7 @@ pub(crate) fn write(options: &ServerOptions, purpose: Purpose) -> Result<Setup, 
         note: note(&account, &working_directory),
         trust,
         urls: site.urls(),
+        mount_point: options.entry_point.mount_point.clone(),
         pipes,
         channel,
         application,
