@@ -27,7 +27,7 @@ const NEW_RELIC: Support =
 /// Every directive. `module` makes Apache's `command_rec[]` of it; `docs/directives.md` is held
 /// against it.
 #[rustfmt::skip]
-pub(crate) static DIRECTIVES: [Directive; 54] = [
+pub(crate) static DIRECTIVES: [Directive; 55] = [
     // Which URL leads to which script.
     Directive::new(c"WSGIScriptAlias", ServerWide, Raw,
         c"URL path, script file or directory, and options",
@@ -127,6 +127,11 @@ pub(crate) static DIRECTIVES: [Directive; 54] = [
         ToProcess(|process, line|
             set(&mut process.interpreter_at(line).restrict_stdout, line.flag())))
         .in_section(),
+    Directive::new(c"WSGIPrintLevel", GlobalOnly, Words,
+        c"error, warn, notice, info or debug: the log level of what is written to sys.stdout",
+        ToProcess(|process, line|
+            set(&mut process.interpreter_at(line).print_level, line.choice(&PRINT_LEVELS))))
+        .in_section(),
     Directive::new(c"WSGIRestrictSignal", GlobalOnly, Words,
         c"On or Off: whether signal handlers are left alone",
         ToProcess(|process, line|
@@ -223,6 +228,9 @@ pub(crate) static DIRECTIVES: [Directive; 54] = [
         .support(AUTH_PROVIDERS),
 ];
 
+/// With the numbers of Apache (`APLOG_ERR` and those after it).
+const PRINT_LEVELS: [(&str, u8); 5] =
+    [("error", 3), ("warn", 4), ("notice", 5), ("info", 6), ("debug", 7)];
 const RELOADING: [(&str, ScriptReloading); 3] =
     [("Off", ScriptReloading::Off), ("On", ScriptReloading::On), ("Wait", ScriptReloading::Wait)];
 const MAP_HEAD: [(&str, MapHead); 3] =

@@ -3,6 +3,9 @@
 
 use super::{Bytes, SectionSelector};
 
+/// `error`, as in mod_wsgi.
+const DEFAULT_PRINT_LEVEL: u8 = 3;
+
 /// The settings that may stand in a block, as written in one place.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct InterpreterOptions {
@@ -14,6 +17,8 @@ pub(crate) struct InterpreterOptions {
     pub(crate) python_path: Option<Bytes>,
     pub(crate) restrict_stdin: Option<bool>,
     pub(crate) restrict_stdout: Option<bool>,
+    /// As Apache numbers levels.
+    pub(crate) print_level: Option<u8>,
     pub(crate) restrict_signal: Option<bool>,
 }
 
@@ -37,6 +42,8 @@ pub(crate) struct InterpreterSettings {
     pub(crate) python_path: Vec<Bytes>,
     pub(crate) restrict_stdin: bool,
     pub(crate) restrict_stdout: bool,
+    /// The level of lines written to `sys.stdout`, as Apache numbers it.
+    pub(crate) print_level: u8,
     pub(crate) restrict_signal: bool,
 }
 
@@ -62,6 +69,7 @@ impl InterpreterSettings {
             python_path,
             mut restrict_stdin,
             mut restrict_stdout,
+            mut print_level,
             mut restrict_signal,
         } = top_level.clone();
         // At the top level the path is for embedded mode; daemons have python-path=.
@@ -79,6 +87,7 @@ impl InterpreterSettings {
             switch_interval = options.switch_interval.or(switch_interval);
             restrict_stdin = options.restrict_stdin.or(restrict_stdin);
             restrict_stdout = options.restrict_stdout.or(restrict_stdout);
+            print_level = options.print_level.or(print_level);
             restrict_signal = options.restrict_signal.or(restrict_signal);
             path.extend(options.python_path.clone());
         }
@@ -90,6 +99,7 @@ impl InterpreterSettings {
             python_path: path,
             restrict_stdin: restrict_stdin.unwrap_or(false),
             restrict_stdout: restrict_stdout.unwrap_or(false),
+            print_level: print_level.unwrap_or(DEFAULT_PRINT_LEVEL),
             restrict_signal: restrict_signal.unwrap_or(true),
         }
     }

@@ -116,6 +116,7 @@ fn python(definition: &DaemonProcess, options: &ProcessOptions, home: Option<Pat
         destroy_interpreters: options.destroy_interpreter,
         restrict_stdin: all.restrict_stdin,
         restrict_stdout: all.restrict_stdout,
+        print_level: all.print_level,
         restrict_signal: all.restrict_signal,
         own_gil: all.own_gil,
         free_threading: all.free_threading,
@@ -157,6 +158,7 @@ fn interpreters(definition: &DaemonProcess, options: &ProcessOptions) -> Vec<Int
             interval_is_its_own: own.interval_is_its_own,
             restrict_stdin: own.restrict_stdin,
             restrict_stdout: own.restrict_stdout,
+            print_level: own.print_level,
             restrict_signal: own.restrict_signal,
             own_gil: own.own_gil,
         }

@@ -19,6 +19,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use wsgi::Level;
 
 /// Whether Python would start in the children; the error is a sentence for the administrator, and so is each of the
 /// warnings.
@@ -152,6 +153,7 @@ fn interpreter_options(settings: InterpreterSettings) -> InterpreterOptions {
         interval_is_its_own: settings.interval_is_its_own,
         restrict_stdin: settings.restrict_stdin,
         restrict_stdout: settings.restrict_stdout,
+        print_level: Level::from_number(settings.print_level),
         restrict_signal: settings.restrict_signal,
         own_gil: settings.own_gil,
     }

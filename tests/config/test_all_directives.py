@@ -77,6 +77,7 @@ WSGICaseSensitivity On
 WSGIRestrictEmbedded Off
 WSGIRestrictStdin On
 WSGIRestrictStdout Off
+WSGIPrintLevel info
 WSGIRestrictSignal On
 WSGISwitchInterval 0.005
 WSGISocketPrefix ${ROOT}/wsgi

@@ -5,7 +5,7 @@ import re
 import pytest
 from harness import daemon_options
 from harness.conf import Conf
-from harness.directives import DIRECTIVES, FORMER, PLACES, plain
+from harness.directives import DIRECTIVES, FORMER, PLACES, params, plain
 from harness.env import REPO
 
 pytestmark = pytest.mark.embedded_only("a line is read before any process is started")
@@ -36,7 +36,7 @@ def test_the_table_of_directives_is_complete():
     assert documented == {plain(name) for name in DIRECTIVES | FORMER}
 
 
-@pytest.mark.parametrize("name", DIRECTIVES, ids=plain)
+@pytest.mark.parametrize("name", params(DIRECTIVES))
 def test_directive_contexts_are_accepted(printed, name):
     places, value = DIRECTIVES[name]
     # Names of process groups are unique.
@@ -51,7 +51,7 @@ def test_directive_contexts_are_accepted(printed, name):
 
 
 @pytest.mark.parametrize("place", ["S", "V", "D"])
-@pytest.mark.parametrize("name", DIRECTIVES, ids=plain)
+@pytest.mark.parametrize("name", params(DIRECTIVES))
 def test_directive_is_refused_in_other_contexts(printed, name, place):
     places, value = DIRECTIVES[name]
     for frame in PLACES[place] if place not in places else ():
@@ -63,7 +63,7 @@ FOREIGN = [name for name, (places, _) in DIRECTIVES.items() if "S" in places and
 
 
 @pytest.mark.differs("interpreter-options-foreign", "mod_wsgi takes it as if it stood outside")
-@pytest.mark.parametrize("name", FOREIGN, ids=plain)
+@pytest.mark.parametrize("name", params(FOREIGN))
 def test_a_block_for_interpreters_holds_nothing_else(printed, name):
     said = printed(PLACES["I"][0].format(f"{name} {DIRECTIVES[name][1]}"), False)
     assert f"{plain(name)} cannot occur within <WSGIInterpreterOptions> section" in said
@@ -87,7 +87,7 @@ HTACCESS = Conf(
 
 
 @pytest.mark.parametrize("letter", CLASSES)
-@pytest.mark.parametrize("name", DIRECTIVES, ids=plain)
+@pytest.mark.parametrize("name", params(DIRECTIVES))
 def test_htaccess_may_hold_a_directive_under_its_class_alone(serve, name, letter):
     server = serve(HTACCESS)
     response = server.get(f"/of/{letter}/{plain(name)}/file")
@@ -129,7 +129,10 @@ WORDS = (
         "WSGIAcceptMutex": "default | flock | fcntl | sysvsem | posixsem | pthread",
     }
     | dict.fromkeys(FLAGS, "Off | On")
-    | {"WSGIScriptReloading": "Off | On | Wait"}
+    | {
+        "WSGIScriptReloading": "Off | On | Wait",
+        "WSGIPrintLevel": "error | warn | notice | info | debug",
+    }
 )
 
 
@@ -138,7 +141,7 @@ def framed(name, line):
     return PLACES[DIRECTIVES[name][0][0]][0].format(line)
 
 
-@pytest.mark.parametrize("name", WORDS)
+@pytest.mark.parametrize("name", params(WORDS))
 def test_a_directive_of_certain_words_takes_no_others(printed, env, name):
     for value in ("Yes", "1", "Onn"):
         said = printed(framed(name, f"{name} {value}"), False)
@@ -153,7 +156,7 @@ ONE = [
 ]
 
 
-@pytest.mark.parametrize("name", ONE)
+@pytest.mark.parametrize("name", params(ONE))
 @pytest.mark.parametrize("arguments", ["", "one two"])
 def test_a_directive_of_one_argument_takes_one(printed, name, arguments):
     assert f"\n{name} takes one argument, " in printed(framed(name, f"{name} {arguments}"), False)

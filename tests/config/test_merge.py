@@ -467,6 +467,7 @@ ELSEWHERE = [
     "server/test_trusted_proxies",
     "scripts/test_interpreter_options",
     "access/test_authentication",
+    "observe/test_logging",
 ]
 
 

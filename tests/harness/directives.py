@@ -1,5 +1,7 @@
 """The directives: where each may stand, and a value each takes."""
 
+import pytest
+
 # Where each may stand: Server, Virtual host, Directory; in .htaccess under FileInfo or AuthConfig.
 # With a value it takes.
 DIRECTIVES = {
@@ -30,6 +32,7 @@ DIRECTIVES = {
     "WSGIFreeThreading": ("SI", "Off"),
     "WSGIRestrictStdin": ("SI", "On"),
     "WSGIRestrictStdout": ("SI", "On"),
+    "WSGIPrintLevel": ("SI", "info"),
     "WSGIRestrictSignal": ("SI", "Off"),
     "<WSGIInterpreterOptions": ("S", "application-group=a>\n</WSGIInterpreterOptions>"),
     "WSGIRestrictProcess": ("SVD", "site other"),
@@ -53,6 +56,8 @@ DIRECTIVES = {
     "WSGIAuthGroupScript": ("DA", "/a.py application-group=a"),
     "WSGIGroupAuthoritative": ("DA", "Off"),
 }
+# Those that mod_wsgi does not have.
+NEW = frozenset({"WSGIPrintLevel"})
 # What mod_wsgi 4 and 5 had.
 FORMER = {
     "WSGILazyInitialization": ("S", "On"),
@@ -77,3 +82,11 @@ PLACES = {
 
 def plain(name):
     return name.removeprefix("<")
+
+
+def params(names):
+    """The names as parameters of a test; those that mod_wsgi does not have are for this module."""
+    mark = pytest.mark.ours_only("mod_wsgi does not have the directive")
+    return [
+        pytest.param(name, id=plain(name), marks=[mark] if name in NEW else []) for name in names
+    ]

@@ -188,6 +188,96 @@ def test_logging_warnings_and_tracebacks_arrive(server):
     )
 
 
+LEVELS = """
+import logging
+log = logging.getLogger("app")
+log.warning("while loading")
+def application(environ, start_response):
+    for level in ("critical", "error", "warning", "info"):
+        getattr(log, level)("a record\\nof " + level)
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"ok"]
+"""
+LEVELS_OF = {"critical": "crit", "error": "error", "warning": "warn"}
+# logging may be there before the module can do anything about it.
+EARLY = "import logging, sys; sys.early = True\n"
+
+
+@pytest.mark.differs("last-resort-level", "mod_wsgi writes all records at error")
+@pytest.mark.parametrize("group", ["%{GLOBAL}", "sub"])
+@pytest.mark.parametrize("early", ["", EARLY], ids=["late", "early"])
+def test_records_without_a_handler_keep_their_level(serve, group, early):
+    text = f"""
+    WSGIPythonPath ${{ROOT}}/packages
+    WSGIScriptAlias / ${{ROOT}}/app.py application-group={group}
+    """
+    script = LEVELS + (early and "import sys\nassert sys.early\n")
+    files = (("app.py", script), ("packages/early.pth", early))
+    server = serve(Conf(text, files=files), private=True)
+    assert server.get("/").text == "ok"
+    for name, level in LEVELS_OF.items():
+        for line in server.log.expect(f"of {name}$"):
+            assert line.level == level
+    assert {line.level for line in server.log.expect("while loading$")} == {"warn"}
+    server.log.expect("a record$", count=3)
+    assert not server.log.find("of info")
+
+
+HANDLED = """
+import logging, sys
+logging.basicConfig(stream=sys.stderr, format="formatted %(message)s")
+def application(environ, start_response):
+    logging.warning("by its handler")
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"ok"]
+"""
+
+
+def test_records_with_a_handler_are_left_to_the_handler(serve):
+    text = "WSGIApplicationGroup %{GLOBAL}\nWSGIScriptAlias / ${ROOT}/app.py\n"
+    server = serve(Conf(text, files=(("app.py", HANDLED),)), private=True)
+    assert server.get("/").text == "ok"
+    (line,) = server.log.expect("formatted by its handler$")
+    assert line.level == "error"
+
+
+PRINTS = """
+import sys, threading
+def application(environ, start_response):
+    name = environ["SCRIPT_NAME"]
+    sys.stdout.write(name + " half")
+    sys.stderr.write(name + " in between\\n")
+    print(name, "printed")
+    print(name, "to the error stream", file=sys.stderr)
+    thread = threading.Thread(target=print, args=(name, "in a thread"))
+    thread.start()
+    thread.join()
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"ok"]
+"""
+
+
+@pytest.mark.ours_only("WSGIPrintLevel")
+def test_printed_lines_have_the_level_of_the_configuration(serve):
+    text = """
+    WSGIPrintLevel info
+    <WSGIInterpreterOptions application-group=loud>
+        WSGIPrintLevel warn
+    </WSGIInterpreterOptions>
+    WSGIScriptAlias /loud ${ROOT}/app.py application-group=loud
+    WSGIScriptAlias /main ${ROOT}/app.py application-group=%{GLOBAL}
+    """
+    server = serve(Conf(text, files=(("app.py", PRINTS),)), private=True)
+    for path, level in (("/main", "info"), ("/loud", "warn")):
+        assert server.get(path).text == "ok"
+        for text in ("half", "printed", "in a thread"):
+            (line,) = server.log.expect(f"{path} {text}$")
+            assert line.level == level, text
+        for text in ("in between", "to the error stream"):
+            (line,) = server.log.expect(f"{path} {text}$")
+            assert line.level == "error", text
+
+
 def test_output_of_a_loading_script_is_logged(serve):
     server = serve(LOGGING, private=True)
     assert server.get("/attributes").status == 200

@@ -34,6 +34,8 @@ pub struct Python {
     pub restrict_stdin: bool,
     /// Whether writing standard output is an error.
     pub restrict_stdout: bool,
+    /// The level of lines written to standard output, as Apache numbers it: 0 (`emerg`) to 8 (`trace1`).
+    pub print_level: u8,
     /// Whether setting signal handlers has no effect.
     pub restrict_signal: bool,
     /// Whether each interpreter has a lock of its own.
@@ -70,6 +72,7 @@ impl Default for Python {
             destroy_interpreters: true,
             restrict_stdin: false,
             restrict_stdout: false,
+            print_level: 3,
             restrict_signal: true,
             own_gil: false,
             free_threading: false,
@@ -116,6 +119,8 @@ pub struct Interpreter {
     pub restrict_stdin: bool,
     /// Whether writing standard output is an error.
     pub restrict_stdout: bool,
+    /// The level of lines written to standard output, as Apache numbers it.
+    pub print_level: u8,
     /// Whether setting signal handlers has no effect.
     pub restrict_signal: bool,
     /// Whether it has a lock of its own.

@@ -5,6 +5,7 @@ pub use crate::cpython::HashSeed;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use wsgi::Level;
 
 /// Options of the Python side of one process. Each is named after its directive or
 /// `WSGIDaemonProcess` option.
@@ -77,6 +78,8 @@ pub struct InterpreterOptions {
     pub restrict_stdin: bool,
     /// `WSGIRestrictStdout`.
     pub restrict_stdout: bool,
+    /// `WSGIPrintLevel`: the level of lines written to `sys.stdout`.
+    pub print_level: Level,
     /// `WSGIRestrictSignal`.
     pub restrict_signal: bool,
     /// `WSGIPerInterpreterGIL`.

@@ -91,6 +91,7 @@ fn options() -> HostOptions {
             interval_is_its_own: false,
             restrict_stdin: false,
             restrict_stdout: false,
+            print_level: Level::Error,
             restrict_signal: true,
             own_gil: false,
         },

@@ -5,6 +5,7 @@ use crate::time_limit;
 use group_config::{GroupConfig, Interpreter, Python, Telemetry};
 use host::{ApacheFacts, HashSeed, HostOptions, InterpreterOptions, TelemetryOptions};
 use std::path::PathBuf;
+use wsgi::Level;
 
 /// The options Python starts with.
 pub(super) fn host_options(config: &GroupConfig) -> HostOptions {
@@ -53,6 +54,7 @@ fn common_interpreter(config: &GroupConfig) -> InterpreterOptions {
         interval_is_its_own: false,
         restrict_stdin: python.restrict_stdin,
         restrict_stdout: python.restrict_stdout,
+        print_level: Level::from_number(python.print_level),
         restrict_signal: python.restrict_signal && may_restrict_signal(config),
         own_gil: python.own_gil,
     }
@@ -65,6 +67,7 @@ fn named_interpreter(config: &GroupConfig, own: &Interpreter) -> InterpreterOpti
         interval_is_its_own: own.interval_is_its_own,
         restrict_stdin: own.restrict_stdin,
         restrict_stdout: own.restrict_stdout,
+        print_level: Level::from_number(own.print_level),
         restrict_signal: own.restrict_signal && may_restrict_signal(config),
         own_gil: own.own_gil,
     }

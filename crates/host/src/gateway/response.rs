@@ -26,6 +26,8 @@ pub struct Response<'r> {
     written: u64,
     content_length: Option<u64>,
     log_line: Vec<u8>,
+    /// That of the text in `log_line`.
+    log_level: Level,
     read_failure: Option<ReadError>,
     send_failure: Option<SendError>,
 }
@@ -67,6 +69,7 @@ impl<'r> Response<'r> {
             written: 0,
             content_length: None,
             log_line: Vec::new(),
+            log_level: Level::Error,
             read_failure: None,
             send_failure: None,
         }
@@ -234,8 +237,12 @@ impl<'r> Response<'r> {
         self.send_failure
     }
 
-    /// Takes text an application wrote to a log; each complete line becomes a record.
-    pub(crate) fn log_text(&mut self, text: &[u8]) {
+    /// Takes text an application wrote to a log; each complete line becomes a record of that level.
+    pub(crate) fn log_text(&mut self, level: Level, text: &[u8]) {
+        if self.log_level != level {
+            self.flush_log();
+            self.log_level = level;
+        }
         let mut rest = text;
         while let Some(end) = rest.iter().position(|&byte| byte == b'\n') {
             let (line, after) = rest.split_at(end);
@@ -286,7 +293,7 @@ impl<'r> Response<'r> {
 
     fn log_script_line(&mut self, line: &[u8]) {
         let record = self.of_script(line);
-        self.exchange.log(Level::Error, &record);
+        self.exchange.log(self.log_level, &record);
     }
 
     /// The line with the script's name before it.

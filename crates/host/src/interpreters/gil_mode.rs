@@ -92,6 +92,7 @@ mod tests {
             interval_is_its_own: false,
             restrict_stdin: false,
             restrict_stdout: false,
+            print_level: Level::Error,
             restrict_signal: true,
             own_gil: false,
         };

@@ -8,6 +8,7 @@ pub(crate) mod gil_mode;
 pub(crate) mod interpreter;
 pub(crate) mod keys;
 pub(crate) mod load;
+mod logging_levels;
 mod maintenance;
 pub(crate) mod prepare;
 pub(crate) mod process_environment;

@@ -9,6 +9,7 @@ use crate::interpreters::forked_threads::name_main_threads_of_forks;
 use crate::interpreters::gil_mode::GilMode;
 use crate::interpreters::interpreter::Interpreter;
 use crate::interpreters::keys::InternedKeys;
+use crate::interpreters::logging_levels::keep_levels;
 use crate::interpreters::process_environment::ProcessEnvironment;
 use crate::interpreters::script::Scripts;
 use crate::interpreters::state::InterpreterState;
@@ -85,6 +86,7 @@ impl Preparation<'_> {
         module.set_attribute(c"RequestTimeout", &request_timeout)?;
         let subscribers = Arc::new(Subscribers::new(py)?);
         add_functions(py, &module, options, activity, &subscribers, log)?;
+        keep_levels(py)?;
         add_apache_module(py, options)?;
         let template = template(py, options, file_wrapper.object())?;
         Ok(InterpreterState {
@@ -256,18 +258,22 @@ fn replace_streams<'py>(
     options: &InterpreterOptions,
     log: &SharedLog,
 ) -> Result<'py, ()> {
-    let stream = |name, descriptor| {
-        text_stream(py, log_class, Log::of_thread(name, SharedLog::clone(log), descriptor))
+    let stream = |name, level, descriptor| {
+        let log = Log::of_thread(name, level, SharedLog::clone(log), descriptor);
+        text_stream(py, log_class, log)
     };
     // Standard error of a daemon process is a log; that of Apache's own processes may lead nowhere.
     let descriptor = (!process.process_group.is_empty()).then_some(STANDARD_ERROR);
-    py.set_sys_attribute(c"stderr", &stream("<stderr>", descriptor)?)?;
+    py.set_sys_attribute(c"stderr", &stream("<stderr>", Level::Error, descriptor)?)?;
     if process.single_process {
         return Ok(());
     }
     let restricted = |name| py.class::<Restricted>()?.instantiate(Restricted { name });
-    let stdout =
-        if options.restrict_stdout { restricted("sys.stdout")? } else { stream("<stdout>", None)? };
+    let stdout = if options.restrict_stdout {
+        restricted("sys.stdout")?
+    } else {
+        stream("<stdout>", options.print_level, None)?
+    };
     py.set_sys_attribute(c"stdout", &stdout)?;
     if options.restrict_stdin {
         py.set_sys_attribute(c"stdin", &restricted("sys.stdin")?)?;

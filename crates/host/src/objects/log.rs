@@ -16,6 +16,7 @@ use wsgi::Level;
 /// A stream into the error log. It takes `str` and bytes alike, so that it is its own `buffer`.
 pub(crate) struct Log {
     pub(crate) name: &'static str,
+    pub(crate) level: Level,
     pub(crate) target: LogTarget,
     /// The number that `fileno()` gives: what is written to it reaches a log as well.
     pub(crate) descriptor: Option<i64>,
@@ -73,21 +74,23 @@ impl Unfinished {
 
 impl Log {
     pub(crate) fn of_request(lease: Arc<Lease>) -> Self {
-        Self { name: "<wsgi.errors>", target: LogTarget::Request(lease), descriptor: None }
+        let target = LogTarget::Request(lease);
+        Self { name: "<wsgi.errors>", level: Level::Error, target, descriptor: None }
     }
 
     pub(crate) fn of_thread(
         name: &'static str,
+        level: Level,
         server: SharedLog,
         descriptor: Option<i64>,
     ) -> Self {
         let target = LogTarget::Thread { server, unfinished: Unfinished::default() };
-        Self { name, target, descriptor }
+        Self { name, level, target, descriptor }
     }
 
     /// Writes to the log of the request, or of the server; `None` when the request has ended.
     fn write(&self, py: Attached<'_>, text: &[u8]) -> Option<()> {
-        let add = |request: &mut Response<'_>| request.log_text(text);
+        let add = |request: &mut Response<'_>| request.log_text(self.level, text);
         let to_request = |lease: &Lease| {
             // Only a complete line reaches the log file, and only that may block.
             if text.contains(&b'\n') { lease.with_detached(py, add) } else { lease.with(py, add) }
@@ -100,7 +103,7 @@ impl Log {
                 }
                 let lines = unfinished.add(text);
                 if !lines.is_empty() {
-                    py.detached(|| log_lines(server, &lines));
+                    py.detached(|| log_lines(server, self.level, &lines));
                 }
                 Some(())
             }
@@ -118,16 +121,16 @@ impl Log {
                 }
                 let line = unfinished.take();
                 if !line.is_empty() {
-                    py.detached(|| log_lines(server, &line));
+                    py.detached(|| log_lines(server, self.level, &line));
                 }
             }
         }
     }
 }
 
-fn log_lines(server: &SharedLog, lines: &[u8]) {
+fn log_lines(server: &SharedLog, level: Level, lines: &[u8]) {
     for line in lines.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
-        server.log(Level::Error, line);
+        server.log(level, line);
     }
 }
 
@@ -202,8 +205,8 @@ fn flush<'py>(this: &This<'_, 'py>, arguments: &Arguments<'_, 'py>) -> Result<'p
 fn close<'py>(this: &This<'_, 'py>, arguments: &Arguments<'_, 'py>) -> Result<'py, Object<'py>> {
     flush(this, arguments)?;
     if let LogTarget::Thread { server, unfinished } = &this.target {
-        let lines = unfinished.take_all();
-        this.py().detached(|| log_lines(server, &lines));
+        let (lines, level) = (unfinished.take_all(), this.level);
+        this.py().detached(|| log_lines(server, level, &lines));
     }
     Ok(this.py().none())
 }
