@@ -44,6 +44,7 @@ mod tests {
             application_group: None,
             callable_object: None,
             pass_authorization: None,
+            interface: group_config::Interface::Wsgi,
             mark: c"wsgi-script".to_owned(),
         }
     }
@@ -91,6 +92,7 @@ mod tests {
             path: b"/srv/i.wsgi".as_slice().into(),
             process_group: group.as_bytes().into(),
             application_group: b"".as_slice().into(),
+            callable: None,
             server: ServerIdentity::default(),
         };
         let table = [

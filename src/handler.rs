@@ -3,12 +3,13 @@
 
 use crate::application::Application;
 use crate::child::Child;
-use crate::config::{self, DirectoryConfig, Dispatched, NotDispatched, Settings};
+use crate::config::{self, DirectoryConfig, Dispatched, NotDispatched, ScriptAlias, Settings};
 use crate::file_version::version;
 use crate::forward::Group;
 use crate::httpd::{ContentHandler, FileKind, Outcome, Request, TranslateName};
 use crate::module_config::{alias_of, directory_config, remember_alias, server_config};
 use crate::request_names::RequestNames;
+use group_config::Interface;
 use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::ffi::OsStr;
@@ -23,7 +24,9 @@ use wsgi::Level;
 pub(crate) struct Wsgi;
 
 /// The names under which administrators set this module's handler.
-const HANDLERS: [&[u8]; 2] = [b"wsgi-script", b"application/x-httpd-wsgi"];
+const HANDLERS: [&[u8]; 3] = [b"wsgi-script", b"application/x-httpd-wsgi", ASGI_HANDLER];
+/// That of them for applications of ASGI.
+const ASGI_HANDLER: &[u8] = b"asgi-script";
 
 impl TranslateName for Wsgi {
     fn translate(request: &mut Request<'_>) -> Outcome {
@@ -32,7 +35,7 @@ impl TranslateName for Wsgi {
             return Outcome::Declined;
         };
         request.set_file(&mapped.target, mapped.rest);
-        request.set_handler(c"wsgi-script");
+        request.set_handler(ScriptAlias::handler(alias.interface));
         remember_alias(request, alias);
         Outcome::Done
     }
@@ -52,6 +55,7 @@ impl ContentHandler for Wsgi {
         let (settings, checked) = match (script, alias) {
             (Some(script), _) => (settings.served_by(script), check_path_info(request)),
             (None, Some(alias)) => (settings.with_alias(alias), check(request, true)),
+            (None, None) if handler == ASGI_HANDLER => (settings.of_asgi(), check(request, false)),
             (None, None) => (settings, check(request, false)),
         };
         if let Err(refusal) = checked {
@@ -94,10 +98,14 @@ fn dispatch(
     };
     let adopted = aliased && child.sole && settings.handler_script.is_none();
     let application = Application { script, modified, application_group, callable, adopted };
-    let outcome = if process_group.is_empty() {
+    let outcome = if process_group.is_empty() && settings.interface == Interface::Asgi {
+        let what = "applications of ASGI are served by a WSGIDaemonProcess (process-group=), not in Apache's \
+                    own processes";
+        Refusal::new(500, "WSGI0223", what).answer(request)
+    } else if process_group.is_empty() {
         serve_embedded(request, settings, &application, child)
     } else {
-        match daemon_group(request, script, &process_group, child) {
+        match daemon_group(request, script, &process_group, settings, child) {
             Ok(group) => crate::forward::serve(request, settings, &application, group),
             Err(refusal) => refusal.answer(request),
         }
@@ -177,6 +185,7 @@ fn daemon_group<'a>(
     request: &Request<'_>,
     script: &[u8],
     name: &[u8],
+    settings: &Settings<'_>,
     child: &'a Child,
 ) -> Result<&'a Group, Refusal> {
     let shown = || String::from_utf8_lossy(name);
@@ -194,6 +203,15 @@ fn daemon_group<'a>(
             shown()
         );
         return Err(Refusal::new(503, "WSGI0153", what));
+    }
+    let interface = group.definition().config.interface;
+    if interface != settings.interface {
+        let (own, other) = (settings.interface.name(), interface.name());
+        let what = format!(
+            "WSGI daemon process '{}' serves applications of {other} (interface=), and this is one of {own}",
+            shown()
+        );
+        return Err(Refusal::new(500, "WSGI0224", what));
     }
     if !group.definition().sees(script) {
         let what =

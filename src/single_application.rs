@@ -108,6 +108,7 @@ mod tests {
             application_group: application_group.map(|group| group.as_bytes().into()),
             callable_object: None,
             pass_authorization: None,
+            interface: group_config::Interface::Wsgi,
             mark: c"wsgi-script".to_owned(),
         }
     }
@@ -183,6 +184,7 @@ mod tests {
             path: b"/srv/i.wsgi".as_slice().into(),
             process_group: b"".as_slice().into(),
             application_group: group.as_bytes().into(),
+            callable: None,
             server: ServerIdentity::default(),
         };
         let plain = ProcessConfig::default;

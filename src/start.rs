@@ -9,7 +9,7 @@ use crate::child::Child;
 use crate::command_line;
 use crate::config::{
     DaemonProcess, ProcessConfig, ProcessOptions, ServerNames, check_group_references,
-    check_repeated_groups,
+    check_interfaces, check_repeated_groups,
 };
 use crate::daemons::{self, Applications, GroupError, ParentExitGuard, supervisor, warm_up};
 #[cfg(feature = "embedded")]
@@ -54,6 +54,8 @@ fn check_config(main: Server<'_>) -> Result<(), String> {
     let names = server_names(main);
     let options = resolve(config, &names);
     check_group_references(&config.group_references, &options.daemon_processes, &names)
+        .map_err(|why| why.to_string())?;
+    check_interfaces(&config.interface_references, &options.daemon_processes)
         .map_err(|why| why.to_string())?;
     check_repeated_groups(&config.repeated_groups, &options.daemon_processes, &names)
         .map_err(|why| why.to_string())?;

@@ -1,16 +1,19 @@
-//! The lines of `WSGIScriptAlias` and `WSGIScriptAliasMatch`.
+//! The lines of `WSGIScriptAlias` and `WSGIScriptAliasMatch`, `ASGIScriptAlias` and `ASGIScriptAliasMatch`.
 
+use group_config::Interface;
+use std::ffi::CString;
 use std::sync::Arc;
 
+use super::asgi_options::interface;
 use super::error::quoted;
 use super::options::Options;
 use super::process_group::reachable;
 use super::{
-    ConfigError, GroupReference, ImportScript, Line, Location, ProcessConfig, ScriptAlias,
-    ServerConfig,
+    Bytes, ConfigError, GroupReference, ImportScript, InterfaceReference, Line, Location,
+    ProcessConfig, ScriptAlias, ServerConfig,
 };
 
-/// `WSGIScriptAlias`
+/// `WSGIScriptAlias`, `ASGIScriptAlias`
 pub(super) fn add_script_alias(
     server: &mut ServerConfig,
     process: &mut ProcessConfig,
@@ -19,7 +22,7 @@ pub(super) fn add_script_alias(
     add(server, process, line, |prefix| Ok(Location::Prefix(prefix.into())))
 }
 
-/// `WSGIScriptAliasMatch`
+/// `WSGIScriptAliasMatch`, `ASGIScriptAliasMatch`
 pub(super) fn add_script_alias_match(
     server: &mut ServerConfig,
     process: &mut ProcessConfig,
@@ -42,6 +45,11 @@ fn add(
 ) -> Result<(), ConfigError> {
     let alias = parse(line, locate)?;
     process.group_references.extend(GroupReference::of(line, alias.process_group.as_deref()));
+    process.interface_references.extend(InterfaceReference::of(
+        line,
+        alias.process_group.as_deref(),
+        alias.interface,
+    ));
     if let Some(script) = preload(line, process, &alias)? {
         process.import_scripts.push(script);
     }
@@ -68,9 +76,13 @@ fn parse(
         application_group: None,
         callable_object: None,
         pass_authorization: None,
-        mark: c"wsgi-script".to_owned(),
+        interface: Interface::Wsgi,
+        mark: CString::default(),
     };
-    let allowed = ["process-group", "application-group", "callable-object", "pass-authorization"];
+    let of_asgi = line.name().starts_with("ASGI");
+    let allowed = ["process-group", "application-group", "callable-object", "pass-authorization"]
+        .into_iter()
+        .chain((!of_asgi).then_some("interface"));
     let mut options = Options::new(line, words, allowed);
     while let Some(option) = options.next_option()? {
         match option.name {
@@ -83,9 +95,20 @@ fn parse(
                 line.check_callable(name)?;
                 alias.callable_object = Some(name.into());
             }
+            "interface" => alias.interface = interface(&option)?,
             _ => alias.pass_authorization = Some(option.flag()?),
         }
     }
+    if of_asgi {
+        alias.interface = Interface::Asgi;
+    }
+    if alias.interface == Interface::Asgi && alias.process_group.as_deref() == Some(b"") {
+        return Err(line.error(
+            "names %{GLOBAL} for the process group; applications of ASGI are served by a WSGIDaemonProcess, \
+             not in Apache's own processes",
+        ));
+    }
+    alias.mark = ScriptAlias::handler(alias.interface).to_owned();
     Ok(alias)
 }
 
@@ -95,8 +118,10 @@ fn preload(
     process: &ProcessConfig,
     alias: &ScriptAlias,
 ) -> Result<Option<ImportScript>, ConfigError> {
-    let (Some(process_group), Some(application_group)) =
-        (&alias.process_group, &alias.application_group)
+    // Applications of ASGI share the main interpreter.
+    let of_asgi = (alias.interface == Interface::Asgi).then(Bytes::default);
+    let application_group = of_asgi.as_ref().or(alias.application_group.as_ref());
+    let (Some(process_group), Some(application_group)) = (&alias.process_group, application_group)
     else {
         return Ok(None);
     };
@@ -107,13 +132,15 @@ fn preload(
     if expands(process_group) || expands(application_group) || substitutes || directory {
         return Ok(None);
     }
-    if !process_group.is_empty() {
+    // An alias may stand before its group.
+    if !process_group.is_empty() && alias.interface == Interface::Wsgi {
         reachable(line, &process.daemon_processes, process_group)?;
     }
     Ok(Some(ImportScript {
         path: alias.target.clone(),
         process_group: process_group.clone(),
         application_group: application_group.clone(),
+        callable: alias.callable_object.clone().filter(|_| alias.interface == Interface::Asgi),
         server: line.context.server(),
     }))
 }
@@ -169,7 +196,7 @@ mod tests {
             (
                 "/ /app threads=5",
                 " has no option \"threads\"; it takes name=value with one of these names: \
-                 process-group, application-group, callable-object, pass-authorization",
+                 process-group, application-group, callable-object, pass-authorization, interface",
             ),
         ] {
             let sentence =

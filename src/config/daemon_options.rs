@@ -7,6 +7,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::asgi_options::{concurrency, event_loop, interface_of_group, lifespan};
 use super::daemon_process::Forwarding;
 use super::environment::parse_environment;
 use super::options::{INT_MAX, OptionValue, decimal};
@@ -30,7 +31,7 @@ type Setter = fn(&mut DaemonProcess, &OptionValue<'_>) -> Result<(), ConfigError
 /// Every option, by theme: who, how many, where, Python, recycling, timers, sockets, checks and
 /// limits.
 #[rustfmt::skip]
-pub(crate) static DAEMON_OPTIONS: [DaemonOption; 55] = [
+pub(crate) static DAEMON_OPTIONS: [DaemonOption; 59] = [
     row("user", "Apache's User", "a user name or #uid, not root", set_user),
     row("group", "Apache's Group", "a group name or #gid",
         |it, value| put(&mut it.config.identity.gid, group_account(value).map(|group| Some(group.id)))),
@@ -40,6 +41,11 @@ pub(crate) static DAEMON_OPTIONS: [DaemonOption; 55] = [
         set_processes),
     row("threads", "15", "0 to 65533",
         |it, value| put(&mut it.config.threads, count(value, 65_533, "a number of threads"))),
+    row("interface", "that of the aliases that lead to it", "wsgi or asgi",
+        |it, value| put(&mut it.config.interface, interface_of_group(&mut it.interface_given, value))),
+    row("asgi-lifespan", "auto", "auto, on or off", |it, value| put(&mut it.config.asgi.lifespan, lifespan(value))),
+    row("asgi-loop", "auto", "auto, asyncio or uvloop", |it, value| put(&mut it.config.asgi.event_loop, event_loop(value))),
+    row("asgi-concurrency", "100", "1 to 65533", |it, value| put(&mut it.config.asgi.concurrency, concurrency(value))),
     row("umask", "Apache's", "an octal number", set_umask),
     row("chroot", "none", "an absolute path", set_chroot),
     row("home", "none", "an absolute path",
@@ -126,8 +132,8 @@ pub(crate) static DAEMON_OPTIONS: [DaemonOption; 55] = [
         |it, value| put(&mut it.config.limits.virtual_memory_limit, value.limit())),
     row("server-metrics", "Off", "On or Off",
         |it, value| put(&mut it.forwarding.server_metrics, value.flag())),
-    row("newrelic-config-file", "none", "ignored", |_, value| deprecated(value)),
-    row("newrelic-environment", "none", "ignored", |_, value| deprecated(value)),
+    row("newrelic-config-file", "none", "ignored", |_, value| value.deprecated_option()),
+    row("newrelic-environment", "none", "ignored", |_, value| value.deprecated_option()),
 ];
 
 const fn row(
@@ -345,15 +351,6 @@ fn set_switch_interval(
     Ok(())
 }
 
-fn deprecated(value: &OptionValue<'_>) -> Result<(), ConfigError> {
-    value.line().context.warn(&format!(
-        "{}: {}= has no effect: the application starts the New Relic agent itself since mod_wsgi 6",
-        value.line().name(),
-        value.name
-    ));
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::stub::Configuration;
@@ -398,6 +395,10 @@ mod tests {
             }),
             ("threads=1", |it| it.config.threads == 1),
             ("threads=65533", |it| it.config.threads == 65_533),
+            ("interface=asgi", |it| it.config.is_asgi()),
+            ("asgi-lifespan=on", |it| it.config.asgi.lifespan == group_config::Lifespan::On),
+            ("asgi-loop=uvloop", |it| it.config.asgi.event_loop == group_config::EventLoop::Uvloop),
+            ("asgi-concurrency=7", |it| it.config.asgi.concurrency == 7),
             ("umask=0027", |it| it.config.identity.umask == Some(0o27)),
             ("home=/srv/site", |it| it.config.identity.home == Some("/srv/site".into())),
             ("environment=none", |it| !it.config.identity.environment.inherit),

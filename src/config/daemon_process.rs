@@ -62,6 +62,8 @@ pub(crate) struct DaemonProcess {
     pub(crate) config: GroupConfig,
     /// What only Apache's processes look at.
     pub(crate) forwarding: Forwarding,
+    /// Whether the line names the interface of its applications.
+    pub(crate) interface_given: bool,
 }
 
 /// How Apache's processes deal with a group.
@@ -125,7 +127,13 @@ impl DaemonProcess {
             name: String::from_utf8_lossy(name).into_owned(),
             ..GroupConfig::default()
         };
-        Self { name: name.into(), server, config, forwarding: Forwarding::default() }
+        Self {
+            name: name.into(),
+            server,
+            config,
+            forwarding: Forwarding::default(),
+            interface_given: false,
+        }
     }
 
     /// A path as it reads inside `chroot`; as it is where it lies outside or there is none.

@@ -27,13 +27,19 @@ const NEW_RELIC: Support =
 /// Every directive. `module` makes Apache's `command_rec[]` of it; `docs/directives.md` is held
 /// against it.
 #[rustfmt::skip]
-pub(crate) static DIRECTIVES: [Directive; 55] = [
+pub(crate) static DIRECTIVES: [Directive; 57] = [
     // Which URL leads to which script.
     Directive::new(c"WSGIScriptAlias", ServerWide, Raw,
         c"URL path, script file or directory, and options",
         ToServer(alias_directives::add_script_alias)),
     Directive::new(c"WSGIScriptAliasMatch", ServerWide, Raw,
         c"regular expression for the URL path, script file, and options",
+        ToServer(alias_directives::add_script_alias_match)),
+    Directive::new(c"ASGIScriptAlias", ServerWide, Raw,
+        c"URL path, script file or directory of ASGI, and options",
+        ToServer(alias_directives::add_script_alias)),
+    Directive::new(c"ASGIScriptAliasMatch", ServerWide, Raw,
+        c"regular expression for the URL path, script file of ASGI, and options",
         ToServer(alias_directives::add_script_alias_match)),
     Directive::new(c"WSGIHandlerScript", Everywhere, Raw,
         c"name of an Apache handler, script file, and options",
@@ -407,7 +413,7 @@ mod tests {
     fn the_manual_describes_every_directive_and_no_other() {
         let mut described: Vec<&str> =
             MANUAL.lines().filter_map(|line| line.strip_prefix("## ")).collect();
-        described.retain(|heading| heading.contains("WSGI"));
+        described.retain(|heading| heading.contains("WSGI") || heading.contains("ASGI"));
         let mut names: Vec<&str> = DIRECTIVES.iter().map(Directive::name).collect();
         described.sort_unstable();
         names.sort_unstable();

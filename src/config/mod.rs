@@ -15,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 // What a line is, and how it is read.
+mod asgi_options;
 mod bytes;
 mod directive;
 mod directives;
@@ -42,6 +43,7 @@ mod server;
 mod daemon_options;
 mod daemon_process;
 mod group_reference;
+mod interface;
 mod interpreter;
 mod process_group;
 mod proxy_header;
@@ -72,6 +74,7 @@ pub(crate) use expansion::{
     Names, application_group, callable_object, process_group, script_group,
 };
 pub(crate) use group_reference::{GroupReference, check_group_references};
+pub(crate) use interface::{InterfaceReference, check_interfaces};
 pub(crate) use interpreter::{InterpreterOptions, InterpreterSettings, Section};
 pub(crate) use line::{Args, Line};
 pub(crate) use parse_context::{ParseContext, Pattern, ServerIdentity};

@@ -162,6 +162,16 @@ impl<'a> OptionValue<'a> {
         Ok(Some(limit.unsigned_abs()).filter(|limit| *limit != 0))
     }
 
+    /// Says that the option has no effect any more.
+    pub(super) fn deprecated_option(&self) -> Result<(), ConfigError> {
+        self.line.context.warn(&format!(
+            "{}: {}= has no effect: the application starts the New Relic agent itself since mod_wsgi 6",
+            self.line.name(),
+            self.name
+        ));
+        Ok(())
+    }
+
     /// A path that begins with `/`.
     pub(super) fn absolute_path(&self) -> Result<Bytes, ConfigError> {
         if !self.text.starts_with(b"/") {

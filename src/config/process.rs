@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use super::{
-    Bytes, DaemonProcess, DirectoryConfig, GroupReference, ImportScript, InterpreterOptions, Line,
-    RepeatedGroup, Section, TelemetryOptions, TelemetryService,
+    Bytes, DaemonProcess, DirectoryConfig, GroupReference, ImportScript, InterfaceReference,
+    InterpreterOptions, Line, RepeatedGroup, Section, TelemetryOptions, TelemetryService,
 };
 
 /// The process-wide settings, as written. There is one; virtual hosts do not inherit it, they add
@@ -32,6 +32,8 @@ pub(crate) struct ProcessConfig {
     pub(crate) import_scripts: Vec<ImportScript>,
     /// Every line that sends requests to a process group, in the order written.
     pub(crate) group_references: Vec<GroupReference>,
+    /// The aliases that lead to a process group, with their interfaces.
+    pub(crate) interface_references: Vec<InterfaceReference>,
     /// The lines that say something about a process group and send nothing to it.
     pub(crate) group_mentions: Vec<GroupReference>,
     /// The lines that define a process group again, as it is.

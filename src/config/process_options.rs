@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::interface;
 use super::{
     Bytes, DaemonProcess, HashSeed, ImportScript, InterpreterOptions, InterpreterSettings,
     ProcessConfig, Section, TelemetryOptions, TelemetryService,
@@ -66,12 +67,15 @@ impl ProcessOptions {
             groups_in_sections: _,
             process_groups_in_sections: _,
             group_references: _,
+            interface_references,
             group_mentions: _,
             repeated_groups: _,
             access_scripts,
             dispatch_scripts,
             handler_scripts: _,
         } = config;
+        let mut daemon_processes = daemon_processes.clone();
+        interface::apply(interface_references, &mut daemon_processes);
         Self {
             python_home: python_home.clone(),
             python_eggs: python_eggs.clone(),
@@ -91,7 +95,7 @@ impl ProcessOptions {
             slow_requests: slow_requests.filter(|limit| !limit.is_zero()),
             telemetry_service: telemetry_service.clone(),
             telemetry_options: telemetry_options.unwrap_or_default(),
-            daemon_processes: daemon_processes.clone(),
+            daemon_processes,
             import_scripts: import_scripts.clone(),
             interpreter: interpreter.clone(),
             interpreter_sections: interpreter_sections.clone(),

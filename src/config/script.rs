@@ -31,6 +31,8 @@ pub(crate) struct ImportScript {
     pub(crate) process_group: Bytes,
     /// Empty means the main interpreter.
     pub(crate) application_group: Bytes,
+    /// The callable that requests will name, where that is known.
+    pub(crate) callable: Option<Bytes>,
     /// Where it was written.
     pub(crate) server: ServerIdentity,
 }
@@ -108,6 +110,7 @@ impl ImportScript {
             path,
             process_group: process_group.ok_or_else(|| missing("process-group"))?,
             application_group: application_group.ok_or_else(|| missing("application-group"))?,
+            callable: None,
             server: line.context.server(),
         })
     }

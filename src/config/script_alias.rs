@@ -1,7 +1,8 @@
 //! A script alias: which URL leads to which script, in which groups. It never opens the script.
 
+use group_config::Interface;
 use std::borrow::Cow;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ pub(crate) struct ScriptAlias {
     pub(crate) application_group: Option<Bytes>,
     pub(crate) callable_object: Option<Bytes>,
     pub(crate) pass_authorization: Option<bool>,
+    pub(crate) interface: Interface,
     /// What a request that came through the alias is marked with: the name of the handler, at an address
     /// that nothing else has.
     pub(crate) mark: CString,
@@ -41,6 +43,14 @@ pub(crate) struct Mapped<'a> {
 }
 
 impl ScriptAlias {
+    /// The name of the handler for scripts of an interface.
+    pub(crate) const fn handler(interface: Interface) -> &'static CStr {
+        match interface {
+            Interface::Wsgi => c"wsgi-script",
+            Interface::Asgi => c"asgi-script",
+        }
+    }
+
     /// Where `uri` leads, if this alias is for it. `uri` is the decoded URL path.
     pub(crate) fn matches<'a>(&'a self, uri: &'a [u8]) -> Option<Mapped<'a>> {
         if !uri.starts_with(b"/") && !uri.is_empty() {

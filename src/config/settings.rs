@@ -1,6 +1,8 @@
 //! The settings that hold for one request, every default applied. It never knows where they were
 //! written.
 
+use group_config::Interface;
+
 use super::{
     Bytes, DirectoryConfig, HandlerScript, MapHead, ProxyHeader, Script, ScriptAlias,
     ScriptReloading, Subnet,
@@ -34,6 +36,8 @@ pub(crate) struct Settings<'a> {
     pub(crate) auth_group_script: Option<&'a Script>,
     /// The script whose handler was named, in place of the file that the URL means.
     pub(crate) handler_script: Option<&'a HandlerScript>,
+    /// What the application is called by.
+    pub(crate) interface: Interface,
     /// `None`: every process group may be chosen.
     restrict_process: Option<&'a [Bytes]>,
 }
@@ -93,6 +97,7 @@ impl<'a> Settings<'a> {
             auth_user_script: auth_user_script.as_deref(),
             auth_group_script: auth_group_script.as_deref(),
             handler_script: None,
+            interface: Interface::Wsgi,
             restrict_process: restrict_process.as_deref(),
         }
     }
@@ -104,8 +109,14 @@ impl<'a> Settings<'a> {
             application_group: alias.application_group.as_deref().unwrap_or(self.application_group),
             callable_object: alias.callable_object.as_deref().unwrap_or(self.callable_object),
             pass_authorization: alias.pass_authorization.unwrap_or(self.pass_authorization),
-            ..self
+            ..if alias.interface == Interface::Asgi { self.of_asgi() } else { self }
         }
+    }
+
+    /// The same for an application of ASGI: it gets bodies of any length, and requests as they are.
+    pub(crate) fn of_asgi(self) -> Self {
+        let (interface, map_head_to_get) = (Interface::Asgi, MapHead::Off);
+        Self { interface, map_head_to_get, chunked_request: true, ..self }
     }
 
     /// The same for a request that is served by `script`: what its line says wins, and its callable

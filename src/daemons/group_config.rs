@@ -39,6 +39,7 @@ pub(crate) fn configure(
     let script = |path: &[u8], application_group: &[u8]| ImportScript {
         path: path_of(definition.inside(path)),
         application_group: text(application_group),
+        callable: None,
     };
     let import_scripts = options.import_scripts(&definition.name);
     let preloaded = applications.scripts.iter().filter(|_| definition.config.preload);
@@ -47,7 +48,12 @@ pub(crate) fn configure(
         python: python(definition, options, home),
         allowed_uids: Some(allowed_uids(definition)),
         sole: applications.sole,
-        import_scripts: import_scripts.map(|it| script(&it.path, &it.application_group)).collect(),
+        import_scripts: import_scripts
+            .map(|it| ImportScript {
+                callable: it.callable.as_deref().map(text),
+                ..script(&it.path, &it.application_group)
+            })
+            .collect(),
         preload_scripts: preloaded
             .filter_map(|(path, group)| {
                 let group = if applications.sole { Some(&b""[..]) } else { *group };

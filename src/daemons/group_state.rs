@@ -244,7 +244,7 @@ pub(super) fn new_board(definition: &DaemonProcess) -> Result<Arc<Board>, GroupE
     share(
         "the scoreboard",
         definition,
-        Board::new(slots(definition), definition.config.threads as usize),
+        Board::new(slots(definition), definition.config.capacity() as usize),
     )
 }
 

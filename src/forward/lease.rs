@@ -62,7 +62,7 @@ impl<'a> WorkerLease<'a> {
         group.reclaim_dead_rows(since);
         let board = group.plan.board.view();
         let counters = &group.plan.counters;
-        let threads = u64::from(group.plan.definition.config.threads);
+        let threads = u64::from(group.plan.definition.config.capacity());
         let rank = |slot: usize| {
             let claimed = counters.count(slot);
             let count = claimed + group.abandoned_requests(slot, &board, claimed);

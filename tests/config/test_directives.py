@@ -174,7 +174,7 @@ THEIRS = """
 """
 ELSEWHERE = 'names the process group "theirs", which is not {}'
 NO_OPTION = 'has no option "{}"; it takes name=value with one of these names: {}'
-ALIAS = "process-group, application-group, callable-object, pass-authorization"
+ALIAS = "process-group, application-group, callable-object, pass-authorization, interface"
 SCRIPTS = {
     "WSGIAccessScript": "access",
     "WSGIAuthUserScript": "auth user",
@@ -205,6 +205,12 @@ REFUSED = [
      "WSGIScriptAliasMatch requires at least two arguments, ", "at least two arg"),
     ("WSGIScriptAliasMatch ^/(a /b.py", "WSGIScriptAliasMatch has \"^/(a\", which could not be "
      "compiled as a regular expression", "could not be compiled"),
+    pytest.param(
+        "ASGIScriptAlias /a /b.py process-group=%{GLOBAL}",
+        "ASGIScriptAlias names %{GLOBAL} for the process group; applications of ASGI are served by "
+        "a WSGIDaemonProcess, not in Apache's own processes", "",
+        marks=pytest.mark.ours_only("mod_wsgi knows no ASGI"),
+    ),
     ("WSGIScriptAlias /a /b.py thread=1",
      f"WSGIScriptAlias {NO_OPTION.format('thread', ALIAS)}", "nvalid option"),
     ("WSGIScriptAlias /a /b.py nonsense",

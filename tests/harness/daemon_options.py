@@ -103,6 +103,19 @@ OURS = {
         ["0-1", "2-8", "9999-10000"],
         dict.fromkeys(["0-0", "3-2", "1-x", "1-", "1-10001"], RANGE),
     ),
+    "interface": (["wsgi", "ASGI"], dict.fromkeys(["", "x"], "must be one of: wsgi | asgi")),
+    "asgi-lifespan": (
+        ["auto", "on", "Off"],
+        dict.fromkeys(["", "x"], "must be one of: auto | on | off"),
+    ),
+    "asgi-loop": (
+        ["auto", "asyncio", "uvloop"],
+        dict.fromkeys(["", "x"], "must be one of: auto | asyncio | uvloop"),
+    ),
+    "asgi-concurrency": (
+        ["1", "65533"],
+        dict.fromkeys(["", "x", "0", "65534"], "must be a number of requests, from 1 to 65533"),
+    ),
     "preload": FLAG,
     # What it takes depends on aliases: tests/daemon/test_warm_up.py.
     "warm-up": ([], dict.fromkeys(["", "health", "/a%20b", "http://", "/a#b"], PATH_OR_URL)),

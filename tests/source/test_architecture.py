@@ -196,20 +196,20 @@ def table_of_directives():
     """The names in the directive table: `Directive::new(c"WSGI…"` or `name: c"WSGI…"`."""
     names = set()
     for path in (REPO / "src/config").glob("directives*.rs"):
-        names |= set(re.findall(r'(?:Directive::new\(|name:)\s*c"<?(WSGI\w+)', path.read_text()))
+        names |= set(re.findall(r'(?:Directive::new\(|name:)\s*c"<?([AW]SGI\w+)', path.read_text()))
     return names
 
 
 def test_every_directive_is_documented_and_every_documented_one_exists():
     page = (REPO / "docs/directives.md").read_text()
-    headings = set(re.findall(r"^#{2,3} `?<?(WSGI\w+)", page, re.M))
+    headings = set(re.findall(r"^#{2,3} `?<?([AW]SGI\w+)", page, re.M))
     assert table_of_directives(), "no directives found in src/config/directives*.rs"
     assert headings == table_of_directives()
 
 
 def test_a_directives_documentation_has_all_its_parts():
     page = (REPO / "docs/directives.md").read_text()
-    sections = re.split(r"^#{2,3} (?=`?<?WSGI)", page, flags=re.M)[1:]
+    sections = re.split(r"^#{2,3} (?=`?<?[AW]SGI)", page, flags=re.M)[1:]
     lacking = [
         f"{section.split()[0]}: {part}"
         for section in sections

@@ -81,7 +81,7 @@ impl ScoreboardMemory {
     /// # Errors
     /// When the file is too small, or cannot be mapped.
     pub(crate) fn map(file: Option<OwnedFd>, config: &GroupConfig) -> io::Result<Self> {
-        let (most, threads) = (config.processes.most as usize, config.threads as usize);
+        let (most, threads) = (config.processes.most as usize, config.capacity() as usize);
         let size = Scoreboard::size(most, threads);
         let words = match &file {
             Some(file) => SharedWords::of_file(file.as_fd(), size),

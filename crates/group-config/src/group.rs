@@ -1,6 +1,6 @@
 //! A process group as a whole, and what is wrong with one.
 
-use crate::{Application, Identity, ImportScript, Limits, Python, Timers, WarmUp};
+use crate::{Application, Asgi, Identity, ImportScript, Interface, Limits, Python, Timers, WarmUp};
 use crate::{byte_string, seconds};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
@@ -19,6 +19,10 @@ pub struct GroupConfig {
     pub processes: Processes,
     /// Threads that serve, in each worker; with none at all workers run the import scripts and end.
     pub threads: u32,
+    /// The interface of its applications.
+    pub interface: Interface,
+    /// How those of ASGI are served.
+    pub asgi: Asgi,
     /// Import in a template process that workers are forked from, so that they share memory.
     pub preload: bool,
     /// Watch the source files of all modules, and replace the workers when one changes.
@@ -73,6 +77,8 @@ impl Default for GroupConfig {
             name: String::new(),
             processes: Processes::default(),
             threads: 15,
+            interface: Interface::default(),
+            asgi: Asgi::default(),
             preload: false,
             reload: false,
             display_name: None,
@@ -244,6 +250,19 @@ impl GroupConfig {
         named.chain(worker_sockets.iter().copied())
     }
 
+    /// How many requests a worker has under way at once.
+    pub fn capacity(&self) -> u32 {
+        match self.interface {
+            Interface::Asgi if !self.is_service() => self.asgi.concurrency,
+            _ => self.threads,
+        }
+    }
+
+    /// Whether its workers serve applications of ASGI.
+    pub fn is_asgi(&self) -> bool {
+        self.interface == Interface::Asgi && !self.is_service()
+    }
+
     /// Whether the group runs service scripts and serves no requests.
     pub fn is_service(&self) -> bool {
         self.threads == 0
@@ -251,7 +270,7 @@ impl GroupConfig {
 
     /// Whether the script of a request belongs into the main interpreter whatever its group.
     pub fn main_interpreter(&self) -> bool {
-        self.sole || self.application.is_some()
+        self.sole || self.is_asgi() || self.application.is_some()
     }
 }
 

@@ -8,6 +8,7 @@
 //! system call.
 #![forbid(unsafe_code)]
 
+mod asgi;
 pub mod byte_string;
 mod environment;
 mod group;
@@ -19,6 +20,7 @@ mod scripts;
 mod seconds;
 mod timers;
 
+pub use asgi::{Asgi, EventLoop, Interface, Lifespan};
 pub use environment::Environment;
 pub use group::{Descriptors, GroupConfig, Invalid, Processes, PythonProgram};
 pub use identity::Identity;

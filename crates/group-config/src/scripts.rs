@@ -61,4 +61,7 @@ pub struct ImportScript {
     /// The interpreter by name; empty is the main one.
     #[serde(default)]
     pub application_group: String,
+    /// The callable that requests will name, where that is known.
+    #[serde(default)]
+    pub callable: Option<String>,
 }

@@ -18,7 +18,8 @@
 //!
 //! | Folder | What is there |
 //! |---|---|
-//! | `host`, `shutdown`, `process_events`, `interpreters::maintenance`, `observe::interrupt` | the methods of [`Host`] |
+//! | `host`, `shutdown`, `event_loop`, `process_events`, `interpreters::maintenance`, `observe::interrupt` | the methods of [`Host`] |
+//! | `asgi` | applications of ASGI: the event loop, scope and messages; WSGI does not know it |
 //! | `gateway` | the rules of PEP 3333: one request through one application; scripts that the server consults |
 //! | `interpreters` | how interpreters are made and prepared, what is kept in each, the scripts they load |
 //! | `observe` | counts and times of requests and threads, events for subscribers, slow requests |
@@ -26,7 +27,9 @@
 //! | `objects` | the Python types that an application sees |
 //! | `cpython` | the C API made safe; `unsafe` is allowed there, in `gateway::lease` and in `posix` only |
 
+mod asgi;
 mod cpython;
+mod event_loop;
 mod failure;
 mod gateway;
 mod hints;
@@ -42,6 +45,10 @@ mod shutdown;
 mod telemetry;
 mod version;
 
+pub use asgi::{
+    AsgiEvent, AsgiExchange, AsgiSettings, AsgiSource, EventLoopKind, Input, LifespanMode, Load,
+    Sent, StartupApplication,
+};
 pub use cpython::{EntryPoint, RunningPython, imported_version, module_definition, record_imports};
 pub use gateway::consult::{Answer, Question, Unanswered};
 pub use gateway::target::{Served, Target};

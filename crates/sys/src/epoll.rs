@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use crate::readiness;
+use rustix::event::Timespec;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -9,6 +10,10 @@ use std::time::Duration;
 
 /// There is something to read, the end of the stream included.
 pub const EPOLLIN: EventFlags = EventFlags::IN;
+/// There is room to write.
+pub const EPOLLOUT: EventFlags = EventFlags::OUT;
+/// The other end writes no more.
+pub const EPOLLRDHUP: EventFlags = EventFlags::RDHUP;
 /// The descriptor is watched for one event only, until [`Epoll::rearm`].
 pub const EPOLLONESHOT: EventFlags = EventFlags::ONESHOT;
 
@@ -43,11 +48,27 @@ impl Epoll {
         readiness::is_readable(self.0.as_fd(), Duration::ZERO)
     }
 
+    /// The token of the next event, if there is one.
+    pub fn wait_now(&self) -> io::Result<Option<u64>> {
+        let mut event = [epoll::Event { flags: EventFlags::empty(), data: EventData::new_u64(0) }];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let count = epoll::wait(&self.0, &mut event[..], Some(&now))?;
+        let [event] = event;
+        Ok((count > 0).then(|| event.data.u64()))
+    }
+
     /// Waits for the next event, and returns its token.
     pub fn wait(&self) -> io::Result<u64> {
         let mut event = [epoll::Event { flags: EventFlags::empty(), data: EventData::new_u64(0) }];
         epoll::wait(&self.0, &mut event[..], None)?;
         let [event] = event;
         Ok(event.data.u64())
+    }
+}
+
+/// Readable while there is an event that has not been given.
+impl AsFd for Epoll {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }

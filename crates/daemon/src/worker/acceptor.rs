@@ -124,5 +124,5 @@ fn admit(stream: UnixStream, config: &GroupConfig, log: &Log) -> Option<Box<Conn
         log.write(Level::Warning, line.as_bytes());
     }
     let timeout = time_limit::enabled(config.timers.socket_timeout);
-    Connection::new(stream, config.threads, timeout).ok().map(Box::new)
+    Connection::new(stream, config.capacity(), timeout).ok().map(Box::new)
 }

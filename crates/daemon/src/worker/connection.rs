@@ -132,6 +132,15 @@ impl Connection {
 
     /// Reads up to the params of the next request. Waits only once a request has begun, and not for long.
     pub(crate) fn next_request(&mut self) -> Next {
+        self.next_request_with(true)
+    }
+
+    /// The same, without waiting: where a request has begun, the rest of it may be [`Next::Nothing`] as well.
+    pub(crate) fn next_request_now(&mut self) -> Next {
+        self.next_request_with(false)
+    }
+
+    fn next_request_with(&mut self, may_wait: bool) -> Next {
         if matches!(self.rest, Rest::Lingering { .. }) {
             return self.discard();
         }
@@ -164,7 +173,7 @@ impl Connection {
                 }
                 Err(why) => return Next::Closed(Some(why)),
                 Ok(None) => {
-                    if let Some(end) = self.fetch(&mut allowance) {
+                    if let Some(end) = self.fetch(&mut allowance, may_wait) {
                         return end;
                     }
                 }
@@ -173,7 +182,7 @@ impl Connection {
     }
 
     /// Reads what has come of the next request, and waits for more of one that has begun; gives what has come instead.
-    fn fetch(&mut self, allowance: &mut Allowance) -> Option<Next> {
+    fn fetch(&mut self, allowance: &mut Allowance, may_wait: bool) -> Option<Next> {
         let begun = !self.wire.is_idle();
         let waits = match self.fill(false) {
             Ok(0) => return Some(Next::Closed(self.wire.end_of_input().err())),
@@ -183,7 +192,7 @@ impl Connection {
                 return None;
             }
             Ok(_) => false,
-            Err(why) if would_block(&why) && !begun => return Some(Next::Nothing),
+            Err(why) if would_block(&why) && !(begun && may_wait) => return Some(Next::Nothing),
             Err(why) if would_block(&why) => true,
             Err(_) => return Some(Next::Closed(None)),
         };
@@ -288,6 +297,41 @@ impl Connection {
                     }
                 }
             }
+        }
+    }
+
+    /// As [`Connection::read_body`], without waiting: `None` where nothing more has come.
+    pub(crate) fn read_body_now(&mut self, into: &mut [u8]) -> io::Result<Option<Body>> {
+        loop {
+            match self.wire.next_by(into.len()).map_err(io::Error::other)? {
+                Some(Event::Stdin(bytes)) => {
+                    let Some(room) = into.get_mut(..bytes.len()) else {
+                        return Err(io::ErrorKind::InvalidInput.into());
+                    };
+                    room.copy_from_slice(bytes);
+                    return Ok(Some(Body::Bytes(bytes.len())));
+                }
+                Some(Event::StdinEnd) => return Ok(Some(Body::End)),
+                Some(Event::Abort) => return Ok(Some(Body::Aborted)),
+                Some(Event::Reply(bytes)) => {
+                    sys::send_now(self.socket.as_fd(), &[IoSlice::new(bytes)])?;
+                }
+                Some(Event::Begin(_) | Event::Params(_)) => {}
+                None => match self.fill_with(READ_BODY, false) {
+                    Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                    Ok(_) => {}
+                    Err(why) if would_block(&why) => return Ok(None),
+                    Err(why) => return Err(why),
+                },
+            }
+        }
+    }
+
+    /// Sends as much as there is room for, without waiting; how many bytes.
+    pub(crate) fn send_now(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        match sys::send_now(self.socket.as_fd(), pieces) {
+            Err(why) if would_block(&why) => Ok(0),
+            sent => sent,
         }
     }
 

@@ -41,6 +41,17 @@ pub(super) enum Wakeup {
     Connection(usize),
 }
 
+impl Wakeup {
+    fn of(token: u64) -> Self {
+        let index = |token: u64| usize::try_from(token).unwrap_or(usize::MAX);
+        match token {
+            STOP_TOKEN => Self::Stop,
+            token if token < FIRST_CONNECTION_TOKEN => Self::Listener(index(token)),
+            token => Self::Connection(index(token - FIRST_CONNECTION_TOKEN)),
+        }
+    }
+}
+
 /// Connections between two requests, by their place. A connection that is being served keeps its place, which is
 /// empty meanwhile.
 #[derive(Default)]
@@ -113,12 +124,17 @@ impl Connections {
 
     /// Waits for the next event.
     pub(super) fn wait(&self) -> io::Result<Wakeup> {
-        let index = |token: u64| usize::try_from(token).unwrap_or(usize::MAX);
-        Ok(match self.epoll.wait()? {
-            STOP_TOKEN => Wakeup::Stop,
-            token if token < FIRST_CONNECTION_TOKEN => Wakeup::Listener(index(token)),
-            token => Wakeup::Connection(index(token - FIRST_CONNECTION_TOKEN)),
-        })
+        Ok(Wakeup::of(self.epoll.wait()?))
+    }
+
+    /// The next event, if there is one.
+    pub(super) fn wait_now(&self) -> io::Result<Option<Wakeup>> {
+        Ok(self.epoll.wait_now()?.map(Wakeup::of))
+    }
+
+    /// Readable while there is an event.
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.epoll.as_fd()
     }
 
     /// Whether something has come that no thread has taken.

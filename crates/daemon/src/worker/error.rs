@@ -9,6 +9,8 @@ use std::io;
 pub(super) enum WorkerError {
     /// Python does not start.
     Python(host::StartError),
+    /// There is no event loop for applications of ASGI; the log has the reason.
+    NoEventLoop,
     /// A system call has failed; `action` is what it was for.
     System { action: &'static str, source: io::Error },
 }
@@ -26,6 +28,7 @@ impl fmt::Display for WorkerError {
             Self::Python(why) => {
                 write!(f, "WSGI0036: Python cannot be started in this process: {why}")
             }
+            Self::NoEventLoop => f.write_str("there is no event loop for applications of ASGI"),
             Self::System { action, source } => write!(f, "cannot {action}: {source}"),
         }
     }

@@ -5,15 +5,17 @@ use crate::log::Log;
 use crate::worker::connection::{Body as BodyPart, Connection, would_block};
 use crate::worker::error_response;
 use crate::worker::response_claim::ResponseClaim;
-use crate::worker::target::{Application, is_private};
-use fastcgi::head::{HeadError, HeadWriter};
+use crate::worker::response_head::encode_head;
+use crate::worker::target::Application;
+use crate::worker::variables::hand_over;
+use fastcgi::head::HeadError;
 use fastcgi::{FileSpan, LogLevel, MAX_CONTENT, RecordType, app_status, encoder};
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
-use wsgi::{Body, Environ, Exchange, Key, Level, Output, ReadError, ResponseHead, SendError, Then};
+use wsgi::{Body, Environ, Exchange, Level, Output, ReadError, ResponseHead, SendError, Then};
 
 /// A request on a connection.
 pub(crate) struct FastCgiExchange<'a> {
@@ -62,8 +64,6 @@ enum Input {
 
 /// The capacity of the buffer for heads, in bytes: enough for most.
 const HEAD_CAPACITY: usize = 512;
-/// Responses of at most so many bytes are collected by the Apache module, so that httpd adds their length.
-const COLLECTED: usize = 16 * 1024;
 /// Files of fewer bytes are sent as bytes: to pass a descriptor costs more.
 const MIN_FILE: u64 = 16 * 1024;
 
@@ -160,37 +160,14 @@ impl<'a> FastCgiExchange<'a> {
 
     fn write_head(&mut self, head: &ResponseHead, output: &Output<'_>) -> Result<(), HeadError> {
         self.head.clear();
-        let length = self.implied_length(head, output);
-        let reason = head.status_line().get(4..).unwrap_or_default();
-        let mut left_out = Vec::new();
-        let mut writer = HeadWriter::new(&mut self.head, head.status(), reason)?;
-        for (name, value) in head.headers() {
-            if self.application.from_module || !name.eq_ignore_ascii_case(b"Status") {
-                writer.any_field(name, value)?;
-            } else {
-                // Web servers other than the Apache module would take it for the status.
-                left_out.push(String::from_utf8_lossy(name));
-            }
-        }
-        if let Some(length) = length {
-            writer.any_field(b"Content-Length", length.to_string().as_bytes())?;
-        }
-        writer.finish();
+        let from_module = self.application.from_module;
+        let left_out = encode_head(&mut self.head, head, output, from_module, self.head_only)?;
         for name in left_out {
             let line = format!("a header of the response is left out: \"{name}\"");
             self.log(Level::Error, line.as_bytes());
         }
         self.head_only |= head.is_bodiless();
         Ok(())
-    }
-
-    /// The length of a response that is complete, where neither the application has declared it nor httpd will: httpd
-    /// adds the length of small ones.
-    fn implied_length(&self, head: &ResponseHead, output: &Output<'_>) -> Option<usize> {
-        let Body::Bytes(bytes) = output.body else { return None };
-        let whole = output.then == Then::End && !self.head_only && !head.is_bodiless();
-        let told = self.application.from_module && bytes.len() <= COLLECTED;
-        (whole && !told && head.content_length() == Ok(None)).then_some(bytes.len())
     }
 
     fn write(&mut self, output: &Output<'_>) -> io::Result<()> {
@@ -222,57 +199,8 @@ impl<'a> FastCgiExchange<'a> {
 impl Exchange for FastCgiExchange<'_> {
     fn environ(&mut self, environ: &mut dyn Environ) {
         let Some(connection) = &self.connection else { return };
-        let common = &self.application.common;
-        environ.common(common);
-        self.application.others.iter().for_each(|(name, value)| environ.other(name, value));
-        let (mut scheme, mut path, mut script) = (None, None, None);
-        let mut secure = false;
-        let from_module = self.application.from_module;
-        for (name, value) in connection.wire.params() {
-            if let Some(header) = name.strip_prefix(b"HTTP_") {
-                match header {
-                    b"HOST" => environ.set(Key::HttpHost, value),
-                    b"AUTHORIZATION" => environ.set(Key::HttpAuthorization, value),
-                    b"PROXY_AUTHORIZATION" => environ.set(Key::HttpProxyAuthorization, value),
-                    // Apache has checked the client's headers; such a name is set by its configuration.
-                    _ if from_module && !is_like_a_header(header) => environ.other(name, value),
-                    _ if from_module => environ.header(header, value),
-                    // httpoxy (CVE-2016-5385): programs take it for the proxy that they are to use.
-                    b"PROXY" => {}
-                    // nginx sends them in addition to the variables without the prefix, which CGI defines.
-                    b"CONTENT_TYPE" | b"CONTENT_LENGTH" => {}
-                    _ => environ.header(header, value),
-                }
-                continue;
-            }
-            match Key::from_name(name) {
-                Some(Key::ScriptName) => script = Some(value),
-                Some(Key::PathInfo) => path = Some(value),
-                Some(Key::UrlScheme) => scheme = Some(value),
-                Some(key) if key.is_time() => environ.time(key, time(value)),
-                Some(key) => environ.set(key, value),
-                None if name == b"HTTPS" => {
-                    secure = value.eq_ignore_ascii_case(b"on") || value == b"1";
-                }
-                None if is_private(name) => {}
-                None => environ.other(name, value),
-            }
-        }
-        let has_script = script.is_some() || !common.has(Key::ScriptName);
-        // nginx as Debian ships it sends all of the path as SCRIPT_NAME and no PATH_INFO.
-        let (script, path) = match path {
-            None if self.facts.mounted_at_root => (&[][..], script.unwrap_or_default()),
-            path => (script.unwrap_or_default(), path.unwrap_or_default()),
-        };
-        if has_script {
-            environ.set(Key::ScriptName, script);
-        }
-        environ.set(Key::PathInfo, path);
-        if scheme.is_some() || !common.has(Key::UrlScheme) {
-            let known: &[u8] = if secure { b"https" } else { b"http" };
-            environ.set(Key::UrlScheme, scheme.unwrap_or(known));
-        }
-        environ.time(Key::DaemonStart, wsgi::epoch_micros());
+        let params = connection.wire.params();
+        hand_over(params, &self.application, self.facts.mounted_at_root, environ);
     }
 
     fn read(&mut self, into: &mut [u8]) -> Result<usize, ReadError> {
@@ -409,15 +337,6 @@ impl Drop for FastCgiExchange<'_> {
     fn drop(&mut self) {
         self.cut();
     }
-}
-
-/// Whether a variable's name, behind its `HTTP_`, may have been made of a header's.
-fn is_like_a_header(name: &[u8]) -> bool {
-    !name.iter().any(|byte| *byte == b'-' || byte.is_ascii_lowercase())
-}
-
-fn time(value: &[u8]) -> i64 {
-    std::str::from_utf8(value).ok().and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
 /// Reads a file and sends it in records.

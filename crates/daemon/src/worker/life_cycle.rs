@@ -5,6 +5,7 @@
 use crate::connection_queue::ConnectionQueue;
 use crate::launch::WorkerStart;
 use crate::message::{Channel, Command, Loaded, Reason, Report};
+use crate::worker::asgi;
 use crate::worker::drain::{arm_shutdown_watchdog, drain};
 use crate::worker::error::WorkerError;
 use crate::worker::pool::Pool;
@@ -13,7 +14,7 @@ use crate::worker::resource_limits;
 use crate::worker::service;
 use crate::worker::signal_events::SignalEventThread;
 use crate::worker::supervise::{SIGNALS, supervise};
-use crate::worker::threads;
+use crate::worker::threads::{start_periodic, start_serving};
 use crate::worker::warm_up;
 use group_config::GroupConfig;
 use scoreboard::{Field, State};
@@ -63,7 +64,7 @@ fn run_worker(start: WorkerStart, python: Python) -> Result<(), WorkerError> {
 
     let pool = &serving.pool;
     pool.host.report();
-    let periodic = threads::start_periodic(pool).map_err(WorkerError::system("start a thread"))?;
+    let periodic = start_periodic(pool).map_err(WorkerError::system("start a thread"))?;
     let mut signal_events = SignalEventThread::new(pool);
     let stop = supervise(pool, &signals, &mut serving.channel, &mut signal_events);
     let reason = stop.reason;
@@ -72,7 +73,8 @@ fn run_worker(start: WorkerStart, python: Python) -> Result<(), WorkerError> {
     let drained = drain(pool, &signals, &mut serving.channel, serving.woken, &stop);
     arm_shutdown_watchdog(pool, reason);
     drop(periodic);
-    if drained {
+    // An event loop ends what is left by itself.
+    if drained || pool.asgi.is_some() {
         // The byte and not only the end of the pipe: a process that the application has forked may hold that open.
         let _ = serving.stop.write_all(&[0]);
         drop(serving.stop);
@@ -109,7 +111,7 @@ fn begin(start: WorkerStart, python: Python) -> Result<Option<Serving>, WorkerEr
     prepared.import(&config, known.into_iter().filter(|it| it.path.is_file()).collect());
     prepared.import(&config, named_scripts(&config));
     prepared.warm_up(&config, &log);
-    let PreparedPython { host, scripts, failed, .. } = prepared;
+    let PreparedPython { host, scripts, mut failed, .. } = prepared;
 
     if host.is_serial() {
         // One thread at a time allocates for Python.
@@ -126,15 +128,26 @@ fn begin(start: WorkerStart, python: Python) -> Result<Option<Serving>, WorkerEr
         pool.recycling.loaded();
         pool.note_loaded(loaded);
     });
+    let (stopped, mut stop) = io::pipe().map_err(WorkerError::system("make a pipe"))?;
+    let mut threads = Vec::new();
+    if pool.asgi.is_some() {
+        let (event_loop, has_failed) = asgi::start(&pool)?;
+        threads.push(event_loop);
+        failed |= has_failed;
+    }
     if failed {
         pool.manager.report(&Report::Ready { failed });
         if let Some(reason) = wait_for_go_ahead(&mut channel) {
+            pool.listen_for_stop(&stopped).map_err(WorkerError::system("listen"))?;
+            let _ = stop.write_all(&[0]);
+            threads.into_iter().for_each(|thread| drop(thread.join()));
             pool.host.stop(reason.event_name());
             return Ok(None);
         }
     }
-    let (stopped, stop) = io::pipe().map_err(WorkerError::system("make a pipe"))?;
-    let threads = threads::start_serving(&pool).map_err(WorkerError::system("start a thread"))?;
+    if pool.asgi.is_none() {
+        threads = start_serving(&pool).map_err(WorkerError::system("start a thread"))?;
+    }
     // Before a request can come: a manager kills a worker that it takes for one that still starts.
     sys::set_death_signal(SIGTERM);
     pool.record.set_own_state(std::process::id(), State::Ready);
@@ -169,7 +182,7 @@ fn named_scripts(config: &GroupConfig) -> Vec<Loaded> {
     let imports = config
         .import_scripts
         .iter()
-        .map(|script| (script.path.clone(), script.application_group.clone(), None));
+        .map(|it| (it.path.clone(), it.application_group.clone(), it.callable.clone()));
     let fixed = config.application.iter().map(|application| {
         (application.script.clone(), String::new(), Some(application.callable.clone()))
     });

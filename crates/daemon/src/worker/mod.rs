@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod acceptor;
+mod asgi;
 mod connection;
 mod connections;
 mod drain;
@@ -25,6 +26,7 @@ mod recycling;
 mod reloader;
 mod resource_limits;
 mod response_claim;
+mod response_head;
 mod sampler;
 mod scheduler;
 mod service;
@@ -35,6 +37,7 @@ mod supervise;
 mod target;
 mod template;
 mod threads;
+mod variables;
 mod warm_up;
 mod worker_thread;
 

@@ -7,6 +7,7 @@ use crate::launch::SlotHandle;
 use crate::log::Log;
 use crate::message::{Channel, Loaded, Successor};
 use crate::worker::acceptor::Acceptor;
+use crate::worker::asgi::Slots;
 use crate::worker::connections::Connections;
 use crate::worker::failed_loads::FailedLoads;
 use crate::worker::gil_probe::GilProbe;
@@ -47,6 +48,8 @@ pub(crate) struct Pool {
     pub(super) hang_report: HangReport,
     /// Wakes the main thread while it drains.
     main_thread: PipeWriter,
+    /// The requests that the event loop has, where it serves applications of ASGI.
+    pub(super) asgi: Option<Slots>,
 }
 
 impl Pool {
@@ -62,9 +65,14 @@ impl Pool {
         channel: Channel,
     ) -> io::Result<(Self, PipeReader)> {
         let (woken, main_thread) = io::pipe()?;
-        let claims: Vec<_> = (0..config.threads).map(|_| ResponseClaim::default()).collect();
+        let asgi = config.is_asgi().then(|| Slots::new(config.capacity())).transpose()?;
+        let claims: Vec<_> = (0..config.capacity()).map(|_| ResponseClaim::default()).collect();
         let pool = Self {
-            recycling: Recycling::new(&config.timers, config.threads),
+            // One thread of a loop is all that there is.
+            recycling: Recycling::new(
+                &config.timers,
+                if asgi.is_some() { 1 } else { config.threads },
+            ),
             scheduler: Scheduler::new(claims.len(), host.is_serial()),
             gil_probe: GilProbe::new(config.timers.deadlock_timeout),
             siblings: Siblings::of(slot, config.processes.most as usize),
@@ -81,14 +89,23 @@ impl Pool {
             is_broken: AtomicBool::new(false),
             hang_report: HangReport::default(),
             main_thread,
+            asgi,
         };
         Ok((pool, woken))
     }
 
     /// Begins to accept. Once `stop` is readable, every thread returns from [`Pool::serve`].
     pub(crate) fn listen(&self, stop: &PipeReader) -> io::Result<()> {
-        self.connections.watch_stop(stop)?;
+        self.listen_for_stop(stop)?;
         self.acceptor.listen(&self.connections)
+    }
+
+    /// Once `stop` is readable, what serves ends.
+    pub(super) fn listen_for_stop(&self, stop: &PipeReader) -> io::Result<()> {
+        match &self.asgi {
+            Some(slots) => slots.watch_stop(stop),
+            None => self.connections.watch_stop(stop),
+        }
     }
 
     /// Accepts no more, and gives every connection between two requests to the `successor`, or ends it. To be called
@@ -109,7 +126,11 @@ impl Pool {
 
     /// Whether every connection is closed and no request is in Python.
     pub(crate) fn is_drained(&self) -> bool {
-        self.connections.is_empty() && self.host.active() == 0
+        let is_idle = match &self.asgi {
+            Some(slots) => slots.is_idle(),
+            None => self.host.active() == 0,
+        };
+        self.connections.is_empty() && is_idle
     }
 
     /// Has the main thread look whether draining is over.

@@ -56,7 +56,8 @@ impl Python {
 impl PreparedPython {
     /// Has the application answer the request of `warm-up=`, once, if all scripts have loaded.
     pub(super) fn warm_up(&mut self, config: &GroupConfig, log: &Log) {
-        if self.is_warm || self.failed {
+        // The request of an application of ASGI needs its event loop.
+        if self.is_warm || self.failed || config.is_asgi() {
             return;
         }
         self.is_warm = true;

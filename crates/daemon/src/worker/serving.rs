@@ -27,7 +27,7 @@ use wsgi::{FileVersion, Level};
 
 /// Which code a request is to be served by (`WSGIScriptReloading`).
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum WantedCode {
+pub(super) enum WantedCode {
     /// The worker's, whatever it is.
     Any,
     /// That of the file: it waits for a worker that has it.
@@ -51,6 +51,24 @@ impl ScriptState {
     /// The script, where the worker has nothing of it.
     fn missing(&self) -> Option<&Loaded> {
         self.newly_loaded.as_ref().filter(|_| self.held == Held::Missing)
+    }
+}
+
+/// A request that this worker may answer without its application.
+pub(super) trait Unserved {
+    /// Sends an error response with this status.
+    fn fail(&mut self, status: u16);
+    /// Gives the request back to Apache's child, which sends it to another worker; `app_status` says why.
+    fn give_back(&mut self, app_status: u32);
+}
+
+impl Unserved for FastCgiExchange<'_> {
+    fn fail(&mut self, status: u16) {
+        FastCgiExchange::fail(self, status);
+    }
+
+    fn give_back(&mut self, app_status: u32) {
+        FastCgiExchange::give_back(self, app_status);
     }
 }
 
@@ -81,7 +99,7 @@ impl Pool {
 
     /// No event can be waited for any more: the application has closed the epoll instance. What its threads
     /// still hold may be closed as well, so the worker ends, and the manager starts another one at once.
-    fn fail_fatally(&self, why: &io::Error) -> ! {
+    pub(super) fn fail_fatally(&self, why: &io::Error) -> ! {
         if !self.is_broken.swap(true, Ordering::SeqCst) {
             let line = format!(
                 "this worker cannot wait for requests any more: {why}; perhaps the application has closed \
@@ -166,13 +184,24 @@ impl Pool {
             self.log.write(Level::Warning, b"a request waited longer than queue-timeout; 504");
             exchange.fail(504);
         } else {
-            self.run_application(&application, code, &mut exchange);
+            self.run_application(&application, code, &mut exchange, |target, exchange| {
+                self.host.serve(target, exchange)
+            });
         }
         exchange.into_connection()
     }
 
+    /// Notes that the request of a thread is over, and has the worker replaced where it has reached a limit.
+    pub(super) fn note_end(&self, thread: usize, is_activity: bool) {
+        let Self { record, recycling, manager, .. } = self;
+        let served = record.end(thread, now(), is_activity);
+        if let Some((reason, detail)) = recycling.after_request(served, record) {
+            manager.request_replacement(reason, detail);
+        }
+    }
+
     /// Which code a request wants that may wait for a worker `since` then.
-    fn wanted_code(&self, application: &Application, since: Option<u64>) -> WantedCode {
+    pub(super) fn wanted_code(&self, application: &Application, since: Option<u64>) -> WantedCode {
         match since.filter(|_| application.from_module && application.reloading) {
             // This worker started while the request waited: there is none with newer code.
             Some(since) if since > 0 && self.record.get(Field::Started) > since => WantedCode::This,
@@ -181,13 +210,14 @@ impl Pool {
         }
     }
 
-    /// Has the application answer the request, or gives it back: where it `wants` new code and this worker has old, and
+    /// Has `serve` have the application answer the request, or gives it back: where it `wants` new code and this worker has old, and
     /// where this worker cannot load the script and another one has it.
-    fn run_application(
+    pub(super) fn run_application<E: Unserved>(
         &self,
         application: &Application,
         wants: WantedCode,
-        exchange: &mut FastCgiExchange<'_>,
+        exchange: &mut E,
+        serve: impl FnOnce(&Target<'_>, &mut E) -> Served,
     ) {
         let script = self.examine(application);
         let has_old_code = matches!(script.held, Held::Stale | Held::Outdated);
@@ -206,7 +236,7 @@ impl Pool {
         let asks = application.reloading && wants != WantedCode::This;
         let target = self.target(application, &script, &replacement, asks);
         let target = Target { is_elsewhere: elsewhere.is_some(), ..target };
-        let served = self.host.serve(&target, exchange);
+        let served = serve(&target, exchange);
         end_in_forked_child();
         let (wanted, loaded) = versions(script.newly_loaded.as_ref(), &replacement);
         if replacement.is_requested() {
@@ -318,7 +348,7 @@ impl Pool {
     }
 
     /// `queued`: when the web server began to look for a worker, in microseconds since the epoch.
-    fn exceeded_queue_timeout(&self, queued: Option<i64>) -> bool {
+    pub(super) fn exceeded_queue_timeout(&self, queued: Option<i64>) -> bool {
         let limit = time_limit::enabled(self.config.timers.queue_timeout);
         let (Some(limit), Some(queued)) = (limit, queued) else {
             return false;
@@ -350,7 +380,7 @@ fn not_loaded(script: &Loaded, status: u16) -> u32 {
 /// Ends a process that the application has forked and that has returned from the application. The request, its line
 /// on the scoreboard and its answer belong to the worker, and another thread of the worker may have had any of its
 /// locks when it forked: nothing may be locked before this.
-fn end_in_forked_child() {
+pub(super) fn end_in_forked_child() {
     if sys::in_forked_child() {
         sys::exit_now(0);
     }
@@ -366,10 +396,6 @@ struct RequestGuard<'a> {
 impl Drop for RequestGuard<'_> {
     fn drop(&mut self) {
         end_in_forked_child();
-        let Pool { record, recycling, manager, .. } = self.pool;
-        let served = record.end(self.thread, now(), self.is_activity);
-        if let Some((reason, detail)) = recycling.after_request(served, record) {
-            manager.request_replacement(reason, detail);
-        }
+        self.pool.note_end(self.thread, self.is_activity);
     }
 }

@@ -10,6 +10,7 @@
 mod attached;
 mod capsule;
 mod class;
+mod context_variable;
 mod exception;
 mod extension;
 mod gil_wait;

@@ -8,6 +8,7 @@ use crate::gateway::current;
 use crate::gateway::lease::Lease;
 use crate::gateway::response::Response;
 use crate::log::SharedLog;
+use crate::objects::task_log::with_task_log;
 use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -100,6 +101,9 @@ impl Log {
             LogTarget::Thread { server, unfinished } => {
                 if let Some(lease) = current::lease() {
                     return to_request(&lease);
+                }
+                if with_task_log(py, |log| log.text(self.level, text)).is_some() {
+                    return Some(());
                 }
                 let lines = unfinished.add(text);
                 if !lines.is_empty() {

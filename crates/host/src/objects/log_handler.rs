@@ -4,6 +4,7 @@
 use crate::cpython::{Attached, Class, ExceptionKind, Instance, Object, Result, Slots};
 use crate::gateway::current;
 use crate::log::SharedLog;
+use crate::objects::task_log::with_task_log;
 use std::ffi::CStr;
 use wsgi::{Level, Source};
 
@@ -66,6 +67,7 @@ fn call<'py>(
     if matches!(this.what, What::Ask) {
         let asked =
             current::lease().and_then(|lease| lease.with(py, |response| response.logs(level)));
+        let asked = asked.or_else(|| with_task_log(py, |log| log.logs(level)));
         return Ok(py.bool(asked.unwrap_or_else(|| this.log.logs(level))));
     }
     let text = arguments.sequence_item(1)?.utf8_replacing()?;
@@ -79,7 +81,9 @@ fn call<'py>(
         let of_request = current::lease().and_then(|lease| {
             lease.with_detached(py, |response| response.log_from(level, line, &source))
         });
-        if of_request.is_none() {
+        let is_written =
+            of_request.is_some() || with_task_log(py, |log| log.line(level, line)).is_some();
+        if !is_written {
             let log = &this.log;
             py.detached(|| log.log_from(level, line, &source));
         }

@@ -14,6 +14,7 @@ mod plain_file;
 mod restricted;
 mod shared_state;
 mod signal_intercept;
+mod task_log;
 
 pub(crate) use adapter::{Adapter, raise_chunk_error};
 pub(crate) use auth::Auth;
@@ -24,3 +25,4 @@ pub(crate) use log::Log;
 pub(crate) use restricted::Restricted;
 pub(crate) use shared_state::hide_shared_state;
 pub(crate) use signal_intercept::SignalIntercept;
+pub(crate) use task_log::{TaskLog, set_task_log};

@@ -1,0 +1,468 @@
+//! One request of an event loop over a FastCGI connection. Nothing waits: what there is no room for is kept, and goes on
+//! when the connection can be written to. It knows no Python.
+#![forbid(unsafe_code)]
+
+use crate::worker::asgi::slots::Interest;
+use crate::worker::connection::{Body as BodyPart, Connection};
+use crate::worker::error_response;
+use crate::worker::pool::Pool;
+use crate::worker::response_head::encode_head;
+use crate::worker::serving::{Unserved, WantedCode, end_in_forked_child};
+use crate::worker::target::Application;
+use crate::worker::variables::hand_over;
+use fastcgi::{LogLevel, RecordType, app_status, encoder};
+use host::{AsgiExchange, Input, Load, Sent, Served};
+use std::io::{self, IoSlice};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use wsgi::{Body, Environ, Level, Output, ReadError, SendError, Then};
+
+/// A request that is under way.
+pub(super) struct LoopExchange {
+    pool: Arc<Pool>,
+    /// `None` once the response is complete, or the connection closed.
+    connection: Option<Box<Connection>>,
+    application: Arc<Application>,
+    number: usize,
+    wants: WantedCode,
+    log_level: u8,
+    head_only: bool,
+    wants_body: bool,
+    input: BodyState,
+    /// The application waits for more of the body.
+    asks: bool,
+    /// The connection is among those that the loop's epoll instance knows.
+    is_watched: bool,
+    /// What there was no room for, from `sent` on.
+    unsent: Vec<u8>,
+    sent: usize,
+    /// The connection can be given back once everything is sent.
+    is_ended: bool,
+    /// The response is this exchange's to send, not the main thread's.
+    claimed: bool,
+    answered: bool,
+    disconnected: bool,
+}
+
+/// How far the request body has been read.
+#[derive(Clone)]
+enum BodyState {
+    Open,
+    Ended,
+    Failed(ReadError),
+}
+
+/// What a request is beside its connection and its application.
+pub(super) struct Begun {
+    pub(super) number: usize,
+    pub(super) wants: WantedCode,
+    pub(super) wants_body: bool,
+}
+
+/// The most bytes of log lines that wait for room on the connection; more go to the log of the process group.
+const MAX_KEPT_LOG: usize = 256 * 1024;
+/// The most pieces of one system call.
+const MAX_PIECES: usize = 512;
+
+impl LoopExchange {
+    pub(super) fn new(
+        pool: &Arc<Pool>,
+        mut connection: Box<Connection>,
+        application: Arc<Application>,
+        begun: &Begun,
+    ) -> Self {
+        if let Some(claim) = pool.claims.get(begun.number) {
+            claim.begin(&connection, application.from_module);
+        }
+        let input =
+            if connection.wire.body_is_empty() { BodyState::Ended } else { BodyState::Open };
+        Self {
+            pool: Arc::clone(pool),
+            connection: Some(connection),
+            log_level: application.log_level.unwrap_or(pool.config.log_level),
+            application,
+            number: begun.number,
+            wants: begun.wants,
+            head_only: !begun.wants_body,
+            wants_body: begun.wants_body,
+            input,
+            asks: false,
+            is_watched: false,
+            unsent: Vec::new(),
+            sent: 0,
+            is_ended: false,
+            claimed: false,
+            answered: false,
+            disconnected: false,
+        }
+    }
+
+    fn claims_response(&mut self) -> bool {
+        let claim = self.pool.claims.get(self.number);
+        self.claimed |= claim.is_some_and(|claim| claim.claim());
+        self.claimed
+    }
+
+    fn has_unsent(&self) -> bool {
+        self.sent < self.unsent.len()
+    }
+
+    /// Sends pieces behind what is kept, and keeps what there is no room for.
+    fn transmit(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<()> {
+        let Some(connection) = &self.connection else {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        };
+        let mut taken = 0;
+        if !self.has_unsent() {
+            self.unsent.clear();
+            self.sent = 0;
+            taken = connection.send_now(pieces.get(..MAX_PIECES).unwrap_or(pieces))?;
+        }
+        for piece in pieces {
+            let skipped = taken.min(piece.len());
+            taken -= skipped;
+            self.unsent.extend_from_slice(piece.get(skipped..).unwrap_or_default());
+        }
+        Ok(())
+    }
+
+    /// Sends what is kept; whether that was all.
+    fn send_kept(&mut self) -> io::Result<bool> {
+        let Some(connection) = &self.connection else { return Ok(true) };
+        while let Some(rest @ [_, ..]) = self.unsent.get(self.sent..) {
+            let count = connection.send_now(&[IoSlice::new(rest)])?;
+            if count == 0 {
+                return Ok(false);
+            }
+            self.sent += count;
+        }
+        self.unsent.clear();
+        self.sent = 0;
+        Ok(true)
+    }
+
+    /// Ends what can be ended, and waits for room where there is none.
+    fn settle(&mut self) -> Sent {
+        if self.has_unsent() {
+            self.rearm();
+            return Sent::Kept;
+        }
+        if self.is_ended {
+            self.complete();
+        }
+        Sent::All
+    }
+
+    /// Has the next thing that happens on the connection reported.
+    fn rearm(&mut self) {
+        let (Some(connection), Some(slots)) = (&self.connection, &self.pool.asgi) else { return };
+        let interest = Interest {
+            // What is not asked for is left in the socket; behind it an end cannot be read.
+            input: self.asks || matches!(self.input, BodyState::Ended),
+            output: self.has_unsent(),
+        };
+        match slots.watch(connection.as_fd(), self.number, interest, self.is_watched) {
+            Ok(()) => self.is_watched = true,
+            Err(why) => {
+                let line = format!("cannot wait for a connection: {why}");
+                self.pool.log.write(Level::Error, line.as_bytes());
+            }
+        }
+    }
+
+    /// The connection, which the loop does not wait for any more.
+    fn take_connection(&mut self) -> Option<Box<Connection>> {
+        let connection = self.connection.take()?;
+        if std::mem::take(&mut self.is_watched)
+            && let Some(slots) = &self.pool.asgi
+        {
+            slots.forget(connection.as_fd());
+        }
+        Some(connection)
+    }
+
+    /// The response is complete: the connection is free for the next request.
+    fn complete(&mut self) {
+        let Some(mut connection) = self.take_connection() else { return };
+        connection.finish_request();
+        let Some(connection) = self.pool.connections.put_back(connection, &self.pool.log) else {
+            return;
+        };
+        match &self.pool.asgi {
+            Some(slots) => slots.push_more(connection),
+            None => self.pool.connections.close(connection),
+        }
+    }
+
+    /// Gives the response up: the client must be able to see that it is incomplete.
+    fn cut(&mut self) {
+        let claimed = self.claims_response();
+        let ends = self.application.from_module && self.answered && !self.has_unsent();
+        let Some(mut connection) = self.take_connection() else { return };
+        if !claimed {
+            connection.set_answered_elsewhere();
+        }
+        if claimed && ends {
+            // The Apache module then knows that the application has broken off, and not this process.
+            let end = encoder::end_answer(connection.id(), app_status::ABORTED);
+            let _ = connection.send_now(&[IoSlice::new(&end)]);
+        }
+        self.pool.connections.close(connection);
+    }
+
+    /// Sends an END_REQUEST alone.
+    fn answer_with(&mut self, app_status: u32) {
+        if !self.claims_response() {
+            return self.cut();
+        }
+        let Some(connection) = &self.connection else { return };
+        let end = encoder::end_answer(connection.id(), app_status);
+        self.finish_with(&[IoSlice::new(&end)]);
+    }
+
+    /// Sends the last pieces of a response.
+    fn finish_with(&mut self, pieces: &[IoSlice<'_>]) {
+        self.answered = true;
+        if self.transmit(pieces).is_err() {
+            return self.cut();
+        }
+        self.is_ended = true;
+        self.settle();
+    }
+
+    fn encode(&mut self, output: &Output<'_>) -> Result<Vec<u8>, SendError> {
+        let mut bytes = Vec::new();
+        let Some(head) = output.head else { return Ok(bytes) };
+        let from_module = self.application.from_module;
+        match encode_head(&mut bytes, head, output, from_module, self.head_only) {
+            Ok(left_out) => {
+                for name in left_out {
+                    let line = format!("a header of the response is left out: \"{name}\"");
+                    self.log(Level::Error, line.as_bytes());
+                }
+            }
+            Err(why) => {
+                let line = format!("the response cannot be sent: {why}");
+                self.log(Level::Error, line.as_bytes());
+                AsgiExchange::fail(self, 500);
+                return Err(SendError::Failed);
+            }
+        }
+        self.head_only |= head.is_bodiless();
+        Ok(bytes)
+    }
+
+    fn write(&mut self, head: &[u8], output: &Output<'_>) -> io::Result<()> {
+        let Some(connection) = &self.connection else {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        };
+        let id = connection.id();
+        let end = match output.then {
+            Then::Flush => None,
+            Then::End => Some(encoder::end_answer(id, 0)),
+            Then::Short => Some(encoder::end_answer(id, app_status::SHORT)),
+        };
+        let body = match output.body {
+            Body::Bytes(bytes) if !self.head_only => bytes,
+            _ => &[],
+        };
+        let stream = |content| encoder::stream(RecordType::STDOUT, id, content);
+        let records: Vec<_> = stream(head).chain(stream(body)).collect();
+        let pieces = records.iter().flat_map(|(header, content)| [&header[..], *content]);
+        let pieces = pieces.chain(end.as_ref().map(|end| &end[..]));
+        let pieces: Vec<_> = pieces.map(IoSlice::new).collect();
+        self.transmit(&pieces)
+    }
+}
+
+impl AsgiExchange for LoopExchange {
+    fn number(&self) -> usize {
+        self.number
+    }
+
+    fn load(&mut self, load: &mut Load<'_>) -> bool {
+        let (pool, application) = (Arc::clone(&self.pool), Arc::clone(&self.application));
+        let mut is_loaded = false;
+        pool.run_application(&application, self.wants, self, |target, exchange| {
+            let served = load(target, &mut |level, line| exchange.log(level, line));
+            is_loaded = served == Served::Done;
+            served
+        });
+        is_loaded
+    }
+
+    fn environ(&mut self, environ: &mut dyn Environ) {
+        let Some(connection) = &self.connection else { return };
+        let mounted_at_root = self.pool.config.application.is_some();
+        hand_over(connection.wire.params(), &self.application, mounted_at_root, environ);
+    }
+
+    fn read(&mut self, into: &mut [u8]) -> Result<Input, ReadError> {
+        match &self.input {
+            BodyState::Open => {}
+            BodyState::Ended => return Ok(Input::End),
+            BodyState::Failed(why) => return Err(why.clone()),
+        }
+        let Some(connection) = self.connection.as_mut() else { return Ok(Input::End) };
+        let read = connection.read_body_now(into);
+        self.asks = matches!(read, Ok(None));
+        let failure = match read {
+            Ok(None) => return Ok(Input::Nothing),
+            Ok(Some(BodyPart::Bytes(count))) => return Ok(Input::Bytes(count)),
+            Ok(Some(BodyPart::End)) => {
+                self.input = BodyState::Ended;
+                return Ok(Input::End);
+            }
+            Ok(Some(BodyPart::Aborted)) => ReadError::Disconnected,
+            Err(why) if why.kind() == io::ErrorKind::UnexpectedEof => ReadError::Disconnected,
+            Err(why) => ReadError::Other(why.to_string()),
+        };
+        self.disconnected = true;
+        self.input = BodyState::Failed(failure.clone());
+        Err(failure)
+    }
+
+    fn body_is_complete(&mut self) -> bool {
+        if matches!(self.input, BodyState::Open)
+            && self.connection.as_mut().is_some_and(|it| it.wire.body_is_empty())
+        {
+            self.input = BodyState::Ended;
+        }
+        matches!(self.input, BodyState::Ended)
+    }
+
+    fn send(&mut self, output: &Output<'_>) -> Result<Sent, SendError> {
+        end_in_forked_child();
+        let head = self.encode(output)?;
+        if self.disconnected || !self.claims_response() {
+            self.cut();
+            return Err(SendError::Disconnected);
+        }
+        self.answered = true;
+        if self.write(&head, output).is_err() {
+            self.cut();
+            return Err(SendError::Disconnected);
+        }
+        self.is_ended = output.then != Then::Flush;
+        Ok(self.settle())
+    }
+
+    fn flush(&mut self) -> Result<Sent, SendError> {
+        if self.send_kept().is_err() {
+            self.cut();
+            return Err(SendError::Disconnected);
+        }
+        Ok(self.settle())
+    }
+
+    fn watch(&mut self) {
+        if !self.disconnected {
+            self.rearm();
+        }
+    }
+
+    fn is_disconnected(&mut self) -> bool {
+        if self.disconnected {
+            return true;
+        }
+        let signalled = self.pool.asgi.as_ref().is_some_and(|slots| slots.take_signal(self.number));
+        let Some(connection) = self.connection.as_mut().filter(|_| signalled) else { return false };
+        self.asks = false;
+        self.disconnected = match self.input {
+            BodyState::Ended => connection.is_aborted(),
+            BodyState::Open => sys::has_hung_up(connection.as_fd()),
+            BodyState::Failed(_) => true,
+        };
+        if !self.disconnected {
+            self.rearm();
+        }
+        self.disconnected
+    }
+
+    fn wants_body(&self) -> bool {
+        self.wants_body
+    }
+
+    fn fail(&mut self, status: u16) {
+        if self.answered || self.disconnected || !self.claims_response() {
+            return self.cut();
+        }
+        if self.application.from_module {
+            return self.answer_with(status.into());
+        }
+        let Some(connection) = &self.connection else { return };
+        let mut page = Vec::new();
+        let head = error_response::head(status);
+        encoder::append_stream(&mut page, RecordType::STDOUT, connection.id(), head.as_bytes());
+        if !self.head_only {
+            let body = error_response::reason(status).as_bytes();
+            encoder::append_stream(&mut page, RecordType::STDOUT, connection.id(), body);
+        }
+        page.extend_from_slice(&encoder::end_answer(connection.id(), 0));
+        self.finish_with(&[IoSlice::new(&page)]);
+    }
+
+    fn end(&mut self) {
+        end_in_forked_child();
+        self.cut();
+    }
+
+    fn log(&mut self, level: Level, line: &[u8]) {
+        if !AsgiExchange::logs(self, level) {
+            return;
+        }
+        let here = self.connection.as_ref().filter(|_| !sys::in_forked_child());
+        let is_full = self.unsent.len() - self.sent > MAX_KEPT_LOG;
+        let Some(connection) = here.filter(|_| !is_full) else {
+            return self.pool.log.write(level, line);
+        };
+        let id = connection.id();
+        let mut record = Vec::with_capacity(line.len() + 16);
+        match LogLevel::from_wire(level as u8) {
+            Some(level) if self.application.extensions.log => {
+                for piece in wsgi::log_pieces(line) {
+                    encoder::append_log(&mut record, id, level, &piece);
+                }
+            }
+            _ => {
+                let line = [line, b"\n"].concat();
+                encoder::append_stream(&mut record, RecordType::STDERR, id, &line);
+            }
+        }
+        // Where the web server has closed the connection, sending the response will fail as well.
+        if self.transmit(&[IoSlice::new(&record)]).is_ok() && self.has_unsent() {
+            self.rearm();
+        }
+    }
+
+    fn logs(&self, level: Level) -> bool {
+        level as u8 <= self.log_level
+    }
+}
+
+impl Unserved for LoopExchange {
+    fn fail(&mut self, status: u16) {
+        AsgiExchange::fail(self, status);
+    }
+
+    fn give_back(&mut self, app_status: u32) {
+        self.answer_with(app_status);
+    }
+}
+
+impl Drop for LoopExchange {
+    fn drop(&mut self) {
+        // A process that the application has forked has a copy of the request, and not its connection.
+        if sys::in_forked_child() {
+            return std::mem::forget(self.connection.take());
+        }
+        self.cut();
+        self.pool.note_end(self.number, self.application.is_activity);
+        if let Some(slots) = &self.pool.asgi {
+            slots.give_back(self.number);
+        }
+        if self.pool.connections.is_draining() {
+            self.pool.wake_main_thread();
+        }
+    }
+}

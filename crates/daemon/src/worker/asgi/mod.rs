@@ -1,0 +1,11 @@
+//! Applications of ASGI in a worker: its event loop has one thread, and takes the connections that threads take
+//! elsewhere. WSGI does not know this folder.
+#![forbid(unsafe_code)]
+
+mod exchange;
+mod slots;
+mod source;
+mod start;
+
+pub(super) use slots::Slots;
+pub(super) use start::start;

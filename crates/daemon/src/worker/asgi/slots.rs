@@ -1,0 +1,267 @@
+//! The requests that an event loop has under way, and the epoll instance that tells what can go on. It reads nothing.
+#![forbid(unsafe_code)]
+
+use crate::worker::connection::Connection;
+use std::collections::VecDeque;
+use std::io::{self, PipeReader};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use sys::{EPOLLIN, EPOLLONESHOT, EPOLLOUT, EPOLLRDHUP, Epoll};
+
+/// Places for requests.
+pub(crate) struct Slots {
+    epoll: Epoll,
+    /// Numbers that no request has; the one that was given back last is next.
+    free: Mutex<Vec<usize>>,
+    capacity: usize,
+    taken: AtomicUsize,
+    /// By number: something has happened on the connection of the request.
+    signalled: Vec<AtomicBool>,
+    partial: Mutex<Vec<Partial>>,
+    /// Connections on which another request has come together with the one before.
+    more: Mutex<VecDeque<Box<Connection>>>,
+    start: Mutex<Option<Start>>,
+    start_known: Condvar,
+}
+
+/// A connection on which part of a request has come.
+struct Partial {
+    number: usize,
+    connection: Box<Connection>,
+    until: Instant,
+}
+
+/// How the event loop has started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Start {
+    Done,
+    /// An application that was to be told of it has failed.
+    Failed,
+    /// There is no event loop.
+    NoLoop,
+}
+
+/// What is waited for on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Interest {
+    pub(super) input: bool,
+    pub(super) output: bool,
+}
+
+/// What has happened.
+pub(super) enum Progress {
+    Stop,
+    /// To the request of this number.
+    Request(usize),
+}
+
+const STOP_TOKEN: u64 = u64::MAX;
+/// How long all that precedes the body of a request may take from its first byte on.
+const PARAMS_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl Slots {
+    pub(crate) fn new(capacity: u32) -> io::Result<Self> {
+        let capacity = capacity as usize;
+        Ok(Self {
+            epoll: Epoll::new()?,
+            free: Mutex::new((0..capacity).rev().collect()),
+            capacity,
+            taken: AtomicUsize::new(0),
+            signalled: (0..capacity).map(|_| AtomicBool::new(false)).collect(),
+            partial: Mutex::default(),
+            more: Mutex::default(),
+            start: Mutex::default(),
+            start_known: Condvar::new(),
+        })
+    }
+
+    /// Reports [`Progress::Stop`] once `stop` is readable or closed.
+    pub(crate) fn watch_stop(&self, stop: &PipeReader) -> io::Result<()> {
+        self.epoll.add(stop.as_fd(), EPOLLIN, STOP_TOKEN)
+    }
+
+    /// Whether no request is under way.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.taken.load(Ordering::SeqCst) == 0
+    }
+
+    /// Whether one more may begin.
+    pub(super) fn has_room(&self) -> bool {
+        self.taken.load(Ordering::SeqCst) < self.capacity
+    }
+
+    /// A number for a request that begins.
+    pub(super) fn take(&self) -> Option<usize> {
+        let number = lock(&self.free).pop()?;
+        self.taken.fetch_add(1, Ordering::SeqCst);
+        if let Some(signalled) = self.signalled.get(number) {
+            signalled.store(false, Ordering::Relaxed);
+        }
+        Some(number)
+    }
+
+    /// The request of this number is over.
+    pub(super) fn give_back(&self, number: usize) {
+        lock(&self.free).push(number);
+        self.taken.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Reports once that something has happened on a connection, always including its end. `known`: it has been waited for
+    /// before.
+    pub(super) fn watch(
+        &self,
+        connection: BorrowedFd<'_>,
+        number: usize,
+        interest: Interest,
+        known: bool,
+    ) -> io::Result<()> {
+        let mut events = EPOLLONESHOT | EPOLLRDHUP;
+        if interest.input {
+            events |= EPOLLIN;
+        }
+        if interest.output {
+            events |= EPOLLOUT;
+        }
+        let watch = if known { Epoll::rearm } else { Epoll::add };
+        watch(&self.epoll, connection, events, number as u64)
+    }
+
+    /// Waits for nothing on a connection any more.
+    pub(super) fn forget(&self, connection: BorrowedFd<'_>) {
+        self.epoll.remove(connection);
+    }
+
+    /// What has happened, if anything has that has not been given yet.
+    pub(super) fn next(&self) -> io::Result<Option<Progress>> {
+        Ok(self.epoll.wait_now()?.map(|token| match token {
+            STOP_TOKEN => Progress::Stop,
+            token => {
+                let number = usize::try_from(token).unwrap_or(usize::MAX);
+                if let Some(signalled) = self.signalled.get(number) {
+                    signalled.store(true, Ordering::SeqCst);
+                }
+                Progress::Request(number)
+            }
+        }))
+    }
+
+    /// Whether something has happened on the connection of a request since the last call.
+    pub(super) fn take_signal(&self, number: usize) -> bool {
+        self.signalled.get(number).is_some_and(|signalled| signalled.swap(false, Ordering::SeqCst))
+    }
+
+    /// Keeps a connection on which part of a request has come, until the rest has, and gives back what cannot be kept.
+    pub(super) fn keep_partial(&self, connection: Box<Connection>) -> Option<Box<Connection>> {
+        let Some(number) = self.take() else { return Some(connection) };
+        let input = Interest { input: true, output: false };
+        if self.watch(connection.as_fd(), number, input, false).is_err() {
+            self.give_back(number);
+            return Some(connection);
+        }
+        let until = Instant::now() + PARAMS_TIMEOUT;
+        lock(&self.partial).push(Partial { number, connection, until });
+        None
+    }
+
+    /// The connection on which the rest may have come of a request that has this number.
+    pub(super) fn take_partial(&self, number: usize) -> Option<Box<Connection>> {
+        self.remove_partial(|partial| partial.number == number)
+    }
+
+    /// A connection on which the rest has not come in time.
+    pub(super) fn take_overdue(&self) -> Option<Box<Connection>> {
+        let now = Instant::now();
+        self.remove_partial(|partial| partial.until < now)
+    }
+
+    fn remove_partial(&self, is_meant: impl Fn(&Partial) -> bool) -> Option<Box<Connection>> {
+        let mut partial = lock(&self.partial);
+        let at = partial.iter().position(is_meant)?;
+        let Partial { number, connection, .. } = partial.swap_remove(at);
+        drop(partial);
+        self.forget(connection.as_fd());
+        self.give_back(number);
+        Some(connection)
+    }
+
+    /// Keeps a connection on which another request has come already.
+    pub(super) fn push_more(&self, connection: Box<Connection>) {
+        lock(&self.more).push_back(connection);
+    }
+
+    pub(super) fn pop_more(&self) -> Option<Box<Connection>> {
+        lock(&self.more).pop_front()
+    }
+
+    pub(super) fn has_more(&self) -> bool {
+        !lock(&self.more).is_empty()
+    }
+
+    /// Says how the loop has started; the first time counts.
+    pub(super) fn set_start(&self, start: Start) {
+        lock(&self.start).get_or_insert(start);
+        self.start_known.notify_all();
+    }
+
+    /// Whether the loop has started, well or not.
+    pub(super) fn has_started(&self) -> bool {
+        lock(&self.start).is_some()
+    }
+
+    /// Waits until that is known.
+    pub(super) fn wait_for_start(&self) -> Start {
+        let mut start = lock(&self.start);
+        loop {
+            if let Some(start) = *start {
+                return start;
+            }
+            start = self.start_known.wait(start).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+/// Readable while something has happened that has not been given.
+impl AsFd for Slots {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.epoll.as_fd()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_belongs_to_one_request_until_that_is_over() {
+        let slots = Slots::new(2).unwrap();
+        assert!(slots.has_room() && slots.is_idle());
+        let numbers = [slots.take().unwrap(), slots.take().unwrap()];
+        assert_eq!(numbers, [0, 1]);
+        assert!(!slots.has_room() && slots.take().is_none());
+        slots.give_back(1);
+        assert!(slots.has_room() && !slots.is_idle());
+        assert_eq!(slots.take(), Some(1));
+    }
+
+    #[test]
+    fn stop_is_told_until_the_end_and_the_first_start_counts() {
+        let slots = Slots::new(1).unwrap();
+        let (stopped, stop) = io::pipe().unwrap();
+        slots.watch_stop(&stopped).unwrap();
+        assert!(slots.next().unwrap().is_none());
+        drop(stop);
+        for _ in 0..2 {
+            assert!(matches!(slots.next(), Ok(Some(Progress::Stop))));
+        }
+        assert!(!slots.has_started());
+        slots.set_start(Start::Failed);
+        slots.set_start(Start::Done);
+        assert_eq!(slots.wait_for_start(), Start::Failed);
+    }
+}

@@ -1,0 +1,192 @@
+//! What an event loop serves: connections are accepted and requests begun as threads do it elsewhere, without waiting.
+#![forbid(unsafe_code)]
+
+use crate::worker::asgi::exchange::{Begun, LoopExchange};
+use crate::worker::asgi::slots::{Progress, Slots, Start};
+use crate::worker::connection::{Connection, Next};
+use crate::worker::connections::Wakeup;
+use crate::worker::pool::Pool;
+use crate::worker::serving::end_in_forked_child;
+use crate::worker::target::RequestParams;
+use host::{AsgiEvent, AsgiExchange, AsgiSource};
+use scoreboard::now;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use wsgi::Level;
+
+/// The connections of a worker, for its event loop.
+pub(super) struct LoopSource(Arc<Pool>);
+
+/// The most events that are taken at once: requests that are under way go on between them.
+const BATCH: usize = 32;
+
+impl LoopSource {
+    /// `None` where the worker has no places for requests of an event loop.
+    pub(super) fn new(pool: &Arc<Pool>) -> Option<Self> {
+        pool.asgi.is_some().then(|| Self(Arc::clone(pool)))
+    }
+
+    fn slots(&self) -> Option<&Slots> {
+        self.0.asgi.as_ref()
+    }
+
+    /// What has come on a connection, if that is a whole request that an application is to answer.
+    fn examine(&self, mut connection: Box<Connection>) -> Option<AsgiEvent> {
+        let Self(pool) = self;
+        match connection.next_request_now() {
+            Next::Request => return self.begin(connection),
+            Next::Nothing if connection.wire.is_idle() || connection.is_over() => {
+                if let Some(connection) = pool.connections.put_back(connection, &pool.log) {
+                    self.slots()?.push_more(connection);
+                }
+            }
+            Next::Nothing => {
+                if let Some(connection) = self.slots()?.keep_partial(connection) {
+                    pool.connections.close(connection);
+                }
+            }
+            Next::TooSlow => pool.connections.close(connection),
+            Next::Closed(why) => {
+                if let Some(why) = why {
+                    let line = format!("a connection was closed: {why}");
+                    pool.log.write(Level::Info, line.as_bytes());
+                }
+                pool.connections.close(connection);
+            }
+        }
+        None
+    }
+
+    fn begin(&self, mut connection: Box<Connection>) -> Option<AsgiEvent> {
+        let Self(pool) = self;
+        let application = connection.application(&pool.config);
+        if !application.is_trusted {
+            pool.log.write(Level::Error, b"rejected a request without the group's secret");
+            pool.connections.close(connection);
+            return None;
+        }
+        let Some(number) = self.slots()?.take() else {
+            // The one who looks for room first has found some.
+            pool.connections.close(connection);
+            return None;
+        };
+        let params = RequestParams::read(connection.wire.params());
+        let time = now();
+        let line = [params.method, b" ", params.uri];
+        pool.record.begin(number, line, time, application.is_activity);
+        pool.recycling.before_request(time);
+        let is_overdue = pool.exceeded_queue_timeout(params.queued);
+        let wants = pool.wanted_code(&application, params.waiting_since);
+        let begun = Begun { number, wants, wants_body: params.wants_body };
+        let mut exchange = LoopExchange::new(pool, connection, application, &begun);
+        if is_overdue {
+            pool.log.write(Level::Warning, b"a request waited longer than queue-timeout; 504");
+            AsgiExchange::fail(&mut exchange, 504);
+            return None;
+        }
+        Some(AsgiEvent::Request(Box::new(exchange)))
+    }
+
+    /// The next event of the connections between two requests; `None` where there is none.
+    fn next_arrival(&self, events: &mut Vec<AsgiEvent>) -> io::Result<Option<()>> {
+        let Self(pool) = self;
+        let connection = match pool.connections.wait_now()? {
+            None => return Ok(None),
+            Some(Wakeup::Stop) => None,
+            Some(Wakeup::Listener(_)) if pool.connections.is_draining() => None,
+            Some(Wakeup::Listener(index)) => {
+                pool.acceptor.accept(index, &pool.connections, &pool.config, &pool.log)
+            }
+            Some(Wakeup::Connection(place)) => pool.connections.take(place),
+        };
+        events.extend(connection.and_then(|connection| self.examine(connection)));
+        Ok(Some(()))
+    }
+
+    /// Has the main thread look whether draining is over.
+    fn note_drain(&self) {
+        if self.0.connections.is_draining() {
+            self.0.wake_main_thread();
+        }
+    }
+}
+
+impl AsgiSource for LoopSource {
+    fn arrivals(&self) -> BorrowedFd<'_> {
+        self.0.connections.as_fd()
+    }
+
+    fn progress(&self) -> BorrowedFd<'_> {
+        match self.slots() {
+            Some(slots) => slots.as_fd(),
+            None => self.0.connections.as_fd(),
+        }
+    }
+
+    fn take_arrivals(&self) -> Vec<AsgiEvent> {
+        end_in_forked_child();
+        let mut events = Vec::new();
+        let Some(slots) = self.slots() else { return events };
+        while let Some(overdue) = slots.take_overdue() {
+            let line = b"a connection was closed: no request has come in time";
+            self.0.log.write(Level::Info, line);
+            self.0.connections.close(overdue);
+        }
+        while slots.has_room()
+            && let Some(connection) = slots.pop_more()
+        {
+            events.extend(self.examine(connection));
+        }
+        for _ in 0..BATCH {
+            if !slots.has_room() {
+                break;
+            }
+            match self.next_arrival(&mut events) {
+                Ok(Some(())) => {}
+                Ok(None) => break,
+                Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
+                Err(why) => self.0.fail_fatally(&why),
+            }
+        }
+        self.note_drain();
+        events
+    }
+
+    fn take_progress(&self) -> Vec<AsgiEvent> {
+        end_in_forked_child();
+        let mut events = Vec::new();
+        let Some(slots) = self.slots() else { return events };
+        for _ in 0..BATCH {
+            match slots.next() {
+                Ok(None) => break,
+                Ok(Some(Progress::Stop)) => {
+                    events.push(AsgiEvent::Stop);
+                    break;
+                }
+                Ok(Some(Progress::Request(number))) => match slots.take_partial(number) {
+                    Some(connection) => events.extend(self.examine(connection)),
+                    None => events.push(AsgiEvent::Ready(number)),
+                },
+                Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
+                Err(why) => self.0.fail_fatally(&why),
+            }
+        }
+        self.note_drain();
+        events
+    }
+
+    fn has_room(&self) -> bool {
+        self.slots().is_some_and(Slots::has_room)
+    }
+
+    fn has_more(&self) -> bool {
+        self.slots().is_some_and(Slots::has_more)
+    }
+
+    fn started(&self, failed: bool) {
+        if let Some(slots) = self.slots() {
+            slots.set_start(if failed { Start::Failed } else { Start::Done });
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! Which interface the applications of a group have, and how its workers serve those of ASGI.
+
+use serde::{Deserialize, Serialize};
+
+/// The interface between server and application.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Interface {
+    /// PEP 3333: a call for each request, on a thread of its own.
+    #[default]
+    Wsgi,
+    /// ASGI 3: coroutines on the event loop of the worker.
+    Asgi,
+}
+
+impl Interface {
+    /// Its name, for a sentence.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Wsgi => "WSGI",
+            Self::Asgi => "ASGI",
+        }
+    }
+}
+
+/// Whether an application is told that its worker starts and stops (`asgi-lifespan=`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Lifespan {
+    /// Where it takes the scope; an exception means that it does not.
+    #[default]
+    Auto,
+    /// It has to take it: an exception is a failed start.
+    On,
+    /// It is not told.
+    Off,
+}
+
+/// Whose event loop a worker runs (`asgi-loop=`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EventLoop {
+    /// uvloop's where it can be imported.
+    #[default]
+    Auto,
+    /// That of the standard library.
+    Asyncio,
+    /// uvloop's; without it the worker does not start.
+    Uvloop,
+}
+
+/// How the workers of a group serve applications of ASGI.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Asgi {
+    /// Whether applications are told of start and stop.
+    pub lifespan: Lifespan,
+    /// Whose event loop.
+    pub event_loop: EventLoop,
+    /// Requests that a worker has under way at once.
+    pub concurrency: u32,
+}
+
+impl Default for Asgi {
+    fn default() -> Self {
+        Self { lifespan: Lifespan::default(), event_loop: EventLoop::default(), concurrency: 100 }
+    }
+}

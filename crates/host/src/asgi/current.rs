@@ -1,0 +1,60 @@
+//! Which request the running task belongs to: a context variable, so that what a request starts (`create_task`,
+//! `to_thread`) belongs to it as well.
+#![forbid(unsafe_code)]
+
+use crate::asgi::gate::Gate;
+use crate::asgi::request::Request;
+use crate::cpython::{Attached, ClassRef, Instance, Object, Persistent, Result};
+use crate::objects::{TaskLog, set_task_log};
+use std::sync::OnceLock;
+use wsgi::Level;
+
+/// The variable, and the class of its values, in the main interpreter: the only one that has an event loop of the
+/// server's.
+struct Current {
+    variable: Persistent,
+    class: ClassRef<Request>,
+}
+
+static CURRENT: OnceLock<Current> = OnceLock::new();
+
+/// Makes the variable known. The first one stays.
+pub(super) fn set_variable<'py>(variable: Object<'py>, class: ClassRef<Request>) {
+    let _ = CURRENT.set(Current { variable: Persistent::new(variable), class });
+    set_task_log(find);
+}
+
+/// A new request as a Python object; `None` before the variable is known.
+pub(super) fn instantiate(py: Attached<'_>, request: Request) -> Option<Result<'_, Object<'_>>> {
+    Some(CURRENT.get()?.class.get(py).instantiate(request))
+}
+
+/// The request that a Python object is; `None` where that is something else.
+pub(super) fn with_request<R>(object: &Object<'_>, with: impl FnOnce(&Request) -> R) -> Option<R> {
+    let class = CURRENT.get()?.class.get(object.py());
+    Instance::of(object, &class).map(|request| with(&request))
+}
+
+fn find(py: Attached<'_>, with: &mut dyn FnMut(&mut dyn TaskLog)) {
+    let Some(current) = CURRENT.get() else { return };
+    let value = match current.variable.get(py).context_value() {
+        Ok(Some(value)) => value,
+        Ok(None) => return,
+        Err(raised) => return raised.clear(),
+    };
+    with_request(&value, |request| request.while_running(|gate| with(gate)));
+}
+
+impl TaskLog for Gate {
+    fn text(&mut self, level: Level, text: &[u8]) {
+        self.log_text(level, text);
+    }
+
+    fn line(&mut self, level: Level, line: &[u8]) {
+        self.log(level, line);
+    }
+
+    fn logs(&self, level: Level) -> bool {
+        Self::would_log(self, level)
+    }
+}

@@ -1,0 +1,277 @@
+//! One request: its exchange, and which messages may follow each other (ASGI 3, "HTTP Connection"). No Python object is
+//! known here, so that it may be locked.
+#![forbid(unsafe_code)]
+
+use crate::asgi::scope::Variables;
+use crate::asgi::transport::{AsgiExchange, Input, Load, Sent};
+use wsgi::{Body, Level, Output, ResponseHead, SendError, Then};
+
+/// A request that is under way.
+pub(super) struct Gate {
+    exchange: Box<dyn AsgiExchange>,
+    stage: Stage,
+    head: ResponseHead,
+    /// What `Content-Length` of the response says.
+    declared: Option<u64>,
+    written: u64,
+    /// The application has got all of the request body.
+    body_delivered: bool,
+    disconnected: bool,
+    unfinished_line: Vec<u8>,
+    /// That of the unfinished line.
+    line_level: Level,
+}
+
+/// How much of the response there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Nothing.
+    Silent,
+    /// A head that has not been sent.
+    Started,
+    /// The head has been sent.
+    Sending,
+    /// All of it.
+    Complete,
+}
+
+/// What the application gets next.
+pub(super) enum Incoming {
+    Body {
+        bytes: Vec<u8>,
+        more: bool,
+    },
+    Disconnect,
+    /// Nothing yet.
+    Nothing,
+}
+
+/// What has become of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Sent,
+    /// There is no room for some of it.
+    Kept,
+    Disconnected,
+}
+
+/// Which rule a message breaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Violation {
+    StartTwice,
+    BodyBeforeStart,
+    AfterEnd,
+    TooLong,
+}
+
+impl Violation {
+    pub(super) const fn text(self) -> &'static str {
+        match self {
+            Self::StartTwice => "'http.response.start' was sent a second time",
+            Self::BodyBeforeStart => "'http.response.body' was sent before 'http.response.start'",
+            Self::AfterEnd => "a message was sent after the response was complete",
+            Self::TooLong => "the body of the response is longer than its Content-Length",
+        }
+    }
+}
+
+/// The most bytes of a request body in one message.
+const PIECE: usize = 64 * 1024;
+
+impl Gate {
+    pub(super) fn new(exchange: Box<dyn AsgiExchange>) -> Self {
+        Self {
+            exchange,
+            stage: Stage::Silent,
+            head: ResponseHead::new(),
+            declared: None,
+            written: 0,
+            body_delivered: false,
+            disconnected: false,
+            unfinished_line: Vec::new(),
+            line_level: Level::Error,
+        }
+    }
+
+    pub(super) fn number(&self) -> usize {
+        self.exchange.number()
+    }
+
+    pub(super) const fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    pub(super) fn load(&mut self, load: &mut Load<'_>) -> bool {
+        self.exchange.load(load)
+    }
+
+    pub(super) fn variables(&mut self) -> Variables {
+        let mut variables = Variables::default();
+        self.exchange.environ(&mut variables);
+        variables
+    }
+
+    /// What the application gets next.
+    pub(super) fn receive(&mut self) -> Incoming {
+        if self.stage == Stage::Complete || self.is_disconnected() {
+            return Incoming::Disconnect;
+        }
+        if self.body_delivered {
+            self.exchange.watch();
+            return Incoming::Nothing;
+        }
+        if self.exchange.body_is_complete() {
+            self.body_delivered = true;
+            return Incoming::Body { bytes: Vec::new(), more: false };
+        }
+        let mut bytes = vec![0; PIECE];
+        match self.exchange.read(&mut bytes) {
+            Ok(Input::Nothing) => {
+                self.exchange.watch();
+                Incoming::Nothing
+            }
+            Ok(Input::Bytes(count)) => {
+                bytes.truncate(count);
+                self.body_delivered = self.exchange.body_is_complete();
+                Incoming::Body { bytes, more: !self.body_delivered }
+            }
+            Ok(Input::End) => {
+                self.body_delivered = true;
+                Incoming::Body { bytes: Vec::new(), more: false }
+            }
+            Err(_) => {
+                self.disconnected = true;
+                Incoming::Disconnect
+            }
+        }
+    }
+
+    /// Takes a head, which is sent with the first piece of body.
+    pub(super) fn start(&mut self, head: ResponseHead) -> Result<Outcome, Violation> {
+        match self.stage {
+            Stage::Silent => {}
+            Stage::Started | Stage::Sending => return Err(Violation::StartTwice),
+            Stage::Complete => return Err(Violation::AfterEnd),
+        }
+        self.declared = head.content_length().ok().flatten();
+        self.head = head;
+        self.stage = Stage::Started;
+        Ok(if self.is_disconnected() { Outcome::Disconnected } else { Outcome::Sent })
+    }
+
+    /// Sends a piece of body, the last one unless there is `more`.
+    pub(super) fn send(&mut self, body: &[u8], more: bool) -> Result<Outcome, Violation> {
+        match self.stage {
+            Stage::Started | Stage::Sending => {}
+            Stage::Silent => return Err(Violation::BodyBeforeStart),
+            Stage::Complete => return Err(Violation::AfterEnd),
+        }
+        if self.is_disconnected() {
+            return Ok(Outcome::Disconnected);
+        }
+        let has_body = self.exchange.wants_body() && !self.head.is_bodiless();
+        let written = self.written + body.len() as u64;
+        if has_body && self.declared.is_some_and(|declared| written > declared) {
+            return Err(Violation::TooLong);
+        }
+        self.written = written;
+        let is_short = has_body && self.declared.is_some_and(|declared| written < declared);
+        let first = self.stage == Stage::Started;
+        if more && !first && body.is_empty() {
+            return Ok(Outcome::Sent);
+        }
+        let output = Output {
+            head: first.then_some(&self.head),
+            body: if body.is_empty() || !has_body { Body::Empty } else { Body::Bytes(body) },
+            then: match (more, is_short) {
+                (true, _) => Then::Flush,
+                (false, true) => Then::Short,
+                (false, false) => Then::End,
+            },
+        };
+        let sent = self.exchange.send(&output);
+        self.stage = if more { Stage::Sending } else { Stage::Complete };
+        if !more && is_short {
+            let line =
+                b"the body of the response is shorter than its Content-Length; the response is cut";
+            self.exchange.log(Level::Error, line);
+        }
+        Ok(self.outcome(sent))
+    }
+
+    /// Sends what is kept.
+    pub(super) fn flush(&mut self) -> Outcome {
+        let sent = self.exchange.flush();
+        self.outcome(sent)
+    }
+
+    fn outcome(&mut self, sent: Result<Sent, SendError>) -> Outcome {
+        match sent {
+            Ok(Sent::All) => Outcome::Sent,
+            Ok(Sent::Kept) => Outcome::Kept,
+            Err(_) => {
+                self.disconnected = true;
+                Outcome::Disconnected
+            }
+        }
+    }
+
+    pub(super) fn watch(&mut self) {
+        self.exchange.watch();
+    }
+
+    /// Whether the client has gone before all of the response was sent.
+    pub(super) fn is_disconnected(&mut self) -> bool {
+        if self.stage != Stage::Complete && !self.disconnected {
+            self.disconnected = self.exchange.is_disconnected();
+        }
+        self.disconnected
+    }
+
+    pub(super) fn fail(&mut self, status: u16) {
+        if self.stage != Stage::Complete {
+            self.exchange.fail(status);
+            self.stage = Stage::Complete;
+        }
+    }
+
+    /// The application has returned.
+    pub(super) fn end(&mut self) {
+        self.finish_line();
+        self.exchange.end();
+        self.stage = Stage::Complete;
+    }
+
+    pub(super) fn log(&mut self, level: Level, line: &[u8]) {
+        self.exchange.log(level, line);
+    }
+
+    pub(super) fn would_log(&self, level: Level) -> bool {
+        self.exchange.logs(level)
+    }
+
+    /// Makes a record of the text after the last newline, if there is any.
+    fn finish_line(&mut self) {
+        let line = std::mem::take(&mut self.unfinished_line);
+        if !line.is_empty() {
+            self.exchange.log(self.line_level, &line);
+        }
+    }
+
+    /// Writes text to the log, a record of this level for each line that is complete.
+    pub(super) fn log_text(&mut self, level: Level, text: &[u8]) {
+        if self.line_level != level {
+            self.finish_line();
+            self.line_level = level;
+        }
+        self.unfinished_line.extend_from_slice(text);
+        let Some(last) = self.unfinished_line.iter().rposition(|byte| *byte == b'\n') else {
+            return;
+        };
+        let rest = self.unfinished_line.split_off(last + 1);
+        let lines = std::mem::replace(&mut self.unfinished_line, rest);
+        for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            self.exchange.log(level, line);
+        }
+    }
+}

@@ -1,0 +1,129 @@
+"""What an application is told of the start and the end of its process (ASGI, "Lifespan Protocol").
+
+The server calls this; what it serves is not known here.
+"""
+
+import asyncio
+import traceback
+
+
+class Application:
+    """One callable, and what it keeps from its start to its end."""
+
+    def __init__(self, server, settings, callable_, script):
+        self.server = server
+        self.settings = settings
+        self.callable = callable_
+        self.script = script
+        self.state = {}
+        # Whether requests get a copy of the state.
+        self.is_supported = False
+        self.is_started = False
+        # The task that starts it, while it does.
+        self.starting = None
+        self.received = False
+        self.task = None
+        self.messages = None
+        self.startup = None
+        self.shutdown = None
+
+    async def start(self):
+        """Starts it, once for all that wait for it; whether that went well."""
+        if self.is_started:
+            return True
+        if self.starting is None:
+            self.starting = asyncio.ensure_future(self._start())
+        # A request that is cancelled leaves the start to the others.
+        return await asyncio.shield(self.starting)
+
+    async def _start(self):
+        try:
+            self.is_started = await self._begin()
+        finally:
+            self.starting = None
+        return self.is_started
+
+    async def _begin(self):
+        if self.settings["lifespan"] == "off":
+            return True
+        loop = asyncio.get_running_loop()
+        self.messages = asyncio.Queue()
+        self.startup, self.shutdown = loop.create_future(), loop.create_future()
+        self.received, self.is_supported = False, True
+        self.state = {}
+        self.messages.put_nowait({"type": "lifespan.startup"})
+        self.task = loop.create_task(self._run())
+        limit = self.settings["startup_limit"]
+        done, _ = await asyncio.wait({self.startup}, timeout=limit)
+        if not done:
+            self.startup.cancel()
+            self.task.cancel()
+            self._failed(f"lifespan.startup.complete was not sent within {limit:g} s")
+            return False
+        return self.startup.result()
+
+    async def _run(self):
+        scope = {
+            "type": "lifespan",
+            "asgi": {"version": "3.0", "spec_version": "2.0"},
+            "state": self.state,
+        }
+        try:
+            await self.callable(scope, self._receive, self._send)
+        except asyncio.CancelledError:
+            pass
+        except BaseException:
+            self._raised(traceback.format_exc())
+        else:
+            self._raised("the application returned from its lifespan scope")
+        for future in (self.startup, self.shutdown):
+            if not future.done():
+                future.set_result(True)
+
+    def _raised(self, why):
+        """The scope has ended with an exception, or without one."""
+        if self.startup.done():
+            if self.shutdown is not None and not self.shutdown.done() and "Traceback" in why:
+                self.server.log("error", f"[script {self.script}] in the lifespan scope:\n{why}")
+            return
+        if self.settings["lifespan"] == "on":
+            self._failed(f"asgi-lifespan=on, and the lifespan scope ended before it began\n{why}")
+            self.startup.set_result(False)
+            return
+        # An application need not know the scope.
+        self.is_supported = False
+        level = "warning" if self.received and "Traceback" in why else "info"
+        what = f"[script {self.script}] goes on without lifespan events (asgi-lifespan=auto)"
+        self.server.log(level, f"{what}:\n{why}" if level == "warning" else what)
+
+    def _failed(self, why):
+        self.server.start_failed(self.script, why)
+
+    async def _receive(self):
+        self.received = True
+        return await self.messages.get()
+
+    async def _send(self, message):
+        kind = message["type"]
+        if kind in ("lifespan.startup.complete", "lifespan.startup.failed"):
+            if self.startup.done():
+                raise RuntimeError(f"'{kind}' was sent after the start was over")
+            if kind == "lifespan.startup.failed":
+                self._failed(message.get("message") or "lifespan.startup.failed")
+            self.startup.set_result(kind == "lifespan.startup.complete")
+        elif kind in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
+            if self.shutdown.done():
+                raise RuntimeError(f"'{kind}' was sent a second time")
+            if kind == "lifespan.shutdown.failed":
+                text = message.get("message") or "lifespan.shutdown.failed"
+                self.server.log("error", f"[script {self.script}] has not stopped cleanly:\n{text}")
+            self.shutdown.set_result(True)
+        else:
+            raise RuntimeError(f"expected an ASGI message of the lifespan scope, but got '{kind}'")
+
+    async def stop(self):
+        """Tells it of the end, and waits for it."""
+        if not self.is_started or not self.is_supported or self.task.done():
+            return
+        self.messages.put_nowait({"type": "lifespan.shutdown"})
+        await asyncio.wait({self.shutdown})

@@ -1,0 +1,159 @@
+//! A request as Python code of the server sees it (`server.py`): what it does without waiting.
+#![forbid(unsafe_code)]
+
+use crate::asgi::gate::{Gate, Incoming, Outcome, Stage, Violation};
+use crate::asgi::message::{self, Outgoing};
+use crate::asgi::scope;
+use crate::asgi::transport::AsgiExchange;
+use crate::cpython::{
+    Arguments, Class, Exception, ExceptionKind, Instance, Method, Object, Property, Result,
+};
+use std::ffi::CStr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use wsgi::Level;
+
+/// A request that is under way. `None` once the application has returned.
+pub(crate) struct Request(Mutex<Option<Gate>>);
+
+impl Request {
+    pub(super) fn new(exchange: Box<dyn AsgiExchange>) -> Self {
+        Self(Mutex::new(Some(Gate::new(exchange))))
+    }
+
+    /// Calls `with` unless the application has returned. `with` must not run Python code, which could come back here.
+    pub(super) fn while_running<R>(&self, with: impl FnOnce(&mut Gate) -> R) -> Option<R> {
+        self.gate().as_mut().map(with)
+    }
+
+    /// The request has been answered without its application.
+    pub(super) fn forget(&self) {
+        *self.gate() = None;
+    }
+
+    fn gate(&self) -> MutexGuard<'_, Option<Gate>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes the lines about an exception, and answers. That the client has gone is nobody's fault.
+    pub(super) fn fail(&self, exception: &Exception<'_>, lines: &[String]) {
+        let of_client = exception.is(ExceptionKind::Os);
+        self.while_running(|gate| {
+            if of_client && gate.is_disconnected() {
+                gate.log(Level::Debug, b"the application gave up: the client has disconnected");
+                return;
+            }
+            lines.iter().for_each(|line| gate.log(Level::Error, line.as_bytes()));
+            gate.fail(500);
+        });
+    }
+}
+
+type This<'a, 'py> = Instance<'a, 'py, Request>;
+
+impl Class for Request {
+    const NAME: &'static CStr = c"mod_wsgi.AsgiRequest";
+    const METHODS: &'static [Method<Self>] = &[
+        Method { name: c"scope", call: make_scope },
+        Method { name: c"receive", call: receive },
+        Method { name: c"send", call: send },
+        Method { name: c"flush", call: flush },
+        Method { name: c"watch", call: watch },
+        Method { name: c"fail", call: fail },
+        Method { name: c"end", call: end },
+    ];
+    const PROPERTIES: &'static [Property<Self>] = &[
+        Property { name: c"number", get: number },
+        Property { name: c"disconnected", get: disconnected },
+    ];
+}
+
+fn number<'py>(this: &This<'_, 'py>) -> Result<'py, Object<'py>> {
+    let number = this.while_running(|gate| gate.number());
+    this.py().int(number.and_then(|number| i64::try_from(number).ok()).unwrap_or(-1))
+}
+
+/// Whether the client has gone before all of the response was sent.
+fn disconnected<'py>(this: &This<'_, 'py>) -> Result<'py, Object<'py>> {
+    Ok(this.py().bool(this.while_running(Gate::is_disconnected).unwrap_or(false)))
+}
+
+/// `scope()`
+fn make_scope<'py>(this: &This<'_, 'py>, _: &Arguments<'_, 'py>) -> Result<'py, Object<'py>> {
+    let variables = this.while_running(Gate::variables).unwrap_or_default();
+    scope::scope(this.py(), &variables)
+}
+
+/// `receive()`: the next message, or `None` where there is none yet.
+fn receive<'py>(this: &This<'_, 'py>, _: &Arguments<'_, 'py>) -> Result<'py, Object<'py>> {
+    let py = this.py();
+    match this.while_running(Gate::receive) {
+        Some(Incoming::Body { bytes, more }) => message::request(py, &bytes, more),
+        Some(Incoming::Nothing) => Ok(py.none()),
+        Some(Incoming::Disconnect) | None => message::disconnect(py),
+    }
+}
+
+/// `send(message)`: 0 where all has been handed on, 1 where `flush()` is to be called when the request can go on, 2 where
+/// the client has gone.
+fn send<'py>(this: &This<'_, 'py>, arguments: &Arguments<'_, 'py>) -> Result<'py, Object<'py>> {
+    let py = this.py();
+    arguments.expect("send", 1, 1)?;
+    let Some(message) = arguments.get(0) else { return Ok(py.none()) };
+    let outcome = match message::outgoing(&message)? {
+        Outgoing::Start(head) => this.while_running(|gate| gate.start(head)),
+        Outgoing::Body { body, more } => {
+            this.while_running(|gate| gate.send(body.as_bytes().unwrap_or_default(), more))
+        }
+    };
+    // The request may have been answered in the application's place.
+    let outcome = outcome.unwrap_or(Err(Violation::AfterEnd));
+    numbered(this, outcome.map_err(|why| py.raise(ExceptionKind::Runtime, why.text()))?)
+}
+
+/// `flush()`: as `send`.
+fn flush<'py>(this: &This<'_, 'py>, _: &Arguments<'_, 'py>) -> Result<'py, Object<'py>> {
+    numbered(this, this.while_running(Gate::flush).unwrap_or(Outcome::Sent))
+}
+
+fn numbered<'py>(this: &This<'_, 'py>, outcome: Outcome) -> Result<'py, Object<'py>> {
+    this.py().int(match outcome {
+        Outcome::Sent => 0,
+        Outcome::Kept => 1,
+        Outcome::Disconnected => 2,
+    })
+}
+
+/// `watch()`: has the request reported when its client goes.
+fn watch<'py>(this: &This<'_, 'py>, _: &Arguments<'_, 'py>) -> Result<'py, Object<'py>> {
+    this.while_running(Gate::watch);
+    Ok(this.py().none())
+}
+
+/// `fail(status)`: answers in the application's place.
+fn fail<'py>(this: &This<'_, 'py>, arguments: &Arguments<'_, 'py>) -> Result<'py, Object<'py>> {
+    arguments.expect("fail", 1, 1)?;
+    let status = arguments.get(0).map(|status| status.as_index()).transpose()?;
+    let status = status.and_then(|status| u16::try_from(status).ok()).unwrap_or(500);
+    this.while_running(|gate| gate.fail(status));
+    Ok(this.py().none())
+}
+
+/// `end()`: the application has returned.
+fn end<'py>(this: &This<'_, 'py>, _: &Arguments<'_, 'py>) -> Result<'py, Object<'py>> {
+    let gate = this.gate().take();
+    if let Some(mut gate) = gate {
+        let what = match gate.stage() {
+            _ if gate.is_disconnected() => None,
+            Stage::Silent => Some("without sending a response"),
+            Stage::Started | Stage::Sending => Some("before its response was complete"),
+            Stage::Complete => None,
+        };
+        if let Some(what) = what {
+            let line = format!("WSGI0226: the ASGI application returned {what}");
+            gate.log(Level::Error, line.as_bytes());
+            gate.fail(500);
+        }
+        gate.end();
+    }
+    Ok(this.py().none())
+}

@@ -1,0 +1,212 @@
+//! The scope of a request (ASGI 3, "HTTP Connection Scope"), from the variables of the transport.
+#![forbid(unsafe_code)]
+
+use crate::cpython::{Attached, Object, Result};
+use std::ops::Range;
+use wsgi::{Environ, Key};
+
+/// The variables of a request, as far as its scope needs them: no Python object is made while the transport is locked.
+#[derive(Default)]
+pub(super) struct Variables {
+    bytes: Vec<u8>,
+    headers: Vec<(Range<usize>, Range<usize>)>,
+    method: Range<usize>,
+    scheme: Range<usize>,
+    protocol: Range<usize>,
+    script_name: Range<usize>,
+    path_info: Range<usize>,
+    query: Range<usize>,
+    uri: Range<usize>,
+    client: Endpoint,
+    server: Endpoint,
+}
+
+/// An address and a port.
+#[derive(Default)]
+struct Endpoint {
+    address: Range<usize>,
+    port: Range<usize>,
+}
+
+impl Variables {
+    fn store(&mut self, value: &[u8]) -> Range<usize> {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(value);
+        start..self.bytes.len()
+    }
+
+    fn push(&mut self, name: &[u8], value: &[u8]) {
+        let name = self.store(name);
+        let value = self.store(value);
+        self.headers.push((name, value));
+    }
+
+    fn get(&self, range: &Range<usize>) -> &[u8] {
+        self.bytes.get(range.clone()).unwrap_or_default()
+    }
+
+    /// The headers, with names in lower case.
+    fn headers(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.headers.iter().map(|(name, value)| (self.get(name), self.get(value)))
+    }
+
+    /// The URL path as it was sent, without the query.
+    fn raw_path(&self) -> &[u8] {
+        let uri = self.get(&self.uri);
+        // A proxy may get a whole URL.
+        let path = match uri.windows(3).position(|window| window == b"://") {
+            Some(at) if !uri.starts_with(b"/") => {
+                let rest = uri.get(at + 3..).unwrap_or_default();
+                let slash = rest.iter().position(|byte| *byte == b'/').unwrap_or(rest.len());
+                rest.get(slash..).unwrap_or_default()
+            }
+            _ => uri,
+        };
+        path.split(|byte| *byte == b'?').next().unwrap_or_default()
+    }
+
+    /// `1.0`, `1.1`, `2`.
+    fn http_version(&self) -> &str {
+        let protocol = self.get(&self.protocol);
+        match protocol.strip_prefix(b"HTTP/").unwrap_or_default() {
+            b"1.0" => "1.0",
+            b"2" | b"2.0" => "2",
+            b"3" | b"3.0" => "3",
+            _ => "1.1",
+        }
+    }
+}
+
+impl Environ for Variables {
+    fn set(&mut self, key: Key, value: &[u8]) {
+        match key {
+            Key::ContentType if !value.is_empty() => return self.push(b"content-type", value),
+            Key::ContentLength if !value.is_empty() => return self.push(b"content-length", value),
+            Key::HttpHost => return self.push(b"host", value),
+            Key::HttpAuthorization => return self.push(b"authorization", value),
+            Key::HttpProxyAuthorization => return self.push(b"proxy-authorization", value),
+            _ => {}
+        }
+        let place = match key {
+            Key::RequestMethod => &mut self.method,
+            Key::UrlScheme => &mut self.scheme,
+            Key::ServerProtocol => &mut self.protocol,
+            Key::ScriptName => &mut self.script_name,
+            Key::PathInfo => &mut self.path_info,
+            Key::QueryString => &mut self.query,
+            Key::RequestUri => &mut self.uri,
+            Key::RemoteAddr => &mut self.client.address,
+            Key::RemotePort => &mut self.client.port,
+            Key::ServerAddr => &mut self.server.address,
+            // What Apache listens on; other web servers name that one alone.
+            Key::ListenerPort => &mut self.server.port,
+            Key::ServerPort if self.server.port.is_empty() => &mut self.server.port,
+            _ => return,
+        };
+        let start = self.bytes.len();
+        *place = start..start + value.len();
+        self.bytes.extend_from_slice(value);
+    }
+
+    fn header(&mut self, name: &[u8], value: &[u8]) {
+        let start = self.bytes.len();
+        let lower = name.iter().map(|byte| match byte {
+            b'_' => b'-',
+            other => other.to_ascii_lowercase(),
+        });
+        self.bytes.extend(lower);
+        let name = start..self.bytes.len();
+        let value = self.store(value);
+        self.headers.push((name, value));
+    }
+
+    fn other(&mut self, _: &[u8], _: &[u8]) {}
+
+    fn time(&mut self, _: Key, _: i64) {}
+}
+
+/// The scope, but for its `state`.
+pub(super) fn scope<'py>(py: Attached<'py>, variables: &Variables) -> Result<'py, Object<'py>> {
+    let text = |range: &Range<usize>| py.str(&String::from_utf8_lossy(variables.get(range)));
+    let bytes = |range: &Range<usize>| py.bytes(variables.get(range));
+    let scope = py.dict()?;
+    let put = |name: &str, value: Object<'py>| scope.set_item(&py.interned(name)?, &value);
+    put("type", py.interned("http")?)?;
+    put("asgi", versions(py)?)?;
+    put("http_version", py.interned(variables.http_version())?)?;
+    put("method", text(&variables.method)?)?;
+    put("scheme", text(&variables.scheme)?)?;
+    let path = [variables.get(&variables.script_name), variables.get(&variables.path_info)];
+    put("path", py.str(&String::from_utf8_lossy(&path.concat()))?)?;
+    put("raw_path", py.bytes(variables.raw_path())?)?;
+    put("query_string", bytes(&variables.query)?)?;
+    put("root_path", text(&variables.script_name)?)?;
+    let headers = py.list()?;
+    for (name, value) in variables.headers() {
+        headers.append(&py.tuple([py.bytes(name)?, py.bytes(value)?])?)?;
+    }
+    put("headers", headers)?;
+    for (name, endpoint) in [("client", &variables.client), ("server", &variables.server)] {
+        let port = std::str::from_utf8(variables.get(&endpoint.port)).ok();
+        let value = match port.and_then(|port| port.parse().ok()) {
+            Some(port) => py.tuple([text(&endpoint.address)?, py.int(port)?])?,
+            None => py.none(),
+        };
+        put(name, value)?;
+    }
+    put("extensions", py.dict()?)?;
+    Ok(scope)
+}
+
+/// What is kept of the specification.
+fn versions(py: Attached<'_>) -> Result<'_, Object<'_>> {
+    let asgi = py.dict()?;
+    asgi.set_item(&py.interned("version")?, &py.interned("3.0")?)?;
+    asgi.set_item(&py.interned("spec_version")?, &py.interned("2.5")?)?;
+    Ok(asgi)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn raw_path_is_the_path_of_the_request_line() {
+        for (uri, path) in [
+            ("/a%20b?q=1", "/a%20b"),
+            ("/", "/"),
+            ("http://example.com/x?y", "/x"),
+            ("http://example.com", ""),
+            ("/go?to=http://example.com/x", "/go"),
+        ] {
+            let mut variables = Variables::default();
+            variables.set(Key::RequestUri, uri.as_bytes());
+            assert_eq!(variables.raw_path(), path.as_bytes(), "{uri}");
+        }
+    }
+
+    #[test]
+    fn headers_have_their_names_in_lower_case_and_keep_their_order() {
+        let mut variables = Variables::default();
+        variables.set(Key::HttpHost, b"example.com");
+        variables.header(b"X_Forwarded_For", b"::1");
+        variables.set(Key::ContentType, b"");
+        variables.set(Key::ContentLength, b"7");
+        variables.other(b"HTTP_not-sent", b"x");
+        let headers: Vec<_> = variables.headers().collect();
+        let expected: [(&[u8], &[u8]); 3] =
+            [(b"host", b"example.com"), (b"x-forwarded-for", b"::1"), (b"content-length", b"7")];
+        assert_eq!(headers, expected);
+    }
+
+    #[test]
+    fn version_of_http_is_that_of_the_request() {
+        for (protocol, version) in
+            [("HTTP/1.0", "1.0"), ("HTTP/1.1", "1.1"), ("HTTP/2.0", "2"), ("INCLUDED", "1.1")]
+        {
+            let mut variables = Variables::default();
+            variables.set(Key::ServerProtocol, protocol.as_bytes());
+            assert_eq!(variables.http_version(), version);
+        }
+    }
+}

@@ -1,0 +1,228 @@
+"""The event loop of a worker: a task for each request, and what starts and ends the loop.
+
+What does not wait is in Rust: `server` is its `Serving`, a request its `Request`.
+"""
+
+import concurrent.futures
+import contextvars
+import sys
+
+current_request = contextvars.ContextVar("mod_wsgi.asgi.request")
+
+
+class ClientDisconnected(OSError):
+    """Raised by `send()` once the client has gone."""
+
+
+class Exchange:
+    """A request that is under way: what its application receives and sends."""
+
+    __slots__ = ("application", "cancelling", "loop", "request", "task", "waiters")
+
+    def __init__(self, loop, request, application):
+        self.loop = loop
+        self.request = request
+        self.application = application
+        self.waiters = []
+        self.task = None
+        self.cancelling = None
+
+    def wake(self):
+        waiters, self.waiters = self.waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def ready(self):
+        waiter = self.loop.create_future()
+        self.waiters.append(waiter)
+        await waiter
+
+    async def receive(self):
+        while (message := self.request.receive()) is None:
+            await self.ready()
+        return message
+
+    async def send(self, message):
+        state = self.request.send(message)
+        while state:
+            if state == 2:
+                raise ClientDisconnected("the client has disconnected")
+            await self.ready()
+            state = self.request.flush()
+        if self.waiters:
+            # The end of the response is a disconnect for those who receive.
+            self.wake()
+
+
+class Server:
+    def __init__(self, server, settings, loop):
+        self.server = server
+        self.settings = settings
+        self.loop = loop
+        # By the identity of the callable, which the application keeps.
+        self.applications = {}
+        self.exchanges = {}
+        self.arrivals, self.progress = server.descriptors()
+        self.accepts = False
+        self.ended = asyncio.Event()
+
+    def application(self, callable_, script):
+        found = self.applications.get(id(callable_))
+        if found is None:
+            found = Application(self.server, self.settings, callable_, script)
+            self.applications[id(callable_)] = found
+        return found
+
+    def watch(self):
+        self.loop.add_reader(self.progress, self.on_progress)
+        self.accept()
+
+    def accept(self):
+        """Takes new requests while there is room for them."""
+        accepts = self.server.has_room() and not self.ended.is_set()
+        if accepts != self.accepts:
+            self.accepts = accepts
+            if accepts:
+                self.loop.add_reader(self.arrivals, self.on_arrivals)
+            else:
+                self.loop.remove_reader(self.arrivals)
+
+    def on_arrivals(self):
+        self.handle(self.server.arrivals())
+
+    def on_progress(self):
+        self.handle(self.server.progress())
+
+    def handle(self, events):
+        begun = []
+        for event in events:
+            if event is None:
+                self.ended.set()
+            elif type(event) is int:
+                exchange = self.exchanges.get(event)
+                if exchange is not None:
+                    self.go_on(exchange)
+            else:
+                exchange = self.begin(event)
+                if exchange is not None:
+                    begun.append(exchange)
+        if begun:
+            # Behind the first step of each: most requests are complete by then.
+            self.loop.call_soon(self.watch_clients, begun)
+        self.accept()
+
+    def begin(self, request):
+        found = self.server.load(request)
+        if found is None:
+            return None
+        exchange = Exchange(self.loop, request, self.application(*found))
+        self.exchanges[request.number] = exchange
+        exchange.task = self.loop.create_task(self.serve(exchange))
+        return exchange
+
+    def watch_clients(self, exchanges):
+        for exchange in exchanges:
+            if not exchange.task.done():
+                exchange.request.watch()
+
+    def go_on(self, exchange):
+        if exchange.cancelling is None and exchange.request.disconnected:
+            grace = self.settings["grace"]
+            exchange.cancelling = self.loop.call_later(grace, exchange.task.cancel)
+        exchange.wake()
+
+    async def serve(self, exchange):
+        request, application = exchange.request, exchange.application
+        number = request.number
+        current_request.set(request)
+        try:
+            if not application.is_started and not await application.start():
+                request.fail(500)
+                return
+            scope = request.scope()
+            if application.is_supported:
+                scope["state"] = application.state.copy()
+            await application.callable(scope, exchange.receive, exchange.send)
+        except asyncio.CancelledError:
+            request.fail(503 if self.ended.is_set() else 500)
+        except BaseException:
+            self.server.report(request, sys.exc_info(), application.script)
+        finally:
+            if exchange.cancelling is not None:
+                exchange.cancelling.cancel()
+            self.exchanges.pop(number, None)
+            request.end()
+            if self.server.has_more():
+                self.loop.call_soon(self.on_arrivals)
+            elif not self.accepts:
+                self.accept()
+
+    async def run(self):
+        """Serves from the start of the applications to their end."""
+        failed = False
+        for index in range(self.settings["applications"]):
+            found = self.server.application(index)
+            # Several aliases may lead to one application.
+            if found is not None and id(found[0]) not in self.applications:
+                failed |= not await self.application(*found).start()
+        self.server.started(failed)
+        self.watch()
+        await self.ended.wait()
+        self.loop.remove_reader(self.progress)
+        self.accept()
+        tasks = [exchange.task for exchange in self.exchanges.values()]
+        if tasks:
+            for task in tasks:
+                task.cancel()
+            limit = self.settings["shutdown_limit"]
+            await asyncio.wait(tasks, timeout=limit and limit / 2)
+        for application in self.applications.values():
+            await application.stop()
+
+
+def new_loop(kind):
+    if kind != "asyncio":
+        try:
+            import uvloop
+        except ImportError:
+            if kind == "uvloop":
+                raise
+        else:
+            return uvloop.new_event_loop()
+    return asyncio.new_event_loop()
+
+
+def finish(loop):
+    """As `asyncio.run` does: ends what is left, then the loop."""
+    tasks = asyncio.all_tasks(loop)
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.run_until_complete(loop.shutdown_default_executor())
+    asyncio.set_event_loop(None)
+    loop.close()
+
+
+def serve(server, settings):
+    loop = new_loop(settings["loop"])
+    asyncio.set_event_loop(loop)
+    loop.set_default_executor(
+        concurrent.futures.ThreadPoolExecutor(settings["threads"], "wsgi-executor")
+    )
+
+    async def main():
+        await Server(server, settings, loop).run()
+
+    task = loop.create_task(main())
+    while not task.done():
+        try:
+            loop.run_until_complete(task)
+        except (KeyboardInterrupt, SystemExit) as stop:
+            # A task that the application has made; it does not end the worker.
+            if task.done():
+                raise
+            server.log("warning", f"{type(stop).__name__} in a task of an application is ignored")
+    finish(loop)

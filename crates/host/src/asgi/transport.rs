@@ -1,0 +1,100 @@
+//! Requests as the event loop sees a transport: nothing here waits. It must never know how bytes travel.
+#![forbid(unsafe_code)]
+
+use crate::gateway::target::{Served, Target};
+use std::os::fd::BorrowedFd;
+use wsgi::{Environ, Level, Output, ReadError, SendError};
+
+/// What an event loop serves.
+pub trait AsgiSource: Send + Sync {
+    /// Readable while a request may have come.
+    fn arrivals(&self) -> BorrowedFd<'_>;
+    /// Readable while there is something to do for a request that is under way, or the loop is to end.
+    fn progress(&self) -> BorrowedFd<'_>;
+    /// What has happened on [`AsgiSource::arrivals`].
+    fn take_arrivals(&self) -> Vec<AsgiEvent>;
+    /// What has happened on [`AsgiSource::progress`].
+    fn take_progress(&self) -> Vec<AsgiEvent>;
+    /// Whether one more request may begin.
+    fn has_room(&self) -> bool;
+    /// Whether a request has come that [`AsgiSource::arrivals`] does not tell of.
+    fn has_more(&self) -> bool;
+    /// The applications named at the start have been told that the worker starts; `failed`: not all of them could.
+    fn started(&self, failed: bool);
+}
+
+/// Something to do for the event loop.
+pub enum AsgiEvent {
+    /// A request has come.
+    Request(Box<dyn AsgiExchange>),
+    /// The request of this number can go on.
+    Ready(usize),
+    /// The loop is to end.
+    Stop,
+}
+
+/// A request that waits for its response. Nothing of it waits; each method may be called from any thread.
+pub trait AsgiExchange: Send {
+    /// Its number among those that are under way, from 0.
+    fn number(&self) -> usize;
+    /// Has `load` find the application, given where it is and a log, and notes how that went. `false`: the request has
+    /// been answered without it.
+    fn load(&mut self, load: &mut Load<'_>) -> bool;
+    /// Hands over every variable of the request.
+    fn environ(&mut self, environ: &mut dyn Environ);
+    /// Reads what is here of the request body, at most `into.len()` bytes.
+    ///
+    /// # Errors
+    /// Once it failed it fails again at every later call.
+    fn read(&mut self, into: &mut [u8]) -> Result<Input, ReadError>;
+    /// Whether nothing more of the body will come.
+    fn body_is_complete(&mut self) -> bool;
+    /// Hands a piece of the response on, or keeps what there is no room for.
+    ///
+    /// # Errors
+    /// When the client (or the transport) can take no more.
+    fn send(&mut self, output: &Output<'_>) -> Result<Sent, SendError>;
+    /// Hands on what was kept.
+    ///
+    /// # Errors
+    /// As for [`AsgiExchange::send`].
+    fn flush(&mut self) -> Result<Sent, SendError>;
+    /// Reports [`AsgiEvent::Ready`] once when there is more of the body, or the client has gone.
+    fn watch(&mut self);
+    /// Whether the client has gone, as far as that has been reported.
+    fn is_disconnected(&mut self) -> bool;
+    /// Whether the client gets the body of the response (not so for `HEAD`).
+    fn wants_body(&self) -> bool;
+    /// Answers with an error page of this HTTP status, where nothing has been sent; else the client must be able to see that
+    /// the response is incomplete.
+    fn fail(&mut self, status: u16);
+    /// The application has returned.
+    fn end(&mut self);
+    /// Writes one line to the log of the request's virtual host.
+    fn log(&mut self, level: Level, line: &[u8]);
+    /// Whether a line of this level would be written.
+    fn logs(&self, level: Level) -> bool;
+}
+
+/// Finds an application; see [`AsgiExchange::load`].
+pub type Load<'a> = dyn FnMut(&Target<'_>, &mut dyn FnMut(Level, &[u8])) -> Served + 'a;
+
+/// What there is of a request body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// So many bytes were read.
+    Bytes(usize),
+    /// Nothing yet; [`AsgiEvent::Ready`] will be reported.
+    Nothing,
+    /// The end.
+    End,
+}
+
+/// What has become of a piece of a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// All of it has been handed on.
+    All,
+    /// Some is kept; [`AsgiEvent::Ready`] will be reported.
+    Kept,
+}
