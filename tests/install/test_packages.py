@@ -99,6 +99,14 @@ def test_files_of_a_python_are_those_of_its_version(tmp_path):
     assert listed("3.12") == []
 
 
+def test_packages_are_built_with_the_extension():
+    rules = (REPO / "debian/rules").read_text()
+    build = re.search(r"^override_dh_auto_build:\n((?:\t.*\n)+)", rules, re.M)[1]
+    assert re.search(r"for version in \$\(VERSIONS\);.*\n.*\$\(MAKE\) build-python ", build)
+    spec = (REPO / "rpm/mod_wsgi_rs.spec").read_text()
+    assert "%make_build build-python" in re.search(r"^%build\n(.*?)^%install", spec, re.M | re.S)[1]
+
+
 @pytest.mark.skipif(not shutil.which("rpmbuild"), reason="rpmbuild is missing")
 def test_rpm_packages_have_their_files(env, tmp_path):
     if not all((REPO / "target/release" / built).exists() for built in BUILT):
@@ -132,6 +140,9 @@ def test_rpm_packages_have_their_files(env, tmp_path):
     assert any(line.startswith(f"{python}(") for line in query(main, "--recommends"))
     files = [line for line in query(python, "-l") if not line.startswith(documents)]
     assert f"{MODULES}/wsgi-daemon-{env.python}" in files
+    digits = env.python.replace(".", "")
+    for extension in (REPO / "target/release").glob(f"wsgi_host.cpython-{digits}-*.so"):
+        assert f"{MODULES}/{extension.name}" in files
     owned = re.compile(rf"{MODULES}/wsgi(-daemon-{env.python}|_host\.cpython-.*\.so)")
     assert [line for line in files if not owned.fullmatch(line)] == []
     assert f"libpython{env.python}.so" in "\n".join(query(python, "--requires"))
