@@ -45,7 +45,7 @@ impl App {
             Kind::Paste(file) => paste = Some(Facts::path(file)),
             Kind::Static(_) => {}
         }
-        // A directive takes the name of a callable, no call.
+        // A directive takes a name or a call without arguments; dots and arguments are for Python.
         let is_call = app.callable.contains(['(', '.']);
         let is_generated = module.is_some()
             || paste.is_some()
