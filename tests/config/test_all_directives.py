@@ -51,6 +51,7 @@ VALUES = {
     "script-user": "root", "cpu-priority": "1", "memory-limit": "8589934592",
     "virtual-memory-limit": "17179869184", "server-metrics": "Off", "preload": "On",
     "reload": "On", "threads": "3", "maximum-memory": "4294967296", "warm-up": "/site",
+    "interface": "wsgi", "asgi-lifespan": "auto", "asgi-loop": "asyncio",
 }  # fmt: skip
 LEFT_OUT = {"script-group", "chroot", "python-home"}
 
