@@ -190,7 +190,12 @@ fn daemon_group<'a>(
 ) -> Result<&'a Group, Refusal> {
     let shown = || String::from_utf8_lossy(name);
     let Some(group) = child.groups.iter().find(|group| *group.definition().name == *name) else {
-        let what = format!("no WSGI daemon process called '{}' has been configured", shown());
+        let names = child.groups.iter().map(|group| &*group.definition().name);
+        let what = format!(
+            "no WSGI daemon process called '{}' has been configured{}",
+            shown(),
+            config::did_you_mean(name, names)
+        );
         return Err(Refusal::new(500, "WSGI0151", what));
     };
     if config::visibility(group.server(), request.server().name()).is_err() {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::asgi_options::interface;
 use super::error::quoted;
+use super::expansion::EXPANSIONS;
 use super::options::Options;
 use super::process_group::reachable;
 use super::{
@@ -86,9 +87,9 @@ fn parse(
     let mut options = Options::new(line, words, allowed);
     while let Some(option) = options.next_option()? {
         match option.name {
-            "process-group" => alias.process_group = Some(option.group("a process group")?),
+            "process-group" => alias.process_group = Some(option.process_group()?),
             "application-group" => {
-                alias.application_group = Some(option.group("an application group")?);
+                alias.application_group = Some(option.application_group(&EXPANSIONS)?);
             }
             "callable-object" => {
                 let name = option.not_empty("a callable object")?;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::asgi_options::{concurrency, event_loop, interface_of_group, lifespan};
 use super::daemon_process::Forwarding;
-use super::environment::parse_environment;
+use super::environment::read_environment;
 use super::options::{INT_MAX, OptionValue, decimal};
 
 use super::{Account, ConfigError, DaemonProcess, WarmUp};
@@ -51,7 +51,7 @@ pub(crate) static DAEMON_OPTIONS: [DaemonOption; 59] = [
     row("home", "none", "an absolute path",
         |it, value| put(&mut it.config.identity.home, absolute_path(value).map(Some))),
     row("environment", "inherit", "inherit, none, or names and NAME=value, spaces between them",
-        set_environment),
+        |it, value| put(&mut it.config.identity.environment, read_environment(value))),
     row("lang", "Apache's", "a value for LANG",
         |it, value| put(&mut it.config.identity.lang, Ok(text(value)))),
     row("locale", "Apache's", "a value for LC_ALL",
@@ -291,13 +291,6 @@ fn set_umask(group: &mut DaemonProcess, value: &OptionValue<'_>) -> Result<(), C
     Ok(())
 }
 
-fn set_environment(group: &mut DaemonProcess, value: &OptionValue<'_>) -> Result<(), ConfigError> {
-    group.config.identity.environment = parse_environment(&value.text).ok_or_else(|| {
-        value.error("must be inherit, none, or names and NAME=value with spaces between them")
-    })?;
-    Ok(())
-}
-
 fn set_warm_up(group: &mut DaemonProcess, value: &OptionValue<'_>) -> Result<(), ConfigError> {
     let request = WarmUp::parse(&value.text).ok_or_else(|| {
         value.error("must be a path such as /health, or http://www.example.com/health, without %")
@@ -307,10 +300,12 @@ fn set_warm_up(group: &mut DaemonProcess, value: &OptionValue<'_>) -> Result<(),
 }
 
 fn set_chroot(group: &mut DaemonProcess, value: &OptionValue<'_>) -> Result<(), ConfigError> {
+    // What is wrong for all users comes first.
+    let path = absolute_path(value)?;
     if !value.line().context.is_root() {
         return Err(value.error("needs Apache to be started as root"));
     }
-    group.config.identity.chroot = Some(absolute_path(value)?);
+    group.config.identity.chroot = Some(path);
     Ok(())
 }
 
@@ -543,6 +538,7 @@ mod tests {
             ("threads=many", "threads=\"many\" must be a number of threads, from 0 to 65533"),
             ("umask=8", "umask=\"8\" must be an octal number such as 0027"),
             ("umask=-1", "umask=\"-1\" must be an octal number such as 0027"),
+            ("chroot=jail", "chroot=\"jail\" must be an absolute path"),
             ("chroot=/jail", "chroot=\"/jail\" needs Apache to be started as root"),
             ("home=site", "home=\"site\" must be an absolute path"),
             (

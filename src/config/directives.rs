@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::directive::{Apply, Contexts, Directive, Form, Support};
+use super::expansion::EXPANSIONS;
 use super::options::global_is_empty;
 use super::{
     Bytes, ConfigError, Line, MapHead, ProcessConfig, Script, ScriptReloading, alias_directives,
@@ -64,7 +65,7 @@ pub(crate) static DIRECTIVES: [Directive; 57] = [
         ToDirectory(directory::set_restrict_process)),
     Directive::new(c"WSGIApplicationGroup", Everywhere, Words,
         c"name of the interpreter, or %{GLOBAL} for the main one",
-        ToDirectory(|directory, line| set_group(&mut directory.application_group, line))),
+        ToDirectory(|directory, line| set_application_group(&mut directory.application_group, line))),
     Directive::new(c"WSGICallableObject", EverywhereFileInfo, Words,
         c"name of the application in the script file, or a call of what makes it, such as create_app()",
         ToDirectory(|directory, line|
@@ -259,6 +260,11 @@ fn set_callable(field: &mut Option<Bytes>, line: &Line<'_>) -> Result<(), Config
 
 fn set_group(field: &mut Option<Bytes>, line: &Line<'_>) -> Result<(), ConfigError> {
     set(field, line.one().map(global_is_empty))
+}
+
+fn set_application_group(field: &mut Option<Bytes>, line: &Line<'_>) -> Result<(), ConfigError> {
+    line.warn_of_unknown_expansion(line.one()?, &EXPANSIONS);
+    set_group(field, line)
 }
 
 fn set_script(

@@ -2,6 +2,23 @@
 
 use std::borrow::Cow;
 
+/// The main interpreter, or embedded mode.
+pub(super) const GLOBAL: &str = "%{GLOBAL}";
+/// What may be written in place of a group's name.
+pub(super) const EXPANSIONS: [&str; 5] = [GLOBAL, "%{SERVER}", "%{HOST}", "%{RESOURCE}", VARIABLE];
+const VARIABLE: &str = "%{ENV:variable}";
+/// The same for a script about access, authentication or dispatch.
+pub(super) const SCRIPT_EXPANSIONS: [&str; 3] = [GLOBAL, "%{SERVER}", "%{HOST}"];
+
+/// Whether a group's name is one of `expanded`, with any name of a variable.
+pub(super) fn is_expansion(name: &[u8], expanded: &[&str]) -> bool {
+    let written = match token(name) {
+        Some(Token::Env(_)) => VARIABLE.as_bytes(),
+        _ => name,
+    };
+    expanded.iter().any(|known| known.as_bytes() == written)
+}
+
 /// What a request can say about itself for an expansion.
 pub(crate) trait Names {
     /// `ServerName` of the virtual host.

@@ -3,6 +3,7 @@
 //! comes to is found out there.
 
 use super::error::quoted;
+use super::expansion::{EXPANSIONS, is_expansion};
 use super::process_group::{Hidden, visibility};
 use super::suggestion::did_you_mean;
 use super::{Bytes, ConfigError, DaemonProcess, Line, ServerIdentity, ServerNames};
@@ -29,9 +30,9 @@ impl GroupReference {
         })
     }
 
-    /// Whether the group depends on the request.
+    /// Whether the group depends on the request. What is no expansion is a name, and that of no group.
     pub(crate) fn is_expanded(&self) -> bool {
-        self.name.starts_with(b"%{")
+        is_expansion(&self.name, &EXPANSIONS)
     }
 
     /// Where no group has the name, by what the line means it with: the sentence that says so.
@@ -46,10 +47,12 @@ impl GroupReference {
 
     fn undefined(&self, groups: &[DaemonProcess]) -> String {
         let Self { name, directive, place, .. } = self;
+        let names = groups.iter().map(|group| &*group.name);
+        let known = names.chain(EXPANSIONS.map(str::as_bytes));
         format!(
             "{directive} names the process group {}, which no WSGIDaemonProcess defines{}; {} ({place})",
             quoted(name),
-            did_you_mean(name, groups.iter().map(|group| &group.name)),
+            did_you_mean(name, known),
             existing(groups),
         )
     }

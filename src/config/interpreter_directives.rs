@@ -2,6 +2,7 @@
 //! to for an interpreter stands elsewhere.
 
 use super::error::quoted;
+use super::expansion::GLOBAL;
 use super::options::{decimal, global_is_empty};
 use super::suggestion::did_you_mean;
 use super::word_lexer::WordLexer;
@@ -71,6 +72,9 @@ fn parse_selector(line: &Line<'_>) -> Result<SectionSelector, ConfigError> {
             _ => return Err(unknown_selector(line, name)),
         };
         let value = words.next_word().unwrap_or_default();
+        if name.eq_ignore_ascii_case(b"application-group") {
+            line.warn_of_unknown_expansion(&value, &[GLOBAL]);
+        }
         if field.replace(global_is_empty(&value)).is_some() {
             return Err(line.error(format_args!("has {} more than once", quoted(name))));
         }

@@ -4,6 +4,7 @@
 use std::fmt;
 
 use super::error::quoted;
+use super::expansion::is_expansion;
 use super::suggestion::did_you_mean;
 use super::word_lexer::WordLexer;
 use super::{Bytes, ConfigError, ParseContext, SectionSelector};
@@ -103,6 +104,19 @@ impl<'a> Line<'a> {
              not {}; write \"application = {written}\" into the script instead",
             quoted(name)
         )))
+    }
+
+    /// Warns of an application group that looks like an expansion and is none of those that are expanded here: such a
+    /// name is taken literally.
+    pub(super) fn warn_of_unknown_expansion(&self, name: &[u8], expanded: &[&str]) {
+        if name.starts_with(b"%{") && !is_expansion(name, expanded) {
+            self.context.warn(&format!(
+                "{} names the application group {}, which is not expanded here{}",
+                self.name(),
+                quoted(name),
+                did_you_mean(name, expanded)
+            ));
+        }
     }
 
     /// A path of ours, made absolute below `ServerRoot`. An absolute path stays as it was written.

@@ -90,5 +90,6 @@ pub(crate) use server::ServerConfig;
 pub(crate) use server_names::ServerNames;
 pub(crate) use settings::{Dispatched, NotDispatched, Settings};
 pub(crate) use subnet::Subnet;
+pub(crate) use suggestion::did_you_mean;
 pub(crate) use telemetry::{TelemetryOptions, TelemetryService};
 pub(crate) use word_lexer::split_words;

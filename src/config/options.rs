@@ -87,9 +87,17 @@ impl<'a> OptionValue<'a> {
         Ok(&self.text)
     }
 
-    /// The name of a group; `%{GLOBAL}` is written down as the empty name.
-    pub(super) fn group(&self, thing: &str) -> Result<Bytes, ConfigError> {
-        self.not_empty(thing).map(global_is_empty)
+    /// The name of a process group; `%{GLOBAL}` is written down as the empty name.
+    pub(super) fn process_group(&self) -> Result<Bytes, ConfigError> {
+        self.not_empty("a process group").map(global_is_empty)
+    }
+
+    /// The name of an application group, which may be one of the expansions `expanded`; `%{GLOBAL}` is written down as
+    /// the empty name.
+    pub(super) fn application_group(&self, expanded: &[&str]) -> Result<Bytes, ConfigError> {
+        let name = self.not_empty("an application group")?;
+        self.line.warn_of_unknown_expansion(name, expanded);
+        Ok(global_is_empty(name))
     }
 
     /// `On` or `Off`, in any case.
@@ -97,7 +105,10 @@ impl<'a> OptionValue<'a> {
         match self.text.to_ascii_lowercase().as_slice() {
             b"on" => Ok(true),
             b"off" => Ok(false),
-            _ => Err(self.error("must be one of: Off | On")),
+            _ => {
+                let meant = did_you_mean(&self.text, ["Off", "On"]);
+                Err(self.error(&format!("must be one of: Off | On{meant}")))
+            }
         }
     }
 

@@ -7,6 +7,7 @@ use super::daemon_process_directive;
 use super::error::quoted;
 use super::options::{decimal, leading_number};
 use super::process_group::reachable;
+use super::suggestion::did_you_mean;
 use super::{
     ConfigError, HashSeed, ImportScript, Line, ProcessConfig, RepeatedGroup, ServerConfig,
 };
@@ -22,8 +23,9 @@ pub(super) fn set_hash_seed(
             let number = std::str::from_utf8(seed).ok().and_then(|seed| seed.parse().ok());
             Some(HashSeed::Fixed(number.ok_or_else(|| {
                 line.error(format_args!(
-                    "must be \"random\" or an integer in the range 0 to 4294967295, not {}",
-                    quoted(seed)
+                    "must be \"random\" or an integer in the range 0 to 4294967295, not {}{}",
+                    quoted(seed),
+                    did_you_mean(seed, ["random"])
                 ))
             })?))
         }
@@ -139,12 +141,13 @@ mod tests {
             let written = configuration(&[&format!("WSGIPythonHashSeed {word}")]);
             assert_eq!(written.process.hash_seed, expected, "{word}");
         }
-        for word in ["4294967296", "-1", "Random", "1x"] {
+        let random = " (did you mean \"random\"?)";
+        for (word, meant) in [("4294967296", ""), ("-1", ""), ("Random", random), ("1x", "")] {
             assert_eq!(
                 Configuration::default().refusal(&format!("WSGIPythonHashSeed {word}")),
                 format!(
                     "WSGIPythonHashSeed must be \"random\" or an integer in the range 0 to \
-                     4294967295, not \"{word}\""
+                     4294967295, not \"{word}\"{meant}"
                 )
             );
         }

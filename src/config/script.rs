@@ -2,6 +2,7 @@
 //! import scripts. This file reads their lines; it never knows when a script runs.
 
 use super::error::quoted;
+use super::expansion::{EXPANSIONS, GLOBAL, SCRIPT_EXPANSIONS};
 use super::options::Options;
 use super::{Bytes, ConfigError, Line, ServerIdentity};
 
@@ -48,7 +49,7 @@ impl Script {
         let mut script = Self { path: line.script_path(&path)?, application_group: None };
         let mut options = Options::new(line, words, ["application-group"]);
         while let Some(option) = options.next_option()? {
-            script.application_group = Some(option.group("an application group")?);
+            script.application_group = Some(option.application_group(&SCRIPT_EXPANSIONS)?);
         }
         Ok(script)
     }
@@ -78,9 +79,9 @@ impl HandlerScript {
         let mut options = Options::new(line, words, allowed);
         while let Some(option) = options.next_option()? {
             match option.name {
-                "process-group" => script.process_group = Some(option.group("a process group")?),
+                "process-group" => script.process_group = Some(option.process_group()?),
                 "application-group" => {
-                    script.application_group = Some(option.group("an application group")?);
+                    script.application_group = Some(option.application_group(&EXPANSIONS)?);
                 }
                 _ => script.pass_authorization = Some(option.flag()?),
             }
@@ -101,8 +102,8 @@ impl ImportScript {
         let mut options = Options::new(line, words, ["process-group", "application-group"]);
         while let Some(option) = options.next_option()? {
             match option.name {
-                "process-group" => process_group = Some(option.group("a process group")?),
-                _ => application_group = Some(option.group("an application group")?),
+                "process-group" => process_group = Some(option.process_group()?),
+                _ => application_group = Some(option.application_group(&[GLOBAL])?),
             }
         }
         let missing = |option: &str| line.error(format_args!("needs the option {option}="));

@@ -13,22 +13,25 @@ pub(crate) fn did_you_mean<K: AsRef<[u8]>>(
         return String::new();
     }
     let (written, word) = (word, lower(word));
+    let letters = word.chars().count();
+    // One slip in a short word, one more for every four letters: "a" is not meant to be "b".
+    let most = (1 + letters / 4).min(letters.saturating_sub(1));
     let similar = |candidate: K| {
         let candidate = candidate.as_ref();
         // What is right already is not what is wrong with it.
-        (candidate.len() <= MAX_LENGTH && candidate != written).then(|| {
-            let shown = String::from_utf8_lossy(candidate).into_owned();
-            (strsim::osa_distance(&word, &lower(candidate)), shown)
-        })
-    };
-    let nearest = known.into_iter().filter_map(similar).min_by_key(|(distance, _)| *distance);
-    let letters = word.chars().count();
-    match nearest {
-        // One slip in a short word, one more for every four letters: "a" is not meant to be "b".
-        Some((distance, name)) if distance < letters && distance <= 1 + letters / 4 => {
-            format!(" (did you mean \"{name}\"?)")
+        if candidate.len() > MAX_LENGTH || candidate == written {
+            return None;
         }
-        _ => String::new(),
+        let lower = lower(candidate);
+        // That many letters are missing or too many at least: of a thousand groups few are compared.
+        let distance = (lower.chars().count().abs_diff(letters) <= most)
+            .then(|| strsim::osa_distance(&word, &lower))
+            .filter(|distance| *distance <= most)?;
+        Some((distance, String::from_utf8_lossy(candidate).into_owned()))
+    };
+    match known.into_iter().filter_map(similar).min_by_key(|(distance, _)| *distance) {
+        Some((_, name)) => format!(" (did you mean \"{name}\"?)"),
+        None => String::new(),
     }
 }
 

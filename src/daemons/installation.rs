@@ -23,6 +23,8 @@ pub(crate) struct Requirement {
     reader: Reader,
     /// The directories of `python-path=`.
     path: Vec<PathBuf>,
+    /// That of `home=`.
+    directory: Option<PathBuf>,
 }
 
 /// What was found.
@@ -64,6 +66,7 @@ impl Requirement {
                 chroot: own.chroot.clone(),
             },
             path: python.path.clone(),
+            directory: own.home.clone(),
         }
     }
 
@@ -76,10 +79,10 @@ impl Requirement {
             let found = daemon_program::find(&self.name(), None)?;
             let python = daemon_program::default_python(&found.version);
             let program = daemon_program::choose(&self.group, &found, python)?;
-            let warnings = budget.spend(|limit| match self.path[..] {
-                [] => Vec::new(),
+            let warnings = budget.spend(|limit| match (&self.path[..], &self.directory) {
+                ([], None) => Vec::new(),
                 _ => Inspection::start(&self.named, Path::new("/"), &self.reader, limit)
-                    .map(|mut inspection| self.path_warnings(&mut inspection))
+                    .map(|mut inspection| self.directory_warnings(&mut inspection))
                     .unwrap_or_default(),
             });
             return Ok(Installation { home: None, program, warnings });
@@ -105,7 +108,7 @@ impl Requirement {
             };
             let program = daemon_program::choose(&self.group, &programs, python)?;
             let mut warnings: Vec<String> = warning.into_iter().collect();
-            warnings.extend(self.path_warnings(&mut inspection));
+            warnings.extend(self.directory_warnings(&mut inspection));
             Ok(Installation { home: Some(found.home), program, warnings })
         })
     }
@@ -114,9 +117,12 @@ impl Requirement {
         String::from_utf8_lossy(&self.group.name).into_owned()
     }
 
-    fn path_warnings(&self, inspection: &mut Inspection<'_>) -> Vec<String> {
-        let named = format!("WSGIDaemonProcess {} python-path", self.name());
-        missing_directories(&named, &self.path, inspection)
+    /// Those of `python-path=` and `home=` that are not there.
+    fn directory_warnings(&self, inspection: &mut Inspection<'_>) -> Vec<String> {
+        let named = |option| format!("WSGIDaemonProcess {} {option}", self.name());
+        let mut warnings = missing_directories(&named("python-path"), &self.path, inspection);
+        warnings.extend(missing_directories(&named("home"), self.directory.as_slice(), inspection));
+        warnings
     }
 }
 

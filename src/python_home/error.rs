@@ -43,7 +43,7 @@ impl fmt::Display for HomeError {
             Self::NoPython { named, home, version } => write!(
                 f,
                 "{named} names '{}', which is neither a virtual environment (no pyvenv.cfg) nor the prefix of a \
-                 Python {version} (no lib/python{version})",
+                 Python {version} (no lib/python{version}/os.py)",
                 home.display()
             ),
             Self::Settings { named, home, why } => {

@@ -119,9 +119,7 @@ impl<'a> Inspection<'a> {
         prefixes: &[&Path],
     ) -> Result<Option<String>, HomeError> {
         let Some(settings) = &found.settings else {
-            let library = format!("python{version}");
-            let mut libraries = ["lib", "lib64"].map(|it| found.home.join(it).join(&library));
-            return if libraries.iter_mut().any(|it| self.inspector.is_directory(it)) {
+            return if self.has_library(&found.home, version) {
                 Ok(None)
             } else {
                 let (named, home, version) = (self.named(), self.home(), version.to_owned());
@@ -143,13 +141,23 @@ impl<'a> Inspection<'a> {
             Err(why) => return Err(why),
         };
         let mut libraries = prefixes.iter().map(|it| it.join(format!("lib/python{version}")));
-        match libraries.find(|it| self.inspector.content(&it.join("os.py")).is_ok()) {
+        match libraries.find(|it| self.inspector.may_read(&it.join("os.py"))) {
             Some(library) => Ok(Some(format!(
                 "{why}; Python takes its own library from '{}' instead",
                 library.display()
             ))),
             None => Err(why),
         }
+    }
+
+    /// Whether a prefix has the standard library of Python `version`. Its directory alone is not enough: a virtual
+    /// environment has one, too, and `/usr/local` of Debian.
+    fn has_library(&mut self, home: &Path, version: &str) -> bool {
+        let archive = home.join(format!("lib/python{}.zip", version.replace('.', "")));
+        ["lib", "lib64"].into_iter().any(|lib| {
+            let library = home.join(lib).join(format!("python{version}"));
+            ["os.py", "os.pyc"].into_iter().any(|name| self.inspector.may_read(&library.join(name)))
+        }) || self.inspector.is_file(&archive)
     }
 
     /// The program of an installation of Python `version`: what is called as in a terminal.
@@ -286,7 +294,9 @@ mod tests {
         let home = scratch("home");
         let refusal = |home: &Path| check(home, &[]).unwrap_err().to_string();
         assert!(refusal(&home).contains("neither a virtual environment"));
-        fs::create_dir_all(home.join("lib/python3.11")).unwrap();
+        fs::create_dir_all(home.join("lib/python3.11/site-packages")).unwrap();
+        assert!(refusal(&home).contains("neither a virtual environment"));
+        fs::write(home.join("lib/python3.11/os.py"), "").unwrap();
         assert!(check(&home, &[]).is_ok());
         fs::write(home.join("pyvenv.cfg"), "home = /usr/bin\nversion = 3.11.2\n").unwrap();
         assert!(check(&home, &[]).is_ok());
@@ -344,7 +354,8 @@ mod tests {
         fs::write(venv.join("pyvenv.cfg"), settings).unwrap();
         let why = check(&venv, &[&prefix]).unwrap_err().to_string();
         assert!(why.contains("a virtual environment of a Python that lies in"), "{why}");
-        fs::write(prefix.join("lib/python3.11/os.py"), "").unwrap();
+        // As long as that of CPython, which is longer than any settings.
+        fs::write(prefix.join("lib/python3.11/os.py"), vec![b'#'; 40_000]).unwrap();
         let warning = check(&venv, &[&prefix]).unwrap().unwrap();
         assert!(warning.contains("cannot read") && warning.contains("instead"), "{warning}");
         fs::remove_dir_all(folder).unwrap();

@@ -280,6 +280,41 @@ def test_a_python_home_may_be_open_by_supplementary_groups(servers, env, mpm):
     assert "cannot read" not in printed
 
 
+INSTALLED = """
+import installed
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [installed.TEXT]
+"""
+
+
+@pytest.mark.embedded_only("WSGIPythonHome is for Apache's own processes")
+def test_a_base_python_that_apaches_user_cannot_read_is_a_warning_where_python_starts(private, env):
+    """As a Python of pyenv in a home directory, for packages that are readable."""
+    if env.user is None:
+        pytest.skip("Apache's user is the user of the tests")
+    text = """
+    WSGIPythonHome ${ROOT}/venv
+    WSGIApplicationGroup %{GLOBAL}
+    WSGIScriptAlias / ${ROOT}/app.py
+    """
+    packages = f"venv/lib/python{env.python}/site-packages"
+    files = (("app.py", INSTALLED), (f"{packages}/installed.py", "TEXT = b'from the venv'\n"))
+
+    def prepare(server):
+        base = server.root / "home/python/bin"
+        base.mkdir(parents=True)
+        server.write("venv/pyvenv.cfg", f"home = {base}\nversion = {env.python}.0\n")
+        (server.root / "home").chmod(0o700)
+
+    server = private(Conf(text, files=files), prepare)
+    if not env.oracle:
+        base = "a Python that lies in '.*/home/python/bin'"
+        warning = rf"wsgi:warn.*{base}.*{env.user.pw_name} cannot read"
+        assert re.search(warning, server.printed()), server.printed()
+    assert server.get("/").text == "from the venv"
+
+
 # --- what other versions of mod_wsgi knew ---------------------------------------------------------
 
 

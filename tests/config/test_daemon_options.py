@@ -12,7 +12,7 @@ from harness.env import REPO
 pytestmark = pytest.mark.embedded_only("a line is read before any process is started")
 
 
-# To an ordinary user chroot= says that it needs root, whatever its value (test_chroot_needs_root).
+# To an ordinary user chroot= says that it needs root (test_chroot_needs_root).
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may use chroot=")
 
 

@@ -49,7 +49,7 @@ def test_a_group_that_is_not_defined_is_refused_with_those_that_are(printed, lin
     assert "httpd.conf:" in text
     # Defined behind the line that names it.
     printed(f"{line.replace('NAME', 'example.com')}\n{groups}")
-    for request in ("%{GLOBAL}", "%{ENV:GROUP}", "%{HOST}"):
+    for request in ("%{GLOBAL}", "%{ENV:GROUP}", "%{HOST}", "%{SERVER}", "%{RESOURCE}"):
         printed(groups + line.replace("NAME", request))
 
 
@@ -187,9 +187,15 @@ def test_an_alias_without_a_group_is_told_where_embedded_mode_is_off(printed):
 
 @pytest.mark.differs("missing-python-path", "mod_wsgi says nothing")
 @pytest.mark.parametrize(
-    "line", ["WSGIPythonPath ${ROOT}/gone", "WSGIDaemonProcess site python-path=${ROOT}/gone"]
+    "line",
+    [
+        "WSGIPythonPath ${ROOT}/gone",
+        "WSGIDaemonProcess site python-path=${ROOT}/gone",
+        "WSGIDaemonProcess site home=${ROOT}/gone",
+        "WSGIDaemonProcess site home=${ROOT}/gone python-path=${ROOT}",
+    ],
 )
-def test_a_directory_of_modules_that_does_not_exist_gives_a_warning(printed, line):
+def test_a_directory_that_does_not_exist_gives_a_warning(printed, line):
     use = f"{ALIAS}\nWSGIScriptAlias /b ${{ROOT}}/app.py process-group=site\n"
     group = "" if "site" in line else "WSGIDaemonProcess site\n"
     text = printed(f"{line}\n{group}{use}")
@@ -225,6 +231,11 @@ def test_a_python_path_of_embedded_mode_beside_groups_only_is_told(printed):
         ("WSGIDaemonProcess site thread=5", "threads"),
         ("WSGIScriptAlias / /srv/app.wsgi proces-group=site", "process-group"),
         ("WSGIMapHEADToGET Autto", "Auto"),
+        ("WSGIDaemonProcess site reload=Onn", "On"),
+        ("WSGIScriptAlias / /srv/app.wsgi pass-authorization=Of", "Off"),
+        ("WSGIPythonHashSeed randm", "random"),
+        ("WSGIProcessGroup %{GLOBL}", "%{GLOBAL}"),
+        ("WSGIScriptAlias / /srv/app.wsgi process-group=%{Global}", "%{GLOBAL}"),
         ("WSGIAcceptMutex flok", "flock"),
         ("WSGITelemetryOptions CaptureUserAgents", "CaptureUserAgent"),
         ("<WSGIInterpreterOptions proces-group=a>\n</WSGIInterpreterOptions>", "process-group"),
@@ -237,6 +248,49 @@ def test_a_python_path_of_embedded_mode_beside_groups_only_is_told(printed):
 )
 def test_the_probable_meaning_is_suggested(printed, line, meant):
     assert f'(did you mean "{meant}"?)' in printed(line, accepted=False)
+
+
+@pytest.mark.ours_only("hints of our own")
+@pytest.mark.parametrize(
+    ("line", "meant"),
+    [
+        ("WSGIApplicationGroup %{GLOBL}", "%{GLOBAL}"),
+        ("WSGIScriptAlias / ${ROOT}/app.py application-group=%{Global}", "%{GLOBAL}"),
+        ("WSGIHandlerScript name ${ROOT}/app.py application-group=%{SERVR}", "%{SERVER}"),
+        (
+            "WSGIImportScript ${ROOT}/app.py process-group=%{GLOBAL} application-group=%{GLOBL}",
+            "%{GLOBAL}",
+        ),
+        (
+            "<Location />\nWSGIAccessScript ${ROOT}/app.py application-group=%{HOTS}\n</Location>",
+            "%{HOST}",
+        ),
+        (
+            "<WSGIInterpreterOptions application-group=%{GLOBL}>\n</WSGIInterpreterOptions>",
+            "%{GLOBAL}",
+        ),
+        ("WSGIDaemonProcess site environment=inherti\nWSGIProcessGroup site", "inherit"),
+        ("WSGIDaemonProcess site environment=None\nWSGIProcessGroup site", "none"),
+    ],
+)
+def test_the_probable_meaning_is_suggested_in_a_warning(printed, line, meant):
+    text = printed(line)
+    assert ":warn]" in text
+    assert f'(did you mean "{meant}"?)' in text
+    for right in ("%{GLOBAL}", "%{SERVER}", "%{HOST}", "%{RESOURCE}", "%{ENV:GROUP}"):
+        assert "did you mean" not in printed(f"WSGIApplicationGroup {right}\n{ALIAS}")
+
+
+@pytest.mark.ours_only("hints of our own")
+@pytest.mark.parametrize(
+    "line",
+    [
+        "WSGIImportScript ${ROOT}/app.py process-group=%{GLOBAL} application-group=%{SERVER}",
+        "WSGIDispatchScript ${ROOT}/app.py application-group=%{RESOURCE}",
+    ],
+)
+def test_an_expansion_that_a_line_does_not_make_is_told(printed, line):
+    assert "which is not expanded here" in printed(line)
 
 
 @pytest.mark.ours_only("hints of our own")

@@ -161,6 +161,19 @@ def test_a_python_home_that_is_gone_harms_its_group_only(start, env):
     serves_again(server)
 
 
+def test_a_virtual_environment_without_its_settings_is_not_started(start, env):
+    """As an installation, whose library has no module: CPython writes a page about its paths."""
+    files = ((f"home/venv/lib/python{env.python}/site-packages/module.py", ""),)
+    server = start("python-home=${ROOT}/home/venv", files=files)
+    server.log.allow("python-home names '.*/home/venv'")
+    assert "other process groups are not affected" in server.printed()
+    assert server.get("/").status == 503
+    server.log.expect("WSGI0117: daemon process 'broken' is not started: .*no pyvenv.cfg")
+    assert server.get("/whole").status == 200
+    server.write("home/venv/pyvenv.cfg", f"home = /usr/bin\nversion = {env.python}.0\n")
+    serves_again(server)
+
+
 @pytest.mark.parametrize("signum", [signal.SIGUSR1, signal.SIGHUP])
 def test_missing_python_home_does_not_stop_a_restart(start, env, signum):
     cfg = ("home/venv/pyvenv.cfg", f"home = /usr/bin\nversion = {env.python}.0\n")
@@ -175,18 +188,16 @@ def test_missing_python_home_does_not_stop_a_restart(start, env, signum):
     wait_until(lambda: daemons.serves(server, "/whole"), "the other group", timeout=5)
 
 
-@pytest.mark.parametrize("is_there", [True, False])
-def test_a_python_home_that_breaks_while_the_group_runs_is_the_cause_in_the_log(
-    start, env, is_there
-):
+@pytest.mark.parametrize("left", [None, ".", "lib/python{}/site-packages"])
+def test_a_python_home_that_breaks_while_the_group_runs_is_the_cause_in_the_log(start, env, left):
     cfg = ("home/venv/pyvenv.cfg", f"home = /usr/bin\nversion = {env.python}.0\n")
     server = start("python-home=${ROOT}/home/venv", files=(cfg,))
     worker = int(server.get("/").text)
     # What a virtual environment goes through that is made anew.
     shutil.rmtree(server.root / "home/venv")
     why = "cannot be looked at: No such file"
-    if is_there:
-        (server.root / "home/venv").mkdir()
+    if left:
+        (server.root / "home/venv" / left.format(env.python)).mkdir(parents=True)
         why = "is neither a virtual environment .no pyvenv.cfg. nor the prefix of a Python"
     os.kill(worker, signal.SIGKILL)
     server.log.allow("exited|killed by signal 9")

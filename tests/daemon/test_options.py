@@ -417,7 +417,7 @@ SetEnvIf Request_URI ^/chosen/(.*)$ GROUP=$1
 """
 
 
-def test_a_group_of_a_virtual_host_is_for_hosts_of_the_same_name(start):
+def test_a_group_of_a_virtual_host_is_for_hosts_of_the_same_name(start, env):
     server = start(text=GROUPS, modules=("setenvif",))
     for host in ("one", "two"):
         assert server.get("/everywhere/", host=host).status == 200
@@ -428,6 +428,9 @@ def test_a_group_of_a_virtual_host_is_for_hosts_of_the_same_name(start):
     assert Client(server.port2).get("/chosen/here", host="one").status == 200
     assert server.get("/chosen/absent").status == 500
     server.log.expect("WSGI0151: .*no WSGI daemon process called 'absent' has been configured")
+    assert server.get("/chosen/heer").status == 500
+    if not env.oracle:
+        server.log.expect(r"WSGI0151: .* called 'heer' .* \(did you mean \"here\"\?\)")
 
 
 def test_two_groups_of_one_name_are_refused(servers, mpm):

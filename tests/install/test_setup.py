@@ -152,6 +152,19 @@ def test_make_check_names_the_required_components(machine):
     assert "rustup component add rustfmt clippy" in done.stderr
 
 
+def test_the_build_of_cargo_deny_is_announced(machine, tmp_path):
+    """It takes minutes."""
+    tree = tmp_path / "tree"
+    (tree / "scripts").mkdir(parents=True)
+    shutil.copy(REPO / "scripts/deny", tree / "scripts")
+    machine.program("cargo", f'echo cargo "$@" >>{machine.calls}')
+    done = machine.run(tree / "scripts/deny")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "building cargo-deny into target/tools, once" in done.stdout
+    # Not into the user's own ~/.cargo/bin.
+    assert "--root target/tools cargo-deny" in machine.called()[0]
+
+
 # --- with-python ----------------------------------------------------------------------------------
 
 

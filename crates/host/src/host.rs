@@ -292,7 +292,7 @@ fn installation(
     if !is_prefix(home) {
         return Err(names(format_args!(
             "is neither a virtual environment (no pyvenv.cfg) nor the prefix of a Python {PYTHON_VERSION} (no \
-             lib/python{PYTHON_VERSION})"
+             lib/python{PYTHON_VERSION}/os.py)"
         )));
     }
     Ok((None, Some(home.to_owned())))
@@ -301,9 +301,10 @@ fn installation(
 /// Whether there is a standard library below `home`.
 fn is_prefix(home: &Path) -> bool {
     let version = PYTHON_VERSION;
-    let directories = ["lib", "lib64"].into_iter().flat_map(|lib| {
-        ["", "t"].map(|suffix| home.join(format!("{lib}/python{version}{suffix}")))
+    let modules = ["lib", "lib64"].into_iter().flat_map(|lib| {
+        ["/os.py", "/os.pyc", "t/os.py", "t/os.pyc"]
+            .map(|module| home.join(format!("{lib}/python{version}{module}")))
     });
     let archive = home.join(format!("lib/python{}.zip", version.replace('.', "")));
-    directories.chain([archive]).any(|path| path.exists())
+    modules.chain([archive]).any(|path| path.is_file())
 }

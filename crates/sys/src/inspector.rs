@@ -133,6 +133,14 @@ impl Inspector {
         Ok(content)
     }
 
+    /// Whether there is a regular file of any length at `path` that may be read.
+    pub fn may_read(&mut self, path: &Path) -> bool {
+        match self.content(path) {
+            Ok(_) => true,
+            Err(why) => why.kind() == io::ErrorKind::FileTooLarge,
+        }
+    }
+
     fn ask(&mut self, what: u8, path: &Path) -> io::Result<(u32, Vec<u8>)> {
         let path = path.as_os_str().as_bytes();
         if path.len() >= MAX_PATH {
@@ -332,6 +340,8 @@ mod tests {
         let sparse = fs::File::create(folder.join("sparse")).unwrap();
         sparse.set_len(MAX_CONTENT as u64).unwrap();
         assert_eq!(inspector.content(&folder.join("sparse")).unwrap().len(), MAX_CONTENT);
+        sparse.set_len(MAX_CONTENT as u64 + 1).unwrap();
+        assert!(inspector.may_read(&folder.join("sparse")) && !inspector.may_read(&folder));
         sparse.set_len(3 << 30).unwrap();
         let why = inspector.content(&folder.join("sparse")).unwrap_err();
         assert_eq!(why.to_string(), "it is longer than 32768 bytes");

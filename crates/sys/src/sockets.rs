@@ -224,7 +224,8 @@ const HEADER: usize = size_of::<usize>() + 2 * size_of::<i32>();
 /// Reads bytes, and a descriptor that travels beside them (`SCM_RIGHTS`). 0 is the end of the stream.
 ///
 /// # Errors
-/// Also where several descriptors came with the bytes, and `WouldBlock` if not `waits` and nothing is here.
+/// Also where several descriptors came with the bytes or one that cannot be opened here, and `WouldBlock` if not
+/// `waits` and nothing is here.
 pub fn receive_with_descriptor(
     stream: BorrowedFd<'_>,
     into: &mut [u8],
@@ -235,7 +236,10 @@ pub fn receive_with_descriptor(
     let mut file = None;
     let message = receive_message(stream, into, flags, &mut space.0, |one| file = Some(one))?;
     if message.truncated {
-        return Err(io::Error::other("it sent more descriptors than files"));
+        return Err(io::Error::other(match file {
+            Some(_) => "it sent more descriptors than files",
+            None => "it sent a descriptor that cannot be opened here: too many open files",
+        }));
     }
     Ok((message.count, file))
 }
