@@ -169,6 +169,13 @@ def test_an_extension_for_the_main_interpreter_is_found_in_the_chain_of_causes(h
     assert "WSGIApplicationGroup %{GLOBAL}" in hint(WRAPPED, SUB)
 
 
+def test_preexec_fn_in_a_sub_interpreter(hint, env):
+    if env.python_version >= (3, 12):
+        pytest.skip("CPython permits it, but for an interpreter with a lock of its own")
+    found = hint("import subprocess\nsubprocess.run(['/bin/true'], preexec_fn=int)\n", SUB)
+    assert found.startswith("a fork by Python only works in the main interpreter")
+
+
 def test_in_the_main_interpreter_the_same_has_no_hint(hint):
     assert hint(WRAPPED) is None
 

@@ -48,7 +48,7 @@ pub(crate) fn report<'py>(
     let text = write_traceback(exception, log);
     let is_main = place.application_group.is_empty();
     if let Some(hint) = hint(&text, is_main) {
-        log(Level::Error, hint);
+        log(Level::Error, &hint);
     } else if let Some(hint) = hints::of_exception(exception, script, variables) {
         log(Level::Error, &hint);
     }
@@ -58,7 +58,7 @@ pub(crate) fn report<'py>(
 pub(crate) fn traceback(exception: &Exception<'_>, log: &mut dyn FnMut(Level, &str)) {
     let text = write_traceback(exception, log);
     if let Some(hint) = hint(&text, true) {
-        log(Level::Error, hint);
+        log(Level::Error, &hint);
     }
 }
 
@@ -120,11 +120,10 @@ fn format<'py>(exception: &Exception<'py>) -> Result<'py, String> {
     Ok(text)
 }
 
-/// Advice for extensions that want the main interpreter, in whatever place of the chain of exceptions one has said so.
-fn hint(text: &str, is_main: bool) -> Option<&'static str> {
-    const SUBINTERPRETER: &str = "Hint: this extension module only works in the main interpreter; \
-        give the application 'WSGIApplicationGroup %{GLOBAL}', in a process group of its own if \
-        several applications need it.";
+/// Advice for what wants the main interpreter, in whatever place of the chain of exceptions it has said so.
+fn hint(text: &str, is_main: bool) -> Option<String> {
+    const REMEDY: &str = "only works in the main interpreter; give the application \
+        'WSGIApplicationGroup %{GLOBAL}', in a process group of its own if several applications need it.";
     // Texts of exceptions; lines of source are indented.
     let says = |part: &&str| text.lines().any(|line| !line.starts_with(' ') && line.contains(part));
     let known = [
@@ -132,12 +131,20 @@ fn hint(text: &str, is_main: bool) -> Option<&'static str> {
         "does not support loading in subinterpreters",
         "may only be initialized once per interpreter process",
         "Interpreter change detected",
-        "fork not supported for subinterpreters",
     ];
+    // What CPython says of os.fork(), multiprocessing and subprocess; from 3.12 on, with a lock of its own only.
+    let forks = ["fork not supported for", "preexec_fn not supported within"];
+
     // In the main interpreter it means that the application has removed numpy from sys.modules.
     let elsewhere = ["cannot load module more than once per process"];
-    let found = known.iter().any(says) || !is_main && elsewhere.iter().any(says);
-    found.then_some(SUBINTERPRETER)
+    let subject = if known.iter().any(says) || !is_main && elsewhere.iter().any(says) {
+        "this extension module"
+    } else if !is_main && forks.iter().any(says) {
+        "a fork by Python"
+    } else {
+        return None;
+    };
+    Some(format!("Hint: {subject} {REMEDY}"))
 }
 
 #[cfg(test)]
@@ -168,6 +175,8 @@ mod tests {
         );
         let numpy = "Traceback …\nImportError: cannot load module more than once per process";
         assert!(hint(numpy, false).is_some() && hint(numpy, true).is_none());
+        let fork = "Traceback …\nRuntimeError: fork not supported for isolated subinterpreters";
+        assert!(hint(fork, false).unwrap().starts_with("Hint: a fork by Python only works"));
         assert!(hint("ImportError: No module named 'x'", false).is_none());
     }
 }
