@@ -31,7 +31,7 @@ def about():
     found["xoptions"] = {k: v for k, v in sys._xoptions.items() if k != "gil"}
     found["encodings"] = [sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()]
     found["locked"] = getattr(sys, "_is_gil_enabled", lambda: True)()
-    found["spawned"] = multiprocessing.spawn.get_executable()
+    found["spawned"] = os.fsdecode(multiprocessing.spawn.get_executable())
     # A Pool of 3.13t takes a minute on a busy machine, in a terminal as well.
     if "t" not in sys.abiflags:
         with multiprocessing.get_context("spawn").Pool(1) as pool:
@@ -169,6 +169,11 @@ def whole(env, servers, installation):
     source = installation(python.version).parents[1]
     copy = servers.base / f"whole-{python.version}"
     shutil.copytree(source, copy, symlinks=True)
+    # The static library is no part of the copy that other tests use.
+    original = Path(python.program).resolve().parents[1]
+    for config in original.glob(f"lib/python{python.version}/config-*"):
+        if not (target := copy / config.relative_to(original)).exists():
+            shutil.copytree(config, target)
     if not link_whole(copy, python.version):
         pytest.skip("there is no static library of another Python, or no compiler")
     subprocess.run(["chmod", "-R", "a+rX", copy], check=True)
