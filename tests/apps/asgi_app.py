@@ -137,6 +137,18 @@ async def do_cancelled(scope, receive, send):
         raise
 
 
+async def do_listen(scope, receive, send):
+    """Ends what sends when the request ends, as Django does."""
+    await receive()
+    body = b"w" * int(scope["query_string"])
+    listening = asyncio.create_task(receive())
+    sending = asyncio.create_task(reply(send, body))
+    await asyncio.wait({listening, sending}, return_when=asyncio.FIRST_COMPLETED)
+    for task in (listening, sending):
+        task.cancel()
+    await asyncio.wait({listening, sending})
+
+
 async def do_after(scope, receive, send):
     """What comes after the response."""
     await receive()

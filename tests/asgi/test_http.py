@@ -108,6 +108,12 @@ def test_large_response_is_complete(server, path, size):
     assert (answer.status, len(answer.body), answer.truncated) == (200, size, False)
 
 
+def test_task_that_listens_is_told_of_the_end_once_all_has_been_sent(server):
+    for _ in range(5):
+        answer = server.get("/listen?5000000")
+        assert (answer.status, len(answer.body), answer.truncated) == (200, 5_000_000, False)
+
+
 def test_slow_reader_holds_its_own_request_back_and_no_other(serve):
     """send() returns when the bytes are handed on."""
     server = serve(conf("response-spool-size=65536 response-buffer-size=65536"))

@@ -17,6 +17,8 @@ pub(super) struct Gate {
     /// The application has got all of the request body.
     body_delivered: bool,
     disconnected: bool,
+    /// Some of what was sent waits for room.
+    is_kept: bool,
     unfinished_line: Vec<u8>,
     /// That of the unfinished line.
     line_level: Level,
@@ -88,6 +90,7 @@ impl Gate {
             written: 0,
             body_delivered: false,
             disconnected: false,
+            is_kept: false,
             unfinished_line: Vec::new(),
             line_level: Level::Error,
         }
@@ -113,6 +116,10 @@ impl Gate {
 
     /// What the application gets next.
     pub(super) fn receive(&mut self) -> Incoming {
+        // Applications that listen for the end of the request would cancel what still sends.
+        if self.stage == Stage::Complete && self.is_kept && !self.disconnected {
+            return Incoming::Nothing;
+        }
         if self.stage == Stage::Complete || self.is_disconnected() {
             return Incoming::Disconnect;
         }
@@ -206,6 +213,7 @@ impl Gate {
     }
 
     fn outcome(&mut self, sent: Result<Sent, SendError>) -> Outcome {
+        self.is_kept = sent == Ok(Sent::Kept);
         match sent {
             Ok(Sent::All) => Outcome::Sent,
             Ok(Sent::Kept) => Outcome::Kept,
