@@ -39,7 +39,7 @@ pub fn main() -> ExitCode {
         Ok(command) => run(command),
         Err(options::Unparsed::Failure(failure)) => Err(failure),
         Err(options::Unparsed::Clap(error)) => {
-            // Help and version go to standard output; where that is closed there is no one to tell.
+            // Help and version go to standard output; where that is closed there is no reader.
             let _ = error.print();
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }

@@ -16,12 +16,12 @@ pub(crate) struct Output {
     files: (u64, u64),
 }
 
-/// Writes to standard error; where that is closed there is no one to tell.
+/// Writes to standard error; where that is closed there is no reader.
 pub(crate) fn to_standard_error(text: &str) {
     let _ = std::io::stderr().lock().write_all(text.as_bytes());
 }
 
-/// Writes to standard output; where that is closed there is no one to tell.
+/// Writes to standard output; where that is closed there is no reader.
 pub(crate) fn to_standard_output(text: &str) {
     let _ = std::io::stdout().lock().write_all(text.as_bytes());
 }

@@ -34,7 +34,7 @@ impl Request {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes the lines about an exception, and answers. That the client has gone is nobody's fault.
+    /// Writes the lines about an exception, and answers. A client that has gone is no fault of the application.
     pub(super) fn fail(&self, exception: &Exception<'_>, lines: &[String]) {
         let of_client = exception.is(ExceptionKind::Os);
         self.while_running(|gate| {

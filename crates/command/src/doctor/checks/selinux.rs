@@ -8,7 +8,7 @@ use std::path::Path;
 const CHECK: &str = "selinux";
 /// There where SELinux is in use; 1 where it enforces.
 const ENFORCE: &str = "/sys/fs/selinux/enforce";
-/// Types that files get where nobody has thought of a web server, and which `httpd_t` may not read.
+/// Types that files get unless they are labelled for a web server, and which `httpd_t` may not read.
 const FOREIGN: [&str; 8] = [
     "user_home_t",
     "user_home_dir_t",
