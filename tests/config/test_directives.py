@@ -350,12 +350,15 @@ SAYING = re.compile(
     re.DOTALL,
 )
 # Said where these tables do not reach, and where they are tried.
+GROUP_NAMES = "config/test_group_names"
 ELSEWHERE_TRIED = {
     "is not allowed in .htaccess files": "Apache refuses the line before us",
     "needs Apache to be started as root": "config/test_daemon_options",
     "{} has no effect: use LogLevel wsgi:debug": "server/test_process_wide",
     "{} has no effect: {reason}": "above, for what mod_wsgi 4 had",
     "takes one argument": "Apache says it before us",
+    '{}: environment= names the variable "{}", which Apache does not have{meant}': GROUP_NAMES,
+    "{} names the application group {}, which is not expanded here{}": GROUP_NAMES,
 }
 
 

@@ -83,6 +83,8 @@ def test_no_process_of_a_group_has_the_log_or_the_output_of_the_server(
     pids = [daemons.manager(server), *workers]
     assert len(set(pids)) == len(workers) + 1
     own = [os.readlink(f"/proc/{server.process.pid}/fd/{number}") for number in (1, 2)]
+    # A worker has the output of its template until the first lines that it runs have replaced it.
+    wait_until(lambda: len({outputs(pid)[1] for pid in pids}) == len(pids), "an output for each")
     seen = set()
     for pid in pids:
         stdout, stderr, files = outputs(pid)
@@ -91,7 +93,7 @@ def test_no_process_of_a_group_has_the_log_or_the_output_of_the_server(
         assert not files & {str(server.log.path), *own} - {"/dev/null"}, files
         seen.add(stderr)
     # No process of the group writes where another one does.
-    assert len(seen) == len(pids)
+    assert len(seen) == len(pids), seen
     held = {outputs(server.process.pid)[1], *own}
     assert not seen & held
 
