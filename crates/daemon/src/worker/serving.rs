@@ -72,6 +72,15 @@ impl Unserved for FastCgiExchange<'_> {
     }
 }
 
+/// A request that has begun.
+pub(super) struct Admitted {
+    pub(super) application: Arc<Application>,
+    pub(super) wants_body: bool,
+    pub(super) wants: WantedCode,
+    /// It has waited longer than queue-timeout.
+    pub(super) is_overdue: bool,
+}
+
 impl Pool {
     /// What thread number `thread` does until [`Pool::listen`]'s `stop` is readable.
     pub(crate) fn serve(&self, thread: usize) {
@@ -147,24 +156,37 @@ impl Pool {
         }
     }
 
-    /// Answers the request that has come on a connection; gives the connection back if there is more to do on it
-    /// at once.
-    fn answer(&self, mut connection: Box<Connection>, thread: usize) -> Option<Box<Connection>> {
+    /// Records that a request has begun which has come on a connection and has this place; `None` where it is not from
+    /// the web server of the group. What is overdue is to be answered with 504.
+    pub(super) fn admit(&self, connection: &mut Connection, place: usize) -> Option<Admitted> {
         let application = connection.application(&self.config);
         if !application.is_trusted {
             self.log.write(Level::Error, b"rejected a request without the group's secret");
-            self.connections.close(connection);
             return None;
         }
         let params = RequestParams::read(connection.wire.params());
         let time = now();
         let line = [params.method, b" ", params.uri];
-        self.record.begin(thread, line, time, application.is_activity);
+        self.record.begin(place, line, time, application.is_activity);
         self.recycling.before_request(time);
-        let overdue = self.exceeded_queue_timeout(params.queued);
-        let code = self.wanted_code(&application, params.waiting_since);
+        let is_overdue = self.exceeded_queue_timeout(params.queued);
+        if is_overdue {
+            self.log.write(Level::Warning, b"a request waited longer than queue-timeout; 504");
+        }
+        let wants = self.wanted_code(&application, params.waiting_since);
+        Some(Admitted { wants_body: params.wants_body, application, wants, is_overdue })
+    }
+
+    /// Answers the request that has come on a connection; gives the connection back if there is more to do on it
+    /// at once.
+    fn answer(&self, mut connection: Box<Connection>, thread: usize) -> Option<Box<Connection>> {
+        let Some(admitted) = self.admit(&mut connection, thread) else {
+            self.connections.close(connection);
+            return None;
+        };
+        let Admitted { application, wants_body, wants, is_overdue } = admitted;
         let info = RequestInfo {
-            wants_body: params.wants_body,
+            wants_body,
             mounted_at_root: self.config.application.is_some(),
             log_level: application.log_level.unwrap_or(self.config.log_level),
         };
@@ -180,11 +202,10 @@ impl Pool {
         let shared = Arc::clone(&application);
         let mut exchange =
             FastCgiExchange::new(connection, shared, info, &self.log, claim, &release);
-        if overdue {
-            self.log.write(Level::Warning, b"a request waited longer than queue-timeout; 504");
+        if is_overdue {
             exchange.fail(504);
         } else {
-            self.run_application(&application, code, &mut exchange, |target, exchange| {
+            self.run_application(&application, wants, &mut exchange, |target, exchange| {
                 self.host.serve(target, exchange)
             });
         }
@@ -201,7 +222,7 @@ impl Pool {
     }
 
     /// Which code a request wants that may wait for a worker `since` then.
-    pub(super) fn wanted_code(&self, application: &Application, since: Option<u64>) -> WantedCode {
+    fn wanted_code(&self, application: &Application, since: Option<u64>) -> WantedCode {
         match since.filter(|_| application.from_module && application.reloading) {
             // This worker started while the request waited: there is none with newer code.
             Some(since) if since > 0 && self.record.get(Field::Started) > since => WantedCode::This,
@@ -348,7 +369,7 @@ impl Pool {
     }
 
     /// `queued`: when the web server began to look for a worker, in microseconds since the epoch.
-    pub(super) fn exceeded_queue_timeout(&self, queued: Option<i64>) -> bool {
+    fn exceeded_queue_timeout(&self, queued: Option<i64>) -> bool {
         let limit = time_limit::enabled(self.config.timers.queue_timeout);
         let (Some(limit), Some(queued)) = (limit, queued) else {
             return false;

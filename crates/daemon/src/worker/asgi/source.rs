@@ -6,10 +6,8 @@ use crate::worker::asgi::slots::{Progress, Slots, Start};
 use crate::worker::connection::{Connection, Next};
 use crate::worker::connections::Wakeup;
 use crate::worker::pool::Pool;
-use crate::worker::serving::end_in_forked_child;
-use crate::worker::target::RequestParams;
+use crate::worker::serving::{Admitted, end_in_forked_child};
 use host::{AsgiEvent, AsgiExchange, AsgiSource};
-use scoreboard::now;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
@@ -60,28 +58,21 @@ impl LoopSource {
 
     fn begin(&self, mut connection: Box<Connection>) -> Option<AsgiEvent> {
         let Self(pool) = self;
-        let application = connection.application(&pool.config);
-        if !application.is_trusted {
-            pool.log.write(Level::Error, b"rejected a request without the group's secret");
-            pool.connections.close(connection);
-            return None;
-        }
-        let Some(number) = self.slots()?.take() else {
-            // The one who looks for room first has found some.
+        let slots = self.slots()?;
+        let Some(number) = slots.take() else {
+            // Room is looked for before connections are.
             pool.connections.close(connection);
             return None;
         };
-        let params = RequestParams::read(connection.wire.params());
-        let time = now();
-        let line = [params.method, b" ", params.uri];
-        pool.record.begin(number, line, time, application.is_activity);
-        pool.recycling.before_request(time);
-        let is_overdue = pool.exceeded_queue_timeout(params.queued);
-        let wants = pool.wanted_code(&application, params.waiting_since);
-        let begun = Begun { number, wants, wants_body: params.wants_body };
+        let Some(admitted) = pool.admit(&mut connection, number) else {
+            slots.give_back(number);
+            pool.connections.close(connection);
+            return None;
+        };
+        let Admitted { application, wants_body, wants, is_overdue } = admitted;
+        let begun = Begun { number, wants, wants_body };
         let mut exchange = LoopExchange::new(pool, connection, application, &begun);
         if is_overdue {
-            pool.log.write(Level::Warning, b"a request waited longer than queue-timeout; 504");
             AsgiExchange::fail(&mut exchange, 504);
             return None;
         }
