@@ -103,6 +103,7 @@ def test_failing_requests_leave_nothing_behind(serve):
     for _ in range(100):
         fail()
     server.log.wait_for(r"close\(\) was called", count=360)
-    assert counts()[0] == before[0]
+    # A connection to a worker that still sends is closed by a thread made for it, which then ends.
+    wait_until(lambda: counts()[0] <= before[0], "threads to end")
     # Apache lets the last connections linger a while.
     wait_until(lambda: counts()[1] <= before[1] + 4, "connections and files to be closed")
