@@ -277,6 +277,14 @@ def test_each_request_has_a_context_of_its_own(server):
     assert second[2]["shared"]["count"] == first[2]["shared"]["count"] + 1
 
 
+def test_context_of_a_request_is_not_that_of_the_request_which_made_room(start):
+    """With all places taken, connections are looked at again by a request that ends."""
+    server = start("asgi-concurrency=1 processes=1")
+    for name in ("one", "two", "three"):
+        before, own, _ = server.get(f"/context?{name}").json()
+        assert (before, own) == (None, name)
+
+
 HOSTS = """
 <VirtualHost *>
     ServerName one.example

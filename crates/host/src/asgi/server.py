@@ -66,6 +66,8 @@ class Server:
         self.arrivals, self.progress = server.descriptors()
         self.accepts = False
         self.ended = asyncio.Event()
+        # Tasks and callbacks take the context of the code that makes them, which may be a request's.
+        self.context = contextvars.copy_context()
 
     def application(self, callable_, script):
         found = self.applications.get(id(callable_))
@@ -84,7 +86,8 @@ class Server:
         if accepts != self.accepts:
             self.accepts = accepts
             if accepts:
-                self.loop.add_reader(self.arrivals, self.on_arrivals)
+                context = self.context.copy()
+                context.run(self.loop.add_reader, self.arrivals, self.on_arrivals)
             else:
                 self.loop.remove_reader(self.arrivals)
 
@@ -118,7 +121,7 @@ class Server:
             return None
         exchange = Exchange(self.loop, request, self.application(*found))
         self.exchanges[request.number] = exchange
-        exchange.task = self.loop.create_task(self.serve(exchange))
+        exchange.task = self.context.run(self.loop.create_task, self.serve(exchange))
         return exchange
 
     def watch_clients(self, exchanges):
@@ -154,7 +157,7 @@ class Server:
             self.exchanges.pop(number, None)
             request.end()
             if self.server.has_more():
-                self.loop.call_soon(self.on_arrivals)
+                self.loop.call_soon(self.on_arrivals, context=self.context.copy())
             elif not self.accepts:
                 self.accept()
 
