@@ -146,7 +146,9 @@ def test_a_request_that_is_given_back_is_no_error_of_the_process(start):
 
 def accepted(server):
     """How many connections of Apache's children the workers have accepted, or will."""
-    lines = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()]
+    # The paths of other servers' sockets may be no UTF-8.
+    table = os.fsdecode(Path("/proc/net/unix").read_bytes())
+    lines = [line.split() for line in table.splitlines()]
     connected = [fields for fields in lines if fields[5] == "03"]
     return sum(fields[-1].startswith(str(server.root)) for fields in connected)
 

@@ -40,6 +40,7 @@ def pieces(environ):
         for number in range(int(environ["QUERY_STRING"] or 480)):
             yield PIECE[number % 256:] + PIECE[:number % 256]
         if "HTTP_X_GO" in environ:
+            open(environ["HTTP_X_GO"] + "-produced", "w").close()
             for number in range(3):
                 await_file(environ["HTTP_X_GO"] + str(number))
                 yield b"piece %d" % number
@@ -378,6 +379,7 @@ def test_a_response_that_breaks_off_is_truncated_for_a_slow_client_too(start):
     with contextlib.ExitStack() as stack:
         reader = Reader(stack, server.port, "/big?64", "Connection: close", f"X-Go: {go}")
         wait_until(lambda: files_of(server), "the response to be kept")
+        wait_until(go.with_name("go-produced").exists, "all pieces to be sent to Apache")
         (worker,) = daemons.workers(server)
         os.kill(worker, 9)
         server.log.wait_for("WSGI0119")

@@ -47,7 +47,9 @@ def prepare(server):
 def socket_of(server):
     """The path of the socket of the only worker."""
     (worker,) = daemons.workers(server)
-    paths = re.findall(r"(/\S+\.sock)$", Path(f"/proc/{worker}/net/unix").read_text(), re.M)
+    paths = re.findall(
+        r"(/\S+\.sock)$", os.fsdecode(Path(f"/proc/{worker}/net/unix").read_bytes()), re.M
+    )
     (path,) = {path for path in paths if f".{server.process.pid}." in path}
     return path
 
