@@ -135,7 +135,7 @@ TAILS = [
         ("busy-6", Neighbours(computing=6)),
         ("forks", FORKING),
     )
-    for rate, seconds in ((500, 4), (2000, 3))
+    for rate, seconds in ((500, 8), (2000, 3))
 ]
 RESTARTS = [
     Restart(

@@ -7,6 +7,7 @@ import subprocess
 import time
 from pathlib import Path
 
+from bench import pauses
 from bench.servers.site import REPO
 
 
@@ -62,5 +63,6 @@ def facts(site):
         "granian": packages.get("granian", "missing"),
         "Django": packages.get("django", "missing"),
         "load average at the start": f"{os.getloadavg()[0]:.1f}",
+        "pauses of processors with no server running": pauses.measure(),
         "wrk": _version(_said("wrk", "-v")),
     }

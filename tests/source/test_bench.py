@@ -12,7 +12,19 @@ import pytest
 from harness.env import REPO
 
 sys.path.insert(0, str(REPO))
-from bench import callgrind, cases, charts, cpu, document, load, open_loop, stats, tables, targets
+from bench import (
+    callgrind,
+    cases,
+    charts,
+    cpu,
+    document,
+    load,
+    open_loop,
+    pauses,
+    stats,
+    tables,
+    targets,
+)
 from bench.results import Results
 
 pytestmark = pytest.mark.ours_only("reads nothing but samples made here")
@@ -233,6 +245,23 @@ def test_open_loop_leaves_out_no_sample_of_a_late_client(failed, late, p99):
         return
     with pytest.raises(load.LoadFailed, match="1 of 100 requests failed"):
         open_loop.read(printed)
+
+
+def test_pauses_are_counted_in_the_time_of_all_processors():
+    assert pauses.describe([], 10) == (
+        "0.0 % of the time, 0 a second above 0.3 ms, the longest 0.0 ms"
+    )
+    assert pauses.describe([0.5] * 10 + [45.0], 10) == (
+        "0.5 % of the time, 1 a second above 0.3 ms, the longest 45.0 ms"
+    )
+
+
+def test_time_between_two_readings_of_the_clock_is_a_pause(monkeypatch):
+    readings = iter([0.0, 0.0001, 0.0051, 0.0052, 0.9, 1.0])
+    monkeypatch.setattr(pauses.time, "perf_counter", lambda: next(readings))
+    monkeypatch.setattr(pauses.os, "sched_setaffinity", lambda *_: None)
+    monkeypatch.setattr(pauses.os, "setpriority", lambda *_: None)
+    assert pauses.watch(1, 0) == pytest.approx([5.0, 894.8, 100.0])
 
 
 def test_open_loop_counts_time_from_the_due_moment():
