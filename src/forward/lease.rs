@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 
 /// The end of a worker shows on its connections before its manager has reported the exit.
 const EXIT_REPORT_DELAY: Duration = Duration::from_millis(300);
+/// How long the report is awaited where the process is known to be dead: on a crowded machine its manager comes late.
+const MAX_EXIT_REPORT_DELAY: Duration = Duration::from_secs(2);
 /// The interval at which the scoreboard is read for an exit that is to be reported.
 const EXIT_POLL: Duration = Duration::from_millis(5);
 /// How long the replacement of a worker is awaited before its request is given up.
@@ -184,13 +186,16 @@ impl<'a> WorkerLease<'a> {
     }
 
     fn exit(&self) -> Option<Record<'_>> {
-        let deadline = Instant::now() + EXIT_REPORT_DELAY;
+        let begun = Instant::now();
         loop {
-            let exited = self.group.plan.board.view().ended(self.slot, self.since);
+            let board = self.group.plan.board.view();
+            let exited = board.ended(self.slot, self.since);
             if exited.is_some() {
                 return exited;
             }
-            if Instant::now() > deadline {
+            let is_dead = || board.pids(self.slot).any(sys::is_dead);
+            let waited = begun.elapsed();
+            if waited > MAX_EXIT_REPORT_DELAY || (waited > EXIT_REPORT_DELAY && !is_dead()) {
                 return None;
             }
             std::thread::sleep(EXIT_POLL);

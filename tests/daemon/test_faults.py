@@ -197,6 +197,24 @@ def test_a_crash_is_named_in_the_log_and_only_its_own_request_suffers(start_warm
     assert load.total.failed == []
 
 
+def test_the_cause_is_named_where_the_manager_notices_the_end_late(start_warm):
+    """It may have to wait for a processor, on a machine that others crowd."""
+    server = start_warm("processes=1 threads=2")
+    server.log.allow("was killed by signal 9")
+    (worker,), manager = daemons.workers(server), daemons.manager(server)
+    with server.socket() as sock:
+        note = server.root / "out/note"
+        sock.sendall(head(f"/sleep?for=30&note={note}", "Content-Length: 0", method="POST"))
+        daemons.wait_for_notes(server)
+        os.kill(manager, signal.SIGSTOP)
+        os.kill(worker, signal.SIGKILL)
+        died = time.monotonic()
+        wait_until(lambda: time.monotonic() - died > 0.8, "a late manager")
+        os.kill(manager, signal.SIGCONT)
+        assert read_all(sock).startswith(b"HTTP/1.1 502")
+    server.log.expect(r"WSGI0146: .*: worker \d+ was killed by signal 9 while serving POST /sleep")
+
+
 @pytest.mark.parametrize("processes", [1, 2, 4])
 def test_a_get_that_kills_its_worker_does_not_kill_the_whole_group(start_warm, processes):
     """It may be tried once more, for a worker may die of something else; not on the last one."""

@@ -190,6 +190,13 @@ impl<'m> Scoreboard<'m> {
         is_old.then_some(count)
     }
 
+    /// The processes of the slot whose end has not been noticed.
+    pub fn pids(&self, slot: usize) -> impl Iterator<Item = u32> {
+        let records = self.records(slot).into_iter().filter(|it| it.get(Field::Ended) == 0);
+        let pids = records.map(|record| u32::try_from(record.get(Field::Pid)).unwrap_or(0));
+        pids.filter(|pid| *pid != 0)
+    }
+
     /// The slot's worker whose end was noticed last, if that was at `since` or later.
     pub fn ended(&self, slot: usize, since: u64) -> Option<Record<'m>> {
         let ended =
@@ -419,9 +426,11 @@ mod tests {
         record.set(Field::Pid, 7);
         record.set_state(State::Ready);
         assert!(board.is_ready(0) && board.ended(0, 0).is_none());
+        assert_eq!(board.pids(0).collect::<Vec<_>>(), [7]);
         record.begin(0, [b"GET", b" ", b"/"], 3, true);
         record.mark_exited(11, 100);
         assert!(!board.is_ready(0) && board.ended(0, 101).is_none());
+        assert_eq!(board.pids(0).count(), 0);
         let described = board.ended(0, 100).map(|record| record.exit_description());
         assert_eq!(
             described.as_deref(),

@@ -51,7 +51,7 @@ pub use memory::limit_arenas;
 pub use names::{overwrite_arguments, set_process_name};
 pub use processes::{
     become_subreaper, begin_session, exit_now, exits_before, fork, fork_reparented, has_exited,
-    is_alive, is_dumpable, kill, kill_session, reap, set_death_signal, set_dumpable, set_priority,
+    is_alive, is_dead, is_dumpable, kill, kill_session, reap, set_death_signal, set_dumpable, set_priority,
     wait_for_exit,
 };
 pub use readiness::{

@@ -55,6 +55,18 @@ pub unsafe fn fork_reparented() -> io::Result<Option<i32>> {
     }
 }
 
+/// Whether there is no process of this number any more, or only its exit status.
+pub fn is_dead(pid: u32) -> bool {
+    match std::fs::read(format!("/proc/{pid}/stat")) {
+        Ok(stat) => {
+            // The name before it may contain anything.
+            let state = stat.iter().rposition(|byte| *byte == b')').and_then(|at| stat.get(at + 2));
+            matches!(state, Some(b'Z' | b'X'))
+        }
+        Err(why) => why.kind() == io::ErrorKind::NotFound,
+    }
+}
+
 /// Makes this process the leader of a session and of a process group of its own: signals to the group that it leaves
 /// do not reach it any more.
 pub fn begin_session() {
@@ -181,7 +193,7 @@ mod tests {
     fn the_end_of_a_child_is_seen_and_left_to_be_waited_for() {
         let mut child =
             std::process::Command::new("cat").stdin(std::process::Stdio::piped()).spawn().unwrap();
-        assert!(!has_exited(child.id()));
+        assert!(!has_exited(child.id()) && !is_dead(child.id()));
         drop(child.stdin.take());
         let deadline = Instant::now() + Duration::from_secs(20);
         while !has_exited(child.id()) {
@@ -189,8 +201,9 @@ mod tests {
             std::thread::yield_now();
         }
         assert!(has_exited(child.id()), "a look has taken it");
+        assert!(is_dead(child.id()));
         assert!(child.wait().unwrap().success());
-        assert!(!has_exited(child.id()) && !has_exited(1));
+        assert!(!has_exited(child.id()) && !has_exited(1) && is_dead(child.id()));
     }
 
     #[test]
