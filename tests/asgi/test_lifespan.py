@@ -6,6 +6,7 @@ import threading
 
 import pytest
 from harness.asgi import APP
+from harness.conf import Conf
 from harness.daemons import await_all_workers
 from harness.httpd import wait_until
 
@@ -21,6 +22,35 @@ async def application(scope, receive, send):
         await send({"type": "lifespan.startup.failed", "message": "no database"})
         return
     raise AssertionError("a request has come")
+"""
+FAILING_WITH_TRACEBACK = """
+import traceback
+
+async def application(scope, receive, send):
+    await receive()
+    try:
+        raise ConnectionError("no database")
+    except ConnectionError:
+        # As Starlette does.
+        text = traceback.format_exc()
+        await send({"type": "lifespan.startup.failed", "message": text})
+        raise
+"""
+UNTIL_FILE = """
+import os
+
+async def application(scope, receive, send):
+    if scope["type"] == "lifespan":
+        await receive()
+        if os.path.exists(os.path.dirname(__file__) + "/there"):
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            await send({"type": "lifespan.shutdown.complete"})
+        else:
+            await send({"type": "lifespan.startup.failed", "message": "no database"})
+        return
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": str(os.getpid()).encode()})
 """
 WITHOUT = """
 async def application(scope, receive, send):
@@ -53,14 +83,74 @@ def test_application_is_told_of_the_end_after_its_last_request(start):
     server.log.allow("background work is done|shutdown of")
 
 
-def test_start_that_fails_is_in_the_log_and_requests_are_500(start):
-    server = start("", app=FAILING)
-    assert server.get("/").status == 500
-    server.log.expect("WSGI0225: .*the ASGI application has not started: no database")
-    server.log.allow("WSGI0225|wsgi")
+# The lines of the workers that end because an application has not started in them.
+ENDED = ("WSGI0225", "this worker serves no request", "exited with status 1")
+REFUSED = r"WSGI0117: .*: its application has not started \(WSGI0225\)"
 
 
-@pytest.mark.parametrize(("lifespan", "status"), [("auto", 200), ("off", 200), ("on", 500)])
+@pytest.mark.parametrize("app", [FAILING, FAILING_WITH_TRACEBACK])
+def test_start_that_fails_ends_the_worker_and_requests_are_a_503_with_the_cause(start, app):
+    server = start("", app=app)
+    assert server.get("/").status == 503
+    server.log.expect(REFUSED)
+    (line, *_) = server.log.find("WSGI0225: .*the ASGI application has not started: ")
+    assert line.text.endswith("no database")
+    server.log.allow_traceback("ConnectionError: no database")
+    server.log.allow(*ENDED)
+
+
+def test_application_that_can_start_at_last_is_served_without_a_restart(start):
+    server = start("", app=UNTIL_FILE)
+    assert server.get("/").status == 503
+    server.log.allow(*ENDED, "WSGI0117")
+    server.write("there", "")
+    wait_until(lambda: server.get("/").status == 200, "the application to start", timeout=30)
+
+
+@pytest.mark.parametrize("options", ["", "preload=On"])
+def test_replacement_whose_application_does_not_start_leaves_the_old_workers(start, options):
+    server = start(options, app=UNTIL_FILE, files=(("there", ""),))
+    assert server.get("/").status == 200
+    (server.root / "there").unlink()
+    script = server.root / "app.py"
+    later = script.stat().st_mtime_ns + 5_000_000_000
+    os.utime(script, ns=(later, later))
+    assert server.get("/").status == 200
+    server.log.expect("keeping the current workers and their code")
+    server.log.allow(*ENDED)
+    for _ in range(10):
+        assert server.get("/").status == 200
+
+
+def test_worker_whose_successor_does_not_start_serves_on(start):
+    server = start("maximum-requests=2", app=UNTIL_FILE, files=(("there", ""),))
+    first = server.get("/").text
+    (server.root / "there").unlink()
+    server.log.allow(*ENDED)
+    wait_until(
+        lambda: (server.get("/").status == 200) and server.log.find("restarting|it was starting"),
+        "a successor that does not start",
+        timeout=30,
+    )
+    assert server.get("/").text == first
+    server.write("there", "")
+    wait_until(lambda: server.get("/").text != first, "a successor", timeout=30)
+
+
+def test_application_that_only_a_request_names_is_a_503_and_not_tried_for_each_request(private):
+    text = "WSGIRestrictEmbedded On\nWSGIDaemonProcess site interface=asgi\nWSGIProcessGroup site\n"
+    text += "Alias / ${ROOT}/app.py/\n<Location />\nSetHandler asgi-script\nOptions +ExecCGI\n"
+    server = private(Conf(text + "</Location>\n", files=(("app.py", FAILING),), modules=("alias",)))
+    assert [server.get("/").status for _ in range(5)] == [503] * 5
+    told = server.log.expect(
+        r"WSGI0238: .*not started: no database .*; it is not tried again", count=5
+    )
+    assert told
+    assert len(server.log.find("WSGI0225")) < 5
+    server.log.allow("WSGI0225")
+
+
+@pytest.mark.parametrize(("lifespan", "status"), [("auto", 200), ("off", 200), ("on", 503)])
 def test_application_without_the_scope_is_served_unless_lifespan_is_on(start, lifespan, status):
     server = start(f"asgi-lifespan={lifespan}", app=WITHOUT)
     answer = server.get("/")
@@ -68,16 +158,16 @@ def test_application_without_the_scope_is_served_unless_lifespan_is_on(start, li
     if status == 200:
         assert answer.text == "False"
     else:
-        server.log.expect("WSGI0225: .*asgi-lifespan=on")
+        server.log.expect("WSGI0225: .*asgi-lifespan=on", REFUSED)
         server.log.allow_traceback("NotImplementedError: lifespan")
-        server.log.allow("WSGI0225|wsgi")
+        server.log.allow(*ENDED)
 
 
 def test_start_that_takes_too_long_fails(start):
     server = start("startup-timeout=5", app=STUCK)
-    assert server.get("/").status == 500
+    assert server.get("/").status in (503, 504)
     server.log.expect(r"WSGI0225: .*lifespan.startup.complete was not sent within 4 s")
-    server.log.allow("WSGI0225|wsgi")
+    server.log.allow(*ENDED, "WSGI0117", "WSGI0145")
 
 
 def test_replacement_starts_the_application_again(start):

@@ -57,6 +57,8 @@ pub enum Field {
     Failures = 11,
     /// The scripts that it has loaded: a bit for each by its number, which several may share.
     Scripts = 12,
+    /// Not 0 where an application has refused to start in it, which it says before it exits.
+    Unstarted = 13,
 }
 
 /// The state of a worker.
@@ -277,6 +279,9 @@ impl Record<'_> {
             [] => String::new(),
             lines => format!(" while serving {}", lines.join(", ")),
         };
+        if self.get(Field::Unstarted) != 0 {
+            return format!("worker {pid} {how}: its application has not started (WSGI0225)");
+        }
         format!("worker {pid} {how}{serving}")
     }
 
@@ -442,6 +447,11 @@ mod tests {
         assert_eq!(
             record.exit_description(),
             "worker 8 exited with status 3 before its first request"
+        );
+        record.set(Field::Unstarted, 1);
+        assert_eq!(
+            record.exit_description(),
+            "worker 8 exited with status 3: its application has not started (WSGI0225)"
         );
     }
 

@@ -11,6 +11,8 @@ pub(super) enum WorkerError {
     Python(host::StartError),
     /// There is no event loop for applications of ASGI; the log has the reason.
     NoEventLoop,
+    /// An application of ASGI has not started; the log has the reason.
+    NotStarted,
     /// A system call has failed; `action` is what it was for.
     System { action: &'static str, source: io::Error },
 }
@@ -29,6 +31,9 @@ impl fmt::Display for WorkerError {
                 write!(f, "WSGI0036: Python cannot be started in this process: {why}")
             }
             Self::NoEventLoop => f.write_str("there is no event loop for applications of ASGI"),
+            Self::NotStarted => f.write_str(
+                "this worker serves no request: an application of ASGI has not started in it",
+            ),
             Self::System { action, source } => write!(f, "cannot {action}: {source}"),
         }
     }

@@ -111,7 +111,7 @@ fn begin(start: WorkerStart, python: Python) -> Result<Option<Serving>, WorkerEr
     prepared.import(&config, known.into_iter().filter(|it| it.path.is_file()).collect());
     prepared.import(&config, named_scripts(&config));
     prepared.warm_up(&config, &log);
-    let PreparedPython { host, scripts, mut failed, .. } = prepared;
+    let PreparedPython { host, scripts, failed, .. } = prepared;
 
     if host.is_serial() {
         // One thread at a time allocates for Python.
@@ -131,9 +131,13 @@ fn begin(start: WorkerStart, python: Python) -> Result<Option<Serving>, WorkerEr
     let (stopped, mut stop) = io::pipe().map_err(WorkerError::system("make a pipe"))?;
     let mut threads = Vec::new();
     if pool.asgi.is_some() {
-        let (event_loop, has_failed) = asgi::start(&pool)?;
+        let (event_loop, has_started) = asgi::start(&pool)?;
         threads.push(event_loop);
-        failed |= has_failed;
+        if !has_started {
+            pool.listen_for_stop(&stopped).map_err(WorkerError::system("listen"))?;
+            refuse_to_serve(&pool, stop, threads);
+            return Err(WorkerError::NotStarted);
+        }
     }
     if failed {
         pool.manager.report(&Report::Ready { failed });
@@ -156,6 +160,18 @@ fn begin(start: WorkerStart, python: Python) -> Result<Option<Serving>, WorkerEr
     }
     pool.listen(&stopped).map_err(WorkerError::system("listen"))?;
     Ok(Some(Serving { pool, channel, threads, stop, _stopped: stopped, woken }))
+}
+
+/// Stops what has started of a worker one of whose applications has not: no request comes before that. The manager starts
+/// another worker after a pause, and keeps a worker that this one was to replace.
+fn refuse_to_serve(pool: &Arc<Pool>, mut stop: PipeWriter, threads: Vec<JoinHandle<()>>) {
+    let reason = Reason::StartupTimeout;
+    pool.record.set(Field::Unstarted, 1);
+    arm_shutdown_watchdog(pool, reason);
+    let _ = stop.write_all(&[0]);
+    // A panic has been logged.
+    threads.into_iter().for_each(|thread| drop(thread.join()));
+    pool.host.stop(reason.event_name());
 }
 
 /// Waits for the manager's decision about a worker whose scripts did not all load: the reason to stop, if it is to.

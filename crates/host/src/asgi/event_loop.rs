@@ -255,18 +255,17 @@ fn log<'py>(this: &This<'_, 'py>, arguments: &Arguments<'_, 'py>) -> Result<'py,
     Ok(this.py().none())
 }
 
-/// `start_failed(script, why)`: an application has not started.
+/// `start_failed(script, why, text)`: an application has not started; the lines of the text tell more.
 fn start_failed<'py>(
     this: &This<'_, 'py>,
     arguments: &Arguments<'_, 'py>,
 ) -> Result<'py, Object<'py>> {
-    arguments.expect("start_failed", 2, 2)?;
+    arguments.expect("start_failed", 3, 3)?;
     let text = |index| arguments.get(index).map(|text| text.text()).unwrap_or_default();
-    let (script, why) = (text(0), text(1));
-    let mut lines = why.lines();
-    let first = lines.next().unwrap_or_default();
-    let line = format!("WSGI0225: [script {script}] the ASGI application has not started: {first}");
+    let (script, why, more) = (text(0), text(1), text(2));
+    let line = format!("WSGI0225: [script {script}] the ASGI application has not started: {why}");
     this.log.log(Level::Error, line.as_bytes());
+    let lines = more.lines().filter(|line| !line.trim().is_empty());
     lines.for_each(|line| this.log.log(Level::Error, line.as_bytes()));
     Ok(this.py().none())
 }

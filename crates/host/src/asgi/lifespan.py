@@ -6,6 +6,9 @@ The server calls this; what it serves is not known here.
 import asyncio
 import traceback
 
+# The first and the longest pause between two starts that fail, in seconds.
+FIRST_PAUSE, LONGEST_PAUSE = 1, 30
+
 
 class Application:
     """One callable, and what it keeps from its start to its end."""
@@ -21,6 +24,10 @@ class Application:
         self.is_started = False
         # The task that starts it, while it does.
         self.starting = None
+        # Why the last start has failed, and when the next one may be, by the clock of the loop.
+        self.failure = None
+        self.pause = FIRST_PAUSE
+        self.next_start = 0
         self.received = False
         self.task = None
         self.messages = None
@@ -32,13 +39,22 @@ class Application:
         if self.is_started:
             return True
         if self.starting is None:
+            if self.seconds_to_next_start() > 0:
+                return False
             self.starting = asyncio.ensure_future(self._start())
         # A request that is cancelled leaves the start to the others.
         return await asyncio.shield(self.starting)
 
+    def seconds_to_next_start(self):
+        """How long it is not started again because that has failed."""
+        return max(0, self.next_start - asyncio.get_running_loop().time())
+
     async def _start(self):
         try:
             self.is_started = await self._begin()
+            if not self.is_started:
+                self.next_start = asyncio.get_running_loop().time() + self.pause
+                self.pause = min(2 * self.pause, LONGEST_PAUSE)
         finally:
             self.starting = None
         return self.is_started
@@ -47,6 +63,9 @@ class Application:
         if self.settings["lifespan"] == "off":
             return True
         loop = asyncio.get_running_loop()
+        if self.task is not None:
+            # That of a start that has failed.
+            self.task.cancel()
         self.messages = asyncio.Queue()
         self.startup, self.shutdown = loop.create_future(), loop.create_future()
         self.received, self.is_supported = False, True
@@ -83,7 +102,9 @@ class Application:
     def _raised(self, why):
         """The scope has ended with an exception, or without one."""
         if self.startup.done():
-            if self.shutdown is not None and not self.shutdown.done() and "Traceback" in why:
+            # Of a start that has failed enough has been said.
+            has_started = not self.startup.cancelled() and self.startup.result()
+            if has_started and not self.shutdown.done() and "Traceback" in why:
                 self.server.log("error", f"[script {self.script}] in the lifespan scope:\n{why}")
             return
         if self.settings["lifespan"] == "on":
@@ -97,7 +118,11 @@ class Application:
         self.server.log(level, f"{what}:\n{why}" if level == "warning" else what)
 
     def _failed(self, why):
-        self.server.start_failed(self.script, why)
+        lines = why.strip().splitlines() or ["lifespan.startup.failed"]
+        # Frameworks send the traceback of what has failed; its last line says what that was.
+        self.failure = lines[-1] if lines[0].startswith("Traceback") else lines[0]
+        rest = lines if self.failure is not lines[0] else lines[1:]
+        self.server.start_failed(self.script, self.failure, "\n".join(rest))
 
     async def _receive(self):
         self.received = True
@@ -109,7 +134,7 @@ class Application:
             if self.startup.done():
                 raise RuntimeError(f"'{kind}' was sent after the start was over")
             if kind == "lifespan.startup.failed":
-                self._failed(message.get("message") or "lifespan.startup.failed")
+                self._failed(message.get("message") or "")
             self.startup.set_result(kind == "lifespan.startup.complete")
         elif kind in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
             if self.shutdown.done():

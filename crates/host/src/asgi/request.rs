@@ -59,6 +59,7 @@ impl Class for Request {
         Method { name: c"flush", call: flush },
         Method { name: c"watch", call: watch },
         Method { name: c"fail", call: fail },
+        Method { name: c"refuse", call: refuse },
         Method { name: c"end", call: end },
     ];
     const PROPERTIES: &'static [Property<Self>] = &[
@@ -126,6 +127,18 @@ fn numbered<'py>(this: &This<'_, 'py>, outcome: Outcome) -> Result<'py, Object<'
 /// `watch()`: has the request reported when its client goes.
 fn watch<'py>(this: &This<'_, 'py>, _: &Arguments<'_, 'py>) -> Result<'py, Object<'py>> {
     this.while_running(Gate::watch);
+    Ok(this.py().none())
+}
+
+/// `refuse(why)`: answers a request whose application has not started.
+fn refuse<'py>(this: &This<'_, 'py>, arguments: &Arguments<'_, 'py>) -> Result<'py, Object<'py>> {
+    arguments.expect("refuse", 1, 1)?;
+    let why = arguments.get(0).map(|why| why.text()).unwrap_or_default();
+    this.while_running(|gate| {
+        let line = format!("WSGI0238: the ASGI application has not started: {why}");
+        gate.log(Level::Error, line.as_bytes());
+        gate.fail(503);
+    });
     Ok(this.py().none())
 }
 

@@ -141,7 +141,9 @@ class Server:
         current_request.set(request)
         try:
             if not application.is_started and not await application.start():
-                request.fail(500)
+                seconds = application.seconds_to_next_start()
+                why = f"{application.failure} [script {application.script}]"
+                request.refuse(f"{why}; it is not tried again for {seconds:.0f} s")
                 return
             scope = request.scope()
             if application.is_supported:

@@ -17,8 +17,8 @@ use wsgi::Level;
 /// How long an application may take to start, where `startup-timeout` says nothing.
 const STARTUP_LIMIT: Duration = Duration::from_secs(60);
 
-/// Starts the event loop of a worker and waits until its applications have started; the thread, and whether one of them
-/// has failed.
+/// Starts the event loop of a worker and waits until its applications have started; the thread, and whether all of
+/// them have.
 ///
 /// # Errors
 /// When there is no event loop; the log has the reason.
@@ -39,8 +39,8 @@ pub(crate) fn start(pool: &Arc<Pool>) -> Result<(JoinHandle<()>, bool), WorkerEr
     };
     let thread = builder.spawn(serve).map_err(WorkerError::system("start a thread"))?;
     match slots.wait_for_start() {
-        Start::Done => Ok((thread, false)),
-        Start::Failed => Ok((thread, true)),
+        Start::Done => Ok((thread, true)),
+        Start::Failed => Ok((thread, false)),
         Start::NoLoop => Err(WorkerError::NoEventLoop),
     }
 }
