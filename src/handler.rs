@@ -2,17 +2,23 @@
 #![forbid(unsafe_code)]
 
 use crate::application::Application;
+use crate::apr::{Pool, Table};
 use crate::child::Child;
-use crate::config::{self, DirectoryConfig, Dispatched, NotDispatched, ScriptAlias, Settings};
+use crate::config::{
+    self, DirectoryConfig, Dispatched, HandlerScript, NotDispatched, ScriptAlias, Settings,
+};
+use crate::environ::decimal;
+use crate::failure_flag::{Flag, Flags};
 use crate::file_version::version;
 use crate::forward::Group;
-use crate::httpd::{ContentHandler, FileKind, Outcome, Request, TranslateName};
+use crate::httpd::{ContentHandler, FileKind, Outcome, RedirectedLog, Request, TranslateName};
 use crate::module_config::{alias_of, directory_config, remember_alias, server_config};
 use crate::request_names::RequestNames;
+use crate::request_times::RequestTimes;
 use group_config::Interface;
 use std::borrow::Cow;
 use std::cell::OnceCell;
-use std::ffi::OsStr;
+use std::ffi::{CStr, OsStr};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -27,6 +33,27 @@ pub(crate) struct Wsgi;
 const HANDLERS: [&[u8]; 3] = [b"wsgi-script", b"application/x-httpd-wsgi", ASGI_HANDLER];
 /// That of them for applications of ASGI.
 const ASGI_HANDLER: &[u8] = b"asgi-script";
+/// The variable of a request that says why it has failed.
+const FLAGS_VARIABLE: &CStr = c"WSGI_FLAGS";
+/// Those that say how long it has taken, in microseconds.
+const QUEUE_TIME: &CStr = c"WSGI_QUEUE_TIME";
+const APPLICATION_TIME: &CStr = c"WSGI_APPLICATION_TIME";
+
+/// The variables that this handler sets for logs, beside that of the flags.
+pub(crate) const TIME_VARIABLES: [&CStr; 2] = [QUEUE_TIME, APPLICATION_TIME];
+
+impl RedirectedLog for Wsgi {
+    /// What the request of the application has got goes to the page of its `ErrorDocument`, which httpd logs.
+    fn before_log<'call>(pool: Pool<'call>, environments: &[Table<'call>]) {
+        let Some(last) = environments.last() else { return };
+        for name in [FLAGS_VARIABLE, QUEUE_TIME, APPLICATION_TIME] {
+            let found = environments.iter().rev().find_map(|environment| environment.get(name));
+            if let Some(value) = found {
+                last.set(pool, name, value);
+            }
+        }
+    }
+}
 
 impl TranslateName for Wsgi {
     fn translate(request: &mut Request<'_>) -> Outcome {
@@ -50,6 +77,18 @@ impl ContentHandler for Wsgi {
         if script.is_none() && !HANDLERS.contains(&handler) {
             return Outcome::Declined;
         }
+        observed(request, |request| Self::serve(request, handler, config, script))
+    }
+}
+
+impl Wsgi {
+    /// Serves a request that is for this module.
+    fn serve(
+        request: &mut Request<'_>,
+        handler: &[u8],
+        config: &DirectoryConfig,
+        script: Option<&HandlerScript>,
+    ) -> Outcome {
         let alias = alias_of(request);
         let settings = Settings::resolve(config);
         let (settings, checked) = match (script, alias) {
@@ -66,7 +105,7 @@ impl ContentHandler for Wsgi {
             && let Err(refusal) = check_body(request, &settings)
         {
             request.give_up_body();
-            return refusal.answer(request);
+            return refusal.flagged(Flag::Request).answer(request);
         }
         let Some(child) = Child::get() else {
             return Refusal::new(500, "WSGI0210", "this process has not been initialised")
@@ -76,6 +115,26 @@ impl ContentHandler for Wsgi {
     }
 }
 
+/// Serves a request, and tells by `WSGI_FLAGS` in its environment what has gone wrong.
+fn observed(request: &mut Request<'_>, serve: impl FnOnce(&mut Request<'_>) -> Outcome) -> Outcome {
+    let outer = Flags::begin();
+    let outcome = serve(request);
+    let (flags, times) = (Flags::end(outer), RequestTimes::take());
+    let (environment, pool) = (request.subprocess_env(), request.pool());
+    if !flags.is_empty() {
+        environment.set(pool, FLAGS_VARIABLE, flags.to_string().as_bytes());
+    }
+    if RequestTimes::are_logged() {
+        let mut number = [0; 20];
+        for (name, time) in [(QUEUE_TIME, times.queue), (APPLICATION_TIME, times.application)] {
+            if let Some(time) = time {
+                environment.set(pool, name, decimal(time, &mut number));
+            }
+        }
+    }
+    outcome
+}
+
 /// Chooses the application and serves the request.
 fn dispatch(
     request: &mut Request<'_>,
@@ -83,7 +142,10 @@ fn dispatch(
     aliased: bool,
     child: &Child,
 ) -> Outcome {
-    let Ok(chosen) = dispatched(request, settings) else { return Outcome::Status(500) };
+    let Ok(chosen) = dispatched(request, settings) else {
+        Flag::Exception.note();
+        return Outcome::Status(500);
+    };
     let settings = &settings.dispatched(&chosen);
     let Destination { process_group, application_group, callable } =
         destination(request, settings, child);
@@ -274,6 +336,7 @@ fn serve_embedded(
     match child.host() {
         Some(host) => crate::embedded::serve(request, settings, application, child, host),
         None => Refusal::new(500, "WSGI0210", "Python could not be started in this process")
+            .flagged(Flag::StartFailed)
             .answer(request),
     }
 }
@@ -291,19 +354,27 @@ fn serve_embedded(
 /// Why a request is refused: status and log line.
 struct Refusal {
     status: u16,
+    flag: Flag,
     code: &'static str,
     what: Cow<'static, str>,
 }
 
 impl Refusal {
     fn new(status: u16, code: &'static str, what: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, code, what: what.into() }
+        Self { status, flag: Flag::Configuration, code, what: what.into() }
+    }
+
+    /// The same with another flag.
+    fn flagged(self, flag: Flag) -> Self {
+        Self { flag, ..self }
     }
 
     /// Logs it and gives the status to httpd, which answers with its error page.
     fn answer(&self, request: &Request<'_>) -> Outcome {
         let script = String::from_utf8_lossy(request.filename().unwrap_or_default());
-        let line = format!("{}: [script {script}] {}: {script}", self.code, self.what);
+        let Self { code, what, flag, .. } = self;
+        flag.note();
+        let line = format!("{code}: [script {script}] {what}: {script} [{}]", flag.code());
         request.log(Level::Error, line.as_bytes());
         Outcome::Status(self.status)
     }
@@ -345,7 +416,8 @@ fn check(request: &Request<'_>, aliased: bool) -> Result<(), Refusal> {
 /// Whether a path behind the file is allowed.
 fn check_path_info(request: &Request<'_>) -> Result<(), Refusal> {
     if request.rejects_path_info() && request.path_info().is_some_and(|path| !path.is_empty()) {
-        return Err(Refusal::new(404, "WSGI0137", "AcceptPathInfo off disallows user's path"));
+        return Err(Refusal::new(404, "WSGI0137", "AcceptPathInfo off disallows user's path")
+            .flagged(Flag::Request));
     }
     Ok(())
 }

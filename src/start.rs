@@ -18,11 +18,13 @@ use crate::embedded;
 use crate::embedded_scripts::names_embedded_script;
 use crate::forward::{self, Group};
 use crate::group_hints::group_hints;
+use crate::handler::TIME_VARIABLES;
 use crate::httpd::{
     CheckConfig, ChildInit, ChildStopping, Mpm, PostConfig, Server, ServerInfo, log_server,
 };
 use crate::module_config::{process_config, server_config, server_defaults};
 use crate::python_home::TimeBudget;
+use crate::request_times::RequestTimes;
 use crate::single_application::{has_single_application, scripts};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use wsgi::Level;
@@ -119,6 +121,7 @@ impl PostConfig for Start {
             configuration,
             &format!("Python/{}", host::PYTHON_VERSION),
         );
+        RequestTimes::set_logged(ServerInfo::config_mentions(&TIME_VARIABLES));
         let Some(config) = process_config(main) else { return Ok(()) };
         if ServerInfo::is_first_config_pass() {
             return Ok(());

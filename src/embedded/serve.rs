@@ -7,9 +7,11 @@ use crate::child::Child;
 use crate::config::Settings;
 use crate::environ;
 use crate::error_override;
+use crate::failure_flag::Flag;
 use crate::httpd::{
     BrigadeEnd, Head, Outcome, PassError, Request, RequestBody, ServerLogHandle, SourceLocation,
 };
+use crate::request_times::RequestTimes;
 use host::{Host, Reloading, ScriptFile, Served, Target};
 use std::ffi::c_void;
 use std::ptr::NonNull;
@@ -38,19 +40,45 @@ pub(crate) fn serve(
         is_elsewhere: false,
     };
     let body = RequestBody::new(request);
-    let mut exchange =
-        ApacheExchange { request, settings, body, brigade: None, replaced: None, failed: false };
+    let mut exchange = ApacheExchange {
+        request,
+        settings,
+        body,
+        brigade: None,
+        replaced: None,
+        failed: false,
+        has_left: false,
+    };
+    let begun = scoreboard::now();
     let served = host.serve(&target, &mut exchange);
+    let application = Some(scoreboard::now().saturating_sub(begun));
+    RequestTimes { queue: None, application }.note();
+    if let Some(flag) = flag(served) {
+        flag.note();
+    }
     match (served, exchange.replaced) {
         _ if exchange.failed => exchange.request.outcome(Err(PassError::Failed)),
         (_, Some(status)) => Outcome::Status(status),
-        (Served::Failed(status) | Served::NotLoaded(status), None) => {
+        (Served::Failed(status) | Served::LoadFailed(status) | Served::NotLoaded(status), None) => {
             Outcome::Status(settings.error_status(status))
         }
         (Served::Done, None) => Outcome::Done,
         // This process is not replaced.
         (Served::GivenBack, None) => Outcome::Status(503),
     }
+}
+
+/// The flag of a request that has no response of its application's.
+const fn flag(served: Served) -> Option<Flag> {
+    Some(match served {
+        Served::Done => return None,
+        Served::Failed(504) => Flag::RequestTimeout,
+        Served::Failed(503) => Flag::Stopping,
+        Served::Failed(400 | 408 | 413) => Flag::RequestBody,
+        Served::Failed(_) => Flag::Exception,
+        Served::LoadFailed(_) | Served::NotLoaded(_) => Flag::LoadFailed,
+        Served::GivenBack => Flag::Outdated,
+    })
 }
 
 /// The exchange over a `request_rec`.
@@ -64,6 +92,8 @@ struct ApacheExchange<'r, 'call> {
     replaced: Option<u16>,
     /// An output filter has failed.
     failed: bool,
+    /// The client has left.
+    has_left: bool,
 }
 
 impl Exchange for ApacheExchange<'_, '_> {
@@ -88,7 +118,16 @@ impl Exchange for ApacheExchange<'_, '_> {
         let sent = self.pass(&mut brigade, &output);
         self.brigade = Some(brigade);
         self.failed |= sent == Err(PassError::Failed);
+        match sent {
+            Ok(()) => {}
+            Err(PassError::Aborted) => {
+                self.has_left = true;
+                Flag::ClientLeft.note();
+            }
+            Err(PassError::Failed) => Flag::Filter.note(),
+        }
         if output.then == Then::Short && sent.is_ok() {
+            Flag::Cut.note();
             self.request.cut();
         }
         sent.map_err(|why| match why {
@@ -106,6 +145,9 @@ impl Exchange for ApacheExchange<'_, '_> {
     }
 
     fn cut(&mut self) {
+        if !self.has_left {
+            Flag::Cut.note();
+        }
         self.request.cut();
     }
 

@@ -5,7 +5,7 @@
 use super::body::{Body, refuse_body};
 use super::connection::Connection;
 use super::connection_error::ConnectionError;
-use super::failure::Failure;
+use super::failure::{Failure, note_client};
 use super::group::Group;
 use super::lease::WorkerLease;
 use super::params::Params;
@@ -13,6 +13,7 @@ use super::relay::{GivenBack, Relay, RelayError};
 use super::relay_buffers::RelayBuffers;
 use super::stream;
 use crate::config::Settings;
+use crate::failure_flag::Flag;
 use crate::httpd::{Outcome, PassError, Request};
 use fastcgi::app_status::NotLoaded;
 use std::time::Instant;
@@ -80,6 +81,7 @@ impl<'a, 'call> Attempt<'a, 'call> {
                 None => done = self.step()?,
             }
         };
+        self.relay.times(params.queued()).note();
         Ok(match self.relay.given_back() {
             Some(GivenBack::Outdated) => Answer::Outdated,
             Some(GivenBack::NotLoaded(failed)) => Answer::NotLoaded(failed),
@@ -91,7 +93,7 @@ impl<'a, 'call> Attempt<'a, 'call> {
     fn await_start(&mut self) -> Result<(), Failure> {
         match self.lease.await_start(&self.connection) {
             Ok(true) => Ok(()),
-            Ok(false) => Err(self.receiving(&ConnectionError::Timeout)),
+            Ok(false) => Err(Failure::not_ready(self.group().name(), self.connection.is_silent())),
             Err(why) => Err(self.start_blocked(&why)),
         }
     }
@@ -121,6 +123,7 @@ impl<'a, 'call> Attempt<'a, 'call> {
 
     fn client_gone(&mut self, why: PassError) -> Outcome {
         self.connection.send_abort();
+        note_client(why);
         self.request.outcome(Err(why))
     }
 
@@ -139,13 +142,19 @@ impl<'a, 'call> Attempt<'a, 'call> {
         self.connection.send_abort();
         self.relay.flush_pending(self.request);
         if stream::have_ended() {
+            Flag::Stopping.note();
             self.request.cut();
             return Ok(Outcome::Done);
         }
         let cause = why.is_end().then(|| self.lease.exit_description()).flatten();
         let cause = cause.unwrap_or_else(|| why.to_string());
         let name = self.group().name();
-        let line = format!("WSGI0119: daemon process '{name}' broke off its answer: {cause}");
+        let flag = if why.is_end() { Flag::Crashed } else { Flag::SocketTimeout };
+        Flag::Cut.note();
+        flag.note();
+        let codes = format!("{},{}", flag.code(), Flag::Cut.code());
+        let line =
+            format!("WSGI0119: daemon process '{name}' broke off its answer: {cause} [{codes}]");
         self.request.log(Level::Error, line.as_bytes());
         self.request.cut();
         Ok(Outcome::Done)
@@ -157,6 +166,8 @@ impl<'a, 'call> Attempt<'a, 'call> {
         if !self.relay.has_head() {
             return refuse_body(self.request, why);
         }
+        Flag::RequestBody.note();
+        Flag::Cut.note();
         self.relay.flush_pending(self.request);
         self.request.cut();
         Outcome::Done

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::spool::{SpoolError, SpoolFile};
+use crate::failure_flag::Flag;
 use crate::httpd::{Outcome, Request, RequestBody};
 use std::sync::atomic::{AtomicBool, Ordering};
 use wsgi::{Level, ReadError};
@@ -285,7 +286,9 @@ pub(super) fn refuse_gathering(request: &mut Request<'_>, why: &GatherError) -> 
         GatherError::Spool(why) => why,
     };
     request.give_up_body();
-    let line = format!("WSGI0221: the request body cannot be kept until all of it is here: {why}");
+    Flag::RequestBody.note();
+    let line =
+        format!("WSGI0221: the request body cannot be kept until all of it is here: {why} [RB]");
     request.log(Level::Error, line.as_bytes());
     Outcome::Status(503)
 }
@@ -293,7 +296,9 @@ pub(super) fn refuse_gathering(request: &mut Request<'_>, why: &GatherError) -> 
 /// Answers a request whose body cannot be read.
 pub(super) fn refuse_body(request: &mut Request<'_>, why: &ReadError) -> Outcome {
     request.give_up_body();
-    let line = format!("WSGI0126: the request body cannot be read: {why}");
+    let flag = if *why == ReadError::Disconnected { Flag::ClientLeft } else { Flag::RequestBody };
+    flag.note();
+    let line = format!("WSGI0126: the request body cannot be read: {why} [{}]", flag.code());
     let level = if matches!(why, ReadError::Other(_)) { Level::Error } else { Level::Debug };
     request.log(level, line.as_bytes());
     Outcome::Status(why.status())

@@ -15,6 +15,8 @@ pub(super) enum ConnectionError {
     Refused,
     /// The worker breaks the rules of the wire; the sentence says which.
     Malformed(String),
+    /// The head of the response exceeds a limit; the sentence says which.
+    HeadTooLong(String),
     /// The request is too long for the wire; the sentence says in what.
     TooLong(String),
     /// The worker has closed the connection before it took a single byte of what was sent.
@@ -53,7 +55,7 @@ impl fmt::Display for ConnectionError {
             Self::Closed | Self::Unsent => f.write_str("the connection was closed"),
             Self::Timeout => f.write_str("no data within socket-timeout"),
             Self::Refused => f.write_str("the worker is overloaded"),
-            Self::Malformed(what) | Self::TooLong(what) => f.write_str(what),
+            Self::Malformed(what) | Self::HeadTooLong(what) | Self::TooLong(what) => f.write_str(what),
             Self::NoDescriptor => f.write_str(
                 "its file cannot be received: this process has too many open files, or may not have this one",
             ),

@@ -3,13 +3,17 @@
 #![forbid(unsafe_code)]
 
 use super::connection_error::ConnectionError;
-use std::fmt::Display;
+use crate::failure_flag::Flag;
+use crate::httpd::PassError;
+use std::io::{self, ErrorKind};
 
 /// A failure before the first byte of a response went to the client.
 #[derive(Debug)]
 pub(super) struct Failure {
     /// The HTTP status that the client gets.
     pub(super) status: u16,
+    /// What the access log says of it.
+    pub(super) flag: Flag,
     /// The line of the error log.
     pub(super) line: String,
     /// No byte of a response has come.
@@ -22,9 +26,11 @@ pub(super) struct Failure {
 
 impl Failure {
     /// There is no connection to a worker of group `name`.
-    pub(super) fn connect(name: &str, why: &dyn Display) -> Self {
+    pub(super) fn connect(name: &str, why: &io::Error) -> Self {
         let line = format!("WSGI0117: cannot connect to daemon process '{name}': {why}");
-        Self { status: 503, line, may_repeat: true, unread: true, unsent: false }
+        let is_full = matches!(why.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
+        let flag = if is_full { Flag::QueueFull } else { Flag::Connection };
+        Self { status: 503, flag, line, may_repeat: true, unread: true, unsent: false }
     }
 
     /// No worker is to be expected.
@@ -33,7 +39,8 @@ impl Failure {
             "WSGI0117: daemon process '{name}' does not start: {why}; the lines before tell the cause, also \
              those of the main server's log"
         );
-        Self { status: 503, line, may_repeat: true, unread: true, unsent: false }
+        let flag = Flag::StartFailed;
+        Self { status: 503, flag, line, may_repeat: true, unread: true, unsent: false }
     }
 
     /// Apache's parent starts no worker.
@@ -54,48 +61,72 @@ impl Failure {
             "WSGI0222: daemon process '{name}' cannot load the script, and no other process of its group \
              can serve the request"
         );
-        Self { status, line, may_repeat: false, unread: true, unsent: false }
+        let flag = Flag::LoadFailed;
+        Self { status, flag, line, may_repeat: false, unread: true, unsent: false }
     }
 
     /// The request could not be sent.
     pub(super) fn sending(name: &str, why: &ConnectionError) -> Self {
         if let ConnectionError::TooLong(why) = why {
             let line = format!("WSGI0121: the request cannot be passed to a daemon process: {why}");
-            return Self { status: 431, line, may_repeat: false, unread: true, unsent: false };
+            let flag = Flag::Request;
+            return Self {
+                status: 431,
+                flag,
+                line,
+                may_repeat: false,
+                unread: true,
+                unsent: false,
+            };
         }
         let line = format!("WSGI0121: cannot send to daemon process '{name}': {why}");
         let unsent = matches!(why, ConnectionError::Unsent);
-        Self { status: 502, line, may_repeat: true, unread: why.is_unread(), unsent }
+        let flag = if why.is_end() { Flag::Crashed } else { Flag::SocketTimeout };
+        Self { status: 502, flag, line, may_repeat: true, unread: why.is_unread(), unsent }
     }
 
     /// No response has come; `silent`: not one byte of it.
     pub(super) fn receiving(name: &str, why: &ConnectionError, silent: bool) -> Self {
-        let (status, line) = match why {
+        let (status, flag, line) = match why {
             ConnectionError::Timeout => (
                 504,
+                Flag::SocketTimeout,
                 format!("WSGI0145: daemon process '{name}' did not answer within socket-timeout"),
             ),
             ConnectionError::Refused => {
-                (503, format!("WSGI0084: daemon process '{name}' is overloaded"))
+                let line = format!("WSGI0084: daemon process '{name}' is overloaded");
+                (503, Flag::Overloaded, line)
             }
-            ConnectionError::Malformed(what) => {
-                (502, format!("WSGI0148: daemon process '{name}' sent a malformed answer: {what}"))
+            ConnectionError::Malformed(what) | ConnectionError::HeadTooLong(what) => {
+                let is_long = matches!(why, ConnectionError::HeadTooLong(_));
+                let flag = if is_long { Flag::HeadTooLong } else { Flag::Malformed };
+                let line =
+                    format!("WSGI0148: daemon process '{name}' sent a malformed answer: {what}");
+                (502, flag, line)
             }
-            ConnectionError::NoDescriptor => {
-                (500, format!("WSGI0220: no answer of daemon process '{name}': {why}"))
-            }
+            ConnectionError::NoDescriptor => (
+                500,
+                Flag::Connection,
+                format!("WSGI0220: no answer of daemon process '{name}': {why}"),
+            ),
             ConnectionError::Closed
             | ConnectionError::Unsent
             | ConnectionError::TooLong(_)
             | ConnectionError::Io(_) => (
                 502,
+                Flag::Crashed,
                 format!(
                     "WSGI0146: daemon process '{name}' closed the connection before it answered"
                 ),
             ),
         };
         let may_repeat = silent && (why.is_end() || matches!(why, ConnectionError::Refused));
-        Self { status, line, may_repeat, unread: why.is_unread(), unsent: false }
+        Self { status, flag, line, may_repeat, unread: why.is_unread(), unsent: false }
+    }
+
+    /// No worker has begun to serve within socket-timeout.
+    pub(super) fn not_ready(name: &str, silent: bool) -> Self {
+        Self { flag: Flag::NotReady, ..Self::receiving(name, &ConnectionError::Timeout, silent) }
     }
 
     /// Whether the worker did not answer in time.
@@ -114,10 +145,17 @@ impl Failure {
     }
 }
 
+/// Flags the request whose response cannot be passed on.
+pub(super) fn note_client(why: PassError) {
+    match why {
+        PassError::Aborted => Flag::ClientLeft.note(),
+        PassError::Failed => Flag::Filter.note(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io;
 
     #[test]
     fn a_request_is_repeated_only_after_silence_and_what_ends_a_connection() {
@@ -144,5 +182,18 @@ mod tests {
         let late = Failure::receiving("g", &ConnectionError::Timeout, true);
         assert!(late.is_timeout());
         assert!(late.with_cause(|| panic!("not asked for")).line.ends_with("socket-timeout"));
+    }
+
+    #[test]
+    fn a_failure_has_the_flag_of_its_cause() {
+        let of = |why: ConnectionError| Failure::receiving("g", &why, true).flag;
+        assert_eq!(of(ConnectionError::Closed), Flag::Crashed);
+        assert_eq!(of(ConnectionError::Timeout), Flag::SocketTimeout);
+        assert_eq!(of(ConnectionError::HeadTooLong("x".to_owned())), Flag::HeadTooLong);
+        assert_eq!(of(ConnectionError::Malformed("x".to_owned())), Flag::Malformed);
+        assert_eq!(Failure::not_ready("g", true).flag, Flag::NotReady);
+        let connect = |kind: ErrorKind| Failure::connect("g", &kind.into()).flag;
+        assert_eq!(connect(ErrorKind::TimedOut), Flag::QueueFull);
+        assert_eq!(connect(ErrorKind::PermissionDenied), Flag::Connection);
     }
 }

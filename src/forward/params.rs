@@ -22,6 +22,8 @@ pub(super) struct Params<'a> {
     plan: &'a GroupPlan,
     /// The log level of the request where it is not that of the group, as an `APLOG_*` number.
     log_level: Option<u8>,
+    /// When the request began to wait for its worker, in microseconds since the epoch.
+    queued: i64,
 }
 
 #[derive(Default)]
@@ -60,7 +62,7 @@ impl<'a> Params<'a> {
             buffers.request_params.pair(param::HEADER_ONLY, b"1");
         }
         let log_level = Some(request.log_level()).filter(|level| *level != plan.log_level);
-        let mut params = Self { buffers, application, settings, plan, log_level };
+        let mut params = Self { buffers, application, settings, plan, log_level, queued };
         params.make_key();
         params
     }
@@ -68,7 +70,8 @@ impl<'a> Params<'a> {
     /// Has the request wait from now on: it goes to another worker, for which it has not waited so far.
     pub(super) fn restart_queue_clock(&mut self) {
         // The receiver takes the last value of a name.
-        self.buffers.time(Key::QueueStart, wsgi::epoch_micros());
+        self.queued = wsgi::epoch_micros();
+        self.buffers.time(Key::QueueStart, self.queued);
     }
 
     /// Has the request wait for a worker with new code: `since` then, in microseconds of [`scoreboard::now`], or
@@ -79,6 +82,11 @@ impl<'a> Params<'a> {
             Some(since) => list.pair(param::WAITING_SINCE, environ::decimal(since, &mut [0; 20])),
             None => list.pair(param::WAITING_SINCE, b""),
         }
+    }
+
+    /// When the request began to wait for the worker that it goes to, in microseconds since the epoch.
+    pub(super) const fn queued(&self) -> i64 {
+        self.queued
     }
 
     /// Gives the memory back to the thread.
@@ -126,7 +134,7 @@ impl<'a> Params<'a> {
 
     /// Adds the common params to `list`. They are sent once for each connection, whose `extensions` stay the same.
     pub(super) fn encode(&self, list: &mut PairList, extensions: Extensions) {
-        let Self { buffers, application, settings, plan, log_level } = self;
+        let Self { buffers, application, settings, plan, log_level, queued: _ } = self;
         let definition = &plan.definition;
         for (key, value) in buffers.common.iter() {
             // After chroot= the worker sees the same file under another path.

@@ -3,13 +3,17 @@
 
 use super::connection::Connection;
 use super::connection_error::ConnectionError;
+use super::failure::note_client;
 use super::group::Group;
 use super::output::ClientOutput;
 use super::relay_buffers::{HeadBuffers, RelayBuffers};
 use crate::config::Settings;
 use crate::error_override;
+use crate::failure_flag::Flag;
 use crate::httpd::{BrigadeEnd, Head, Outcome, PassError, Request};
-use fastcgi::app_status::{self, NotLoaded};
+use crate::request_times::RequestTimes;
+use fastcgi::app_status::{self, Cause, NotLoaded, StatusOnly};
+use fastcgi::head::HeadError;
 use fastcgi::{Answer, ErrorLines, FileSpan, ProtocolStatus};
 use std::fmt::Display;
 use std::io::Write;
@@ -51,6 +55,8 @@ pub(super) struct Relay<'a, 'call> {
     /// The worker has done nothing for the request.
     given_back: Option<GivenBack>,
     errors: ErrorLines,
+    /// How long the request has waited for its worker, as that says, and when the response ended; in microseconds.
+    times: Option<(u64, i64)>,
 }
 
 /// Why a worker has done nothing for a request.
@@ -105,7 +111,7 @@ enum Piece {
     Log(Level, Vec<u8>),
     Error(Vec<u8>),
     File(FileSpan),
-    End(ProtocolStatus, u32),
+    End { protocol_status: ProtocolStatus, app_status: u32, queue_time: u64 },
 }
 
 impl<'a, 'call> Relay<'a, 'call> {
@@ -131,12 +137,21 @@ impl<'a, 'call> Relay<'a, 'call> {
             location: None,
             given_back: None,
             errors: ErrorLines::new(&group.limits()),
+            times: None,
         }
     }
 
     /// Whether the head has been relayed.
     pub(super) fn has_head(&self) -> bool {
         self.stage == Stage::Body
+    }
+
+    /// How long the request has taken that began to wait at `queued`, in microseconds since the epoch; nothing is known
+    /// before the worker has sent the end.
+    pub(super) fn times(&self, queued: i64) -> RequestTimes {
+        let Some((queue, end)) = self.times else { return RequestTimes::default() };
+        let all = u64::try_from(end.saturating_sub(queued)).unwrap_or(0);
+        RequestTimes { queue: Some(queue), application: Some(all.saturating_sub(queue)) }
     }
 
     /// Why the worker has given the request back, if it has.
@@ -176,7 +191,8 @@ impl<'a, 'call> Relay<'a, 'call> {
                     self.errors.push(&text, |line| request.log(Level::Error, line));
                 }
                 Piece::File(span) => self.file(request, connection, span)?,
-                Piece::End(status, app_status) => {
+                Piece::End { protocol_status: status, app_status, queue_time } => {
+                    self.times = Some((queue_time, wsgi::epoch_micros()));
                     if app_status == app_status::ABORTED {
                         connection.mark_closing();
                     }
@@ -305,7 +321,7 @@ impl<'a, 'call> Relay<'a, 'call> {
     pub(super) fn pass_rest(&mut self, request: &mut Request<'call>) -> Option<Outcome> {
         let rest = self.rest.take()?;
         let passed = self.pass_end(request, rest);
-        Some(request.outcome(passed))
+        Some(outcome(request, passed))
     }
 
     fn pass_end(&mut self, request: &mut Request<'call>, rest: Rest) -> Result<(), PassError> {
@@ -331,7 +347,7 @@ impl<'a, 'call> Relay<'a, 'call> {
             Stage::Located => Outcome::Done,
             Stage::Head | Stage::Body => {
                 let passed = self.output.finish(request, BrigadeEnd::End);
-                request.outcome(passed)
+                outcome(request, passed)
             }
         })
     }
@@ -354,8 +370,8 @@ impl<'a, 'call> Relay<'a, 'call> {
                     Piece::Log(Level::from_number(level.number()), line.to_vec())
                 }
                 Answer::File(span) => Piece::File(span),
-                Answer::End { protocol_status, app_status } => {
-                    Piece::End(protocol_status, app_status)
+                Answer::End { protocol_status, app_status, queue_time } => {
+                    Piece::End { protocol_status, app_status, queue_time }
                 }
             }));
         }
@@ -381,7 +397,7 @@ impl<'a, 'call> Relay<'a, 'call> {
     fn stdout(&mut self, request: &mut Request<'call>, data: &[u8]) -> Result<(), RelayError> {
         let mut data = data;
         if self.stage == Stage::Head {
-            let complete = self.buffers.parser.feed(data).map_err(|why| malformed(&why))?;
+            let complete = self.buffers.parser.feed(data).map_err(|why| head_error(&why))?;
             let Some(body) = complete else { return Ok(()) };
             data = data.get(body..).unwrap_or_default();
             self.head(request)?;
@@ -497,6 +513,7 @@ impl<'a, 'call> Relay<'a, 'call> {
             // An application that fails has not meant its redirect.
             Stage::Located if app_status == app_status::ABORTED => {
                 self.location = None;
+                Flag::Exception.note();
                 return Ok(Outcome::Status(500));
             }
             Stage::Located => return Ok(Outcome::Done),
@@ -510,17 +527,19 @@ impl<'a, 'call> Relay<'a, 'call> {
                     self.given_back = Some(GivenBack::NotLoaded(failed));
                     return Ok(Outcome::Status(failed.status));
                 }
-                return match u16::try_from(app_status) {
-                    Ok(status @ 400..=599) => {
-                        Ok(Outcome::Status(self.settings.error_status(status)))
-                    }
-                    _ => Err(malformed("the answer has no head")),
+                let Some(StatusOnly { status, cause }) = StatusOnly::from_wire(app_status) else {
+                    return Err(malformed("the answer has no head"));
                 };
+                flag(cause).note();
+                return Ok(Outcome::Status(self.settings.error_status(status)));
             }
             Stage::Body => {}
         }
         let short = self.promised.is_some_and(|promised| self.written < promised);
         let broken = short || matches!(app_status, app_status::SHORT | app_status::ABORTED);
+        if broken {
+            Flag::Cut.note();
+        }
         let rest = if broken { Rest::Broken } else { Rest::Complete };
         // All of the response has been read: another request can go over the connection.
         if self.output.is_client_behind() {
@@ -528,7 +547,35 @@ impl<'a, 'call> Relay<'a, 'call> {
             return Ok(Outcome::Done);
         }
         let passed = self.pass_end(request, rest);
-        Ok(request.outcome(passed))
+        Ok(outcome(request, passed))
+    }
+}
+
+fn outcome(request: &mut Request<'_>, passed: Result<(), PassError>) -> Outcome {
+    if let Err(why) = passed {
+        note_client(why);
+    }
+    request.outcome(passed)
+}
+
+/// The flag of a request that its worker answers with a status alone.
+const fn flag(cause: Cause) -> Flag {
+    match cause {
+        Cause::Application => Flag::Exception,
+        Cause::QueueTimeout => Flag::QueueTimeout,
+        Cause::RequestTimeout => Flag::RequestTimeout,
+        Cause::Stopping => Flag::Stopping,
+        Cause::Load => Flag::LoadFailed,
+        Cause::RequestBody => Flag::RequestBody,
+    }
+}
+
+fn head_error(why: &HeadError) -> ConnectionError {
+    match why {
+        HeadError::TooLarge { .. }
+        | HeadError::TooManyFields { .. }
+        | HeadError::LineTooLong { .. } => ConnectionError::HeadTooLong(why.to_string()),
+        _ => malformed(why),
     }
 }
 

@@ -13,6 +13,7 @@ use super::relay_buffers::RelayBuffers;
 use super::stream;
 use crate::application::Application;
 use crate::config::{ScriptReloading, Settings};
+use crate::failure_flag::Flag;
 use crate::httpd::{Outcome, Request};
 use scoreboard::now;
 use std::io;
@@ -83,6 +84,12 @@ fn may_pass_over(attempt: &Attempt<'_, '_>, answer: &Answer, passed_over: &mut P
         && passed_over.note_not_loaded(attempt.lease.slot(), *failed, attempt.group())
 }
 
+/// The request goes to another worker.
+fn note_retry(params: &mut Params<'_>) {
+    Flag::Retried.note();
+    params.restart_queue_clock();
+}
+
 /// A request on its way to the workers of its group.
 struct Delivery<'a, 'call> {
     request: &'a mut Request<'call>,
@@ -149,7 +156,7 @@ impl Delivery<'_, '_> {
             replayed += usize::from(!failure.unread);
             failed += 1;
             if failed < group.attempts() && may_repeat(&attempt, &failure, replayed, deadline) {
-                self.params.restart_queue_clock();
+                note_retry(&mut self.params);
                 continue;
             }
             let failure = failure.with_cause(|| attempt.exit_description());
@@ -168,7 +175,7 @@ impl Delivery<'_, '_> {
     ) -> Option<Answer> {
         match answer {
             Answer::Outdated => self.await_new_code(waited.get_or_insert_with(now)),
-            Answer::NotLoaded(_) if has_another => self.params.restart_queue_clock(),
+            Answer::NotLoaded(_) if has_another => note_retry(&mut self.params),
             Answer::NotLoaded(failed) => {
                 let status = self.settings.error_status(failed.status);
                 return Some(self.refuse(&Failure::not_loaded(self.group.name(), status)));
@@ -188,6 +195,7 @@ impl Delivery<'_, '_> {
         if cause.is_report_due(scoreboard::now()) {
             return self.refuse(&failure);
         }
+        failure.flag.note();
         Answer::Here(Outcome::Status(failure.status))
     }
 
@@ -206,6 +214,7 @@ impl Delivery<'_, '_> {
     /// A worker with old code has given the request back, at `since` for the first time. When it has waited as long
     /// as a worker may take to start, the next worker answers with what it has.
     fn await_new_code(&mut self, since: &u64) {
+        Flag::Outdated.note();
         std::thread::sleep(NEW_CODE_POLL);
         let limit = self.group.start_timeout().as_micros();
         let over = u128::from(now().saturating_sub(*since)) > limit;
@@ -217,12 +226,15 @@ impl Delivery<'_, '_> {
     fn end(&self) -> Answer {
         let name = self.group.name();
         let line = format!("httpd stops before daemon process '{name}' has answered");
+        Flag::Stopping.note();
         self.request.log(Level::Info, line.as_bytes());
         Answer::Here(Outcome::Status(503))
     }
 
     fn refuse(&self, failure: &Failure) -> Answer {
-        self.request.log(Level::Error, failure.line.as_bytes());
+        failure.flag.note();
+        let line = format!("{} [{}]", failure.line, failure.flag.code());
+        self.request.log(Level::Error, line.as_bytes());
         Answer::Here(Outcome::Status(failure.status))
     }
 }

@@ -48,7 +48,9 @@ impl WorkerStream {
         let mut refuses = false;
         let prepare = |socket: BorrowedFd<'_>| refuses = !files && sys::refuse_descriptors(socket);
         let stream = sys::connect(path, wait, prepare).map_err(|why| match why.kind() {
-            io::ErrorKind::WouldBlock => io::Error::other("too many requests wait already"),
+            io::ErrorKind::WouldBlock => {
+                io::Error::new(io::ErrorKind::TimedOut, "too many requests wait already")
+            }
             _ => why,
         })?;
         // The name of a socket belongs to the owner of its directory. The parent has called listen(2), and a worker

@@ -1,13 +1,15 @@
 //! Hooks: a trait for each, and the C function httpd calls for it.
 
 use super::{Request, Server, guard};
-use crate::apr::Pool;
+use crate::apr::{Pool, Table};
 use crate::bindings::{
     AP_FILTER_ERROR, DECLINED, HTTP_INTERNAL_SERVER_ERROR, OK, ap_hook_check_config,
-    ap_hook_child_init, ap_hook_handler, ap_hook_monitor, ap_hook_post_config,
-    ap_hook_translate_name, apr_pool_t, request_rec, server_rec, shim_hook_child_stopping,
+    ap_hook_child_init, ap_hook_handler, ap_hook_log_transaction, ap_hook_monitor,
+    ap_hook_post_config, ap_hook_translate_name, apr_pool_t, request_rec, server_rec,
+    shim_hook_child_stopping,
 };
 use std::ffi::{CStr, c_char, c_int};
+use std::ptr::NonNull;
 
 /// What a request hook says to httpd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +38,13 @@ impl Outcome {
 /// Answers requests (`ap_hook_handler`).
 pub(crate) trait ContentHandler {
     fn handle(request: &mut Request<'_>) -> Outcome;
+}
+
+/// Prepares the log of a request that httpd has redirected internally, of which it logs the last one of the chain
+/// (`ap_hook_log_transaction`).
+pub(crate) trait RedirectedLog {
+    /// `environments` are those of the requests of the chain, in their order, and `pool` is theirs.
+    fn before_log<'call>(pool: Pool<'call>, environments: &[Table<'call>]);
 }
 
 /// Says which file a URL means (`ap_hook_translate_name`).
@@ -104,6 +113,8 @@ impl Order {
 
 /// `APR_HOOK_MIDDLE`.
 pub(super) const MIDDLE: c_int = 10;
+/// `APR_HOOK_REALLY_FIRST`.
+const REALLY_FIRST: c_int = -10;
 /// `APR_HOOK_REALLY_LAST`.
 const REALLY_LAST: c_int = 30;
 
@@ -118,6 +129,31 @@ pub(crate) fn hook_content_handler<H: ContentHandler>(order: &Order) {
     let (after, before) = order.lists();
     // SAFETY: called from register_hooks, where httpd takes hooks; the lists are leaked and the function is static.
     unsafe { ap_hook_handler(Some(call::<H>), after, before, MIDDLE) };
+}
+
+pub(crate) fn hook_redirected_log<H: RedirectedLog>() {
+    unsafe extern "C" fn call<H: RedirectedLog>(raw: *mut request_rec) -> c_int {
+        // SAFETY: httpd lends a live request for the length of the call.
+        if unsafe { (*raw).next }.is_null() {
+            return DECLINED;
+        }
+        guard((), || {
+            // SAFETY: as above; httpd keeps all requests of a chain until its first one has been logged, and they
+            // share one pool.
+            let (pool, environments) = unsafe {
+                let chain = std::iter::successors(NonNull::new(raw), |it| {
+                    NonNull::new((*it.as_ptr()).next)
+                });
+                let tables = chain.map(|it| Table::from_raw((*it.as_ptr()).subprocess_env));
+                (Pool::from_raw((*raw).pool), tables.collect::<Vec<_>>())
+            };
+            H::before_log(pool, &environments);
+        });
+        DECLINED
+    }
+    let none = std::ptr::null();
+    // SAFETY: called from register_hooks, where httpd takes hooks; the function is static.
+    unsafe { ap_hook_log_transaction(Some(call::<H>), none, none, REALLY_FIRST) };
 }
 
 pub(crate) fn hook_translate_name<H: TranslateName>(order: &Order) {

@@ -30,8 +30,9 @@ pub(crate) use body::RequestBody;
 pub(crate) use child_slots::{ChildSlots, fill_slots_at_once};
 pub(crate) use hooks::{
     BeforeServing, CheckConfig, ChildInit, ChildStopping, ContentHandler, Monitor, Order, Outcome,
-    PostConfig, TranslateName, hook_before_serving, hook_check_config, hook_child_init,
-    hook_child_stopping, hook_content_handler, hook_monitor, hook_post_config, hook_translate_name,
+    PostConfig, RedirectedLog, TranslateName, hook_before_serving, hook_check_config,
+    hook_child_init, hook_child_stopping, hook_content_handler, hook_monitor, hook_post_config,
+    hook_redirected_log, hook_translate_name,
 };
 pub(crate) use log::{ServerLogHandle, SourceLocation, log_config_line, log_server};
 pub(crate) use module::register_module;

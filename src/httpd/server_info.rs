@@ -5,10 +5,10 @@ use crate::bindings::{
     AP_MPMQ_MAX_DAEMONS, AP_MPMQ_MAX_THREADS, AP_SERVER_MAJORVERSION_NUMBER,
     AP_SERVER_MINORVERSION_NUMBER, AP_SERVER_PATCHLEVEL_NUMBER, AP_SQ_MAIN_STATE,
     AP_SQ_MS_CREATE_PRE_CONFIG, APR_OC_REASON_DEATH, APR_OC_REASON_LOST, ap_add_version_component,
-    ap_close_listeners, ap_exists_config_define, ap_get_server_built, ap_get_server_description,
-    ap_mpm_query, ap_runtime_dir_relative, ap_server_conf, ap_show_mpm, ap_state_query,
-    ap_unixd_config, apr_palloc, apr_proc_other_child_register, apr_proc_other_child_unregister,
-    apr_proc_t, shim_register_https_lookup,
+    ap_close_listeners, ap_conftree, ap_directive_t, ap_exists_config_define, ap_get_server_built,
+    ap_get_server_description, ap_mpm_query, ap_runtime_dir_relative, ap_server_conf, ap_show_mpm,
+    ap_state_query, ap_unixd_config, apr_palloc, apr_proc_other_child_register,
+    apr_proc_other_child_unregister, apr_proc_t, shim_register_https_lookup,
 };
 use std::ffi::{CStr, c_int, c_void};
 use std::os::unix::ffi::OsStrExt;
@@ -56,6 +56,12 @@ impl ServerInfo {
         [c"DEBUG", c"ONE_PROCESS"]
             .iter()
             .any(|name| unsafe { ap_exists_config_define(name.as_ptr()) != 0 })
+    }
+
+    /// Whether a line of the configuration names one of these in its arguments.
+    pub(crate) fn config_mentions(words: &[&CStr]) -> bool {
+        // SAFETY: httpd has read the configuration, and keeps its tree until it reads the next one.
+        unsafe { tree_mentions(ap_conftree, words) }
     }
 
     /// Adds a component to the `Server` header, for `ServerTokens Full`.
@@ -125,6 +131,29 @@ impl ServerInfo {
         // SAFETY: called from post_config, when all modules have registered their functions.
         unsafe { shim_register_https_lookup() };
     }
+}
+
+/// Whether a line of the tree names one of these in its arguments.
+///
+/// # Safety
+/// `first` is null or of a tree of the configuration that is not changed during the call.
+unsafe fn tree_mentions(first: *const ap_directive_t, words: &[&CStr]) -> bool {
+    let mut line = first;
+    // SAFETY: the caller's promise; each line leads to the next one and to those inside of it.
+    while let Some(directive) = unsafe { line.as_ref() } {
+        // SAFETY: the arguments are a NUL-terminated string of the tree's pool.
+        let arguments = unsafe { crate::apr::bytes(directive.args) }.unwrap_or_default();
+        let names = |word: &&CStr| {
+            let word = word.to_bytes();
+            arguments.windows(word.len()).any(|part| part == word)
+        };
+        // SAFETY: the caller's promise.
+        if words.iter().any(names) || unsafe { tree_mentions(directive.first_child, words) } {
+            return true;
+        }
+        line = directive.next;
+    }
+    false
 }
 
 /// # Safety

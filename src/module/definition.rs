@@ -50,6 +50,7 @@ unsafe extern "C" fn register_hooks(pool: *mut apr_pool_t) {
             before: &[c"mod_userdir.c", c"mod_vhost_alias.c"],
         });
         httpd::hook_content_handler::<crate::handler::Wsgi>(&Order::MIDDLE);
+        httpd::hook_redirected_log::<crate::handler::Wsgi>();
         #[cfg(feature = "embedded")]
         {
             use crate::access::{AccessScript, GroupScript, UserScript};

@@ -116,7 +116,7 @@ def test_factory_that_raises_is_a_500_with_its_traceback_and_is_tried_again(site
     )
     assert server.get("/").status == 500
     line = server.log.expect("WSGI0109: ")[0]
-    assert line.text.endswith("app.py' has failed.")
+    assert line.text.endswith("app.py' has failed. [LF]")
     assert "Factory 'create_app()' of WSGI script '" in line.text
     server.log.expect("^FileNotFoundError: ", "in create_app")
     failures(server)

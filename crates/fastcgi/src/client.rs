@@ -53,6 +53,8 @@ pub enum Answer<'a> {
         app_status: u32,
         /// Whether it was served at all.
         protocol_status: ProtocolStatus,
+        /// How long the request has waited for a worker, in microseconds; 0 where the peer does not say.
+        queue_time: u64,
     },
 }
 
@@ -163,7 +165,9 @@ impl ClientConnection {
             Step::Stderr(range) => Answer::Stderr(self.decoder.bytes(range)),
             Step::Log(level, range) => Answer::Log { level, line: self.decoder.bytes(range) },
             Step::File(span) => Answer::File(span),
-            Step::End(app_status, protocol_status) => Answer::End { app_status, protocol_status },
+            Step::End { app_status, protocol_status, queue_time } => {
+                Answer::End { app_status, protocol_status, queue_time }
+            }
         }))
     }
 
@@ -269,14 +273,17 @@ impl ClientConnection {
     }
 
     fn end(&mut self, piece: &Piece) -> Result<Option<Step>, WireError> {
-        let &[a, b, c, d, status, ..] = self.decoder.bytes(piece.range.clone()) else {
+        let &[a, b, c, d, status, ref reserved @ ..] = self.decoder.bytes(piece.range.clone())
+        else {
             return Err(bad_length(piece, 8));
         };
         let Some(protocol_status) = ProtocolStatus::from_wire(status) else {
             return Err(WireError::BadProtocolStatus { status });
         };
+        let queue_time = reserved.first_chunk().copied().map_or(0, private::queue_time_from_wire);
         self.phase = Phase::Ended;
-        Ok(Some(Step::End(u32::from_be_bytes([a, b, c, d]), protocol_status)))
+        let app_status = u32::from_be_bytes([a, b, c, d]);
+        Ok(Some(Step::End { app_status, protocol_status, queue_time }))
     }
 
     fn out_of_place(&self, record_type: RecordType) -> WireError {
@@ -298,7 +305,7 @@ enum Step {
     Stderr(Range<usize>),
     Log(LogLevel, Range<usize>),
     File(FileSpan),
-    End(u32, ProtocolStatus),
+    End { app_status: u32, protocol_status: ProtocolStatus, queue_time: u64 },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

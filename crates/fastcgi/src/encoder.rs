@@ -3,7 +3,7 @@
 //!
 //! Nothing is ever padded: FastCGI 1.0, 3.3 only recommends it, and fewer bytes are fewer bytes.
 
-use crate::private::{FileSpan, LogLevel};
+use crate::private::{FileSpan, LogLevel, queue_time_to_wire};
 use crate::record::{Header, MAX_CONTENT};
 use crate::record_type::{ProtocolStatus, RecordType, Role};
 
@@ -30,6 +30,13 @@ pub fn end_answer(id: u16, app_status: u32) -> [u8; 24] {
     let mut bytes = [0; 24];
     bytes[..8].copy_from_slice(&end_of_stream(RecordType::STDOUT, id));
     bytes[8..].copy_from_slice(&end_request(id, app_status, ProtocolStatus::RequestComplete));
+    bytes
+}
+
+/// The same for the Apache module, with the time that the request has waited for a worker, in microseconds.
+pub fn end_answer_after(id: u16, app_status: u32, queue_time: u64) -> [u8; 24] {
+    let mut bytes = end_answer(id, app_status);
+    bytes[21..].copy_from_slice(&queue_time_to_wire(queue_time));
     bytes
 }
 
@@ -167,6 +174,8 @@ mod tests {
             end_answer(1, 0),
             [1, 6, 0, 1, 0, 0, 0, 0, 1, 3, 0, 1, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
         );
+        assert_eq!(end_answer_after(1, 0, 0), end_answer(1, 0));
+        assert_eq!(end_answer_after(1, 7, 0x1_0203)[16..], [0, 0, 0, 7, 0, 1, 2, 3]);
         assert_eq!(unknown_type(RecordType(99))[..9], [1, 11, 0, 0, 0, 8, 0, 0, 99]);
         assert_eq!(
             file(1, FileSpan { offset: 0x0102, length: u64::MAX }),

@@ -40,8 +40,8 @@ pub mod param {
     pub const APPLICATION_GROUP: &[u8] = b"mod_wsgi.application_group";
 }
 
-/// Values of `app_status` by which a worker says how a response ended. An HTTP status from 400 on is one, too:
-/// that of a request without a response.
+/// Values of `app_status` by which a worker says how a response ended. A [`StatusOnly`](app_status::StatusOnly) is
+/// one, too.
 pub mod app_status {
     /// The body is shorter than its `Content-Length`; the worker has logged it.
     pub const SHORT: u32 = 1;
@@ -50,6 +50,58 @@ pub mod app_status {
     /// Nothing has been done for the request: the worker has old code, and will be replaced. Only for a request that
     /// may wait ([`WAITING_SINCE`](super::param::WAITING_SINCE)).
     pub const OUTDATED: u32 = 3;
+
+    /// Why a worker answers a request with a status alone.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum Cause {
+        /// The application has raised, or has not answered.
+        Application,
+        /// The request had waited longer than `queue-timeout`; the worker has logged it.
+        QueueTimeout,
+        /// The request took longer than a limit on its time; the worker has logged it.
+        RequestTimeout,
+        /// The worker stops; it has logged it.
+        Stopping,
+        /// The script cannot be loaded; the worker has logged it.
+        Load,
+        /// The request body could not be read.
+        RequestBody,
+    }
+
+    impl Cause {
+        const ALL: [Self; 6] = [
+            Self::Application,
+            Self::QueueTimeout,
+            Self::RequestTimeout,
+            Self::Stopping,
+            Self::Load,
+            Self::RequestBody,
+        ];
+    }
+
+    /// A request without a response: the HTTP status for it, and why.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct StatusOnly {
+        /// The HTTP status.
+        pub status: u16,
+        /// Why there is no response.
+        pub cause: Cause,
+    }
+
+    impl StatusOnly {
+        /// The number that says so.
+        pub fn to_wire(self) -> u32 {
+            (self.cause as u32) << 16 | u32::from(self.status)
+        }
+
+        /// What the number says, if it is one of these. A cause that is unknown is the application.
+        pub fn from_wire(number: u32) -> Option<Self> {
+            let [mark, cause, high, low] = number.to_be_bytes();
+            let status = u16::from_be_bytes([high, low]);
+            let cause = Cause::ALL.get(usize::from(cause)).copied().unwrap_or(Cause::Application);
+            (mark == 0 && (400..600).contains(&status)).then_some(Self { status, cause })
+        }
+    }
 
     /// Marks the number of a [`NotLoaded`]; no HTTP status has this bit.
     const NOT_LOADED: u32 = 1 << 31;
@@ -78,6 +130,25 @@ pub mod app_status {
             is_one.then_some(Self { status, script })
         }
     }
+}
+
+/// Bits of a queue time that are kept of its first digits.
+const QUEUE_TIME_DIGITS: u32 = 19;
+
+/// How long a request has waited, in microseconds, as the three last bytes of an END_REQUEST, which FastCGI reserves:
+/// its first 19 binary digits, and how many more there are. What is longer than 35 years is cut to that.
+pub(crate) fn queue_time_to_wire(micros: u64) -> [u8; 3] {
+    let left_out = (u64::BITS - micros.leading_zeros()).saturating_sub(QUEUE_TIME_DIGITS).min(31);
+    let digits = (micros >> left_out).min((1 << QUEUE_TIME_DIGITS) - 1) as u32;
+    let [_, high, middle, low] = (left_out << QUEUE_TIME_DIGITS | digits).to_be_bytes();
+    [high, middle, low]
+}
+
+/// What [`queue_time_to_wire`] has written.
+pub(crate) fn queue_time_from_wire([high, middle, low]: [u8; 3]) -> u64 {
+    let number = u32::from_be_bytes([0, high, middle, low]);
+    let digits = u64::from(number & ((1 << QUEUE_TIME_DIGITS) - 1));
+    digits << (number >> QUEUE_TIME_DIGITS)
 }
 
 /// The severity of a log line: an `APLOG_*` number, 0 (emergency) to 15 (`trace8`).
@@ -149,6 +220,33 @@ mod tests {
         {
             assert_eq!(NotLoaded::from_wire(number), None);
         }
+    }
+
+    #[test]
+    fn a_status_alone_has_its_cause_beside_it() {
+        use app_status::{Cause, NotLoaded, StatusOnly};
+        for cause in [Cause::Application, Cause::QueueTimeout, Cause::RequestBody] {
+            let only = StatusOnly { status: 504, cause };
+            assert_eq!(StatusOnly::from_wire(only.to_wire()), Some(only));
+            assert_eq!(NotLoaded::from_wire(only.to_wire()), None);
+        }
+        let unknown = StatusOnly { status: 500, cause: Cause::Application };
+        assert_eq!(StatusOnly::from_wire(0x00ff_01f4), Some(unknown));
+        for number in [0, app_status::SHORT, app_status::OUTDATED, 399, 600, 0x8000_01f4, u32::MAX]
+        {
+            assert_eq!(StatusOnly::from_wire(number), None);
+        }
+    }
+
+    #[test]
+    fn the_time_in_the_queue_is_exact_up_to_half_a_second_and_keeps_its_order_of_magnitude() {
+        for micros in [0, 1, 524_287, 524_288, 3_000_000, 86_400_000_000] {
+            let known = queue_time_from_wire(queue_time_to_wire(micros));
+            assert!(known <= micros && micros - known <= micros >> 18, "{micros}: {known}");
+        }
+        assert_eq!(queue_time_from_wire(queue_time_to_wire(524_287)), 524_287);
+        assert!(queue_time_from_wire(queue_time_to_wire(u64::MAX)) > 1 << 49);
+        queue_time_from_wire([0xff; 3]);
     }
 
     #[test]

@@ -29,12 +29,14 @@ impl std::fmt::Display for ErrorLocation<'_> {
 }
 
 /// Writes the records of an exception raised while a request was served, with a hint below them where the cause is a
-/// known one. `variables`: the environ of the request, or what there is of it.
+/// known one. `variables`: the environ of the request, or what there is of it. `flag`: what the access log says of the
+/// request, where it fails by this exception.
 pub(crate) fn report<'py>(
     exception: &Exception<'py>,
     script: &str,
     place: &ErrorLocation<'_>,
     variables: Option<&Object<'py>>,
+    flag: Option<&'static str>,
     log: &mut dyn FnMut(Level, &str),
 ) {
     let name = type_name(exception);
@@ -44,7 +46,8 @@ pub(crate) fn report<'py>(
     } else {
         ("WSGI0174", format!("{name} exception raised processing WSGI script '{script}'"))
     };
-    log(Level::Error, &format!("{code}: [script {script}] {what} for {place}."));
+    let flag = flag.map(|flag| format!(" [{flag}]")).unwrap_or_default();
+    log(Level::Error, &format!("{code}: [script {script}] {what} for {place}.{flag}"));
     let text = write_traceback(exception, log);
     let is_main = place.application_group.is_empty();
     if let Some(hint) = hint(&text, is_main) {

@@ -27,6 +27,8 @@ pub(crate) struct Connection {
     answered_elsewhere: bool,
     /// What the web server may still send of the last request.
     rest: Rest,
+    /// How long the last request has waited for this worker, in microseconds.
+    pub(super) queue_time: u64,
 }
 
 /// Whether the end of a connection has to wait for the web server. Where it closes a connection with every request,
@@ -127,6 +129,7 @@ impl Connection {
             served: false,
             answered_elsewhere: false,
             rest: Rest::Nothing,
+            queue_time: 0,
         })
     }
 
@@ -383,9 +386,14 @@ impl Connection {
 
     /// Ends the active request without an answer; `status` is what became of it.
     pub(crate) fn end_request(&mut self, status: u32) -> io::Result<()> {
-        self.write(&[], &[], &encoder::end_answer(self.id(), status))?;
+        self.write(&[], &[], &self.end(status))?;
         self.wire.finish();
         Ok(())
+    }
+
+    /// How the response to the active request ends; `app_status` says what became of it.
+    pub(super) fn end(&self, app_status: u32) -> [u8; 24] {
+        encoder::end_answer_after(self.id(), app_status, self.queue_time)
     }
 
     /// The id of the active request.

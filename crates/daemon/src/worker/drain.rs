@@ -74,7 +74,8 @@ pub(super) fn drain(
 fn abandon(pool: &Arc<Pool>) {
     report_what_hangs(pool);
     log_what_is_left(pool);
-    pool.answer_outstanding(|_| true, 503, "worker stopped before serving the request");
+    let why = "worker stopped before serving the request";
+    pool.answer_outstanding(|_| true, 503, ("WSGI0245", "WS"), why);
 }
 
 /// Answers overdue requests with 504; whether nothing else is left then. Another request may have come on a connection
@@ -82,7 +83,8 @@ fn abandon(pool: &Arc<Pool>) {
 fn give_overdue_up(pool: &Arc<Pool>) -> bool {
     report_what_hangs(pool);
     let is_overdue = |since| pool.recycling.is_overdue(since);
-    pool.answer_outstanding(is_overdue, 504, "exceeded request-timeout; worker stopping");
+    let why = "exceeded request-timeout; worker stopping";
+    pool.answer_outstanding(is_overdue, 504, ("WSGI0244", "RT"), why);
     let is_rest = pool.has_only_overdue_requests();
     if is_rest {
         log_what_is_left(pool);

@@ -8,6 +8,7 @@ use crate::worker::response_claim::ResponseClaim;
 use crate::worker::response_head::encode_head;
 use crate::worker::target::Application;
 use crate::worker::variables::hand_over;
+use fastcgi::app_status::{Cause, StatusOnly};
 use fastcgi::head::HeadError;
 use fastcgi::{FileSpan, LogLevel, MAX_CONTENT, RecordType, app_status, encoder};
 use std::fs::File;
@@ -96,17 +97,17 @@ impl<'a> FastCgiExchange<'a> {
     }
 
     /// Sends an error response with this status.
-    pub(crate) fn fail(&mut self, status: u16) {
+    pub(crate) fn fail(&mut self, StatusOnly { status, cause }: StatusOnly) {
         if self.answered || !self.claims_response() {
             return self.cut();
         }
         let Some(connection) = self.connection.as_mut() else { return };
         let sent = if self.application.from_module {
-            connection.write(&[], &[], &encoder::end_answer(connection.id(), status.into()))
+            connection.write(&[], &[], &connection.end(StatusOnly { status, cause }.to_wire()))
         } else {
             let head = error_response::head(status);
             let body = if self.head_only { "" } else { error_response::reason(status) };
-            let end = encoder::end_answer(connection.id(), 0);
+            let end = connection.end(0);
             connection.write(head.as_bytes(), body.as_bytes(), &end)
         };
         match sent {
@@ -121,7 +122,7 @@ impl<'a> FastCgiExchange<'a> {
             return self.cut();
         }
         let Some(connection) = self.connection.as_mut() else { return };
-        let end = encoder::end_answer(connection.id(), app_status);
+        let end = connection.end(app_status);
         match connection.write(&[], &[], &end) {
             Ok(()) => self.complete(),
             Err(_) => self.cut(),
@@ -174,8 +175,8 @@ impl<'a> FastCgiExchange<'a> {
         let Some(connection) = self.connection.as_mut() else { return Err(disconnected()) };
         let end = match output.then {
             Then::Flush => None,
-            Then::End => Some(encoder::end_answer(connection.id(), 0)),
-            Then::Short => Some(encoder::end_answer(connection.id(), app_status::SHORT)),
+            Then::End => Some(connection.end(0)),
+            Then::Short => Some(connection.end(app_status::SHORT)),
         };
         let end = end.as_ref().map_or(&[][..], |end| &end[..]);
         match output.body {
@@ -236,7 +237,7 @@ impl Exchange for FastCgiExchange<'_> {
             && let Err(why) = self.write_head(head, &output)
         {
             self.log(Level::Error, format!("the response cannot be sent: {why}").as_bytes());
-            self.fail(500);
+            self.fail(StatusOnly { status: 500, cause: Cause::Application });
             return Err(SendError::Failed);
         }
         if matches!(self.input, Input::Failed(ReadError::Disconnected)) {
@@ -286,7 +287,7 @@ impl Exchange for FastCgiExchange<'_> {
         if std::mem::take(&mut self.end_pending)
             && let Some(connection) = &self.connection
         {
-            let end = encoder::end_answer(connection.id(), 0);
+            let end = connection.end(0);
             if connection.write(&[], &[], &end).is_ok() {
                 return self.complete();
             }
@@ -299,7 +300,7 @@ impl Exchange for FastCgiExchange<'_> {
             if self.application.from_module && self.answered {
                 // The Apache module then knows that the application has broken off, and not this process. Where
                 // this cannot be sent, the end of the connection has to do.
-                let end = encoder::end_answer(connection.id(), app_status::ABORTED);
+                let end = connection.end(app_status::ABORTED);
                 let _ = connection.write(&[], &[], &end);
             }
             (self.release)(connection, false);
@@ -466,7 +467,7 @@ mod tests {
                     claim.answer_for_thread(503, b"");
                 });
                 barrier.wait();
-                exchange.fail(500);
+                exchange.fail(StatusOnly { status: 500, cause: Cause::Application });
                 assert!(exchange.into_connection().is_none());
                 // Has the number of the connection, if that is closed.
                 let (new, other_end) = UnixStream::pair().unwrap();

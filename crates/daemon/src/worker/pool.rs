@@ -149,18 +149,20 @@ impl Pool {
     }
 
     /// Answers the requests without an answer of which `is_meant` says so, given when they began, with `status`; `why`
-    /// goes to the log.
+    /// goes to the log, with the code of the line and the flag of the request.
     pub(super) fn answer_outstanding(
         &self,
         is_meant: impl Fn(u64) -> bool,
         status: u16,
+        (code, flag): (&str, &str),
         why: &str,
     ) {
         for (thread, since, line) in self.record.busy_threads() {
             if is_meant(since)
                 && let Some(claim) = self.claims.get(thread)
             {
-                claim.answer_for_thread(status, format!("{line}: {why}").as_bytes());
+                let line = format!("{code}: {line}: {why} [{flag}]");
+                claim.answer_for_thread(status, line.as_bytes());
             }
         }
     }

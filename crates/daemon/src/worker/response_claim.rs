@@ -3,7 +3,8 @@
 #![forbid(unsafe_code)]
 
 use crate::worker::connection::{Connection, Socket};
-use crate::worker::error_response;
+use crate::worker::error_response::{self, cause_of};
+use fastcgi::app_status::StatusOnly;
 use fastcgi::{RecordType, encoder};
 use std::io::IoSlice;
 use std::os::fd::AsFd;
@@ -20,13 +21,15 @@ pub(super) struct Unanswered {
     /// The FastCGI request id.
     id: u16,
     from_module: bool,
+    queue_time: u64,
 }
 
 impl ResponseClaim {
     /// A request begins on this connection; `from_module`: the Apache module has sent it.
     pub(super) fn begin(&self, connection: &Connection, from_module: bool) {
         let socket = Arc::clone(connection.socket());
-        self.set(Some(Unanswered { socket, id: connection.id(), from_module }));
+        let (id, queue_time) = (connection.id(), connection.queue_time);
+        self.set(Some(Unanswered { socket, id, from_module, queue_time }));
     }
 
     /// Claims the response for the thread that serves the request; `false` when it has been claimed.
@@ -60,7 +63,8 @@ impl Unanswered {
         let mut answer = Vec::new();
         if self.from_module {
             encoder::append_log(&mut answer, id, fastcgi::LogLevel::ERR, log);
-            answer.extend_from_slice(&encoder::end_answer(id, status.into()));
+            let end = StatusOnly { status, cause: cause_of(status) }.to_wire();
+            answer.extend_from_slice(&encoder::end_answer_after(id, end, self.queue_time));
         } else {
             let head = error_response::head(status);
             encoder::append_stream(&mut answer, RecordType::STDOUT, id, head.as_bytes());

@@ -6,6 +6,7 @@ use crate::message::{Loaded, Report};
 use crate::time_limit;
 use crate::worker::connection::{Connection, Next};
 use crate::worker::connections::Wakeup;
+use crate::worker::error_response::cause_of;
 use crate::worker::exchange::{FastCgiExchange, RequestInfo};
 use crate::worker::file_version;
 use crate::worker::loaded_scripts::{Held, InUse};
@@ -13,7 +14,7 @@ use crate::worker::pool::Pool;
 use crate::worker::scheduler::BusyGuard;
 use crate::worker::siblings::script_number;
 use crate::worker::target::{Application, RequestParams};
-use fastcgi::app_status::{self, NotLoaded};
+use fastcgi::app_status::{self, Cause, NotLoaded, StatusOnly};
 use host::{Reloading, Replacement, ScriptFile, Served, Target};
 use scoreboard::{Field, now};
 use std::ffi::OsStr;
@@ -23,7 +24,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-use wsgi::{FileVersion, Level};
+use wsgi::{Exchange, FileVersion, Level};
 
 /// Which code a request is to be served by (`WSGIScriptReloading`).
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -35,6 +36,12 @@ pub(super) enum WantedCode {
     /// The worker's, which has been started for the request.
     This,
 }
+
+/// What a request gets that has waited longer than queue-timeout.
+pub(super) const QUEUE_TIMEOUT: StatusOnly = StatusOnly { status: 504, cause: Cause::QueueTimeout };
+/// The line about it.
+pub(super) const QUEUE_TIMEOUT_LINE: &[u8] =
+    b"WSGI0243: the request waited longer than queue-timeout [QT]";
 
 /// What a worker has of the script of a request.
 struct ScriptState {
@@ -56,15 +63,15 @@ impl ScriptState {
 
 /// A request that this worker may answer without its application.
 pub(super) trait Unserved {
-    /// Sends an error response with this status.
-    fn fail(&mut self, status: u16);
+    /// Sends an error response.
+    fn fail(&mut self, only: StatusOnly);
     /// Gives the request back to Apache's child, which sends it to another worker; `app_status` says why.
     fn give_back(&mut self, app_status: u32);
 }
 
 impl Unserved for FastCgiExchange<'_> {
-    fn fail(&mut self, status: u16) {
-        FastCgiExchange::fail(self, status);
+    fn fail(&mut self, only: StatusOnly) {
+        FastCgiExchange::fail(self, only);
     }
 
     fn give_back(&mut self, app_status: u32) {
@@ -169,12 +176,13 @@ impl Pool {
         let line = [params.method, b" ", params.uri];
         self.record.begin(place, line, time, application.is_activity);
         self.recycling.before_request(time);
-        let is_overdue = self.exceeded_queue_timeout(params.queued);
-        if is_overdue {
-            self.log.write(Level::Warning, b"a request waited longer than queue-timeout; 504");
-        }
+        let queue_time = queue_time(params.queued);
         let wants = self.wanted_code(&application, params.waiting_since);
-        Some(Admitted { wants_body: params.wants_body, application, wants, is_overdue })
+        let wants_body = params.wants_body;
+        connection.queue_time = queue_time;
+        let limit = time_limit::enabled(self.config.timers.queue_timeout);
+        let is_overdue = limit.is_some_and(|limit| Duration::from_micros(queue_time) > limit);
+        Some(Admitted { wants_body, application, wants, is_overdue })
     }
 
     /// Answers the request that has come on a connection; gives the connection back if there is more to do on it
@@ -203,7 +211,8 @@ impl Pool {
         let mut exchange =
             FastCgiExchange::new(connection, shared, info, &self.log, claim, &release);
         if is_overdue {
-            exchange.fail(504);
+            exchange.log(Level::Error, QUEUE_TIMEOUT_LINE);
+            exchange.fail(QUEUE_TIMEOUT);
         } else {
             self.run_application(&application, wants, &mut exchange, |target, exchange| {
                 self.host.serve(target, exchange)
@@ -264,14 +273,19 @@ impl Pool {
             self.request_replacement(application, loaded.clone(), wanted);
         }
         match served {
-            Served::Failed(status) => exchange.fail(status),
+            Served::Failed(status) => {
+                exchange.fail(StatusOnly { status, cause: cause_of(status) });
+            }
+            Served::LoadFailed(status) => {
+                exchange.fail(StatusOnly { status, cause: Cause::Load });
+            }
             Served::GivenBack => exchange.give_back(app_status::OUTDATED),
             Served::NotLoaded(status) => match elsewhere {
                 Some(missing) => {
                     self.failed_loads.note(missing, status, Instant::now());
                     exchange.give_back(not_loaded(missing, status));
                 }
-                None => exchange.fail(status),
+                None => exchange.fail(StatusOnly { status, cause: Cause::Load }),
             },
             Served::Done => {
                 if let Some(loaded) = loaded.filter(|_| script.held != Held::Outdated) {
@@ -367,16 +381,13 @@ impl Pool {
             path,
         }
     }
+}
 
-    /// `queued`: when the web server began to look for a worker, in microseconds since the epoch.
-    fn exceeded_queue_timeout(&self, queued: Option<i64>) -> bool {
-        let limit = time_limit::enabled(self.config.timers.queue_timeout);
-        let (Some(limit), Some(queued)) = (limit, queued) else {
-            return false;
-        };
-        let waited = wsgi::epoch_micros().saturating_sub(queued).max(0).unsigned_abs();
-        queued > 0 && Duration::from_micros(waited) > limit
-    }
+/// How long a request has waited, in microseconds. `queued`: when the web server began to look for a worker, in
+/// microseconds since the epoch; 0 or none: unknown.
+fn queue_time(queued: Option<i64>) -> u64 {
+    let queued = queued.filter(|queued| *queued > 0);
+    queued.map_or(0, |then| u64::try_from(wsgi::epoch_micros().saturating_sub(then)).unwrap_or(0))
 }
 
 /// Of a script that this worker had not noted as loaded: the version that a request came for, and what has been

@@ -59,7 +59,9 @@ pub(super) fn run(request: &WarmUp, host: &Host, log: Log, config: &GroupConfig)
         (Some(Served::Done), Some(status)) if exchange.whole => {
             (Level::Warning, format!("{status}"))
         }
-        (Some(Served::Failed(status)), _) => (Level::Warning, format!("{status}")),
+        (Some(Served::Failed(status) | Served::LoadFailed(status)), _) => {
+            (Level::Warning, format!("{status}"))
+        }
         _ => (Level::Warning, "no whole answer".to_owned()),
     };
     let path = String::from_utf8_lossy(

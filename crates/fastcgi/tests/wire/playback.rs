@@ -125,7 +125,7 @@ pub(crate) fn ask(wire: &[u8], extensions: Extensions, reads: &[usize]) -> Vec<H
                     heard.push(Heard::Log(level.number(), line.to_vec()));
                 }
                 Ok(Some(Answer::File(span))) => heard.push(Heard::File(span.offset, span.length)),
-                Ok(Some(Answer::End { app_status, protocol_status })) => {
+                Ok(Some(Answer::End { app_status, protocol_status, .. })) => {
                     heard.push(Heard::End(app_status, protocol_status));
                 }
                 Err(error) => {

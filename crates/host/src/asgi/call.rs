@@ -6,7 +6,7 @@ use crate::failure::{self, ErrorLocation};
 use crate::gateway::target::{Served, Target};
 use crate::interpreters::application::application as find_application;
 use crate::interpreters::interpreter::Interpreter;
-use crate::interpreters::load::{LoadFailure, load};
+use crate::interpreters::load::{LoadFailure, Purpose, load};
 use std::cell::RefCell;
 use wsgi::Level;
 
@@ -21,15 +21,14 @@ pub(super) fn application<'py>(
     let log = RefCell::new(log);
     let write = |level, line: &str| (log.borrow_mut())(level, line.as_bytes());
     let failed = |status| {
-        if target.is_elsewhere { Served::NotLoaded(status) } else { Served::Failed(status) }
+        if target.is_elsewhere { Served::NotLoaded(status) } else { Served::LoadFailed(status) }
     };
     let place = ErrorLocation { application_group: &interpreter.name, process_group };
-    let module = load(py, interpreter, &place, &target.script, true, None, &write).map_err(
-        |why| match why {
+    let module = load(py, interpreter, &place, &target.script, Purpose::Request, None, &write)
+        .map_err(|why| match why {
             LoadFailure::Status(status) => failed(status),
             LoadFailure::Outdated => Served::GivenBack,
-        },
-    )?;
+        })?;
     find_application(interpreter, &place, &module, target, None, &write).ok_or_else(|| failed(500))
 }
 
@@ -42,6 +41,8 @@ pub(super) fn report(
 ) -> Vec<String> {
     let place = ErrorLocation { application_group: &interpreter.name, process_group };
     let mut lines = Vec::new();
-    failure::report(exception, script, &place, None, &mut |_, line| lines.push(line.to_owned()));
+    failure::report(exception, script, &place, None, None, &mut |_, line| {
+        lines.push(line.to_owned());
+    });
     lines
 }

@@ -42,7 +42,13 @@ impl Request {
                 gate.log(Level::Debug, b"the application gave up: the client has disconnected");
                 return;
             }
-            lines.iter().for_each(|line| gate.log(Level::Error, line.as_bytes()));
+            let is_cut = matches!(gate.stage(), Stage::Sending | Stage::Complete);
+            let flag = if is_cut { "XB" } else { "XH" };
+            let mut lines = lines.iter();
+            if let Some(headline) = lines.next() {
+                gate.log(Level::Error, format!("{headline} [{flag}]").as_bytes());
+            }
+            lines.for_each(|line| gate.log(Level::Error, line.as_bytes()));
             gate.fail(500);
         });
     }

@@ -14,7 +14,7 @@ use crate::gateway::send::{collect, iterate};
 use crate::gateway::target::Target;
 use crate::interpreters::application::application;
 use crate::interpreters::interpreter::Interpreter;
-use crate::interpreters::load::{LoadFailure, load};
+use crate::interpreters::load::{LoadFailure, Purpose, load};
 use crate::objects::{Adapter, Input, Log};
 use crate::observe::metrics::{Measurement, Timestamps, seconds_now};
 use crate::observe::observation::{Ending, Observation};
@@ -31,6 +31,8 @@ pub(crate) enum Completion {
     Finish,
     /// Nothing was sent and nothing will be: the server answers with this HTTP status.
     Fail(u16),
+    /// The same, because the script could not be loaded.
+    FailLoad(u16),
     /// Nothing was done and nothing will be: another process is to serve the request.
     GiveBack,
     /// Nothing was done and nothing will be: the script could not be loaded, and another process has it.
@@ -103,7 +105,7 @@ impl<'a, 'py> Call<'a, 'py> {
         if self.target.is_elsewhere {
             Completion::NotLoaded(status)
         } else {
-            Completion::Fail(status)
+            Completion::FailLoad(status)
         }
     }
 
@@ -138,7 +140,7 @@ impl<'a, 'py> Call<'a, 'py> {
             measurement: self.figures.measurement,
         });
         if let Err(raised) = published {
-            self.report(raised, lease);
+            self.report(raised, None, lease);
         }
         completion
     }
@@ -151,7 +153,15 @@ impl<'a, 'py> Call<'a, 'py> {
     ) -> std::result::Result<Object<'py>, LoadFailure> {
         let log = |level, line: &str| self.log(lease, level, line);
         let (location, script) = (self.error_location(), &self.target.script);
-        load(self.py, self.interpreter, &location, script, true, Some(variables.so_far()), &log)
+        load(
+            self.py,
+            self.interpreter,
+            &location,
+            script,
+            Purpose::Request,
+            Some(variables.so_far()),
+            &log,
+        )
     }
 
     /// Calls the application and sends what it returns.
@@ -184,7 +194,7 @@ impl<'a, 'py> Call<'a, 'py> {
             None => Ok(()),
         });
         if let Err(raised) = closed {
-            self.report(raised, lease);
+            self.report(raised, None, lease);
         }
         sent.map_err(Exception::restore)?;
         Ok(Completion::Nothing)
@@ -297,7 +307,8 @@ impl<'a, 'py> Call<'a, 'py> {
             self.log(lease, Level::Info, &line);
             self.publish_exception(&raised.take());
         } else {
-            self.report(raised, lease);
+            let flag = if stage >= Stage::Sending { "XB" } else { "XH" };
+            self.report(raised, Some(flag), lease);
         }
         if stage >= Stage::Sending {
             lease.with_detached(py, |response| response.cut());
@@ -310,13 +321,15 @@ impl<'a, 'py> Call<'a, 'py> {
         }
     }
 
-    fn report(&self, raised: Raised<'py>, lease: &Lease) {
+    /// Logs an exception; `flag` as in [`failure::report`].
+    fn report(&self, raised: Raised<'py>, flag: Option<&'static str>, lease: &Lease) {
         let exception = raised.take();
         failure::report(
             &exception,
             &self.script_name(),
             &self.error_location(),
             current::environ(self.py).as_ref(),
+            flag,
             &mut |level, line| {
                 self.log(lease, level, line);
             },

@@ -9,7 +9,7 @@ use crate::gateway::environ::Builder;
 use crate::gateway::lease::Lease;
 use crate::gateway::response::{Buffers, Response};
 use crate::interpreters::interpreter::Interpreter;
-use crate::interpreters::load::load;
+use crate::interpreters::load::{Purpose, load};
 use crate::interpreters::script::ScriptFile;
 use crate::objects::{Auth, Log};
 use std::sync::Arc;
@@ -111,13 +111,21 @@ pub(crate) fn consult(
         let answers = variables.map(|(variables, native)| {
             // Dropped at the end of the lease, which revokes the capsule.
             let _native = native;
-            let module = load(py, interpreter, &location, &question.script, false, None, &log)
-                .map_err(|_status| Unanswered::Script)?;
+            let module = load(
+                py,
+                interpreter,
+                &location,
+                &question.script,
+                Purpose::Consultation,
+                None,
+                &log,
+            )
+            .map_err(|_status| Unanswered::Script)?;
             let asked = ask(py, interpreter, question, variables, &module, lease);
             asked.map_err(|raised| {
                 let script = String::from_utf8_lossy(question.script.path);
                 let mut log = |level: Level, line: &str| log(level, line);
-                failure::report(&raised.take(), &script, &location, None, &mut log);
+                failure::report(&raised.take(), &script, &location, None, None, &mut log);
                 Unanswered::Raised
             })
         });

@@ -103,6 +103,7 @@ fn run(
 fn complete(completion: Completion, response: &mut Response<'_>) -> Served {
     match completion {
         Completion::Fail(status) => Served::Failed(status),
+        Completion::FailLoad(status) => Served::LoadFailed(status),
         Completion::GiveBack => Served::GivenBack,
         Completion::NotLoaded(status) => Served::NotLoaded(status),
         Completion::Nothing => Served::Done,
@@ -129,7 +130,7 @@ fn record(
     let status = match served {
         // The process that serves the request counts it.
         Served::GivenBack | Served::NotLoaded(_) => return,
-        Served::Failed(status) => status,
+        Served::Failed(status) | Served::LoadFailed(status) => status,
         Served::Done => response.status().unwrap_or(500),
     };
     let finished = Finished {

@@ -25,6 +25,8 @@ pub enum Served {
     Done,
     /// Nothing was sent: the server answers with this HTTP status.
     Failed(u16),
+    /// The same, because the script could not be loaded.
+    LoadFailed(u16),
     /// Nothing was done: another process is to serve the request ([`Replacement`](crate::Replacement)).
     GivenBack,
     /// Nothing was done: the script could not be loaded, and another process has it ([`Target::is_elsewhere`]). Else

@@ -126,11 +126,11 @@ impl<'py> Missing<'py> {
                     false => "WSGI0109",
                 };
                 let line = format!(
-                    "{code}: [script {script}] Factory '{name}' of WSGI script '{script}' has failed."
+                    "{code}: [script {script}] Factory '{name}' of WSGI script '{script}' has failed. [LF]"
                 );
                 log(Level::Error, &line);
                 let mut log = |level, line: &str| log(level, line);
-                return failure::report(exception, &script, place, variables, &mut log);
+                return failure::report(exception, &script, place, variables, None, &mut log);
             }
             Self::Absent => format!("does not contain WSGI application '{name}'"),
             Self::NotCallable(kind) => {
@@ -145,7 +145,8 @@ impl<'py> Missing<'py> {
                 "has a factory that returns a {kind}, which cannot be called, for WSGI application '{name}'"
             ),
         };
-        let line = format!("WSGI0089: [script {script}] Target WSGI script '{script}' {what}.");
+        let line =
+            format!("WSGI0089: [script {script}] Target WSGI script '{script}' {what}. [LF]");
         log(Level::Error, &line);
         if matches!(self, Self::Absent | Self::NotCallable(_))
             && let Some(hint) = hints::of_callable(module, &name)

@@ -21,7 +21,8 @@ pub(crate) fn preload(
     let Some(attachment) = interpreter.attach() else { return false };
     let place = ErrorLocation { application_group: &interpreter.name, process_group };
     let log = |level, line: &str| log.log(level, line.as_bytes());
-    let Ok(module) = load(attachment.py(), interpreter, &place, &target.script, true, None, &log)
+    let Ok(module) =
+        load(attachment.py(), interpreter, &place, &target.script, Purpose::Import, None, &log)
     else {
         return false;
     };
@@ -52,10 +53,21 @@ pub(crate) fn run_service(
     }
     log.log(Level::Error, headline.as_bytes());
     if let Some(exception) = exception {
-        failure::report(exception, &script, &place, None, &mut |level, line| {
+        failure::report(exception, &script, &place, None, None, &mut |level, line| {
             log.log(level, line.as_bytes());
         });
     }
+}
+
+/// What a script is loaded for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// An application that is to serve a request. The script's own `reload_required` is called.
+    Request,
+    /// It is to be there before the first request. The script's own `reload_required` is called.
+    Import,
+    /// Functions of a script of the server.
+    Consultation,
 }
 
 /// Why a request does not get the module of its script.
@@ -66,14 +78,13 @@ pub(crate) enum LoadFailure {
     Outdated,
 }
 
-/// The script's module dict, or why a request does not get it. `asks`: the script's own
-/// `reload_required` is called. `variables`: what there is of the request's environ.
+/// The script's module dict, or why a request does not get it. `variables`: what there is of the request's environ.
 pub(crate) fn load<'py>(
     py: Attached<'py>,
     interpreter: &Interpreter,
     place: &ErrorLocation<'_>,
     file: &ScriptFile<'_>,
-    asks: bool,
+    purpose: Purpose,
     variables: Option<&Object<'py>>,
     log: &dyn Fn(Level, &str),
 ) -> std::result::Result<Object<'py>, LoadFailure> {
@@ -86,17 +97,24 @@ pub(crate) fn load<'py>(
         log(Level::Info, &line);
     };
     let report = |exception: &_| {
-        failure::report(exception, &script(), place, variables, &mut |level, line| {
+        failure::report(exception, &script(), place, variables, None, &mut |level, line| {
             log(level, line);
         });
     };
-    let module = interpreter.state.scripts.module(py, file, asks, announce, report);
+    let module = interpreter.state.scripts.module(
+        py,
+        file,
+        purpose != Purpose::Consultation,
+        announce,
+        report,
+    );
     if module.is_ok() && file.replacement.is_some_and(Replacement::ends_request) {
         return Err(LoadFailure::Outdated);
     }
     module.map_err(|why| {
         let (headline, exception) = why.headline(&script());
-        log(Level::Error, &headline);
+        let flag = if purpose == Purpose::Request { " [LF]" } else { "" };
+        log(Level::Error, &format!("{headline}{flag}"));
         if let Some(exception) = exception {
             report(exception);
         }

@@ -4,12 +4,13 @@
 
 use crate::worker::asgi::slots::Interest;
 use crate::worker::connection::{Body as BodyPart, Connection};
-use crate::worker::error_response;
+use crate::worker::error_response::{self, cause_of};
 use crate::worker::pool::Pool;
 use crate::worker::response_head::encode_head;
 use crate::worker::serving::{Unserved, WantedCode, end_in_forked_child};
 use crate::worker::target::Application;
 use crate::worker::variables::hand_over;
+use fastcgi::app_status::StatusOnly;
 use fastcgi::{LogLevel, RecordType, app_status, encoder};
 use host::{AsgiExchange, Input, Load, Sent, Served};
 use std::io::{self, IoSlice};
@@ -204,7 +205,7 @@ impl LoopExchange {
         }
         if claimed && ends {
             // The Apache module then knows that the application has broken off, and not this process.
-            let end = encoder::end_answer(connection.id(), app_status::ABORTED);
+            let end = connection.end(app_status::ABORTED);
             let _ = connection.send_now(&[IoSlice::new(&end)]);
         }
         self.pool.connections.close(connection);
@@ -216,8 +217,28 @@ impl LoopExchange {
             return self.cut();
         }
         let Some(connection) = &self.connection else { return };
-        let end = encoder::end_answer(connection.id(), app_status);
+        let end = connection.end(app_status);
         self.finish_with(&[IoSlice::new(&end)]);
+    }
+
+    /// Sends an error response.
+    pub(super) fn fail_with(&mut self, only: StatusOnly) {
+        if self.answered || self.disconnected || !self.claims_response() {
+            return self.cut();
+        }
+        if self.application.from_module {
+            return self.answer_with(only.to_wire());
+        }
+        let Some(connection) = &self.connection else { return };
+        let mut page = Vec::new();
+        let head = error_response::head(only.status);
+        encoder::append_stream(&mut page, RecordType::STDOUT, connection.id(), head.as_bytes());
+        if !self.head_only {
+            let body = error_response::reason(only.status).as_bytes();
+            encoder::append_stream(&mut page, RecordType::STDOUT, connection.id(), body);
+        }
+        page.extend_from_slice(&connection.end(0));
+        self.finish_with(&[IoSlice::new(&page)]);
     }
 
     /// Sends the last pieces of a response.
@@ -259,8 +280,8 @@ impl LoopExchange {
         let id = connection.id();
         let end = match output.then {
             Then::Flush => None,
-            Then::End => Some(encoder::end_answer(id, 0)),
-            Then::Short => Some(encoder::end_answer(id, app_status::SHORT)),
+            Then::End => Some(connection.end(0)),
+            Then::Short => Some(connection.end(app_status::SHORT)),
         };
         let body = match output.body {
             Body::Bytes(bytes) if !self.head_only => bytes,
@@ -384,22 +405,7 @@ impl AsgiExchange for LoopExchange {
     }
 
     fn fail(&mut self, status: u16) {
-        if self.answered || self.disconnected || !self.claims_response() {
-            return self.cut();
-        }
-        if self.application.from_module {
-            return self.answer_with(status.into());
-        }
-        let Some(connection) = &self.connection else { return };
-        let mut page = Vec::new();
-        let head = error_response::head(status);
-        encoder::append_stream(&mut page, RecordType::STDOUT, connection.id(), head.as_bytes());
-        if !self.head_only {
-            let body = error_response::reason(status).as_bytes();
-            encoder::append_stream(&mut page, RecordType::STDOUT, connection.id(), body);
-        }
-        page.extend_from_slice(&encoder::end_answer(connection.id(), 0));
-        self.finish_with(&[IoSlice::new(&page)]);
+        self.fail_with(StatusOnly { status, cause: cause_of(status) });
     }
 
     fn end(&mut self) {
@@ -441,8 +447,8 @@ impl AsgiExchange for LoopExchange {
 }
 
 impl Unserved for LoopExchange {
-    fn fail(&mut self, status: u16) {
-        AsgiExchange::fail(self, status);
+    fn fail(&mut self, only: StatusOnly) {
+        self.fail_with(only);
     }
 
     fn give_back(&mut self, app_status: u32) {

@@ -6,7 +6,7 @@ use crate::worker::asgi::slots::{Progress, Slots, Start};
 use crate::worker::connection::{Connection, Next};
 use crate::worker::connections::Wakeup;
 use crate::worker::pool::Pool;
-use crate::worker::serving::{Admitted, end_in_forked_child};
+use crate::worker::serving::{Admitted, QUEUE_TIMEOUT, QUEUE_TIMEOUT_LINE, end_in_forked_child};
 use host::{AsgiEvent, AsgiExchange, AsgiSource};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -73,7 +73,8 @@ impl LoopSource {
         let begun = Begun { number, wants, wants_body };
         let mut exchange = LoopExchange::new(pool, connection, application, &begun);
         if is_overdue {
-            AsgiExchange::fail(&mut exchange, 504);
+            AsgiExchange::log(&mut exchange, Level::Error, QUEUE_TIMEOUT_LINE);
+            exchange.fail_with(QUEUE_TIMEOUT);
             return None;
         }
         Some(AsgiEvent::Request(Box::new(exchange)))
