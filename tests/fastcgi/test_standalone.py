@@ -402,7 +402,7 @@ def test_forbidden_user_is_refused(daemon, listening):
     [
         (["--threads", "many"], "--threads needs a number, not 'many'"),
         (["--config-fd", "77"], "cannot read the configuration from descriptor 77"),
-        ([], "--listen is missing"),
+        ([], "--application is missing"),
     ],
 )
 def test_a_wrong_command_line_is_refused_in_a_sentence(arguments, sentence):

@@ -49,7 +49,9 @@ def pairs(items):
 
 
 def request(path="/", *, method="GET", body=b"", keep=False, **params):
-    """The bytes of a request; other params by their names."""
+    """The bytes of a request; other params by their names, None for one that is not
+    sent.
+    """
     path, _, query = path.partition("?")
     known = {
         "REQUEST_METHOD": method,
@@ -64,16 +66,22 @@ def request(path="/", *, method="GET", body=b"", keep=False, **params):
     if body:
         known["CONTENT_LENGTH"] = len(body)
     begin = record(BEGIN_REQUEST, struct.pack("!HB5x", 1, keep))
-    return begin + stream(PARAMS, pairs(known | params)) + stream(STDIN, body)
+    sent = {name: value for name, value in (known | params).items() if value is not None}
+    return begin + stream(PARAMS, pairs(sent)) + stream(STDIN, body)
 
 
 class Connection:
-    """One connection; used for one request after the other."""
+    """One connection; used for one request after the other. The address is a path, or a pair of
+    host and port.
+    """
 
-    def __init__(self, path):
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(TIMEOUT)
-        self.socket.connect(str(path))
+    def __init__(self, address):
+        if isinstance(address, tuple):
+            self.socket = socket.create_connection(address, TIMEOUT)
+        else:
+            self.socket = socket.socket(socket.AF_UNIX)
+            self.socket.settimeout(TIMEOUT)
+            self.socket.connect(str(address))
         self.received = b""
         self.files = []
 

@@ -131,12 +131,16 @@ def program(root, command, check):
         process.wait()
 
 
-@contextlib.contextmanager
 def proxy_fcgi(servers, socket):
     """A client of an Apache that does the same with mod_proxy_fcgi."""
-    conf = Conf(
-        PROXY.format(socket=socket), modules=("proxy", "proxy_fcgi"), load_wsgi=False, threads=8
-    )
+    return apache_with(servers, PROXY.format(socket=socket))
+
+
+@contextlib.contextmanager
+def apache_with(servers, text, *modules):
+    """A client of an Apache without the module, with mod_proxy_fcgi and these modules."""
+    modules = ("proxy", "proxy_fcgi", *modules)
+    conf = Conf(text, modules=modules, load_wsgi=False, threads=8)
     server = servers.make(conf, servers.env.mpms[0], "embedded", outlives_test=True)
     server.start()
     try:

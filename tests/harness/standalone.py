@@ -80,6 +80,12 @@ class Daemon:
         wait_until(self.listens, "the socket")
         return self
 
+    def start_at(self, *addresses, options=(), **more):
+        """At other addresses than the socket: tcp:…, or none where sockets are passed."""
+        listen = [word for address in addresses for word in ("--listen", address)]
+        self._run([*listen, "--application", self.script, *options], **more)
+        return self
+
     def listens(self):
         """Whether connections are taken: the file is there a moment before."""
         return any(flags == "00010000" for flags in self._sockets())
@@ -127,7 +133,8 @@ class Daemon:
         return [line for line in self.log().splitlines() if CRASH.search(line)]
 
     def log(self):
-        return (self.root / "log").read_text()
+        log = self.root / "log"
+        return log.read_text() if log.exists() else ""
 
     def wait_until_slow(self):
         """Returns once a request for /slow is being served."""

@@ -1,10 +1,16 @@
 //! The command line.
 #![forbid(unsafe_code)]
 
-use group_config::{Application, GroupConfig, Invalid, Processes, Timers};
+use crate::listen_address::{BadAddress, ListenAddress};
+use crate::socket_activation;
+use group_config::{
+    AddressBlock, Application, BadBlock, FrontEnd, GroupConfig, Invalid, Processes, Timers,
+};
 use std::ffi::{CString, OsStr, OsString};
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
+use std::ops::Range;
 use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -15,12 +21,19 @@ pub(crate) const USAGE: &str = "\
 Hosts a Python WSGI application and serves it over FastCGI.
 
 Usage:
-  wsgi-daemon --listen unix:PATH --application FILE [OPTION]…
+  wsgi-daemon --listen ADDRESS --application FILE [OPTION]…
   wsgi-daemon --config-fd N        (started by Apache)
 
 Options:
   --listen unix:PATH      the socket that nginx, HAProxy, Caddy, Apache … connect to
+  --listen tcp:IP:PORT    the same for other machines; may be given more than once, as unix: may.
+                          Not needed where systemd passes sockets (LISTEN_FDS)
+  --allow CIDR            addresses that may connect over TCP, such as 10.1.0.0/16; may be given
+                          more than once, and must be where not only this machine can connect
+  --secret-file FILE      every request has to bring the text in the file as MOD_WSGI_RS_SECRET
   --application FILE      the script that holds the application
+  --front NAME            whose idea of a path: auto, apache, nginx, haproxy, caddy [auto]
+  --script-name PATH      where the application is mounted, such as /blog [what the web server says]
   --callable NAME         its name in the script, or a call such as create_app() [application]
   --processes N           worker processes [1]
   --threads N             threads in each of them [15]
@@ -57,7 +70,9 @@ pub(crate) enum Invocation {
 /// A daemon without Apache.
 #[derive(Debug)]
 pub(crate) struct Standalone {
-    pub(crate) listen: PathBuf,
+    pub(crate) listen: Vec<ListenAddress>,
+    /// Listening sockets that have been passed to the program.
+    pub(crate) inherited: Range<RawFd>,
     pub(crate) socket_mode: u32,
     pub(crate) config: GroupConfig,
 }
@@ -75,6 +90,12 @@ pub(crate) enum ArgumentError {
     BadPath { option: &'static str, wanted: &'static str, value: OsString, why: io::Error },
     /// The option is missing.
     Missing(&'static str),
+    /// Other machines can connect to this address, and nothing says which of them may.
+    Unrestricted(SocketAddr),
+    /// Sockets to listen on are both named and passed to the program.
+    TwoKindsOfSockets,
+    /// The variable has another value than it can have; `wanted` says which.
+    BadVariable { variable: &'static str, wanted: &'static str, value: OsString },
     /// The options contradict each other; a sentence that says how.
     Config(Invalid),
 }
@@ -91,6 +112,17 @@ impl fmt::Display for ArgumentError {
                 write!(f, "{option} needs {wanted}, not '{}': {why}", value.display())
             }
             Self::Missing(option) => write!(f, "{option} is missing"),
+            Self::Unrestricted(address) => write!(
+                f,
+                "--allow is missing: other machines can connect to {address}, and what can connect is served as if it \
+                 were the web server"
+            ),
+            Self::TwoKindsOfSockets => f.write_str(
+                "--listen has no place where sockets are passed to the program (LISTEN_FDS)",
+            ),
+            Self::BadVariable { variable, wanted, value } => {
+                write!(f, "{variable} needs {wanted}, not '{}'", value.display())
+            }
             Self::Config(why) => why.fmt(f),
         }
     }
@@ -136,7 +168,7 @@ fn split(argument: &OsStr) -> (&OsStr, Option<&OsStr>) {
 /// The options so far.
 struct Parser {
     config: GroupConfig,
-    listen: Option<PathBuf>,
+    listen: Vec<ListenAddress>,
     script: Option<PathBuf>,
     callable: String,
     socket_mode: u32,
@@ -148,10 +180,20 @@ struct Parser {
 type Setter = fn(&mut Parser, &Value) -> Result<(), ArgumentError>;
 
 /// Every option that has a value, and what it sets.
-const OPTIONS: [(&str, Setter); 19] = [
+const OPTIONS: [(&str, Setter); 23] = [
     ("--config-fd", |it, value| value.number().map(|fd| it.config_fd = Some(fd))),
     ("--worker-fd", |it, value| value.number().map(|fd| it.worker_fd = Some(fd))),
-    ("--listen", |it, value| value.socket().map(|path| it.listen = Some(path))),
+    ("--listen", |it, value| value.address().map(|address| it.listen.push(address))),
+    ("--allow", |it, value| {
+        let block = value.block()?;
+        it.config.front_ends.allow.get_or_insert_default().push(block);
+        Ok(())
+    }),
+    ("--secret-file", |it, value| value.secret().map(|text| it.config.secret = Some(text))),
+    ("--front", |it, value| value.front_end().map(|kind| it.config.front_ends.kind = kind)),
+    ("--script-name", |it, value| {
+        value.mount().map(|path| it.config.front_ends.script_name = Some(path))
+    }),
     ("--application", |it, value| value.file().map(|path| it.script = Some(path))),
     ("--callable", |it, value| value.text().map(|name| it.callable = name.to_owned())),
     ("--processes", |it, value| {
@@ -203,7 +245,7 @@ impl Parser {
         let timers = Timers { socket_timeout, ..Timers::default() };
         Self {
             config: GroupConfig { log_level: 5, sole: true, timers, ..GroupConfig::default() },
-            listen: None,
+            listen: Vec::new(),
             script: None,
             callable: "application".to_owned(),
             socket_mode: 0o600,
@@ -221,15 +263,70 @@ impl Parser {
             return Ok(Invocation::Inherited(number));
         }
         let Self { mut config, callable, socket_mode, .. } = self;
-        let listen = self.listen.ok_or(ArgumentError::Missing("--listen"))?;
+        let listen = self.listen;
         let script = self.script.ok_or(ArgumentError::Missing("--application"))?;
-        config.application = Some(Application { script, callable });
         config.identity.gid = self.group.or(config.identity.gid);
-        config.name = listen.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let name = listen.iter().find_map(|address| match address {
+            ListenAddress::Unix(path) => path.file_stem(),
+            ListenAddress::Tcp(_) => None,
+        });
+        let name = name.or(script.file_stem()).unwrap_or_default();
+        config.name = name.to_string_lossy().into_owned();
+        config.application = Some(Application { script, callable });
         // Only so that the check finds a socket: it is made later.
         config.descriptors.shared_socket = Some(3);
         config.check().map_err(ArgumentError::Config)?;
-        Ok(Invocation::Standalone(Box::new(Standalone { listen, socket_mode, config })))
+        Ok(Invocation::Standalone(Box::new(Standalone {
+            listen,
+            inherited: 0..0,
+            socket_mode,
+            config,
+        })))
+    }
+}
+
+impl Standalone {
+    /// The same with what the environment says: sockets that are passed to this process, which has the number `process`,
+    /// and the addresses of web servers. `variable` gives the values of variables.
+    ///
+    /// # Errors
+    /// When there is no socket, or one that is open to other machines without a restriction.
+    pub(crate) fn in_environment(
+        mut self,
+        variable: impl Fn(&str) -> Option<OsString>,
+        process: u32,
+    ) -> Result<Self, ArgumentError> {
+        self.inherited = socket_activation::descriptors(&variable, process).map_err(|value| {
+            let wanted = "a number of sockets";
+            ArgumentError::BadVariable { variable: "LISTEN_FDS", wanted, value }
+        })?;
+        match (self.listen.is_empty(), self.inherited.is_empty()) {
+            (true, true) => return Err(ArgumentError::Missing("--listen")),
+            (false, false) => return Err(ArgumentError::TwoKindsOfSockets),
+            (_, is_own) => self.config.front_ends.sockets_are_inherited = !is_own,
+        }
+        const ADDRESSES: &str = "FCGI_WEB_SERVER_ADDRS";
+        if let Some(value) = variable(ADDRESSES).filter(|value| !value.is_empty()) {
+            let addresses =
+                value.to_str().and_then(|it| group_config::web_server_addresses(it).ok());
+            let wanted = "addresses separated by commas";
+            let bad =
+                ArgumentError::BadVariable { variable: ADDRESSES, wanted, value: value.clone() };
+            self.config.front_ends.web_servers = Some(addresses.ok_or(bad)?);
+        }
+        self.listen.iter().filter_map(ListenAddress::tcp).try_for_each(|it| self.check_open(it))?;
+        Ok(self)
+    }
+
+    /// Checks that something says which machines may connect to this address, where others than this one can.
+    ///
+    /// # Errors
+    /// When nothing does.
+    pub(crate) fn check_open(&self, address: SocketAddr) -> Result<(), ArgumentError> {
+        if address.ip().to_canonical().is_loopback() || self.config.front_ends.is_restricted() {
+            return Ok(());
+        }
+        Err(ArgumentError::Unrestricted(address))
     }
 }
 
@@ -275,11 +372,46 @@ impl Value {
         self.path().canonicalize().map_err(|why| self.bad_path("a file", why))
     }
 
-    fn socket(&self) -> Result<PathBuf, ArgumentError> {
-        let path = self.value.as_bytes().strip_prefix(b"unix:").filter(|path| !path.is_empty());
-        let path = path.ok_or_else(|| self.bad("unix:PATH"))?;
-        // The working directory changes later.
-        std::path::absolute(OsStr::from_bytes(path)).map_err(|why| self.bad_path("a path", why))
+    fn address(&self) -> Result<ListenAddress, ArgumentError> {
+        ListenAddress::parse(&self.value).map_err(|why| match why {
+            BadAddress::Syntax => self.bad(ListenAddress::SYNTAX),
+            BadAddress::Path(why) => self.bad_path("a path", why),
+        })
+    }
+
+    fn block(&self) -> Result<AddressBlock, ArgumentError> {
+        self.text()?.parse().map_err(|why: BadBlock| self.bad(why.wanted()))
+    }
+
+    fn front_end(&self) -> Result<FrontEnd, ArgumentError> {
+        Ok(match self.text()? {
+            "auto" => FrontEnd::Auto,
+            "apache" => FrontEnd::Apache,
+            "nginx" => FrontEnd::Nginx,
+            "haproxy" => FrontEnd::Haproxy,
+            "caddy" => FrontEnd::Caddy,
+            _ => return Err(self.bad("auto, apache, nginx, haproxy or caddy")),
+        })
+    }
+
+    /// A mount point, without the slash at its end.
+    fn mount(&self) -> Result<String, ArgumentError> {
+        let path = self.text()?;
+        if !path.starts_with('/') {
+            return Err(self.bad("a path that begins with a slash"));
+        }
+        Ok(path.trim_end_matches('/').to_owned())
+    }
+
+    /// The text in a file, without the end of its line. The file is read here, as the user who starts the program.
+    fn secret(&self) -> Result<String, ArgumentError> {
+        let text =
+            std::fs::read_to_string(self.path()).map_err(|why| self.bad_path("a file", why))?;
+        let text = text.trim_end_matches(['\n', '\r']);
+        if text.is_empty() {
+            return Err(self.bad("a file with a text in its first line"));
+        }
+        Ok(text.to_owned())
     }
 
     /// The user, and the primary group of that user where the system knows it.
@@ -314,9 +446,25 @@ mod tests {
     #[test]
     fn an_error_names_the_option_and_what_it_needs() {
         for (line, sentence) in [
-            ("--threads 3", "--listen is missing"),
+            ("--threads 3", "--application is missing"),
             ("--listen unix:/tmp/x", "--application is missing"),
-            ("--listen /tmp/x", "--listen needs unix:PATH, not '/tmp/x'"),
+            ("--listen /tmp/x", "--listen needs unix:PATH or tcp:ADDRESS:PORT, not '/tmp/x'"),
+            (
+                "--allow 10.0.0.1/8",
+                "--allow needs a block whose address has no bits beyond those of the block, not '10.0.0.1/8'",
+            ),
+            (
+                "--front lighttpd",
+                "--front needs auto, apache, nginx, haproxy or caddy, not 'lighttpd'",
+            ),
+            (
+                "--script-name blog",
+                "--script-name needs a path that begins with a slash, not 'blog'",
+            ),
+            (
+                "--secret-file /dev/null",
+                "--secret-file needs a file with a text in its first line, not '/dev/null'",
+            ),
             ("--thread 3", "there is no option --thread"),
             ("--thread", "there is no option --thread"),
             ("--threads many", "--threads needs a number, not 'many'"),
@@ -342,6 +490,63 @@ mod tests {
         };
         let config = &standalone.config;
         assert_eq!((config.processes.most, config.name.as_str()), (2, "site"));
+    }
+
+    /// What becomes of a command line in an environment.
+    fn started(line: &str, environment: &[(&str, &str)]) -> Result<Standalone, String> {
+        let line = format!("--application /dev/null {line}");
+        let Ok(Invocation::Standalone(it)) = parse(line.split_whitespace().map(OsString::from))
+        else {
+            panic!("not understood");
+        };
+        let variable = |name: &str| {
+            environment.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into())
+        };
+        it.in_environment(variable, 7).map_err(|why| why.to_string())
+    }
+
+    #[test]
+    fn socket_that_is_open_to_other_machines_needs_a_restriction() {
+        let open = "--allow is missing: other machines can connect to 0.0.0.0:9000, and what can connect is served as \
+                    if it were the web server";
+        let refused = started("--listen tcp:127.0.0.1:9000 --listen tcp:0.0.0.0:9000", &[]);
+        assert_eq!(refused.unwrap_err(), open);
+        for (line, environment) in [
+            ("--listen tcp:127.0.0.1:9000 --listen tcp:[::1]:9000", &[][..]),
+            ("--listen tcp:[::ffff:127.0.0.1]:9000", &[]),
+            ("--listen tcp:0.0.0.0:9000 --allow 10.0.0.0/8", &[]),
+            ("--listen tcp:0.0.0.0:9000", &[("FCGI_WEB_SERVER_ADDRS", "10.0.0.1")]),
+        ] {
+            assert!(started(line, environment).is_ok(), "{line}");
+        }
+        // An empty value is none.
+        let environment = [("FCGI_WEB_SERVER_ADDRS", "")];
+        assert!(started("--listen tcp:0.0.0.0:9000", &environment).is_err());
+        assert_eq!(
+            started("--listen unix:/tmp/x", &[("FCGI_WEB_SERVER_ADDRS", "here")]).unwrap_err(),
+            "FCGI_WEB_SERVER_ADDRS needs addresses separated by commas, not 'here'"
+        );
+    }
+
+    #[test]
+    fn sockets_are_either_named_or_passed() {
+        let passed = [("LISTEN_PID", "7"), ("LISTEN_FDS", "2")];
+        let it = started("", &passed).unwrap();
+        assert_eq!((it.inherited, it.config.name.as_str()), (3..5, "null"));
+        assert!(it.config.front_ends.sockets_are_inherited);
+        assert_eq!(started("", &[]).unwrap_err(), "--listen is missing");
+        assert_eq!(
+            started("", &[("LISTEN_PID", "8"), passed[1]]).unwrap_err(),
+            "--listen is missing"
+        );
+        let both = started("--listen unix:/tmp/x", &passed).unwrap_err();
+        assert_eq!(
+            both,
+            "--listen has no place where sockets are passed to the program (LISTEN_FDS)"
+        );
+        assert!(
+            !started("--listen unix:/tmp/x", &[]).unwrap().config.front_ends.sockets_are_inherited
+        );
     }
 
     #[test]

@@ -8,7 +8,6 @@
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::net::UnixStream;
 use sys::CloseOnFork;
 
 /// Both ends of the queue.
@@ -49,10 +48,10 @@ impl WorkerQueue {
     ///
     /// # Errors
     /// `WouldBlock` where there is none, and what recvmsg(2) says where the descriptor cannot be opened here.
-    pub(crate) fn pop(&self) -> io::Result<UnixStream> {
+    pub(crate) fn pop(&self) -> io::Result<OwnedFd> {
         let receiver = self.queue.receiver.as_fd();
         match sys::receive_with_descriptor(receiver, &mut [0; 1], false)? {
-            (_, Some(connection)) => Ok(connection.into()),
+            (_, Some(connection)) => Ok(connection),
             // A process of the same user has sent something else.
             (_, None) => Err(io::ErrorKind::WouldBlock.into()),
         }
@@ -70,6 +69,7 @@ impl AsFd for WorkerQueue {
 mod tests {
     use super::*;
     use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
 
     #[test]
     fn connection_is_whole_at_the_other_end_of_the_queue() {
@@ -79,7 +79,7 @@ mod tests {
         assert!(queue.push(there.as_fd()));
         drop(there);
         here.write_all(b"request").unwrap();
-        let mut taken = queue.pop().unwrap();
+        let mut taken = UnixStream::from(queue.pop().unwrap());
         let mut bytes = [0; 7];
         taken.read_exact(&mut bytes).unwrap();
         assert_eq!(&bytes, b"request");

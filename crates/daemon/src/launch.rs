@@ -33,7 +33,8 @@ pub(crate) struct TemplateStart {
     pub(crate) channel: Channel,
     /// Those of the worker slots, by slot.
     pub(crate) sockets: Vec<Option<OwnedFd>>,
-    pub(crate) shared: Option<OwnedFd>,
+    /// Those of all workers.
+    pub(crate) shared: Vec<OwnedFd>,
     /// That of its workers.
     pub(crate) queue: Option<ConnectionQueue>,
     /// Scripts that workers have had to load.

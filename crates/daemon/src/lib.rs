@@ -1,5 +1,5 @@
 //! The program `wsgi-daemon-X.Y`: hosts Python applications in its own processes, and speaks FastCGI
-//! over Unix sockets. It knows no Apache.
+//! over Unix sockets and, run by hand, over TCP. It knows no Apache.
 //!
 //! Its configuration ([`group_config`]) is Apache's supervisor's, or that of the command line (`arguments`). `manager`
 //! is what the first process of a group does: it takes the group's user on, starts workers and replaces them.
@@ -11,6 +11,7 @@ mod connection_queue;
 mod daemon_program;
 mod extension;
 mod launch;
+mod listen_address;
 mod log;
 mod log_pipe;
 mod log_queue;
@@ -21,6 +22,7 @@ mod program;
 mod program_error;
 mod python_command;
 mod serialized_start;
+mod socket_activation;
 mod time_limit;
 mod worker;
 

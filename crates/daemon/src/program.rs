@@ -4,16 +4,19 @@
 use crate::arguments::{self, Invocation, Standalone, USAGE};
 use crate::daemon_program::DaemonProgram;
 use crate::launch::{ProcessRoles, TemplateStart, WorkerStart};
+use crate::listen_address::ListenAddress;
 use crate::log::Log;
 use crate::log_queue;
 use crate::manager::{self, Group, Outcome, Sockets};
 use crate::program_error::ProgramError;
 use crate::serialized_start::SerializedStart;
+use crate::socket_activation;
 use crate::worker::{self, Python};
 use group_config::GroupConfig;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -61,7 +64,7 @@ fn exit_code(result: Result<ExitCode, ProgramError>) -> ExitCode {
 }
 
 fn run_daemon() -> Result<ExitCode, ProgramError> {
-    let Standalone { listen, socket_mode, config } =
+    let standalone =
         match arguments::parse(std::env::args_os().skip(1)).map_err(ProgramError::Usage)? {
             Invocation::Help => return Ok(write_stdout(USAGE)),
             Invocation::Version => {
@@ -79,9 +82,53 @@ fn run_daemon() -> Result<ExitCode, ProgramError> {
             }
             Invocation::Standalone(standalone) => *standalone,
         };
-    let listener =
-        manager::create_socket(&listen, socket_mode, &config).map_err(ProgramError::Socket)?;
-    Ok(run_group(config, standalone_sockets(listener), Some(listen), &PythonProcess))
+    run_standalone(standalone)
+}
+
+/// Manages the group of a daemon without Apache.
+fn run_standalone(standalone: Standalone) -> Result<ExitCode, ProgramError> {
+    let standalone = standalone
+        .in_environment(|name| std::env::var_os(name), std::process::id())
+        .map_err(ProgramError::Usage)?;
+    let shared = match standalone.inherited.is_empty() {
+        true => create_sockets(&standalone)?,
+        false => adopt_sockets(&standalone)?,
+    };
+    for variable in socket_activation::VARIABLES {
+        // It fails for names that no variable can have.
+        let _ = sys::unset_variable(OsStr::new(variable));
+    }
+    let paths = standalone.listen.into_iter().filter_map(|address| match address {
+        ListenAddress::Unix(path) => Some(path),
+        ListenAddress::Tcp(_) => None,
+    });
+    let paths = paths.collect();
+    Ok(run_group(standalone.config, standalone_sockets(shared), paths, &PythonProcess))
+}
+
+/// The sockets that the command line names.
+fn create_sockets(standalone: &Standalone) -> Result<Vec<OwnedFd>, ProgramError> {
+    let Standalone { listen, socket_mode, config, .. } = standalone;
+    let create = |address: &ListenAddress| manager::create_socket(address, *socket_mode, config);
+    listen.iter().map(create).collect::<Result<_, _>>().map_err(ProgramError::Socket)
+}
+
+/// The sockets that are passed to the program.
+fn adopt_sockets(standalone: &Standalone) -> Result<Vec<OwnedFd>, ProgramError> {
+    let adopt = |number: RawFd| {
+        let socket = sys::take_inherited(number)
+            .map_err(|why| ProgramError::MissingDescriptor(number, why))?;
+        if !sys::is_listening(socket.as_fd()) {
+            return Err(ProgramError::NotListening(number));
+        }
+        if let Some(address) = sys::local_address(socket.as_fd()) {
+            standalone.check_open(address).map_err(ProgramError::Usage)?;
+            sys::prepare_tcp_listener(socket.as_fd())
+                .map_err(|why| ProgramError::MissingDescriptor(number, why))?;
+        }
+        Ok(socket)
+    };
+    standalone.inherited.clone().map(adopt).collect()
 }
 
 /// Manages a group for Apache; `roles` is what the group's new processes do.
@@ -93,15 +140,15 @@ fn manage_inherited<R: ProcessRoles>(
     config.check().map_err(ProgramError::Config)?;
     let sockets = inherited_sockets(&config)?;
     let roles = roles(&config)?;
-    Ok(run_group(config, sockets, None, &roles))
+    Ok(run_group(config, sockets, Vec::new(), &roles))
 }
 
-/// Manages a group, and in its new processes is what `roles` makes of them. `socket` is a socket file that is
-/// removed when the manager ends.
+/// Manages a group, and in its new processes is what `roles` makes of them. `paths` are socket files that are removed
+/// when the manager ends.
 fn run_group(
     config: GroupConfig,
     sockets: Sockets,
-    socket: Option<PathBuf>,
+    paths: Vec<PathBuf>,
     roles: &dyn ProcessRoles,
 ) -> ExitCode {
     let log = Log::of_manager(&config);
@@ -123,11 +170,11 @@ fn run_group(
         }
     };
     log_queue::finish();
-    if let Some(socket) = socket.filter(|_| std::process::id() == manager)
-        && let Err(why) = std::fs::remove_file(&socket)
-    {
-        let line = format!("cannot remove the socket {}: {why}", socket.display());
-        log.write(Level::Warning, line.as_bytes());
+    for path in paths.iter().filter(|_| std::process::id() == manager) {
+        if let Err(why) = std::fs::remove_file(path) {
+            let line = format!("cannot remove the socket {}: {why}", path.display());
+            log.write(Level::Warning, line.as_bytes());
+        }
     }
     code
 }
@@ -153,7 +200,7 @@ fn inherited_sockets(config: &GroupConfig) -> Result<Sockets, ProgramError> {
     let optional = |number: Option<RawFd>| number.map(adopt).transpose();
     let named = &config.descriptors;
     Ok(Sockets {
-        shared: optional(named.shared_socket)?,
+        shared: optional(named.shared_socket)?.into_iter().collect(),
         workers: named.worker_sockets.iter().copied().map(adopt).collect::<Result<_, _>>()?,
         parent: optional(named.parent)?,
         ready: optional(named.ready)?,
@@ -161,14 +208,8 @@ fn inherited_sockets(config: &GroupConfig) -> Result<Sockets, ProgramError> {
     })
 }
 
-fn standalone_sockets(listener: OwnedFd) -> Sockets {
-    Sockets {
-        shared: Some(listener),
-        workers: Vec::new(),
-        parent: None,
-        ready: None,
-        scoreboard: None,
-    }
+fn standalone_sockets(shared: Vec<OwnedFd>) -> Sockets {
+    Sockets { shared, workers: Vec::new(), parent: None, ready: None, scoreboard: None }
 }
 
 fn write_stdout(text: &str) -> ExitCode {

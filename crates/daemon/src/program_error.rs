@@ -27,6 +27,8 @@ pub(crate) enum ProgramError {
     AmbiguousDescriptors,
     /// The descriptor of this number is not open.
     MissingDescriptor(RawFd, io::Error),
+    /// The descriptor of this number, which is passed as a socket to listen on, is none.
+    NotListening(RawFd),
     /// A manager without Python needs a program for its workers.
     NoProgram,
     /// A manager without Python needs a scoreboard that its workers can inherit.
@@ -55,6 +57,7 @@ impl ProgramError {
             | Self::Config(_) => Self::WRONG_USAGE,
             Self::AmbiguousDescriptors
             | Self::MissingDescriptor(..)
+            | Self::NotListening(_)
             | Self::NoProgram
             | Self::NoScoreboard
             | Self::Unopenable(..)
@@ -81,6 +84,9 @@ impl fmt::Display for ProgramError {
             }
             Self::MissingDescriptor(number, why) => {
                 write!(f, "descriptor {number} cannot be used: {why}")
+            }
+            Self::NotListening(number) => {
+                write!(f, "descriptor {number} is no listening socket for streams")
             }
             Self::NoProgram => f.write_str("the configuration names no program"),
             Self::NoScoreboard => f.write_str("the configuration names no scoreboard"),

@@ -37,7 +37,7 @@ pub(crate) struct SerializedStart {
 #[derive(Deserialize, Serialize)]
 enum Role {
     Worker { slot: usize, generation: u64, sockets: Vec<RawFd> },
-    Template { sockets: Vec<Option<RawFd>>, shared: Option<RawFd> },
+    Template { sockets: Vec<Option<RawFd>>, shared: Vec<RawFd> },
 }
 
 /// Why a process cannot start with its parameters.
@@ -84,6 +84,7 @@ impl SerializedStart {
     pub(crate) fn of_template(start: &TemplateStart) -> Self {
         let number = |socket: &Option<OwnedFd>| socket.as_ref().map(AsRawFd::as_raw_fd);
         let sockets = start.sockets.iter().map(number).collect();
+        let shared = start.shared.iter().map(AsRawFd::as_raw_fd).collect();
         Self {
             config: start.config.clone(),
             manager: start.manager,
@@ -93,7 +94,7 @@ impl SerializedStart {
             is_dumpable: sys::is_dumpable(),
             extension: None,
             restored: Vec::new(),
-            role: Role::Template { sockets, shared: number(&start.shared) },
+            role: Role::Template { sockets, shared },
         }
     }
 
@@ -133,7 +134,7 @@ impl SerializedStart {
         let sockets: Vec<RawFd> = match &self.role {
             Role::Worker { sockets, .. } => sockets.clone(),
             Role::Template { sockets, shared } => {
-                sockets.iter().chain([shared]).copied().flatten().collect()
+                sockets.iter().copied().flatten().chain(shared.iter().copied()).collect()
             }
         };
         sockets.into_iter().chain([self.channel, self.scoreboard])
@@ -176,7 +177,7 @@ impl SerializedStart {
             }
             Role::Template { sockets, shared } => {
                 let sockets = sockets.into_iter().map(optional).collect::<Result<_, _>>()?;
-                let shared = optional(shared)?;
+                let shared = shared.into_iter().map(adopt).collect::<Result<_, _>>()?;
                 roles.run_template(TemplateStart {
                     config,
                     log,

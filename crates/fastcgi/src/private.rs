@@ -15,6 +15,8 @@ pub(crate) const COMMON_VARIABLES_NAME: &[u8] = b"MOD_WSGI_RS_COMMON";
 pub mod param {
     /// The secret of the group, by which its workers know requests of Apache's children.
     pub const SECRET: &[u8] = b"mod_wsgi.x-secret";
+    /// The same from a web server without the module, as a name that every one of them can send.
+    pub const FRONT_END_SECRET: &[u8] = b"MOD_WSGI_RS_SECRET";
     /// The script file, as the worker sees it.
     pub const SCRIPT: &[u8] = b"mod_wsgi.x-script";
     /// The version of the script file: the time of its modification in microseconds since the epoch, its size in bytes and

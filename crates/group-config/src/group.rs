@@ -1,7 +1,7 @@
 //! A process group as a whole, and what is wrong with one.
 
-use crate::{Application, Asgi, Identity, ImportScript, Interface, Limits, Python, Timers, WarmUp};
-use crate::{byte_string, seconds};
+use crate::{Application, Asgi, FrontEnds, Identity, ImportScript, Interface, Limits, Python};
+use crate::{Timers, WarmUp, byte_string, seconds};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::fmt;
@@ -48,6 +48,8 @@ pub struct GroupConfig {
     pub allowed_uids: Option<Vec<u32>>,
     /// Serve this application whatever a request names.
     pub application: Option<Application>,
+    /// The web servers in front of a daemon that is run by hand.
+    pub front_ends: FrontEnds,
     /// One application group only is served here: it gets the main interpreter (design decision D5).
     pub sole: bool,
     /// Scripts every worker loads before it is ready.
@@ -90,6 +92,7 @@ impl Default for GroupConfig {
             secret: None,
             allowed_uids: None,
             application: None,
+            front_ends: FrontEnds::default(),
             sole: false,
             import_scripts: Vec::new(),
             delay: Duration::ZERO,
@@ -266,6 +269,11 @@ impl GroupConfig {
     /// Whether the group runs service scripts and serves no requests.
     pub fn is_service(&self) -> bool {
         self.threads == 0
+    }
+
+    /// The web servers in front of the daemon, where it is run by hand.
+    pub fn front_ends(&self) -> Option<&FrontEnds> {
+        self.application.as_ref().map(|_| &self.front_ends)
     }
 
     /// Whether the script of a request belongs into the main interpreter whatever its group.

@@ -11,6 +11,7 @@
 mod asgi;
 pub mod byte_string;
 mod environment;
+mod front_end;
 mod group;
 mod identity;
 mod limits;
@@ -22,6 +23,7 @@ mod timers;
 
 pub use asgi::{Asgi, EventLoop, Interface, Lifespan};
 pub use environment::Environment;
+pub use front_end::{AddressBlock, BadBlock, FrontEnd, FrontEnds, web_server_addresses};
 pub use group::{Descriptors, GroupConfig, Invalid, Processes, PythonProgram};
 pub use identity::Identity;
 pub use limits::Limits;

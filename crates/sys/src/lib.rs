@@ -24,6 +24,7 @@ mod signals;
 mod socket_file;
 mod sockets;
 mod spawn;
+mod tcp;
 mod thread_clock;
 mod threads;
 mod users;
@@ -66,11 +67,15 @@ pub use signals::{
 pub use socket_file::{SocketFile, socket_file};
 pub use sockets::{
     Received, bind_private, bind_with_mode, connect, has_hung_up, has_input, has_unread,
-    is_shut_down, packet_pair, peer_uid, receive, receive_now, receive_with_descriptor,
-    reset_linger, send, send_all, send_buffer_size, send_now, send_with_descriptor_now,
-    set_backlog, set_buffers, set_timeouts, shut_down, shutdown_read,
+    is_shut_down, packet_pair, peer_uid, receive, receive_now, receive_some,
+    receive_with_descriptor, reset_linger, send, send_all, send_buffer_size, send_now,
+    send_with_descriptor_now, set_backlog, set_buffers, set_timeouts, shut_down, shutdown_read,
+    shutdown_write,
 };
 pub use spawn::spawn;
+pub use tcp::{
+    accept, has_ended, is_listening, is_tcp, listen_tcp, local_address, prepare_tcp_listener,
+};
 pub use thread_clock::ThreadClock;
 pub use users::{
     User, effective_gid, effective_uid, group_id_by_name, groups_of, is_root, set_gid, set_groups,

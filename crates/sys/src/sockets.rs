@@ -178,9 +178,20 @@ pub fn shutdown_read(socket: BorrowedFd<'_>) {
     let _ = net::shutdown(socket, Shutdown::Read);
 }
 
+/// From now on nothing can be sent at this end of the socket; the other end finds the end of the stream.
+pub fn shutdown_write(socket: BorrowedFd<'_>) {
+    // It only fails where the other end is gone.
+    let _ = net::shutdown(socket, Shutdown::Write);
+}
+
 /// Reads what is here, without waiting. 0 is the end of the stream.
 pub fn receive_now(socket: BorrowedFd<'_>, into: &mut [u8]) -> io::Result<usize> {
     Ok(net::recv(socket, into, RecvFlags::DONTWAIT)?.0)
+}
+
+/// Reads what is here, and waits for it first, up to the time limit of the socket. 0 is the end of the stream.
+pub fn receive_some(socket: BorrowedFd<'_>, into: &mut [u8]) -> io::Result<usize> {
+    Ok(net::recv(socket, into, RecvFlags::empty())?.0)
 }
 
 /// Whether something is here to read; an end of file is an error.

@@ -34,7 +34,7 @@ impl Group {
             }
         }
         let all_empty = self.slots.iter().all(is_empty) && !self.stopping;
-        if let (true, Some(socket)) = (all_empty, &self.shared) {
+        for socket in self.shared.iter().filter(|_| all_empty) {
             empty.push((0, descriptors.len()));
             descriptors.push(socket.as_fd());
         }

@@ -23,7 +23,7 @@ pub(crate) struct Group {
     pub(super) log: Log,
     pub(super) memory: ScoreboardMemory,
     pub(super) signals: Signals,
-    pub(super) shared: Option<OwnedFd>,
+    pub(super) shared: Vec<OwnedFd>,
     pub(super) queue: Option<ConnectionQueue>,
     pub(super) parent: Option<OwnedFd>,
     pub(super) ready: Option<File>,
@@ -51,8 +51,8 @@ pub(crate) enum Outcome {
 
 /// The descriptors that a group is given; see [`Descriptors`](group_config::Descriptors).
 pub(crate) struct Sockets {
-    /// A listening socket of all workers.
-    pub(crate) shared: Option<OwnedFd>,
+    /// Listening sockets of all workers.
+    pub(crate) shared: Vec<OwnedFd>,
     /// One listening socket for each slot, or none.
     pub(crate) workers: Vec<OwnedFd>,
     /// A connection to the parent process.

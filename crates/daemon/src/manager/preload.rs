@@ -46,7 +46,7 @@ impl Group {
                     memory: self.memory.take(),
                     channel,
                     sockets,
-                    shared: self.shared.take(),
+                    shared: std::mem::take(&mut self.shared),
                     queue: self.queue.take(),
                     scripts: std::mem::take(&mut self.scripts),
                     manager,

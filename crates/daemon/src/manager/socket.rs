@@ -1,6 +1,7 @@
-//! The listening socket of a daemon that is run without Apache.
+//! The listening sockets of a daemon that is run without Apache.
 #![forbid(unsafe_code)]
 
+use crate::listen_address::ListenAddress;
 use group_config::{GroupConfig, Identity};
 use std::fmt;
 use std::fs;
@@ -8,24 +9,24 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 use sys::SocketFile;
 
 /// Why there is no listening socket.
 #[derive(Debug)]
 pub(crate) enum SocketError {
-    /// Another process listens on the path.
-    InUse(PathBuf),
+    /// Another process listens on the address.
+    InUse(ListenAddress),
     /// A system call has failed.
-    System(PathBuf, io::Error),
+    System(ListenAddress, io::Error),
 }
 
 impl fmt::Display for SocketError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::InUse(path) => write!(f, "another process listens on {}", path.display()),
-            Self::System(path, why) => write!(f, "cannot listen on {}: {why}", path.display()),
+            Self::InUse(address) => write!(f, "another process listens on {address}"),
+            Self::System(address, why) => write!(f, "cannot listen on {address}: {why}"),
         }
     }
 }
@@ -33,38 +34,55 @@ impl fmt::Display for SocketError {
 /// How long a process that listens on the path may still take to exit.
 const LEAVING: Duration = Duration::from_secs(1);
 
-/// Makes a socket file of this `mode`. It belongs to the user that the daemon runs as, in whose directory it may be:
-/// as root nothing is done to the name of the file once it is there, because that user can put another file in its place.
+/// Makes a socket at this address; the file of a Unix socket has this `mode`.
 ///
 /// # Errors
-/// When another process listens there, or the file cannot be made.
+/// When another process listens there, or the socket cannot be made.
 pub(crate) fn create_socket(
-    path: &Path,
+    address: &ListenAddress,
     mode: u32,
     config: &GroupConfig,
 ) -> Result<OwnedFd, SocketError> {
-    let failed = |why: io::Error| SocketError::System(path.to_owned(), why);
-    let is_socket = fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
-    if is_socket {
-        if is_in_use(path) {
-            return Err(SocketError::InUse(path.to_owned()));
+    let failed = |why| SocketError::System(address.clone(), why);
+    match address {
+        ListenAddress::Unix(path) if is_in_use(path) => Err(SocketError::InUse(address.clone())),
+        ListenAddress::Unix(path) => create_socket_file(path, mode, config).map_err(failed),
+        ListenAddress::Tcp(at) => {
+            sys::listen_tcp(*at, config.limits.listen_backlog).map_err(|why| match why.kind() {
+                io::ErrorKind::AddrInUse => SocketError::InUse(address.clone()),
+                _ => failed(why),
+            })
         }
-        fs::remove_file(path).map_err(failed)?;
+    }
+}
+
+/// Makes a socket file of this `mode`. It belongs to the user that the daemon runs as, in whose directory it may be:
+/// as root nothing is done to the name of the file once it is there, because that user can put another file in its place.
+fn create_socket_file(path: &Path, mode: u32, config: &GroupConfig) -> io::Result<OwnedFd> {
+    if is_socket(path) {
+        fs::remove_file(path)?;
     }
     let umask = sys::set_umask(0);
     let bound = sys::bind_with_mode(path, mode);
     sys::set_umask(umask);
-    let listener = bound.map_err(failed)?;
-    sys::set_backlog(listener.as_fd(), config.limits.listen_backlog).map_err(failed)?;
+    let listener = bound?;
+    sys::set_backlog(listener.as_fd(), config.limits.listen_backlog)?;
     if config.identity.uid.is_some() {
-        give_to_user(&listener, path, &config.identity).map_err(failed)?;
+        give_to_user(&listener, path, &config.identity)?;
     }
     Ok(listener.into())
+}
+
+fn is_socket(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket())
 }
 
 /// Whether a process listens on the path, and goes on to. The last threads of one that was killed may still be on their
 /// way out: then the connection ends with them.
 fn is_in_use(path: &Path) -> bool {
+    if !is_socket(path) {
+        return false;
+    }
     let end = Instant::now() + LEAVING;
     while let Ok(connection) = UnixStream::connect(path) {
         let left = end.saturating_duration_since(Instant::now());

@@ -126,7 +126,7 @@ impl Group {
     ) -> Box<WorkerStart> {
         let own = self.slots.get_mut(slot).and_then(|slot| slot.socket.take());
         let slot = SlotHandle { memory: self.memory.take(), slot, generation };
-        let sockets = own.into_iter().chain(self.shared.take()).collect();
+        let sockets = own.into_iter().chain(std::mem::take(&mut self.shared)).collect();
         let known = if cold { Vec::new() } else { std::mem::take(&mut self.scripts) };
         let (config, log) = (self.config.clone(), Log::of_worker(&self.config));
         let queue = self.queue.take();

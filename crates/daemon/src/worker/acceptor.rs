@@ -8,29 +8,42 @@ use crate::worker::connections::Connections;
 use crate::worker::fd_limit::{self, FdLimit};
 use group_config::GroupConfig;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::net::IpAddr;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Duration;
 use wsgi::Level;
 
 /// The listening sockets of a worker.
 pub(super) struct Acceptor {
-    listeners: Vec<UnixListener>,
+    listeners: Vec<OwnedFd>,
+    /// Connections may come over TCP.
+    has_tcp: bool,
     fd_limit: FdLimit,
+}
+
+/// The other end of an accepted connection.
+enum Peer {
+    /// A process of this machine, at a Unix socket.
+    Local,
+    /// A machine of this address.
+    Remote(IpAddr),
+    /// A machine that another worker has admitted.
+    Admitted,
 }
 
 /// After an error: `accept` would fail again at once.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(50);
 
 impl Acceptor {
-    pub(super) fn new(listeners: Vec<UnixListener>) -> Self {
-        Self { listeners, fd_limit: FdLimit::new() }
+    pub(super) fn new(listeners: Vec<OwnedFd>) -> Self {
+        let has_tcp = listeners.iter().any(|listener| sys::is_tcp(listener.as_fd()));
+        Self { listeners, has_tcp, fd_limit: FdLimit::new() }
     }
 
     /// Begins to accept.
     pub(super) fn listen(&self, connections: &Connections) -> io::Result<()> {
         for (index, listener) in self.listeners.iter().enumerate() {
-            listener.set_nonblocking(true)?;
+            sys::set_nonblocking(listener.as_fd())?;
             connections.watch_listener(listener.as_fd(), index)?;
         }
         match connections.queue() {
@@ -63,18 +76,23 @@ impl Acceptor {
         log: &Log,
     ) -> Option<Box<Connection>> {
         let (accepted, watched) = match self.listeners.get(index) {
-            Some(listener) => (listener.accept().map(|(stream, _)| stream), listener.as_fd()),
+            Some(listener) => {
+                let accepted = sys::accept(listener.as_fd());
+                let peer = |address: Option<IpAddr>| address.map_or(Peer::Local, Peer::Remote);
+                (accepted.map(|(stream, address)| (stream, peer(address))), listener.as_fd())
+            }
             None => {
                 let queue = connections.queue()?;
-                (queue.pop(), queue.as_fd())
+                (queue.pop().map(|stream| self.of_another_worker(stream)), queue.as_fd())
             }
         };
         // It fails when draining began just now.
         let _ = connections.rewatch_listener(watched, index);
         match accepted {
-            Ok(stream) => {
+            Ok((stream, peer)) => {
                 connections.count_opened();
-                let admitted = admit(self.evict_idle(stream, connections, log), config, log);
+                let stream = self.evict_idle(stream, connections, log);
+                let admitted = admit(stream, &peer, config, log);
                 if admitted.is_none() {
                     connections.count_closed();
                 }
@@ -94,8 +112,14 @@ impl Acceptor {
         }
     }
 
+    /// A connection that another worker has accepted, and admitted.
+    fn of_another_worker(&self, stream: OwnedFd) -> (OwnedFd, Peer) {
+        let is_tcp = self.has_tcp && sys::is_tcp(stream.as_fd());
+        (stream, if is_tcp { Peer::Admitted } else { Peer::Local })
+    }
+
     /// Where descriptors run short, closes an idle connection in exchange for the new one.
-    fn evict_idle(&self, stream: UnixStream, connections: &Connections, log: &Log) -> UnixStream {
+    fn evict_idle(&self, stream: OwnedFd, connections: &Connections, log: &Log) -> OwnedFd {
         if self.fd_limit.is_near(stream.as_raw_fd()) && connections.close_oldest_idle() {
             self.fd_limit.log_near_limit(log);
             // The copy gets the number that has become free: the high numbers are left to the application.
@@ -106,7 +130,17 @@ impl Acceptor {
 }
 
 /// Makes a connection of an accepted socket if its peer may connect.
-fn admit(stream: UnixStream, config: &GroupConfig, log: &Log) -> Option<Box<Connection>> {
+fn admit(stream: OwnedFd, peer: &Peer, config: &GroupConfig, log: &Log) -> Option<Box<Connection>> {
+    if let Peer::Remote(address) = peer
+        && !config.front_ends.admits(*address)
+    {
+        let line = format!(
+            "WSGI0248: a connection was refused: {address} is not allowed to connect (--allow)",
+            address = address.to_canonical()
+        );
+        log.write(Level::Error, line.as_bytes());
+        return None;
+    }
     if let Some(allowed) = &config.allowed_uids {
         let peer = sys::peer_uid(stream.as_fd());
         if !peer.as_ref().is_ok_and(|uid| allowed.contains(uid)) {
@@ -124,5 +158,9 @@ fn admit(stream: UnixStream, config: &GroupConfig, log: &Log) -> Option<Box<Conn
         log.write(Level::Warning, line.as_bytes());
     }
     let timeout = time_limit::enabled(config.timers.socket_timeout);
-    Connection::new(stream, config.capacity(), timeout).ok().map(Box::new)
+    let connection = Connection::new(stream, config.capacity(), timeout).ok()?;
+    Some(Box::new(match peer {
+        Peer::Local => connection,
+        Peer::Remote(_) | Peer::Admitted => connection.over_tcp(),
+    }))
 }

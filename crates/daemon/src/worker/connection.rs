@@ -6,9 +6,7 @@ use fastcgi::{Capabilities, Event, Header, Limits, MAX_CONTENT, RecordType, Serv
 use fastcgi::{WireError, encoder};
 use group_config::GroupConfig;
 use std::io::{self, IoSlice};
-use std::net::Shutdown;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::net::UnixStream;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use sys::CloseOnFork;
@@ -23,6 +21,8 @@ pub(crate) struct Connection {
     /// Its place among the idle connections, once it has one.
     pub(crate) place: Option<usize>,
     accepted: Instant,
+    /// It has come over TCP: the web server is on another machine, or could be.
+    is_remote: bool,
     served: bool,
     answered_elsewhere: bool,
     /// What the web server may still send of the last request.
@@ -48,14 +48,19 @@ enum Rest {
 pub(super) struct Socket {
     // Before the stream, because fields are dropped in this order: a number that is marked has to be open.
     _close_on_fork: CloseOnFork,
-    stream: UnixStream,
+    stream: OwnedFd,
 }
 
 impl Socket {
     /// From now on the web server cannot write to the connection.
     pub(super) fn shutdown_read(&self) {
-        // It only fails where the other end is closed.
-        let _ = self.stream.shutdown(Shutdown::Read);
+        sys::shutdown_read(self.stream.as_fd());
+    }
+
+    /// Whether the web server has given the connection up. Over a Unix socket that can be told from one that only sends no
+    /// more; over TCP it cannot, but no web server does that before it has its answer.
+    fn is_given_up(&self, is_remote: bool) -> bool {
+        if is_remote { sys::has_ended(self.as_fd()) } else { sys::has_hung_up(self.as_fd()) }
     }
 }
 
@@ -112,12 +117,14 @@ const LINGER_BYTES: usize = 16 * 1024 * 1024;
 
 impl Connection {
     pub(crate) fn new(
-        stream: UnixStream,
+        stream: impl Into<OwnedFd>,
         threads: u32,
         timeout: Option<Duration>,
     ) -> io::Result<Self> {
-        stream.set_read_timeout(timeout)?;
-        stream.set_write_timeout(timeout)?;
+        let stream = stream.into();
+        if let Some(timeout) = timeout {
+            sys::set_timeouts(stream.as_fd(), timeout)?;
+        }
         let capabilities =
             Capabilities { max_conns: threads, max_reqs: threads, authorizer: false };
         Ok(Self {
@@ -126,11 +133,17 @@ impl Connection {
             application: None,
             place: None,
             accepted: Instant::now(),
+            is_remote: false,
             served: false,
             answered_elsewhere: false,
             rest: Rest::Nothing,
             queue_time: 0,
         })
+    }
+
+    /// The same connection, which has come over TCP.
+    pub(crate) fn over_tcp(self) -> Self {
+        Self { is_remote: true, ..self }
     }
 
     /// Reads up to the params of the next request. Waits only once a request has begun, and not for long.
@@ -152,7 +165,7 @@ impl Connection {
             match self.wire.next() {
                 // It may have waited so long that the web server has given it up.
                 Ok(Some(Event::Params(_)))
-                    if !self.served && sys::has_hung_up(self.socket.as_fd()) =>
+                    if !self.served && self.socket.is_given_up(self.is_remote) =>
                 {
                     return Next::Closed(None);
                 }
@@ -239,8 +252,7 @@ impl Connection {
     /// Whether a connection that is to be closed waits for the rest of a request. Nothing is sent on it from now on.
     pub(crate) fn lingers(&mut self) -> bool {
         if matches!(self.rest, Rest::Expected) {
-            // It only fails where the other end is closed.
-            let _ = self.socket.stream.shutdown(Shutdown::Write);
+            sys::shutdown_write(self.socket.as_fd());
             let until = Instant::now() + LINGER_TIMEOUT;
             self.rest = Rest::Lingering { until, left: LINGER_BYTES };
         }
@@ -264,6 +276,10 @@ impl Connection {
 
     /// The application that the active request is for.
     pub(crate) fn application(&mut self, config: &GroupConfig) -> Arc<Application> {
+        if self.is_remote {
+            // The Apache module does not come over TCP, and no other web server says what code is run.
+            return Arc::new(Application::of_config(self.wire.params(), config));
+        }
         let Some((version, params)) = self.wire.common_params() else {
             return Arc::new(Application::read(self.wire.params(), config));
         };
@@ -429,8 +445,7 @@ impl Connection {
     /// Ends the connection. Where the main thread has claimed the response, it ends when that has been sent.
     pub(crate) fn close(self) {
         if !self.answered_elsewhere {
-            // It only fails where the other end is closed.
-            let _ = self.socket.stream.shutdown(Shutdown::Both);
+            sys::shut_down(self.socket.as_fd());
         }
     }
 
@@ -456,7 +471,7 @@ impl Connection {
     fn fill_with(&mut self, most: usize, wait: bool) -> io::Result<usize> {
         let spare = self.wire.spare(most);
         let count = if wait {
-            io::Read::read(&mut &self.socket.stream, spare)?
+            sys::receive_some(self.socket.as_fd(), spare)?
         } else {
             sys::receive_now(self.socket.as_fd(), spare)?
         };

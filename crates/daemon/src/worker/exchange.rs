@@ -11,6 +11,7 @@ use crate::worker::variables::hand_over;
 use fastcgi::app_status::{Cause, StatusOnly};
 use fastcgi::head::HeadError;
 use fastcgi::{FileSpan, LogLevel, MAX_CONTENT, RecordType, app_status, encoder};
+use group_config::FrontEnds;
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::os::fd::BorrowedFd;
@@ -27,7 +28,7 @@ pub(crate) struct FastCgiExchange<'a> {
     kept: Option<Box<Connection>>,
     claim: &'a ResponseClaim,
     log: &'a Log,
-    facts: RequestInfo,
+    facts: RequestInfo<'a>,
     application: Arc<Application>,
     input: Input,
     head: Vec<u8>,
@@ -46,11 +47,11 @@ pub(crate) type Release<'a> = dyn Fn(Box<Connection>, bool) -> Option<Box<Connec
 
 /// What a request needs beside its params.
 #[derive(Clone, Copy)]
-pub(crate) struct RequestInfo {
+pub(crate) struct RequestInfo<'a> {
     /// The client gets the body.
     pub(crate) wants_body: bool,
-    /// The application is mounted at the root: where the web server sends no `PATH_INFO`, it is the whole path.
-    pub(crate) mounted_at_root: bool,
+    /// The web servers in front of a daemon that is run by hand.
+    pub(crate) front_ends: Option<&'a FrontEnds>,
     /// What is written to the log for it (a number of `APLOG_*`).
     pub(crate) log_level: u8,
 }
@@ -72,7 +73,7 @@ impl<'a> FastCgiExchange<'a> {
     pub(crate) fn new(
         mut connection: Box<Connection>,
         application: Arc<Application>,
-        facts: RequestInfo,
+        facts: RequestInfo<'a>,
         log: &'a Log,
         claim: &'a ResponseClaim,
         release: &'a Release<'a>,
@@ -201,7 +202,7 @@ impl Exchange for FastCgiExchange<'_> {
     fn environ(&mut self, environ: &mut dyn Environ) {
         let Some(connection) = &self.connection else { return };
         let params = connection.wire.params();
-        hand_over(params, &self.application, self.facts.mounted_at_root, environ);
+        hand_over(params, &self.application, self.facts.front_ends, environ);
     }
 
     fn read(&mut self, into: &mut [u8]) -> Result<usize, ReadError> {
@@ -453,7 +454,7 @@ mod tests {
             let silent = group_config::GroupConfig { log_level: 0, ..Default::default() };
             let (claim, log, barrier) =
                 (ResponseClaim::default(), Log::of_worker(&silent), Barrier::new(2));
-            let info = RequestInfo { wants_body: true, mounted_at_root: false, log_level: 0 };
+            let info = RequestInfo { wants_body: true, front_ends: None, log_level: 0 };
             let release = |connection: Box<Connection>, _| {
                 connection.close();
                 None

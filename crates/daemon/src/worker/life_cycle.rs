@@ -20,7 +20,6 @@ use group_config::GroupConfig;
 use scoreboard::{Field, State};
 use std::io::{self, PipeReader, PipeWriter, Write};
 use std::os::fd::AsFd;
-use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use sys::{SIGCHLD, SIGKILL, SIGTERM, SIGWINCH, SIGXFSZ, Signals};
@@ -117,11 +116,10 @@ fn begin(start: WorkerStart, python: Python) -> Result<Option<Serving>, WorkerEr
         // One thread at a time allocates for Python.
         sys::limit_arenas(ARENAS);
     }
-    let listeners = sockets.into_iter().map(UnixListener::from).collect();
     let sender =
         channel.sender().map_err(WorkerError::system("share the channel to the manager"))?;
     let queue = queue.map(ConnectionQueue::into_worker);
-    let (pool, woken) = Pool::new(config, host, log, &slot, listeners, queue, sender)
+    let (pool, woken) = Pool::new(config, host, log, &slot, sockets, queue, sender)
         .map_err(WorkerError::system("make the pool of threads"))?;
     let pool = Arc::new(pool);
     scripts.into_iter().for_each(|loaded| {

@@ -19,6 +19,7 @@ mod host_options;
 mod life_cycle;
 mod loaded_scripts;
 mod manager_channel;
+mod mount;
 mod periodic_thread;
 mod pool;
 mod python;

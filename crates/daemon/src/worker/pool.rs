@@ -22,7 +22,7 @@ use group_config::GroupConfig;
 use host::Host;
 use scoreboard::Record;
 use std::io::{self, PipeReader, PipeWriter, Write};
-use std::os::unix::net::UnixListener;
+use std::os::fd::OwnedFd;
 use std::sync::atomic::AtomicBool;
 
 /// What the threads of a worker share.
@@ -60,7 +60,7 @@ impl Pool {
         host: Host,
         log: Log,
         slot: &SlotHandle,
-        listeners: Vec<UnixListener>,
+        listeners: Vec<OwnedFd>,
         queue: Option<WorkerQueue>,
         channel: Channel,
     ) -> io::Result<(Self, PipeReader)> {
@@ -119,7 +119,7 @@ impl Pool {
     /// Lets no web server connect any more, where the socket ends with the manager: it would wait in vain, and the next
     /// manager could not listen on the path. Apache keeps its sockets for the next manager.
     pub(super) fn give_up_socket(&self) {
-        if self.config.application.is_some() {
+        if self.config.front_ends().is_some_and(|it| !it.sockets_are_inherited) {
             self.acceptor.shut_down();
         }
     }

@@ -195,7 +195,7 @@ impl Pool {
         let Admitted { application, wants_body, wants, is_overdue } = admitted;
         let info = RequestInfo {
             wants_body,
-            mounted_at_root: self.config.application.is_some(),
+            front_ends: self.config.front_ends(),
             log_level: application.log_level.unwrap_or(self.config.log_level),
         };
         let _guard = RequestGuard { pool: self, thread, is_activity: application.is_activity };

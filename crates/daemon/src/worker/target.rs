@@ -40,6 +40,9 @@ impl Application {
     pub(crate) fn read(params: Params<'_>, config: &GroupConfig) -> Self {
         let mut it = Self { reloading: true, is_activity: true, ..Self::default() };
         it.is_trusted = config.secret.is_none();
+        let is_secret = |value: &[u8]| {
+            config.secret.as_ref().is_some_and(|secret| is_same(secret.as_bytes(), value))
+        };
         let mut filename: &[u8] = &[];
         for (name, value) in params {
             match name {
@@ -47,10 +50,7 @@ impl Application {
                     it.script = value.to_vec();
                     it.from_module = true;
                 }
-                param::SECRET => {
-                    let secret = config.secret.as_ref();
-                    it.is_trusted |= secret.is_some_and(|secret| is_same(secret.as_bytes(), value));
-                }
+                param::SECRET | param::FRONT_END_SECRET => it.is_trusted |= is_secret(value),
                 param::MODIFIED => it.modified = FileVersion::parse(value),
                 param::RELOADING => it.reloading = value != b"0",
                 param::TRIES_OTHERS => it.tries_others = value == b"1",
@@ -74,6 +74,19 @@ impl Application {
             it.callable = b"application".to_vec();
         }
         it.extensions = Extensions::from_params(params);
+        it
+    }
+
+    /// The application of `config`, whatever the params name; with none there no request is trusted. Of the params the secret
+    /// alone counts.
+    pub(crate) fn of_config(params: Params<'_>, config: &GroupConfig) -> Self {
+        let mut it = Self { reloading: true, is_activity: true, ..Self::default() };
+        let secret = params.get(param::FRONT_END_SECRET).unwrap_or_default();
+        if let Some(application) = &config.application {
+            it.script = application.script.as_os_str().as_bytes().to_vec();
+            it.callable = application.callable.as_bytes().to_vec();
+            it.is_trusted = config.secret.as_ref().is_none_or(|it| is_same(it.as_bytes(), secret));
+        }
         it
     }
 
@@ -188,6 +201,54 @@ mod tests {
             asked(&[("mod_wsgi.x-script", "/b"), ("mod_wsgi.application_group", "x")], &config);
         assert_eq!((it.script, it.callable), (b"/srv/app.py".into(), b"main".into()));
         assert!(it.application_group.is_empty());
+    }
+
+    #[test]
+    fn request_over_tcp_names_neither_code_nor_extensions_nor_settings() {
+        let pairs = [
+            ("SCRIPT_FILENAME", "/tmp/evil.py"),
+            ("mod_wsgi.x-script", "/tmp/evil.py"),
+            ("mod_wsgi.callable_object", "evil"),
+            ("mod_wsgi.application_group", "evil"),
+            ("mod_wsgi.x-reloading", "0"),
+            ("mod_wsgi.x-log-level", "8"),
+            ("MOD_WSGI_RS_LOG", "1"),
+            ("MOD_WSGI_RS_FILE", "1"),
+        ];
+        let block = block(&pairs);
+        let params = Params::parse(&block, &Limits::default()).unwrap();
+        let application =
+            group_config::Application { script: "/srv/app.py".into(), callable: "main".into() };
+        let mut config = GroupConfig { application: Some(application), ..GroupConfig::default() };
+        let it = Application::of_config(params, &config);
+        assert_eq!((it.script, it.callable), (b"/srv/app.py".into(), b"main".into()));
+        assert!(it.application_group.is_empty() && it.reloading && it.is_trusted);
+        assert!(!it.from_module && it.log_level.is_none());
+        assert_eq!(it.extensions, Extensions::default());
+        config.application = None;
+        assert!(!Application::of_config(params, &config).is_trusted);
+    }
+
+    #[test]
+    fn request_needs_the_secret_that_there_is() {
+        let application =
+            group_config::Application { script: "/srv/app.py".into(), callable: "main".into() };
+        let config = GroupConfig {
+            application: Some(application),
+            secret: Some("s3cret".into()),
+            ..GroupConfig::default()
+        };
+        for (name, value, trusted) in [
+            ("MOD_WSGI_RS_SECRET", "s3cret", true),
+            ("MOD_WSGI_RS_SECRET", "s3cre", false),
+            ("MOD_WSGI_RS_SECRET", "", false),
+            ("HTTP_MOD_WSGI_RS_SECRET", "s3cret", false),
+        ] {
+            let block = block(&[(name, value)]);
+            let params = Params::parse(&block, &Limits::default()).unwrap();
+            assert_eq!(Application::of_config(params, &config).is_trusted, trusted, "{value}");
+            assert_eq!(Application::read(params, &config).is_trusted, trusted, "{value}");
+        }
     }
 
     #[test]

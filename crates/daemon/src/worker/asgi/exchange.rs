@@ -314,8 +314,8 @@ impl AsgiExchange for LoopExchange {
 
     fn environ(&mut self, environ: &mut dyn Environ) {
         let Some(connection) = &self.connection else { return };
-        let mounted_at_root = self.pool.config.application.is_some();
-        hand_over(connection.wire.params(), &self.application, mounted_at_root, environ);
+        let front_ends = self.pool.config.front_ends();
+        hand_over(connection.wire.params(), &self.application, front_ends, environ);
     }
 
     fn read(&mut self, into: &mut [u8]) -> Result<Input, ReadError> {
