@@ -176,6 +176,43 @@ def test_preexec_fn_in_a_sub_interpreter(hint, env):
     assert found.startswith("a fork by Python only works in the main interpreter")
 
 
+FORKS = """
+import os
+def application(environ, start_response):
+    ends = []
+    for _ in range(2):
+        child = os.fork()
+        if child == 0:
+            os._exit(7)
+        ends.append(os.waitpid(child, 0)[1])
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [repr([os.waitstatus_to_exitcode(end) for end in ends]).encode()]
+"""
+
+
+def test_fork_in_a_sub_interpreter_is_told_once_before_cpython_ends_the_child(serve, env):
+    server = serve(Conf(SUB, files=(("site/app.py", FORKS),)), private=True)
+    server.log.allow("Python runtime state|Current thread|  File|Thread |Extension modules|^$")
+    server.log.allow("WSGI0255", "  <no Python frame>")
+    answer = server.get("/").text
+    server.log.expect_crash("Fatal Python error: .*not main interpreter")
+    assert answer != "[7, 7]", "this version of CPython permits it"
+    assert server.get("/").text == answer
+    if env.oracle:
+        return
+    (line,) = server.log.find("WSGI0255: an application forks in a sub-interpreter")
+    assert line.level == "error"
+    assert "Hint: a fork by Python only works in the main interpreter; give the" in line.text
+    assert server.get("/other").status == 200
+    assert len(server.log.find("WSGI0255")) == 2
+
+
+def test_fork_in_the_main_interpreter_has_no_hint(serve):
+    server = serve(Conf(ALIAS, files=(("site/app.py", FORKS),)), private=True)
+    assert server.get("/").text == "[7, 7]"
+    assert not server.log.find("WSGI0255")
+
+
 def test_in_the_main_interpreter_the_same_has_no_hint(hint):
     assert hint(WRAPPED) is None
 

@@ -123,10 +123,12 @@ fn format<'py>(exception: &Exception<'py>) -> Result<'py, String> {
     Ok(text)
 }
 
+/// How a sentence goes on about what a sub-interpreter cannot do.
+pub(crate) const MAIN_INTERPRETER_ONLY: &str = "only works in the main interpreter; give the application \
+    'WSGIApplicationGroup %{GLOBAL}', in a process group of its own if several applications need it.";
+
 /// Advice for what wants the main interpreter, in whatever place of the chain of exceptions it has said so.
 fn hint(text: &str, is_main: bool) -> Option<String> {
-    const REMEDY: &str = "only works in the main interpreter; give the application \
-        'WSGIApplicationGroup %{GLOBAL}', in a process group of its own if several applications need it.";
     // Texts of exceptions; lines of source are indented.
     let says = |part: &&str| text.lines().any(|line| !line.starts_with(' ') && line.contains(part));
     let known = [
@@ -147,7 +149,7 @@ fn hint(text: &str, is_main: bool) -> Option<String> {
     } else {
         return None;
     };
-    Some(format!("Hint: {subject} {REMEDY}"))
+    Some(format!("Hint: {subject} {MAIN_INTERPRETER_ONLY}"))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 pub(crate) mod application;
 mod child_signals;
+mod fork_hint;
 mod forked_threads;
 pub(crate) mod gil_mode;
 pub(crate) mod interpreter;

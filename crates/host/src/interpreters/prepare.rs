@@ -5,6 +5,7 @@ use crate::cpython::{Attached, ClassObject, InterpreterHandle, Object, Persisten
 use crate::failure;
 use crate::gateway::environ::EnvironCache;
 use crate::interpreters::child_signals::release_signals;
+use crate::interpreters::fork_hint::tell_of_forks;
 use crate::interpreters::forked_threads::name_main_threads_of_forks;
 use crate::interpreters::gil_mode::GilMode;
 use crate::interpreters::interpreter::Interpreter;
@@ -76,6 +77,9 @@ impl Preparation<'_> {
         register(py, "mod_wsgi", &module)?;
         let log_class = py.class::<Log>()?;
         replace_streams(py, &log_class, options, own, log)?;
+        if let (false, Some(stderr)) = (name.is_empty(), py.sys_attribute(c"stderr")?) {
+            tell_of_forks(py, &stderr)?;
+        }
         prepare_process_attributes(py, options, own, log)?;
         let file_wrapper = py.class::<FileWrapper>()?;
         let request_timeout = py.exception_class(
