@@ -98,6 +98,8 @@ pub(super) struct Script {
     pub(super) path: PathBuf,
     /// Where it is configured.
     pub(super) place: String,
+    /// The alias is one of ASGI.
+    pub(super) is_asgi: bool,
     pub(super) group: Group,
 }
 
@@ -106,8 +108,10 @@ impl Script {
     pub(super) fn all(server: &Server) -> Vec<Self> {
         let groups = Group::all(server);
         let found = |directive: &Directive| {
-            let number = match directive.name.to_ascii_lowercase().as_str() {
+            let directive_name = directive.name.to_ascii_lowercase();
+            let number = match directive_name.as_str() {
                 "wsgiscriptalias" | "wsgiscriptaliasmatch" | "wsgihandlerscript" => 1,
+                "asgiscriptalias" | "asgiscriptaliasmatch" => 1,
                 "wsgiimportscript" => 0,
                 _ => return None,
             };
@@ -117,6 +121,10 @@ impl Script {
             let script = Self {
                 path: server.path(written),
                 place: directive.place.clone(),
+                is_asgi: directive_name.starts_with("asgi")
+                    || directive
+                        .option("interface")
+                        .is_some_and(|it| it.eq_ignore_ascii_case("asgi")),
                 group: group.clone(),
             };
             // What a pattern puts in is not known before there is a request.
@@ -152,20 +160,27 @@ mod tests {
              WSGIDaemonProcess b\nWSGIProcessGroup b\nWSGIScriptAlias /1 /one.wsgi process-group=a\n\
              WSGIScriptAlias /2 two.wsgi\nWSGIScriptAliasMatch ^/(x) /$1.wsgi\n<VirtualHost *:80>\n\
              WSGIProcessGroup %{GLOBAL}\nWSGIScriptAlias /3 /three.wsgi\n</VirtualHost>\n\
-             WSGIImportScript /four.wsgi process-group=a application-group=%{GLOBAL}\n",
+             WSGIImportScript /four.wsgi process-group=a application-group=%{GLOBAL}\n\
+             ASGIScriptAlias /5 /five.py process-group=a\n\
+             WSGIScriptAlias /6 /six.py process-group=a interface=asgi\n",
             &[],
         );
         let found: Vec<_> = Script::all(&server)
             .into_iter()
-            .map(|script| (script.path.display().to_string(), script.group.name))
+            .map(|script| (script.path.display().to_string(), script.group.name, script.is_asgi))
             .collect();
         let expected = [
-            ("/one.wsgi", "a"),
-            ("/etc/apache2/two.wsgi", "b"),
-            ("/three.wsgi", ""),
-            ("/four.wsgi", "a"),
+            ("/one.wsgi", "a", false),
+            ("/etc/apache2/two.wsgi", "b", false),
+            ("/three.wsgi", "", false),
+            ("/four.wsgi", "a", false),
+            ("/five.py", "a", true),
+            ("/six.py", "a", true),
         ];
-        assert_eq!(found, expected.map(|(path, group)| (path.to_owned(), group.to_owned())));
+        let owned = |(path, group, is_asgi): (&str, &str, bool)| {
+            (path.to_owned(), group.to_owned(), is_asgi)
+        };
+        assert_eq!(found, expected.map(owned));
         let group = &Group::all(&server)[0];
         assert_eq!(group.who, Who { uid: 4711, gid: 4712 });
         assert_eq!(group.python_path, [PathBuf::from("/x"), "/y".into()]);

@@ -5,6 +5,7 @@
 mod checks;
 mod configtest;
 mod directives;
+mod django;
 mod findings;
 mod groups;
 mod server;

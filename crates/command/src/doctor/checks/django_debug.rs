@@ -1,10 +1,9 @@
 //! `DEBUG = True` in the settings of a Django site that an alias leads to. Files are read as text.
 
-use crate::application::{module_file, text_after};
+use crate::doctor::django::Project;
 use crate::doctor::findings::Report;
 use crate::doctor::groups::Script;
 use crate::doctor::server::Server;
-use std::path::{Path, PathBuf};
 
 const CHECK: &str = "django-debug";
 
@@ -18,8 +17,8 @@ pub(super) fn check(server: &Server, report: &mut Report) {
             report.unseen(CHECK, sentence);
             continue;
         };
-        let folders = folders(&script);
-        let found = settings(&text, &folders)
+        let found = Project::find(&script, text)
+            .map(|project| project.settings)
             .filter(|file| std::fs::read_to_string(file).is_ok_and(|text| is_on(&text)));
         if let Some(file) = found {
             report.warn(
@@ -33,24 +32,6 @@ pub(super) fn check(server: &Server, report: &mut Report) {
             );
         }
     }
-}
-
-/// Where modules of the script may be.
-fn folders(script: &Script) -> Vec<PathBuf> {
-    let above = script.path.ancestors().skip(1).take(3).map(Path::to_owned);
-    above.chain(script.group.home.clone()).chain(script.group.python_path.clone()).collect()
-}
-
-/// The file of the settings that the script names, itself or by the module that it loads.
-fn settings(text: &str, folders: &[PathBuf]) -> Option<PathBuf> {
-    let file = |name: &str| folders.iter().find_map(|folder| module_file(folder, name));
-    let named =
-        |text: &str| text_after(text, "DJANGO_SETTINGS_MODULE").and_then(|name| file(&name));
-    named(text).or_else(|| {
-        // As the scripts of setup-server do.
-        let (_, rest) = text.split_once("import_module(\"")?;
-        named(&std::fs::read_to_string(file(rest.split('"').next()?)?).ok()?)
-    })
 }
 
 fn is_on(settings: &str) -> bool {
@@ -72,13 +53,15 @@ mod tests {
         std::fs::create_dir_all(root.join("server")).unwrap();
         let wsgi = "os.environ.setdefault('DJANGO_SETTINGS_MODULE', 'mysite.settings')\n";
         std::fs::write(root.join("mysite/wsgi.py"), wsgi).unwrap();
+        std::fs::write(root.join("mysite/asgi.py"), wsgi).unwrap();
         let loader = "application = import_module(\"mysite.wsgi\").application\n";
         std::fs::write(root.join("server/application.wsgi"), loader).unwrap();
         let said = |script: &str, settings: &str| {
             std::fs::write(root.join("mysite/settings.py"), settings).unwrap();
             let root = root.display();
+            let alias = if script.contains("asgi") { "ASGIScriptAlias" } else { "WSGIScriptAlias" };
             let lines = format!(
-                "WSGIDaemonProcess a home={root}\nWSGIProcessGroup a\nWSGIScriptAlias / {root}/{script}"
+                "WSGIDaemonProcess a home={root}\nWSGIProcessGroup a\n{alias} / {root}/{script}"
             );
             let mut report = Report::default();
             check(&Server::of(&lines, &[]), &mut report);
@@ -86,11 +69,12 @@ mod tests {
         };
         let found = [
             said("mysite/wsgi.py", "DEBUG = True\n"),
+            said("mysite/asgi.py", "DEBUG = True\n"),
             said("server/application.wsgi", "DEBUG = True  # for now\n"),
             said("mysite/wsgi.py", "DEBUG = True\nDEBUG = False\n"),
             said("mysite/wsgi.py", "DEBUG = os.environ.get('DEBUG')\n"),
         ];
         std::fs::remove_dir_all(&root).unwrap();
-        assert_eq!(found, [1, 1, 0, 0]);
+        assert_eq!(found, [1, 1, 1, 0, 0]);
     }
 }

@@ -1,6 +1,7 @@
 //! The checks: each looks at the facts, and says what is wrong in sentences that also say what to do.
 
 mod configuration;
+mod django_asgi;
 mod django_debug;
 mod modules;
 mod mpm;
@@ -32,4 +33,5 @@ pub(super) fn all(server: &Server, report: &mut Report) {
     sockets::check(server, report);
     selinux::check(server, report);
     django_debug::check(server, report);
+    django_asgi::check(server, report);
 }
