@@ -51,6 +51,24 @@ def test_setup_server_writes_a_server_that_apachectl_checks_starts_and_stops(
     assert (status.returncode, status.stdout) == (3, "not running\n")
 
 
+@pytest.mark.parametrize(
+    ("callable_object", "is_generated"),
+    [("", False), (":create_app()", False), (":create_app('x')", True), (":made.app", True)],
+)
+def test_factory_of_a_script_is_named_by_the_directive(
+    run, site, tmp_path, callable_object, is_generated
+):
+    (site / "factory.py").write_text("def create_app(name=''):\n    return None\n")
+    root = tmp_path / "root"
+    run("setup-server", f"factory.py{callable_object}", "--server-root", root)
+    assert (root / "application.wsgi").exists() == is_generated
+    script = root / "application.wsgi" if is_generated else site / "factory.py"
+    named = "application" if is_generated else "create_app()"
+    text = httpd_conf(root)
+    assert re.search(rf'^WSGIScriptAlias "/" "{re.escape(str(script))}"', text, re.M), text
+    assert f'callable-object="{named}"' in text
+
+
 # Options, and what they must leave in the configuration. All pass httpd -t.
 OPTIONS = {
     "daemon mode": ([], ["request-timeout=60", "queue-timeout=45", "WSGIRestrictEmbedded On"]),

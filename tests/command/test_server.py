@@ -136,7 +136,8 @@ def test_static_folder_is_served_without_python(start, site):
 
 
 @pytest.mark.parametrize(
-    "entry", ["app.py", "app:app", "app:make('two')", "factory.py", "package.web"]
+    "entry",
+    ["app.py", "app:app", "app:make('two')", "factory.py", "factory:create_app()", "package.web"],
 )
 def test_every_form_of_entry_point_serves_its_application(start, site, entry):
     (site / "app.py").write_text(

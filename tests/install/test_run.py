@@ -270,6 +270,17 @@ def test_a_module_that_changes_is_loaded_anew(run, tree, own):
     wait_until(lambda: server.get() == (200, "brand new app"), "the new text")
 
 
+def test_first_request_after_a_save_has_the_new_code(run, tree, own):
+    (own / "other.py").write_text('text = "save 0 "')
+    script = own / "app.wsgi"
+    script.write_text(HELLO)
+    server = run(tree / "scripts/run", APP=str(own))
+    assert server.get() == (200, "save 0 app"), server.text()
+    for number in range(1, 4):
+        script.write_text(HELLO.replace("other.text +", f"'save {number} ' +"))
+        assert server.get() == (200, f"save {number} app"), server.text()
+
+
 @pytest.mark.parametrize(
     ("files", "text"),
     [

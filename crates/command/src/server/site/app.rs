@@ -45,11 +45,12 @@ impl App {
             Kind::Paste(file) => paste = Some(Facts::path(file)),
             Kind::Static(_) => {}
         }
-        // A directive takes a name or a call without arguments; dots and arguments are for Python.
-        let is_call = app.callable.contains(['(', '.']);
+        // A directive takes a name, or a call without arguments; dots and arguments are for Python.
+        let name = app.callable.strip_suffix("()").unwrap_or(&app.callable);
+        let is_expression = name.contains(['(', '.']);
         let is_generated = module.is_some()
             || paste.is_some()
-            || (script.is_some() && (facts.is_development() || is_call));
+            || (script.is_some() && (facts.is_development() || is_expression));
         Self {
             is_generated,
             callable: app.callable.clone(),
