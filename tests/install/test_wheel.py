@@ -73,6 +73,20 @@ def test_built_module_needs_no_newer_apache_than_2_4_52(env):
     assert used - known == set()
 
 
+def test_everything_built_needs_no_newer_glibc_than_2_34(env):
+    """Ubuntu 22.04 has 2.35. The builder's own decides: Debian 12 has 2.36."""
+    folder = env.module.parent
+    programs = [folder / name for name in (*PROGRAMS, f"wsgi-daemon-{env.python}")]
+    built = [env.module, *programs, *folder.glob("wsgi_host.cpython-*.so")]
+    if os.confstr("CS_GNU_LIBC_VERSION").split()[1] not in ("2.34", "2.35", "2.36"):
+        pytest.skip("a newer glibc has newer versions of some symbols")
+    for path in filter(Path.exists, built):
+        text = "\n".join(lines_of("readelf", "-V", path))
+        versions = {tuple(map(int, it)) for it in re.findall(r"GLIBC_(\d+)\.(\d+)", text)}
+        assert versions, path
+        assert max(versions) <= (2, 34), path
+
+
 def test_module_of_the_wheel_needs_apache_2_4_52_and_no_python(content):
     module = content["mod_wsgi_rs.so"]
     known = set(OF_APACHE.read_text().split())
