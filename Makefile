@@ -23,6 +23,9 @@ DESTDIR ?=
 SETUP := yes
 
 NAME_DAEMON = $(WITH_PYTHON) sh -c 'ln -f target/release/wsgi-daemon target/release/wsgi-daemon-$$PYTHON_VERSION'
+# A cargo run of its own: the feature, which leaves Python's library out, holds for all that is built with it.
+BUILD_EXTENSION = $(WITH_PYTHON) cargo build --release --locked -p wsgi-extension --features extension
+NAME_EXTENSION = $(WITH_PYTHON) sh -c 'ln -f target/release/libwsgi_host.so "target/release/wsgi_host$$EXT_SUFFIX"'
 
 .PHONY: help setup build build-python daemon run test unit pytest oracle check structure miri sanitize soak fuzz bench profile install uninstall deb rpm wheel test-wheel test-deb clean
 
@@ -32,17 +35,18 @@ help: ## show this
 setup: ## install missing system packages (apt-get or dnf, with sudo)
 	@$(if $(SETUP),PYTHON="$(PYTHON)" scripts/setup,:)
 
-build: setup ## build the module and the daemon program, for one version of Python, and the command
+build: setup ## build the module, and what runs daemon mode for one version of Python, and the command
 	@$(WITH_PYTHON) scripts/check-python shared
 	$(WITH_PYTHON) cargo build --release --locked -p mod_wsgi_rs -p wsgi-daemon -p wsgi-command
 	@ln -f target/release/libmod_wsgi_rs.so $(MODULE)
 	@$(NAME_DAEMON)
+	$(BUILD_EXTENSION)
+	@$(NAME_EXTENSION)
 
 build-python: setup ## build the extension for one more Python of any kind, and leave the module as it is (PYTHON=python3.13)
 	@$(WITH_PYTHON) scripts/check-python
-	# A cargo run of its own: the feature, which leaves Python's library out, holds for all that is built with it.
-	$(WITH_PYTHON) cargo build --release --locked -p wsgi-extension --features extension
-	@$(WITH_PYTHON) sh -c 'ln -f target/release/libwsgi_host.so "target/release/wsgi_host$$EXT_SUFFIX"'
+	$(BUILD_EXTENSION)
+	@$(NAME_EXTENSION)
 
 daemon: setup ## build the daemon program for one more Python with a shared library (PYTHON=python3.13)
 	@$(WITH_PYTHON) scripts/check-python shared

@@ -87,22 +87,20 @@ pub(crate) fn find(group: &str, version: Option<&str>) -> Result<Installed, NoPr
     found.cloned().ok_or_else(|| NoProgram::new(group, version, all))
 }
 
-/// What runs the workers of `group`, whose Python is `executable`, of what is installed for its version: the program that
-/// is linked to a library of Python, or else the extension, which Pythons of any kind load.
+/// What runs the workers of `group`, of what is installed for the version of its Python: the extension, where that
+/// Python is a program that its user can run, `executable`; or else the program that is linked to a library of Python,
+/// which needs no other program.
 ///
 /// # Errors
-/// Where there is no such program, and the extension cannot be used.
+/// Where the extension cannot be used, and there is no such program.
 pub(crate) fn choose(
     group: &DaemonProcess,
     found: &Installed,
     executable: Option<PathBuf>,
 ) -> Result<WorkerProgram, NoProgram> {
-    let why = match (&found.program, &found.extension, executable) {
-        (Some(program), ..) => {
-            return Ok(WorkerProgram { file: program.clone(), python: None });
-        }
+    let why = match (&found.extension, executable) {
         _ if group.config.identity.chroot.is_some() => "because of chroot=",
-        (None, Some(extension), Some(executable)) => {
+        (Some(extension), Some(executable)) => {
             let version = found.version.clone();
             let python = Some(PythonProgram { executable, version });
             let program = WorkerProgram { file: extension.clone(), python };
@@ -113,6 +111,9 @@ pub(crate) fn choose(
         }
         _ => "because there is no bin/python that its user can run",
     };
+    if let Some(program) = &found.program {
+        return Ok(WorkerProgram { file: program.clone(), python: None });
+    }
     let name = String::from_utf8_lossy(&group.name);
     let missing = NoProgram::new(&name, Some(&found.version), installed());
     Err(NoProgram { why: Some(why), ..missing })
@@ -139,6 +140,14 @@ pub(crate) fn default_python(version: &str) -> Option<PathBuf> {
     let folders = ["/usr/bin", "/usr/local/bin"].map(Path::new);
     let mut programs = folders.iter().map(|folder| folder.join(format!("python{version}")));
     programs.find(|path| path.is_file())
+}
+
+/// Whether the modes of a program, and of all directories above it, let every user run it: for most servers that is
+/// known without a process of the group's user.
+pub(crate) fn may_be_run_by_all(program: &Path) -> bool {
+    let Ok(real) = program.canonicalize() else { return false };
+    let both = program.ancestors().chain(real.ancestors());
+    both.into_iter().all(|path| path.metadata().is_ok_and(|it| it.mode() & 0o001 != 0))
 }
 
 /// The version the module itself was built for; `None` where it has no Python in it.
@@ -181,7 +190,31 @@ pub(crate) fn environment() -> Vec<(OsString, OsString)> {
 
 #[cfg(test)]
 mod tests {
-    use super::exit_description;
+    use super::{exit_description, may_be_run_by_all};
+    use std::fs::Permissions;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    #[test]
+    fn a_program_is_known_to_run_for_all_by_the_modes_above_it() {
+        let root = std::env::temp_dir().join(format!("run-by-all-{}", std::process::id()));
+        let closed = root.join("closed");
+        std::fs::create_dir_all(&closed).unwrap();
+        let program = closed.join("python");
+        std::fs::write(&program, "").unwrap();
+        symlink(&program, root.join("link")).unwrap();
+        let chmod = |path: &std::path::Path, mode| {
+            std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+        };
+        chmod(&root, 0o755);
+        let known = [(0o755, 0o755), (0o700, 0o755), (0o755, 0o644)].map(|(above, itself)| {
+            chmod(&closed, above);
+            chmod(&program, itself);
+            may_be_run_by_all(&root.join("link"))
+        });
+        std::fs::remove_dir_all(&root).unwrap();
+        assert_eq!(known, [true, false, false]);
+        assert!(!may_be_run_by_all(&root));
+    }
 
     #[test]
     fn the_exit_of_a_manager_is_described_by_the_number_of_apr_or_of_the_kernel() {

@@ -11,6 +11,7 @@ use crate::python_home::{Inspection, Reader, TimeBudget};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// What is to be examined before a group is started.
 #[derive(Clone, Debug)]
@@ -75,42 +76,56 @@ impl Requirement {
     /// # Errors
     /// [`GroupError::Program`] and [`GroupError::Home`].
     pub(crate) fn examine(&self, budget: &mut TimeBudget) -> Result<Installation, GroupError> {
-        let Some(home) = &self.home else {
-            let found = daemon_program::find(&self.name(), None)?;
-            let python = daemon_program::default_python(&found.version);
-            let program = daemon_program::choose(&self.group, &found, python)?;
-            let warnings = budget.spend(|limit| match (&self.path[..], &self.directory) {
-                ([], None) => Vec::new(),
-                _ => Inspection::start(&self.named, Path::new("/"), &self.reader, limit)
-                    .map(|mut inspection| self.directory_warnings(&mut inspection))
-                    .unwrap_or_default(),
-            });
-            return Ok(Installation { home: None, program, warnings });
-        };
-        budget.spend(|limit| {
-            let mut inspection = Inspection::start(&self.named, home, &self.reader, limit)?;
-            let installed = installed();
-            let mut known: Vec<&str> = daemon_program::default_version().into_iter().collect();
-            known.extend(installed.iter().rev().map(|it| it.version.as_str()));
-            let found = inspection.find(&known)?;
-            let programs = daemon_program::find(&self.name(), found.version.as_deref())?;
-            let version = found.version.as_deref().or(daemon_program::default_version());
-            // The environment's own Python needs its own library; only a linked program knows another one.
-            let prefixes = match programs.program {
-                Some(_) => daemon_program::prefixes(version),
-                None => Vec::new(),
-            };
-            let prefixes: Vec<&Path> = prefixes.iter().map(PathBuf::as_path).collect();
-            let warning = inspection.check(&found, version.unwrap_or_default(), &prefixes)?;
-            let python = match programs.program {
-                Some(_) => None,
-                None => inspection.program(&found, &programs.version),
-            };
-            let program = daemon_program::choose(&self.group, &programs, python)?;
-            let mut warnings: Vec<String> = warning.into_iter().collect();
-            warnings.extend(self.directory_warnings(&mut inspection));
-            Ok(Installation { home: Some(found.home), program, warnings })
+        budget.spend(|limit| match &self.home {
+            Some(home) => self.examine_home(home, limit),
+            None => self.examine_default(limit),
         })
+    }
+
+    /// The installation that the group, or the server, names.
+    fn examine_home(&self, home: &Path, limit: Duration) -> Result<Installation, GroupError> {
+        let mut inspection = Inspection::start(&self.named, home, &self.reader, limit)?;
+        let installed = installed();
+        let mut known: Vec<&str> = daemon_program::default_version().into_iter().collect();
+        known.extend(installed.iter().rev().map(|it| it.version.as_str()));
+        let found = inspection.find(&known)?;
+        let programs = daemon_program::find(&self.name(), found.version.as_deref())?;
+        let version = found.version.as_deref().or(daemon_program::default_version());
+        let is_linked = programs.program.is_some();
+        let own = inspection.check(&found, version.unwrap_or_default(), &[]);
+        // The environment's own Python needs its own library; only a linked program knows another one.
+        let (warning, python) = match own {
+            Ok(warning) => (warning, inspection.program(&found, &programs.version, !is_linked)),
+            Err(why) if !is_linked => return Err(why.into()),
+            Err(_) => {
+                let prefixes = daemon_program::prefixes(version);
+                let prefixes: Vec<&Path> = prefixes.iter().map(PathBuf::as_path).collect();
+                (inspection.check(&found, version.unwrap_or_default(), &prefixes)?, None)
+            }
+        };
+        let program = daemon_program::choose(&self.group, &programs, python)?;
+        let mut warnings: Vec<String> = warning.into_iter().collect();
+        warnings.extend(self.directory_warnings(&mut inspection));
+        Ok(Installation { home: Some(found.home), program, warnings })
+    }
+
+    /// The Python of the module, which is the administrator's.
+    fn examine_default(&self, limit: Duration) -> Result<Installation, GroupError> {
+        let programs = daemon_program::find(&self.name(), None)?;
+        let python = daemon_program::default_python(&programs.version);
+        // Without another program the question has no answer that would help.
+        let is_known = programs.program.is_none()
+            || python.as_deref().is_none_or(daemon_program::may_be_run_by_all);
+        let mut inspection = match (is_known, &self.path[..], &self.directory) {
+            (true, [], None) => None,
+            _ => Inspection::start(&self.named, Path::new("/"), &self.reader, limit).ok(),
+        };
+        let python = python.filter(|python| {
+            is_known || inspection.as_mut().is_some_and(|it| it.may_execute(python))
+        });
+        let program = daemon_program::choose(&self.group, &programs, python)?;
+        let warnings = inspection.as_mut().map(|it| self.directory_warnings(it));
+        Ok(Installation { home: None, program, warnings: warnings.unwrap_or_default() })
     }
 
     fn name(&self) -> String {

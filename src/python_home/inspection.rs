@@ -160,21 +160,27 @@ impl<'a> Inspection<'a> {
         }) || self.inspector.is_file(&archive)
     }
 
-    /// The program of an installation of Python `version`: what is called as in a terminal.
-    pub(crate) fn program(&mut self, found: &Found, version: &str) -> Option<PathBuf> {
+    /// The program of an installation of Python `version` that the reader can run: what is called as in a terminal.
+    /// In a prefix, a name that does not say the version may be another Python's: it counts where `any_name` does.
+    pub(crate) fn program(
+        &mut self,
+        found: &Found,
+        version: &str,
+        any_name: bool,
+    ) -> Option<PathBuf> {
         let of_version = format!("python{version}");
-        let names = match found.settings {
-            Some(_) => ["python", "python3", &of_version],
-            // An installation may have several, and `python` may be none of them.
-            None => [&*of_version, "python3", "python"],
+        let names: &[&str] = match (&found.settings, any_name) {
+            (Some(_), _) => &["python", "python3", &of_version],
+            (None, true) => &[&of_version, "python3", "python"],
+            (None, false) => &[&of_version],
         };
         let mut programs = names.iter().map(|name| found.home.join("bin").join(name));
-        programs.find(|program| self.is_program(program))
+        programs.find(|program| self.may_execute(program))
     }
 
-    fn is_program(&mut self, path: &Path) -> bool {
-        let mode = self.inspector.mode(path).unwrap_or(0);
-        mode & libc::S_IFMT == libc::S_IFREG && mode & 0o111 != 0
+    /// Whether the reader can run the program.
+    pub(crate) fn may_execute(&mut self, program: &Path) -> bool {
+        self.inspector.may_execute(program)
     }
 
     /// Checks that the reader can enter the home, and each directory above it.

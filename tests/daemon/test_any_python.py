@@ -5,6 +5,7 @@ free-threaded one; and that each finds there what it finds in a terminal.
 import json
 import os
 import pwd
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -94,7 +95,10 @@ def modules(env, servers, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def extension(env):
-    """The extension for the Python of the module."""
+    """The extension for the Python of the module: that of `make build`, where there is one."""
+    built = Path(env.module).parent / f"wsgi_host.{suffix(env.python)}"
+    if built.exists():
+        return built
     if not shutil.which("cargo"):
         pytest.skip("cargo is missing")
     return build_extension(f"/usr/bin/python{env.python}", env.python)
@@ -292,6 +296,111 @@ def test_application_sees_the_same_as_in_a_linked_program(env, modules, start, e
     if case != "seed":
         assert found[0].pop("hash") != found[1].pop("hash")
     assert found[0] == found[1]
+
+
+PREFIX = "python-home=/usr"
+
+
+def runs_linked(env, server, path="site?brief"):
+    """Whether the worker is the linked program; the other way, it is a Python."""
+    program = Path(os.readlink(f"/proc/{asked(server, path)['pid']}/exe")).name
+    if program == f"wsgi-daemon-{env.python}":
+        return True
+    assert program.startswith("python"), program
+    return False
+
+
+def test_extension_is_used_where_the_linked_program_is_installed_too(
+    env, servers, modules, start, extension
+):
+    both = modules({env.python: extension}, linked=[env.python])
+    venv = virtual_environment(f"/usr/bin/python{env.python}", servers.base / "both")
+    text = group("site", "") + group("home", f"python-home={venv}") + group("prefix", PREFIX)
+    server = start(both, text)
+    for name in ("site", "home", "prefix"):
+        assert not runs_linked(env, server, f"{name}?brief"), name
+
+
+def unexecutable(venv, base, env):
+    """No user may execute the environment's own Python."""
+    (venv / "bin/python").unlink()
+    shutil.copy2(f"/usr/bin/python{env.python}", venv / "bin/python")
+    for name in ("python3", f"python{env.python}"):
+        (venv / "bin" / name).unlink(missing_ok=True)
+    (venv / "bin/python").chmod(0o644)
+
+
+def without_program(venv, base, env):
+    shutil.rmtree(venv / "bin")
+
+
+def hidden_base(venv, base, env):
+    """The user may not enter the directory of the Python that it was made from."""
+    base.mkdir(mode=0o700)
+    (base / "bin").mkdir()
+    settings = venv / "pyvenv.cfg"
+    text = re.sub(r"^home = .*", f"home = {base}/bin", settings.read_text(), flags=re.MULTILINE)
+    settings.write_text(text)
+
+
+def another_python(venv, base, env):
+    """A prefix that has the library, and no program of that version."""
+    shutil.rmtree(venv)
+    (venv / "lib").mkdir(parents=True)
+    (venv / "lib" / f"python{env.python}").symlink_to(f"/usr/lib/python{env.python}")
+    (venv / "bin").mkdir()
+    (venv / "bin/python3").symlink_to("/bin/false")
+
+
+def foreign_mount(venv, base, env):
+    """Nothing may be executed on the file system."""
+    shutil.copytree(venv, base, symlinks=True)
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "noexec,mode=755", "tmpfs", venv],
+        capture_output=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        pytest.skip("this machine mounts nothing")
+    shutil.copytree(base, venv, symlinks=True, dirs_exist_ok=True)
+    # Links would lead to a file system on which programs run.
+    for name in ("python", "python3", f"python{env.python}"):
+        (venv / "bin" / name).unlink(missing_ok=True)
+        shutil.copy2(f"/usr/bin/python{env.python}", venv / "bin" / name)
+
+
+FALLBACKS = [unexecutable, without_program, hidden_base, another_python, foreign_mount]
+
+
+@pytest.mark.parametrize("damage", FALLBACKS)
+def test_linked_program_serves_where_the_python_of_a_home_cannot_be_run(
+    env, servers, modules, start, extension, damage
+):
+    if os.getuid() != 0 and damage in (hidden_base, foreign_mount):
+        pytest.skip("only root has another user, and mounts")
+    venv, base = (servers.base / f"{damage.__name__}{it}" for it in ("", "-base"))
+    virtual_environment(f"/usr/bin/python{env.python}", venv)
+    try:
+        damage(venv, base, env)
+        both = modules({env.python: extension}, linked=[env.python])
+        server = start(both, group("site", f"python-home={venv}"))
+        server.log.allow("Python takes its own library from")
+        assert runs_linked(env, server)
+    finally:
+        if os.path.ismount(venv):
+            subprocess.run(["umount", "-l", venv], check=True)
+
+
+def test_linked_program_serves_without_a_separate_manager(env, modules, start, extension):
+    both = modules({env.python: extension}, linked=[env.python])
+    (both.parent / "wsgi-daemon-manager").unlink()
+    assert runs_linked(env, start(both, group("site", "")))
+
+
+def test_linked_program_serves_where_the_extension_is_not_readable(env, modules, start, extension):
+    both = modules({env.python: extension}, linked=[env.python])
+    (both.parent / f"wsgi_host.{suffix(env.python)}").chmod(0o640)
+    assert runs_linked(env, start(both, group("site", "")))
 
 
 def test_a_missing_extension_is_one_sentence(env, servers, modules, start, extension):

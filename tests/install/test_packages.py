@@ -102,9 +102,17 @@ def test_files_of_a_python_are_those_of_its_version(tmp_path):
 def test_packages_are_built_with_the_extension():
     rules = (REPO / "debian/rules").read_text()
     build = re.search(r"^override_dh_auto_build:\n((?:\t.*\n)+)", rules, re.M)[1]
-    assert re.search(r"for version in \$\(VERSIONS\);.*\n.*\$\(MAKE\) build-python ", build)
+    others = r"for version in \$\(filter-out .*\);.*\n.*\$\(MAKE\) daemon build-python "
+    assert re.search(others, build)
     spec = (REPO / "rpm/mod_wsgi_rs.spec").read_text()
-    assert "%make_build build-python" in re.search(r"^%build\n(.*?)^%install", spec, re.M | re.S)[1]
+    spec = re.search(r"^%build\n(.*?)^%install", spec, re.M | re.S)[1]
+    for lines in (build, spec):
+        assert re.search(r"(\$\(MAKE\)|%make_build) build SETUP=", lines)
+    makefile = (REPO / "Makefile").read_text()
+    for target in ("build", "build-python"):
+        recipe = re.search(rf"^{target}: .*\n((?:\t.*\n)+)", makefile, re.M)[1]
+        assert "$(BUILD_EXTENSION)\n" in recipe
+        assert "$(NAME_EXTENSION)\n" in recipe
 
 
 @pytest.mark.skipif(not shutil.which("rpmbuild"), reason="rpmbuild is missing")

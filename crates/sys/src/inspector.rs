@@ -117,6 +117,11 @@ impl Inspector {
         self.ask(SEARCH, path).map(drop)
     }
 
+    /// Whether the regular file at `path` may be executed: by its mode, and on its file system.
+    pub fn may_execute(&mut self, path: &Path) -> bool {
+        self.is_file(path) && self.ask(SEARCH, path).is_ok()
+    }
+
     /// The content of the regular file at `path`, of at most [`MAX_CONTENT`] bytes.
     ///
     /// # Errors
