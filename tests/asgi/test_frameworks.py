@@ -15,7 +15,9 @@ ASGIScriptAlias /{name} ${{APPS}}/asgi_frameworks/{name}_app.py process-group={n
 """
 
 
-@pytest.fixture(params=["starlette", "fastapi", "quart", "django"])
+@pytest.fixture(
+    params=["starlette", "fastapi", "quart", "django", "litestar", "blacksheep", "channels"]
+)
 def framework(request):
     pytest.importorskip(request.param)
     return request.param
@@ -71,6 +73,7 @@ def test_exception_of_a_view_is_a_500_with_its_traceback(server, framework):
     server.log.wait_for("ValueError: on purpose")
     server.log.allow_traceback("ValueError: on purpose")
     server.log.allow("WSGI0174|Exception on request|Exception in ASGI|Internal Server Error")
+    server.log.allow("Unhandled exception - ", "Uncaught exception")
 
 
 def test_page_that_is_not_there_is_a_404_of_the_framework(server, framework):

@@ -11,6 +11,7 @@ mod message;
 mod request;
 mod scope;
 mod settings;
+mod tls;
 mod transport;
 
 pub(crate) use event_loop::{Serving, run};

@@ -1,6 +1,7 @@
 //! The scope of a request (ASGI 3, "HTTP Connection Scope"), from the variables of the transport.
 #![forbid(unsafe_code)]
 
+use crate::asgi::tls::TlsVariables;
 use crate::cpython::{Attached, Object, Result};
 use std::ops::Range;
 use wsgi::{Environ, Key};
@@ -19,6 +20,10 @@ pub(super) struct Variables {
     uri: Range<usize>,
     client: Endpoint,
     server: Endpoint,
+    /// Who the client is and how Apache knows, where it does.
+    user: Range<usize>,
+    authentication: Range<usize>,
+    tls: TlsVariables,
 }
 
 /// An address and a port.
@@ -100,6 +105,8 @@ impl Environ for Variables {
             Key::ServerAddr => &mut self.server.address,
             // What Apache listens on; other web servers name that one alone.
             Key::ListenerPort => &mut self.server.port,
+            Key::RemoteUser => &mut self.user,
+            Key::AuthType => &mut self.authentication,
             Key::ServerPort if self.server.port.is_empty() => &mut self.server.port,
             _ => return,
         };
@@ -120,7 +127,11 @@ impl Environ for Variables {
         self.headers.push((name, value));
     }
 
-    fn other(&mut self, _: &[u8], _: &[u8]) {}
+    fn other(&mut self, name: &[u8], value: &[u8]) {
+        if let Some(name) = name.strip_prefix(b"SSL_") {
+            self.tls.note(name, value);
+        }
+    }
 
     fn time(&mut self, _: Key, _: i64) {}
 }
@@ -154,8 +165,26 @@ pub(super) fn scope<'py>(py: Attached<'py>, variables: &Variables) -> Result<'py
         };
         put(name, value)?;
     }
-    put("extensions", py.dict()?)?;
+    put("extensions", extensions(py, variables)?)?;
     Ok(scope)
+}
+
+/// What the scope has beside the specification, where there is any of it.
+fn extensions<'py>(py: Attached<'py>, variables: &Variables) -> Result<'py, Object<'py>> {
+    let extensions = py.dict()?;
+    if let Some(tls) = variables.tls.extension(py)? {
+        extensions.set_item(&py.interned("tls")?, &tls)?;
+    }
+    let user = variables.get(&variables.user);
+    if !user.is_empty() {
+        let text = |text: &[u8]| py.str(&String::from_utf8_lossy(text));
+        let authentication = py.dict()?;
+        authentication.set_item(&py.interned("user")?, &text(user)?)?;
+        let kind = text(variables.get(&variables.authentication))?;
+        authentication.set_item(&py.interned("type")?, &kind)?;
+        extensions.set_item(&py.interned("mod_wsgi.authentication")?, &authentication)?;
+    }
+    Ok(extensions)
 }
 
 /// What is kept of the specification.
