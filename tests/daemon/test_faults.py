@@ -511,6 +511,8 @@ def test_unaccepting_group_is_a_503_after_connect_timeout(start_warm):
     hung = daemons.workers(server)
     server.log.allow("WSGI0117")
     os.kill(hung[0], signal.SIGSTOP)
+    # On another processor it would go on for a moment, and answer the first request.
+    wait_until(lambda: daemons.status_of(hung[0])["State"].startswith("T"), "the worker to stop")
     with concurrent.futures.ThreadPoolExecutor(10) as pool:
         asked = [pool.submit(server.get, "/") for _ in range(10)]
         try:
