@@ -1,5 +1,6 @@
 """conf-examples/front-ends: nginx, HAProxy and systemd with wsgi-daemon, as the files say."""
 
+import contextlib
 import os
 import re
 import shlex
@@ -8,9 +9,10 @@ import signal
 import subprocess
 
 import pytest
+from harness import fastcgi_client as fastcgi
 from harness import frontends
 from harness.env import REPO
-from harness.httpd import wait_until
+from harness.httpd import free_ports, ports_locked, wait_until
 from harness.standalone import PROGRAM, Daemon
 
 pytestmark = pytest.mark.ours_only("mod_wsgi has no such program")
@@ -156,3 +158,97 @@ def test_command_of_the_unit_serves_and_its_reload_replaces_workers(daemon):
     )
     os.kill(daemon.process.pid, signal.SIGTERM)
     assert daemon.process.wait(15) == 0
+
+
+SEVERAL = FOLDER / "several-machines"
+LISTEN = {
+    "haproxy.cfg": ("bind :80", "bind 127.0.0.1:{port}"),
+    "nginx.conf": ("listen 80", "listen 127.0.0.1:{port}"),
+    "apache.conf": ("<VirtualHost *:80>", "<VirtualHost *>"),
+}
+
+
+@pytest.fixture
+def three_hosts(tmp_path):
+    """Three daemons, each at a port of its own: the machines of the examples."""
+    with contextlib.ExitStack() as stack:
+        hosts = {}
+        for number in (11, 12, 13):
+            root = tmp_path / str(number)
+            root.mkdir()
+            daemon = Daemon(root)
+            stack.callback(daemon.stop)
+            with ports_locked():
+                (port,) = free_ports(1)
+                daemon.start_at(f"tcp:127.0.0.1:{port}", options=("--drain-delay", "3"))
+                wait_until(lambda port=port: answers(port), "the daemon")
+            hosts[f"10.1.0.{number}:9000"] = (daemon, port)
+        yield hosts
+
+
+def answers(port):
+    with contextlib.suppress(OSError):
+        return fastcgi.get(("127.0.0.1", port), "/-/ready").status == 200
+    return False
+
+
+def for_hosts(name, hosts, port):
+    """The file of an example for several machines, with this machine's ports."""
+    text = (SEVERAL / name).read_text()
+    old, new = LISTEN[name]
+    assert old in text
+    text = text.replace(old, new.format(port=port))
+    for address, (_, own) in hosts.items():
+        assert address in text
+        text = text.replace(address, f"127.0.0.1:{own}")
+    return text
+
+
+@pytest.mark.parametrize("name", LISTEN)
+def test_nothing_is_lost_while_a_machine_of_the_example_drains(
+    three_hosts, tmp_path, servers, name
+):
+    program = {"haproxy.cfg": "haproxy", "nginx.conf": "nginx"}.get(name)
+    if program and not shutil.which(program):
+        pytest.skip(f"{program} is not installed")
+    if not program and not servers.env.has_module("proxy_balancer"):
+        pytest.skip("this Apache has no mod_proxy_balancer")
+    if program:
+        start = frontends.haproxy_with if program == "haproxy" else frontends.nginx_with
+        front = start(tmp_path, lambda port: for_hosts(name, three_hosts, port))
+    else:
+        modules = ("proxy_balancer", "slotmem_shm", "lbmethod_byrequests", "rewrite")
+        modules += ("proxy_hcheck", "watchdog")
+        text = for_hosts(name, three_hosts, 0)
+        front = frontends.apache_with(servers, text, *modules, allowed=[r"\bAH0\d{4}: "])
+    with front as client:
+        pids = {client.get(f"/{number}").json()["pid"] for number in range(12)}
+        assert len(pids) == 3
+        leaving, _ = next(iter(three_hosts.values()))
+        leaving.process.terminate()
+        found = {"GET": set(), "POST": set()}
+        while leaving.process.poll() is None:
+            found["GET"].add(client.get("/").status)
+            found["POST"].add(client.post("/", b"x" * 1000).status)
+        found["GET"].add(client.get("/").status)
+        assert found["GET"] == {200}
+        # mod_proxy_hcheck sees that the port is closed, and not sooner; a POST is tried once.
+        assert found["POST"] <= ({200} if program else {200, 503})
+
+
+def test_kubernetes_deployment_is_one_that_the_api_takes():
+    """By the schemas of the package kubernetes-validate, where that is installed."""
+    validate = pytest.importorskip("kubernetes_validate")
+    yaml = pytest.importorskip("yaml")
+    text = (SEVERAL / "kubernetes.yaml").read_text()
+    for document in yaml.safe_load_all(text):
+        validate.validate(document, "1.31", strict=True)
+
+
+def test_command_lines_of_the_kubernetes_example_are_the_programs(daemon):
+    """Each option is one that the program knows."""
+    known = subprocess.check_output([PROGRAM, "--help"], text=True)
+    text = (SEVERAL / "kubernetes.yaml").read_text()
+    options = re.findall(r"(--[a-z-]+)=", text)
+    assert {"--drain", "--admin", "--allow", "--drain-delay"} <= set(options)
+    assert [option for option in options if option not in known] == []

@@ -137,12 +137,13 @@ def proxy_fcgi(servers, socket):
 
 
 @contextlib.contextmanager
-def apache_with(servers, text, *modules):
+def apache_with(servers, text, *modules, allowed=()):
     """A client of an Apache without the module, with mod_proxy_fcgi and these modules."""
     modules = ("proxy", "proxy_fcgi", *modules)
     conf = Conf(text, modules=modules, load_wsgi=False, threads=8)
     server = servers.make(conf, servers.env.mpms[0], "embedded", outlives_test=True)
     server.start()
+    server.log.allow(*allowed)
     try:
         yield Client(server.port)
     finally:

@@ -16,45 +16,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// What `--help` prints.
-pub(crate) const USAGE: &str = "\
-Hosts a Python WSGI application and serves it over FastCGI.
-
-Usage:
-  wsgi-daemon --listen ADDRESS --application FILE [OPTION]…
-  wsgi-daemon --config-fd N        (started by Apache)
-
-Options:
-  --listen unix:PATH      the socket that nginx, HAProxy, Caddy, Apache … connect to
-  --listen tcp:IP:PORT    the same for other machines; may be given more than once, as unix: may.
-                          Not needed where systemd passes sockets (LISTEN_FDS)
-  --allow CIDR            addresses that may connect over TCP, such as 10.1.0.0/16; may be given
-                          more than once, and must be where not only this machine can connect
-  --secret-file FILE      every request has to bring the text in the file as MOD_WSGI_RS_SECRET
-  --application FILE      the script that holds the application
-  --front NAME            whose idea of a path: auto, apache, nginx, haproxy, caddy [auto]
-  --script-name PATH      where the application is mounted, such as /blog [what the web server says]
-  --callable NAME         its name in the script, or a call such as create_app() [application]
-  --processes N           worker processes [1]
-  --threads N             threads in each of them [15]
-  --python-home DIR       a virtual environment, or where Python is installed
-  --python-path DIR       a directory to import from; may be given more than once
-  --user NAME             run as this user (NAME or #UID; only root can)
-  --group NAME            run with this primary group (NAME or #GID)
-  --home DIR              working directory
-  --umask MODE            permission bits new files do not get, octal
-  --socket-mode MODE      permissions of the socket, octal [600]
-  --maximum-requests N    replace a worker after so many requests
-  --request-timeout SEC   replace a worker when a request takes longer
-  --graceful-timeout SEC  how long a replaced worker may finish its requests [15]
-  --shutdown-timeout SEC  how long a stop may take [5]
-  --log-level N           0 (emergencies) to 8 (trace) [5]
-  --help, --version
-
-Signals: TERM and INT stop it, WINCH stops it when all requests are done, USR1 replaces every worker
-by a new one without losing a request.
-";
-
 /// What the command line asks for.
 #[derive(Debug)]
 pub(crate) enum Invocation {
@@ -65,12 +26,19 @@ pub(crate) enum Invocation {
     /// Be the process whose start parameters are in this descriptor, for a manager.
     WorkerStart(RawFd),
     Standalone(Box<Standalone>),
+    /// Have the daemon with this admin socket drain, and wait for it.
+    Drain {
+        admin: PathBuf,
+        limit: Option<Duration>,
+    },
 }
 
 /// A daemon without Apache.
 #[derive(Debug)]
 pub(crate) struct Standalone {
     pub(crate) listen: Vec<ListenAddress>,
+    /// Where questions about its health are answered.
+    pub(crate) admin: Vec<ListenAddress>,
     /// Listening sockets that have been passed to the program.
     pub(crate) inherited: Range<RawFd>,
     pub(crate) socket_mode: u32,
@@ -169,6 +137,9 @@ fn split(argument: &OsStr) -> (&OsStr, Option<&OsStr>) {
 struct Parser {
     config: GroupConfig,
     listen: Vec<ListenAddress>,
+    admin: Vec<ListenAddress>,
+    drain: Option<PathBuf>,
+    drain_timeout: Option<Duration>,
     script: Option<PathBuf>,
     callable: String,
     socket_mode: u32,
@@ -180,10 +151,30 @@ struct Parser {
 type Setter = fn(&mut Parser, &Value) -> Result<(), ArgumentError>;
 
 /// Every option that has a value, and what it sets.
-const OPTIONS: [(&str, Setter); 23] = [
+const OPTIONS: [(&str, Setter); 28] = [
     ("--config-fd", |it, value| value.number().map(|fd| it.config_fd = Some(fd))),
     ("--worker-fd", |it, value| value.number().map(|fd| it.worker_fd = Some(fd))),
     ("--listen", |it, value| value.address().map(|address| it.listen.push(address))),
+    ("--admin", |it, value| value.address().map(|address| it.admin.push(address))),
+    ("--drain", |it, value| match value.address()? {
+        ListenAddress::Unix(path) => {
+            it.drain = Some(path);
+            Ok(())
+        }
+        ListenAddress::Tcp(_) => Err(value.bad("unix:PATH")),
+    }),
+    ("--drain-timeout", |it, value| value.seconds().map(|time| it.drain_timeout = Some(time))),
+    ("--drain-delay", |it, value| {
+        value.seconds().map(|time| it.config.front_ends.drain_delay = time)
+    }),
+    ("--probes", |it, value| {
+        it.config.front_ends.answers_probes = match value.text()? {
+            "on" => true,
+            "off" => false,
+            _ => return Err(value.bad("on or off")),
+        };
+        Ok(())
+    }),
     ("--allow", |it, value| {
         let block = value.block()?;
         it.config.front_ends.allow.get_or_insert_default().push(block);
@@ -246,6 +237,9 @@ impl Parser {
         Self {
             config: GroupConfig { log_level: 5, sole: true, timers, ..GroupConfig::default() },
             listen: Vec::new(),
+            admin: Vec::new(),
+            drain: None,
+            drain_timeout: None,
             script: None,
             callable: "application".to_owned(),
             socket_mode: 0o600,
@@ -261,6 +255,9 @@ impl Parser {
         }
         if let Some(number) = self.config_fd {
             return Ok(Invocation::Inherited(number));
+        }
+        if let Some(admin) = self.drain {
+            return Ok(Invocation::Drain { admin, limit: self.drain_timeout });
         }
         let Self { mut config, callable, socket_mode, .. } = self;
         let listen = self.listen;
@@ -278,6 +275,7 @@ impl Parser {
         config.check().map_err(ArgumentError::Config)?;
         Ok(Invocation::Standalone(Box::new(Standalone {
             listen,
+            admin: self.admin,
             inherited: 0..0,
             socket_mode,
             config,

@@ -9,6 +9,7 @@
 mod arguments;
 mod connection_queue;
 mod daemon_program;
+mod drain_command;
 mod extension;
 mod launch;
 mod listen_address;
@@ -17,6 +18,7 @@ mod log_pipe;
 mod log_queue;
 mod manager;
 mod message;
+mod probe;
 mod process_title;
 mod program;
 mod program_error;
@@ -24,6 +26,7 @@ mod python_command;
 mod serialized_start;
 mod socket_activation;
 mod time_limit;
+mod usage;
 mod worker;
 
 pub use extension::run_in_python;

@@ -1,8 +1,9 @@
 //! From the command line to a group that runs, and back to an exit code.
 #![forbid(unsafe_code)]
 
-use crate::arguments::{self, Invocation, Standalone, USAGE};
+use crate::arguments::{self, Invocation, Standalone};
 use crate::daemon_program::DaemonProgram;
+use crate::drain_command;
 use crate::launch::{ProcessRoles, TemplateStart, WorkerStart};
 use crate::listen_address::ListenAddress;
 use crate::log::Log;
@@ -11,6 +12,7 @@ use crate::manager::{self, Group, Outcome, Sockets};
 use crate::program_error::ProgramError;
 use crate::serialized_start::SerializedStart;
 use crate::socket_activation;
+use crate::usage::USAGE;
 use crate::worker::{self, Python};
 use group_config::GroupConfig;
 use std::ffi::OsStr;
@@ -36,7 +38,8 @@ impl ProcessRoles for PythonProcess {
 }
 
 /// What `wsgi-daemon-X.Y` does. Exit codes: 0, it was told to stop and did; 1, it could not start; 2, the
-/// command line or the configuration is wrong.
+/// command line or the configuration is wrong. Those of `--drain`: 0, the daemon has drained; 1, it cannot be asked; 3, the
+/// time is over.
 pub fn main() -> ExitCode {
     exit_code(run_daemon())
 }
@@ -72,6 +75,10 @@ fn run_daemon() -> Result<ExitCode, ProgramError> {
                 let python = host::PYTHON_VERSION;
                 return Ok(write_stdout(&format!("wsgi-daemon {version}, Python {python}\n")));
             }
+            Invocation::Drain { admin, limit } => {
+                drain_command::drain(&admin, limit).map_err(ProgramError::Drain)?;
+                return Ok(ExitCode::SUCCESS);
+            }
             Invocation::Inherited(number) => {
                 return manage_inherited(number, |_| Ok(PythonProcess));
             }
@@ -91,26 +98,31 @@ fn run_standalone(standalone: Standalone) -> Result<ExitCode, ProgramError> {
         .in_environment(|name| std::env::var_os(name), std::process::id())
         .map_err(ProgramError::Usage)?;
     let shared = match standalone.inherited.is_empty() {
-        true => create_sockets(&standalone)?,
+        true => create_sockets(&standalone, &standalone.listen)?,
         false => adopt_sockets(&standalone)?,
     };
+    let admin = create_sockets(&standalone, &standalone.admin)?;
     for variable in socket_activation::VARIABLES {
         // It fails for names that no variable can have.
         let _ = sys::unset_variable(OsStr::new(variable));
     }
-    let paths = standalone.listen.into_iter().filter_map(|address| match address {
+    let addresses = standalone.listen.into_iter().chain(standalone.admin);
+    let paths = addresses.filter_map(|address| match address {
         ListenAddress::Unix(path) => Some(path),
         ListenAddress::Tcp(_) => None,
     });
     let paths = paths.collect();
-    Ok(run_group(standalone.config, standalone_sockets(shared), paths, &PythonProcess))
+    Ok(run_group(standalone.config, standalone_sockets(shared, admin), paths, &PythonProcess))
 }
 
-/// The sockets that the command line names.
-fn create_sockets(standalone: &Standalone) -> Result<Vec<OwnedFd>, ProgramError> {
-    let Standalone { listen, socket_mode, config, .. } = standalone;
+/// Sockets that the command line names.
+fn create_sockets(
+    standalone: &Standalone,
+    addresses: &[ListenAddress],
+) -> Result<Vec<OwnedFd>, ProgramError> {
+    let Standalone { socket_mode, config, .. } = standalone;
     let create = |address: &ListenAddress| manager::create_socket(address, *socket_mode, config);
-    listen.iter().map(create).collect::<Result<_, _>>().map_err(ProgramError::Socket)
+    addresses.iter().map(create).collect::<Result<_, _>>().map_err(ProgramError::Socket)
 }
 
 /// The sockets that are passed to the program.
@@ -202,14 +214,15 @@ fn inherited_sockets(config: &GroupConfig) -> Result<Sockets, ProgramError> {
     Ok(Sockets {
         shared: optional(named.shared_socket)?.into_iter().collect(),
         workers: named.worker_sockets.iter().copied().map(adopt).collect::<Result<_, _>>()?,
+        admin: Vec::new(),
         parent: optional(named.parent)?,
         ready: optional(named.ready)?,
         scoreboard: optional(named.scoreboard)?,
     })
 }
 
-fn standalone_sockets(shared: Vec<OwnedFd>) -> Sockets {
-    Sockets { shared, workers: Vec::new(), parent: None, ready: None, scoreboard: None }
+fn standalone_sockets(shared: Vec<OwnedFd>, admin: Vec<OwnedFd>) -> Sockets {
+    Sockets { shared, admin, workers: Vec::new(), parent: None, ready: None, scoreboard: None }
 }
 
 fn write_stdout(text: &str) -> ExitCode {

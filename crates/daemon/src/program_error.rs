@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use crate::arguments::ArgumentError;
+use crate::drain_command::DrainError;
 use crate::manager::SocketError;
 use crate::serialized_start::StartError;
 use group_config::Invalid;
@@ -37,6 +38,8 @@ pub(crate) enum ProgramError {
     Unopenable(PathBuf, io::Error),
     /// The socket of a daemon without Apache cannot be made.
     Socket(SocketError),
+    /// Another daemon has not drained.
+    Drain(DrainError),
     /// A worker or template cannot start with its parameters.
     Start(StartError),
 }
@@ -50,6 +53,7 @@ impl ProgramError {
     /// The exit code of the program.
     pub(crate) const fn exit_code(&self) -> u8 {
         match self {
+            Self::Drain(why) => why.exit_code(),
             Self::Usage(_)
             | Self::OnlyForApache
             | Self::UnreadableConfig(..)
@@ -92,6 +96,7 @@ impl fmt::Display for ProgramError {
             Self::NoScoreboard => f.write_str("the configuration names no scoreboard"),
             Self::Unopenable(path, why) => write!(f, "cannot open {}: {why}", path.display()),
             Self::Socket(why) => why.fmt(f),
+            Self::Drain(why) => why.fmt(f),
             Self::Start(why) => why.fmt(f),
         }
     }

@@ -1,11 +1,13 @@
 //! The web servers in front of a daemon that is run by hand: which may connect, and what they mean by a path.
 
+use crate::seconds;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
+use std::time::Duration;
 
 /// What a daemon that is run by hand knows of the web servers in front of it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FrontEnds {
     /// Whose conventions the variables of a request follow.
@@ -17,8 +19,27 @@ pub struct FrontEnds {
     pub allow: Option<Vec<AddressBlock>>,
     /// Addresses beside which no other one may connect over TCP (`FCGI_WEB_SERVER_ADDRS`).
     pub web_servers: Option<Vec<IpAddr>>,
+    /// How long requests still come while the daemon says that it is not ready, before it stops.
+    #[serde(with = "seconds")]
+    pub drain_delay: Duration,
+    /// The workers answer questions about the daemon's health at the sockets for requests.
+    pub answers_probes: bool,
     /// The listening sockets are another process' own, systemd's for example, and outlive the daemon.
     pub sockets_are_inherited: bool,
+}
+
+impl Default for FrontEnds {
+    fn default() -> Self {
+        Self {
+            kind: FrontEnd::default(),
+            script_name: None,
+            allow: None,
+            web_servers: None,
+            drain_delay: Duration::ZERO,
+            answers_probes: true,
+            sockets_are_inherited: false,
+        }
+    }
 }
 
 /// A web server, by its conventions.

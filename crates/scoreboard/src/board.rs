@@ -10,6 +10,8 @@ pub const MAGIC: u64 = u64::from_be_bytes(*b"wsgi-sb1");
 const HEADER: usize = 8;
 /// The word of the header that holds the manager's failed starts in a row; Apache's parent writes it.
 const START_FAILURES: usize = 4;
+/// The word that says that the group wants no more requests.
+const DRAINING: usize = 5;
 const FIXED: usize = 16;
 const LINE: usize = 16;
 const LINE_BYTES: usize = (LINE - 1) * 8;
@@ -139,6 +141,18 @@ impl<'m> Scoreboard<'m> {
         if let Some(word) = self.words.get(START_FAILURES) {
             word.store(times.map_or(u64::MAX, u64::from), Ordering::Relaxed);
         }
+    }
+
+    /// Notes whether the group wants no more requests, although it still answers them.
+    pub fn set_draining(&self, is_draining: bool) {
+        if let Some(word) = self.words.get(DRAINING) {
+            word.store(is_draining.into(), Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the group wants no more requests.
+    pub fn is_draining(&self) -> bool {
+        self.words.get(DRAINING).is_some_and(|word| word.load(Ordering::Relaxed) != 0)
     }
 
     /// Whether no worker is to be expected in this slot, because the last starts all failed.

@@ -46,7 +46,7 @@ impl Group {
             descriptors.push(parent.as_fd());
             descriptors.len() - 1
         });
-        descriptors.extend(self.outputs.descriptors());
+        descriptors.extend(self.outputs.descriptors().chain(self.admin.descriptors()));
         let ready = sys::wait_readable(&descriptors, self.next_deadline());
         let is_ready = |place: usize| ready.get(place) == Some(&true);
         self.outputs.pass_on();
@@ -72,15 +72,15 @@ impl Group {
             self.handle_parent_exit();
         }
         self.reap();
+        self.serve_admin();
         self.run_timers();
     }
 
     fn handle_signals(&mut self) {
         for signal in self.signals.take(&SIGNALS) {
             match signal {
-                SIGTERM | SIGINT => {
-                    self.stop(self.config.timers.shutdown_timeout.unwrap_or(Duration::MAX));
-                }
+                SIGTERM => self.drain_and_exit(),
+                SIGINT => self.stop_at_once(),
                 SIGWINCH => self.stop(self.config.timers.graceful_timeout),
                 SIGUSR1 => self.replace_all(Reason::Rolling),
                 _ => {}
@@ -116,6 +116,6 @@ impl Group {
     /// The parent process says nothing: a connection that can be read is one whose other end is gone.
     fn handle_parent_exit(&mut self) {
         self.log(Level::Info, "parent process has exited; stopping");
-        self.stop(self.config.timers.shutdown_timeout.unwrap_or(Duration::MAX));
+        self.stop_at_once();
     }
 }

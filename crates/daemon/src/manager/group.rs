@@ -2,6 +2,7 @@
 //! does is in the files beside: `start`, `preload`, `events`, `timers`, `exits`, `replacement`.
 #![forbid(unsafe_code)]
 
+use super::admin::Admin;
 use super::output::Outputs;
 use super::scripts;
 use super::slot::Slot;
@@ -14,6 +15,7 @@ use group_config::GroupConfig;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
+use std::time::Instant;
 use sys::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH, Signals};
 use wsgi::Level;
 
@@ -35,8 +37,19 @@ pub(crate) struct Group {
     /// The state of a script that could not be loaded.
     pub(super) refused: Option<Loaded>,
     pub(super) stopping: bool,
+    /// Set once the group is to stop, but not yet.
+    pub(super) draining: Option<Draining>,
+    pub(super) admin: Admin,
     pub(super) templates: Templates,
     pub(super) outputs: Outputs,
+}
+
+/// A stop that has been announced.
+pub(super) struct Draining {
+    /// When no more requests are taken.
+    pub(super) stops_at: Instant,
+    /// The manager stays when no worker is left, until it gets a signal.
+    pub(super) stays: bool,
 }
 
 /// How [`Group::run`] ends.
@@ -55,6 +68,8 @@ pub(crate) struct Sockets {
     pub(crate) shared: Vec<OwnedFd>,
     /// One listening socket for each slot, or none.
     pub(crate) workers: Vec<OwnedFd>,
+    /// Listening sockets of a daemon that is run by hand, for questions about its health.
+    pub(crate) admin: Vec<OwnedFd>,
     /// A connection to the parent process.
     pub(crate) parent: Option<OwnedFd>,
     /// Where to write that the first workers are ready.
@@ -72,6 +87,7 @@ impl Group {
         let memory = ScoreboardMemory::map(sockets.scoreboard, &config)?;
         memory.board.initialise();
         memory.board.set_start_failures(Some(0));
+        memory.board.set_draining(false);
         // The workers of a manager before this one have exited.
         (0..most).flat_map(|slot| memory.board.records(slot)).for_each(|record| record.clear());
         let mut own = sockets.workers.into_iter();
@@ -92,6 +108,8 @@ impl Group {
             changed: None,
             refused: None,
             stopping: false,
+            draining: None,
+            admin: Admin::new(sockets.admin),
             templates: Templates::new(),
             outputs: Outputs::new(),
             config,
@@ -109,7 +127,7 @@ impl Group {
                 return Ok(Outcome::Worker(start));
             }
             self.report_ready();
-            if self.stopping && self.slots.iter().all(|slot| slot.workers().next().is_none()) {
+            if self.stopping && self.has_no_worker() && !self.stays_when_drained() {
                 self.outputs.pass_on();
                 return Ok(Outcome::Stopped);
             }

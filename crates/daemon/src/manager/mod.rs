@@ -3,6 +3,9 @@
 #![forbid(unsafe_code)]
 
 mod account;
+mod admin;
+mod admin_client;
+mod draining;
 mod events;
 mod exits;
 mod group;

@@ -165,6 +165,7 @@ impl Group {
     /// Stops every worker; each may go on with its requests for the time `within`.
     pub(super) fn stop(&mut self, within: Duration) {
         self.stopping = true;
+        self.memory.board.set_draining(true);
         self.templates.stop();
         let (_, grace) = self.drain_timeouts();
         for slot in &mut self.slots {

@@ -31,8 +31,9 @@ impl Group {
         let spare = self.slots.iter().skip(least).any(|slot| slot.current.is_some());
         let idle = spare.then(|| now + Duration::from_secs(1));
         let template = self.templates.deadline(startup);
-        let output = self.outputs.deadline();
-        let next = starts.chain(limits).chain(idle).chain(template).chain(output).min();
+        let others =
+            [template, self.outputs.deadline(), self.drain_deadline(), self.admin.deadline()];
+        let next = starts.chain(limits).chain(idle).chain(others.into_iter().flatten()).min();
         next.map(|when| when.saturating_duration_since(now).max(Duration::from_millis(1)))
     }
 
@@ -40,6 +41,7 @@ impl Group {
     pub(super) fn run_timers(&mut self) {
         let startup = time_limit::enabled(self.config.timers.startup_timeout);
         self.templates.kill_if_overdue(startup);
+        self.stop_when_drain_delay_is_over();
         let idle_timeout = time_limit::enabled(self.config.timers.inactivity_timeout);
         let least = self.config.processes.least as usize;
         let (mut idle_ones, mut late_ones, mut lost) = (Vec::new(), Vec::new(), Vec::new());

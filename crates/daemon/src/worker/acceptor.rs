@@ -40,6 +40,11 @@ impl Acceptor {
         Self { listeners, has_tcp, fd_limit: FdLimit::new() }
     }
 
+    /// How many listening sockets there are.
+    pub(super) fn count(&self) -> usize {
+        self.listeners.len()
+    }
+
     /// Begins to accept.
     pub(super) fn listen(&self, connections: &Connections) -> io::Result<()> {
         for (index, listener) in self.listeners.iter().enumerate() {
@@ -98,8 +103,15 @@ impl Acceptor {
                 }
                 admitted
             }
-            // Another process was faster.
-            Err(why) if why.kind() == io::ErrorKind::WouldBlock => None,
+            // Another process was faster, or has shut the socket down.
+            Err(why)
+                if matches!(
+                    why.kind(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::InvalidInput
+                ) =>
+            {
+                None
+            }
             Err(why) => {
                 // One idle connection less is enough to go on.
                 let freed = fd_limit::is_fd_exhaustion(&why) && connections.close_oldest_idle();

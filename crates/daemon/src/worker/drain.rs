@@ -28,6 +28,9 @@ pub(super) fn drain(
 ) -> bool {
     let mut successor = stop.successor;
     pool.drain(successor);
+    if successor == Successor::None {
+        pool.close_sockets();
+    }
     let mut deadline = time_limit::deadline(Instant::now(), stop.within);
     let mut has_manager = true;
     while !pool.is_drained() {

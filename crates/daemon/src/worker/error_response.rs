@@ -1,5 +1,5 @@
-//! Statuses that the worker itself answers with: why, for the Apache module; and the heads of error responses that the worker itself makes, for web servers other than the Apache module,
-//! which makes its own from the status.
+//! Statuses that the worker itself answers with: why, for the Apache module, which makes a response of the status; and
+//! the heads of those responses for other web servers.
 #![forbid(unsafe_code)]
 
 use fastcgi::app_status::Cause;
@@ -16,12 +16,15 @@ pub(super) const fn cause_of(status: u16) -> Cause {
 
 /// The head of a response with this status (RFC 3875, section 6), with the empty line at its end.
 pub(super) fn head(status: u16) -> String {
-    format!("Status: {status} {}\r\nContent-Type: text/plain\r\n\r\n", reason(status))
+    // Another machine, or this one after its restart, can serve the request.
+    let retry = if status == 503 { "Retry-After: 1\r\n" } else { "" };
+    format!("Status: {status} {}\r\n{retry}Content-Type: text/plain\r\n\r\n", reason(status))
 }
 
 /// The reason phrase of a status.
 pub(super) const fn reason(status: u16) -> &'static str {
     match status {
+        200 => "OK",
         400 => "Bad Request",
         403 => "Forbidden",
         404 => "Not Found",

@@ -5,7 +5,7 @@ use crate::log::Log;
 use crate::worker::connection::{Body as BodyPart, Connection, would_block};
 use crate::worker::error_response;
 use crate::worker::response_claim::ResponseClaim;
-use crate::worker::response_head::encode_head;
+use crate::worker::response_head::{encode_head, oversize};
 use crate::worker::target::Application;
 use crate::worker::variables::hand_over;
 use fastcgi::app_status::{Cause, StatusOnly};
@@ -167,6 +167,10 @@ impl<'a> FastCgiExchange<'a> {
         for name in left_out {
             let line = format!("a header of the response is left out: \"{name}\"");
             self.log(Level::Error, line.as_bytes());
+        }
+        // To the daemon's own log: HAProxy up to 2.6.12 does not survive a line before the response.
+        if let Some(line) = oversize(&self.head).filter(|_| !from_module) {
+            self.log.write(Level::Warning, line.as_bytes());
         }
         self.head_only |= head.is_bodiless();
         Ok(())

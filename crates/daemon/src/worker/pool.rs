@@ -20,7 +20,7 @@ use crate::worker::scheduler::Scheduler;
 use crate::worker::siblings::{Siblings, script_number};
 use group_config::GroupConfig;
 use host::Host;
-use scoreboard::Record;
+use scoreboard::{Record, Scoreboard};
 use std::io::{self, PipeReader, PipeWriter, Write};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::AtomicBool;
@@ -31,6 +31,8 @@ pub(crate) struct Pool {
     pub(crate) host: Host,
     pub(crate) log: Log,
     pub(crate) record: Record<'static>,
+    /// All of the group.
+    pub(super) board: Scoreboard<'static>,
     pub(crate) recycling: Recycling,
     pub(crate) scheduler: Scheduler,
     pub(crate) gil_probe: GilProbe,
@@ -81,6 +83,7 @@ impl Pool {
             host,
             log,
             record: slot.record(),
+            board: slot.memory.board,
             manager: ManagerChannel::new(channel),
             acceptor: Acceptor::new(listeners),
             connections: Connections::new(queue)?,
@@ -119,9 +122,28 @@ impl Pool {
     /// Lets no web server connect any more, where the socket ends with the manager: it would wait in vain, and the next
     /// manager could not listen on the path. Apache keeps its sockets for the next manager.
     pub(super) fn give_up_socket(&self) {
-        if self.config.front_ends().is_some_and(|it| !it.sockets_are_inherited) {
+        if self.owns_sockets() {
             self.acceptor.shut_down();
         }
+    }
+
+    fn owns_sockets(&self) -> bool {
+        self.config.front_ends().is_some_and(|it| !it.sockets_are_inherited)
+    }
+
+    /// Where the whole group stops: takes the connections that wait at its own sockets, and lets nothing more connect, so
+    /// that a web server is refused and turns to another machine.
+    pub(super) fn close_sockets(&self) {
+        if !self.owns_sockets() || !self.board.is_draining() {
+            return;
+        }
+        for index in 0..self.acceptor.count() {
+            let accept = || self.acceptor.accept(index, &self.connections, &self.config, &self.log);
+            while let Some(connection) = accept() {
+                self.connections.put_back(connection, &self.log);
+            }
+        }
+        self.give_up_socket();
     }
 
     /// Whether every connection is closed and no request is in Python.

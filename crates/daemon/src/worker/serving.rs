@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use crate::message::{Loaded, Report};
+use crate::probe::Probe;
 use crate::time_limit;
 use crate::worker::connection::{Connection, Next};
 use crate::worker::connections::Wakeup;
@@ -86,6 +87,8 @@ pub(super) struct Admitted {
     pub(super) wants: WantedCode,
     /// It has waited longer than queue-timeout.
     pub(super) is_overdue: bool,
+    /// The answer to a question about the daemon's health, which no application sees.
+    pub(super) health: Option<StatusOnly>,
 }
 
 impl Pool {
@@ -178,11 +181,20 @@ impl Pool {
         self.recycling.before_request(time);
         let queue_time = queue_time(params.queued);
         let wants = self.wanted_code(&application, params.waiting_since);
-        let wants_body = params.wants_body;
+        let (wants_body, params_probe) = (params.wants_body, params.probe);
         connection.queue_time = queue_time;
         let limit = time_limit::enabled(self.config.timers.queue_timeout);
         let is_overdue = limit.is_some_and(|limit| Duration::from_micros(queue_time) > limit);
-        Some(Admitted { wants_body, application, wants, is_overdue })
+        let health = params_probe.and_then(|probe| self.health(probe));
+        Some(Admitted { wants_body, application, wants, is_overdue, health })
+    }
+
+    /// The answer to a question about the daemon's health; `None` where that is a path of the application's.
+    fn health(&self, probe: Probe) -> Option<StatusOnly> {
+        self.config.front_ends().filter(|it| it.answers_probes)?;
+        let is_unwanted = probe == Probe::Ready && self.board.is_draining();
+        let status = if is_unwanted { 503 } else { 200 };
+        Some(StatusOnly { status, cause: Cause::Stopping })
     }
 
     /// Answers the request that has come on a connection; gives the connection back if there is more to do on it
@@ -192,7 +204,7 @@ impl Pool {
             self.connections.close(connection);
             return None;
         };
-        let Admitted { application, wants_body, wants, is_overdue } = admitted;
+        let Admitted { application, wants_body, wants, is_overdue, health } = admitted;
         let info = RequestInfo {
             wants_body,
             front_ends: self.config.front_ends(),
@@ -210,7 +222,9 @@ impl Pool {
         let shared = Arc::clone(&application);
         let mut exchange =
             FastCgiExchange::new(connection, shared, info, &self.log, claim, &release);
-        if is_overdue {
+        if let Some(health) = health {
+            exchange.fail(health);
+        } else if is_overdue {
             exchange.log(Level::Error, QUEUE_TIMEOUT_LINE);
             exchange.fail(QUEUE_TIMEOUT);
         } else {

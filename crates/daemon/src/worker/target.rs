@@ -1,6 +1,7 @@
 //! Which application a request is for, read from its params. It never looks at what the client sent.
 #![forbid(unsafe_code)]
 
+use crate::probe::Probe;
 use crate::worker::file_version;
 use fastcgi::{Extensions, Params, param};
 use group_config::GroupConfig;
@@ -133,6 +134,8 @@ pub(crate) struct RequestParams<'a> {
     pub(crate) waiting_since: Option<u64>,
     /// The client gets the body of the answer.
     pub(crate) wants_body: bool,
+    /// It is a question about the daemon's health.
+    pub(crate) probe: Option<Probe>,
     /// Method and URL of the request, as far as the params name them.
     pub(crate) method: &'a [u8],
     pub(crate) uri: &'a [u8],
@@ -140,15 +143,27 @@ pub(crate) struct RequestParams<'a> {
 
 impl<'a> RequestParams<'a> {
     pub(crate) fn read(params: Params<'a>) -> Self {
-        let mut asked =
-            Self { queued: None, waiting_since: None, wants_body: true, method: b"", uri: b"" };
+        let mut asked = Self {
+            queued: None,
+            waiting_since: None,
+            wants_body: true,
+            probe: None,
+            method: b"",
+            uri: b"",
+        };
         for (name, value) in params {
             match name {
                 param::HEADER_ONLY => asked.wants_body = value != b"1",
                 param::WAITING_SINCE => asked.waiting_since = number(value),
                 b"mod_wsgi.queue_start" => asked.queued = number(value),
                 b"REQUEST_URI" => asked.uri = value,
-                b"SCRIPT_NAME" if asked.uri.is_empty() => asked.uri = value,
+                b"SCRIPT_NAME" => {
+                    asked.probe = asked.probe.or_else(|| Probe::of_path(value));
+                    if asked.uri.is_empty() {
+                        asked.uri = value;
+                    }
+                }
+                b"PATH_INFO" => asked.probe = asked.probe.or_else(|| Probe::of_path(value)),
                 b"REQUEST_METHOD" => {
                     asked.method = value;
                     asked.wants_body &= value != b"HEAD";

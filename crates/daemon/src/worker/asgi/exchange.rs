@@ -6,7 +6,7 @@ use crate::worker::asgi::slots::Interest;
 use crate::worker::connection::{Body as BodyPart, Connection};
 use crate::worker::error_response::{self, cause_of};
 use crate::worker::pool::Pool;
-use crate::worker::response_head::encode_head;
+use crate::worker::response_head::{encode_head, oversize};
 use crate::worker::serving::{Unserved, WantedCode, end_in_forked_child};
 use crate::worker::target::Application;
 use crate::worker::variables::hand_over;
@@ -268,6 +268,9 @@ impl LoopExchange {
                 AsgiExchange::fail(self, 500);
                 return Err(SendError::Failed);
             }
+        }
+        if let Some(line) = oversize(&bytes).filter(|_| !from_module) {
+            self.pool.log.write(Level::Warning, line.as_bytes());
         }
         self.head_only |= head.is_bodiless();
         Ok(bytes)

@@ -69,9 +69,13 @@ impl LoopSource {
             pool.connections.close(connection);
             return None;
         };
-        let Admitted { application, wants_body, wants, is_overdue } = admitted;
+        let Admitted { application, wants_body, wants, is_overdue, health } = admitted;
         let begun = Begun { number, wants, wants_body };
         let mut exchange = LoopExchange::new(pool, connection, application, &begun);
+        if let Some(health) = health {
+            exchange.fail_with(health);
+            return None;
+        }
         if is_overdue {
             AsgiExchange::log(&mut exchange, Level::Error, QUEUE_TIMEOUT_LINE);
             exchange.fail_with(QUEUE_TIMEOUT);

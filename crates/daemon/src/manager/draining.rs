@@ -1,0 +1,92 @@
+//! How a group stops in the sight of load balancers: it says that it is not ready, goes on for a while, and stops then.
+#![forbid(unsafe_code)]
+
+use super::group::{Draining, Group};
+use crate::probe::Condition;
+use std::time::{Duration, Instant};
+use wsgi::Level;
+
+impl Group {
+    /// Stops the workers, which may take all the time of shutdown-timeout.
+    pub(super) fn stop_at_once(&mut self) {
+        self.let_exit();
+        self.stop(self.config.timers.shutdown_timeout.unwrap_or(Duration::MAX));
+    }
+
+    /// Says that the group is not ready, and stops it after the time that load balancers need to notice; at once where
+    /// none is set, or it has been told that already.
+    pub(super) fn drain_and_exit(&mut self) {
+        match &self.draining {
+            // Another daemon's command has begun it: this one is to exit as well.
+            Some(draining) if draining.stays => self.let_exit(),
+            Some(_) => self.stop_at_once(),
+            None => self.drain(false),
+        }
+    }
+
+    fn drain(&mut self, stays: bool) {
+        let delay = self.config.front_ends.drain_delay;
+        self.memory.board.set_draining(true);
+        self.draining = Some(Draining { stops_at: Instant::now() + delay, stays });
+        if !delay.is_zero() {
+            let delay = delay.as_secs_f64();
+            self.log(
+                Level::Info,
+                &format!("draining: not ready from now on, stopping in {delay} s"),
+            );
+        }
+        self.stop_when_drain_delay_is_over();
+    }
+
+    fn let_exit(&mut self) {
+        if let Some(draining) = &mut self.draining {
+            draining.stays = false;
+        }
+    }
+
+    /// When the workers are to be stopped.
+    pub(super) fn drain_deadline(&self) -> Option<Instant> {
+        self.draining.as_ref().filter(|_| !self.stopping).map(|draining| draining.stops_at)
+    }
+
+    /// Stops the workers once the group has been said not to be ready for long enough.
+    pub(super) fn stop_when_drain_delay_is_over(&mut self) {
+        if self.drain_deadline().is_some_and(|when| when <= Instant::now()) {
+            self.stop(self.config.timers.shutdown_timeout.unwrap_or(Duration::MAX));
+        }
+    }
+
+    /// Whether the manager waits for a signal although no worker is left.
+    pub(super) fn stays_when_drained(&self) -> bool {
+        self.draining.as_ref().is_some_and(|draining| draining.stays)
+    }
+
+    /// Whether no worker is left.
+    pub(super) fn has_no_worker(&self) -> bool {
+        self.slots.iter().all(|slot| slot.workers().next().is_none())
+    }
+
+    /// Answers at the admin sockets.
+    pub(super) fn serve_admin(&mut self) {
+        let condition = self.condition();
+        if !self.admin.serve(condition) {
+            return;
+        }
+        if self.draining.is_none() && !self.stopping {
+            self.drain(true);
+        }
+        // Where there is nothing to wait for, the answer does not wait for another event.
+        self.admin.serve(self.condition());
+    }
+
+    fn condition(&self) -> Condition {
+        let is_ready =
+            self.slots.iter().filter_map(|slot| slot.current.as_ref()).any(|worker| worker.ready);
+        match (self.stopping, &self.draining) {
+            (true, _) if self.has_no_worker() => Condition::Drained,
+            (true, _) | (_, Some(_)) => Condition::Draining,
+            _ if is_ready => Condition::Ready,
+            _ => Condition::Starting,
+        }
+    }
+}

@@ -1,0 +1,279 @@
+"""Health and drain of a daemon run by hand: what load balancers, probes and preStop hooks see."""
+
+import contextlib
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+import pytest
+from harness import fastcgi_client as fastcgi
+from harness.httpd import free_ports, ports_locked, wait_until
+from harness.standalone import PROGRAM
+
+pytestmark = pytest.mark.ours_only("mod_wsgi has no such program")
+
+
+class UnixClient(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path):
+        super().__init__("localhost", timeout=20)
+        self.path = str(path)
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(20)
+        self.sock.connect(self.path)
+
+
+def asked(connection, path, method="GET"):
+    """Status and text of an answer over HTTP."""
+    with contextlib.closing(connection):
+        connection.request(method, path)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+
+
+class Site:
+    """A daemon at a port, with admin sockets: a file and another port."""
+
+    def __init__(self, daemon, *options):
+        self.daemon, self.admin = daemon, daemon.root / "admin"
+        with ports_locked():
+            self.port, self.admin_port = free_ports(2)
+            more = ["--admin", f"unix:{self.admin}", "--admin", f"tcp:127.0.0.1:{self.admin_port}"]
+            daemon.start_at(f"tcp:127.0.0.1:{self.port}", options=[*more, *options])
+            wait_until(lambda: self.says("/-/ready") == (200, "ready\n"), "the daemon to be ready")
+        self.address = ("127.0.0.1", self.port)
+
+    def says(self, path, method="GET"):
+        with contextlib.suppress(OSError):
+            return asked(UnixClient(self.admin), path, method)
+        return None
+
+    def says_over_tcp(self, path, method="GET"):
+        return asked(http.client.HTTPConnection("127.0.0.1", self.admin_port, 20), path, method)
+
+    def says_over_fastcgi(self, path, address=None, **options):
+        answer = fastcgi.get(address or self.admin, path, **options)
+        return answer.status, answer.body.decode()
+
+    def is_open(self):
+        with socket.socket() as client:
+            return client.connect_ex(self.address) == 0
+
+    def drain(self, *options):
+        """Runs `--drain`."""
+        command = [PROGRAM, "--drain", f"unix:{self.admin}", *options]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.fixture
+def site(daemon):
+    return lambda *options: Site(daemon, *options)
+
+
+def test_admin_sockets_speak_http_and_fastcgi(site):
+    it = site()
+    admin_port = ("127.0.0.1", it.admin_port)
+    assert it.says("/-/healthy") == (200, "healthy\n")
+    assert it.says("/-/ready?a=b") == (200, "ready\n")
+    assert it.says("/-/ready", "HEAD") == (200, "")
+    assert it.says("/-/ready", "OPTIONS") == (200, "ready\n")
+    assert it.says("/other")[0] == 404
+    assert it.says_over_tcp("/-/healthy") == (200, "healthy\n")
+    for address in (it.admin, admin_port):
+        assert it.says_over_fastcgi("/-/healthy", address) == (200, "healthy\n")
+        assert it.says_over_fastcgi("/other", address)[0] == 404
+        assert it.says_over_fastcgi("/-/ready", address, method="HEAD") == (200, "")
+        as_nginx = {"SCRIPT_NAME": "/-/ready", "PATH_INFO": None}
+        assert it.says_over_fastcgi("/", address, **as_nginx) == (200, "ready\n")
+        with fastcgi.connection(address) as kept:
+            for _ in range(3):
+                assert kept.get("/-/healthy", keep=True).status == 200
+    # In pieces, as a slow network brings them.
+    with fastcgi.connection(it.admin) as slow:
+        for byte in fastcgi.request("/-/ready"):
+            slow.send(bytes([byte]))
+        assert slow.answer().status == 200
+
+
+def test_workers_answer_for_health_at_the_socket_of_the_requests(site, daemon):
+    it = site()
+    for path in ("/-/healthy", "/-/ready"):
+        assert it.says_over_fastcgi(path, it.address) == (200, "OK")
+    assert it.says_over_fastcgi("/-/ready", it.address, method="HEAD") == (200, "")
+
+
+def test_paths_of_health_are_the_applications_with_probes_off(site):
+    it = site("--probes", "off")
+    answer = fastcgi.get(it.address, "/-/ready")
+    assert json.loads(answer.body)["environ"]["PATH_INFO"] == "/-/ready"
+
+
+def test_admin_sockets_answer_while_every_thread_is_busy_and_every_worker_stands_still(
+    site, daemon
+):
+    it = site("--threads", "1")
+    with fastcgi.connection(it.address) as busy:
+        busy.send(fastcgi.request("/slow?2"))
+        daemon.wait_until_slow()
+        for worker in daemon.workers():
+            os.kill(worker, signal.SIGSTOP)
+        try:
+            began = time.monotonic()
+            assert it.says("/-/ready") == (200, "ready\n")
+            assert it.says_over_fastcgi("/-/healthy") == (200, "healthy\n")
+            assert time.monotonic() - began < 1
+        finally:
+            for worker in daemon.workers():
+                os.kill(worker, signal.SIGCONT)
+        assert busy.answer().status == 200
+
+
+def test_clients_that_say_nothing_keep_no_other_one_from_the_admin_socket(site):
+    it = site()
+    with contextlib.ExitStack() as stack:
+        for _ in range(100):
+            client = stack.enter_context(socket.socket(socket.AF_UNIX))
+            client.connect(str(it.admin))
+        assert it.says("/-/healthy") == (200, "healthy\n")
+
+
+def test_term_is_announced_before_the_port_closes(site, daemon):
+    it = site("--drain-delay", "2", "--log-level", "6")
+    with fastcgi.connection(it.address) as kept:
+        assert kept.get(keep=True).status == 200
+        daemon.process.terminate()
+        wait_until(lambda: it.says("/-/ready") == (503, "draining\n"), "the announcement")
+        began = time.monotonic()
+        # Healthy, not ready, and still serving: on kept connections and on new ones.
+        assert it.says("/-/healthy") == (200, "healthy\n")
+        assert it.says_over_fastcgi("/-/ready", it.address) == (503, "Service Unavailable")
+        assert kept.get(keep=True).status == 200
+        assert fastcgi.get(it.address).status == 200
+        assert time.monotonic() - began < 1.5
+        # A request that begins before the port closes is finished.
+        kept.send(fastcgi.request("/slow?3", keep=True))
+        wait_until(lambda: not it.is_open(), "the port to close")
+        assert 0.5 < time.monotonic() - began < 10
+        assert kept.answer().status == 200
+    assert daemon.process.wait(15) == 0
+    assert "draining: not ready from now on, stopping in 2 s" in daemon.log()
+
+
+def test_second_term_stops_without_the_delay(site, daemon):
+    it = site("--drain-delay", "60")
+    daemon.process.terminate()
+    wait_until(lambda: it.says("/-/ready") == (503, "draining\n"), "the announcement")
+    daemon.process.terminate()
+    assert daemon.process.wait(15) == 0
+
+
+def test_connections_that_wait_when_the_daemon_stops_are_served(site, daemon):
+    it = site("--threads", "2")
+    (worker,) = daemon.workers()
+    os.kill(worker, signal.SIGSTOP)
+    with contextlib.ExitStack() as stack:
+        try:
+            waiting = [stack.enter_context(fastcgi.connection(it.address)) for _ in range(20)]
+            for one in waiting:
+                one.send(fastcgi.request("/", method="POST", body=b"x"))
+            daemon.process.terminate()
+            wait_until(lambda: it.says("/-/ready") == (503, "draining\n"), "the signal")
+        finally:
+            os.kill(worker, signal.SIGCONT)
+        assert [one.answer().status for one in waiting] == [200] * 20
+    assert daemon.process.wait(15) == 0
+
+
+def test_drain_waits_for_requests_and_the_daemon_stays_until_term(site, daemon):
+    it = site()
+    with fastcgi.connection(it.address) as busy:
+        busy.send(fastcgi.request("/slow?2"))
+        daemon.wait_until_slow()
+        command = it.drain()
+        wait_until(lambda: not it.is_open(), "the port to close")
+        assert command.poll() is None
+        assert it.says("/-/ready") == (503, "draining\n")
+        assert busy.answer().status == 200
+    assert command.communicate(timeout=20) == ("", "")
+    assert command.returncode == 0
+    wait_until(lambda: daemon.workers() == [], "no worker")
+    assert daemon.process.poll() is None
+    # Once more: there is nothing to wait for.
+    again = it.drain("--drain-timeout", "10")
+    assert (again.communicate(timeout=20), again.returncode) == (("", ""), 0)
+    daemon.process.terminate()
+    assert daemon.process.wait(15) == 0
+    assert not it.admin.exists()
+
+
+def test_drain_reports_the_outcome_by_its_exit_code(site, daemon):
+    it = site()
+    with fastcgi.connection(it.address) as busy:
+        busy.send(fastcgi.request("/slow?3"))
+        daemon.wait_until_slow()
+        late = it.drain("--drain-timeout", "0.5")
+        _, said = late.communicate(timeout=20)
+        assert late.returncode == 3
+        assert "requests were still being served after 0.5 s" in said
+        assert busy.answer().status == 200
+    daemon.process.terminate()
+    assert daemon.process.wait(15) == 0
+    gone = it.drain()
+    _, said = gone.communicate(timeout=20)
+    assert gone.returncode == 1
+    assert said.startswith("wsgi-daemon: no daemon can be asked at unix:")
+    assert it.drain("--drain-timeout", "soon").wait(20) == 2
+
+
+def test_only_a_unix_socket_takes_commands(site):
+    it = site()
+    assert it.says_over_tcp("/-/drain", "POST") == (403, "only over a Unix socket\n")
+    assert it.says("/-/drain") == (405, "POST\n")
+    assert it.says("/-/ready") == (200, "ready\n")
+
+
+def test_daemon_that_drains_is_stopped_by_term_when_its_requests_are_done(site, daemon):
+    it = site("--drain-delay", "1")
+    command = it.drain()
+    wait_until(lambda: it.says("/-/ready") == (503, "draining\n"), "the announcement")
+    daemon.process.terminate()
+    assert command.wait(20) in (0, 1)
+    assert daemon.process.wait(15) == 0
+
+
+def test_load_over_a_drain_loses_nothing(site, daemon):
+    """New connections for each request, as Apache and Caddy make them, until the port is closed."""
+    it = site("--drain-delay", "1", "--processes", "2")
+    failed, served = [], []
+
+    def ask():
+        while True:
+            try:
+                connection = fastcgi.Connection(it.address)
+            except ConnectionRefusedError:
+                return
+            with contextlib.closing(connection):
+                try:
+                    answer = connection.get("/", method="POST", body=b"x")
+                except OSError as why:
+                    failed.append(why)
+                    return
+                (served if answer.status == 200 else failed).append(answer.status)
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    daemon.process.terminate()
+    for thread in threads:
+        thread.join(30)
+    assert daemon.process.wait(15) == 0
+    assert len(served) > 50
+    assert failed == []

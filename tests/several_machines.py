@@ -1,0 +1,475 @@
+"""Three daemon hosts and a front end in network namespaces, for `make several-machines` (root):
+what 8 clients notice while a host stops, dies, is cut off or replaced. Prints the tables of
+docs/several-machines.md.
+
+Each host runs wsgi-daemon in a namespace of its own, behind HAProxy, nginx and Apache in turn. Each
+POST has a number of its own, which the application writes down: what is carried out twice is there
+twice.
+"""
+
+import argparse
+import contextlib
+import http.client
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+REPO = Path(__file__).resolve().parent.parent
+PROGRAM = Path(os.environ.get("WSGI_DAEMON", REPO / "target/release/wsgi-daemon"))
+NAME = f"wsgi{os.getpid() % 10000}"
+FRONT = f"{NAME}f"
+NETWORK = "10.77.0"
+HOSTS = (1, 2, 3, 4)
+PORT = 9000
+SECONDS = float(os.environ.get("SECONDS_EACH", "8"))
+CLIENTS = 8
+APPLICATION = """
+import os, time
+
+def application(environ, start_response):
+    time.sleep(0.01)
+    if environ["REQUEST_METHOD"] == "POST":
+        environ["wsgi.input"].read()
+        record = os.open({record!r}, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        os.write(record, (environ["PATH_INFO"] + "\\n").encode())
+        os.close(record)
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "8")])
+    return [b"{version:>8}"]
+"""
+HAPROXY = """
+global
+    stats socket {root}/haproxy.sock mode 600 level admin
+defaults
+    mode http
+    timeout connect 1s
+    timeout client 20s
+    timeout server 4s
+    timeout check 1s
+    retries 3
+    option redispatch 1
+frontend www
+    bind 127.0.0.1:8080
+    default_backend site
+fcgi-app python
+    docroot /srv/site
+    option keep-conn
+backend site
+    balance roundrobin
+    use-fcgi-app python
+    retry-on conn-failure empty-response response-timeout 503
+    http-request disable-l7-retry unless METH_GET
+    option httpchk
+    http-check send meth GET uri /-/ready
+    default-server proto fcgi check inter 500ms fall 2 rise 1 pool-max-conn 8
+{servers}
+"""
+NGINX = """
+daemon off;
+pid {root}/nginx.pid;
+error_log {root}/nginx.log;
+events {{ worker_connections 256; }}
+http {{
+    access_log off;
+    client_body_temp_path {root}/body;
+    fastcgi_temp_path {root}/fastcgi;
+    proxy_temp_path {root}/proxy;
+    scgi_temp_path {root}/scgi;
+    uwsgi_temp_path {root}/uwsgi;
+    upstream site {{
+{servers}
+        keepalive 16;
+    }}
+    server {{
+        listen 127.0.0.1:8080;
+        location / {{
+            fastcgi_pass site;
+            fastcgi_keep_conn on;
+            fastcgi_connect_timeout 1s;
+            fastcgi_read_timeout 4s;
+            fastcgi_next_upstream error timeout http_503;
+            include /etc/nginx/fastcgi_params;
+        }}
+    }}
+}}
+"""
+APACHE = """
+ServerRoot {root}
+ServerName localhost
+User www-data
+Group www-data
+Listen 127.0.0.1:8080
+PidFile {root}/httpd.pid
+ErrorLog {root}/httpd.log
+{modules}
+<Proxy "balancer://site">
+{servers}
+    ProxySet maxattempts=2
+</Proxy>
+<Proxy "balancer://once">
+{servers_once}
+</Proxy>
+RewriteEngine On
+RewriteCond %{{REQUEST_METHOD}} !^(GET|HEAD)$
+RewriteRule "^(.*)$" "balancer://once$1" [P]
+ProxyPass "/" "balancer://site/"
+"""
+APACHE_MODULES = [
+    "mpm_event",
+    "unixd",
+    "authz_core",
+    "rewrite",
+    "proxy",
+    "proxy_fcgi",
+    "proxy_balancer",
+    "proxy_hcheck",
+    "watchdog",
+    "slotmem_shm",
+    "lbmethod_byrequests",
+]
+
+
+def run(*words, check=True):
+    return subprocess.run(words, check=check, capture_output=True, text=True)
+
+
+def in_namespace(namespace, *words):
+    return ["ip", "netns", "exec", namespace, *map(str, words)]
+
+
+def wait_until(condition, what, timeout=20):
+    until = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > until:
+            raise SystemExit(f"waited in vain for {what}")
+        time.sleep(0.05)
+
+
+class Host:
+    """A machine with a daemon."""
+
+    def __init__(self, number, root):
+        self.number, self.root = number, root
+        self.namespace, self.link = f"{NAME}h{number}", f"{NAME}v{number}"
+        self.address = f"{NETWORK}.{10 + number}"
+        self.process = None
+
+    def connect(self):
+        run("ip", "netns", "add", self.namespace)
+        run(
+            *("ip", "link", "add", self.link, "netns", FRONT, "type", "veth"),
+            *("peer", "name", "eth0", "netns", self.namespace),
+        )
+        run("ip", "-n", FRONT, "link", "set", self.link, "master", "br0", "up")
+        run("ip", "-n", self.namespace, "addr", "add", f"{self.address}/24", "dev", "eth0")
+        run("ip", "-n", self.namespace, "link", "set", "eth0", "up")
+        run("ip", "-n", self.namespace, "link", "set", "lo", "up")
+
+    def set_link(self, state):
+        run("ip", "-n", FRONT, "link", "set", self.link, state)
+
+    def start(self, version):
+        script = self.root / f"site-{self.number}.py"
+        script.write_text(APPLICATION.format(version=version, record=str(self.root / "posts")))
+        command = [PROGRAM, "--listen", f"tcp:{self.address}:{PORT}", "--allow", f"{NETWORK}.1"]
+        command += ["--application", script, "--processes", "2", "--threads", "8"]
+        command += ["--drain-delay", "2", "--admin", f"unix:{self.root}/admin-{self.number}"]
+        log = (self.root / f"host-{self.number}.log").open("ab")
+        with log:
+            self.process = subprocess.Popen(
+                in_namespace(self.namespace, *command),
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        wait_until(self.listens, f"host {self.number}")
+
+    def listens(self):
+        found = run("ip", "netns", "exec", self.namespace, "ss", "-tlnH", check=False).stdout
+        return f"{self.address}:{PORT}" in found
+
+    def signal(self, number):
+        os.kill(self.process.pid, number)
+
+    def signal_all(self, number):
+        """The manager and its workers: as a machine that loses its power, or stands still."""
+        os.killpg(self.process.pid, number)
+
+    def terminate(self):
+        self.signal(signal.SIGTERM)
+        self.process.wait(30)
+
+    def stop(self):
+        if self.process and self.process.poll() is None:
+            self.signal_all(signal.SIGCONT)
+            self.signal_all(signal.SIGKILL)
+            self.process.wait(10)
+
+
+class FrontEnd:
+    """HAProxy, nginx or Apache in its namespace."""
+
+    def __init__(self, name, root, hosts):
+        self.name, self.root, self.hosts, self.process = name, root, hosts, None
+
+    def write(self, hosts):
+        """The configuration for these hosts; the command that runs it."""
+        root = self.root
+        servers = self.servers(hosts)
+        if self.name == "haproxy":
+            (root / "haproxy.cfg").write_text(HAPROXY.format(root=root, servers=servers))
+            return ["haproxy", "-db", "-f", root / "haproxy.cfg"]
+        if self.name == "nginx":
+            (root / "nginx.conf").write_text(NGINX.format(root=root, servers=servers))
+            return ["nginx", "-p", root, "-c", root / "nginx.conf"]
+        folder = Path("/usr/lib/apache2/modules")
+        files = ((name, folder / f"mod_{name}.so") for name in APACHE_MODULES)
+        # What is not there is compiled in.
+        modules = "\n".join(
+            f"LoadModule {name}_module {file}" for name, file in files if file.exists()
+        )
+        text = APACHE.format(
+            root=root, servers=servers, servers_once=self.servers(hosts), modules=modules
+        ).replace(
+            '<Proxy "balancer://once">', '<Proxy "balancer://once">\n    ProxySet maxattempts=0'
+        )
+        (root / "httpd.conf").write_text(text)
+        return ["apache2", "-f", root / "httpd.conf", "-DFOREGROUND"]
+
+    def servers(self, hosts):
+        if self.name == "haproxy":
+            # A host that is not there yet fails its check, and is used as soon as it is there.
+            lines = [f"    server h{it.number} {it.address}:{PORT}" for it in self.hosts]
+        elif self.name == "nginx":
+            lines = [
+                f"        server {it.address}:{PORT} max_fails=1 fail_timeout=2s;" for it in hosts
+            ]
+        else:
+            lines = [
+                f'    BalancerMember "fcgi://{it.address}:{PORT}" enablereuse=on retry=1 timeout=4 '
+                "connectiontimeout=1 hcmethod=TCP hcinterval=1 hcfails=1 hcpasses=1"
+                for it in hosts
+            ]
+        return "\n".join(lines)
+
+    def start(self, hosts):
+        command = self.write(hosts)
+        with (self.root / f"{self.name}.out").open("ab") as out:
+            self.process = subprocess.Popen(
+                in_namespace(FRONT, *command), stdout=out, stderr=out, start_new_session=True
+            )
+        wait_until(
+            lambda: "127.0.0.1:8080" in run(*in_namespace(FRONT, "ss", "-tlnH")).stdout, self.name
+        )
+
+    def add(self, hosts):
+        """Takes another host, without a restart."""
+        self.write(hosts)
+        if self.name == "nginx":
+            self.process.send_signal(signal.SIGHUP)
+        elif self.name == "apache":
+            self.process.send_signal(signal.SIGUSR1)
+
+    def stop(self):
+        self.process.terminate()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait(10)
+
+
+class Load:
+    """The clients, in the namespace of the front end."""
+
+    def __init__(self, prefix):
+        command = in_namespace(FRONT, sys.executable, __file__, "--load", prefix)
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def finish(self):
+        said, _ = self.process.communicate("stop", timeout=60)
+        return json.loads(said)
+
+
+def load(prefix):
+    """Asks until the end of standard input, with GET and POST in turn on kept connections."""
+    stopped = threading.Event()
+    results = {method: {"sent": 0, "failed": 0, "slowest": 0.0} for method in ("GET", "POST")}
+    lock, versions = threading.Lock(), Counter()
+
+    def ask(number):
+        connection, count = None, 0
+        while not stopped.is_set():
+            method, count = ("GET", "POST")[count % 2], count + 1
+            began, body = time.monotonic(), None
+            try:
+                connection = connection or http.client.HTTPConnection("127.0.0.1", 8080, timeout=15)
+                connection.request(method, f"/{prefix}-{number}-{count}", b"x" * 100)
+                answer = connection.getresponse()
+                body = answer.read()
+                is_served = answer.status == 200 and len(body) == 8
+            except (OSError, http.client.HTTPException):
+                is_served = False
+            if not is_served and connection:
+                connection.close()
+                connection = None
+            took = time.monotonic() - began
+            with lock:
+                found = results[method]
+                found["sent"] += 1
+                found["failed"] += not is_served
+                found["slowest"] = max(found["slowest"], took)
+                versions[body.decode().strip() if is_served else "-"] += 1
+
+    threads = [threading.Thread(target=ask, args=[number]) for number in range(CLIENTS)]
+    for thread in threads:
+        thread.start()
+    sys.stdin.read()
+    stopped.set()
+    for thread in threads:
+        thread.join()
+    print(json.dumps(results))
+
+
+def stop_by_term(site):
+    site.hosts[0].terminate()
+
+
+def kill(site):
+    site.hosts[0].signal_all(signal.SIGKILL)
+    site.hosts[0].process.wait(10)
+
+
+def cut_link(site):
+    site.hosts[0].set_link("down")
+
+
+def stand_still(site):
+    site.hosts[0].signal_all(signal.SIGSTOP)
+
+
+def roll(site):
+    for host in site.hosts[:3]:
+        host.terminate()
+        host.start("v2")
+        # A health check has to see it.
+        time.sleep(1)
+
+
+def add_one(site):
+    site.hosts[3].start("v1")
+    site.front.add(site.hosts)
+
+
+EVENTS = {
+    "SIGTERM, `--drain-delay 2`": stop_by_term,
+    "a new version on all three": roll,
+    "a fourth host": add_one,
+    "`kill -9`": kill,
+    "link down": cut_link,
+    "SIGSTOP": stand_still,
+}
+
+
+class Site:
+    """Three hosts and a front end."""
+
+    def __init__(self, name, root):
+        self.root = root
+        self.hosts = [Host(number, root) for number in HOSTS]
+        self.front = FrontEnd(name, root, self.hosts)
+
+    def __enter__(self):
+        try:
+            self.begin()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def begin(self):
+        run("ip", "netns", "add", FRONT)
+        run("ip", "-n", FRONT, "link", "add", "br0", "type", "bridge")
+        run("ip", "-n", FRONT, "addr", "add", f"{NETWORK}.1/24", "dev", "br0")
+        for device in ("br0", "lo"):
+            run("ip", "-n", FRONT, "link", "set", device, "up")
+        for host in self.hosts:
+            host.connect()
+        for host in self.hosts[:3]:
+            host.start("v1")
+        self.front.start(self.hosts[:3])
+
+    def __exit__(self, *_):
+        if self.front.process:
+            self.front.stop()
+        for host in self.hosts:
+            host.stop()
+            run("ip", "netns", "del", host.namespace, check=False)
+        run("ip", "netns", "del", FRONT, check=False)
+
+
+def measure(name, label):
+    root = Path(tempfile.mkdtemp(prefix="several-machines-"))
+    root.chmod(0o755)
+    try:
+        with Site(name, root) as site:
+            time.sleep(1.5)
+            clients = Load(label.encode().hex()[:12])
+            time.sleep(1.5)
+            began = time.monotonic()
+            EVENTS[label](site)
+            time.sleep(max(0, SECONDS - (time.monotonic() - began)))
+            results = clients.finish()
+        posts = root / "posts"
+        counted = Counter(posts.read_text().split() if posts.exists() else [])
+        results["twice"] = sum(count > 1 for count in counted.values())
+        if os.environ.get("KEEP_LOGS"):
+            for file in root.glob("*.log"):
+                print(file.name, file.read_text()[-2000:], file=sys.stderr)
+        return results
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--load", metavar="PREFIX", help=argparse.SUPPRESS)
+    parser.add_argument("fronts", nargs="*", default=["haproxy", "nginx", "apache"])
+    parser.add_argument("--only", help="events whose label holds this text")
+    options = parser.parse_args()
+    if options.load:
+        return load(options.load)
+    if os.geteuid() != 0:
+        raise SystemExit("network namespaces need root")
+    print(
+        "| Front end | Event | GET sent | failed | slowest | POST sent | failed | slowest | twice |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|")
+    for front in options.fronts:
+        if not shutil.which({"apache": "apache2"}.get(front, front)):
+            print(f"{front} is not installed", file=sys.stderr)
+            continue
+        for label in EVENTS:
+            if options.only and options.only not in label:
+                continue
+            found = measure(front, label)
+            cells = [
+                f"{found[method]['sent']} | {found[method]['failed']} | {found[method]['slowest']:.2f} s"  # noqa: E501
+                for method in ("GET", "POST")
+            ]
+            print(f"| {front} | {label} | {' | '.join(cells)} | {found['twice']} |", flush=True)
+    return None
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        main()
