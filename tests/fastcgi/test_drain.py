@@ -155,6 +155,7 @@ def test_term_is_announced_before_the_port_closes(site, daemon):
         # Healthy, not ready, and still serving: on kept connections and on new ones.
         assert it.says("/-/healthy") == (200, "healthy\n")
         assert it.says_over_fastcgi("/-/ready", it.address) == (503, "Service Unavailable")
+        assert fastcgi.get(it.address, "/-/ready").head["retry-after"] == "1"
         assert kept.get(keep=True).status == 200
         assert fastcgi.get(it.address).status == 200
         assert time.monotonic() - began < 1.5

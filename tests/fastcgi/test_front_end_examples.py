@@ -120,9 +120,17 @@ def values(text, key):
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is missing")
-def test_systemd_has_no_complaint_about_the_unit(tmp_path):
-    file = tmp_path / "blog.service"
-    file.write_text(unit(Daemon(tmp_path)))
+@pytest.mark.parametrize("kind", ["service", "socket"])
+def test_systemd_has_no_complaint_about_the_unit(tmp_path, kind):
+    service = unit(Daemon(tmp_path))
+    if kind == "socket":
+        # As the head of the file says.
+        socket_options = re.search(r"--listen \S+ --socket-mode \d+ ", service)[0]
+        service = service.replace(socket_options, "")
+        text = (FOLDER / "wsgi-daemon@.socket").read_text().replace("%i", "blog")
+        (tmp_path / "blog.socket").write_text(text.replace("www-data", "root"))
+    (tmp_path / "blog.service").write_text(service)
+    file = tmp_path / f"blog.{kind}"
     verified = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", file],
         capture_output=True,

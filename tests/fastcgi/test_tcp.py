@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -185,6 +186,7 @@ def test_parked_connection_over_tcp_holds_no_thread_and_outlives_its_worker(daem
             assert answer.status == 500
 
 
+@pytest.mark.skipif(not shutil.which("ss"), reason="ss of iproute2 is missing")
 def test_accepted_connection_asks_whether_the_other_machine_is_there(daemon, over_tcp):
     address = over_tcp()
     with fastcgi.connection(address) as connection:
