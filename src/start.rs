@@ -178,6 +178,10 @@ impl ChildStopping for Start {
     fn stop() {
         forward::end_all();
     }
+
+    fn drain() {
+        forward::drain();
+    }
 }
 
 /// What the process is to be, with the names that the servers of its groups have ended up with.

@@ -4,6 +4,7 @@
 
 mod brigade;
 mod c_string;
+mod digest;
 mod guard;
 mod pool;
 mod status;
@@ -11,6 +12,7 @@ mod table;
 
 pub(crate) use brigade::{Brigade, Bucket, FileFlags};
 pub(crate) use c_string::bytes;
+pub(crate) use digest::sha1_in_base64;
 pub(crate) use guard::guard;
 pub(crate) use pool::Pool;
 pub(crate) use status::Status;
@@ -19,4 +21,5 @@ pub(crate) use table::Table;
 // Unit tests run against the real APR. The module is not linked to it: httpd has its own, in whatever file.
 #[cfg(test)]
 #[link(name = "apr-1")]
+#[link(name = "aprutil-1")]
 unsafe extern "C" {}

@@ -40,6 +40,12 @@ pub(super) fn event_loop(value: &OptionValue<'_>) -> Result<EventLoop, ConfigErr
     choice(value, &[("auto", EventLoop::Auto), ("asyncio", asyncio), ("uvloop", uvloop)])
 }
 
+/// `websocket-limit=`
+pub(super) fn websocket_limit(value: &OptionValue<'_>) -> Result<u32, ConfigError> {
+    let number = value.number(0..=65_533, "a number of WebSockets")?;
+    Ok(u32::try_from(number).unwrap_or(u32::MAX))
+}
+
 /// `asgi-concurrency=`
 pub(super) fn concurrency(value: &OptionValue<'_>) -> Result<u32, ConfigError> {
     let number = value.number(1..=65_533, "a number of requests")?;

@@ -7,11 +7,10 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::asgi_options::{concurrency, event_loop, interface_of_group, lifespan};
+use super::asgi_options::{concurrency, event_loop, interface_of_group, lifespan, websocket_limit};
 use super::daemon_process::Forwarding;
 use super::environment::read_environment;
 use super::options::{INT_MAX, OptionValue, decimal};
-
 use super::{Account, ConfigError, DaemonProcess, WarmUp};
 
 /// One row of the option table.
@@ -31,7 +30,7 @@ type Setter = fn(&mut DaemonProcess, &OptionValue<'_>) -> Result<(), ConfigError
 /// Every option, by theme: who, how many, where, Python, recycling, timers, sockets, checks and
 /// limits.
 #[rustfmt::skip]
-pub(crate) static DAEMON_OPTIONS: [DaemonOption; 59] = [
+pub(crate) static DAEMON_OPTIONS: [DaemonOption; 62] = [
     row("user", "Apache's User", "a user name or #uid, not root", set_user),
     row("group", "Apache's Group", "a group name or #gid",
         |it, value| put(&mut it.config.identity.gid, group_account(value).map(|group| Some(group.id)))),
@@ -46,6 +45,9 @@ pub(crate) static DAEMON_OPTIONS: [DaemonOption; 59] = [
     row("asgi-lifespan", "auto", "auto, on or off", |it, value| put(&mut it.config.asgi.lifespan, lifespan(value))),
     row("asgi-loop", "auto", "auto, asyncio or uvloop", |it, value| put(&mut it.config.asgi.event_loop, event_loop(value))),
     row("asgi-concurrency", "100", "1 to 65533", |it, value| put(&mut it.config.asgi.concurrency, concurrency(value))),
+    row("websocket-limit", "1000", "0 to 65533", |it, value| put(&mut it.config.asgi.websocket_limit, websocket_limit(value))),
+    row("websocket-max-message", "16777216", "bytes from 0, 0 is no limit", |it, value| put(&mut it.config.asgi.websocket_max_message, bytes(value))),
+    row("websocket-ping-interval", "20", "seconds from 0, 0 is off", |it, value| put(&mut it.config.asgi.websocket_ping_interval, value.timeout())),
     row("umask", "Apache's", "an octal number", set_umask),
     row("chroot", "none", "an absolute path", set_chroot),
     row("home", "none", "an absolute path",
@@ -394,6 +396,9 @@ mod tests {
             ("asgi-lifespan=on", |it| it.config.asgi.lifespan == group_config::Lifespan::On),
             ("asgi-loop=uvloop", |it| it.config.asgi.event_loop == group_config::EventLoop::Uvloop),
             ("asgi-concurrency=7", |it| it.config.asgi.concurrency == 7),
+            ("websocket-limit=0", |it| it.config.asgi.websocket_limit == 0),
+            ("websocket-max-message=7", |it| it.config.asgi.websocket_max_message == 7),
+            ("websocket-ping-interval=0", |it| it.config.asgi.websocket_ping_interval.is_none()),
             ("umask=0027", |it| it.config.identity.umask == Some(0o27)),
             ("home=/srv/site", |it| it.config.identity.home == Some("/srv/site".into())),
             ("environment=none", |it| !it.config.identity.environment.inherit),

@@ -9,9 +9,11 @@ use super::failure::{Failure, note_client};
 use super::group::Group;
 use super::lease::WorkerLease;
 use super::params::Params;
-use super::relay::{GivenBack, Relay, RelayError};
+use super::relay::{GivenBack, Relay};
 use super::relay_buffers::RelayBuffers;
+use super::relay_error::RelayError;
 use super::stream;
+use super::upgrade::Tunnel;
 use crate::config::Settings;
 use crate::failure_flag::Flag;
 use crate::httpd::{Outcome, PassError, Request};
@@ -27,8 +29,18 @@ pub(super) enum Answer {
     Outdated,
     /// The worker cannot load the script, and has done nothing for the request.
     NotLoaded(NotLoaded),
+    /// The application has accepted a WebSocket.
+    Switched(Switched),
     /// The response is to be found at this path of the server (RFC 3875, 6.2.2).
     At(Vec<u8>),
+}
+
+/// A WebSocket that the application has accepted.
+pub(super) struct Switched {
+    /// The application's fields of the 101, each with its end of line.
+    pub(super) fields: Vec<u8>,
+    /// `None` before [`Attempt::finish`].
+    pub(super) tunnel: Option<Tunnel>,
 }
 
 /// A request, the worker it is sent to, and the response as far as it has come.
@@ -62,6 +74,7 @@ impl<'a, 'call> Attempt<'a, 'call> {
         let name = self.group().name();
         // The rest of a body that was sent to another worker is sent again.
         self.body.begin();
+        self.relay.expect_websocket(params.asks_for_websocket());
         let complete = self.body.has_ended();
         self.connection
             .send_request(params, &[self.body.kept()], complete)
@@ -85,7 +98,11 @@ impl<'a, 'call> Attempt<'a, 'call> {
         Ok(match self.relay.given_back() {
             Some(GivenBack::Outdated) => Answer::Outdated,
             Some(GivenBack::NotLoaded(failed)) => Answer::NotLoaded(failed),
-            None => self.relay.take_location().map_or(Answer::Here(outcome), Answer::At),
+            None => match (self.relay.take_switched(), self.relay.take_location()) {
+                (Some(fields), _) => Answer::Switched(Switched { fields, tunnel: None }),
+                (None, Some(location)) => Answer::At(location),
+                (None, None) => Answer::Here(outcome),
+            },
         })
     }
 
@@ -217,10 +234,15 @@ impl<'a, 'call> Attempt<'a, 'call> {
         self.lease.exit_description()
     }
 
-    /// Gives the worker back, and keeps the connection for the next request if it can be. Then the client gets the end
-    /// of the response, if it was behind; `None` where it has got it.
-    pub(super) fn finish(mut self) -> Option<Outcome> {
+    /// Gives the worker back, and keeps the connection for the next request if it can be, or for the WebSocket that it is.
+    /// Then the client gets the end of the response, if it was behind.
+    pub(super) fn finish(mut self, answer: Answer) -> Answer {
+        if let Answer::Switched(switched) = answer {
+            self.lease.clear_suspicion();
+            let tunnel = Some(Tunnel::new(self.connection));
+            return Answer::Switched(Switched { tunnel, ..switched });
+        }
         self.lease.finish(self.connection);
-        self.relay.pass_rest(self.request)
+        self.relay.pass_rest(self.request).map_or(answer, Answer::Here)
     }
 }

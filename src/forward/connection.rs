@@ -246,6 +246,23 @@ impl Connection {
         Ok(())
     }
 
+    /// Reads bytes that are no records, once the connection is no FastCGI any more; 0 at the end. Waits up to the time limit
+    /// of the socket.
+    pub(crate) fn read_raw(&mut self, into: &mut [u8]) -> Result<usize, ConnectionError> {
+        let received = sys::receive(self.stream.as_fd(), into)?;
+        if received.truncated || !received.descriptors.is_empty() {
+            // Nothing is asked for.
+            self.had_file = true;
+            self.accept_file(received.descriptors, received.truncated)?;
+        }
+        Ok(received.count)
+    }
+
+    /// Whether more has come than the response that has ended.
+    pub(crate) fn has_rest(&self) -> bool {
+        self.file.is_some() || !self.client.is_at_end()
+    }
+
     /// Takes the file of the response, if that is what has come.
     fn accept_file(
         &mut self,

@@ -33,6 +33,8 @@ pub(crate) struct Group {
     pub(super) row: usize,
     /// What its responses may have in files.
     pub(super) spool_allowance: SpoolAllowance,
+    /// How many threads of this process may carry a WebSocket each.
+    most_pinned: usize,
     /// When dead rows were last reclaimed, in microseconds.
     reclaimed: AtomicU64,
     /// Until when each worker is suspected to hang, in microseconds.
@@ -54,7 +56,7 @@ impl Group {
         let groups = plans.into_iter().map(|plan| {
             let first = first_worker;
             first_worker += plan.sockets.len();
-            Self::new(plan, Arc::clone(&idle), first)
+            Self::new(plan, Arc::clone(&idle), first, threads)
         });
         groups.collect()
     }
@@ -63,6 +65,7 @@ impl Group {
         plan: GroupPlan,
         idle: Arc<IdleConnections<Box<Connection>>>,
         first_worker: usize,
+        threads: usize,
     ) -> Self {
         let slots = plan.sockets.len();
         let row = plan.counters.claim_row(std::process::id(), sys::is_alive);
@@ -75,6 +78,7 @@ impl Group {
             round_robin: AtomicUsize::new(0),
             row,
             spool_allowance: SpoolAllowance::new(&plan, row),
+            most_pinned: threads / 2,
             reclaimed: AtomicU64::new(0),
             suspected_until: (0..slots).map(|_| AtomicU64::new(0)).collect(),
             plan,
@@ -166,6 +170,11 @@ impl Group {
     /// How long a worker may take to start: `startup-timeout`, else as long as it may be silent.
     pub(super) fn start_timeout(&self) -> Duration {
         self.plan.definition.config.timers.startup_timeout.unwrap_or_else(|| self.worker_timeout())
+    }
+
+    /// How many threads of this process may carry a WebSocket each: half of them, so that the rest serve requests.
+    pub(super) const fn most_pinned(&self) -> usize {
+        self.most_pinned
     }
 
     /// To how many workers a request is sent at most.

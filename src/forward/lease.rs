@@ -250,6 +250,11 @@ impl<'a> WorkerLease<'a> {
         self.group.drop_idle(self.slot);
     }
 
+    /// The worker has answered: it does not hang.
+    pub(super) fn clear_suspicion(&self) {
+        self.group.clear_suspicion(self.slot);
+    }
+
     /// Gives the worker back, and keeps the connection for the next request if it can be.
     pub(super) fn finish(self, mut connection: Box<Connection>) {
         connection.mark_used();

@@ -23,11 +23,14 @@ mod params;
 mod passed_over;
 mod relay;
 mod relay_buffers;
+mod relay_error;
 mod serve;
 mod spool;
 mod spool_share;
 mod stream;
+mod upgrade;
 
 pub(crate) use group::Group;
 pub(crate) use serve::serve;
 pub(crate) use stream::end_all;
+pub(crate) use upgrade::drain;

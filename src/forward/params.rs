@@ -24,6 +24,7 @@ pub(super) struct Params<'a> {
     log_level: Option<u8>,
     /// When the request began to wait for its worker, in microseconds since the epoch.
     queued: i64,
+    asks_for_websocket: bool,
 }
 
 #[derive(Default)]
@@ -62,7 +63,15 @@ impl<'a> Params<'a> {
             buffers.request_params.pair(param::HEADER_ONLY, b"1");
         }
         let log_level = Some(request.log_level()).filter(|level| *level != plan.log_level);
-        let mut params = Self { buffers, application, settings, plan, log_level, queued };
+        let mut params = Self {
+            buffers,
+            application,
+            settings,
+            plan,
+            log_level,
+            queued,
+            asks_for_websocket: false,
+        };
         params.make_key();
         params
     }
@@ -87,6 +96,17 @@ impl<'a> Params<'a> {
     /// When the request began to wait for the worker that it goes to, in microseconds since the epoch.
     pub(super) const fn queued(&self) -> i64 {
         self.queued
+    }
+
+    /// The request asks for a WebSocket, which may be accepted.
+    pub(super) fn set_websocket(&mut self) {
+        self.asks_for_websocket = true;
+        self.buffers.request_params.pair(param::WEBSOCKET, b"1");
+    }
+
+    /// Whether [`Self::set_websocket`] has been called.
+    pub(super) const fn asks_for_websocket(&self) -> bool {
+        self.asks_for_websocket
     }
 
     /// Gives the memory back to the thread.
@@ -134,7 +154,7 @@ impl<'a> Params<'a> {
 
     /// Adds the common params to `list`. They are sent once for each connection, whose `extensions` stay the same.
     pub(super) fn encode(&self, list: &mut PairList, extensions: Extensions) {
-        let Self { buffers, application, settings, plan, log_level, queued: _ } = self;
+        let Self { buffers, application, settings, plan, log_level, .. } = self;
         let definition = &plan.definition;
         for (key, value) in buffers.common.iter() {
             // After chroot= the worker sees the same file under another path.
@@ -215,7 +235,13 @@ mod tests {
     #[test]
     fn no_variable_of_a_request_is_taken_for_a_param_of_ours() {
         let mut buffers = ParamBuffers::default();
-        for name in [param::SECRET, param::SCRIPT, param::HEADER_ONLY, b"mod_wsgi.x-later"] {
+        for name in [
+            param::SECRET,
+            param::SCRIPT,
+            param::HEADER_ONLY,
+            param::WEBSOCKET,
+            b"mod_wsgi.x-later",
+        ] {
             buffers.other(name, b"1");
         }
         buffers.other(b"mod_wsgi.input_chunked", b"1");

@@ -7,6 +7,7 @@ use super::failure::note_client;
 use super::group::Group;
 use super::output::ClientOutput;
 use super::relay_buffers::{HeadBuffers, RelayBuffers};
+use super::relay_error::RelayError;
 use crate::config::Settings;
 use crate::error_override;
 use crate::failure_flag::Flag;
@@ -57,6 +58,10 @@ pub(super) struct Relay<'a, 'call> {
     errors: ErrorLines,
     /// How long the request has waited for its worker, as that says, and when the response ended; in microseconds.
     times: Option<(u64, i64)>,
+    /// The request asks for a WebSocket.
+    asks_for_websocket: bool,
+    /// The fields of the 101, once the application has accepted a WebSocket and the worker has left the connection to it.
+    switched: Option<Vec<u8>>,
 }
 
 /// Why a worker has done nothing for a request.
@@ -84,26 +89,8 @@ enum Stage {
     Replaced(u16),
     /// The response is at another path; the rest is read and dropped.
     Located,
-}
-
-/// Why relaying stops before the end of the response.
-pub(super) enum RelayError {
-    /// The client is gone, or an output filter has failed.
-    Client(PassError),
-    /// The connection to the worker is of no more use.
-    Worker(ConnectionError),
-}
-
-impl From<PassError> for RelayError {
-    fn from(why: PassError) -> Self {
-        Self::Client(why)
-    }
-}
-
-impl From<ConnectionError> for RelayError {
-    fn from(why: ConnectionError) -> Self {
-        Self::Worker(why)
-    }
+    /// The application accepts a WebSocket.
+    Switching,
 }
 
 /// A piece of the response, copied out of the connection's buffer where it has to be.
@@ -138,7 +125,14 @@ impl<'a, 'call> Relay<'a, 'call> {
             given_back: None,
             errors: ErrorLines::new(&group.limits()),
             times: None,
+            asks_for_websocket: false,
+            switched: None,
         }
+    }
+
+    /// Whether the request asks for a WebSocket, which the application may accept.
+    pub(super) const fn expect_websocket(&mut self, asks: bool) {
+        self.asks_for_websocket = asks;
     }
 
     /// Whether the head has been relayed.
@@ -162,6 +156,11 @@ impl<'a, 'call> Relay<'a, 'call> {
     /// The path at which the response is to be found, if this response says so.
     pub(super) const fn take_location(&mut self) -> Option<Vec<u8>> {
         self.location.take()
+    }
+
+    /// The fields of the 101, each with its end of line, if the connection has become a WebSocket.
+    pub(super) const fn take_switched(&mut self) -> Option<Vec<u8>> {
+        self.switched.take()
     }
 
     /// Passes on the bytes that wait, before the response is broken off.
@@ -193,8 +192,14 @@ impl<'a, 'call> Relay<'a, 'call> {
                 Piece::File(span) => self.file(request, connection, span)?,
                 Piece::End { protocol_status: status, app_status, queue_time } => {
                     self.times = Some((queue_time, wsgi::epoch_micros()));
-                    if app_status == app_status::ABORTED {
+                    if matches!(app_status, app_status::ABORTED | app_status::SWITCHED) {
                         connection.mark_closing();
+                    }
+                    if self.stage == Stage::Switching && connection.has_rest() {
+                        return Err(malformed(
+                            "bytes of a WebSocket came before Apache has sent its 101",
+                        )
+                        .into());
                     }
                     return Ok(Some(self.end(request, status, app_status)?));
                 }
@@ -345,7 +350,7 @@ impl<'a, 'call> Relay<'a, 'call> {
         Ok(match self.stage {
             Stage::Replaced(status) => Outcome::Status(status),
             Stage::Located => Outcome::Done,
-            Stage::Head | Stage::Body => {
+            Stage::Head | Stage::Body | Stage::Switching => {
                 let passed = self.output.finish(request, BrigadeEnd::End);
                 outcome(request, passed)
             }
@@ -435,6 +440,12 @@ impl<'a, 'call> Relay<'a, 'call> {
         let HeadBuffers { parser, head, line } = &mut *self.buffers;
         let parsed = parser.head().ok_or_else(|| malformed("no head"))?;
         let code = parsed.status().unwrap_or(200);
+        if code == 101 && self.asks_for_websocket {
+            let fields = parsed.fields().flat_map(|(name, value)| [name, b": ", value, b"\r\n"]);
+            self.switched = Some(fields.flatten().copied().collect());
+            self.stage = Stage::Switching;
+            return Ok(());
+        }
         line.clear();
         // Writing to memory does not fail.
         let _ = write!(line, "{code} ");
@@ -509,6 +520,8 @@ impl<'a, 'call> Relay<'a, 'call> {
             return Err(ConnectionError::Refused);
         }
         match self.stage {
+            Stage::Switching if app_status == app_status::SWITCHED => return Ok(Outcome::Done),
+            Stage::Switching => return Err(malformed("the connection did not become a WebSocket")),
             Stage::Replaced(status) => return Ok(Outcome::Status(status)),
             // An application that fails has not meant its redirect.
             Stage::Located if app_status == app_status::ABORTED => {

@@ -2,7 +2,7 @@
 //! It must never know a record of the wire.
 #![forbid(unsafe_code)]
 
-use super::attempt::{Answer, Attempt};
+use super::attempt::{Answer, Attempt, Switched};
 use super::body::{Body, refuse_gathering};
 use super::failure::Failure;
 use super::group::Group;
@@ -11,6 +11,7 @@ use super::params::Params;
 use super::passed_over::PassedOver;
 use super::relay_buffers::RelayBuffers;
 use super::stream;
+use super::upgrade::Upgrade;
 use crate::application::Application;
 use crate::config::{ScriptReloading, Settings};
 use crate::failure_flag::Flag;
@@ -32,6 +33,24 @@ pub(crate) fn serve(
     application: &Application<'_>,
     group: &Group,
 ) -> Outcome {
+    match Upgrade::prepare(request, settings, group) {
+        Ok(None) => deliver(request, settings, application, group, None),
+        Ok(upgrade) => {
+            let outcome = deliver(request, settings, application, group, upgrade);
+            Upgrade::refused(request, outcome)
+        }
+        Err(refused) => refused,
+    }
+}
+
+/// Has the request served; one that asks for a WebSocket may become that.
+fn deliver(
+    request: &mut Request<'_>,
+    settings: &Settings<'_>,
+    application: &Application<'_>,
+    group: &Group,
+    upgrade: Option<Upgrade>,
+) -> Outcome {
     let mut body = Body::new(request, group.request_buffer_size());
     if let Err(why) = body.fill(request) {
         return refuse_gathering(request, &why);
@@ -39,7 +58,10 @@ pub(crate) fn serve(
     body.set_content_length(request);
     // From here on, since a client that is slow with its body has not waited for a worker.
     let queued = scoreboard::now();
-    let params = Params::of(request, settings, application, &group.plan, wsgi::epoch_micros());
+    let mut params = Params::of(request, settings, application, &group.plan, wsgi::epoch_micros());
+    if upgrade.is_some() {
+        params.set_websocket();
+    }
     // A client that does not read its response ties up a worker: it may have a limit of its own.
     let before = group
         .response_timeout()
@@ -58,6 +80,11 @@ pub(crate) fn serve(
         // The worker is free by now: it may be the one that answers the other path.
         Answer::Outdated | Answer::NotLoaded(_) => Outcome::Status(503),
         Answer::At(location) => request.redirect(&location),
+        Answer::Switched(Switched { fields, tunnel }) => match (upgrade, tunnel) {
+            (Some(upgrade), Some(tunnel)) => upgrade.carry(request, tunnel, &fields, group),
+            // It has been asked for, and has its connection.
+            (None, _) | (_, None) => Outcome::Status(502),
+        },
     }
 }
 
@@ -134,7 +161,7 @@ impl Delivery<'_, '_> {
             let failure = match attempt.run(&self.params) {
                 Ok(answer) => {
                     let has_another = may_pass_over(&attempt, &answer, &mut passed_over);
-                    let answer = attempt.finish().map_or(answer, Answer::Here);
+                    let answer = attempt.finish(answer);
                     if let Some(answer) = self.settle(answer, has_another, &mut waited) {
                         return answer;
                     }
@@ -180,7 +207,7 @@ impl Delivery<'_, '_> {
                 let status = self.settings.error_status(failed.status);
                 return Some(self.refuse(&Failure::not_loaded(self.group.name(), status)));
             }
-            Answer::Here(_) | Answer::At(_) => return Some(answer),
+            Answer::Here(_) | Answer::At(_) | Answer::Switched(_) => return Some(answer),
         }
         None
     }

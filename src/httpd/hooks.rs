@@ -75,10 +75,13 @@ pub(crate) trait ChildInit {
     fn start(child: Pool<'_>, main: Server<'_>);
 }
 
-/// Ends what a child process waits for, because it stops without grace: runs on a thread of httpd, or under prefork in
-/// a signal handler, wherever that finds its one thread.
+/// Is told that a child process ends: on a thread of httpd, or under prefork in a signal handler, wherever that finds its one
+/// thread.
 pub(crate) trait ChildStopping {
+    /// Without grace: ends what the process waits for.
     fn stop();
+    /// As soon as its requests are done.
+    fn drain();
 }
 
 /// Looks after what the parent has to look after, every ten seconds or so, sooner where children die
@@ -253,11 +256,7 @@ pub(crate) fn hook_child_init<H: ChildInit>(order: &Order) {
 /// Does nothing before httpd 2.4.49.
 pub(crate) fn hook_child_stopping<H: ChildStopping>() {
     unsafe extern "C" fn call<H: ChildStopping>(_child: *mut apr_pool_t, graceful: c_int) {
-        guard((), || {
-            if graceful == 0 {
-                H::stop();
-            }
-        });
+        guard((), || if graceful == 0 { H::stop() } else { H::drain() });
     }
     // SAFETY: called from register_hooks, where httpd takes hooks; the function is static.
     unsafe { shim_hook_child_stopping(Some(call::<H>)) };

@@ -19,6 +19,7 @@ mod response;
 mod scoreboard;
 mod server;
 mod server_info;
+mod tunnel;
 
 pub(crate) use self::scoreboard::Scoreboard;
 pub(crate) use crate::apr::guard;

@@ -12,6 +12,8 @@ ASGIScriptAlias / ${{ROOT}}/app.py process-group=site
 """
 # The application of which each path does one thing with the messages.
 APP = (TESTS / "apps/asgi_app.py").read_text()
+# Another, of which each path does one thing with a WebSocket.
+WEBSOCKET_APP = (TESTS / "apps/websocket_app.py").read_text()
 
 
 def conf(options="", more="", app=APP, files=(), **others):

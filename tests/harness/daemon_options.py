@@ -116,6 +116,12 @@ OURS = {
         ["1", "65533"],
         dict.fromkeys(["", "x", "0", "65534"], "must be a number of requests, from 1 to 65533"),
     ),
+    "websocket-limit": (
+        ["0", "65533"],
+        dict.fromkeys(["", "x", "-1", "65534"], "must be a number of WebSockets, from 0 to 65533"),
+    ),
+    "websocket-max-message": BYTES,
+    "websocket-ping-interval": SECONDS,
     "preload": FLAG,
     # What it takes depends on aliases: tests/daemon/test_warm_up.py.
     "warm-up": ([], dict.fromkeys(["", "health", "/a%20b", "http://", "/a#b"], PATH_OR_URL)),

@@ -178,6 +178,11 @@ impl ClientConnection {
         self.phase == Phase::Ended && self.keep_conn && self.decoder.is_empty()
     }
 
+    /// Whether the response has ended, and nothing has come behind it.
+    pub fn is_at_end(&self) -> bool {
+        self.phase == Phase::Ended && self.decoder.is_empty()
+    }
+
     /// Whether not one byte has come since [`begin`](Self::begin). If the connection breaks now
     /// and was used before, the application may simply have closed it for idleness.
     pub fn is_silent(&self) -> bool {

@@ -34,12 +34,25 @@ pub mod param {
     pub const IGNORE_ACTIVITY: &[u8] = b"mod_wsgi.x-ignore-activity";
     /// The log level of the request, where it is not that of the group: an `APLOG_*` number (decimal).
     pub const LOG_LEVEL: &[u8] = b"mod_wsgi.x-log-level";
+    /// `1`: the client has asked for a WebSocket, and the connection may become one
+    /// ([`SWITCHED`](super::app_status::SWITCHED)).
+    pub const WEBSOCKET: &[u8] = b"mod_wsgi.x-websocket";
     /// `1`: the client gets no body.
     pub const HEADER_ONLY: &[u8] = b"mod_wsgi.x-header-only";
     /// The name of the application object in the script.
     pub const CALLABLE_OBJECT: &[u8] = b"mod_wsgi.callable_object";
     /// The application group; empty is that of the main interpreter.
     pub const APPLICATION_GROUP: &[u8] = b"mod_wsgi.application_group";
+}
+
+/// What Apache sends first on a connection that has become a WebSocket, once the client has its 101. The worker sends nothing
+/// before.
+pub mod tunnel {
+    /// The bytes of the WebSocket follow, in both directions. The end of the client's is that of the WebSocket: where the
+    /// worker can still write, the web server is about to end.
+    pub const BYTES: u8 = b'B';
+    /// The client's socket comes with this byte. What follows up to the end of the connection has been read from it.
+    pub const SOCKET: u8 = b'S';
 }
 
 /// Values of `app_status` by which a worker says how a response ended. A [`StatusOnly`](app_status::StatusOnly) is
@@ -52,6 +65,11 @@ pub mod app_status {
     /// Nothing has been done for the request: the worker has old code, and will be replaced. Only for a request that
     /// may wait ([`WAITING_SINCE`](super::param::WAITING_SINCE)).
     pub const OUTDATED: u32 = 3;
+
+    /// The application has accepted a WebSocket: from now on the connection carries no records ([`tunnel`](super::tunnel)).
+    /// The head, of status 101, has the fields that are the application's. Only for a request that asks for one
+    /// ([`WEBSOCKET`](super::param::WEBSOCKET)).
+    pub const SWITCHED: u32 = 4;
 
     /// Why a worker answers a request with a status alone.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,8 @@
 //! Which interface the applications of a group have, and how its workers serve those of ASGI.
 
+use crate::seconds;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// The interface between server and application.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -59,10 +61,24 @@ pub struct Asgi {
     pub event_loop: EventLoop,
     /// Requests that a worker has under way at once.
     pub concurrency: u32,
+    /// WebSockets that a worker has open at once, beside its requests.
+    pub websocket_limit: u32,
+    /// The longest message that a client may send over a WebSocket, in bytes.
+    pub websocket_max_message: u64,
+    /// How often a client is asked whether it is there, and how long it has to answer; `None`: it is not asked.
+    #[serde(with = "seconds")]
+    pub websocket_ping_interval: Option<Duration>,
 }
 
 impl Default for Asgi {
     fn default() -> Self {
-        Self { lifespan: Lifespan::default(), event_loop: EventLoop::default(), concurrency: 100 }
+        Self {
+            lifespan: Lifespan::default(),
+            event_loop: EventLoop::default(),
+            concurrency: 100,
+            websocket_limit: 1000,
+            websocket_max_message: 16 << 20,
+            websocket_ping_interval: Some(Duration::from_secs(20)),
+        }
     }
 }

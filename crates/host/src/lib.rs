@@ -46,8 +46,8 @@ mod telemetry;
 mod version;
 
 pub use asgi::{
-    AsgiEvent, AsgiExchange, AsgiSettings, AsgiSource, EventLoopKind, Input, LifespanMode, Load,
-    Sent, StartupApplication,
+    AsgiEvent, AsgiExchange, AsgiSettings, AsgiSocket, AsgiSource, EventLoopKind, Input,
+    LifespanMode, Load, Received, Sent, SocketMessage, StartupApplication,
 };
 pub use cpython::{EntryPoint, RunningPython, imported_version, module_definition, record_imports};
 pub use gateway::consult::{Answer, Question, Unanswered};

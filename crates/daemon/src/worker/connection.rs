@@ -45,7 +45,7 @@ enum Rest {
 }
 
 /// The socket of a connection.
-pub(super) struct Socket {
+pub(crate) struct Socket {
     // Before the stream, because fields are dropped in this order: a number that is marked has to be open.
     _close_on_fork: CloseOnFork,
     stream: OwnedFd,

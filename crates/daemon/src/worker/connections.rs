@@ -8,11 +8,11 @@
 use crate::connection_queue::WorkerQueue;
 use crate::log::Log;
 use crate::message::Successor;
-use crate::worker::connection::Connection;
+use crate::worker::connection::{Connection, Socket};
 use std::io::{self, PipeReader};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use sys::{EPOLLIN, EPOLLONESHOT, Epoll};
 use wsgi::Level;
@@ -290,6 +290,13 @@ impl Connections {
         self.forget(&connection);
         connection.leave();
         self.count_closed();
+    }
+
+    /// The socket of a connection that serves no requests any more, and does not count as one.
+    pub(super) fn detach(&self, connection: &Connection) -> Arc<Socket> {
+        self.forget(connection);
+        self.count_closed();
+        Arc::clone(connection.socket())
     }
 
     /// Closes connections that have waited too long for the rest of a request.

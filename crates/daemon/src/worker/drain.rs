@@ -75,6 +75,11 @@ pub(super) fn drain(
 
 /// The time to drain is over: answers what is still being served with 503.
 fn abandon(pool: &Arc<Pool>) {
+    if let Some(open @ 1..) = pool.only_sockets() {
+        // The event loop closes them.
+        let line = format!("stopping; open WebSockets are closed (1012): {open}");
+        return pool.log.write(Level::Info, line.as_bytes());
+    }
     report_what_hangs(pool);
     log_what_is_left(pool);
     let why = "worker stopped before serving the request";

@@ -67,7 +67,10 @@ impl Pool {
         channel: Channel,
     ) -> io::Result<(Self, PipeReader)> {
         let (woken, main_thread) = io::pipe()?;
-        let asgi = config.is_asgi().then(|| Slots::new(config.capacity())).transpose()?;
+        let asgi = config
+            .is_asgi()
+            .then(|| Slots::new(config.capacity(), config.asgi.websocket_limit))
+            .transpose()?;
         let claims: Vec<_> = (0..config.capacity()).map(|_| ResponseClaim::default()).collect();
         let pool = Self {
             // One thread of a loop is all that there is.
@@ -153,6 +156,12 @@ impl Pool {
             None => self.host.active() == 0,
         };
         self.connections.is_empty() && is_idle
+    }
+
+    /// How many WebSockets are open, where nothing else is.
+    pub(super) fn only_sockets(&self) -> Option<usize> {
+        let slots = self.asgi.as_ref()?;
+        (self.connections.is_empty() && slots.has_no_request()).then(|| slots.open_sockets())
     }
 
     /// Has the main thread look whether draining is over.

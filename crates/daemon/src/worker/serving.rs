@@ -89,6 +89,8 @@ pub(super) struct Admitted {
     pub(super) is_overdue: bool,
     /// The answer to a question about the daemon's health, which no application sees.
     pub(super) health: Option<StatusOnly>,
+    /// The client asks for a WebSocket.
+    pub(super) is_websocket: bool,
 }
 
 impl Pool {
@@ -181,12 +183,12 @@ impl Pool {
         self.recycling.before_request(time);
         let queue_time = queue_time(params.queued);
         let wants = self.wanted_code(&application, params.waiting_since);
-        let (wants_body, params_probe) = (params.wants_body, params.probe);
+        let RequestParams { wants_body, is_websocket, probe, .. } = params;
         connection.queue_time = queue_time;
         let limit = time_limit::enabled(self.config.timers.queue_timeout);
         let is_overdue = limit.is_some_and(|limit| Duration::from_micros(queue_time) > limit);
-        let health = params_probe.and_then(|probe| self.health(probe));
-        Some(Admitted { wants_body, application, wants, is_overdue, health })
+        let health = probe.and_then(|probe| self.health(probe));
+        Some(Admitted { wants_body, application, wants, is_overdue, is_websocket, health })
     }
 
     /// The answer to a question about the daemon's health; `None` where that is a path of the application's.
@@ -204,7 +206,7 @@ impl Pool {
             self.connections.close(connection);
             return None;
         };
-        let Admitted { application, wants_body, wants, is_overdue, health } = admitted;
+        let Admitted { application, wants_body, wants, is_overdue, health, .. } = admitted;
         let info = RequestInfo {
             wants_body,
             front_ends: self.config.front_ends(),

@@ -136,6 +136,8 @@ pub(crate) struct RequestParams<'a> {
     pub(crate) wants_body: bool,
     /// It is a question about the daemon's health.
     pub(crate) probe: Option<Probe>,
+    /// The client asks for a WebSocket.
+    pub(crate) is_websocket: bool,
     /// Method and URL of the request, as far as the params name them.
     pub(crate) method: &'a [u8],
     pub(crate) uri: &'a [u8],
@@ -148,12 +150,14 @@ impl<'a> RequestParams<'a> {
             waiting_since: None,
             wants_body: true,
             probe: None,
+            is_websocket: false,
             method: b"",
             uri: b"",
         };
         for (name, value) in params {
             match name {
                 param::HEADER_ONLY => asked.wants_body = value != b"1",
+                param::WEBSOCKET => asked.is_websocket = value == b"1",
                 param::WAITING_SINCE => asked.waiting_since = number(value),
                 b"mod_wsgi.queue_start" => asked.queued = number(value),
                 b"REQUEST_URI" => asked.uri = value,

@@ -20,7 +20,12 @@ use std::sync::Arc;
 use wsgi::Level;
 
 /// In Python, because coroutines are awaited there.
-const SOURCE: &str = concat!(include_str!("lifespan.py"), include_str!("server.py"));
+const SOURCE: &str = concat!(
+    include_str!("lifespan.py"),
+    include_str!("exchange.py"),
+    include_str!("websocket.py"),
+    include_str!("server.py")
+);
 
 /// Why there is no event loop.
 #[derive(Debug)]
@@ -195,7 +200,8 @@ fn application<'py>(
     }
 }
 
-/// `load(request)`: its application, with the script; `None` where it has been answered without it.
+/// `load(request)`: its application, with the script, and whether it asks for a WebSocket; `None` where it has been answered
+/// without the application.
 fn load<'py>(this: &This<'_, 'py>, arguments: &Arguments<'_, 'py>) -> Result<'py, Object<'py>> {
     let py = this.py();
     arguments.expect("load", 1, 1)?;
@@ -212,9 +218,17 @@ fn load<'py>(this: &This<'_, 'py>, arguments: &Arguments<'_, 'py>) -> Result<'py
             Err(served) => served,
         }
     };
-    current::with_request(&request, |request| request.while_running(|gate| gate.load(&mut find)));
+    let mut is_websocket = false;
+    current::with_request(&request, |request| {
+        request.while_running(|gate| {
+            is_websocket = gate.is_websocket();
+            gate.load(&mut find)
+        })
+    });
     match found {
-        Some((application, script)) => py.tuple([application, py.str(&script)?]),
+        Some((application, script)) => {
+            py.tuple([application, py.str(&script)?, py.bool(is_websocket)])
+        }
         None => {
             current::with_request(&request, Request::forget);
             Ok(py.none())

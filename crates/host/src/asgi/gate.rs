@@ -3,7 +3,9 @@
 #![forbid(unsafe_code)]
 
 use crate::asgi::scope::Variables;
-use crate::asgi::transport::{AsgiExchange, Input, Load, Sent};
+use crate::asgi::sent::Sent;
+use crate::asgi::socket_transport::AsgiSocket;
+use crate::asgi::transport::{AsgiExchange, Input, Load};
 use wsgi::{Body, Level, Output, ResponseHead, SendError, Then};
 
 /// A request that is under way.
@@ -64,6 +66,7 @@ pub(super) enum Violation {
     BodyBeforeStart,
     AfterEnd,
     TooLong,
+    AcceptLate,
 }
 
 impl Violation {
@@ -72,6 +75,7 @@ impl Violation {
             Self::StartTwice => "'http.response.start' was sent a second time",
             Self::BodyBeforeStart => "'http.response.body' was sent before 'http.response.start'",
             Self::AfterEnd => "a message was sent after the response was complete",
+            Self::AcceptLate => "'websocket.accept' was sent after a response had begun",
             Self::TooLong => "the body of the response is longer than its Content-Length",
         }
     }
@@ -206,6 +210,28 @@ impl Gate {
         Ok(self.outcome(sent))
     }
 
+    /// Whether the client asks for a WebSocket.
+    pub(super) fn is_websocket(&self) -> bool {
+        self.exchange.is_websocket()
+    }
+
+    /// Accepts the WebSocket that the client asks for; `None`: the client has gone.
+    pub(super) fn accept(
+        &mut self,
+        head: &ResponseHead,
+    ) -> Result<Option<Box<dyn AsgiSocket>>, Violation> {
+        if self.stage != Stage::Silent {
+            return Err(Violation::AcceptLate);
+        }
+        if self.is_disconnected() {
+            return Ok(None);
+        }
+        let socket = self.exchange.accept(head);
+        self.stage = Stage::Complete;
+        self.disconnected = socket.is_none();
+        Ok(socket)
+    }
+
     /// Sends what is kept.
     pub(super) fn flush(&mut self) -> Outcome {
         let sent = self.exchange.flush();
@@ -234,6 +260,11 @@ impl Gate {
             self.disconnected = self.exchange.is_disconnected();
         }
         self.disconnected
+    }
+
+    /// The client of the WebSocket that this was has gone.
+    pub(super) fn note_lost(&mut self) {
+        self.disconnected = true;
     }
 
     pub(super) fn fail(&mut self, status: u16) {

@@ -18,12 +18,7 @@ pub(super) enum Outgoing<'py> {
 /// `TypeError`, `ValueError` or `RuntimeError` that says what is wrong with it.
 pub(super) fn outgoing<'py>(message: &Object<'py>) -> Result<'py, Outgoing<'py>> {
     let py = message.py();
-    if !message.is_dict() {
-        let text = format!("an ASGI message must be a dict, not {}", message.type_name());
-        return Err(py.raise(ExceptionKind::Type, &text));
-    }
-    let kind = message.item(&py.interned("type")?)?;
-    let kind = kind.filter(Object::is_str).map(|kind| kind.text()).unwrap_or_default();
+    let kind = kind(message)?;
     match kind.as_str() {
         "http.response.start" => start(message),
         "http.response.body" => body(message),
@@ -36,7 +31,25 @@ pub(super) fn outgoing<'py>(message: &Object<'py>) -> Result<'py, Outgoing<'py>>
     }
 }
 
-fn start<'py>(message: &Object<'py>) -> Result<'py, Outgoing<'py>> {
+/// The type of a message; empty where it has none.
+///
+/// # Errors
+/// `TypeError` where it is no dict.
+pub(super) fn kind<'py>(message: &Object<'py>) -> Result<'py, String> {
+    let py = message.py();
+    if !message.is_dict() {
+        let text = format!("an ASGI message must be a dict, not {}", message.type_name());
+        return Err(py.raise(ExceptionKind::Type, &text));
+    }
+    let kind = message.item(&py.interned("type")?)?;
+    Ok(kind.filter(Object::is_str).map(|kind| kind.text()).unwrap_or_default())
+}
+
+/// Reads a message that begins a response.
+///
+/// # Errors
+/// As of [`outgoing`].
+pub(super) fn start<'py>(message: &Object<'py>) -> Result<'py, Outgoing<'py>> {
     let py = message.py();
     let status = message.item(&py.interned("status")?)?;
     let status = match status.map(|status| status.as_index()).transpose()? {
@@ -56,16 +69,23 @@ fn start<'py>(message: &Object<'py>) -> Result<'py, Outgoing<'py>> {
     let reason = reason(status);
     let line = if reason.is_empty() { status.to_string() } else { format!("{status} {reason}") };
     head.set_status(line.as_bytes()).map_err(|why| invalid(py, &why))?;
-    if let Some(headers) = message.item(&py.interned("headers")?)? {
-        let headers = headers.iter()?;
-        while let Some(header) = headers.next()? {
-            push(&mut head, &header)?;
-        }
-    }
+    push_all(&mut head, message)?;
     if let Err(why) = head.content_length() {
         return Err(invalid(py, &why));
     }
     Ok(Outgoing::Start(head))
+}
+
+/// Adds the headers of a message.
+pub(super) fn push_all<'py>(head: &mut ResponseHead, message: &Object<'py>) -> Result<'py, ()> {
+    let py = message.py();
+    if let Some(headers) = message.item(&py.interned("headers")?)? {
+        let headers = headers.iter()?;
+        while let Some(header) = headers.next()? {
+            push(head, &header)?;
+        }
+    }
+    Ok(())
 }
 
 /// Adds one header, which is a pair of byte strings.
@@ -93,7 +113,11 @@ fn push<'py>(head: &mut ResponseHead, header: &Object<'py>) -> Result<'py, ()> {
     head.push(name, value).map_err(|why| invalid(py, &why))
 }
 
-fn body<'py>(message: &Object<'py>) -> Result<'py, Outgoing<'py>> {
+/// Reads a message with a piece of a response.
+///
+/// # Errors
+/// As of [`outgoing`].
+pub(super) fn body<'py>(message: &Object<'py>) -> Result<'py, Outgoing<'py>> {
     let py = message.py();
     let body = match message.item(&py.interned("body")?)? {
         None => py.bytes(b"")?,
@@ -109,7 +133,7 @@ fn body<'py>(message: &Object<'py>) -> Result<'py, Outgoing<'py>> {
     Ok(Outgoing::Body { body, more })
 }
 
-fn invalid<'py>(py: Attached<'py>, why: &HeadError) -> crate::cpython::Raised<'py> {
+pub(super) fn invalid<'py>(py: Attached<'py>, why: &HeadError) -> crate::cpython::Raised<'py> {
     py.raise(ExceptionKind::Value, &why.to_string())
 }
 

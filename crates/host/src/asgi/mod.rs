@@ -10,10 +10,16 @@ mod gate;
 mod message;
 mod request;
 mod scope;
+mod sent;
 mod settings;
+mod socket;
+mod socket_message;
+mod socket_transport;
 mod tls;
 mod transport;
 
 pub(crate) use event_loop::{Serving, run};
+pub use sent::Sent;
 pub use settings::{AsgiSettings, EventLoopKind, LifespanMode, StartupApplication};
-pub use transport::{AsgiEvent, AsgiExchange, AsgiSource, Input, Load, Sent};
+pub use socket_transport::{AsgiSocket, Received, SocketMessage};
+pub use transport::{AsgiEvent, AsgiExchange, AsgiSource, Input, Load};

@@ -4,6 +4,8 @@
 use crate::asgi::gate::{Gate, Incoming, Outcome, Stage, Violation};
 use crate::asgi::message::{self, Outgoing};
 use crate::asgi::scope;
+use crate::asgi::socket::Socket;
+use crate::asgi::socket_message::{self, Answer};
 use crate::asgi::transport::AsgiExchange;
 use crate::cpython::{
     Arguments, Class, Exception, ExceptionKind, Instance, Method, Object, Property, Result,
@@ -62,14 +64,17 @@ impl Class for Request {
         Method { name: c"scope", call: make_scope },
         Method { name: c"receive", call: receive },
         Method { name: c"send", call: send },
+        Method { name: c"handshake", call: handshake },
         Method { name: c"flush", call: flush },
         Method { name: c"watch", call: watch },
         Method { name: c"fail", call: fail },
         Method { name: c"refuse", call: refuse },
+        Method { name: c"lost", call: lost },
         Method { name: c"end", call: end },
     ];
     const PROPERTIES: &'static [Property<Self>] = &[
         Property { name: c"number", get: number },
+        Property { name: c"answered", get: answered },
         Property { name: c"disconnected", get: disconnected },
     ];
 }
@@ -84,10 +89,18 @@ fn disconnected<'py>(this: &This<'_, 'py>) -> Result<'py, Object<'py>> {
     Ok(this.py().bool(this.while_running(Gate::is_disconnected).unwrap_or(false)))
 }
 
+/// Whether the response is complete.
+fn answered<'py>(this: &This<'_, 'py>) -> Result<'py, Object<'py>> {
+    let stage = this.while_running(|gate| gate.stage());
+    Ok(this.py().bool(stage.is_none_or(|stage| stage == Stage::Complete)))
+}
+
 /// `scope()`
 fn make_scope<'py>(this: &This<'_, 'py>, _: &Arguments<'_, 'py>) -> Result<'py, Object<'py>> {
-    let variables = this.while_running(Gate::variables).unwrap_or_default();
-    scope::scope(this.py(), &variables)
+    let found = this.while_running(|gate| (gate.variables(), gate.is_websocket()));
+    let (variables, is_websocket) = found.unwrap_or_default();
+    let kind = if is_websocket { scope::Kind::WebSocket } else { scope::Kind::Http };
+    scope::scope(this.py(), &variables, kind)
 }
 
 /// `receive()`: the next message, or `None` where there is none yet.
@@ -113,6 +126,36 @@ fn send<'py>(this: &This<'_, 'py>, arguments: &Arguments<'_, 'py>) -> Result<'py
         }
     };
     // The request may have been answered in the application's place.
+    let outcome = outcome.unwrap_or(Err(Violation::AfterEnd));
+    numbered(this, outcome.map_err(|why| py.raise(ExceptionKind::Runtime, why.text()))?)
+}
+
+/// `handshake(message)`: what the application says of a handshake. An open WebSocket, or a number as that of `send`.
+fn handshake<'py>(
+    this: &This<'_, 'py>,
+    arguments: &Arguments<'_, 'py>,
+) -> Result<'py, Object<'py>> {
+    let py = this.py();
+    arguments.expect("handshake", 1, 1)?;
+    let Some(message) = arguments.get(0) else { return Ok(py.none()) };
+    let outcome = match socket_message::answer(&message)? {
+        Answer::Accept(head) => {
+            let accepted = this.while_running(|gate| gate.accept(&head));
+            match accepted.unwrap_or(Err(Violation::AcceptLate)) {
+                Ok(Some(socket)) => return py.class::<Socket>()?.instantiate(Socket::new(socket)),
+                Ok(None) => Some(Ok(Outcome::Disconnected)),
+                Err(why) => Some(Err(why)),
+            }
+        }
+        Answer::Refuse(head) => this.while_running(|gate| {
+            gate.start(head)?;
+            gate.send(b"", false)
+        }),
+        Answer::Respond(Outgoing::Start(head)) => this.while_running(|gate| gate.start(head)),
+        Answer::Respond(Outgoing::Body { body, more }) => {
+            this.while_running(|gate| gate.send(body.as_bytes().unwrap_or_default(), more))
+        }
+    };
     let outcome = outcome.unwrap_or(Err(Violation::AfterEnd));
     numbered(this, outcome.map_err(|why| py.raise(ExceptionKind::Runtime, why.text()))?)
 }
@@ -145,6 +188,12 @@ fn refuse<'py>(this: &This<'_, 'py>, arguments: &Arguments<'_, 'py>) -> Result<'
         gate.log(Level::Error, line.as_bytes());
         gate.fail(503);
     });
+    Ok(this.py().none())
+}
+
+/// `lost()`: the client of the WebSocket has gone, which is no fault of the application.
+fn lost<'py>(this: &This<'_, 'py>, _: &Arguments<'_, 'py>) -> Result<'py, Object<'py>> {
+    this.while_running(Gate::note_lost);
     Ok(this.py().none())
 }
 

@@ -55,6 +55,13 @@ impl Variables {
         self.headers.iter().map(|(name, value)| (self.get(name), self.get(value)))
     }
 
+    /// What the client would speak over a WebSocket, the one that it likes best first.
+    fn subprotocols(&self) -> impl Iterator<Item = &[u8]> {
+        let lists = self.headers().filter(|(name, _)| *name == b"sec-websocket-protocol");
+        let names = lists.flat_map(|(_, list)| list.split(|byte| *byte == b','));
+        names.map(<[u8]>::trim_ascii).filter(|name| !name.is_empty())
+    }
+
     /// The URL path as it was sent, without the query.
     fn raw_path(&self) -> &[u8] {
         let uri = self.get(&self.uri);
@@ -136,17 +143,44 @@ impl Environ for Variables {
     fn time(&mut self, _: Key, _: i64) {}
 }
 
+/// What a scope is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Http,
+    WebSocket,
+}
+
 /// The scope, but for its `state`.
-pub(super) fn scope<'py>(py: Attached<'py>, variables: &Variables) -> Result<'py, Object<'py>> {
+pub(super) fn scope<'py>(
+    py: Attached<'py>,
+    variables: &Variables,
+    kind: Kind,
+) -> Result<'py, Object<'py>> {
     let text = |range: &Range<usize>| py.str(&String::from_utf8_lossy(variables.get(range)));
     let bytes = |range: &Range<usize>| py.bytes(variables.get(range));
     let scope = py.dict()?;
     let put = |name: &str, value: Object<'py>| scope.set_item(&py.interned(name)?, &value);
-    put("type", py.interned("http")?)?;
     put("asgi", versions(py)?)?;
     put("http_version", py.interned(variables.http_version())?)?;
-    put("method", text(&variables.method)?)?;
-    put("scheme", text(&variables.scheme)?)?;
+    let extensions = extensions(py, variables)?;
+    match kind {
+        Kind::Http => {
+            put("type", py.interned("http")?)?;
+            put("method", text(&variables.method)?)?;
+            put("scheme", text(&variables.scheme)?)?;
+        }
+        Kind::WebSocket => {
+            put("type", py.interned("websocket")?)?;
+            let is_encrypted = variables.get(&variables.scheme) == b"https";
+            put("scheme", py.interned(if is_encrypted { "wss" } else { "ws" })?)?;
+            let subprotocols = py.list()?;
+            for name in variables.subprotocols() {
+                subprotocols.append(&py.str(&String::from_utf8_lossy(name))?)?;
+            }
+            put("subprotocols", subprotocols)?;
+            extensions.set_item(&py.interned("websocket.http.response")?, &py.dict()?)?;
+        }
+    }
     let path = [variables.get(&variables.script_name), variables.get(&variables.path_info)];
     put("path", py.str(&String::from_utf8_lossy(&path.concat()))?)?;
     put("raw_path", py.bytes(variables.raw_path())?)?;
@@ -165,7 +199,7 @@ pub(super) fn scope<'py>(py: Attached<'py>, variables: &Variables) -> Result<'py
         };
         put(name, value)?;
     }
-    put("extensions", extensions(py, variables)?)?;
+    put("extensions", extensions)?;
     Ok(scope)
 }
 
@@ -226,6 +260,14 @@ mod tests {
         let expected: [(&[u8], &[u8]); 3] =
             [(b"host", b"example.com"), (b"x-forwarded-for", b"::1"), (b"content-length", b"7")];
         assert_eq!(headers, expected);
+    }
+
+    #[test]
+    fn subprotocols_are_those_of_the_list_in_its_order() {
+        let mut variables = Variables::default();
+        variables.header(b"SEC_WEBSOCKET_PROTOCOL", b"chat, superchat ,,x");
+        let names: Vec<_> = variables.subprotocols().collect();
+        assert_eq!(names, [&b"chat"[..], b"superchat", b"x"]);
     }
 
     #[test]

@@ -8,51 +8,8 @@ import contextvars
 import sys
 
 current_request = contextvars.ContextVar("mod_wsgi.asgi.request")
-
-
-class ClientDisconnected(OSError):
-    """Raised by `send()` once the client has gone."""
-
-
-class Exchange:
-    """A request that is under way: what its application receives and sends."""
-
-    __slots__ = ("application", "cancelling", "loop", "request", "task", "waiters")
-
-    def __init__(self, loop, request, application):
-        self.loop = loop
-        self.request = request
-        self.application = application
-        self.waiters = []
-        self.task = None
-        self.cancelling = None
-
-    def wake(self):
-        waiters, self.waiters = self.waiters, []
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
-
-    async def ready(self):
-        waiter = self.loop.create_future()
-        self.waiters.append(waiter)
-        await waiter
-
-    async def receive(self):
-        while (message := self.request.receive()) is None:
-            await self.ready()
-        return message
-
-    async def send(self, message):
-        state = self.request.send(message)
-        while state:
-            if state == 2:
-                raise ClientDisconnected("the client has disconnected")
-            await self.ready()
-            state = self.request.flush()
-        if self.waiters:
-            # The end of the response is a disconnect for those who receive.
-            self.wake()
+# How long clients may take to answer a close, in seconds, when the process is to end.
+CLOSE_LIMIT = 3
 
 
 class Server:
@@ -105,7 +62,7 @@ class Server:
             elif type(event) is int:
                 exchange = self.exchanges.get(event)
                 if exchange is not None:
-                    self.go_on(exchange)
+                    exchange.on_event(self.settings["grace"])
             else:
                 exchange = self.begin(event)
                 if exchange is not None:
@@ -119,7 +76,12 @@ class Server:
         found = self.server.load(request)
         if found is None:
             return None
-        exchange = Exchange(self.loop, request, self.application(*found))
+        callable_, script, is_websocket = found
+        application = self.application(callable_, script)
+        if is_websocket:
+            exchange = WebSocketExchange(self.loop, request, application, self.exchanges)
+        else:
+            exchange = Exchange(self.loop, request, application)
         self.exchanges[request.number] = exchange
         exchange.task = self.context.run(self.loop.create_task, self.serve(exchange))
         return exchange
@@ -129,16 +91,11 @@ class Server:
             if not exchange.task.done():
                 exchange.request.watch()
 
-    def go_on(self, exchange):
-        if exchange.cancelling is None and exchange.request.disconnected:
-            grace = self.settings["grace"]
-            exchange.cancelling = self.loop.call_later(grace, exchange.task.cancel)
-        exchange.wake()
-
     async def serve(self, exchange):
         request, application = exchange.request, exchange.application
         number = request.number
         current_request.set(request)
+        failed = True
         try:
             if not application.is_started and not await application.start():
                 seconds = application.seconds_to_next_start()
@@ -149,6 +106,7 @@ class Server:
             if application.is_supported:
                 scope["state"] = application.state.copy()
             await application.callable(scope, exchange.receive, exchange.send)
+            failed = False
         except asyncio.CancelledError:
             request.fail(503 if self.ended.is_set() else 500)
         except BaseException:
@@ -156,12 +114,24 @@ class Server:
         finally:
             if exchange.cancelling is not None:
                 exchange.cancelling.cancel()
-            self.exchanges.pop(number, None)
-            request.end()
+            if not exchange.is_websocket:
+                self.exchanges.pop(number, None)
+            exchange.finish(failed)
             if self.server.has_more():
                 self.loop.call_soon(self.on_arrivals, context=self.context.copy())
             elif not self.accepts:
                 self.accept()
+
+    async def close_websockets(self):
+        """Tells clients that they are to connect anew, and applications of it."""
+        found = self.exchanges.values()
+        exchanges = [it for it in found if it.is_websocket and it.socket is not None]
+        if exchanges:
+            waiters = [exchange.close(1012) for exchange in exchanges]
+            waiters += [exchange.task for exchange in exchanges]
+            limit = self.settings["shutdown_limit"]
+            limit = CLOSE_LIMIT if limit is None else min(limit / 4, CLOSE_LIMIT)
+            await asyncio.wait(waiters, timeout=limit)
 
     async def run(self):
         """Serves from the start of the applications to their end."""
@@ -174,8 +144,9 @@ class Server:
         self.server.started(failed)
         self.watch()
         await self.ended.wait()
-        self.loop.remove_reader(self.progress)
         self.accept()
+        await self.close_websockets()
+        self.loop.remove_reader(self.progress)
         tasks = [exchange.task for exchange in self.exchanges.values()]
         if tasks:
             for task in tasks:

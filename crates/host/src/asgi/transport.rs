@@ -1,9 +1,11 @@
 //! Requests as the event loop sees a transport: nothing here waits. It must never know how bytes travel.
 #![forbid(unsafe_code)]
 
+use crate::asgi::sent::Sent;
+use crate::asgi::socket_transport::AsgiSocket;
 use crate::gateway::target::{Served, Target};
 use std::os::fd::BorrowedFd;
-use wsgi::{Environ, Level, Output, ReadError, SendError};
+use wsgi::{Environ, Level, Output, ReadError, ResponseHead, SendError};
 
 /// What an event loop serves.
 pub trait AsgiSource: Send + Sync {
@@ -65,6 +67,10 @@ pub trait AsgiExchange: Send {
     fn is_disconnected(&mut self) -> bool;
     /// Whether the client gets the body of the response (not so for `HEAD`).
     fn wants_body(&self) -> bool;
+    /// Whether the client asks for a WebSocket.
+    fn is_websocket(&self) -> bool;
+    /// Accepts the WebSocket, with the headers of `head`. `None`: the client has gone. The exchange then only writes to the log.
+    fn accept(&mut self, head: &ResponseHead) -> Option<Box<dyn AsgiSocket>>;
     /// Answers with an error page of this HTTP status, where nothing has been sent; else the client must be able to see that
     /// the response is incomplete.
     fn fail(&mut self, status: u16);
@@ -88,13 +94,4 @@ pub enum Input {
     Nothing,
     /// The end.
     End,
-}
-
-/// What has become of a piece of a response.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sent {
-    /// All of it has been handed on.
-    All,
-    /// Some is kept; [`AsgiEvent::Ready`] will be reported.
-    Kept,
 }

@@ -2,7 +2,8 @@
 //! when the connection can be written to. It knows no Python.
 #![forbid(unsafe_code)]
 
-use crate::worker::asgi::slots::Interest;
+use crate::worker::asgi::slots::{Interest, SocketPlace};
+use crate::worker::asgi::websocket::{OpenSocket, Start};
 use crate::worker::connection::{Body as BodyPart, Connection};
 use crate::worker::error_response::{self, cause_of};
 use crate::worker::pool::Pool;
@@ -11,12 +12,13 @@ use crate::worker::serving::{Unserved, WantedCode, end_in_forked_child};
 use crate::worker::target::Application;
 use crate::worker::variables::hand_over;
 use fastcgi::app_status::StatusOnly;
+use fastcgi::head::HeadWriter;
 use fastcgi::{LogLevel, RecordType, app_status, encoder};
-use host::{AsgiExchange, Input, Load, Sent, Served};
+use host::{AsgiExchange, AsgiSocket, Input, Load, Sent, Served};
 use std::io::{self, IoSlice};
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use wsgi::{Body, Environ, Level, Output, ReadError, SendError, Then};
+use wsgi::{Body, Environ, Level, Output, ReadError, ResponseHead, SendError, Then};
 
 /// A request that is under way.
 pub(super) struct LoopExchange {
@@ -25,6 +27,10 @@ pub(super) struct LoopExchange {
     connection: Option<Box<Connection>>,
     application: Arc<Application>,
     number: usize,
+    /// `None` for a request that asks for no WebSocket, and once that is open.
+    place: Option<SocketPlace>,
+    /// Its place among the requests has been given back.
+    is_released: bool,
     wants: WantedCode,
     log_level: u8,
     head_only: bool,
@@ -58,6 +64,8 @@ pub(super) struct Begun {
     pub(super) number: usize,
     pub(super) wants: WantedCode,
     pub(super) wants_body: bool,
+    /// Where it asks for a WebSocket.
+    pub(super) place: Option<SocketPlace>,
 }
 
 /// The most bytes of log lines that wait for room on the connection; more go to the log of the process group.
@@ -70,7 +78,7 @@ impl LoopExchange {
         pool: &Arc<Pool>,
         mut connection: Box<Connection>,
         application: Arc<Application>,
-        begun: &Begun,
+        begun: Begun,
     ) -> Self {
         if let Some(claim) = pool.claims.get(begun.number) {
             claim.begin(&connection, application.from_module);
@@ -83,6 +91,8 @@ impl LoopExchange {
             log_level: application.log_level.unwrap_or(pool.config.log_level),
             application,
             number: begun.number,
+            place: begun.place,
+            is_released: false,
             wants: begun.wants,
             head_only: !begun.wants_body,
             wants_body: begun.wants_body,
@@ -154,6 +164,46 @@ impl LoopExchange {
         Sent::All
     }
 
+    /// The number under which what happens on the connection is reported.
+    fn token(&self) -> usize {
+        self.place.as_ref().map_or(self.number, SocketPlace::number)
+    }
+
+    /// Gives the place among the requests back.
+    fn release(&mut self) {
+        if std::mem::replace(&mut self.is_released, true) {
+            return;
+        }
+        self.pool.note_end(self.number, self.application.is_activity);
+        if let Some(slots) = &self.pool.asgi {
+            slots.give_back(self.number);
+        }
+    }
+
+    /// The response that accepts a WebSocket, without records behind it.
+    fn switching(&mut self, head: &ResponseHead) -> Option<Vec<u8>> {
+        let id = self.connection.as_ref()?.id();
+        let mut text = Vec::new();
+        let written =
+            HeadWriter::new(&mut text, 101, b"Switching Protocols").and_then(|mut writer| {
+                for (name, value) in head.headers() {
+                    writer.any_field(name, value)?;
+                }
+                writer.finish();
+                Ok(())
+            });
+        if let Err(why) = written {
+            let line = format!("the WebSocket cannot be accepted: {why}");
+            self.log(Level::Error, line.as_bytes());
+            AsgiExchange::fail(self, 500);
+            return None;
+        }
+        let mut bytes = Vec::new();
+        encoder::append_stream(&mut bytes, RecordType::STDOUT, id, &text);
+        bytes.extend_from_slice(&encoder::end_answer(id, app_status::SWITCHED));
+        Some(bytes)
+    }
+
     /// Has the next thing that happens on the connection reported.
     fn rearm(&mut self) {
         let (Some(connection), Some(slots)) = (&self.connection, &self.pool.asgi) else { return };
@@ -161,8 +211,9 @@ impl LoopExchange {
             // What is not asked for is left in the socket; behind it an end cannot be read.
             input: self.asks || matches!(self.input, BodyState::Ended),
             output: self.has_unsent(),
+            end: true,
         };
-        match slots.watch(connection.as_fd(), self.number, interest, self.is_watched) {
+        match slots.watch(connection.as_fd(), self.token(), interest, self.is_watched) {
             Ok(()) => self.is_watched = true,
             Err(why) => {
                 let line = format!("cannot wait for a connection: {why}");
@@ -301,7 +352,7 @@ impl LoopExchange {
 
 impl AsgiExchange for LoopExchange {
     fn number(&self) -> usize {
-        self.number
+        self.token()
     }
 
     fn load(&mut self, load: &mut Load<'_>) -> bool {
@@ -389,7 +440,8 @@ impl AsgiExchange for LoopExchange {
         if self.disconnected {
             return true;
         }
-        let signalled = self.pool.asgi.as_ref().is_some_and(|slots| slots.take_signal(self.number));
+        let signalled =
+            self.pool.asgi.as_ref().is_some_and(|slots| slots.take_signal(self.token()));
         let Some(connection) = self.connection.as_mut().filter(|_| signalled) else { return false };
         self.asks = false;
         self.disconnected = match self.input {
@@ -405,6 +457,34 @@ impl AsgiExchange for LoopExchange {
 
     fn wants_body(&self) -> bool {
         self.wants_body
+    }
+
+    fn is_websocket(&self) -> bool {
+        self.place.is_some()
+    }
+
+    fn accept(&mut self, head: &ResponseHead) -> Option<Box<dyn AsgiSocket>> {
+        end_in_forked_child();
+        if self.disconnected || !self.claims_response() {
+            self.cut();
+            return None;
+        }
+        let response = self.switching(head)?;
+        self.answered = true;
+        if self.transmit(&[IoSlice::new(&response)]).is_err() {
+            self.cut();
+            return None;
+        }
+        let place = self.place.take()?;
+        let connection = self.connection.take()?;
+        let unsent = self.unsent.split_off(self.sent);
+        let is_watched = std::mem::take(&mut self.is_watched);
+        let connection = self.pool.connections.detach(&connection);
+        self.unsent.clear();
+        self.sent = 0;
+        self.release();
+        let start = Start { place, connection, is_watched, unsent };
+        Some(Box::new(OpenSocket::new(&self.pool, start)))
     }
 
     fn fail(&mut self, status: u16) {
@@ -466,10 +546,7 @@ impl Drop for LoopExchange {
             return std::mem::forget(self.connection.take());
         }
         self.cut();
-        self.pool.note_end(self.number, self.application.is_activity);
-        if let Some(slots) = &self.pool.asgi {
-            slots.give_back(self.number);
-        }
+        self.release();
         if self.pool.connections.is_draining() {
             self.pool.wake_main_thread();
         }

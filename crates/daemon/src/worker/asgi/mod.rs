@@ -6,6 +6,7 @@ mod exchange;
 mod slots;
 mod source;
 mod start;
+mod websocket;
 
 pub(super) use slots::Slots;
 pub(super) use start::start;

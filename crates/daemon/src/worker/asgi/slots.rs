@@ -6,17 +6,18 @@ use std::collections::VecDeque;
 use std::io::{self, PipeReader};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use sys::{EPOLLIN, EPOLLONESHOT, EPOLLOUT, EPOLLRDHUP, Epoll};
 
-/// Places for requests.
+/// Places for requests, and for WebSockets, whose numbers follow those of requests.
 pub(crate) struct Slots {
     epoll: Epoll,
     /// Numbers that no request has; the one that was given back last is next.
     free: Mutex<Vec<usize>>,
     capacity: usize,
     taken: AtomicUsize,
+    sockets: Arc<SocketPlaces>,
     /// By number: something has happened on the connection of the request.
     signalled: Vec<AtomicBool>,
     partial: Mutex<Vec<Partial>>,
@@ -24,6 +25,42 @@ pub(crate) struct Slots {
     more: Mutex<VecDeque<Box<Connection>>>,
     start: Mutex<Option<Start>>,
     start_known: Condvar,
+}
+
+/// Places for WebSockets.
+struct SocketPlaces {
+    /// Numbers that no WebSocket has.
+    free: Mutex<Vec<usize>>,
+    capacity: usize,
+    /// Those that are open, or about to be.
+    open: AtomicUsize,
+}
+
+/// A place for a WebSocket; given back when this is dropped.
+pub(crate) struct SocketPlace {
+    places: Arc<SocketPlaces>,
+    number: usize,
+    is_open: bool,
+}
+
+impl SocketPlace {
+    pub(super) const fn number(&self) -> usize {
+        self.number
+    }
+
+    /// The WebSocket is closed; its number is not free before this is dropped.
+    pub(super) fn note_end(&mut self) {
+        if std::mem::take(&mut self.is_open) {
+            self.places.open.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+}
+
+impl Drop for SocketPlace {
+    fn drop(&mut self) {
+        self.note_end();
+        lock(&self.places.free).push(self.number);
+    }
 }
 
 /// A connection on which part of a request has come.
@@ -48,6 +85,8 @@ pub(super) enum Start {
 pub(super) struct Interest {
     pub(super) input: bool,
     pub(super) output: bool,
+    /// The other end sends nothing more.
+    pub(super) end: bool,
 }
 
 /// What has happened.
@@ -62,14 +101,21 @@ const STOP_TOKEN: u64 = u64::MAX;
 const PARAMS_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Slots {
-    pub(crate) fn new(capacity: u32) -> io::Result<Self> {
-        let capacity = capacity as usize;
+    /// `capacity`: for so many requests, and beside them so many WebSockets.
+    pub(crate) fn new(capacity: u32, sockets: u32) -> io::Result<Self> {
+        let (capacity, sockets) = (capacity as usize, sockets as usize);
+        let numbers = capacity..capacity + sockets;
         Ok(Self {
             epoll: Epoll::new()?,
             free: Mutex::new((0..capacity).rev().collect()),
             capacity,
             taken: AtomicUsize::new(0),
-            signalled: (0..capacity).map(|_| AtomicBool::new(false)).collect(),
+            signalled: (0..numbers.end).map(|_| AtomicBool::new(false)).collect(),
+            sockets: Arc::new(SocketPlaces {
+                free: Mutex::new(numbers.rev().collect()),
+                capacity: sockets,
+                open: AtomicUsize::new(0),
+            }),
             partial: Mutex::default(),
             more: Mutex::default(),
             start: Mutex::default(),
@@ -77,14 +123,38 @@ impl Slots {
         })
     }
 
-    /// Reports [`Progress::Stop`] once `stop` is readable or closed.
+    /// Reports [`Progress::Stop`] one time, once `stop` is readable or closed.
     pub(crate) fn watch_stop(&self, stop: &PipeReader) -> io::Result<()> {
-        self.epoll.add(stop.as_fd(), EPOLLIN, STOP_TOKEN)
+        self.epoll.add(stop.as_fd(), EPOLLIN | EPOLLONESHOT, STOP_TOKEN)
     }
 
-    /// Whether no request is under way.
+    /// Whether no request is under way, and no WebSocket open.
     pub(crate) fn is_idle(&self) -> bool {
+        self.has_no_request() && self.open_sockets() == 0
+    }
+
+    /// Whether no request is under way. A WebSocket is one until it is accepted.
+    pub(crate) fn has_no_request(&self) -> bool {
         self.taken.load(Ordering::SeqCst) == 0
+    }
+
+    /// How many WebSockets are open, or about to be.
+    pub(crate) fn open_sockets(&self) -> usize {
+        self.sockets.open.load(Ordering::SeqCst)
+    }
+
+    /// A place for a WebSocket.
+    ///
+    /// # Errors
+    /// How many may be open at once, where as many are.
+    pub(super) fn take_socket(&self) -> Result<SocketPlace, usize> {
+        let places = Arc::clone(&self.sockets);
+        let number = lock(&places.free).pop().ok_or(places.capacity)?;
+        places.open.fetch_add(1, Ordering::SeqCst);
+        if let Some(signalled) = self.signalled.get(number) {
+            signalled.store(false, Ordering::Relaxed);
+        }
+        Ok(SocketPlace { places, number, is_open: true })
     }
 
     /// Whether one more may begin.
@@ -108,8 +178,8 @@ impl Slots {
         self.taken.fetch_sub(1, Ordering::SeqCst);
     }
 
-    /// Reports once that something has happened on a connection, always including its end. `known`: it has been waited for
-    /// before.
+    /// Reports once that something has happened on a connection, always including that it is gone altogether. `known`: it has
+    /// been waited for before.
     pub(super) fn watch(
         &self,
         connection: BorrowedFd<'_>,
@@ -117,7 +187,10 @@ impl Slots {
         interest: Interest,
         known: bool,
     ) -> io::Result<()> {
-        let mut events = EPOLLONESHOT | EPOLLRDHUP;
+        let mut events = EPOLLONESHOT;
+        if interest.end {
+            events |= EPOLLRDHUP;
+        }
         if interest.input {
             events |= EPOLLIN;
         }
@@ -155,7 +228,7 @@ impl Slots {
     /// Keeps a connection on which part of a request has come, until the rest has, and gives back what cannot be kept.
     pub(super) fn keep_partial(&self, connection: Box<Connection>) -> Option<Box<Connection>> {
         let Some(number) = self.take() else { return Some(connection) };
-        let input = Interest { input: true, output: false };
+        let input = Interest { input: true, output: false, end: true };
         if self.watch(connection.as_fd(), number, input, false).is_err() {
             self.give_back(number);
             return Some(connection);
@@ -239,7 +312,7 @@ mod tests {
 
     #[test]
     fn a_number_belongs_to_one_request_until_that_is_over() {
-        let slots = Slots::new(2).unwrap();
+        let slots = Slots::new(2, 0).unwrap();
         assert!(slots.has_room() && slots.is_idle());
         let numbers = [slots.take().unwrap(), slots.take().unwrap()];
         assert_eq!(numbers, [0, 1]);
@@ -250,15 +323,30 @@ mod tests {
     }
 
     #[test]
-    fn stop_is_told_until_the_end_and_the_first_start_counts() {
-        let slots = Slots::new(1).unwrap();
+    fn numbers_of_websockets_follow_those_of_requests_and_are_limited() {
+        let slots = Slots::new(2, 2).unwrap();
+        let mut first = slots.take_socket().unwrap();
+        let second = slots.take_socket().unwrap();
+        assert_eq!((first.number(), second.number()), (2, 3));
+        assert_eq!(slots.take_socket().err(), Some(2));
+        assert!(slots.has_room() && !slots.is_idle());
+        first.note_end();
+        assert_eq!((slots.open_sockets(), slots.take_socket().err()), (1, Some(2)));
+        drop(first);
+        drop(second);
+        assert!(slots.is_idle());
+        assert_eq!(slots.take_socket().unwrap().number(), 3);
+    }
+
+    #[test]
+    fn stop_is_told_once_and_the_first_start_counts() {
+        let slots = Slots::new(1, 0).unwrap();
         let (stopped, stop) = io::pipe().unwrap();
         slots.watch_stop(&stopped).unwrap();
         assert!(slots.next().unwrap().is_none());
         drop(stop);
-        for _ in 0..2 {
-            assert!(matches!(slots.next(), Ok(Some(Progress::Stop))));
-        }
+        assert!(matches!(slots.next(), Ok(Some(Progress::Stop))));
+        assert!(slots.next().unwrap().is_none());
         assert!(!slots.has_started());
         slots.set_start(Start::Failed);
         slots.set_start(Start::Done);

@@ -69,9 +69,12 @@ impl LoopSource {
             pool.connections.close(connection);
             return None;
         };
-        let Admitted { application, wants_body, wants, is_overdue, health } = admitted;
-        let begun = Begun { number, wants, wants_body };
-        let mut exchange = LoopExchange::new(pool, connection, application, &begun);
+        let Admitted { application, wants_body, wants, is_overdue, is_websocket, health } =
+            admitted;
+        let place = is_websocket.then(|| slots.take_socket());
+        let most = place.as_ref().and_then(|place| place.as_ref().err().copied());
+        let begun = Begun { number, wants, wants_body, place: place.and_then(Result::ok) };
+        let mut exchange = LoopExchange::new(pool, connection, application, begun);
         if let Some(health) = health {
             exchange.fail_with(health);
             return None;
@@ -79,6 +82,14 @@ impl LoopSource {
         if is_overdue {
             AsgiExchange::log(&mut exchange, Level::Error, QUEUE_TIMEOUT_LINE);
             exchange.fail_with(QUEUE_TIMEOUT);
+            return None;
+        }
+        if let Some(most) = most {
+            let line = format!(
+                "WSGI0233: a WebSocket is refused: {most} are open in this process (websocket-limit)"
+            );
+            AsgiExchange::log(&mut exchange, Level::Warning, line.as_bytes());
+            AsgiExchange::fail(&mut exchange, 503);
             return None;
         }
         Some(AsgiEvent::Request(Box::new(exchange)))

@@ -1,0 +1,506 @@
+//! One WebSocket from its acceptance to its end: frames by tungstenite, over a stream on which nothing waits.
+#![forbid(unsafe_code)]
+
+use crate::worker::asgi::slots::{Interest, SocketPlace};
+use crate::worker::asgi::websocket::inbox::Inbox;
+use crate::worker::asgi::websocket::opening::Opening;
+use crate::worker::asgi::websocket::stream::Stream;
+use crate::worker::connection::Socket;
+use crate::worker::pool::Pool;
+use host::{AsgiSocket, Received, Sent, SocketMessage};
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tungstenite::error::ProtocolError;
+use tungstenite::protocol::frame::coding::CloseCode;
+use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig, WebSocketContext};
+use tungstenite::{Bytes, Error, Message};
+use wsgi::{Level, SendError};
+
+/// Bytes that are read at once, and kept for as long as the WebSocket is open.
+const READ: usize = 4 * 1024;
+/// Messages that are read before other WebSockets have their turn.
+const BATCH: usize = 64;
+/// How long Apache may take to send the 101.
+const OPENING_LIMIT: Duration = Duration::from_secs(60);
+/// How long the client may take to answer a close (RFC 6455, 7.1.1).
+const CLOSE_LIMIT: Duration = Duration::from_secs(10);
+/// And how long after that to close its connection.
+const LINGER_LIMIT: Duration = Duration::from_secs(2);
+/// How often to look where nothing is due.
+const IDLE_TICK: Duration = Duration::from_secs(60);
+
+/// A WebSocket.
+pub(crate) struct OpenSocket {
+    pool: Arc<Pool>,
+    place: SocketPlace,
+    /// `None` once it is over.
+    stream: Option<Stream>,
+    frames: WebSocketContext,
+    state: State,
+    inbox: Inbox,
+    /// The client has got its 101.
+    has_opened: bool,
+    /// What the application is told of the end.
+    closed: Option<(u16, String)>,
+    /// The stream is among those that the loop's epoll instance knows.
+    is_watched: bool,
+    /// There was no room for some of what was sent.
+    is_blocked: bool,
+    /// More may have been read than there was a turn for.
+    has_more: bool,
+    /// Something has come since the last ping.
+    heard: bool,
+    next_ping: Option<Instant>,
+    /// When [`AsgiSocket::tick`] will be called next.
+    next_tick: Option<Instant>,
+}
+
+enum State {
+    Opening(Opening, Instant),
+    Open,
+    /// One end has sent its close; the other one has until then.
+    Closing(Instant),
+    /// Nothing more is sent; until then what still comes is passed over.
+    Lingering(Instant),
+    Over,
+}
+
+/// What a WebSocket begins with.
+pub(crate) struct Start {
+    pub(crate) place: SocketPlace,
+    pub(crate) connection: Arc<Socket>,
+    /// The connection is among those that the loop's epoll instance knows.
+    pub(crate) is_watched: bool,
+    /// What the connection has not taken of the response.
+    pub(crate) unsent: Vec<u8>,
+}
+
+impl OpenSocket {
+    pub(crate) fn new(pool: &Arc<Pool>, start: Start) -> Self {
+        let Start { place, connection, is_watched, unsent } = start;
+        let mut it = Self {
+            pool: Arc::clone(pool),
+            place,
+            stream: Some(Stream::tunnel(connection)),
+            frames: frames(pool, Vec::new()),
+            state: State::Opening(Opening::new(unsent), Instant::now() + OPENING_LIMIT),
+            inbox: Inbox::default(),
+            has_opened: false,
+            closed: None,
+            is_watched,
+            is_blocked: false,
+            has_more: false,
+            heard: true,
+            next_ping: None,
+            next_tick: None,
+        };
+        it.rearm();
+        it
+    }
+
+    fn ping_interval(&self) -> Option<Duration> {
+        self.pool.config.asgi.websocket_ping_interval.filter(|interval| !interval.is_zero())
+    }
+
+    /// Waits for Apache's word.
+    fn open(&mut self) {
+        let (State::Opening(opening, _), Some(stream)) = (&mut self.state, &self.stream) else {
+            return;
+        };
+        match opening.advance(stream.as_fd()) {
+            Ok(None) => {}
+            Ok(Some(opened)) => {
+                self.frames = frames(&self.pool, opened.early);
+                if let Some(client) = opened.client {
+                    self.forget();
+                    self.stream = Some(Stream::client(client));
+                }
+                self.state = State::Open;
+                self.has_opened = true;
+                self.next_ping = self.ping_interval().map(|interval| Instant::now() + interval);
+                self.read();
+            }
+            Err(why) => {
+                if why.kind() != io::ErrorKind::UnexpectedEof {
+                    let line = format!("WSGI0234: a WebSocket cannot be opened: {why}");
+                    self.pool.log.write(Level::Warning, line.as_bytes());
+                }
+                self.lose();
+            }
+        }
+    }
+
+    /// Reads what there is room for.
+    fn read(&mut self) {
+        self.has_more = false;
+        for _ in 0..BATCH {
+            let is_reading = match self.state {
+                State::Open => self.inbox.has_room(),
+                State::Closing(_) => true,
+                _ => false,
+            };
+            let Some(stream) = self.stream.as_mut().filter(|_| is_reading) else { return };
+            let read = self.frames.read(stream);
+            if !self.take(read) {
+                return;
+            }
+        }
+        self.has_more = true;
+    }
+
+    /// Takes what one read has given; whether there may be more.
+    fn take(&mut self, read: tungstenite::Result<Message>) -> bool {
+        self.heard |= read.is_ok();
+        match read {
+            Ok(Message::Text(text)) if matches!(self.state, State::Open) => {
+                self.inbox.push(Received::Text(text.as_str().to_owned()));
+            }
+            Ok(Message::Binary(bytes)) if matches!(self.state, State::Open) => {
+                self.inbox.push(Received::Bytes(bytes.to_vec()));
+            }
+            Ok(Message::Close(frame)) => self.note_close(frame),
+            Ok(_) => {}
+            Err(Error::Io(why)) if why.kind() == io::ErrorKind::WouldBlock => {
+                self.note_end();
+                return false;
+            }
+            Err(Error::ConnectionClosed | Error::AlreadyClosed) => {
+                self.linger();
+                return false;
+            }
+            Err(why) => {
+                match failure(&why) {
+                    Some((code, reason)) if matches!(self.state, State::Open) => {
+                        self.fail(code, reason);
+                    }
+                    _ => self.lose(),
+                }
+                return false;
+            }
+        }
+        true
+    }
+
+    /// The client closes, or answers a close.
+    fn note_close(&mut self, frame: Option<CloseFrame>) {
+        let (code, reason) = match frame {
+            Some(frame) => (frame.code.into(), frame.reason.as_str().to_owned()),
+            None => (1005, String::new()),
+        };
+        self.closed.get_or_insert((code, reason));
+        if matches!(self.state, State::Open) {
+            self.state = State::Closing(Instant::now() + CLOSE_LIMIT);
+        }
+    }
+
+    /// Whether the stream has ended without a close. A web server that is about to end does that, and carries on what is
+    /// still sent: the page is to connect anew.
+    fn note_end(&mut self) {
+        let Some(stream) = self.stream.as_ref().filter(|stream| stream.has_ended()) else { return };
+        let is_tunnel = stream.is_tunnel();
+        self.closed.get_or_insert((1006, String::new()));
+        if is_tunnel && matches!(self.state, State::Open) {
+            self.send_close(CloseCode::Restart, "");
+            self.linger();
+        } else {
+            self.lose();
+        }
+    }
+
+    /// Ends it for what the client has sent.
+    fn fail(&mut self, code: CloseCode, reason: &'static str) {
+        self.closed.get_or_insert((code.into(), reason.to_owned()));
+        self.send_close(code, reason);
+        self.linger();
+    }
+
+    fn send_close(&mut self, code: CloseCode, reason: &str) {
+        let Some(stream) = self.stream.as_mut() else { return };
+        let frame = CloseFrame { code, reason: reason.into() };
+        let sent = self.frames.close(stream, Some(frame));
+        self.note_sent(sent);
+    }
+
+    /// Notes whether all has been sent; an end shows at the next read.
+    fn note_sent(&mut self, sent: tungstenite::Result<()>) {
+        self.is_blocked = false;
+        match sent {
+            Err(Error::Io(why)) if why.kind() == io::ErrorKind::WouldBlock => {
+                self.is_blocked = true;
+            }
+            Err(Error::Io(_)) => self.lose(),
+            _ => {}
+        }
+    }
+
+    fn send_kept(&mut self) {
+        if let Some(stream) = self.stream.as_mut() {
+            let sent = self.frames.flush(stream);
+            self.note_sent(sent);
+        }
+    }
+
+    /// Nothing more is said: the connection ends when the client ends it, or after a while.
+    fn linger(&mut self) {
+        if !matches!(self.state, State::Over) {
+            self.closed.get_or_insert((1006, String::new()));
+            self.state = State::Lingering(Instant::now() + LINGER_LIMIT);
+            self.pass_over();
+        }
+    }
+
+    /// Sends the rest, then reads up to the end.
+    fn pass_over(&mut self) {
+        if self.is_blocked {
+            self.send_kept();
+        }
+        let Some(stream) = self.stream.as_mut() else { return };
+        if !self.is_blocked {
+            stream.end_output();
+        }
+        let mut bytes = [0; READ];
+        for _ in 0..BATCH {
+            match io::Read::read(stream, &mut bytes) {
+                Ok(_) => {}
+                Err(why) if why.kind() == io::ErrorKind::WouldBlock => {
+                    let is_over = stream.has_ended() && !self.is_blocked;
+                    if is_over {
+                        self.lose();
+                    }
+                    return;
+                }
+                Err(_) => return self.lose(),
+            }
+        }
+        self.has_more = true;
+    }
+
+    /// It is over, at once.
+    fn lose(&mut self) {
+        self.closed.get_or_insert((1006, String::new()));
+        self.state = State::Over;
+        self.forget();
+        self.stream = None;
+        self.is_blocked = false;
+        self.place.note_end();
+        if self.pool.connections.is_draining() {
+            self.pool.wake_main_thread();
+        }
+    }
+
+    /// Waits for nothing on the stream any more.
+    fn forget(&mut self) {
+        if let (true, Some(stream), Some(slots)) = (self.is_watched, &self.stream, &self.pool.asgi)
+        {
+            slots.forget(stream.as_fd());
+        }
+        self.is_watched = false;
+    }
+
+    /// Has the next thing that happens reported.
+    fn rearm(&mut self) {
+        let (Some(stream), Some(slots)) = (&self.stream, &self.pool.asgi) else { return };
+        let input = match self.state {
+            State::Open => self.inbox.has_room(),
+            _ => true,
+        };
+        let output = match &self.state {
+            State::Opening(opening, _) => opening.has_unsent(),
+            // What has been read already is reported by nothing else than room to write.
+            _ => self.is_blocked || self.has_more,
+        };
+        // An end that is known, or that is not read for now, would be reported again and again.
+        let end = !stream.has_ended() && (input || !sys::is_shut_down(stream.as_fd()));
+        let interest = Interest { input: input && !stream.has_ended(), output, end };
+        match slots.watch(stream.as_fd(), self.place.number(), interest, self.is_watched) {
+            Ok(()) => self.is_watched = true,
+            Err(why) => {
+                let line = format!("cannot wait for a WebSocket: {why}");
+                self.pool.log.write(Level::Error, line.as_bytes());
+                self.lose();
+            }
+        }
+    }
+
+    fn advance(&mut self) {
+        match self.state {
+            State::Opening(..) => self.open(),
+            State::Open | State::Closing(_) => {
+                if self.is_blocked {
+                    self.send_kept();
+                }
+                self.read();
+            }
+            State::Lingering(_) => self.pass_over(),
+            State::Over => {}
+        }
+    }
+
+    fn outcome(&self) -> Result<Sent, SendError> {
+        match self.state {
+            State::Opening(..) => Ok(Sent::Kept),
+            State::Open if self.is_blocked => Ok(Sent::Kept),
+            State::Open => Ok(Sent::All),
+            _ => Err(SendError::Disconnected),
+        }
+    }
+
+    /// When something is to be done without an event.
+    const fn due(&self) -> Option<Instant> {
+        match self.state {
+            State::Opening(_, until) | State::Closing(until) | State::Lingering(until) => {
+                Some(until)
+            }
+            State::Open => self.next_ping,
+            State::Over => None,
+        }
+    }
+
+    /// Asks the client whether it is there, or gives up one that has not answered.
+    fn ping(&mut self, now: Instant) {
+        let Some(interval) = self.ping_interval() else { return };
+        if self.next_ping.is_none_or(|due| now < due) {
+            return;
+        }
+        if !std::mem::replace(&mut self.heard, false) {
+            return self.fail(CloseCode::Error, "no answer to a ping");
+        }
+        self.next_ping = Some(now + interval);
+        if let Some(stream) = self.stream.as_mut().filter(|_| !self.is_blocked) {
+            let sent = self.frames.write(stream, Message::Ping(Bytes::new()));
+            self.note_sent(sent);
+        }
+    }
+}
+
+impl AsgiSocket for OpenSocket {
+    fn progress(&mut self) {
+        self.advance();
+        self.rearm();
+    }
+
+    fn receive(&mut self) -> Received {
+        let next = self.inbox.pop();
+        if next.is_some() && matches!(self.state, State::Open) {
+            // There is room again.
+            self.progress();
+        }
+        match (next, &self.closed) {
+            (Some(message), _) => message,
+            (None, Some((code, reason))) => {
+                Received::Closed { code: *code, reason: reason.clone() }
+            }
+            (None, None) => Received::Nothing,
+        }
+    }
+
+    fn send(&mut self, message: SocketMessage<'_>) -> Result<Sent, SendError> {
+        let (State::Open, Some(stream)) = (&self.state, self.stream.as_mut()) else {
+            return Err(SendError::Disconnected);
+        };
+        let message = match message {
+            SocketMessage::Text(text) => Message::Text(text.into()),
+            SocketMessage::Bytes(bytes) => Message::Binary(Bytes::copy_from_slice(bytes)),
+        };
+        let sent = self.frames.write(stream, message);
+        self.note_sent(sent);
+        if self.is_blocked {
+            self.rearm();
+        }
+        self.outcome()
+    }
+
+    fn flush(&mut self) -> Result<Sent, SendError> {
+        if self.is_blocked && matches!(self.state, State::Open) {
+            self.send_kept();
+        }
+        if self.is_blocked {
+            self.rearm();
+        }
+        self.outcome()
+    }
+
+    fn close(&mut self, code: u16, reason: &str) {
+        match self.state {
+            State::Open => {
+                self.closed.get_or_insert((code, reason.to_owned()));
+                self.state = State::Closing(Instant::now() + CLOSE_LIMIT);
+                self.send_close(code.into(), reason);
+                self.rearm();
+            }
+            // The client has no frame to be told with.
+            State::Opening(..) => self.lose(),
+            _ => {}
+        }
+    }
+
+    fn tick(&mut self) -> Duration {
+        let now = Instant::now();
+        match self.state {
+            State::Open => {
+                self.ping(now);
+                self.rearm();
+            }
+            _ if self.due().is_some_and(|due| due <= now) => self.lose(),
+            _ => {}
+        }
+        let left = self.due().map_or(IDLE_TICK, |due| due.saturating_duration_since(now));
+        self.next_tick = Some(now + left);
+        left
+    }
+
+    fn is_due_earlier(&self) -> bool {
+        matches!((self.due(), self.next_tick), (Some(due), Some(next)) if due < next)
+    }
+
+    fn has_opened(&self) -> Option<bool> {
+        match self.state {
+            State::Opening(..) => None,
+            _ => Some(self.has_opened),
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed.is_some()
+    }
+
+    fn is_over(&self) -> bool {
+        matches!(self.state, State::Over)
+    }
+}
+
+impl Drop for OpenSocket {
+    fn drop(&mut self) {
+        if !sys::in_forked_child() {
+            self.lose();
+        }
+    }
+}
+
+/// What reads and writes frames; `early` has come already.
+fn frames(pool: &Pool, early: Vec<u8>) -> WebSocketContext {
+    let most = pool.config.asgi.websocket_max_message;
+    let most = (most > 0).then(|| usize::try_from(most).unwrap_or(usize::MAX));
+    let config = WebSocketConfig::default()
+        .read_buffer_size(READ)
+        // What there is no room for is kept, and `send` waits for it.
+        .write_buffer_size(0)
+        .max_message_size(most)
+        .max_frame_size(most);
+    WebSocketContext::from_partially_read(early, Role::Server, Some(config))
+}
+
+/// The code and the reason for which a WebSocket is closed; `None`: the client has gone.
+fn failure(why: &Error) -> Option<(CloseCode, &'static str)> {
+    Some(match why {
+        Error::Protocol(
+            ProtocolError::ResetWithoutClosingHandshake | ProtocolError::ReceivedAfterClosing,
+        ) => return None,
+        Error::Protocol(_) => (CloseCode::Protocol, "protocol error"),
+        Error::Utf8(_) => (CloseCode::Invalid, "text that is not UTF-8"),
+        Error::Capacity(_) => (CloseCode::Size, "message too big"),
+        _ => return None,
+    })
+}

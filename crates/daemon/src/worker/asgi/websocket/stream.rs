@@ -1,0 +1,126 @@
+//! What the bytes of a WebSocket travel over. It never knows what they say.
+#![forbid(unsafe_code)]
+
+use crate::worker::connection::Socket;
+use std::io::{self, IoSlice, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use sys::CloseOnFork;
+
+/// A stream on which nothing waits.
+pub(super) struct Stream {
+    kind: Kind,
+    /// The other end sends nothing more.
+    has_ended: bool,
+}
+
+enum Kind {
+    /// The connection to Apache's child, which carries the bytes on.
+    Tunnel(Arc<Socket>),
+    /// The client's own socket.
+    Client(Client),
+}
+
+struct Client {
+    // Before the socket, because fields are dropped in this order: a number that is marked has to be open.
+    _close_on_fork: CloseOnFork,
+    socket: OwnedFd,
+}
+
+impl Stream {
+    pub(super) const fn tunnel(socket: Arc<Socket>) -> Self {
+        Self { kind: Kind::Tunnel(socket), has_ended: false }
+    }
+
+    pub(super) fn client(socket: OwnedFd) -> Self {
+        let mark = CloseOnFork::new(socket.as_fd());
+        Self { kind: Kind::Client(Client { _close_on_fork: mark, socket }), has_ended: false }
+    }
+
+    /// Whether the end has been read of what the other end sends.
+    pub(super) const fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+
+    /// Whether Apache's child carries the bytes.
+    pub(super) const fn is_tunnel(&self) -> bool {
+        matches!(self.kind, Kind::Tunnel(_))
+    }
+
+    /// Sends nothing more: the other end sees the end once it has read what was sent.
+    pub(super) fn end_output(&self) {
+        sys::shutdown_write(self.as_fd());
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.kind {
+            Kind::Tunnel(socket) => socket.as_fd(),
+            Kind::Client(client) => client.socket.as_fd(),
+        }
+    }
+}
+
+/// The end is not an end for the reader of frames, which could then send nothing more: see [`Stream::has_ended`].
+impl Read for Stream {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.has_ended {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        match sys::receive_now(self.as_fd(), into) {
+            Ok(0) if !into.is_empty() => {
+                self.has_ended = true;
+                Err(io::ErrorKind::WouldBlock.into())
+            }
+            read => read,
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        sys::send_now(self.as_fd(), &[IoSlice::new(bytes)])
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Another process may have the same socket for a moment still: the other end is to see the end at once.
+impl Drop for Stream {
+    fn drop(&mut self) {
+        // A process that the application has forked has no part in it.
+        if !sys::in_forked_child() {
+            sys::shut_down(self.as_fd());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn end_is_known_and_what_is_kept_can_still_be_sent() {
+        let (here, mut there) = UnixStream::pair().unwrap();
+        let mut stream = Stream::client(here.into());
+        let mut byte = [0; 4];
+        let would_block = |stream: &mut Stream, byte: &mut [u8]| {
+            stream.read(byte).unwrap_err().kind() == io::ErrorKind::WouldBlock
+        };
+        assert!(would_block(&mut stream, &mut byte) && !stream.has_ended());
+        there.write_all(b"ab").unwrap();
+        there.shutdown(std::net::Shutdown::Write).unwrap();
+        assert_eq!(stream.read(&mut byte).unwrap(), 2);
+        assert!(!stream.has_ended());
+        assert!(would_block(&mut stream, &mut byte) && stream.has_ended());
+        assert_eq!(stream.write(b"x").unwrap(), 1);
+        drop(stream);
+        let mut all = Vec::new();
+        there.read_to_end(&mut all).unwrap();
+        assert_eq!(all, b"x");
+    }
+}

@@ -1,0 +1,57 @@
+"""One request of HTTP on the event loop (ASGI 3, "HTTP")."""
+
+
+class ClientDisconnected(OSError):
+    """Raised by `send()` once the client has gone."""
+
+
+class Exchange:
+    """A request that is under way: what its application receives and sends."""
+
+    __slots__ = ("application", "cancelling", "loop", "request", "task", "waiters")
+    is_websocket = False
+
+    def __init__(self, loop, request, application):
+        self.loop = loop
+        self.request = request
+        self.application = application
+        self.waiters = []
+        self.task = None
+        self.cancelling = None
+
+    def wake(self):
+        waiters, self.waiters = self.waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def ready(self):
+        waiter = self.loop.create_future()
+        self.waiters.append(waiter)
+        await waiter
+
+    async def receive(self):
+        while (message := self.request.receive()) is None:
+            await self.ready()
+        return message
+
+    async def send(self, message):
+        state = self.request.send(message)
+        while state:
+            if state == 2:
+                raise ClientDisconnected("the client has disconnected")
+            await self.ready()
+            state = self.request.flush()
+        if self.waiters:
+            # The end of the response is a disconnect for those who receive.
+            self.wake()
+
+    def on_event(self, grace):
+        """Something has happened on the connection."""
+        if self.cancelling is None and self.request.disconnected:
+            self.cancelling = self.loop.call_later(grace, self.task.cancel)
+        self.wake()
+
+    def finish(self, failed):
+        """The application has returned."""
+        self.request.end()

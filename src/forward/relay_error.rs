@@ -1,0 +1,25 @@
+//! Why a response is not relayed to its end. It must never know what the response says.
+#![forbid(unsafe_code)]
+
+use super::connection_error::ConnectionError;
+use crate::httpd::PassError;
+
+/// Why relaying stops before the end of the response.
+pub(super) enum RelayError {
+    /// The client is gone, or an output filter has failed.
+    Client(PassError),
+    /// The connection to the worker is of no more use.
+    Worker(ConnectionError),
+}
+
+impl From<PassError> for RelayError {
+    fn from(why: PassError) -> Self {
+        Self::Client(why)
+    }
+}
+
+impl From<ConnectionError> for RelayError {
+    fn from(why: ConnectionError) -> Self {
+        Self::Worker(why)
+    }
+}

@@ -1,0 +1,44 @@
+//! The worker gets the client's socket. Works with every multi-processing module, for connections that httpd does not
+//! encrypt.
+#![forbid(unsafe_code)]
+
+use super::tunnel::Tunnel;
+use crate::forward::group::Group;
+use crate::httpd::{Outcome, Request};
+use wsgi::{Level, ReadError};
+
+/// Bytes that the client may have sent before it got the 101, of those that this process has read; more are left in the
+/// socket.
+const EARLY: usize = 256 * 1024;
+
+/// Hands the socket over. It goes to the worker that has answered this request, over the connection on which it did, and
+/// nowhere else (docs/safety.md).
+pub(super) fn carry(request: &mut Request<'_>, tunnel: &Tunnel, group: &Group) -> Outcome {
+    let mut early = Vec::new();
+    let mut brigade = request.new_brigade();
+    while early.len() < EARLY {
+        match request.read_from_client(&mut brigade, &mut early) {
+            Ok(true) => {}
+            Ok(false) => break,
+            // The worker sees the end of the connection by itself, behind what has come before it.
+            Err(ReadError::Disconnected) => break,
+            Err(_) => return lost(request),
+        }
+    }
+    let Some(client) = request.client_socket() else { return lost(request) };
+    if let Err(why) = tunnel.pass_socket(client, &early) {
+        let name = group.name();
+        let line =
+            format!("WSGI0232: a WebSocket cannot be passed to daemon process '{name}': {why}");
+        request.log(Level::Error, line.as_bytes());
+        return lost(request);
+    }
+    request.leave_connection();
+    Outcome::Done
+}
+
+/// The client has its 101, and gets no more.
+fn lost(request: &mut Request<'_>) -> Outcome {
+    request.close_connection();
+    Outcome::Done
+}

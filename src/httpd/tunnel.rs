@@ -1,0 +1,204 @@
+//! The connection of a request whose answer is 101: bytes past the filters of the request, and how it is left to another
+//! process.
+
+use super::request::Request;
+use super::response::PassError;
+use crate::apr::{Brigade, Bucket, Status};
+use crate::bindings::{
+    ap_filter_t, ap_get_brigade, ap_input_mode_t, ap_pass_brigade, ap_remove_input_filter,
+    apr_read_type_e, conn_rec,
+};
+use std::ffi::CStr;
+use wsgi::ReadError;
+
+/// Bytes that the connection's filters are asked for at once: more than httpd reads from a socket at once (8000), so that
+/// nothing of what has been read stays behind.
+const READ: usize = 16 * 1024;
+
+/// The filters of a connection that hand bytes on as they are, and need not see those that come after a response.
+const TRANSPARENT: [&[u8]; 4] = [b"core", b"core_in", b"reqtimeout", b"log_input_output"];
+
+/// Marks the connection as lost when it is dropped: httpd then closes its socket without shutting it down.
+struct LeftToOther(*mut conn_rec);
+
+impl Drop for LeftToOther {
+    fn drop(&mut self) {
+        // SAFETY: dropped with the pool of a request (`leave_connection`), whose connection outlives it; one thread has both.
+        unsafe { (*self.0).aborted = 1 };
+    }
+}
+
+impl<'call> Request<'call> {
+    /// Whether this is part of another request's answer (`ap_sub_req_*`).
+    pub(crate) fn is_subrequest(&self) -> bool {
+        // SAFETY: reads a field of a live request.
+        unsafe { !(*self.raw).main.is_null() }
+    }
+
+    /// Whether it answers in place of one that has failed (`ErrorDocument`).
+    pub(crate) fn is_error_document(&self) -> bool {
+        // SAFETY: a live request; httpd keeps the requests of a chain as long as the last.
+        unsafe {
+            let mut previous = (*self.raw).prev.cast_const();
+            while let Some(request) = previous.as_ref() {
+                if request.status != crate::bindings::HTTP_OK as i32 {
+                    return true;
+                }
+                previous = request.prev;
+            }
+        }
+        false
+    }
+
+    /// Whether what the client sends and gets goes through this process as it is: no TLS, no stream of HTTP/2, and no filter
+    /// of another module on the connection.
+    pub(crate) fn has_plain_connection(&self) -> bool {
+        // SAFETY: the connection of a live request, and its chains of filters.
+        unsafe {
+            let connection = (*self.raw).connection;
+            (*connection).master.is_null()
+                && is_transparent((*connection).output_filters)
+                && is_transparent((*connection).input_filters)
+        }
+    }
+
+    /// Sends a head of status 101 as it is, and waits until the client's socket has taken it. From now on this request has no
+    /// other response.
+    pub(crate) fn switch_protocols(&mut self, head: &[u8]) -> Result<(), PassError> {
+        // SAFETY: a live request. httpd writes a head of its own unless a body has been sent, and an end of the body unless
+        // that has.
+        unsafe {
+            (*self.raw).status = 101;
+            (*self.raw).eos_sent = 1;
+            (*self.raw).sent_bodyct = 1;
+        }
+        self.close_connection();
+        let mut brigade = self.new_brigade();
+        self.pass_to_client(&mut brigade, head)
+    }
+
+    /// Passes bytes on past the filters of the request, and waits until the client's socket has taken them. `brigade` is an
+    /// empty one of the request's, which stays empty.
+    pub(crate) fn pass_to_client(
+        &mut self,
+        brigade: &mut Brigade<'call>,
+        bytes: &[u8],
+    ) -> Result<(), PassError> {
+        // SAFETY: the bytes outlive the call, after which the brigade is empty; a filter that keeps some copies them.
+        unsafe { brigade.append_transient(bytes) };
+        brigade.append_flush();
+        // SAFETY: a live request and its connection; the brigade is of its pool and its connection's allocator.
+        let status =
+            unsafe { ap_pass_brigade((*(*self.raw).connection).output_filters, brigade.as_ptr()) };
+        brigade.clear();
+        match status {
+            _ if self.is_aborted() => Err(PassError::Aborted),
+            0 => Ok(()),
+            _ => Err(PassError::Failed),
+        }
+    }
+
+    /// Reads what the client has sent behind its request, past the filters of the request; never waits. Whether there was
+    /// something. `brigade` as in [`Self::pass_to_client`].
+    ///
+    /// # Errors
+    /// Also at the end of what the client sends.
+    pub(crate) fn read_from_client(
+        &mut self,
+        brigade: &mut Brigade<'call>,
+        into: &mut Vec<u8>,
+    ) -> Result<bool, ReadError> {
+        let before = into.len();
+        // SAFETY: a live request and its connection; the brigade is of its pool and its connection's allocator.
+        let status = Status(unsafe {
+            ap_get_brigade(
+                (*(*self.raw).connection).input_filters,
+                brigade.as_ptr(),
+                ap_input_mode_t::AP_MODE_READBYTES,
+                apr_read_type_e::APR_NONBLOCK_READ,
+                READ as i64,
+            )
+        });
+        let taken = if status.is_success() { take_all(brigade, into) } else { Ok(false) };
+        brigade.clear();
+        let is_end = taken.map_err(failure)?;
+        match (into.len() > before, is_end) {
+            (true, _) => Ok(true),
+            (false, true) => Err(ReadError::Disconnected),
+            (false, false) if status.is_success() || status.is_again() => Ok(false),
+            (false, false) => Err(failure(status)),
+        }
+    }
+
+    /// The client has sent its request in time: it may be silent for as long as it likes from now on (mod_reqtimeout).
+    pub(crate) fn end_request_timeout(&mut self) {
+        // SAFETY: the chain of a live connection, of which this thread takes a filter out as mod_proxy does for its tunnels.
+        unsafe {
+            let mut filter = (*(*self.raw).connection).input_filters;
+            while let Some(next) = filter.as_ref().map(|filter| filter.next) {
+                if name_of(filter) == b"reqtimeout" {
+                    ap_remove_input_filter(filter);
+                }
+                filter = next;
+            }
+        }
+    }
+
+    /// Leaves the connection to another process, which has its socket: when this request has been logged, httpd closes its own
+    /// descriptor, without a word to the client.
+    pub(crate) fn leave_connection(&mut self) {
+        self.close_connection();
+        // SAFETY: a live request and its connection, which outlives the request's pool.
+        let connection = unsafe { (*self.raw).connection };
+        // httpd logs a request before it destroys the pool: the connection does not look lost in the line.
+        self.keep_until_its_end(LeftToOther(connection));
+    }
+}
+
+/// Moves all bytes of a brigade to `into`; whether it shows the end of the stream.
+fn take_all(brigade: &mut Brigade<'_>, into: &mut Vec<u8>) -> Result<bool, Status> {
+    loop {
+        let count = match brigade.first()? {
+            None => return Ok(false),
+            Some(Bucket::End) => return Ok(true),
+            Some(Bucket::Data(data)) => {
+                into.extend_from_slice(data);
+                data.len()
+            }
+        };
+        brigade.consume(count)?;
+    }
+}
+
+fn failure(status: Status) -> ReadError {
+    match status {
+        _ if status.is_timeout() => ReadError::Timeout,
+        _ if status.is_disconnect() => ReadError::Disconnected,
+        _ => ReadError::Other(status.to_string()),
+    }
+}
+
+/// # Safety
+/// The first filter of a live chain, or null.
+unsafe fn is_transparent(first: *mut ap_filter_t) -> bool {
+    let mut filter = first;
+    // SAFETY: the caller's promise; every filter has its record.
+    unsafe {
+        while let Some(next) = filter.as_ref().map(|filter| filter.next) {
+            if !TRANSPARENT.contains(&name_of(filter)) {
+                return false;
+            }
+            filter = next;
+        }
+    }
+    true
+}
+
+/// The name under which a filter is registered, in small letters.
+///
+/// # Safety
+/// A filter of a live chain.
+unsafe fn name_of<'a>(filter: *mut ap_filter_t) -> &'a [u8] {
+    // SAFETY: the caller's promise; httpd keeps the records of filters, and their names, as long as the process.
+    unsafe { CStr::from_ptr((*(*filter).frec).name).to_bytes() }
+}
