@@ -142,6 +142,21 @@ impl Flags {
         Self(CURRENT.replace(outer.0))
     }
 
+    /// Those whose bits are set; bits that are none are left out.
+    pub(crate) const fn from_bits(bits: u32) -> Self {
+        Self(bits)
+    }
+
+    /// Each as a bit, by its number.
+    pub(crate) const fn bits(self) -> u32 {
+        self.0
+    }
+
+    /// Whether the request has failed, and was not only sent again.
+    pub(crate) const fn are_of_a_failure(self) -> bool {
+        self.0 & !(Flag::Outdated.bit() | Flag::Retried.bit()) != 0
+    }
+
     /// Whether there are none.
     pub(crate) const fn is_empty(self) -> bool {
         self.0 == 0

@@ -5,19 +5,22 @@ use crate::application::Application;
 use crate::apr::{Pool, Table};
 use crate::child::Child;
 use crate::config::{
-    self, DirectoryConfig, Dispatched, HandlerScript, NotDispatched, ScriptAlias, Settings,
+    self, DirectoryConfig, Dispatched, HandlerScript, NotDispatched, RequestLines, ScriptAlias,
+    Settings,
 };
 use crate::environ::decimal;
 use crate::failure_flag::{Flag, Flags};
 use crate::file_version::version;
 use crate::forward::Group;
+use crate::groups::{RecentFailure, ServerCounters};
 use crate::httpd::{ContentHandler, FileKind, Outcome, RedirectedLog, Request, TranslateName};
 use crate::module_config::{alias_of, directory_config, remember_alias, server_config};
 use crate::request_names::RequestNames;
 use crate::request_times::RequestTimes;
+use crate::status;
 use group_config::Interface;
 use std::borrow::Cow;
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::ffi::{CStr, OsStr};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -33,6 +36,9 @@ pub(crate) struct Wsgi;
 const HANDLERS: [&[u8]; 3] = [b"wsgi-script", b"application/x-httpd-wsgi", ASGI_HANDLER];
 /// That of them for applications of ASGI.
 const ASGI_HANDLER: &[u8] = b"asgi-script";
+/// The handlers that tell of the server itself.
+const STATUS_HANDLER: &[u8] = b"wsgi-status";
+const HEALTH_HANDLER: &[u8] = b"wsgi-health";
 /// The variable of a request that says why it has failed.
 const FLAGS_VARIABLE: &CStr = c"WSGI_FLAGS";
 /// Those that say how long it has taken, in microseconds.
@@ -41,6 +47,37 @@ const APPLICATION_TIME: &CStr = c"WSGI_APPLICATION_TIME";
 
 /// The variables that this handler sets for logs, beside that of the flags.
 pub(crate) const TIME_VARIABLES: [&CStr; 2] = [QUEUE_TIME, APPLICATION_TIME];
+
+/// Counts a request for the status page.
+fn count(
+    request: &Request<'_>,
+    outcome: Outcome,
+    group: Option<&'static Group>,
+    flags: Flags,
+    queue: Option<u64>,
+) {
+    let Some(server) = ServerCounters::get() else { return };
+    let status = match outcome {
+        Outcome::Status(status) => status,
+        Outcome::FilterFailed => 500,
+        Outcome::Declined | Outcome::Done => u16::try_from(request.status()).unwrap_or(0),
+    };
+    let end = wsgi::epoch_micros();
+    let duration = u64::try_from(end.saturating_sub(request.time())).unwrap_or(0);
+    let counters = group.map_or(&server.embedded, |group| &group.plan().requests);
+    counters.record(status, flags.iter().map(|flag| flag as usize), duration, queue);
+    if flags.are_of_a_failure() {
+        server.failures.record(&RecentFailure {
+            time: u64::try_from(end).unwrap_or(0),
+            flags: flags.bits(),
+            status,
+            host: request.server().name().unwrap_or_default().to_vec(),
+            group: group.map(|group| group.name().as_bytes().to_vec()).unwrap_or_default(),
+            script: request.filename().unwrap_or_default().to_vec(),
+            request: [request.method(), b" ", request.uri()].concat(),
+        });
+    }
+}
 
 impl RedirectedLog for Wsgi {
     /// What the request of the application has got goes to the page of its `ErrorDocument`, which httpd logs.
@@ -75,9 +112,16 @@ impl ContentHandler for Wsgi {
         let config = directory_config(request).unwrap_or(&UNSET);
         let script = config.handler_script(handler);
         if script.is_none() && !HANDLERS.contains(&handler) {
-            return Outcome::Declined;
+            return match handler {
+                STATUS_HANDLER => {
+                    let lines = config.status_request_lines.unwrap_or(RequestLines::Path);
+                    status::answer(request, lines)
+                }
+                HEALTH_HANDLER => status::answer_health(request),
+                _ => Outcome::Declined,
+            };
         }
-        observed(request, |request| Self::serve(request, handler, config, script))
+        observed(request, |request, counted| Self::serve(request, handler, config, script, counted))
     }
 }
 
@@ -88,6 +132,7 @@ impl Wsgi {
         handler: &[u8],
         config: &DirectoryConfig,
         script: Option<&HandlerScript>,
+        counted: &Cell<Option<&'static Group>>,
     ) -> Outcome {
         let alias = alias_of(request);
         let settings = Settings::resolve(config);
@@ -111,15 +156,20 @@ impl Wsgi {
             return Refusal::new(500, "WSGI0210", "this process has not been initialised")
                 .answer(request);
         };
-        dispatch(request, &settings, alias.is_some(), child)
+        dispatch(request, &settings, alias.is_some(), child, counted)
     }
 }
 
-/// Serves a request, and tells by `WSGI_FLAGS` in its environment what has gone wrong.
-fn observed(request: &mut Request<'_>, serve: impl FnOnce(&mut Request<'_>) -> Outcome) -> Outcome {
-    let outer = Flags::begin();
-    let outcome = serve(request);
+/// Serves a request, counts it, and tells by `WSGI_FLAGS` in its environment what has gone wrong. `serve` sets the group
+/// that it has sent the request to.
+fn observed(
+    request: &mut Request<'_>,
+    serve: impl FnOnce(&mut Request<'_>, &Cell<Option<&'static Group>>) -> Outcome,
+) -> Outcome {
+    let (outer, group) = (Flags::begin(), Cell::new(None));
+    let outcome = serve(request, &group);
     let (flags, times) = (Flags::end(outer), RequestTimes::take());
+    count(request, outcome, group.get(), flags, times.queue);
     let (environment, pool) = (request.subprocess_env(), request.pool());
     if !flags.is_empty() {
         environment.set(pool, FLAGS_VARIABLE, flags.to_string().as_bytes());
@@ -140,7 +190,8 @@ fn dispatch(
     request: &mut Request<'_>,
     settings: &Settings<'_>,
     aliased: bool,
-    child: &Child,
+    child: &'static Child,
+    counted: &Cell<Option<&'static Group>>,
 ) -> Outcome {
     let Ok(chosen) = dispatched(request, settings) else {
         Flag::Exception.note();
@@ -168,7 +219,10 @@ fn dispatch(
         serve_embedded(request, settings, &application, child)
     } else {
         match daemon_group(request, script, &process_group, settings, child) {
-            Ok(group) => crate::forward::serve(request, settings, &application, group),
+            Ok(group) => {
+                counted.set(Some(group));
+                crate::forward::serve(request, settings, &application, group)
+            }
             Err(refusal) => refusal.answer(request),
         }
     };

@@ -62,6 +62,7 @@ mod request_path;
 mod request_times;
 mod single_application;
 mod start;
+mod status;
 mod trusted_proxy;
 
 /// Apache's headers, by bindgen from `apache-headers/wrapper.h`.

@@ -18,6 +18,7 @@ use crate::embedded;
 use crate::embedded_scripts::names_embedded_script;
 use crate::forward::{self, Group};
 use crate::group_hints::group_hints;
+use crate::groups::ServerCounters;
 use crate::handler::TIME_VARIABLES;
 use crate::httpd::{
     CheckConfig, ChildInit, ChildStopping, Mpm, PostConfig, Server, ServerInfo, log_server,
@@ -125,6 +126,10 @@ impl PostConfig for Start {
         let Some(config) = process_config(main) else { return Ok(()) };
         if ServerInfo::is_first_config_pass() {
             return Ok(());
+        }
+        if let Err(why) = ServerCounters::prepare() {
+            let line = format!("there is no memory for the status page: {why}");
+            log_server(main, Level::Error, line.as_bytes());
         }
         let servers = aliases(main);
         let targets = AliasTargets::examine(&servers, &mut TimeBudget::new());

@@ -7,8 +7,8 @@ use super::directive::{Apply, Contexts, Directive, Form, Support};
 use super::expansion::EXPANSIONS;
 use super::options::global_is_empty;
 use super::{
-    Bytes, ConfigError, Line, MapHead, ProcessConfig, Script, ScriptReloading, alias_directives,
-    directory, interpreter_directives, process_directives, telemetry_directives,
+    Bytes, ConfigError, Line, MapHead, ProcessConfig, RequestLines, Script, ScriptReloading,
+    alias_directives, directory, interpreter_directives, process_directives, telemetry_directives,
 };
 
 use Apply::{Directory as ToDirectory, Process as ToProcess, Server as ToServer};
@@ -28,7 +28,7 @@ const NEW_RELIC: Support =
 /// Every directive. `module` makes Apache's `command_rec[]` of it; `docs/directives.md` is held
 /// against it.
 #[rustfmt::skip]
-pub(crate) static DIRECTIVES: [Directive; 57] = [
+pub(crate) static DIRECTIVES: [Directive; 58] = [
     // Which URL leads to which script.
     Directive::new(c"WSGIScriptAlias", ServerWide, Raw,
         c"URL path, script file or directory, and options",
@@ -172,6 +172,10 @@ pub(crate) static DIRECTIVES: [Directive; 57] = [
         c"On or Off: whether a request leaves the inactivity timer alone",
         ToDirectory(|directory, line| set(&mut directory.ignore_activity, line.flag())))
         ,
+    Directive::new(c"WSGIStatusRequestLines", Everywhere, Words,
+        c"Off, Path or Full: what the status page shows of requests",
+        ToDirectory(|directory, line|
+            set(&mut directory.status_request_lines, line.choice(&REQUEST_LINES)))),
     // Behind a proxy.
     Directive::new(c"WSGITrustedProxyHeaders", EverywhereFileInfo, Raw,
         c"request headers in which a proxy describes the client",
@@ -240,6 +244,8 @@ const PRINT_LEVELS: [(&str, u8); 5] =
     [("error", 3), ("warn", 4), ("notice", 5), ("info", 6), ("debug", 7)];
 const RELOADING: [(&str, ScriptReloading); 3] =
     [("Off", ScriptReloading::Off), ("On", ScriptReloading::On), ("Wait", ScriptReloading::Wait)];
+const REQUEST_LINES: [(&str, RequestLines); 3] =
+    [("Off", RequestLines::Off), ("Path", RequestLines::Path), ("Full", RequestLines::Full)];
 const MAP_HEAD: [(&str, MapHead); 3] =
     [("Off", MapHead::Off), ("On", MapHead::On), ("Auto", MapHead::Auto)];
 

@@ -25,6 +25,7 @@ pub(crate) struct DirectoryConfig {
     pub(crate) chunked_request: Option<bool>,
     pub(crate) map_head_to_get: Option<MapHead>,
     pub(crate) ignore_activity: Option<bool>,
+    pub(crate) status_request_lines: Option<RequestLines>,
     pub(crate) trusted_proxy_headers: Option<Arc<[ProxyHeader]>>,
     pub(crate) trusted_proxies: Option<Arc<[Subnet]>>,
     pub(crate) enable_sendfile: Option<bool>,
@@ -61,6 +62,17 @@ pub(crate) enum MapHead {
     Auto,
 }
 
+/// `WSGIStatusRequestLines`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RequestLines {
+    /// Requests that are being served are counted only.
+    Off,
+    /// Method and path are shown.
+    Path,
+    /// The query string is shown as well.
+    Full,
+}
+
 impl DirectoryConfig {
     /// The inner section's value where it has one, else the outer one's. Lists replace each other
     /// whole; handler scripts are united by name.
@@ -79,6 +91,7 @@ impl DirectoryConfig {
             chunked_request,
             map_head_to_get,
             ignore_activity,
+            status_request_lines,
             trusted_proxy_headers,
             trusted_proxies,
             enable_sendfile,
@@ -100,6 +113,7 @@ impl DirectoryConfig {
             chunked_request: chunked_request.or(parent.chunked_request),
             map_head_to_get: map_head_to_get.or(parent.map_head_to_get),
             ignore_activity: ignore_activity.or(parent.ignore_activity),
+            status_request_lines: status_request_lines.or(parent.status_request_lines),
             trusted_proxy_headers: inherit(trusted_proxy_headers, &parent.trusted_proxy_headers),
             trusted_proxies: inherit(trusted_proxies, &parent.trusted_proxies),
             enable_sendfile: enable_sendfile.or(parent.enable_sendfile),

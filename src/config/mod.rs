@@ -68,7 +68,7 @@ pub(crate) use daemon_options::directories;
 pub(crate) use daemon_process::{Account, DaemonProcess, WarmUp};
 pub(crate) use directive::{Contexts, Directive, Form, Scope};
 pub(crate) use directives::DIRECTIVES;
-pub(crate) use directory::{DirectoryConfig, MapHead, ScriptReloading};
+pub(crate) use directory::{DirectoryConfig, MapHead, RequestLines, ScriptReloading};
 pub(crate) use error::ConfigError;
 pub(crate) use expansion::{
     Names, application_group, callable_object, process_group, script_group,

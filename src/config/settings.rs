@@ -70,6 +70,7 @@ impl<'a> Settings<'a> {
             chunked_request,
             map_head_to_get,
             ignore_activity,
+            status_request_lines: _,
             trusted_proxy_headers,
             trusted_proxies,
             enable_sendfile,

@@ -9,7 +9,7 @@ use super::group_sockets::GroupSockets;
 use super::installation::{Installation, Requirement};
 use super::manager::{Launch, Manager};
 use crate::config::DaemonProcess;
-use crate::groups::{Board, GroupCounters, GroupPlan, KnownCause};
+use crate::groups::{Board, GroupCounters, GroupPlan, KnownCause, RequestCounters};
 use crate::httpd::{Mpm, Server};
 use crate::python_home::TimeBudget;
 use group_config::GroupConfig;
@@ -31,6 +31,8 @@ pub(super) struct GroupState {
     pub(super) sockets: GroupSockets,
     pub(super) counters: Arc<GroupCounters>,
     pub(super) board: Arc<Board>,
+    /// What became of its requests.
+    requests: Arc<RequestCounters>,
     /// `Timeout` of the server.
     pub(super) timeout: Duration,
     /// What is to be examined before a manager is started.
@@ -68,6 +70,7 @@ impl GroupState {
             sockets: GroupSockets::default(),
             counters: new_counters(definition)?,
             board: new_board(definition)?,
+            requests: share("counters", definition, RequestCounters::new())?,
             timeout: Duration::ZERO,
             requirement,
             program: None,
@@ -94,6 +97,7 @@ impl GroupState {
             sockets: self.sockets.paths(),
             counters: Arc::clone(&self.counters),
             board: Arc::clone(&self.board),
+            requests: Arc::clone(&self.requests),
             known_cause: Arc::clone(&self.known_cause),
             log_level: self.config.log_level,
             timeout: self.timeout,

@@ -89,6 +89,11 @@ impl Group {
         &self.name
     }
 
+    /// What the parent has handed to its children about it.
+    pub(crate) const fn plan(&self) -> &GroupPlan {
+        &self.plan
+    }
+
     pub(crate) fn definition(&self) -> &DaemonProcess {
         &self.plan.definition
     }

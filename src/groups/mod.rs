@@ -6,8 +6,14 @@ mod board;
 mod counters;
 mod known_cause;
 mod plan;
+mod recent_failures;
+mod request_counters;
+mod server_counters;
 
 pub(crate) use board::Board;
 pub(crate) use counters::GroupCounters;
 pub(crate) use known_cause::KnownCause;
 pub(crate) use plan::GroupPlan;
+pub(crate) use recent_failures::RecentFailure;
+pub(crate) use request_counters::{Histogram, RequestCounters, RequestCounts};
+pub(crate) use server_counters::ServerCounters;

@@ -4,6 +4,7 @@
 use super::board::Board;
 use super::counters::GroupCounters;
 use super::known_cause::KnownCause;
+use super::request_counters::RequestCounters;
 use crate::config::DaemonProcess;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,6 +19,8 @@ pub(crate) struct GroupPlan {
     /// Requests under way by slot, and responses that wait in files, over all children.
     pub(crate) counters: Arc<GroupCounters>,
     pub(crate) board: Arc<Board>,
+    /// What became of its requests.
+    pub(crate) requests: Arc<RequestCounters>,
     /// Why the group has no manager, where the parent knows.
     pub(crate) known_cause: Arc<KnownCause>,
     /// The secret by which the group's workers know requests of Apache's children.

@@ -131,6 +131,7 @@ WORDS = (
     | dict.fromkeys(FLAGS, "Off | On")
     | {
         "WSGIScriptReloading": "Off | On | Wait",
+        "WSGIStatusRequestLines": "Off | Path | Full",
         "WSGIPrintLevel": "error | warn | notice | info | debug",
     }
 )

@@ -471,6 +471,21 @@ ELSEWHERE = [
 ]
 
 
+@pytest.mark.ours_only("mod_wsgi has no status page")
+def test_wsgistatusrequestlines_of_the_innermost_section_holds(serve):
+    page = "<Location /{}>\nSetHandler wsgi-status\n{}\n</Location>\n"
+    text = "WSGIScriptAlias /missing ${ROOT}/missing.py\nWSGIStatusRequestLines Off\n"
+    text += page.format("outer", "") + page.format("inner", "WSGIStatusRequestLines Path")
+    server = serve(Conf(text), private=True)
+    assert server.get("/missing/page").status == 404
+    server.log.expect("WSGI0135: ")
+    lines = {
+        path: [failure["request"] for failure in server.get(f"{path}?json").json()["failures"]]
+        for path in ("/outer", "/inner")
+    }
+    assert lines == {"/outer": [""], "/inner": ["GET /missing/page"]}
+
+
 @pytest.mark.ours_only("reads tests")
 def test_every_directive_has_a_test_of_its_merging():
     pages = [Path(__file__), *(TESTS / f"{name}.py" for name in ELSEWHERE)]

@@ -49,6 +49,7 @@ DIRECTIVES = {
     "WSGIMapHEADToGET": ("SVDF", "Auto"),
     "WSGIIgnoreActivity": ("SVDF", "On"),
     "WSGIEnableSendfile": ("SVDF", "On"),
+    "WSGIStatusRequestLines": ("SVD", "Path"),
     "WSGITrustedProxyHeaders": ("SVDF", "X-Forwarded-For"),
     "WSGITrustedProxies": ("SVDF", "10.0.0.0/8 ::1"),
     "WSGIAccessScript": ("DA", "${APPS}/access.py"),
@@ -57,7 +58,7 @@ DIRECTIVES = {
     "WSGIGroupAuthoritative": ("DA", "Off"),
 }
 # Those that mod_wsgi does not have.
-NEW = frozenset({"WSGIPrintLevel"})
+NEW = frozenset({"WSGIPrintLevel", "WSGIStatusRequestLines"})
 # What mod_wsgi 4 and 5 had.
 FORMER = {
     "WSGILazyInitialization": ("S", "On"),

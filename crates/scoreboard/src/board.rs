@@ -2,16 +2,19 @@
 //! It must never know which process it runs in.
 #![forbid(unsafe_code)]
 
+use crate::events::{Events, ExitReason};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The first word: `wsgi-sb1`.
-pub const MAGIC: u64 = u64::from_be_bytes(*b"wsgi-sb1");
+/// The first word: `wsgi-sb2`.
+pub const MAGIC: u64 = u64::from_be_bytes(*b"wsgi-sb2");
 
-const HEADER: usize = 8;
+const HEADER: usize = 16;
 /// The word of the header that holds the manager's failed starts in a row; Apache's parent writes it.
 const START_FAILURES: usize = 4;
 /// The word that says that the group wants no more requests.
 const DRAINING: usize = 5;
+/// The word of the header that counts starts of workers; those behind it count exits by reason.
+const STARTS: usize = 6;
 const FIXED: usize = 16;
 const LINE: usize = 16;
 const LINE_BYTES: usize = (LINE - 1) * 8;
@@ -153,6 +156,30 @@ impl<'m> Scoreboard<'m> {
     /// Whether the group wants no more requests.
     pub fn is_draining(&self) -> bool {
         self.words.get(DRAINING).is_some_and(|word| word.load(Ordering::Relaxed) != 0)
+    }
+
+    /// Counts the start of a worker.
+    pub fn note_start(&self) {
+        self.count(STARTS);
+    }
+
+    /// Counts the end of a worker.
+    pub fn note_exit(&self, reason: ExitReason) {
+        self.count(STARTS + 1 + reason as usize);
+    }
+
+    /// Starts and exits of workers so far.
+    pub fn events(&self) -> Events {
+        let get =
+            |index: usize| self.words.get(index).map_or(0, |word| word.load(Ordering::Relaxed));
+        let exits = ExitReason::ALL.map(|reason| get(STARTS + 1 + reason as usize));
+        Events { starts: get(STARTS), exits }
+    }
+
+    fn count(&self, index: usize) {
+        if let Some(word) = self.words.get(index) {
+            word.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Whether no worker is to be expected in this slot, because the last starts all failed.
@@ -467,6 +494,21 @@ mod tests {
             record.exit_description(),
             "worker 8 exited with status 3: its application has not started (WSGI0225)"
         );
+    }
+
+    #[test]
+    fn starts_and_exits_are_counted_beside_the_records() {
+        let words = words(1, 1);
+        let board = Scoreboard::new(&words, 1, 1);
+        board.initialise();
+        board.note_start();
+        ExitReason::ALL.into_iter().for_each(|reason| board.note_exit(reason));
+        board.note_exit(ExitReason::Killed);
+        board.set_start_failures(Some(2));
+        let events = board.events();
+        let exits = ExitReason::ALL.map(|reason| events.exits(reason));
+        assert_eq!((events.starts, exits), (1, [1, 1, 1, 1, 2, 1]));
+        assert_eq!(board.record(0, 0).get(Field::Pid), 0);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use super::group::Group;
 use super::slot::{Slot, Worker};
 use crate::message::Reason;
-use scoreboard::{Field, now};
+use scoreboard::{ExitReason, Field, now};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
@@ -63,6 +63,7 @@ impl Group {
         };
         worker.record.set(Field::Failures, if worker.ready { 0 } else { slot.failures.into() });
         worker.record.mark_exited(status.into_raw(), now());
+        self.memory.board.note_exit(reason(&worker, status));
         let starting = if worker.ready { "" } else { " (it was starting)" };
         let description = worker.record.exit_description();
         // A service script is stopped by SIGTERM, perhaps before Python has its handler.
@@ -80,5 +81,17 @@ impl Group {
             }
             self.abort_replacement();
         }
+    }
+}
+
+/// Why a worker has exited, for metrics.
+fn reason(worker: &Worker, status: ExitStatus) -> ExitReason {
+    match (worker.told, status.signal()) {
+        (Some(_), _) if status.success() || worker.cancelled => ExitReason::Finished,
+        (Some(_), _) => ExitReason::Killed,
+        (None, _) if !worker.ready => ExitReason::StartFailed,
+        (None, Some(_)) => ExitReason::Signal,
+        (None, None) if status.success() => ExitReason::Exited,
+        (None, None) => ExitReason::Status,
     }
 }

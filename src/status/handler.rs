@@ -1,0 +1,153 @@
+//! The handlers `wsgi-status` and `wsgi-health`: which page a request is for. They must never ask another process.
+#![forbid(unsafe_code)]
+
+use super::snapshot::Snapshot;
+use super::{html, json, openmetrics};
+use crate::child::Child;
+use crate::config::RequestLines;
+use crate::httpd::{BrigadeEnd, Head, Mpm, Outcome, Request};
+use wsgi::ResponseHead;
+
+const HTML: &[u8] = b"text/html; charset=utf-8";
+const TEXT: &[u8] = b"text/plain; charset=utf-8";
+const JSON: &[u8] = b"application/json";
+const PROMETHEUS: &[u8] = b"text/plain; version=0.0.4; charset=utf-8";
+const OPENMETRICS: &[u8] = b"application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// What a query asks for.
+#[derive(Debug, PartialEq, Eq)]
+struct Asked {
+    format: Format,
+    group: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    Html,
+    Json,
+    Prometheus,
+}
+
+/// Answers with the status, as the query asks for it. `lines`: what is shown of requests.
+pub(crate) fn answer(request: &mut Request<'_>, lines: RequestLines) -> Outcome {
+    if !request.is_get_or_head() {
+        return Outcome::Status(405);
+    }
+    let Some(child) = Child::get() else { return Outcome::Status(503) };
+    let Asked { format, group } = asked(request.query().unwrap_or_default());
+    let snapshot = Snapshot::take(child, lines, group.as_deref());
+    if group.is_some() && snapshot.groups.is_empty() {
+        return Outcome::Status(404);
+    }
+    match format {
+        Format::Html => send(request, 200, HTML, &html::page(&snapshot)),
+        Format::Json => send(request, 200, JSON, &json::page(&snapshot)),
+        Format::Prometheus => send_metrics(request, &snapshot),
+    }
+}
+
+/// Answers by the last part of the path: `healthy`, `ready` or `metrics`.
+pub(crate) fn answer_health(request: &mut Request<'_>) -> Outcome {
+    if !request.is_get_or_head() {
+        return Outcome::Status(405);
+    }
+    let Some(child) = Child::get() else { return Outcome::Status(503) };
+    let last = request.uri().rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    match last {
+        b"healthy" => send(request, 200, TEXT, "healthy\n"),
+        b"ready" => {
+            let snapshot = Snapshot::take(child, RequestLines::Off, None);
+            if Mpm::is_stopping() {
+                return send(request, 503, TEXT, "not ready: the server stops\n");
+            }
+            let not_ready = snapshot.groups.iter().filter(|group| !group.is_ready());
+            let names: Vec<_> = not_ready.map(|group| &*group.name).collect();
+            match names.as_slice() {
+                [] => send(request, 200, TEXT, "ready\n"),
+                names => send(request, 503, TEXT, &format!("not ready: {}\n", names.join(", "))),
+            }
+        }
+        b"metrics" => {
+            let snapshot = Snapshot::take(child, RequestLines::Off, None);
+            send_metrics(request, &snapshot)
+        }
+        _ => Outcome::Status(404),
+    }
+}
+
+fn send_metrics(request: &mut Request<'_>, snapshot: &Snapshot) -> Outcome {
+    let accepted = request.headers_in().get(c"Accept").unwrap_or_default();
+    let wanted = b"application/openmetrics-text";
+    let is_openmetrics = accepted.windows(wanted.len()).any(|part| part == wanted);
+    let kind = if is_openmetrics { OPENMETRICS } else { PROMETHEUS };
+    send(request, 200, kind, &openmetrics::page(snapshot, is_openmetrics))
+}
+
+fn send(request: &mut Request<'_>, status: u16, kind: &[u8], text: &str) -> Outcome {
+    let mut head = ResponseHead::default();
+    let line: &[u8] = if status == 200 { b"200 OK" } else { b"503 Service Unavailable" };
+    let fields: [(&[u8], &[u8]); 3] = [
+        (b"Content-Type", kind),
+        (b"Cache-Control", b"no-store"),
+        (b"X-Content-Type-Options", b"nosniff"),
+    ];
+    let filled = head
+        .set_status(line)
+        .and_then(|()| fields.into_iter().try_for_each(|(name, value)| head.push(name, value)));
+    if filled.is_err() {
+        return Outcome::Status(500);
+    }
+    request.set_head(&Head::of(&head));
+    let mut brigade = request.new_brigade();
+    let passed = request.pass_bytes(&mut brigade, text.as_bytes(), BrigadeEnd::End);
+    request.outcome(passed)
+}
+
+fn asked(query: &[u8]) -> Asked {
+    let mut asked = Asked { format: Format::Html, group: None };
+    for part in query.split(|byte| matches!(byte, b'&' | b';')) {
+        match part {
+            b"json" => asked.format = Format::Json,
+            b"prometheus" => asked.format = Format::Prometheus,
+            _ => {
+                if let Some(name) = part.strip_prefix(b"group=") {
+                    asked.group = Some(String::from_utf8_lossy(&decoded(name)).into_owned());
+                }
+            }
+        }
+    }
+    asked
+}
+
+/// A value of a query without its coding.
+fn decoded(value: &[u8]) -> Vec<u8> {
+    let (mut text, mut rest) = (Vec::with_capacity(value.len()), value);
+    while let Some((first, after)) = rest.split_first() {
+        rest = after;
+        let digits = after.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
+        match (first, digits.and_then(|digits| u8::from_str_radix(digits, 16).ok())) {
+            (b'%', Some(byte)) => {
+                text.push(byte);
+                rest = after.get(2..).unwrap_or_default();
+            }
+            (b'+', _) => text.push(b' '),
+            (other, _) => text.push(*other),
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn query_names_format_and_group() {
+        let of = |query: &[u8]| asked(query);
+        assert_eq!(of(b""), Asked { format: Format::Html, group: None });
+        assert_eq!(of(b"json").format, Format::Json);
+        let both = of(b"prometheus&group=my%20%7a+%zz%");
+        assert_eq!(both.format, Format::Prometheus);
+        assert_eq!(both.group.as_deref(), Some("my z %zz%"));
+    }
+}

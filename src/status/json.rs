@@ -1,0 +1,104 @@
+//! The status as JSON. Names with a unit end with it.
+#![forbid(unsafe_code)]
+
+use super::snapshot::{GroupStatus, Snapshot, WorkerStatus};
+use crate::failure_flag::{Flag, Flags};
+use crate::groups::{Histogram, RecentFailure, RequestCounts};
+use scoreboard::ExitReason;
+use serde_json::{Map, Value, json};
+
+/// The text.
+pub(super) fn page(snapshot: &Snapshot) -> String {
+    let whole = json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "uptime_seconds": seconds(snapshot.uptime),
+        "embedded": counts(&snapshot.embedded),
+        "groups": snapshot.groups.iter().map(group).collect::<Vec<_>>(),
+        "failures": snapshot.failures.iter().map(failure).collect::<Vec<_>>(),
+    });
+    format!("{whole:#}\n")
+}
+
+fn group(group: &GroupStatus) -> Value {
+    let exits = ExitReason::ALL.map(|reason| (reason.name(), group.events.exits(reason)));
+    json!({
+        "name": group.name,
+        "interface": group.interface,
+        "capacity_per_worker": group.capacity,
+        "workers_ready": group.ready(),
+        "requests_active": group.busy(),
+        "queue_depth": group.queue_depth,
+        "oldest_request_seconds": seconds(group.oldest()),
+        "start_block": group.start_block,
+        "starts": group.events.starts,
+        "exits": exits.into_iter().map(|(name, count)| (name.to_owned(), count.into())).collect::<Map<_, _>>(),
+        "requests": counts(&group.counts),
+        "workers": group.workers.iter().map(worker).collect::<Vec<_>>(),
+    })
+}
+
+fn worker(worker: &WorkerStatus) -> Value {
+    let requests = worker
+        .requests
+        .iter()
+        .map(|request| json!({ "age_seconds": seconds(request.age), "line": request.line }));
+    json!({
+        "slot": worker.slot,
+        "pid": worker.pid,
+        "state": worker.state,
+        "age_seconds": seconds(worker.age),
+        "served": worker.served,
+        "resident_bytes": worker.usage.resident,
+        "private_bytes": worker.usage.private,
+        "cpu_seconds": worker.usage.cpu as f64 / 1e3,
+        "requests": requests.collect::<Vec<_>>(),
+        "last_exit": worker.last_exit,
+    })
+}
+
+fn counts(counts: &RequestCounts) -> Value {
+    let classes = counts
+        .classes
+        .iter()
+        .zip(1..)
+        .map(|(count, class)| (format!("{class}xx"), Value::from(*count)));
+    let flags = Flag::ALL.into_iter().filter_map(|flag| {
+        let count = counts.flags.get(flag as usize).copied().filter(|count| *count > 0)?;
+        Some((flag.code().to_owned(), Value::from(count)))
+    });
+    json!({
+        "total": counts.total(),
+        "by_class": classes.collect::<Map<_, _>>(),
+        "by_flag": flags.collect::<Map<_, _>>(),
+        "duration": histogram(&counts.duration),
+        "queue": histogram(&counts.queue),
+    })
+}
+
+fn histogram(histogram: &Histogram) -> Value {
+    let percentile = |percent| histogram.percentile(percent).map(seconds);
+    json!({
+        "count": histogram.count(),
+        "sum_seconds": seconds(histogram.sum),
+        "p50_seconds": percentile(50),
+        "p95_seconds": percentile(95),
+        "p99_seconds": percentile(99),
+    })
+}
+
+fn failure(failure: &RecentFailure) -> Value {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    json!({
+        "time_seconds": seconds(failure.time),
+        "flags": Flags::from_bits(failure.flags).to_string(),
+        "status": failure.status,
+        "host": text(&failure.host),
+        "group": text(&failure.group),
+        "script": text(&failure.script),
+        "request": text(&failure.request),
+    })
+}
+
+fn seconds(micros: u64) -> f64 {
+    micros as f64 / 1e6
+}

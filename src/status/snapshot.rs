@@ -1,0 +1,268 @@
+//! All process groups and Apache's own children at one moment, as the shared memory shows them. It must never know how
+//! that is shown.
+//!
+//! Workers can write anything to their scoreboard: numbers are taken as they are, texts are cut and escaped there, and
+//! a process that does not belong to the group's user is not looked at.
+#![forbid(unsafe_code)]
+
+use super::process_usage::ProcessUsage;
+use crate::child::Child;
+use crate::config::RequestLines;
+use crate::forward::Group;
+use crate::groups::{RecentFailure, RequestCounts, ServerCounters};
+use group_config::Interface;
+use scoreboard::{Events, Field, Record, State, now};
+
+/// What there is to show.
+pub(crate) struct Snapshot {
+    /// Microseconds since the server was started.
+    pub(crate) uptime: u64,
+    /// Requests that Apache's children have served or refused themselves.
+    pub(crate) embedded: RequestCounts,
+    pub(crate) groups: Vec<GroupStatus>,
+    /// The latest first.
+    pub(crate) failures: Vec<RecentFailure>,
+}
+
+/// A process group.
+pub(crate) struct GroupStatus {
+    pub(crate) name: String,
+    /// `wsgi` or `asgi`.
+    pub(crate) interface: &'static str,
+    /// Requests that a worker serves at a time.
+    pub(crate) capacity: u64,
+    pub(crate) counts: RequestCounts,
+    /// Requests that children have sent, or want to send, and that no worker has begun to serve.
+    pub(crate) queue_depth: u64,
+    pub(crate) workers: Vec<WorkerStatus>,
+    /// Starts and exits of its workers.
+    pub(crate) events: Events,
+    /// Why no worker is to be expected.
+    pub(crate) start_block: Option<String>,
+    /// It serves requests, and is not one of service scripts.
+    pub(crate) serves: bool,
+    /// It has workers also while there are no requests.
+    pub(crate) is_permanent: bool,
+}
+
+/// A worker, or the end of the last one of a slot.
+pub(crate) struct WorkerStatus {
+    pub(crate) slot: usize,
+    pub(crate) pid: u32,
+    pub(crate) state: &'static str,
+    pub(crate) is_ready: bool,
+    /// Microseconds since it was started.
+    pub(crate) age: u64,
+    /// Requests.
+    pub(crate) served: u64,
+    pub(crate) usage: ProcessUsage,
+    pub(crate) requests: Vec<RunningRequest>,
+    /// How the worker before it ended, if it left a record.
+    pub(crate) last_exit: Option<String>,
+}
+
+/// A request that is being served.
+pub(crate) struct RunningRequest {
+    /// Microseconds since it was begun.
+    pub(crate) age: u64,
+    /// Method and target, as far as they are to be shown.
+    pub(crate) line: Option<String>,
+}
+
+impl Snapshot {
+    /// That of this moment; with `only` that of the group of this name alone.
+    pub(crate) fn take(child: &Child, lines: RequestLines, only: Option<&str>) -> Self {
+        let counters = ServerCounters::get();
+        let groups = child.groups.iter().filter(|group| only.is_none_or(|it| group.name() == it));
+        let mut failures = counters.map(|it| it.failures.read()).unwrap_or_default();
+        failures.retain(|failure| only.is_none_or(|it| failure.group == it.as_bytes()));
+        for failure in &mut failures {
+            if lines == RequestLines::Off {
+                failure.request.clear();
+            }
+        }
+        Self {
+            uptime: counters.map_or(0, |it| now().saturating_sub(it.since)),
+            embedded: counters.map(|it| it.embedded.read()).unwrap_or_default(),
+            groups: groups.map(|group| GroupStatus::of(group, lines)).collect(),
+            failures,
+        }
+    }
+}
+
+impl GroupStatus {
+    fn of(group: &Group, lines: RequestLines) -> Self {
+        let (plan, definition) = (group.plan(), group.definition());
+        let board = plan.board.view();
+        let slots = plan.sockets.len();
+        let mut workers = Vec::new();
+        for slot in 0..slots {
+            let records = board.records(slot);
+            let exit = board.ended(slot, 0).map(|record| record.exit_description());
+            for record in records {
+                if let Some(worker) = worker(slot, &record, plan.worker_uid, lines, &exit) {
+                    workers.push(worker);
+                }
+            }
+            // The slot has no worker, and one that ended.
+            if workers.last().is_none_or(|last| last.slot != slot) && exit.is_some() {
+                workers.push(WorkerStatus::gone(slot, exit));
+            }
+        }
+        let asked: u64 = (0..slots).map(|slot| plan.counters.count(slot)).sum();
+        let busy = workers.iter().map(|worker| worker.requests.len() as u64).sum();
+        Self {
+            name: group.name().to_owned(),
+            interface: match definition.config.interface {
+                Interface::Wsgi => "wsgi",
+                Interface::Asgi => "asgi",
+            },
+            capacity: definition.config.capacity().into(),
+            counts: plan.requests.read(),
+            queue_depth: asked.saturating_sub(busy),
+            workers,
+            events: board.events(),
+            start_block: (0..slots).find_map(|slot| board.start_block_reason(slot)),
+            serves: definition.config.threads > 0,
+            is_permanent: definition.config.processes.least > 0,
+        }
+    }
+
+    /// Workers that take requests.
+    pub(crate) fn ready(&self) -> u64 {
+        self.workers.iter().filter(|worker| worker.is_ready).count() as u64
+    }
+
+    /// Requests that are being served.
+    pub(crate) fn busy(&self) -> u64 {
+        self.workers.iter().map(|worker| worker.requests.len() as u64).sum()
+    }
+
+    /// Microseconds since the oldest request that is being served was begun.
+    pub(crate) fn oldest(&self) -> u64 {
+        let requests = self.workers.iter().flat_map(|worker| &worker.requests);
+        requests.map(|request| request.age).max().unwrap_or(0)
+    }
+
+    /// Whether a request would be served: by a worker that is ready, or by one that is started for it.
+    pub(crate) fn is_ready(&self) -> bool {
+        let would_start = !self.is_permanent && self.start_block.is_none();
+        !self.serves || self.ready() > 0 || would_start
+    }
+}
+
+impl WorkerStatus {
+    fn gone(slot: usize, last_exit: Option<String>) -> Self {
+        Self {
+            slot,
+            pid: 0,
+            state: "gone",
+            is_ready: false,
+            age: 0,
+            served: 0,
+            usage: ProcessUsage::default(),
+            requests: Vec::new(),
+            last_exit,
+        }
+    }
+}
+
+fn worker(
+    slot: usize,
+    record: &Record<'_>,
+    uid: u32,
+    lines: RequestLines,
+    last_exit: &Option<String>,
+) -> Option<WorkerStatus> {
+    let state = record.get(Field::State);
+    let name = match state {
+        _ if state == State::Starting as u64 => "starting",
+        _ if state == State::Ready as u64 => "ready",
+        _ if state == State::Leaving as u64 => "leaving",
+        _ => return None,
+    };
+    let (now, pid) = (now(), u32::try_from(record.get(Field::Pid)).unwrap_or(0));
+    let requests = record.requests().into_iter().map(|(since, line)| RunningRequest {
+        age: now.saturating_sub(since),
+        line: shown(line, lines),
+    });
+    Some(WorkerStatus {
+        slot,
+        pid,
+        state: name,
+        is_ready: state == State::Ready as u64,
+        age: now.saturating_sub(record.get(Field::Started)),
+        served: record.get(Field::Served),
+        usage: ProcessUsage::of(pid, uid).unwrap_or_default(),
+        requests: requests.collect(),
+        last_exit: last_exit.clone(),
+    })
+}
+
+/// What is shown of the line of a request.
+fn shown(line: String, lines: RequestLines) -> Option<String> {
+    match lines {
+        RequestLines::Off => None,
+        RequestLines::Path => Some(line.split('?').next().unwrap_or_default().to_owned()),
+        RequestLines::Full => Some(line),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::{html, json, openmetrics};
+    use proptest::prelude::*;
+    use scoreboard::Scoreboard;
+    use std::sync::atomic::AtomicU64;
+
+    /// A group of two workers with two threads, as it is in these words.
+    fn group(words: &[AtomicU64]) -> GroupStatus {
+        let board = Scoreboard::new(words, 2, 2);
+        let exit = board.ended(1, 0).map(|record| record.exit_description());
+        let workers = (0..2).flat_map(|slot| {
+            let exit = &exit;
+            let of = move |record| worker(slot, &record, 0, RequestLines::Full, exit);
+            board.records(slot).into_iter().filter_map(of)
+        });
+        GroupStatus {
+            name: "<b>".to_owned(),
+            interface: "wsgi",
+            capacity: 2,
+            counts: RequestCounts::default(),
+            queue_depth: 0,
+            workers: workers.collect(),
+            events: board.events(),
+            start_block: board.start_block_reason(0),
+            serves: true,
+            is_permanent: true,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_words_of_a_scoreboard_make_pages_all_the_same(
+            words in prop::collection::vec(prop_oneof![0..4_u64, any::<u64>()], 0..250)
+        ) {
+            let words: Vec<_> = words.into_iter().map(AtomicU64::new).collect();
+            let snapshot = Snapshot {
+                uptime: 1,
+                embedded: RequestCounts::default(),
+                groups: vec![group(&words)],
+                failures: Vec::new(),
+            };
+            prop_assert!(!html::page(&snapshot).contains("<b>"));
+            prop_assert!(json::page(&snapshot).contains("<b>"));
+            let text = openmetrics::page(&snapshot, true);
+            prop_assert!(text.lines().all(|line| line.len() < 200));
+        }
+    }
+
+    #[test]
+    fn line_of_a_request_is_shown_as_far_as_the_directive_says() {
+        let line = || "GET /a?token=x".to_owned();
+        assert_eq!(shown(line(), RequestLines::Off), None);
+        assert_eq!(shown(line(), RequestLines::Path).as_deref(), Some("GET /a"));
+        assert_eq!(shown(line(), RequestLines::Full).as_deref(), Some("GET /a?token=x"));
+    }
+}

@@ -1,0 +1,335 @@
+"""SetHandler wsgi-status and wsgi-health tell of processes, whatever state these are in."""
+
+import concurrent.futures
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import time
+from html.parser import HTMLParser
+
+import pytest
+from harness import daemons
+from harness.client import head
+from harness.conf import Conf
+from harness.httpd import wait_until
+
+pytestmark = pytest.mark.ours_only("mod_wsgi has no such handlers")
+
+APP = r"""
+import ctypes, os, time
+HERE = os.path.dirname(__file__)
+def note(name):
+    with open(os.path.join(HERE, "out", name), "a") as file:
+        file.write("x")
+def application(environ, start_response):
+    path = environ["PATH_INFO"]
+    if path == "/falsify":
+        # The memory that the worker shares with Apache.
+        with open("/proc/self/maps") as maps:
+            shared = [line.split()[0] for line in maps if "rw-s" in line and "memfd:" in line]
+        for place in shared:
+            first, last = (int(end, 16) for end in place.split("-"))
+            junk = b"<b>&\xff\x00\x01\x02" * ((last - first) // 8)
+            ctypes.memmove(first, junk, last - first)
+            note("falsified")
+    if path.startswith("/raise"):
+        raise RuntimeError("on purpose")
+    if path == "/spin":
+        note("stuck")
+        while True:
+            pass
+    if path.startswith("/sleep"):
+        note("stuck")
+        time.sleep(60)
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"fine"]
+"""
+STUCK = ["still running", "did not stop", "killed", "stopping", "WSGI0245", "hanging", r"^\[script"]
+
+
+def conf(groups, aliases, lines="", **more):
+    text = f"""
+    {groups}
+    {aliases}
+    <Location /wsgi-status>
+        SetHandler wsgi-status
+        Require local
+        {lines}
+    </Location>
+    <Location /-/>
+        SetHandler wsgi-health
+        Require local
+    </Location>
+    """
+    files = (("app.py", APP), ("out/README", "the application writes here"))
+    return Conf(text, files=files, **({"timeout": 60, "threads": 32} | more))
+
+
+def one_group(options="processes=2 threads=2", lines="", **more):
+    return conf(
+        f"WSGIDaemonProcess site {options}",
+        "WSGIScriptAlias /app ${ROOT}/app.py process-group=site application-group=%{GLOBAL}",
+        lines,
+        **more,
+    )
+
+
+@pytest.fixture
+def start(private):
+    def start(configuration):
+        server = private(configuration, lambda server: (server.root / "out").chmod(0o777))
+        server.log.allow(*STUCK)
+        return server
+
+    return start
+
+
+def status(server, query="json"):
+    answer = server.get(f"/wsgi-status?{query}")
+    assert answer.status == 200
+    return answer.json() if query.startswith("json") else answer.text
+
+
+def group(server, name="site"):
+    return next(it for it in status(server)["groups"] if it["name"] == name)
+
+
+def metrics(server):
+    """The values of /-/metrics by metric and labels."""
+    text = server.get("/-/metrics").text
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
+
+
+class Texts(HTMLParser):
+    """The texts of a page, and its elements."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.texts, self.tags = [], []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+
+def test_counts_agree_with_those_of_a_client(start):
+    server = start(one_group())
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(server.get, ["/app/fine"] * 40 + ["/app/raise"] * 3))
+    assert sorted({answer.status for answer in answers}) == [200, 500]
+    server.log.allow("WSGI0174", "RuntimeError", "Traceback", "^  ")
+    requests = group(server)["requests"]
+    assert requests["total"] == 43
+    assert (requests["by_class"]["2xx"], requests["by_class"]["5xx"]) == (40, 3)
+    assert requests["by_flag"] == {"XH": 3}
+    assert requests["duration"]["count"] == requests["queue"]["count"] == 43
+    assert requests["duration"]["p50_seconds"] > 0
+    values = metrics(server)
+    labels = '{group="site",interface="wsgi",code="2xx"}'
+    assert values[f"wsgi_requests_total{labels}"] == 40
+    assert values['wsgi_request_failures_total{group="site",flag="XH"}'] == 3
+    assert values['wsgi_request_duration_seconds_count{group="site"}'] == 43
+    assert values['wsgi_request_duration_seconds_bucket{group="site",le="+Inf"}'] == 43
+    assert values['wsgi_process_resident_memory_bytes{group="site",slot="0"}'] > 1_000_000
+    failures = status(server)["failures"]
+    assert [failure["flags"] for failure in failures] == ["XH"] * 3
+    assert failures[0]["request"] == "GET /app/raise"
+    assert failures[0]["script"].endswith("/app.py")
+    assert failures[0]["host"] == "localhost"
+
+
+def test_embedded_requests_are_counted_as_those_of_no_group(start):
+    server = start(conf("", "WSGIScriptAlias /app ${ROOT}/app.py"))
+    assert {server.get("/app/fine").status for _ in range(5)} == {200}
+    assert status(server)["embedded"]["by_class"]["2xx"] == 5
+    name = 'wsgi_requests_total{group="",interface="wsgi",code="2xx"}'
+    assert metrics(server)[name] == 5
+    assert "own processes" in status(server, "")
+
+
+@pytest.mark.parametrize("path", ["/app/spin", "/app/sleep"])
+def test_status_answers_at_once_while_each_thread_of_each_worker_is_stuck(start, path):
+    server = start(one_group("processes=2 threads=2 graceful-timeout=1 shutdown-timeout=1"))
+    with contextlib.ExitStack() as stack:
+        for _ in range(6):
+            stack.enter_context(server.socket()).sendall(head(path))
+        stuck = server.root / "out/stuck"
+        wait_until(lambda: stuck.exists() and len(stuck.read_text()) == 4, "requests", timeout=30)
+        wait_until(lambda: group(server)["queue_depth"] == 2, "the queue")
+        took = []
+        for query in ("", "json", "prometheus", "json&group=site") * 5:
+            began = time.monotonic()
+            text = status(server, query)
+            took.append(time.monotonic() - began)
+        assert "site" in str(text)
+        # The fastest of each: others use the machine, too.
+        assert min(took) < 0.05, took
+        seen = group(server)
+        assert (seen["requests_active"], seen["workers_ready"]) == (4, 2)
+        assert {it["line"] for worker in seen["workers"] for it in worker["requests"]} == {
+            f"GET {path}"
+        }
+        assert server.get("/-/healthy").text == "healthy\n"
+        assert server.get("/-/ready").status == 200
+
+
+def test_status_answers_while_workers_are_killed_and_tells_of_their_signals(start):
+    server = start(one_group("processes=1 threads=2"))
+    server.log.allow("was killed by signal 9")
+    assert server.get("/app/fine").status == 200
+    for count in (1, 2):
+        [worker] = daemons.settled(server, 1)
+        wait_until(lambda: group(server)["workers_ready"] == 1, "a ready worker")
+        os.kill(worker, signal.SIGKILL)
+        daemons.settled(server, 1, without=[worker])
+        wait_until(lambda count=count: group(server)["exits"]["signal"] == count, "the exit")
+        assert "killed by signal 9" in status(server, "")
+    assert group(server)["starts"] == 3
+
+
+def test_manager_and_workers_that_are_stopped_do_not_keep_the_status(start):
+    server = start(one_group("processes=2 threads=1"))
+    assert server.get("/app/fine").status == 200
+    wait_until(lambda: group(server)["workers_ready"] == 2, "two ready workers")
+    stopped = [*daemons.workers(server), daemons.manager(server)]
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        assert group(server)["workers_ready"] == 2
+        assert server.get("/-/healthy").status == 200
+    finally:
+        for pid in stopped:
+            os.kill(pid, signal.SIGCONT)
+
+
+@pytest.mark.slow
+def test_two_hundred_groups_are_told_of_at_once(start):
+    # All but twenty start their process when a request comes.
+    options = ["processes=0-1", "processes=1"]
+    groups = "".join(
+        f"WSGIDaemonProcess g{number} threads=1 {options[number % 10 == 0]}\n"
+        for number in range(200)
+    )
+    aliases = "".join(
+        f"WSGIScriptAlias /{number} ${{ROOT}}/app.py process-group=g{number}\n"
+        for number in range(1, 200)
+    )
+    aliases += "WSGIScriptAlias /app ${ROOT}/app.py process-group=g0\n"
+    server = start(conf(groups, aliases))
+    assert server.get("/app/fine").status == 200
+    took = []
+    for query in ("", "json", "prometheus") * 4:
+        began = time.monotonic()
+        status(server, query)
+        took.append(time.monotonic() - began)
+    assert min(took) < 0.05, took
+    assert len(status(server)["groups"]) == 200
+
+
+def test_hostile_names_stay_texts_of_the_page(start):
+    server = start(one_group("processes=1 threads=4 graceful-timeout=1 shutdown-timeout=1"))
+    evil = "<script>alert(1)</script>\"'&"
+    with server.socket() as sock:
+        sock.sendall(b"GET /app/sleep" + evil.encode() + b" HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        wait_until(lambda: group(server)["requests_active"] == 1, "the request")
+        page = Texts(status(server, ""))
+        assert "script" not in page.tags
+        assert any("<script>alert(1)</script>" in text for text in page.texts)
+    server.log.allow("WSGI0174", "RuntimeError", "Traceback", "^  ")
+    server.get("/app/raise%3Cscript%3E%22")
+    page = Texts(status(server, ""))
+    assert "script" not in page.tags
+    assert any('/app/raise<script>"' in text for text in page.texts)
+    assert server.get("/wsgi-status?group=%3Cscript%3E").status == 404
+
+
+def test_hostile_group_falsifies_its_own_workers_only(start):
+    groups = """
+    WSGIDaemonProcess site threads=2
+    WSGIDaemonProcess hostile threads=2 graceful-timeout=1 shutdown-timeout=1
+    """
+    aliases = """
+    WSGIScriptAlias /app ${ROOT}/app.py process-group=site application-group=%{GLOBAL}
+    WSGIScriptAlias /bad ${ROOT}/app.py process-group=hostile application-group=%{GLOBAL}
+    """
+    server = start(conf(groups, aliases))
+    server.log.allow("hostile")
+    for path in ("/app/fine", "/bad/fine"):
+        assert server.get(path).status == 200
+    before = group(server)
+    with server.socket() as sock:
+        sock.sendall(head("/bad/falsify"))
+        wait_until((server.root / "out/falsified").exists, "the falsification")
+        for query in ("", "json", "prometheus"):
+            assert "b>" not in Texts(status(server, "")).tags
+            assert "site" in str(status(server, query))
+    after = group(server)
+    assert after["requests"] == before["requests"]
+    assert [worker["pid"] for worker in after["workers"]] == [
+        worker["pid"] for worker in before["workers"]
+    ]
+    assert group(server, "hostile")["requests"]["by_class"]["2xx"] >= 1
+    assert server.get("/app/fine").status == 200
+
+
+@pytest.mark.parametrize(
+    ("lines", "shown"),
+    [
+        ("", "GET /app/sleep"),
+        ("WSGIStatusRequestLines Path", "GET /app/sleep"),
+        ("WSGIStatusRequestLines Full", "GET /app/sleep?token=secret"),
+        ("WSGIStatusRequestLines Off", None),
+    ],
+)
+def test_lines_of_requests_are_shown_as_configured(start, lines, shown):
+    server = start(one_group("threads=1 graceful-timeout=1 shutdown-timeout=1", lines))
+    with server.socket() as sock:
+        sock.sendall(head("/app/sleep?token=secret"))
+        wait_until(lambda: group(server)["requests_active"] == 1, "the request")
+        [worker] = group(server)["workers"]
+        assert [request["line"] for request in worker["requests"]] == [shown]
+        assert ("secret" in status(server, "")) == bool(shown and "secret" in shown)
+
+
+def test_group_that_does_not_start_makes_the_server_not_ready(start):
+    groups = """
+    WSGIDaemonProcess site threads=1
+    WSGIDaemonProcess broken python-home=${ROOT}/missing
+    """
+    server = start(conf(groups, "WSGIScriptAlias /app ${ROOT}/app.py process-group=site"))
+    server.log.allow("missing", "broken")
+    assert server.get("/app/fine").status == 200
+    answer = wait_until(
+        lambda: (it := server.get("/-/ready")).status == 503 and it, "the readiness", timeout=30
+    )
+    assert answer.text == "not ready: broken\n"
+    assert server.get("/-/healthy").status == 200
+    assert server.get("/-/other").status == 404
+    assert server.post("/wsgi-status", b"x").status == 405
+
+
+@pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not installed")
+def test_promtool_has_no_complaint(start):
+    server = start(one_group())
+    assert server.get("/app/fine").status == 200
+    text = server.get("/-/metrics").text
+    checked = subprocess.run(
+        ["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False
+    )
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
+
+
+def test_openmetrics_is_sent_to_a_client_that_accepts_openmetrics(start):
+    server = start(one_group())
+    accept = {"Accept": "application/openmetrics-text; version=1.0.0"}
+    answer = server.get("/-/metrics", headers=accept)
+    assert answer.header("Content-Type").startswith("application/openmetrics-text")
+    assert answer.text.endswith("# EOF\n")
+    assert "# TYPE wsgi_requests counter" in answer.text
+    assert "# TYPE wsgi_requests_total counter" in server.get("/-/metrics").text
