@@ -38,7 +38,7 @@ def application(environ, start_response):
 LIMIT = 2
 # For a busy machine; Apache itself would kill its children after ten seconds.
 MARGIN = 5
-# A worker ends by itself. One that gets no processor for a second after the limit is killed by its manager.
+# A worker ends by itself; one that gets no processor for a second after that is killed.
 ENDS = (
     "stopping with (GET|POST) /|with a connection",
     "did not stop within shutdown-timeout",
