@@ -47,7 +47,7 @@ pub(crate) enum Flag {
     Cut,
     /// The head of the response exceeds a limit.
     HeadTooLong,
-    /// The response breaks the rules of the wire.
+    /// The response breaks the rules of the protocol.
     Malformed,
     /// An output filter of Apache has failed.
     Filter,

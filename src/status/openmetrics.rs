@@ -162,7 +162,7 @@ impl Page {
     fn workers(&mut self, groups: &[GroupStatus]) {
         type Figure = fn(&super::process_usage::ProcessUsage) -> u64;
         let name = "wsgi_process_cpu_seconds";
-        self.begin(name, Kind::Gauge, "Processor time of the processes that there are.");
+        self.begin(name, Kind::Gauge, "Processor time of the running processes.");
         self.each_worker(groups, name, |usage| usage.cpu.saturating_mul(1000), true);
         let memory: [(&str, &str, Figure); 2] = [
             ("wsgi_process_resident_memory_bytes", "Memory of a process.", |it| it.resident),

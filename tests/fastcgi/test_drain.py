@@ -230,7 +230,7 @@ def test_drain_reports_the_outcome_by_its_exit_code(site, daemon):
     gone = it.drain()
     _, said = gone.communicate(timeout=20)
     assert gone.returncode == 1
-    assert said.startswith("wsgi-daemon: no daemon can be asked at unix:")
+    assert said.startswith("wsgi-daemon: no daemon answers at unix:")
     assert it.drain("--drain-timeout", "soon").wait(20) == 2
 
 

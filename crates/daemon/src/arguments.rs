@@ -86,7 +86,7 @@ impl fmt::Display for ArgumentError {
                  were the web server"
             ),
             Self::TwoKindsOfSockets => f.write_str(
-                "--listen has no place where sockets are passed to the program (LISTEN_FDS)",
+                "--listen cannot be combined with sockets that are passed to the program (LISTEN_FDS)",
             ),
             Self::BadVariable { variable, wanted, value } => {
                 write!(f, "{variable} needs {wanted}, not '{}'", value.display())
@@ -540,7 +540,7 @@ mod tests {
         let both = started("--listen unix:/tmp/x", &passed).unwrap_err();
         assert_eq!(
             both,
-            "--listen has no place where sockets are passed to the program (LISTEN_FDS)"
+            "--listen cannot be combined with sockets that are passed to the program (LISTEN_FDS)"
         );
         assert!(
             !started("--listen unix:/tmp/x", &[]).unwrap().config.front_ends.sockets_are_inherited

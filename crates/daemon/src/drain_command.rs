@@ -33,7 +33,7 @@ impl fmt::Display for DrainError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreachable(path, why) => {
-                write!(f, "no daemon can be asked at unix:{}: {why}", path.display())
+                write!(f, "no daemon answers at unix:{}: {why}", path.display())
             }
             Self::Refused(text) => write!(f, "the daemon has not drained: {text}"),
             Self::TimedOut(limit) => {

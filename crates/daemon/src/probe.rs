@@ -7,7 +7,7 @@
 pub(crate) enum Probe {
     /// Is it alive? A busy one is.
     Healthy,
-    /// Does it want requests?
+    /// Is it ready for requests?
     Ready,
 }
 
@@ -27,7 +27,7 @@ impl Probe {
 pub(crate) enum Condition {
     /// No worker is ready yet.
     Starting,
-    /// Requests are welcome.
+    /// A worker serves requests.
     Ready,
     /// Requests are answered, but should go elsewhere.
     Draining,

@@ -15,7 +15,7 @@ Options:
   --listen tcp:IP:PORT    the same for other machines; may be given more than once, as unix: may.
                           Not needed where systemd passes sockets (LISTEN_FDS)
   --allow CIDR            addresses that may connect over TCP, such as 10.1.0.0/16; may be given
-                          more than once, and must be where not only this machine can connect
+                          more than once; required unless every address is a loopback one
   --secret-file FILE      every request has to bring the text in the file as MOD_WSGI_RS_SECRET
   --application FILE      the script that holds the application
   --front NAME            whose idea of a path: auto, apache, nginx, haproxy, caddy [auto]
@@ -44,6 +44,7 @@ Options:
 --drain has the daemon with this admin socket drain, waits until it serves nothing more, and exits with
 0; with 1 where there is none, with 3 after --drain-timeout.
 
-Signals: TERM drains and stops it, INT stops it at once, WINCH stops it when all requests are done, USR1 replaces every worker
-by a new one without losing a request.
+Signals: TERM stops it after --drain-delay, INT without the delay; requests may take --shutdown-timeout.
+WINCH does the same with --graceful-timeout. USR1 replaces every worker by a new one without losing
+a request.
 ";

@@ -165,8 +165,8 @@ def asynchronous(error, script, variables):
 
 
 ASGI = (
-    "this is an ASGI application, and WSGI is spoken here; a2wsgi.ASGIMiddleware(application) makes a "
-    "WSGI application of it"
+    "this is an ASGI application, and the alias is one of WSGI; use ASGIScriptAlias with a process group, "
+    "or make a WSGI application of it by a2wsgi.ASGIMiddleware(application)"
 )
 CAUSES = (missing_module, relative_import, permission, environment, asynchronous)
 

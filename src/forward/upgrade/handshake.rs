@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use crate::apr::sha1_in_base64;
+use crate::failure_flag::Flag;
 use crate::httpd::{Outcome, Request};
 use wsgi::Level;
 
@@ -57,7 +58,9 @@ impl Refusal {
                 (501, "it came over HTTP/2, where httpd holds two threads for each (H2WebSockets)")
             }
         };
-        let line = format!("WSGI0230: a handshake of a WebSocket is refused: {what}");
+        let code = Flag::Request.code();
+        let line = format!("WSGI0230: a handshake of a WebSocket is refused: {what} [{code}]");
+        Flag::Request.note();
         let level = if self == Self::Stream { Level::Error } else { Level::Debug };
         request.log(level, line.as_bytes());
         Outcome::Status(status)

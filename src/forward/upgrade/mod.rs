@@ -19,6 +19,7 @@ pub(crate) use block::drain;
 pub(super) use tunnel::Tunnel;
 
 use crate::config::Settings;
+use crate::failure_flag::Flag;
 use crate::forward::group::Group;
 use crate::httpd::{Outcome, Request};
 use group_config::Interface;
@@ -63,7 +64,9 @@ impl Upgrade {
         match Way::choose(request, group) {
             Ok(way) => Ok(Some(Self { handshake, way })),
             Err(why) => {
-                request.log(Level::Error, why.line(group.name()).as_bytes());
+                let line = format!("{} [{}]", why.line(group.name()), Flag::Overloaded.code());
+                request.log(Level::Error, line.as_bytes());
+                Flag::Overloaded.note();
                 Err(refuse(request, why.retry_after()))
             }
         }

@@ -32,8 +32,8 @@ pub(crate) fn application(folder: &Path) -> Result<Application, Failure> {
     }
     Err(Failure::usage(match asgi {
         Some(name) => format!(
-            "{name}.py has an ASGI application, and this version serves WSGI; an adapter such as a2wsgi makes one of \
-             the other"
+            "{name}.py has an ASGI application, and start-server serves WSGI only; use ASGIScriptAlias in a \
+             configuration of Apache, or an adapter such as a2wsgi"
         ),
         None => format!(
             "no application in {}: no manage.py, and no wsgi.py, app.py or main.py that has application, app or \

@@ -8,7 +8,7 @@ use crate::probe::Condition;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-/// The sockets, and those who are connected to them.
+/// The sockets, and the clients that are connected to them.
 pub(super) struct Admin {
     listeners: Vec<AdminListener>,
     clients: Vec<AdminClient>,

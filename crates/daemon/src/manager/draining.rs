@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use wsgi::Level;
 
 impl Group {
-    /// Stops the workers, which may take all the time of shutdown-timeout.
-    pub(super) fn stop_at_once(&mut self) {
+    /// Stops the workers without the delay; their requests have shutdown-timeout.
+    pub(super) fn stop_without_delay(&mut self) {
         self.let_exit();
         self.stop(self.config.timers.shutdown_timeout.unwrap_or(Duration::MAX));
     }
@@ -17,9 +17,9 @@ impl Group {
     /// none is set, or it has been told that already.
     pub(super) fn drain_and_exit(&mut self) {
         match &self.draining {
-            // Another daemon's command has begun it: this one is to exit as well.
+            // `--drain` has begun it, and the manager would stay: it is to exit.
             Some(draining) if draining.stays => self.let_exit(),
-            Some(_) => self.stop_at_once(),
+            Some(_) => self.stop_without_delay(),
             None => self.drain(false),
         }
     }

@@ -80,7 +80,7 @@ impl Group {
         for signal in self.signals.take(&SIGNALS) {
             match signal {
                 SIGTERM => self.drain_and_exit(),
-                SIGINT => self.stop_at_once(),
+                SIGINT => self.stop_without_delay(),
                 SIGWINCH => self.stop(self.config.timers.graceful_timeout),
                 SIGUSR1 => self.replace_all(Reason::Rolling),
                 _ => {}
@@ -116,6 +116,6 @@ impl Group {
     /// The parent process says nothing: a connection that can be read is one whose other end is gone.
     fn handle_parent_exit(&mut self) {
         self.log(Level::Info, "parent process has exited; stopping");
-        self.stop_at_once();
+        self.stop_without_delay();
     }
 }
