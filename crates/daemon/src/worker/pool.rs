@@ -158,6 +158,11 @@ impl Pool {
         self.connections.is_empty() && is_idle
     }
 
+    /// Whether a WebSocket is open.
+    pub(super) fn has_open_sockets(&self) -> bool {
+        self.asgi.as_ref().is_some_and(|slots| slots.open_sockets() > 0)
+    }
+
     /// How many WebSockets are open, where nothing else is.
     pub(super) fn only_sockets(&self) -> Option<usize> {
         let slots = self.asgi.as_ref()?;

@@ -79,8 +79,12 @@ impl Recycling {
             .then(|| (Reason::MaximumMemory, format!("it uses {resident_bytes} bytes")))
     }
 
-    /// The limit on time that has been reached, if any.
-    pub(crate) fn check_timers(&self, record: &Record<'_>) -> Option<(Reason, String)> {
+    /// The limit on time that has been reached, if any. `has_sockets`: a WebSocket is open, which is a request that goes on.
+    pub(crate) fn check_timers(
+        &self,
+        record: &Record<'_>,
+        has_sockets: bool,
+    ) -> Option<(Reason, String)> {
         let time = now();
         // The limit in seconds, if it has passed.
         let over = |limit: Option<Duration>, since: u64| {
@@ -102,6 +106,7 @@ impl Recycling {
         }
         // In this order: a thread that ends a request first stores the time, and then that it is no longer busy.
         if !record.is_busy()
+            && !has_sockets
             && let Some(limit) = over(timers.inactivity_timeout, record.get(Field::LastRequest))
         {
             return Some((Reason::InactivityTimeout, format!("no request came for {limit} s")));

@@ -69,7 +69,8 @@ pub(super) fn supervise(
             exit_deadlocked(pool, limit);
         }
         if interval.is_some()
-            && let Some((reason, detail)) = pool.recycling.check_timers(&pool.record)
+            && let Some((reason, detail)) =
+                pool.recycling.check_timers(&pool.record, pool.has_open_sockets())
         {
             if reason == Reason::RequestTimeout {
                 report_hanging_requests(pool);

@@ -483,7 +483,8 @@ impl AsgiExchange for LoopExchange {
         self.unsent.clear();
         self.sent = 0;
         self.release();
-        let start = Start { place, connection, is_watched, unsent };
+        let is_activity = self.application.is_activity;
+        let start = Start { place, is_activity, connection, is_watched, unsent };
         Some(Box::new(OpenSocket::new(&self.pool, start)))
     }
 

@@ -48,6 +48,11 @@ impl SocketPlace {
         self.number
     }
 
+    /// Whether [`Self::note_end`] has been called.
+    pub(super) const fn has_ended(&self) -> bool {
+        !self.is_open
+    }
+
     /// The WebSocket is closed; its number is not free before this is dropped.
     pub(super) fn note_end(&mut self) {
         if std::mem::take(&mut self.is_open) {

@@ -8,6 +8,7 @@ use crate::worker::asgi::websocket::stream::Stream;
 use crate::worker::connection::Socket;
 use crate::worker::pool::Pool;
 use host::{AsgiSocket, Received, Sent, SocketMessage};
+use scoreboard::{Field, now};
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -35,6 +36,8 @@ const IDLE_TICK: Duration = Duration::from_secs(60);
 pub(crate) struct OpenSocket {
     pool: Arc<Pool>,
     place: SocketPlace,
+    /// Whether it keeps the worker from being idle (`WSGIIgnoreActivity`).
+    is_activity: bool,
     /// `None` once it is over.
     stream: Option<Stream>,
     frames: WebSocketContext,
@@ -70,6 +73,8 @@ enum State {
 /// What a WebSocket begins with.
 pub(crate) struct Start {
     pub(crate) place: SocketPlace,
+    /// Whether it keeps the worker from being idle.
+    pub(crate) is_activity: bool,
     pub(crate) connection: Arc<Socket>,
     /// The connection is among those that the loop's epoll instance knows.
     pub(crate) is_watched: bool,
@@ -79,10 +84,11 @@ pub(crate) struct Start {
 
 impl OpenSocket {
     pub(crate) fn new(pool: &Arc<Pool>, start: Start) -> Self {
-        let Start { place, connection, is_watched, unsent } = start;
+        let Start { place, is_activity, connection, is_watched, unsent } = start;
         let mut it = Self {
             pool: Arc::clone(pool),
             place,
+            is_activity,
             stream: Some(Stream::tunnel(connection)),
             frames: frames(pool, Vec::new()),
             state: State::Opening(Opening::new(unsent), Instant::now() + OPENING_LIMIT),
@@ -284,6 +290,10 @@ impl OpenSocket {
         self.forget();
         self.stream = None;
         self.is_blocked = false;
+        if self.is_activity && !self.place.has_ended() {
+            // Before it counts as closed, or the worker would seem idle since the handshake.
+            self.pool.record.set(Field::LastRequest, now());
+        }
         self.place.note_end();
         if self.pool.connections.is_draining() {
             self.pool.wake_main_thread();

@@ -1,0 +1,29 @@
+"""Autobahn's cases, run by kosoku: all that are not about compression."""
+
+import asyncio
+
+import pytest
+from harness.asgi import WEBSOCKET_APP, conf
+
+kosoku = pytest.importorskip("kosoku", reason="not installed (tests/requirements.txt)")
+
+pytestmark = [
+    pytest.mark.ours_only("mod_wsgi knows no ASGI"),
+    pytest.mark.embedded_only("each test names its own process group"),
+]
+# Data that is split within a frame is looked at when the frame is complete (6.4.3, 6.4.4);
+# what is unspecified (7.1.6, 7.13).
+PERMITTED = {"OK", "NON-STRICT", "INFORMATIONAL"}
+
+
+@pytest.mark.parametrize("group", [1, 2, 3, 4, 5, 6, 7, 9, 10])
+def test_cases_of_autobahn_pass(serve, group):
+    server = serve(conf("websocket-max-message=0", app=WEBSOCKET_APP))
+    url = f"ws://127.0.0.1:{server.port}/echo"
+    try:
+        results = asyncio.run(kosoku.run_fuzzingclient(url, [f"{group}.*"]))
+    except kosoku.FailureError as failure:
+        results = failure.results
+    assert results
+    found = {it.case_id: (it.behavior.value, it.behavior_close.value) for it in results}
+    assert {case: it for case, it in found.items() if not {*it} <= PERMITTED} == {}
