@@ -96,6 +96,21 @@ async def do_respond(scope, receive, send):
     await send({"type": "websocket.http.response.body", "body": b"are you?"})
 
 
+async def do_files(scope, receive, send):
+    """A response to a handshake has no files: what is said of them is its body."""
+    await receive()
+    await send({"type": "websocket.http.response.start", "status": 401})
+    said = []
+    with open(__file__, "rb") as file:
+        for name in ["pathsend", "zerocopysend"]:
+            for kind in [f"http.response.{name}", f"websocket.http.response.{name}"]:
+                try:
+                    await send({"type": kind, "path": __file__, "file": file})
+                except RuntimeError as why:
+                    said.append(f"{why};")
+    await send({"type": "websocket.http.response.body", "body": "".join(said).encode()})
+
+
 async def do_raise(scope, receive, send):
     if scope["query_string"] == b"late":
         await accept(receive, send)

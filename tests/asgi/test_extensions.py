@@ -8,8 +8,8 @@ import ssl
 import subprocess
 
 import pytest
-from harness.asgi import conf
-from harness.client import TIMEOUT, basic
+from harness.asgi import APP, conf
+from harness.client import TIMEOUT, basic, head, read_all, read_until
 from harness.conf import tls_host
 
 pytestmark = [
@@ -24,6 +24,7 @@ EXPORTS = """
     SSLVerifyDepth 3
 </Location>
 """
+FILE_EXTENSIONS = {"http.response.pathsend": {}, "http.response.zerocopysend": {}}
 VERSIONS = {"TLSv1.2": 0x0303, "TLSv1.3": 0x0304}
 
 
@@ -84,7 +85,8 @@ def test_tls_tells_of_the_certificate_of_the_client(tls, certificate):
 
 def test_tls_is_announced_only_where_mod_ssl_exports_its_variables(tls):
     scope, _ = tls("/mounted/scope")
-    assert (scope["scheme"], scope["extensions"]) == ("https", {})
+    assert scope["scheme"] == "https"
+    assert "tls" not in scope["extensions"]
 
 
 def test_client_that_httpd_has_authenticated_is_named(serve):
@@ -111,4 +113,131 @@ def test_client_that_httpd_has_authenticated_is_named(serve):
     assert told == {"user": "someone", "type": "Basic"}
     assert server.get("/scope/private").status == 401
     # No header of a client is taken for it.
-    assert server.get("/scope", headers={"Remote-User": "someone"}).json()["extensions"] == {}
+    assert (
+        server.get("/scope", headers={"Remote-User": "someone"}).json()["extensions"]
+        == FILE_EXTENSIONS
+    )
+
+
+def files(size):
+    """A file of `size` bytes that tells each position, and what it has."""
+    return "".join(f"{number:015}\n" for number in range(size // 16))
+
+
+LARGE = files(4_000_000)
+FILES = (("files/large", LARGE), ("files/small", "small\n"), ("files/empty", ""))
+PATHS = (
+    APP
+    + '''
+import tempfile
+
+FILES = os.path.dirname(__file__) + "/files/"
+
+
+async def do_path(scope, receive, send):
+    await start(send, headers=[("content-type", "text/plain")])
+    name = scope["query_string"].decode()
+    await send({"type": "http.response.pathsend", "path": FILES + name})
+
+
+async def do_parts(scope, receive, send):
+    """Bytes, a part, the rest from the position on, and bytes."""
+    await start(send)
+    kind = {"type": "http.response.zerocopysend", "more_body": True}
+    await send({"type": "http.response.body", "body": b"begin,", "more_body": True})
+    with open(FILES + "large", "rb") as file:
+        await send(kind | {"file": file, "offset": 16, "count": 32})
+        await send(kind | {"file": file.fileno(), "count": 1_000_000})
+        await send(kind | {"file": file})
+    await end(send, b",end")
+
+
+async def do_refused(scope, receive, send):
+    """What is said of messages that cannot be."""
+    read, write = os.pipe()
+    said = []
+    await start(send)
+    path, zero = "http.response.pathsend", "http.response.zerocopysend"
+    with tempfile.TemporaryDirectory() as folder, open(FILES + "small", "rb") as file:
+        os.mkfifo(folder + "/fifo")
+        for message in [
+            {"type": path},
+            {"type": path, "path": "files/small"},
+            {"type": path, "path": FILES + "none"},
+            {"type": path, "path": FILES},
+            {"type": path, "path": folder + "/fifo"},
+            {"type": zero},
+            {"type": zero, "file": "x"},
+            {"type": zero, "file": read},
+            {"type": zero, "file": file, "offset": -1},
+            {"type": zero, "file": file, "offset": 7},
+            {"type": zero, "file": file, "count": 7},
+        ]:
+            try:
+                await send(message)
+            except Exception as error:
+                said.append(type(error).__name__)
+    await send({"type": "http.response.body", "body": json.dumps(said).encode(), "more_body": True})
+    try:
+        await send({"type": path, "path": FILES + "small"})
+    except RuntimeError as error:
+        await end(send, str(error).encode())
+'''
+)
+
+
+@pytest.fixture
+def sender(serve):
+    return serve(conf(app=PATHS, files=FILES))
+
+
+def test_files_are_announced(sender):
+    assert sender.get("/scope").json()["extensions"] == FILE_EXTENSIONS
+
+
+@pytest.mark.all_mpms
+@pytest.mark.parametrize("name", ["large", "small", "empty"])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_file_at_a_path_is_all_of_the_body(sender, name, method):
+    content = dict(FILES)[f"files/{name}"]
+    answer = sender.request(method, f"/path?{name}")
+    assert (answer.status, answer.truncated) == (200, False)
+    assert answer.text == ("" if method == "HEAD" else content)
+    if method == "GET":
+        assert answer.header("content-length") == str(len(content))
+
+
+@pytest.mark.all_mpms
+def test_parts_of_a_file_come_between_other_parts_of_the_body(sender):
+    expected = f"begin,{LARGE[16:48]}{LARGE},end"
+    for _ in range(3):
+        assert sender.get("/parts").text == expected
+
+
+def test_files_are_read_where_the_daemon_has_another_user_than_apache(serve, env):
+    if env.user is None:
+        pytest.skip("only root starts daemons of another user")
+    server = serve(conf("user=games", app=PATHS, files=FILES))
+    assert server.get("/path?large").text == LARGE
+    assert server.get("/parts").text == f"begin,{LARGE[16:48]}{LARGE},end"
+
+
+def test_slow_reader_of_a_file_that_is_read_does_not_stop_others(serve, env):
+    if env.user is None:
+        pytest.skip("only root starts daemons of another user")
+    server = serve(
+        conf("user=games response-spool-size=0 response-buffer-size=65536", app=PATHS, files=FILES)
+    )
+    with server.socket() as sock:
+        sock.sendall(head("/path?large", "Connection: close"))
+        read_until(sock, b"0000\n")
+        assert server.get("/path?small").text == "small\n"
+        assert read_all(sock).endswith(LARGE[-16:].encode())
+
+
+def test_files_that_cannot_be_sent_are_exceptions_of_send(sender):
+    said, end, rest = sender.get("/refused").text.partition("]")
+    errors = ["TypeError", "ValueError", "OSError", "ValueError", "ValueError", "ValueError"]
+    errors += ["TypeError", "ValueError", "ValueError", "ValueError", "ValueError"]
+    assert json.loads(said + end) == errors
+    assert rest == "'http.response.pathsend' was sent beside other parts of the body"

@@ -195,6 +195,15 @@ def test_application_responds_in_its_own_words(server):
     )
 
 
+def test_response_to_a_handshake_has_no_files(server):
+    reply = server.raw(handshake("/files", KEY).replace(b"keep-alive, ", b"close, "))
+    assert reply.startswith(b"HTTP/1.1 401 ")
+    for name in ["pathsend", "zerocopysend"]:
+        for kind in [f"http.response.{name}", f"websocket.http.response.{name}"]:
+            assert f"but got '{kind}';".encode() in reply
+    assert reply.count(b"expected ASGI message") == 4
+
+
 @pytest.mark.parametrize(("method", "version", "key", "status", "field"), [
     ("POST", 13, KEY, 400, ""),
     ("GET", 12, KEY, 426, "Sec-WebSocket-Version: 13"),

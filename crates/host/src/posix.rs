@@ -53,6 +53,12 @@ impl RegularFile {
         self.size
     }
 
+    /// Moves the position, which the duplicate shares with the descriptor of the application; where it is then, in bytes.
+    pub(crate) fn seek(&self, to: std::io::SeekFrom) -> std::io::Result<u64> {
+        use std::io::Seek;
+        std::fs::File::from(self.descriptor.try_clone()?).seek(to)
+    }
+
     /// The duplicate, open as long as `self` lives.
     pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
         self.descriptor.as_fd()

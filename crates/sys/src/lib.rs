@@ -68,9 +68,9 @@ pub use socket_file::{SocketFile, socket_file};
 pub use sockets::{
     Received, bind_private, bind_with_mode, connect, has_hung_up, has_input, has_unread,
     is_shut_down, packet_pair, peer_uid, receive, receive_now, receive_some,
-    receive_with_descriptor, reset_linger, send, send_all, send_buffer_size, send_now,
-    send_with_descriptor_now, set_backlog, set_buffers, set_timeouts, shut_down, shutdown_read,
-    shutdown_write,
+    receive_with_descriptor, reset_linger, send, send_all, send_buffer_size, send_file_now,
+    send_now, send_with_descriptor_now, set_backlog, set_buffers, set_timeouts, shut_down,
+    shutdown_read, shutdown_write,
 };
 pub use spawn::spawn;
 pub use tcp::{

@@ -147,6 +147,16 @@ pub fn packet_pair() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?)
 }
 
+/// Sends as many of the pieces as there is room for, the descriptor with the first byte; how many bytes. Never waits.
+pub fn send_file_now(
+    stream: BorrowedFd<'_>,
+    pieces: &[IoSlice<'_>],
+    file: BorrowedFd<'_>,
+) -> io::Result<usize> {
+    let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+    Ok(send_with_descriptor(stream, pieces, file, flags)?)
+}
+
 /// Sends all of the pieces; `file` goes with the first byte.
 pub fn send_all(
     socket: BorrowedFd<'_>,

@@ -354,6 +354,14 @@ impl Connection {
         }
     }
 
+    /// The same with an open file, which goes with the first byte.
+    pub(crate) fn send_file_now(&self, record: &[u8], file: BorrowedFd<'_>) -> io::Result<usize> {
+        match sys::send_file_now(self.socket.as_fd(), &[IoSlice::new(record)], file) {
+            Err(why) if would_block(&why) => Ok(0),
+            sent => sent,
+        }
+    }
+
     /// Discards what has come of the request body and was not read. Never blocks.
     fn pass_over_body(&mut self) {
         // An error of the protocol is reported at the next use of the connection.

@@ -67,7 +67,7 @@ enum Input {
 /// The capacity of the buffer for heads, in bytes: enough for most.
 const HEAD_CAPACITY: usize = 512;
 /// Files of fewer bytes are sent as bytes: to pass a descriptor costs more.
-const MIN_FILE: u64 = 16 * 1024;
+pub(super) const MIN_FILE: u64 = 16 * 1024;
 
 impl<'a> FastCgiExchange<'a> {
     pub(crate) fn new(

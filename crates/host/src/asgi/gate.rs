@@ -2,10 +2,12 @@
 //! known here, so that it may be locked.
 #![forbid(unsafe_code)]
 
+use crate::asgi::file_body::FileBody;
 use crate::asgi::scope::Variables;
 use crate::asgi::sent::Sent;
 use crate::asgi::socket_transport::AsgiSocket;
 use crate::asgi::transport::{AsgiExchange, Input, Load};
+use std::os::fd::AsFd;
 use wsgi::{Body, Level, Output, ResponseHead, SendError, Then};
 
 /// A request that is under way.
@@ -67,6 +69,8 @@ pub(super) enum Violation {
     AfterEnd,
     TooLong,
     AcceptLate,
+    /// A path is all of the body.
+    Mixed,
 }
 
 impl Violation {
@@ -76,6 +80,7 @@ impl Violation {
             Self::BodyBeforeStart => "'http.response.body' was sent before 'http.response.start'",
             Self::AfterEnd => "a message was sent after the response was complete",
             Self::AcceptLate => "'websocket.accept' was sent after a response had begun",
+            Self::Mixed => "'http.response.pathsend' was sent beside other parts of the body",
             Self::TooLong => "the body of the response is longer than its Content-Length",
         }
     }
@@ -172,6 +177,37 @@ impl Gate {
 
     /// Sends a piece of body, the last one unless there is `more`.
     pub(super) fn send(&mut self, body: &[u8], more: bool) -> Result<Outcome, Violation> {
+        let piece = if body.is_empty() { Body::Empty } else { Body::Bytes(body) };
+        self.pass(piece, body.len() as u64, more)
+    }
+
+    /// Sends a file as the whole body.
+    pub(super) fn send_path(&mut self, file: &FileBody) -> Result<Outcome, Violation> {
+        match self.stage {
+            Stage::Sending => return Err(Violation::Mixed),
+            Stage::Started if self.declared.is_none() && !self.head.is_bodiless() => {
+                // The name and the digits are valid in a head.
+                let _ = self.head.push(b"Content-Length", file.length().to_string().as_bytes());
+                self.declared = Some(file.length());
+            }
+            _ => {}
+        }
+        self.send_file(file, false)
+    }
+
+    /// Sends a piece of body that is in a file, the last one unless there is `more`.
+    pub(super) fn send_file(&mut self, file: &FileBody, more: bool) -> Result<Outcome, Violation> {
+        match file {
+            FileBody::Bytes(bytes) => self.send(bytes, more),
+            FileBody::Part { length: 0, .. } => self.send(&[], more),
+            FileBody::Part { file, offset, length } => {
+                let (offset, length) = (*offset, *length);
+                self.pass(Body::File { file: file.as_fd(), offset, length }, length, more)
+            }
+        }
+    }
+
+    fn pass(&mut self, piece: Body<'_>, length: u64, more: bool) -> Result<Outcome, Violation> {
         match self.stage {
             Stage::Started | Stage::Sending => {}
             Stage::Silent => return Err(Violation::BodyBeforeStart),
@@ -181,19 +217,19 @@ impl Gate {
             return Ok(Outcome::Disconnected);
         }
         let has_body = self.exchange.wants_body() && !self.head.is_bodiless();
-        let written = self.written + body.len() as u64;
+        let written = self.written + length;
         if has_body && self.declared.is_some_and(|declared| written > declared) {
             return Err(Violation::TooLong);
         }
         self.written = written;
         let is_short = has_body && self.declared.is_some_and(|declared| written < declared);
         let first = self.stage == Stage::Started;
-        if more && !first && body.is_empty() {
+        if more && !first && length == 0 {
             return Ok(Outcome::Sent);
         }
         let output = Output {
             head: first.then_some(&self.head),
-            body: if body.is_empty() || !has_body { Body::Empty } else { Body::Bytes(body) },
+            body: if has_body { piece } else { Body::Empty },
             then: match (more, is_short) {
                 (true, _) => Then::Flush,
                 (false, true) => Then::Short,

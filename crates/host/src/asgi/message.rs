@@ -1,15 +1,27 @@
 //! The messages of an application, checked (ASGI 3, "Response Start", "Response Body"), and those that it gets.
 #![forbid(unsafe_code)]
 
+use crate::asgi::file_body::{FileBody, FileError};
 use crate::cpython::{Attached, ExceptionKind, Object, Result};
+use std::path::Path;
 use wsgi::{HeadError, ResponseHead};
 
 /// What an application sends.
 pub(super) enum Outgoing<'py> {
     /// `http.response.start`.
     Start(ResponseHead),
-    /// `http.response.body`, a `bytes`, and whether more is to follow.
-    Body { body: Object<'py>, more: bool },
+    /// `http.response.body`.
+    Body(Piece<'py>),
+    /// `http.response.pathsend`: the file is all of the body.
+    Path(FileBody),
+    /// `http.response.zerocopysend`, and whether more is to follow.
+    File { file: FileBody, more: bool },
+}
+
+/// A `bytes` of a body, and whether more is to follow.
+pub(super) struct Piece<'py> {
+    pub(super) body: Object<'py>,
+    pub(super) more: bool,
 }
 
 /// Reads a message of the application.
@@ -20,8 +32,10 @@ pub(super) fn outgoing<'py>(message: &Object<'py>) -> Result<'py, Outgoing<'py>>
     let py = message.py();
     let kind = kind(message)?;
     match kind.as_str() {
-        "http.response.start" => start(message),
-        "http.response.body" => body(message),
+        "http.response.start" => start(message).map(Outgoing::Start),
+        "http.response.body" => body(message).map(Outgoing::Body),
+        "http.response.pathsend" => path(message),
+        "http.response.zerocopysend" => file(message),
         _ => {
             let text = format!(
                 "expected ASGI message 'http.response.start' or 'http.response.body', but got '{kind}'"
@@ -49,7 +63,7 @@ pub(super) fn kind<'py>(message: &Object<'py>) -> Result<'py, String> {
 ///
 /// # Errors
 /// As of [`outgoing`].
-pub(super) fn start<'py>(message: &Object<'py>) -> Result<'py, Outgoing<'py>> {
+pub(super) fn start<'py>(message: &Object<'py>) -> Result<'py, ResponseHead> {
     let py = message.py();
     let status = message.item(&py.interned("status")?)?;
     let status = match status.map(|status| status.as_index()).transpose()? {
@@ -73,7 +87,7 @@ pub(super) fn start<'py>(message: &Object<'py>) -> Result<'py, Outgoing<'py>> {
     if let Err(why) = head.content_length() {
         return Err(invalid(py, &why));
     }
-    Ok(Outgoing::Start(head))
+    Ok(head)
 }
 
 /// Adds the headers of a message.
@@ -117,7 +131,7 @@ fn push<'py>(head: &mut ResponseHead, header: &Object<'py>) -> Result<'py, ()> {
 ///
 /// # Errors
 /// As of [`outgoing`].
-pub(super) fn body<'py>(message: &Object<'py>) -> Result<'py, Outgoing<'py>> {
+pub(super) fn body<'py>(message: &Object<'py>) -> Result<'py, Piece<'py>> {
     let py = message.py();
     let body = match message.item(&py.interned("body")?)? {
         None => py.bytes(b"")?,
@@ -128,9 +142,57 @@ pub(super) fn body<'py>(message: &Object<'py>) -> Result<'py, Outgoing<'py>> {
         }
         Some(body) => py.bytes(&body.buffer_copy()?)?,
     };
-    let more = message.item(&py.interned("more_body")?)?;
-    let more = more.map(|more| more.is_true()).transpose()?.unwrap_or(false);
-    Ok(Outgoing::Body { body, more })
+    Ok(Piece { body, more: more(message)? })
+}
+
+/// Whether more of the body is to follow.
+fn more<'py>(message: &Object<'py>) -> Result<'py, bool> {
+    let more = message.item(&message.py().interned("more_body")?)?;
+    Ok(more.map(|more| more.is_true()).transpose()?.unwrap_or(false))
+}
+
+fn path<'py>(message: &Object<'py>) -> Result<'py, Outgoing<'py>> {
+    let py = message.py();
+    let path = message.item(&py.interned("path")?)?;
+    let Some(path) = path.filter(Object::is_str) else {
+        let text = "'path' of 'http.response.pathsend' must be a str";
+        return Err(py.raise(ExceptionKind::Type, text));
+    };
+    let file = FileBody::at(Path::new(&path.text())).map_err(|why| cannot_send(py, &why))?;
+    Ok(Outgoing::Path(file))
+}
+
+fn file<'py>(message: &Object<'py>) -> Result<'py, Outgoing<'py>> {
+    let py = message.py();
+    let Some(file) = message.item(&py.interned("file")?)? else {
+        let text = "'http.response.zerocopysend' must have a 'file'";
+        return Err(py.raise(ExceptionKind::Value, text));
+    };
+    let number = match file.attribute_if_any(c"fileno")? {
+        Some(fileno) => fileno.call([])?,
+        None => file,
+    };
+    let descriptor = number.as_index()?;
+    let bytes = |name| -> Result<'py, Option<u64>> {
+        let value = message.item(&py.interned(name)?)?.filter(|value| !value.is_none());
+        let Some(value) = value.map(|value| value.as_index()).transpose()? else { return Ok(None) };
+        u64::try_from(value).map(Some).map_err(|_| {
+            let text = format!("'{name}' of 'http.response.zerocopysend' must not be negative");
+            py.raise(ExceptionKind::Value, &text)
+        })
+    };
+    let (offset, count) = (bytes("offset")?, bytes("count")?);
+    let file = FileBody::of(i32::try_from(descriptor).unwrap_or(-1), offset, count);
+    let file = file.map_err(|why| cannot_send(py, &why))?;
+    Ok(Outgoing::File { file, more: more(message)? })
+}
+
+fn cannot_send<'py>(py: Attached<'py>, why: &FileError) -> crate::cpython::Raised<'py> {
+    let kind = match why {
+        FileError::Io(_) => ExceptionKind::Os,
+        _ => ExceptionKind::Value,
+    };
+    py.raise(kind, &why.to_string())
 }
 
 pub(super) fn invalid<'py>(py: Attached<'py>, why: &HeadError) -> crate::cpython::Raised<'py> {

@@ -6,6 +6,7 @@
 mod call;
 mod current;
 mod event_loop;
+mod file_body;
 mod gate;
 mod message;
 mod request;

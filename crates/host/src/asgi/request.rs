@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use crate::asgi::gate::{Gate, Incoming, Outcome, Stage, Violation};
-use crate::asgi::message::{self, Outgoing};
+use crate::asgi::message::{self, Outgoing, Piece};
 use crate::asgi::scope;
 use crate::asgi::socket::Socket;
 use crate::asgi::socket_message::{self, Answer};
@@ -121,9 +121,11 @@ fn send<'py>(this: &This<'_, 'py>, arguments: &Arguments<'_, 'py>) -> Result<'py
     let Some(message) = arguments.get(0) else { return Ok(py.none()) };
     let outcome = match message::outgoing(&message)? {
         Outgoing::Start(head) => this.while_running(|gate| gate.start(head)),
-        Outgoing::Body { body, more } => {
+        Outgoing::Body(Piece { body, more }) => {
             this.while_running(|gate| gate.send(body.as_bytes().unwrap_or_default(), more))
         }
+        Outgoing::Path(file) => this.while_running(|gate| gate.send_path(&file)),
+        Outgoing::File { file, more } => this.while_running(|gate| gate.send_file(&file, more)),
     };
     // The request may have been answered in the application's place.
     let outcome = outcome.unwrap_or(Err(Violation::AfterEnd));
@@ -151,8 +153,8 @@ fn handshake<'py>(
             gate.start(head)?;
             gate.send(b"", false)
         }),
-        Answer::Respond(Outgoing::Start(head)) => this.while_running(|gate| gate.start(head)),
-        Answer::Respond(Outgoing::Body { body, more }) => {
+        Answer::Start(head) => this.while_running(|gate| gate.start(head)),
+        Answer::Body(Piece { body, more }) => {
             this.while_running(|gate| gate.send(body.as_bytes().unwrap_or_default(), more))
         }
     };

@@ -168,6 +168,9 @@ pub(super) fn scope<'py>(
             put("type", py.interned("http")?)?;
             put("method", text(&variables.method)?)?;
             put("scheme", text(&variables.scheme)?)?;
+            for name in ["http.response.pathsend", "http.response.zerocopysend"] {
+                extensions.set_item(&py.interned(name)?, &py.dict()?)?;
+            }
         }
         Kind::WebSocket => {
             put("type", py.interned("websocket")?)?;

@@ -1,7 +1,7 @@
 //! The messages of a WebSocket (ASGI 3, "WebSocket"): those that an application sends, checked, and those that it gets.
 #![forbid(unsafe_code)]
 
-use crate::asgi::message::{self, Outgoing, invalid, kind, push_all};
+use crate::asgi::message::{self, Piece, invalid, kind, push_all};
 use crate::asgi::socket_transport::Received;
 use crate::cpython::{Attached, ExceptionKind, Object, Result};
 use wsgi::ResponseHead;
@@ -12,8 +12,10 @@ pub(super) enum Answer<'py> {
     Accept(ResponseHead),
     /// `websocket.close`: a response of status 403.
     Refuse(ResponseHead),
-    /// A message of an ordinary response (extension `websocket.http.response`).
-    Respond(Outgoing<'py>),
+    /// The start of an ordinary response (extension `websocket.http.response`).
+    Start(ResponseHead),
+    /// A piece of its body. The extension has no files.
+    Body(Piece<'py>),
 }
 
 /// What an application sends over an open WebSocket.
@@ -42,8 +44,8 @@ pub(super) fn answer<'py>(message: &Object<'py>) -> Result<'py, Answer<'py>> {
             head.set_status(b"403 Forbidden").map_err(|why| invalid(py, &why))?;
             Ok(Answer::Refuse(head))
         }
-        "websocket.http.response.start" => message::start(message).map(Answer::Respond),
-        "websocket.http.response.body" => message::body(message).map(Answer::Respond),
+        "websocket.http.response.start" => message::start(message).map(Answer::Start),
+        "websocket.http.response.body" => message::body(message).map(Answer::Body),
         _ => {
             let text = format!(
                 "expected ASGI message 'websocket.accept', 'websocket.close' or \

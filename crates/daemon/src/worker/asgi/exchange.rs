@@ -2,6 +2,8 @@
 //! when the connection can be written to. It knows no Python.
 #![forbid(unsafe_code)]
 
+use crate::worker::asgi::kept_file::KeptFile;
+use crate::worker::asgi::queue::SendQueue;
 use crate::worker::asgi::slots::{Interest, SocketPlace};
 use crate::worker::asgi::websocket::{OpenSocket, Start};
 use crate::worker::connection::{Body as BodyPart, Connection};
@@ -40,9 +42,10 @@ pub(super) struct LoopExchange {
     asks: bool,
     /// The connection is among those that the loop's epoll instance knows.
     is_watched: bool,
-    /// What there was no room for, from `sent` on.
-    unsent: Vec<u8>,
-    sent: usize,
+    /// What there was no room for.
+    queue: SendQueue,
+    /// Apache takes one open file in a response.
+    has_passed_file: bool,
     /// The connection can be given back once everything is sent.
     is_ended: bool,
     /// The response is this exchange's to send, not the main thread's.
@@ -70,8 +73,6 @@ pub(super) struct Begun {
 
 /// The most bytes of log lines that wait for room on the connection; more go to the log of the process group.
 const MAX_KEPT_LOG: usize = 256 * 1024;
-/// The most pieces of one system call.
-const MAX_PIECES: usize = 512;
 
 impl LoopExchange {
     pub(super) fn new(
@@ -99,8 +100,8 @@ impl LoopExchange {
             input,
             asks: false,
             is_watched: false,
-            unsent: Vec::new(),
-            sent: 0,
+            queue: SendQueue::default(),
+            has_passed_file: false,
             is_ended: false,
             claimed: false,
             answered: false,
@@ -114,47 +115,23 @@ impl LoopExchange {
         self.claimed
     }
 
-    fn has_unsent(&self) -> bool {
-        self.sent < self.unsent.len()
-    }
-
     /// Sends pieces behind what is kept, and keeps what there is no room for.
     fn transmit(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<()> {
         let Some(connection) = &self.connection else {
             return Err(io::ErrorKind::BrokenPipe.into());
         };
-        let mut taken = 0;
-        if !self.has_unsent() {
-            self.unsent.clear();
-            self.sent = 0;
-            taken = connection.send_now(pieces.get(..MAX_PIECES).unwrap_or(pieces))?;
-        }
-        for piece in pieces {
-            let skipped = taken.min(piece.len());
-            taken -= skipped;
-            self.unsent.extend_from_slice(piece.get(skipped..).unwrap_or_default());
-        }
-        Ok(())
+        self.queue.send(connection, pieces)
     }
 
-    /// Sends what is kept; whether that was all.
-    fn send_kept(&mut self) -> io::Result<bool> {
-        let Some(connection) = &self.connection else { return Ok(true) };
-        while let Some(rest @ [_, ..]) = self.unsent.get(self.sent..) {
-            let count = connection.send_now(&[IoSlice::new(rest)])?;
-            if count == 0 {
-                return Ok(false);
-            }
-            self.sent += count;
-        }
-        self.unsent.clear();
-        self.sent = 0;
-        Ok(true)
+    /// Sends what is kept, as far as there is room.
+    fn send_kept(&mut self) -> io::Result<()> {
+        let Some(connection) = &self.connection else { return Ok(()) };
+        self.queue.send_kept(connection, &self.pool.log)
     }
 
     /// Ends what can be ended, and waits for room where there is none.
     fn settle(&mut self) -> Sent {
-        if self.has_unsent() {
+        if !self.queue.is_empty() {
             self.rearm();
             return Sent::Kept;
         }
@@ -210,7 +187,7 @@ impl LoopExchange {
         let interest = Interest {
             // What is not asked for is left in the socket; behind it an end cannot be read.
             input: self.asks || matches!(self.input, BodyState::Ended),
-            output: self.has_unsent(),
+            output: !self.queue.is_empty(),
             end: true,
         };
         match slots.watch(connection.as_fd(), self.token(), interest, self.is_watched) {
@@ -249,7 +226,7 @@ impl LoopExchange {
     /// Gives the response up: the client must be able to see that it is incomplete.
     fn cut(&mut self) {
         let claimed = self.claims_response();
-        let ends = self.application.from_module && self.answered && !self.has_unsent();
+        let ends = self.application.from_module && self.answered && self.queue.is_empty();
         let Some(mut connection) = self.take_connection() else { return };
         if !claimed {
             connection.set_answered_elsewhere();
@@ -337,6 +314,13 @@ impl LoopExchange {
             Then::End => Some(connection.end(0)),
             Then::Short => Some(connection.end(app_status::SHORT)),
         };
+        let file = match output.body {
+            Body::File { file, offset, length } if !self.head_only => {
+                let takes_files = self.application.extensions.file && !self.has_passed_file;
+                Some(KeptFile::new(file, offset, length, takes_files)?)
+            }
+            _ => None,
+        };
         let body = match output.body {
             Body::Bytes(bytes) if !self.head_only => bytes,
             _ => &[],
@@ -344,9 +328,17 @@ impl LoopExchange {
         let stream = |content| encoder::stream(RecordType::STDOUT, id, content);
         let records: Vec<_> = stream(head).chain(stream(body)).collect();
         let pieces = records.iter().flat_map(|(header, content)| [&header[..], *content]);
-        let pieces = pieces.chain(end.as_ref().map(|end| &end[..]));
+        let end = end.as_ref().map(|end| &end[..]);
+        let Some(mut file) = file else {
+            let pieces: Vec<_> = pieces.chain(end).map(IoSlice::new).collect();
+            return self.transmit(&pieces);
+        };
         let pieces: Vec<_> = pieces.map(IoSlice::new).collect();
-        self.transmit(&pieces)
+        self.transmit(&pieces)?;
+        self.has_passed_file |= file.is_passed();
+        file.behind.extend_from_slice(end.unwrap_or_default());
+        self.queue.push_file(file);
+        self.send_kept()
     }
 }
 
@@ -477,11 +469,10 @@ impl AsgiExchange for LoopExchange {
         }
         let place = self.place.take()?;
         let connection = self.connection.take()?;
-        let unsent = self.unsent.split_off(self.sent);
+        // A handshake has no files.
+        let unsent = self.queue.take_bytes();
         let is_watched = std::mem::take(&mut self.is_watched);
         let connection = self.pool.connections.detach(&connection);
-        self.unsent.clear();
-        self.sent = 0;
         self.release();
         let is_activity = self.application.is_activity;
         let start = Start { place, is_activity, connection, is_watched, unsent };
@@ -502,7 +493,7 @@ impl AsgiExchange for LoopExchange {
             return;
         }
         let here = self.connection.as_ref().filter(|_| !sys::in_forked_child());
-        let is_full = self.unsent.len() - self.sent > MAX_KEPT_LOG;
+        let is_full = self.queue.kept_bytes() > MAX_KEPT_LOG;
         let Some(connection) = here.filter(|_| !is_full) else {
             return self.pool.log.write(level, line);
         };
@@ -520,7 +511,7 @@ impl AsgiExchange for LoopExchange {
             }
         }
         // Where the web server has closed the connection, sending the response will fail as well.
-        if self.transmit(&[IoSlice::new(&record)]).is_ok() && self.has_unsent() {
+        if self.transmit(&[IoSlice::new(&record)]).is_ok() && !self.queue.is_empty() {
             self.rearm();
         }
     }

@@ -3,6 +3,8 @@
 #![forbid(unsafe_code)]
 
 mod exchange;
+mod kept_file;
+mod queue;
 mod slots;
 mod source;
 mod start;
