@@ -101,6 +101,22 @@ impl<'call> Request<'call> {
         unsafe { bytes((*self.raw).method) }.unwrap_or_default()
     }
 
+    /// Whether a `.htaccess` file applies, which may have set anything that it may.
+    pub(crate) fn has_override_file(&self) -> bool {
+        // SAFETY: a live request; httpd makes the list in its pool, one entry for each directory that was looked at, and
+        // changes none afterwards.
+        unsafe {
+            let mut looked_at = (*self.raw).htaccess;
+            while let Some(directory) = looked_at.as_ref() {
+                if !directory.htaccess.is_null() {
+                    return true;
+                }
+                looked_at = directory.next;
+            }
+        }
+        false
+    }
+
     /// `GET` or `HEAD`.
     pub(crate) fn is_get_or_head(&self) -> bool {
         // SAFETY: reads a field of a live request (`from_raw`).

@@ -6,7 +6,7 @@ use super::{html, json, openmetrics};
 use crate::child::Child;
 use crate::config::RequestLines;
 use crate::httpd::{BrigadeEnd, Head, Mpm, Outcome, Request};
-use wsgi::ResponseHead;
+use wsgi::{Level, ResponseHead};
 
 const HTML: &[u8] = b"text/html; charset=utf-8";
 const TEXT: &[u8] = b"text/plain; charset=utf-8";
@@ -30,8 +30,8 @@ enum Format {
 
 /// Answers with the status, as the query asks for it. `lines`: what is shown of requests.
 pub(crate) fn answer(request: &mut Request<'_>, lines: RequestLines) -> Outcome {
-    if !request.is_get_or_head() {
-        return Outcome::Status(405);
+    if let Err(status) = permit(request) {
+        return Outcome::Status(status);
     }
     let Some(child) = Child::get() else { return Outcome::Status(503) };
     let Asked { format, group } = asked(request.query().unwrap_or_default());
@@ -48,8 +48,8 @@ pub(crate) fn answer(request: &mut Request<'_>, lines: RequestLines) -> Outcome 
 
 /// Answers by the last part of the path: `healthy`, `ready` or `metrics`.
 pub(crate) fn answer_health(request: &mut Request<'_>) -> Outcome {
-    if !request.is_get_or_head() {
-        return Outcome::Status(405);
+    if let Err(status) = permit(request) {
+        return Outcome::Status(status);
     }
     let Some(child) = Child::get() else { return Outcome::Status(503) };
     let last = request.uri().rsplit(|byte| *byte == b'/').next().unwrap_or_default();
@@ -73,6 +73,18 @@ pub(crate) fn answer_health(request: &mut Request<'_>) -> Outcome {
         }
         _ => Outcome::Status(404),
     }
+}
+
+/// Whether the request may see what all groups do; the status of the answer where it may not. A tenant that may write
+/// `SetHandler` into a `.htaccess` file must not see other tenants, and httpd does not say who has set a handler.
+fn permit(request: &Request<'_>) -> Result<(), u16> {
+    if request.has_override_file() {
+        let line = b"WSGI0228: the handlers wsgi-status and wsgi-health answer only where no .htaccess file applies, \
+            because that may have set them; name a path outside of such directories, or AllowOverride None";
+        request.log(Level::Error, line);
+        return Err(403);
+    }
+    if request.is_get_or_head() { Ok(()) } else { Err(405) }
 }
 
 fn send_metrics(request: &mut Request<'_>, snapshot: &Snapshot) -> Outcome {

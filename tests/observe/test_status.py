@@ -297,6 +297,27 @@ def test_lines_of_requests_are_shown_as_configured(start, lines, shown):
         assert ("secret" in status(server, "")) == bool(shown and "secret" in shown)
 
 
+@pytest.mark.parametrize("name", ["wsgi-status", "wsgi-health"])
+def test_htaccess_file_of_a_tenant_shows_no_other_tenants(start, name):
+    folders = """
+    Alias /files ${ROOT}/files
+    <Directory ${ROOT}/files>
+        AllowOverride FileInfo
+        Require all granted
+    </Directory>
+    """
+    server = start(conf("WSGIDaemonProcess site", folders, modules=("alias",)))
+    folder = server.root / "files"
+    (folder / "tenant").mkdir(parents=True)
+    (folder / "tenant/.htaccess").write_text(f"SetHandler {name}\n")
+    for path in ("/files/tenant/ready", "/files/tenant/metrics", "/files/tenant/?json"):
+        answer = server.get(path)
+        assert answer.status == 403
+        assert "site" not in answer.text
+    server.log.expect("WSGI0228: the handlers wsgi-status and wsgi-health answer only where no ")
+    assert server.get("/wsgi-status").status == 200
+
+
 def test_group_that_does_not_start_makes_the_server_not_ready(start):
     groups = """
     WSGIDaemonProcess site threads=1
