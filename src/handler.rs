@@ -166,9 +166,10 @@ fn observed(
     request: &mut Request<'_>,
     serve: impl FnOnce(&mut Request<'_>, &Cell<Option<&'static Group>>) -> Outcome,
 ) -> Outcome {
-    let (outer, group) = (Flags::begin(), Cell::new(None));
+    // A response may be that of another request of this server (a local redirect), served meanwhile.
+    let (outer, outer_times, group) = (Flags::begin(), RequestTimes::begin(), Cell::new(None));
     let outcome = serve(request, &group);
-    let (flags, times) = (Flags::end(outer), RequestTimes::take());
+    let (flags, times) = (Flags::end(outer), RequestTimes::end(outer_times));
     count(request, outcome, group.get(), flags, times.queue);
     let (environment, pool) = (request.subprocess_env(), request.pool());
     if !flags.is_empty() {

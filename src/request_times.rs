@@ -27,9 +27,15 @@ impl RequestTimes {
         CURRENT.set(self);
     }
 
-    /// Those of the request that the calling thread serves; there are none from now on.
-    pub(crate) fn take() -> Self {
+    /// The calling thread begins a request: those of the request in which it is, if it is in one. They are to be given
+    /// back to [`RequestTimes::end`].
+    pub(crate) fn begin() -> Self {
         CURRENT.take()
+    }
+
+    /// The calling thread has served its request: its times. `outer` is what [`RequestTimes::begin`] has given.
+    pub(crate) fn end(outer: Self) -> Self {
+        CURRENT.replace(outer)
     }
 
     /// Sets whether the configuration names a variable for them; before there are children.
@@ -48,10 +54,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_those_of_one_request() {
-        let times = RequestTimes { queue: Some(3), application: None };
-        times.note();
-        assert_eq!(RequestTimes::take(), times);
-        assert_eq!(RequestTimes::take(), RequestTimes::default());
+    fn times_are_those_of_one_request_also_around_another_one() {
+        let times = |queue| RequestTimes { queue: Some(queue), application: None };
+        let outside = RequestTimes::begin();
+        times(3).note();
+        let outer = RequestTimes::begin();
+        assert_eq!(outer, times(3));
+        times(5).note();
+        assert_eq!(RequestTimes::end(outer), times(5));
+        assert_eq!(RequestTimes::end(outside), times(3));
+        assert_eq!(RequestTimes::begin(), RequestTimes::default());
     }
 }
