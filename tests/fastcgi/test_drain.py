@@ -7,8 +7,10 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from harness import fastcgi_client as fastcgi
@@ -278,3 +280,117 @@ def test_load_over_a_drain_loses_nothing(site, daemon):
     assert daemon.process.wait(15) == 0
     assert len(served) > 50
     assert failed == []
+
+
+def test_silent_clients_of_the_port_keep_no_command_from_the_unix_socket(site):
+    it = site()
+    with contextlib.ExitStack() as stack:
+        for _ in range(100):
+            client = stack.enter_context(socket.create_connection(("127.0.0.1", it.admin_port), 20))
+        assert client.fileno() >= 0
+        # The silent ones have 5 s; when the first question is answered, they are accepted.
+        for _ in range(3):
+            began = time.monotonic()
+            assert it.says("/-/ready") == (200, "ready\n")
+            assert time.monotonic() - began < 3
+
+
+def test_admin_port_answers_only_machines_that_are_allowed(daemon):
+    it = Site(daemon, "--allow", "10.0.0.0/8")
+    for _ in range(20):
+        with pytest.raises(ConnectionError):
+            it.says_over_tcp("/-/ready")
+    line = "WSGI0248: a connection was refused: 127.0.0.1 is not allowed to connect"
+    wait_until(lambda: line in daemon.log(), "the line")
+    assert daemon.log().count(line) == 1
+    assert it.says("/-/ready") == (200, "ready\n")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+def test_only_root_and_the_daemons_user_may_drain(daemon):
+    daemon.root.chmod(0o755)
+    it = Site(daemon, "--socket-mode", "666")
+    script = (
+        "import os, socket, sys\n"
+        "client = socket.socket(socket.AF_UNIX)\n"
+        "os.chdir(sys.argv[1])\n"
+        "os.setgroups([]); os.setgid(65534); os.setuid(int(sys.argv[2]))\n"
+        "client.connect('admin')\n"
+        "client.sendall(b'POST /-/drain HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n')\n"
+        "print(client.recv(100).split(b' ')[1].decode())\n"
+    )
+
+    def status(uid):
+        command = [sys.executable, "-c", script, str(daemon.root), str(uid)]
+        return subprocess.check_output(command, text=True, timeout=30).strip()
+
+    assert status(65534) == "403"
+    assert it.says("/-/ready") == (200, "ready\n")
+    wait_until(lambda: "a request to drain was refused: uid 65534" in daemon.log(), "the line")
+    assert status(0) == "200"
+
+
+def test_client_that_waits_for_a_drain_and_sends_more_costs_no_processor(site, daemon):
+    it = site("--drain-delay", "60")
+
+    def ticks():
+        words = Path(f"/proc/{daemon.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return int(words[11]) + int(words[12])
+
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(20)
+        client.connect(str(it.admin))
+        client.sendall(b"POST /-/drain HTTP/1.1\r\n\r\n")
+        wait_until(lambda: it.says("/-/ready") == (503, "draining\n"), "the announcement")
+        client.sendall(b"more")
+        before = ticks()
+        # Questions and answers take the manager through its loop while the input is there.
+        until = time.monotonic() + 2
+        while time.monotonic() < until:
+            assert it.says("/-/healthy") == (200, "healthy\n")
+            time.sleep(0.1)
+        assert ticks() - before < 0.4 * os.sysconf("SC_CLK_TCK")
+        # Without an end, it is closed.
+        with pytest.raises(ConnectionError):
+            for _ in range(1000):
+                client.sendall(b"x" * 1000)
+                time.sleep(0.001)
+    daemon.process.send_signal(signal.SIGINT)
+    assert daemon.process.wait(15) == 0
+
+
+@pytest.mark.parametrize("how", ["term", "drain"])
+def test_huge_limits_are_limits(site, daemon, how):
+    it = site("--drain-delay", "1e19", "--shutdown-timeout", "0")
+    with fastcgi.connection(it.address) as busy:
+        busy.send(fastcgi.request("/slow?2"))
+        daemon.wait_until_slow()
+        waiting = it.drain("--drain-timeout", "1e19") if how == "drain" else None
+        if how == "term":
+            daemon.process.terminate()
+        wait_until(lambda: it.says("/-/ready") == (503, "draining\n"), "the announcement")
+        # Without the delay; 0 is no limit.
+        daemon.process.send_signal(signal.SIGINT)
+        assert busy.answer().status == 200
+    assert daemon.process.wait(15) == 0
+    assert waiting is None or waiting.wait(20) in (0, 1)
+    assert "panicked" not in daemon.log()
+
+
+def test_connections_behind_a_refused_one_are_served_when_the_daemon_stops(site, daemon):
+    it = site("--threads", "1", "--allow", "127.0.0.1")
+    with contextlib.ExitStack() as stack:
+        busy = stack.enter_context(fastcgi.connection(it.address))
+        busy.send(fastcgi.request("/slow?2"))
+        daemon.wait_until_slow()
+        waiting = []
+        for _ in range(20):
+            other = socket.create_connection(it.address, 20, source_address=("127.0.0.2", 0))
+            stack.enter_context(other)
+            waiting.append(stack.enter_context(fastcgi.connection(it.address)))
+            waiting[-1].send(fastcgi.request("/", method="POST", body=b"x"))
+        # While the only thread is busy nothing but the stop accepts them.
+        daemon.process.terminate()
+        assert busy.answer().status == 200
+        assert [one.answer().status for one in waiting] == [200] * 20
+    assert daemon.process.wait(15) == 0

@@ -312,7 +312,8 @@ impl Standalone {
                 ArgumentError::BadVariable { variable: ADDRESSES, wanted, value: value.clone() };
             self.config.front_ends.web_servers = Some(addresses.ok_or(bad)?);
         }
-        self.listen.iter().filter_map(ListenAddress::tcp).try_for_each(|it| self.check_open(it))?;
+        let addresses = self.listen.iter().chain(&self.admin);
+        addresses.filter_map(ListenAddress::tcp).try_for_each(|it| self.check_open(it))?;
         Ok(self)
     }
 

@@ -2,6 +2,7 @@
 //! for scripts.
 #![forbid(unsafe_code)]
 
+use crate::time_limit;
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -52,7 +53,7 @@ const MAX_ANSWER: usize = 8 * 1024;
 /// # Errors
 /// When it cannot be asked, or has not drained in time.
 pub(crate) fn drain(admin: &Path, limit: Option<Duration>) -> Result<(), DrainError> {
-    let until = limit.map(|limit| (Instant::now() + limit, limit));
+    let until = limit.map(|limit| (time_limit::deadline(Instant::now(), limit), limit));
     let unreachable = |why| DrainError::Unreachable(admin.to_owned(), why);
     let mut stream = UnixStream::connect(admin).map_err(unreachable)?;
     stream.write_all(REQUEST).map_err(unreachable)?;

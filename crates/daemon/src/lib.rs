@@ -14,6 +14,7 @@ mod extension;
 mod launch;
 mod listen_address;
 mod log;
+mod log_limit;
 mod log_pipe;
 mod log_queue;
 mod manager;

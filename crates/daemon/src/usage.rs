@@ -15,13 +15,15 @@ Options:
   --listen tcp:IP:PORT    the same for other machines; may be given more than once, as unix: may.
                           Not needed where systemd passes sockets (LISTEN_FDS)
   --allow CIDR            addresses that may connect over TCP, such as 10.1.0.0/16; may be given
-                          more than once; required unless every address is a loopback one
+                          more than once; required unless every address is a loopback one. It
+                          holds for --admin tcp: as well
   --secret-file FILE      every request has to bring the text in the file as MOD_WSGI_RS_SECRET
   --application FILE      the script that holds the application
   --front NAME            whose idea of a path: auto, apache, nginx, haproxy, caddy [auto]
   --script-name PATH      where the application is mounted, such as /blog [what the web server says]
   --admin ADDRESS         where /-/healthy and /-/ready are answered over HTTP and FastCGI, whatever the
-                          workers do; unix:PATH also takes --drain; may be given more than once
+                          workers do; unix:PATH also takes --drain, from root and the user of the
+                          daemon; may be given more than once
   --drain-delay SEC       how long TERM or --drain lets requests come while /-/ready says no [0]
   --probes on|off         answer /-/healthy and /-/ready at the sockets for requests, too [on]
   --callable NAME         its name in the script, or a call such as create_app() [application]
@@ -37,7 +39,7 @@ Options:
   --maximum-requests N    replace a worker after so many requests
   --request-timeout SEC   replace a worker when a request takes longer
   --graceful-timeout SEC  how long a replaced worker may finish its requests [15]
-  --shutdown-timeout SEC  how long a stop may take [5]
+  --shutdown-timeout SEC  how long a stop may take; 0: as long as the requests take [5]
   --log-level N           0 (emergencies) to 8 (trace) [5]
   --help, --version
 

@@ -130,6 +130,21 @@ impl FrontEnds {
         is_allowed && is_web_server
     }
 
+    /// Checks that a peer over TCP, whose address this is, may connect; one without an address may not.
+    ///
+    /// # Errors
+    /// Where it may not; the line for the log.
+    pub fn check_peer(&self, address: Option<IpAddr>) -> Result<(), String> {
+        let name = match address {
+            Some(address) if self.admits(address) => return Ok(()),
+            Some(address) => address.to_canonical().to_string(),
+            None => "a peer without an address".to_owned(),
+        };
+        Err(format!(
+            "WSGI0248: a connection was refused: {name} is not allowed to connect (--allow)"
+        ))
+    }
+
     /// Whether addresses of other machines are restricted at all.
     pub const fn is_restricted(&self) -> bool {
         self.allow.is_some() || self.web_servers.is_some()
@@ -223,6 +238,9 @@ mod tests {
         assert!(!ends.admits(address("192.0.2.1")));
         ends.allow = None;
         assert!(ends.admits(address("192.0.2.1")) && ends.is_restricted());
+        assert!(ends.check_peer(Some(address("192.0.2.1"))).is_ok());
+        assert!(ends.check_peer(Some(address("192.0.2.2"))).unwrap_err().contains(" 192.0.2.2 "));
+        assert!(FrontEnds::default().check_peer(None).is_err());
         assert_eq!(web_server_addresses("10.0.0.1,here"), Err("here"));
     }
 }

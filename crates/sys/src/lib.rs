@@ -74,7 +74,8 @@ pub use sockets::{
 };
 pub use spawn::spawn;
 pub use tcp::{
-    accept, has_ended, is_listening, is_tcp, listen_tcp, local_address, prepare_tcp_listener,
+    accept, has_ended, is_listening, is_tcp, listen_tcp, local_address, peer_address,
+    prepare_tcp_listener,
 };
 pub use thread_clock::ThreadClock;
 pub use users::{

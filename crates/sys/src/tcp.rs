@@ -84,6 +84,12 @@ pub fn local_address(socket: BorrowedFd<'_>) -> Option<SocketAddr> {
     SocketAddr::try_from(net::getsockname(socket).ok()?).ok()
 }
 
+/// The address of the other end of a connection over TCP; `None` for other sockets, and where the connection is gone.
+pub fn peer_address(socket: BorrowedFd<'_>) -> Option<IpAddr> {
+    let address = net::getpeername(socket).ok()??;
+    SocketAddr::try_from(address).ok().map(|address| address.ip())
+}
+
 /// Whether the other end sends no more: it has closed the connection, or that is broken.
 pub fn has_ended(socket: BorrowedFd<'_>) -> bool {
     let mut fds = [PollFd::from_borrowed_fd(socket, PollFlags::RDHUP)];
@@ -108,6 +114,7 @@ mod tests {
             let client = TcpStream::connect(bound).unwrap();
             let (accepted, peer) = accept(listener.as_fd()).unwrap();
             assert_eq!(peer, Some(bound.ip()));
+            assert_eq!(peer_address(accepted.as_fd()), peer);
             assert_eq!(sockopt::socket_keepalive(&accepted), Ok(true));
             assert_eq!(sockopt::tcp_nodelay(&accepted), Ok(true));
             assert_eq!(sockopt::tcp_keepidle(&accepted), Ok(KEEPALIVE_IDLE));

@@ -10,12 +10,30 @@ use std::time::Instant;
 /// A client.
 pub(super) struct AdminClient {
     socket: OwnedFd,
-    /// It may give commands.
-    is_trusted: bool,
+    peer: Peer,
     /// It is closed then, unless it waits for the group to be drained.
     until: Instant,
     protocol: Protocol,
     is_open: bool,
+}
+
+/// The other end of a connection.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Peer {
+    /// A process of this machine, at a Unix socket.
+    Local,
+    /// It has come over TCP.
+    Remote,
+}
+
+/// What a client asks of the group.
+pub(super) enum Request {
+    /// Nothing, or no more than an answer.
+    None,
+    /// To be drained.
+    Drain,
+    /// The same, which this peer may not; it has been told so.
+    Refused(String),
 }
 
 /// What a client speaks, and what has come of it.
@@ -23,8 +41,9 @@ enum Protocol {
     Unknown,
     Http(Vec<u8>),
     FastCgi(Box<ServerConnection>),
-    /// It has asked for the group to be drained, and waits until it is.
-    WaitsForDrain,
+    /// It has asked for the group to be drained, and waits until it is. What it sends meanwhile is read, because the
+    /// manager would wake up for it again and again, and dropped; the number of bytes.
+    WaitsForDrain(usize),
 }
 
 impl Protocol {
@@ -49,13 +68,13 @@ const FASTCGI_VERSION: u8 = 1;
 const DRAIN: &str = "/-/drain";
 
 impl AdminClient {
-    pub(super) fn new(socket: OwnedFd, is_trusted: bool, until: Instant) -> Self {
-        Self { socket, is_trusted, until, protocol: Protocol::Unknown, is_open: true }
+    pub(super) fn new(socket: OwnedFd, peer: Peer, until: Instant) -> Self {
+        Self { socket, peer, until, protocol: Protocol::Unknown, is_open: true }
     }
 
     /// When it has taken too long.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        (!matches!(self.protocol, Protocol::WaitsForDrain)).then_some(self.until)
+        (!matches!(self.protocol, Protocol::WaitsForDrain(_))).then_some(self.until)
     }
 
     /// Whether the connection goes on at this time.
@@ -63,21 +82,26 @@ impl AdminClient {
         self.is_open && self.deadline().is_none_or(|until| now < until)
     }
 
-    /// Answers what has come; whether that asks for the group to be drained.
-    pub(super) fn serve(&mut self, condition: Condition) -> bool {
-        if matches!(self.protocol, Protocol::WaitsForDrain) {
-            self.report_drained(condition);
-            return false;
-        }
+    /// Answers what has come; what that asks of the group.
+    pub(super) fn serve(&mut self, condition: Condition) -> Request {
         let mut bytes = [0; 4096];
         let count = match sys::receive_now(self.socket.as_fd(), &mut bytes) {
             Ok(count) if count > 0 => count,
-            Err(why) if why.kind() == std::io::ErrorKind::WouldBlock => return false,
+            Err(why) if why.kind() == std::io::ErrorKind::WouldBlock => 0,
             _ => {
                 self.is_open = false;
-                return false;
+                return Request::None;
             }
         };
+        if let Protocol::WaitsForDrain(dropped) = &mut self.protocol {
+            *dropped += count;
+            self.is_open &= *dropped <= MAX_REQUEST;
+            self.report_drained(condition);
+            return Request::None;
+        }
+        if count == 0 {
+            return Request::None;
+        }
         let new = bytes.get(..count).unwrap_or_default();
         if matches!(self.protocol, Protocol::Unknown) {
             self.protocol = Protocol::of(new);
@@ -91,7 +115,7 @@ impl AdminClient {
                     true => self.answer_http(&request, condition),
                     false => {
                         self.is_open &= request.len() < MAX_REQUEST;
-                        false
+                        Request::None
                     }
                 }
             }
@@ -105,36 +129,42 @@ impl AdminClient {
                     Some(bytes) => self.send(&bytes),
                     None => self.is_open = false,
                 }
-                false
+                Request::None
             }
-            Protocol::Unknown | Protocol::WaitsForDrain => false,
+            Protocol::Unknown | Protocol::WaitsForDrain(_) => Request::None,
         }
     }
 
     /// Tells a client that waits for it that the group has drained.
     fn report_drained(&mut self, condition: Condition) {
-        if sys::has_ended(self.socket.as_fd()) {
-            self.is_open = false;
-        } else if condition == Condition::Drained {
+        if self.is_open && condition == Condition::Drained {
             self.send(http("200 OK", "drained\n", true).as_bytes());
         }
     }
 
-    fn answer_http(&mut self, request: &str, condition: Condition) -> bool {
+    fn answer_http(&mut self, request: &str, condition: Condition) -> Request {
         let mut words = request.split_ascii_whitespace();
         let (method, target) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
         let path = target.split('?').next().unwrap_or("");
         if path == DRAIN {
-            let (status, text) = match (method, self.is_trusted) {
-                ("POST", true) => {
-                    self.protocol = Protocol::WaitsForDrain;
-                    return true;
+            let (status, text, asked) = match (method, self.peer) {
+                ("POST", Peer::Local) => match self.check_user() {
+                    Ok(()) => {
+                        self.protocol = Protocol::WaitsForDrain(0);
+                        return Request::Drain;
+                    }
+                    Err(user) => {
+                        let text = "only for root and the daemon's user\n";
+                        ("403 Forbidden", text, Request::Refused(user))
+                    }
+                },
+                ("POST", Peer::Remote) => {
+                    ("403 Forbidden", "only over a Unix socket\n", Request::None)
                 }
-                ("POST", false) => ("403 Forbidden", "only over a Unix socket\n"),
-                _ => ("405 Method Not Allowed", "POST\n"),
+                _ => ("405 Method Not Allowed", "POST\n", Request::None),
             };
             self.send(http(status, text, true).as_bytes());
-            return false;
+            return asked;
         }
         let (status, text) = response(path.as_bytes(), condition);
         let line = match status {
@@ -143,7 +173,20 @@ impl AdminClient {
             _ => "404 Not Found",
         };
         self.send(http(line, text, method != "HEAD").as_bytes());
-        false
+        Request::None
+    }
+
+    /// Checks that the user who has connected may give commands: whatever mode the socket file has, stopping the group
+    /// is for those who could kill its processes.
+    ///
+    /// # Errors
+    /// Where the user may not; who that is.
+    fn check_user(&self) -> Result<(), String> {
+        match sys::peer_uid(self.socket.as_fd()) {
+            Ok(uid) if uid == 0 || uid == sys::effective_uid() => Ok(()),
+            Ok(uid) => Err(format!("uid {uid}")),
+            Err(why) => Err(format!("an unknown peer ({why})")),
+        }
     }
 
     /// Sends the last bytes.

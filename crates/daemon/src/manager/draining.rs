@@ -3,6 +3,7 @@
 
 use super::group::{Draining, Group};
 use crate::probe::Condition;
+use crate::time_limit;
 use std::time::{Duration, Instant};
 use wsgi::Level;
 
@@ -10,7 +11,12 @@ impl Group {
     /// Stops the workers without the delay; their requests have shutdown-timeout.
     pub(super) fn stop_without_delay(&mut self) {
         self.let_exit();
-        self.stop(self.config.timers.shutdown_timeout.unwrap_or(Duration::MAX));
+        self.stop(self.shutdown_timeout());
+    }
+
+    /// How long requests may take once the group stops.
+    fn shutdown_timeout(&self) -> Duration {
+        time_limit::enabled(self.config.timers.shutdown_timeout).unwrap_or(Duration::MAX)
     }
 
     /// Says that the group is not ready, and stops it after the time that load balancers need to notice; at once where
@@ -27,7 +33,8 @@ impl Group {
     fn drain(&mut self, stays: bool) {
         let delay = self.config.front_ends.drain_delay;
         self.memory.board.set_draining(true);
-        self.draining = Some(Draining { stops_at: Instant::now() + delay, stays });
+        let stops_at = time_limit::deadline(Instant::now(), delay);
+        self.draining = Some(Draining { stops_at, stays });
         if !delay.is_zero() {
             let delay = delay.as_secs_f64();
             self.log(
@@ -52,7 +59,7 @@ impl Group {
     /// Stops the workers once the group has been said not to be ready for long enough.
     pub(super) fn stop_when_drain_delay_is_over(&mut self) {
         if self.drain_deadline().is_some_and(|when| when <= Instant::now()) {
-            self.stop(self.config.timers.shutdown_timeout.unwrap_or(Duration::MAX));
+            self.stop(self.shutdown_timeout());
         }
     }
 
@@ -69,14 +76,14 @@ impl Group {
     /// Answers at the admin sockets.
     pub(super) fn serve_admin(&mut self) {
         let condition = self.condition();
-        if !self.admin.serve(condition) {
+        if !self.admin.serve(condition, &self.config.front_ends, &self.log) {
             return;
         }
         if self.draining.is_none() && !self.stopping {
             self.drain(true);
         }
         // Where there is nothing to wait for, the answer does not wait for another event.
-        self.admin.serve(self.condition());
+        self.admin.serve(self.condition(), &self.config.front_ends, &self.log);
     }
 
     fn condition(&self) -> Condition {

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use crate::log::Log;
+use crate::log_limit::LogLimit;
 use crate::time_limit;
 use crate::worker::connection::Connection;
 use crate::worker::connections::Connections;
@@ -15,18 +16,45 @@ use wsgi::Level;
 
 /// The listening sockets of a worker.
 pub(super) struct Acceptor {
-    listeners: Vec<OwnedFd>,
+    listeners: Vec<Listener>,
     /// Connections may come over TCP.
     has_tcp: bool,
     fd_limit: FdLimit,
+    /// Lines about peers that may not connect.
+    refusals: LogLimit,
+}
+
+/// One of the sockets.
+struct Listener {
+    socket: OwnedFd,
+    is_tcp: bool,
+}
+
+/// What has come of a look at a listening socket.
+pub(super) enum Accepted {
+    Connection(Box<Connection>),
+    /// One less waits, or one more descriptor is free: another attempt may find a connection.
+    Retry,
+    /// Nothing waits, or nothing can be accepted.
+    Nothing,
+}
+
+impl Accepted {
+    /// The connection, where there is one.
+    pub(super) fn connection(self) -> Option<Box<Connection>> {
+        match self {
+            Self::Connection(connection) => Some(connection),
+            Self::Retry | Self::Nothing => None,
+        }
+    }
 }
 
 /// The other end of an accepted connection.
 enum Peer {
     /// A process of this machine, at a Unix socket.
     Local,
-    /// A machine of this address.
-    Remote(IpAddr),
+    /// A machine of this address; `None` where the kernel has not told it.
+    Remote(Option<IpAddr>),
     /// A machine that another worker has admitted.
     Admitted,
 }
@@ -36,8 +64,10 @@ const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(50);
 
 impl Acceptor {
     pub(super) fn new(listeners: Vec<OwnedFd>) -> Self {
-        let has_tcp = listeners.iter().any(|listener| sys::is_tcp(listener.as_fd()));
-        Self { listeners, has_tcp, fd_limit: FdLimit::new() }
+        let listener = |socket: OwnedFd| Listener { is_tcp: sys::is_tcp(socket.as_fd()), socket };
+        let listeners: Vec<_> = listeners.into_iter().map(listener).collect();
+        let has_tcp = listeners.iter().any(|listener| listener.is_tcp);
+        Self { listeners, has_tcp, fd_limit: FdLimit::new(), refusals: LogLimit::default() }
     }
 
     /// How many listening sockets there are.
@@ -48,8 +78,8 @@ impl Acceptor {
     /// Begins to accept.
     pub(super) fn listen(&self, connections: &Connections) -> io::Result<()> {
         for (index, listener) in self.listeners.iter().enumerate() {
-            sys::set_nonblocking(listener.as_fd())?;
-            connections.watch_listener(listener.as_fd(), index)?;
+            sys::set_nonblocking(listener.socket.as_fd())?;
+            connections.watch_listener(listener.socket.as_fd(), index)?;
         }
         match connections.queue() {
             Some(queue) => connections.watch_listener(queue.as_fd(), self.listeners.len()),
@@ -60,7 +90,7 @@ impl Acceptor {
     /// Accepts no more.
     pub(super) fn stop(&self, connections: &Connections) {
         let listeners = self.listeners.iter();
-        listeners.for_each(|listener| connections.unwatch_listener(listener.as_fd()));
+        listeners.for_each(|listener| connections.unwatch_listener(listener.socket.as_fd()));
         if let Some(queue) = connections.queue() {
             connections.unwatch_listener(queue.as_fd());
         }
@@ -68,26 +98,27 @@ impl Acceptor {
 
     /// Lets nothing connect any more, whatever process accepts.
     pub(super) fn shut_down(&self) {
-        self.listeners.iter().for_each(|listener| sys::shut_down(listener.as_fd()));
+        self.listeners.iter().for_each(|listener| sys::shut_down(listener.socket.as_fd()));
     }
 
-    /// Accepts a connection at the listener of this index, or takes one that another worker has given; `None` where
-    /// there is none, or it was refused.
+    /// Accepts a connection at the listener of this index, or takes one that another worker has given.
     pub(super) fn accept(
         &self,
         index: usize,
         connections: &Connections,
         config: &GroupConfig,
         log: &Log,
-    ) -> Option<Box<Connection>> {
+    ) -> Accepted {
         let (accepted, watched) = match self.listeners.get(index) {
             Some(listener) => {
-                let accepted = sys::accept(listener.as_fd());
-                let peer = |address: Option<IpAddr>| address.map_or(Peer::Local, Peer::Remote);
-                (accepted.map(|(stream, address)| (stream, peer(address))), listener.as_fd())
+                let accepted = sys::accept(listener.socket.as_fd());
+                let peer =
+                    |address| if listener.is_tcp { Peer::Remote(address) } else { Peer::Local };
+                let accepted = accepted.map(|(stream, address)| (stream, peer(address)));
+                (accepted, listener.socket.as_fd())
             }
             None => {
-                let queue = connections.queue()?;
+                let Some(queue) = connections.queue() else { return Accepted::Nothing };
                 (queue.pop().map(|stream| self.of_another_worker(stream)), queue.as_fd())
             }
         };
@@ -95,13 +126,20 @@ impl Acceptor {
         let _ = connections.rewatch_listener(watched, index);
         match accepted {
             Ok((stream, peer)) => {
+                // First: a peer that may not connect costs no web server its idle connection.
+                if let Err(why) = check_peer(&stream, &peer, config) {
+                    self.refusals.write(log, Level::Error, || why);
+                    return Accepted::Retry;
+                }
                 connections.count_opened();
                 let stream = self.evict_idle(stream, connections, log);
-                let admitted = admit(stream, &peer, config, log);
-                if admitted.is_none() {
-                    connections.count_closed();
+                match open(stream, &peer, config, log) {
+                    Some(connection) => Accepted::Connection(connection),
+                    None => {
+                        connections.count_closed();
+                        Accepted::Retry
+                    }
                 }
-                admitted
             }
             // Another process was faster, or has shut the socket down.
             Err(why)
@@ -110,16 +148,17 @@ impl Acceptor {
                     io::ErrorKind::WouldBlock | io::ErrorKind::InvalidInput
                 ) =>
             {
-                None
+                Accepted::Nothing
             }
             Err(why) => {
                 // One idle connection less is enough to go on.
                 let freed = fd_limit::is_fd_exhaustion(&why) && connections.close_oldest_idle();
                 self.fd_limit.log_accept_error(log, &why);
-                if !freed {
-                    std::thread::sleep(PAUSE_AFTER_ERROR);
+                if freed {
+                    return Accepted::Retry;
                 }
-                None
+                std::thread::sleep(PAUSE_AFTER_ERROR);
+                Accepted::Nothing
             }
         }
     }
@@ -141,27 +180,26 @@ impl Acceptor {
     }
 }
 
-/// Makes a connection of an accepted socket if its peer may connect.
-fn admit(stream: OwnedFd, peer: &Peer, config: &GroupConfig, log: &Log) -> Option<Box<Connection>> {
-    if let Peer::Remote(address) = peer
-        && !config.front_ends.admits(*address)
-    {
-        let line = format!(
-            "WSGI0248: a connection was refused: {address} is not allowed to connect (--allow)",
-            address = address.to_canonical()
-        );
-        log.write(Level::Error, line.as_bytes());
-        return None;
+/// Whether this peer may connect.
+///
+/// # Errors
+/// Where it may not; the line about that.
+fn check_peer(stream: &OwnedFd, peer: &Peer, config: &GroupConfig) -> Result<(), String> {
+    if let Peer::Remote(address) = peer {
+        config.front_ends.check_peer(*address)?;
     }
     if let Some(allowed) = &config.allowed_uids {
         let peer = sys::peer_uid(stream.as_fd());
         if !peer.as_ref().is_ok_and(|uid| allowed.contains(uid)) {
             let peer = peer.map_or_else(|why| why.to_string(), |uid| format!("uid {uid}"));
-            let line = format!("a connection was refused: {peer} is not allowed to connect");
-            log.write(Level::Error, line.as_bytes());
-            return None;
+            return Err(format!("a connection was refused: {peer} is not allowed to connect"));
         }
     }
+    Ok(())
+}
+
+/// Makes a connection of an accepted socket.
+fn open(stream: OwnedFd, peer: &Peer, config: &GroupConfig, log: &Log) -> Option<Box<Connection>> {
     let limits = &config.limits;
     let sized =
         sys::set_buffers(stream.as_fd(), limits.send_buffer_size, limits.receive_buffer_size);

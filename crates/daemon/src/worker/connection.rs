@@ -146,6 +146,21 @@ impl Connection {
         Self { is_remote: true, ..self }
     }
 
+    /// Whether it has come over TCP.
+    pub(crate) const fn is_remote(&self) -> bool {
+        self.is_remote
+    }
+
+    /// Its other end, as the log names it.
+    pub(crate) fn peer(&self) -> String {
+        let socket = self.socket.as_fd();
+        match sys::peer_address(socket) {
+            Some(address) => address.to_canonical().to_string(),
+            None => sys::peer_uid(socket)
+                .map_or_else(|_| "an unknown peer".to_owned(), |uid| format!("uid {uid}")),
+        }
+    }
+
     /// Reads up to the params of the next request. Waits only once a request has begun, and not for long.
     pub(crate) fn next_request(&mut self) -> Next {
         self.next_request_with(true)

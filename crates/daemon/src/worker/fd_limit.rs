@@ -3,21 +3,18 @@
 #![forbid(unsafe_code)]
 
 use crate::log::Log;
+use crate::log_limit::LogLimit;
 use std::io;
 use std::os::fd::RawFd;
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
 use wsgi::Level;
 
 /// The limit, and when it was last logged.
 pub(crate) struct FdLimit {
     /// The soft limit once everything is imported; `None` where there is no /proc, or no limit.
     limit: Option<u64>,
-    logged: Mutex<Option<Instant>>,
+    logged: LogLimit,
 }
 
-/// The shortest time between two log lines.
-const LOG_INTERVAL: Duration = Duration::from_secs(60);
 /// One of so many descriptors is left to the application's own files.
 const RESERVE: u64 = 8;
 const ENFILE: i32 = 23;
@@ -26,7 +23,7 @@ const EMFILE: i32 = 24;
 impl FdLimit {
     pub(crate) fn new() -> Self {
         let text = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
-        Self { limit: soft_limit(&text), logged: Mutex::default() }
+        Self { limit: soft_limit(&text), logged: LogLimit::default() }
     }
 
     /// Whether a connection with this descriptor, the lowest that was free, leaves too few for the
@@ -38,7 +35,7 @@ impl FdLimit {
 
     /// Logs why idle connections are closed.
     pub(crate) fn log_near_limit(&self, log: &Log) {
-        self.log_rate_limited(log, Level::Warning, || {
+        self.logged.write(log, Level::Warning, || {
             let limit = self.describe_limit();
             format!("this worker is near its limit{limit}")
         });
@@ -46,7 +43,7 @@ impl FdLimit {
 
     /// Logs why a connection could not be accepted.
     pub(crate) fn log_accept_error(&self, log: &Log, why: &io::Error) {
-        self.log_rate_limited(log, Level::Error, || match why.raw_os_error() {
+        self.logged.write(log, Level::Error, || match why.raw_os_error() {
             Some(EMFILE) => {
                 let limit = self.describe_limit();
                 format!("cannot accept a connection: {why}; this worker is at its limit{limit}")
@@ -58,14 +55,6 @@ impl FdLimit {
             }
             _ => format!("cannot accept a connection: {why}"),
         });
-    }
-
-    fn log_rate_limited(&self, log: &Log, level: Level, line: impl Fn() -> String) {
-        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
-        if logged.is_none_or(|logged| logged.elapsed() > LOG_INTERVAL) {
-            *logged = Some(Instant::now());
-            log.write(level, line().as_bytes());
-        }
     }
 
     fn describe_limit(&self) -> String {
@@ -105,7 +94,7 @@ mod tests {
     #[test]
     fn an_eighth_of_the_descriptors_is_left_to_the_application() {
         let near =
-            |limit, descriptor| FdLimit { limit, logged: Mutex::default() }.is_near(descriptor);
+            |limit, descriptor| FdLimit { limit, logged: LogLimit::default() }.is_near(descriptor);
         assert!(!near(Some(1024), 895));
         assert!(near(Some(1024), 896));
         assert!(!near(None, 100_000));

@@ -5,8 +5,9 @@
 use crate::connection_queue::WorkerQueue;
 use crate::launch::SlotHandle;
 use crate::log::Log;
+use crate::log_limit::LogLimit;
 use crate::message::{Channel, Loaded, Successor};
-use crate::worker::acceptor::Acceptor;
+use crate::worker::acceptor::{Accepted, Acceptor};
 use crate::worker::asgi::Slots;
 use crate::worker::connections::Connections;
 use crate::worker::failed_loads::FailedLoads;
@@ -25,6 +26,9 @@ use std::io::{self, PipeReader, PipeWriter, Write};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::AtomicBool;
 
+/// The most attempts to accept at a socket that is about to be closed: what waits there at most, as Linux has it.
+const MAX_ACCEPTED_AT_END: usize = 4096;
+
 /// What the threads of a worker share.
 pub(crate) struct Pool {
     pub(crate) config: GroupConfig,
@@ -38,6 +42,8 @@ pub(crate) struct Pool {
     pub(crate) gil_probe: GilProbe,
     pub(crate) manager: ManagerChannel,
     pub(super) acceptor: Acceptor,
+    /// Lines about requests without the secret.
+    pub(super) rejections: LogLimit,
     pub(super) connections: Connections,
     pub(super) loaded: LoadedScripts,
     pub(super) failed_loads: FailedLoads,
@@ -89,6 +95,7 @@ impl Pool {
             board: slot.memory.board,
             manager: ManagerChannel::new(channel),
             acceptor: Acceptor::new(listeners),
+            rejections: LogLimit::default(),
             connections: Connections::new(queue)?,
             loaded: LoadedScripts::default(),
             claims,
@@ -141,9 +148,15 @@ impl Pool {
             return;
         }
         for index in 0..self.acceptor.count() {
-            let accept = || self.acceptor.accept(index, &self.connections, &self.config, &self.log);
-            while let Some(connection) = accept() {
-                self.connections.put_back(connection, &self.log);
+            // What may not connect keeps nothing that waits behind it from being served, nor the socket open.
+            for _ in 0..MAX_ACCEPTED_AT_END {
+                match self.acceptor.accept(index, &self.connections, &self.config, &self.log) {
+                    Accepted::Connection(connection) => {
+                        self.connections.put_back(connection, &self.log);
+                    }
+                    Accepted::Retry => {}
+                    Accepted::Nothing => break,
+                }
             }
         }
         self.give_up_socket();

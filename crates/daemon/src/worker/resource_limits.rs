@@ -16,7 +16,7 @@ pub(super) fn apply(limits: &Limits, timers: &Timers, log: &Log) {
         }
     };
     // The soft limit asks for another worker. One second and the time to shut down later the kernel kills.
-    let grace = 1 + timers.shutdown_timeout.unwrap_or_default().as_secs();
+    let grace = timers.shutdown_timeout.unwrap_or_default().as_secs().saturating_add(1);
     let cpu_seconds = limits.cpu_time_limit.map(|limit| limit.as_secs());
     set(Resource::Cpu, "cpu-time-limit", cpu_seconds, grace);
     set(Resource::Data, "memory-limit", limits.memory_limit, 0);

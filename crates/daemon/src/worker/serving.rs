@@ -136,7 +136,7 @@ impl Pool {
             return;
         }
         let accepted = self.acceptor.accept(listener, &self.connections, &self.config, &self.log);
-        if let Some(connection) = accepted {
+        if let Some(connection) = accepted.connection() {
             connection.wait_for_first_bytes();
             self.serve_connection(connection, thread, busy);
         }
@@ -173,10 +173,13 @@ impl Pool {
     pub(super) fn admit(&self, connection: &mut Connection, place: usize) -> Option<Admitted> {
         let application = connection.application(&self.config);
         if !application.is_trusted {
-            self.log.write(Level::Error, b"rejected a request without the group's secret");
+            self.rejections.write(&self.log, Level::Error, || {
+                let peer = connection.peer();
+                format!("rejected a request without the group's secret, which {peer} has sent")
+            });
             return None;
         }
-        let params = RequestParams::read(connection.wire.params());
+        let params = RequestParams::read(connection.wire.params(), connection.is_remote());
         let time = now();
         let line = [params.method, b" ", params.uri];
         self.record.begin(place, line, time, application.is_activity);

@@ -144,7 +144,8 @@ pub(crate) struct RequestParams<'a> {
 }
 
 impl<'a> RequestParams<'a> {
-    pub(crate) fn read(params: Params<'a>) -> Self {
+    /// Reads them. Of a request that is `remote` no param counts that the Apache module alone sends.
+    pub(crate) fn read(params: Params<'a>, remote: bool) -> Self {
         let mut asked = Self {
             queued: None,
             waiting_since: None,
@@ -156,6 +157,11 @@ impl<'a> RequestParams<'a> {
         };
         for (name, value) in params {
             match name {
+                param::HEADER_ONLY
+                | param::WEBSOCKET
+                | param::WAITING_SINCE
+                | b"mod_wsgi.queue_start"
+                    if remote => {}
                 param::HEADER_ONLY => asked.wants_body = value != b"1",
                 param::WEBSOCKET => asked.is_websocket = value == b"1",
                 param::WAITING_SINCE => asked.waiting_since = number(value),
@@ -295,8 +301,27 @@ mod tests {
             (&[("REQUEST_METHOD", "POST"), ("CONTENT_LENGTH", "7")], true),
         ] {
             let block = block(pairs);
-            let asked = RequestParams::read(Params::parse(&block, &Limits::default()).unwrap());
+            let asked =
+                RequestParams::read(Params::parse(&block, &Limits::default()).unwrap(), false);
             assert_eq!(asked.wants_body, wants_body, "{pairs:?}");
         }
+    }
+
+    #[test]
+    fn no_private_param_of_a_remote_request_counts() {
+        let block = block(&[
+            ("mod_wsgi.x-header-only", "1"),
+            ("mod_wsgi.x-websocket", "1"),
+            ("mod_wsgi.x-waiting-since", "7"),
+            ("mod_wsgi.queue_start", "7"),
+            ("REQUEST_URI", "/a"),
+        ]);
+        let params = Params::parse(&block, &Limits::default()).unwrap();
+        let asked = RequestParams::read(params, true);
+        assert!(asked.wants_body && !asked.is_websocket);
+        assert_eq!((asked.waiting_since, asked.queued, asked.uri), (None, None, &b"/a"[..]));
+        let asked = RequestParams::read(params, false);
+        assert!(!asked.wants_body && asked.is_websocket);
+        assert_eq!((asked.waiting_since, asked.queued), (Some(7), Some(7)));
     }
 }

@@ -103,7 +103,7 @@ impl LoopSource {
             Some(Wakeup::Stop) => None,
             Some(Wakeup::Listener(_)) if pool.connections.is_draining() => None,
             Some(Wakeup::Listener(index)) => {
-                pool.acceptor.accept(index, &pool.connections, &pool.config, &pool.log)
+                pool.acceptor.accept(index, &pool.connections, &pool.config, &pool.log).connection()
             }
             Some(Wakeup::Connection(place)) => pool.connections.take(place),
         };
