@@ -5,6 +5,7 @@ import json
 import os
 
 EVENTS = []
+KEPT = []
 
 
 async def application(scope, receive, send):
@@ -126,7 +127,11 @@ async def do_flood(scope, receive, send):
     """Messages of 64 KB, and how many have been handed on."""
     await accept(receive, send)
     for number in range(int(scope["query_string"])):
-        await send({"type": "websocket.send", "bytes": bytes([number % 256]) * 65536})
+        try:
+            await send({"type": "websocket.send", "bytes": bytes([number % 256]) * 65536})
+        except OSError as why:
+            EVENTS.append(["flooded", type(why).__name__])
+            raise
         EVENTS.append(number)
     await until_disconnect(receive)
 
@@ -134,8 +139,12 @@ async def do_flood(scope, receive, send):
 async def do_deaf(scope, receive, send):
     """Receives nothing before it is told to, over HTTP no more than over the WebSocket."""
     await accept(receive, send)
-    while not os.path.exists(f"{__file__}.listen"):
-        await asyncio.sleep(0.02)
+    try:
+        while not os.path.exists(f"{__file__}.listen"):
+            await asyncio.sleep(0.02)
+    except asyncio.CancelledError as why:
+        EVENTS.append(["deaf", type(why).__name__])
+        raise
     count = 0
     while True:
         message = await receive()
@@ -143,6 +152,30 @@ async def do_deaf(scope, receive, send):
             EVENTS.append(["heard", count])
             return
         count += 1
+
+
+async def do_keep(scope, receive, send):
+    """Keeps `receive` and `send` beyond the end of the WebSocket."""
+    KEPT.append((receive, send))
+    await accept(receive, send)
+    await until_disconnect(receive)
+
+
+async def do_stale(scope, receive, send):
+    """What `receive` and `send` of closed WebSockets say."""
+    await accept(receive, send)
+    said = []
+    for stale_receive, stale_send in KEPT:
+        message = await stale_receive()
+        said.append([message["type"], message["code"]])
+        for kind in ["accept", "send", "close"]:
+            try:
+                await stale_send({"type": f"websocket.{kind}", "text": "x"})
+                said.append("sent")
+            except OSError as why:
+                said.append(type(why).__name__)
+    await text(send, json.dumps(said))
+    await until_disconnect(receive)
 
 
 async def do_talk(scope, receive, send):

@@ -214,12 +214,12 @@ pub fn has_input(socket: BorrowedFd<'_>) -> io::Result<bool> {
     }
 }
 
-/// Whether the other end is closed altogether, so that nothing there reads any more.
+/// Whether the other end is closed altogether, so that nothing there reads any more, or the connection has failed.
 pub fn has_hung_up(socket: BorrowedFd<'_>) -> bool {
     let mut fds = [PollFd::from_borrowed_fd(socket, PollFlags::empty())];
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
     poll(&mut fds, Some(&now)) == Ok(1)
-        && fds.iter().any(|fd| fd.revents().contains(PollFlags::HUP))
+        && fds.iter().any(|fd| fd.revents().intersects(PollFlags::HUP | PollFlags::ERR))
 }
 
 /// Whether a process that has the listening socket has shut it down: then nothing can connect to it any more.

@@ -1,6 +1,25 @@
 """One WebSocket on the event loop (ASGI 3, "WebSocket"): first a request, then, once it is accepted, a `Socket` of Rust."""
 
 
+class Released:
+    """In place of a WebSocket that is over: the application may keep `receive` and `send` for as long as it likes."""
+
+    __slots__ = ("message",)
+    opening, due_earlier, closed, over = 2, False, True, True
+
+    def __init__(self, message):
+        self.message = message
+
+    def receive(self):
+        return self.message.copy()
+
+    def send(self, message):
+        return 2
+
+    def flush(self):
+        return 2
+
+
 class WebSocketExchange(Exchange):
     """What the application of a WebSocket receives and sends."""
 
@@ -118,3 +137,8 @@ class WebSocketExchange(Exchange):
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
+        # Its number is free once nothing has the socket any more.
+        while (message := self.socket.receive())["type"] != "websocket.disconnect":
+            pass
+        self.socket = Released(message)
+        self.wake()

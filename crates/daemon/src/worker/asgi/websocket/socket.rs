@@ -23,6 +23,9 @@ use wsgi::{Level, SendError};
 const READ: usize = 4 * 1024;
 /// Messages that are read before other WebSockets have their turn.
 const BATCH: usize = 64;
+/// Answers to pings that are kept while there is no room for them; then nothing more is read, or a client that sends
+/// pings and reads nothing would fill the memory.
+const MAX_KEPT_PONGS: usize = 512;
 /// How long Apache may take to send the 101.
 const OPENING_LIMIT: Duration = Duration::from_secs(60);
 /// How long the client may take to answer a close (RFC 6455, 7.1.1).
@@ -51,9 +54,13 @@ pub(crate) struct OpenSocket {
     is_watched: bool,
     /// There was no room for some of what was sent.
     is_blocked: bool,
+    /// Pings that have come since there was no room.
+    kept_pongs: usize,
+    /// The client has gone while nothing was read: what it has sent before is read when there is room.
+    is_gone: bool,
     /// More may have been read than there was a turn for.
     has_more: bool,
-    /// Something has come since the last ping.
+    /// The client has shown since the last ping that it lives.
     heard: bool,
     next_ping: Option<Instant>,
     /// When [`AsgiSocket::tick`] will be called next.
@@ -97,6 +104,8 @@ impl OpenSocket {
             closed: None,
             is_watched,
             is_blocked: false,
+            kept_pongs: 0,
+            is_gone: false,
             has_more: false,
             heard: true,
             next_ping: None,
@@ -138,17 +147,24 @@ impl OpenSocket {
         }
     }
 
+    /// Whether there is room for what the client sends.
+    fn has_room(&self) -> bool {
+        match self.state {
+            State::Open => self.inbox.has_room() && self.kept_pongs < MAX_KEPT_PONGS,
+            _ => true,
+        }
+    }
+
     /// Reads what there is room for.
     fn read(&mut self) {
         self.has_more = false;
         for _ in 0..BATCH {
-            let is_reading = match self.state {
-                State::Open => self.inbox.has_room(),
-                State::Closing(_) => true,
-                _ => false,
-            };
+            let is_reading =
+                self.has_room() && matches!(self.state, State::Open | State::Closing(_));
             let Some(stream) = self.stream.as_mut().filter(|_| is_reading) else { return };
             let read = self.frames.read(stream);
+            // One frame may take longer than the time between two pings.
+            self.heard |= stream.take_received();
             if !self.take(read) {
                 return;
             }
@@ -158,7 +174,6 @@ impl OpenSocket {
 
     /// Takes what one read has given; whether there may be more.
     fn take(&mut self, read: tungstenite::Result<Message>) -> bool {
-        self.heard |= read.is_ok();
         match read {
             Ok(Message::Text(text)) if matches!(self.state, State::Open) => {
                 self.inbox.push(Received::Text(text.as_str().to_owned()));
@@ -167,6 +182,7 @@ impl OpenSocket {
                 self.inbox.push(Received::Bytes(bytes.to_vec()));
             }
             Ok(Message::Close(frame)) => self.note_close(frame),
+            Ok(Message::Ping(_)) => self.answer_ping(),
             Ok(_) => {}
             Err(Error::Io(why)) if why.kind() == io::ErrorKind::WouldBlock => {
                 self.note_end();
@@ -187,6 +203,14 @@ impl OpenSocket {
             }
         }
         true
+    }
+
+    /// Sends the answer that the reader of frames has made, which says nothing of an answer that does not go out.
+    fn answer_ping(&mut self) {
+        self.send_kept();
+        if self.is_blocked {
+            self.kept_pongs += 1;
+        }
     }
 
     /// The client closes, or answers a close.
@@ -239,11 +263,17 @@ impl OpenSocket {
             Err(Error::Io(_)) => self.lose(),
             _ => {}
         }
+        if !self.is_blocked {
+            self.kept_pongs = 0;
+        }
     }
 
     fn send_kept(&mut self) {
         if let Some(stream) = self.stream.as_mut() {
+            stream.take_sent();
             let sent = self.frames.flush(stream);
+            // Where there was no room, room is a sign that the client reads.
+            self.heard |= self.is_blocked && stream.take_sent();
             self.note_sent(sent);
         }
     }
@@ -312,10 +342,11 @@ impl OpenSocket {
     /// Has the next thing that happens reported.
     fn rearm(&mut self) {
         let (Some(stream), Some(slots)) = (&self.stream, &self.pool.asgi) else { return };
-        let input = match self.state {
-            State::Open => self.inbox.has_room(),
-            _ => true,
-        };
+        let input = self.has_room();
+        if self.is_gone && !input {
+            // Its end would be reported again and again, whatever is asked for.
+            return;
+        }
         let output = match &self.state {
             State::Opening(opening, _) => opening.has_unsent(),
             // What has been read already is reported by nothing else than room to write.
@@ -348,6 +379,16 @@ impl OpenSocket {
         }
     }
 
+    /// Notes that the client has gone where nothing is read that would show it.
+    fn note_gone(&mut self) {
+        let is_gone = !self.has_room() && self.stream.as_ref().is_some_and(|it| it.is_gone());
+        if is_gone && self.is_blocked {
+            // No room will come.
+            self.lose();
+        }
+        self.is_gone |= is_gone;
+    }
+
     fn outcome(&self) -> Result<Sent, SendError> {
         match self.state {
             State::Opening(..) => Ok(Sent::Kept),
@@ -374,10 +415,16 @@ impl OpenSocket {
         if self.next_ping.is_none_or(|due| now < due) {
             return;
         }
-        if !std::mem::replace(&mut self.heard, false) {
+        self.next_ping = Some(now + interval);
+        if self.is_blocked {
+            // A ping would stand behind what is kept; a slow client shows by what it takes that it lives.
+            self.send_kept();
+        }
+        // What has come cannot be known while the application leaves no room for it.
+        let is_known = self.is_blocked || self.has_room();
+        if is_known && !std::mem::replace(&mut self.heard, false) {
             return self.fail(CloseCode::Error, "no answer to a ping");
         }
-        self.next_ping = Some(now + interval);
         if let Some(stream) = self.stream.as_mut().filter(|_| !self.is_blocked) {
             let sent = self.frames.write(stream, Message::Ping(Bytes::new()));
             self.note_sent(sent);
@@ -388,14 +435,16 @@ impl OpenSocket {
 impl AsgiSocket for OpenSocket {
     fn progress(&mut self) {
         self.advance();
+        self.note_gone();
         self.rearm();
     }
 
     fn receive(&mut self) -> Received {
         let next = self.inbox.pop();
         if next.is_some() && matches!(self.state, State::Open) {
-            // There is room again.
-            self.progress();
+            // There is room again. An end is left to the next event, by which the application is told of it.
+            self.advance();
+            self.rearm();
         }
         match (next, &self.closed) {
             (Some(message), _) => message,
@@ -473,7 +522,7 @@ impl AsgiSocket for OpenSocket {
     }
 
     fn is_closed(&self) -> bool {
-        self.closed.is_some()
+        self.closed.is_some() || self.is_gone
     }
 
     fn is_over(&self) -> bool {

@@ -12,6 +12,10 @@ pub(super) struct Stream {
     kind: Kind,
     /// The other end sends nothing more.
     has_ended: bool,
+    /// Bytes have come since [`Stream::take_received`].
+    has_received: bool,
+    /// Bytes have been taken since [`Stream::take_sent`].
+    has_sent: bool,
 }
 
 enum Kind {
@@ -29,17 +33,36 @@ struct Client {
 
 impl Stream {
     pub(super) const fn tunnel(socket: Arc<Socket>) -> Self {
-        Self { kind: Kind::Tunnel(socket), has_ended: false }
+        Self::new(Kind::Tunnel(socket))
     }
 
     pub(super) fn client(socket: OwnedFd) -> Self {
         let mark = CloseOnFork::new(socket.as_fd());
-        Self { kind: Kind::Client(Client { _close_on_fork: mark, socket }), has_ended: false }
+        Self::new(Kind::Client(Client { _close_on_fork: mark, socket }))
+    }
+
+    const fn new(kind: Kind) -> Self {
+        Self { kind, has_ended: false, has_received: false, has_sent: false }
     }
 
     /// Whether the end has been read of what the other end sends.
     pub(super) const fn has_ended(&self) -> bool {
         self.has_ended
+    }
+
+    /// Whether the other end neither reads nor sends any more; what it has sent before may be here still.
+    pub(super) fn is_gone(&self) -> bool {
+        sys::has_hung_up(self.as_fd())
+    }
+
+    /// Whether bytes have come since the last call.
+    pub(super) const fn take_received(&mut self) -> bool {
+        std::mem::replace(&mut self.has_received, false)
+    }
+
+    /// Whether bytes have been taken since the last call.
+    pub(super) const fn take_sent(&mut self) -> bool {
+        std::mem::replace(&mut self.has_sent, false)
     }
 
     /// Whether Apache's child carries the bytes.
@@ -73,14 +96,19 @@ impl Read for Stream {
                 self.has_ended = true;
                 Err(io::ErrorKind::WouldBlock.into())
             }
-            read => read,
+            read => {
+                self.has_received |= read.is_ok();
+                read
+            }
         }
     }
 }
 
 impl Write for Stream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        sys::send_now(self.as_fd(), &[IoSlice::new(bytes)])
+        let count = sys::send_now(self.as_fd(), &[IoSlice::new(bytes)])?;
+        self.has_sent |= count > 0;
+        Ok(count)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -112,12 +140,14 @@ mod tests {
             stream.read(byte).unwrap_err().kind() == io::ErrorKind::WouldBlock
         };
         assert!(would_block(&mut stream, &mut byte) && !stream.has_ended());
+        assert!(!stream.take_received() && !stream.take_sent() && !stream.is_gone());
         there.write_all(b"ab").unwrap();
         there.shutdown(std::net::Shutdown::Write).unwrap();
         assert_eq!(stream.read(&mut byte).unwrap(), 2);
-        assert!(!stream.has_ended());
+        assert!(stream.take_received() && !stream.take_received() && !stream.has_ended());
         assert!(would_block(&mut stream, &mut byte) && stream.has_ended());
         assert_eq!(stream.write(b"x").unwrap(), 1);
+        assert!(stream.take_sent() && !stream.take_sent() && !stream.take_received());
         drop(stream);
         let mut all = Vec::new();
         there.read_to_end(&mut all).unwrap();
