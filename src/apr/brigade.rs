@@ -163,6 +163,33 @@ impl<'p> Brigade<'p> {
         }
     }
 
+    /// Moves the data of its buckets to `into`, up to one that stands for a source of unknown length, such as a socket:
+    /// nothing is read from there.
+    pub(crate) fn take_known(&mut self, into: &mut Vec<u8>) -> Result<(), Status> {
+        // SAFETY: the brigade is live, and each bucket one of its own, to which nothing refers when it is deleted; the
+        // bytes are copied before that.
+        unsafe {
+            while shim_brigade_empty(self.raw) == 0 {
+                let bucket = shim_brigade_first(self.raw);
+                // APR's mark of an unknown length: (apr_size_t)-1.
+                if (*bucket).length == usize::MAX {
+                    break;
+                }
+                let mut data = std::ptr::null();
+                let mut length = 0;
+                let status = Status(shim_bucket_read(bucket, &raw mut data, &raw mut length));
+                if !status.is_success() {
+                    return Err(status);
+                }
+                if length > 0 {
+                    into.extend_from_slice(std::slice::from_raw_parts(data.cast(), length));
+                }
+                shim_bucket_delete(bucket);
+            }
+        }
+        Ok(())
+    }
+
     /// Has the first bucket end after `count` bytes of the data that [`Brigade::first`] showed, and gives it.
     fn split_first(&mut self, count: usize) -> Result<*mut apr_bucket, Status> {
         // SAFETY: the brigade is not empty, as `first` has just shown data; splitting at the end of a

@@ -11,8 +11,7 @@ use crate::bindings::{
 use std::ffi::CStr;
 use wsgi::ReadError;
 
-/// Bytes that the connection's filters are asked for at once: more than httpd reads from a socket at once (8000), so that
-/// nothing of what has been read stays behind.
+/// Bytes that the connection's filters are asked for at once.
 const READ: usize = 16 * 1024;
 
 /// The filters of a connection that hand bytes on as they are, and need not see those that come after a response.
@@ -128,6 +127,30 @@ impl<'call> Request<'call> {
             (false, false) if status.is_success() || status.is_again() => Ok(false),
             (false, false) => Err(failure(status)),
         }
+    }
+
+    /// Takes what httpd has read from the client behind its request; what is still in the socket stays there. Nothing can be
+    /// read from the client in this process afterwards. Only for a plain connection
+    /// ([`Self::has_plain_connection`]), whose filters keep bytes in one place.
+    pub(crate) fn take_early(&mut self) -> Result<Vec<u8>, ReadError> {
+        self.end_request_timeout();
+        let mut brigade = self.new_brigade();
+        // SAFETY: a live request and its connection; the brigade is of its pool and its connection's allocator. In this mode
+        // httpd's core gives all that it has set aside, and behind that the bucket of the socket.
+        let status = Status(unsafe {
+            ap_get_brigade(
+                (*(*self.raw).connection).input_filters,
+                brigade.as_ptr(),
+                ap_input_mode_t::AP_MODE_EXHAUSTIVE,
+                apr_read_type_e::APR_NONBLOCK_READ,
+                0,
+            )
+        });
+        let mut early = Vec::new();
+        let taken = if status.is_success() { brigade.take_known(&mut early) } else { Err(status) };
+        brigade.clear();
+        taken.map_err(failure)?;
+        Ok(early)
     }
 
     /// The client has sent its request in time: it may be silent for as long as it likes from now on (mod_reqtimeout).

@@ -5,26 +5,12 @@
 use super::tunnel::Tunnel;
 use crate::forward::group::Group;
 use crate::httpd::{Outcome, Request};
-use wsgi::{Level, ReadError};
-
-/// Bytes that the client may have sent before it got the 101, of those that this process has read; more are left in the
-/// socket.
-const EARLY: usize = 256 * 1024;
+use wsgi::Level;
 
 /// Hands the socket over. It goes to the worker that has answered this request, over the connection on which it did, and
 /// nowhere else (docs/safety.md).
 pub(super) fn carry(request: &mut Request<'_>, tunnel: &Tunnel, group: &Group) -> Outcome {
-    let mut early = Vec::new();
-    let mut brigade = request.new_brigade();
-    while early.len() < EARLY {
-        match request.read_from_client(&mut brigade, &mut early) {
-            Ok(true) => {}
-            Ok(false) => break,
-            // The worker sees the end of the connection by itself, behind what has come before it.
-            Err(ReadError::Disconnected) => break,
-            Err(_) => return lost(request),
-        }
-    }
+    let Ok(early) = request.take_early() else { return lost(request) };
     let Some(client) = request.client_socket() else { return lost(request) };
     if let Err(why) = tunnel.pass_socket(client, &early) {
         let name = group.name();

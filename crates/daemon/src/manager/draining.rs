@@ -26,6 +26,8 @@ impl Group {
             // `--drain` has begun it, and the manager would stay: it is to exit.
             Some(draining) if draining.stays => self.let_exit(),
             Some(_) => self.stop_without_delay(),
+            // One that finishes its requests, for a successor, takes no new ones: there is nothing to announce.
+            None if self.stopping => self.stop_without_delay(),
             None => self.drain(false),
         }
     }
