@@ -140,7 +140,7 @@ def test_httpd_ends_after_its_daemons(start_warm, signum):
 def test_a_worker_that_hangs_does_not_outlive_shutdown_timeout(start_warm):
     server = start_warm("processes=1 threads=2 shutdown-timeout=1 graceful-timeout=1")
     (worker,) = daemons.workers(server)
-    os.kill(worker, signal.SIGSTOP)
+    daemons.freeze(worker)
     server.log.allow(f"worker {worker} was killed by signal 9")
     server.process.terminate()
     server.process.wait(15)

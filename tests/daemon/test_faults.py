@@ -206,7 +206,7 @@ def test_the_cause_is_named_where_the_manager_notices_the_end_late(start_warm):
         note = server.root / "out/note"
         sock.sendall(head(f"/sleep?for=30&note={note}", "Content-Length: 0", method="POST"))
         daemons.wait_for_notes(server)
-        os.kill(manager, signal.SIGSTOP)
+        daemons.freeze(manager)
         os.kill(worker, signal.SIGKILL)
         died = time.monotonic()
         wait_until(lambda: time.monotonic() - died > 0.8, "a late manager")
@@ -281,7 +281,7 @@ def test_stopped_worker_costs_only_its_own_requests(start_warm):
     server = start_warm("processes=2 threads=2 socket-timeout=1")
     server.log.allow("WSGI0145")
     hung = daemons.workers(server)[0]
-    os.kill(hung, signal.SIGSTOP)
+    daemons.freeze(hung)
     try:
         with concurrent.futures.ThreadPoolExecutor(8) as pool:
             answers = list(pool.map(lambda _: server.get("/").status, range(24)))
@@ -510,9 +510,7 @@ def test_unaccepting_group_is_a_503_after_connect_timeout(start_warm):
     server = start_warm("processes=1 threads=1 listen-backlog=1 connect-timeout=1")
     hung = daemons.workers(server)
     server.log.allow("WSGI0117")
-    os.kill(hung[0], signal.SIGSTOP)
-    # On another processor it would go on for a moment, and answer the first request.
-    wait_until(lambda: daemons.status_of(hung[0])["State"].startswith("T"), "the worker to stop")
+    daemons.freeze(hung[0])
     with concurrent.futures.ThreadPoolExecutor(10) as pool:
         asked = [pool.submit(server.get, "/") for _ in range(10)]
         try:

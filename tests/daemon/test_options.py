@@ -257,7 +257,7 @@ def test_listen_backlog_is_how_many_may_wait(start):
     assert server.get("/").status == 200
     (worker,) = daemons.workers(server)
     (path,) = sockets(server)
-    os.kill(worker, signal.SIGSTOP)
+    daemons.freeze(worker)
     # Else it may still accept one.
     wait_until(lambda: daemons.status_of(worker)["State"].startswith("T"), "the worker to stop")
     waiting = []

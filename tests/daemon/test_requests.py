@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from harness import daemons
 from harness.client import head
 from harness.conf import Conf
 from harness.daemons import (
@@ -404,7 +405,7 @@ def test_hanging_worker_gets_no_requests_that_others_can_serve(start):
 
     def stop_one():
         pid = pid_of(server.get("/"))
-        os.kill(pid, signal.SIGSTOP)
+        daemons.freeze(pid)
         if server.get("/").status == 504:
             return pid
         # The other one was not ready when that one was asked.

@@ -22,13 +22,14 @@ OURS = pytest.mark.ours_only("mod_wsgi keeps nothing for slow clients")
 
 APP = """
 import hashlib, os, threading, time
-lock, serving = threading.Lock(), 0
+lock, serving, begun = threading.Lock(), 0, 0
 PIECE = bytes(range(256)) * 256
 
 def count(by):
-    global serving
+    global serving, begun
     with lock:
         serving += by
+        begun += by > 0
 
 def await_file(path):
     while not os.path.exists(path):
@@ -53,7 +54,7 @@ def application(environ, start_response):
     if path == "/big":
         return pieces(environ)
     if path == "/serving":
-        return [b"%d" % serving]
+        return [b"%d of %d" % (serving, begun)]
     if path == "/echo":
         count(1)
         line = environ["wsgi.input"].readline()
@@ -97,7 +98,12 @@ def pieces(count=480):
 
 def serving(server):
     """How many requests the application has begun and not ended."""
-    return int(server.get("/serving").text)
+    return int(server.get("/serving").text.split()[0])
+
+
+def await_end_of(server, count, what="the application to be done with them"):
+    """Returns once the application has ended all requests, after it has begun so many."""
+    wait_until(lambda: server.get("/serving").text == f"0 of {count}", what, 30)
 
 
 def answers_at_once(server):
@@ -224,7 +230,7 @@ def test_forty_clients_that_do_not_read_hold_no_thread(start):
     with contextlib.ExitStack() as stack:
         clients = [Reader(stack, server.port, "/big") for _ in range(CLIENTS)]
         answers_at_once(server)
-        wait_until(lambda: serving(server) == 0, "the application to be done with them", 30)
+        await_end_of(server, CLIENTS)
         answers_at_once(server)
         expected = pieces()
         assert [reader.digest() for reader in clients[:-5]] == [expected] * (CLIENTS - 5)
@@ -240,7 +246,7 @@ def test_a_connection_is_kept_after_a_response_that_had_to_wait(private, mpm):
     with contextlib.ExitStack() as stack:
         reader = Reader(stack, server.port, "/big", "Connection: keep-alive")
         if mpm != "prefork":
-            wait_until(lambda: serving(server) == 0, "the application to be done", 30)
+            await_end_of(server, 1, "the application to be done")
         assert reader.digest() == pieces()
         reader.sock.sendall(head("/upload", f"Content-Length: {len(BODY)}", method="POST"))
         reader.sock.sendall(BODY)
@@ -330,7 +336,7 @@ def test_responses_of_a_group_have_no_more_in_files_than_its_total(start):
     server = start(f"threads=6 response-spool-total={total}", children=2, start=2)
     with contextlib.ExitStack() as stack:
         clients = [Reader(stack, server.port, "/big")]
-        wait_until(lambda: serving(server) == 0, "the first response to be kept", 30)
+        await_end_of(server, 1, "the first response to be kept")
         for count in (1, 2, 3):
             clients.append(Reader(stack, server.port, "/big"))
             server.log.wait_for(ALLOWANCE.format(total), count=count)
@@ -342,7 +348,7 @@ def test_responses_of_a_group_have_no_more_in_files_than_its_total(start):
     wait_until(lambda: not files_of(server), "temporary files to be closed")
     with contextlib.ExitStack() as stack:
         reader = Reader(stack, server.port, "/big")
-        wait_until(lambda: serving(server) == 0, "a response to be kept again", 30)
+        await_end_of(server, 5, "a response to be kept again")
         assert reader.digest() == pieces()
 
 
@@ -351,12 +357,12 @@ def test_bytes_that_a_killed_child_had_in_files_are_free_for_others(start):
     server = start(f"threads=2 response-spool-total={32 << 20}", children=2, start=2)
     with contextlib.ExitStack() as stack:
         Reader(stack, server.port, "/big")
-        wait_until(lambda: serving(server) == 0, "the response to be kept", 30)
+        await_end_of(server, 1, "the response to be kept")
         (child,) = [pid for pid, size in spooled(server).items() if size]
         os.kill(child, 9)
         wait_until(lambda: not Path(f"/proc/{child}").exists(), "the child to be gone")
         reader = Reader(stack, server.port, "/big")
-        wait_until(lambda: serving(server) == 0, "another response to be kept", 30)
+        await_end_of(server, 2, "another response to be kept")
         assert reader.digest() == pieces()
 
 
@@ -407,7 +413,7 @@ def test_every_byte_arrives_through_the_filters_of_apache(private, certificate, 
         port = server.port2 if kind == "tls" else server.port
         fields = ("Connection: close", "Accept-Encoding: identity")
         clients = [Reader(stack, port, "/big", *fields, tls=kind == "tls") for _ in range(6)]
-        wait_until(lambda: serving(server) == 0, "the application to be done with them", 30)
+        await_end_of(server, 6)
         assert {reader.digest() for reader in clients} == {pieces()}
     wait_until(lambda: not files_of(server), "temporary files to be closed")
 
@@ -422,7 +428,7 @@ def test_slow_streams_of_http_2_hold_no_thread_of_a_worker(private):
         for _ in range(6):
             streams.append(Stream(stack.enter_context(server.socket()), "/big"))
             streams[-1].say(b"", last=True)
-        wait_until(lambda: serving(server) == 0, "the application to be done with them", 30)
+        await_end_of(server, 6)
         answers_at_once(server)
         for stream in streams[:3]:
             digest = hashlib.sha1()

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+from harness import daemons
 from harness import fastcgi_client as fastcgi
 from harness.httpd import free_ports, ports_locked, wait_until
 from harness.standalone import PROGRAM
@@ -126,7 +127,7 @@ def test_admin_sockets_answer_while_every_thread_is_busy_and_every_worker_stands
         busy.send(fastcgi.request("/slow?2"))
         daemon.wait_until_slow()
         for worker in daemon.workers():
-            os.kill(worker, signal.SIGSTOP)
+            daemons.freeze(worker)
         try:
             began = time.monotonic()
             assert it.says("/-/ready") == (200, "ready\n")
@@ -181,7 +182,7 @@ def test_second_term_stops_without_the_delay(site, daemon):
 def test_connections_that_wait_when_the_daemon_stops_are_served(site, daemon):
     it = site("--threads", "2")
     (worker,) = daemon.workers()
-    os.kill(worker, signal.SIGSTOP)
+    daemons.freeze(worker)
     with contextlib.ExitStack() as stack:
         try:
             waiting = [stack.enter_context(fastcgi.connection(it.address)) for _ in range(20)]

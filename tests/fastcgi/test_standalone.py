@@ -15,8 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from harness import daemons, frontends
 from harness import fastcgi_client as fastcgi
-from harness import frontends
 from harness.daemons import is_alive
 from harness.httpd import wait_until
 from harness.standalone import APPLICATION, PROGRAM
@@ -229,7 +229,7 @@ def test_failed_replacement_gets_no_requests(daemon):
     fresh.replace(daemon.script)
     wait_until(lambda: daemon.json() and len(daemon.workers()) == 2, "a replacement")
     manager = daemon.process.pid
-    os.kill(manager, signal.SIGSTOP)
+    daemons.freeze(manager)
     try:
         # As its predecessor's script, and as the group's own.
         wait_until(lambda: daemon.log().count("RuntimeError: half a deploy") == 2, "the failure")

@@ -213,6 +213,12 @@ def status_of(pid):
     return dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
 
 
+def freeze(pid):
+    """Stops a process; after SIGSTOP one on another processor goes on for a moment."""
+    os.kill(pid, signal.SIGSTOP)
+    wait_until(lambda: status_of(pid)["State"].startswith("T"), "the process to stop")
+
+
 def pss(pid):
     """Proportional set size in bytes; 0 for a process that is gone."""
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):

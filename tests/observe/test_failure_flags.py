@@ -312,7 +312,7 @@ def test_group_without_room_for_a_connection_has_its_flag(start):
     server = start(daemon_conf("processes=1 threads=1 listen-backlog=1 connect-timeout=1"))
     assert server.get("/app/fine").status == 200
     [worker] = daemons.workers(server)
-    os.kill(worker, signal.SIGSTOP)
+    daemons.freeze(worker)
     with concurrent.futures.ThreadPoolExecutor(10) as pool:
         asked = [pool.submit(server.get, "/app/full") for _ in range(10)]
         try:

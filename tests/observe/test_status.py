@@ -199,7 +199,7 @@ def test_manager_and_workers_that_are_stopped_do_not_keep_the_status(start):
     wait_until(lambda: group(server)["workers_ready"] == 2, "two ready workers")
     stopped = [*daemons.workers(server), daemons.manager(server)]
     for pid in stopped:
-        os.kill(pid, signal.SIGSTOP)
+        daemons.freeze(pid)
     try:
         assert group(server)["workers_ready"] == 2
         assert server.get("/-/healthy").status == 200

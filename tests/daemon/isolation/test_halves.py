@@ -76,7 +76,7 @@ def test_thread_that_reads_a_body_waits_for_a_stopped_apache_no_longer_than_its_
         wait_until((out / "begun").exists, "the request")
         children = daemons.httpd_children(server)
         for pid in children:
-            os.kill(pid, signal.SIGSTOP)
+            daemons.freeze(pid)
         try:
             wait_until((out / "ended").exists, "the end of the request")
         finally:

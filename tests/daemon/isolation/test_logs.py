@@ -238,7 +238,7 @@ def test_each_of_many_lines_at_once_is_written_or_counted(start_warm):
 def test_a_manager_that_does_not_read_does_not_stop_its_workers(start_warm):
     server = start_warm()
     manager = daemons.manager(server)
-    os.kill(manager, signal.SIGSTOP)
+    daemons.freeze(manager)
     try:
         text = "for n in range(5000): print('n%d' % n, 'x' * 50)"
         assert run(server, text, "?thread")
