@@ -189,13 +189,14 @@ impl<'a> WorkerLease<'a> {
         let begun = Instant::now();
         loop {
             let board = self.group.plan.board.view();
+            let waited = begun.elapsed();
+            // Before the look for the report: a process that has been reported is among these no more.
+            let is_dead = waited > EXIT_REPORT_DELAY && board.pids(self.slot).any(sys::is_dead);
             let exited = board.ended(self.slot, self.since);
             if exited.is_some() {
                 return exited;
             }
-            let is_dead = || board.pids(self.slot).any(sys::is_dead);
-            let waited = begun.elapsed();
-            if waited > MAX_EXIT_REPORT_DELAY || (waited > EXIT_REPORT_DELAY && !is_dead()) {
+            if waited > MAX_EXIT_REPORT_DELAY || (waited > EXIT_REPORT_DELAY && !is_dead) {
                 return None;
             }
             std::thread::sleep(EXIT_POLL);

@@ -74,7 +74,8 @@ def test_request_that_waits_for_room_longer_than_queue_timeout_is_a_504(start):
     process(server)
     server.log.allow("queue-timeout")
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        first = pool.submit(server.get, "/sleep?3")
+        # Longer than a crowded machine may take to send the second one.
+        first = pool.submit(server.get, "/sleep?8")
         wait_until(lambda: busy(server) == 1, "the first request")
         second = pool.submit(server.get, "/scope")
         assert first.result().status == 200
