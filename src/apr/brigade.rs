@@ -24,6 +24,23 @@ pub(crate) struct Brigade<'p> {
 /// Bytes of a file to read at once.
 const READ: usize = 128 * 1024;
 
+/// The data of a bucket, which is read from its source where it has one.
+///
+/// # Safety
+/// The bucket is live, and stays as it is for `'b`.
+unsafe fn read<'b>(bucket: *mut apr_bucket) -> Result<&'b [u8], Status> {
+    let (mut data, mut length) = (std::ptr::null(), 0);
+    // SAFETY: the caller's promise; on success the bucket owns `length` bytes at `data` until it is changed. APR may leave
+    // `data` null where there are none.
+    unsafe {
+        let status = Status(shim_bucket_read(bucket, &raw mut data, &raw mut length));
+        if !status.is_success() {
+            return Err(status);
+        }
+        Ok(if length == 0 { &[] } else { std::slice::from_raw_parts(data.cast(), length) })
+    }
+}
+
 /// What stands first in a brigade.
 pub(crate) enum Bucket<'b> {
     /// Data, not empty.
@@ -145,17 +162,9 @@ impl<'p> Brigade<'p> {
                     return Ok(Some(Bucket::End));
                 }
                 if shim_bucket_is_metadata(bucket) == 0 {
-                    let mut data = std::ptr::null();
-                    let mut length = 0;
-                    let status = Status(shim_bucket_read(bucket, &raw mut data, &raw mut length));
-                    if !status.is_success() {
-                        return Err(status);
-                    }
-                    if length > 0 {
-                        return Ok(Some(Bucket::Data(std::slice::from_raw_parts(
-                            data.cast(),
-                            length,
-                        ))));
+                    let data = read(bucket)?;
+                    if !data.is_empty() {
+                        return Ok(Some(Bucket::Data(data)));
                     }
                 }
                 shim_bucket_delete(bucket);
@@ -175,15 +184,7 @@ impl<'p> Brigade<'p> {
                 if (*bucket).length == usize::MAX {
                     break;
                 }
-                let mut data = std::ptr::null();
-                let mut length = 0;
-                let status = Status(shim_bucket_read(bucket, &raw mut data, &raw mut length));
-                if !status.is_success() {
-                    return Err(status);
-                }
-                if length > 0 {
-                    into.extend_from_slice(std::slice::from_raw_parts(data.cast(), length));
-                }
+                into.extend_from_slice(read(bucket)?);
                 shim_bucket_delete(bucket);
             }
         }
