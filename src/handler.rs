@@ -358,7 +358,7 @@ fn check_owner(script: &[u8], group: &Group) -> Result<(), Refusal> {
         };
         let Ok(found) = path.metadata() else { return refuse("cannot be looked at") };
         if found.mode() & 0o002 != 0 {
-            return refuse("can be written by anybody");
+            return refuse("can be written by any user");
         }
         if let Some(user) = &definition.forwarding.script_user {
             if found.uid() != user.id {

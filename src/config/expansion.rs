@@ -121,7 +121,7 @@ fn host_or_server(request: &dyn Names) -> &[u8] {
     request.host_name().filter(|name| !name.is_empty()).unwrap_or_else(|| request.server_name())
 }
 
-/// `name:port`, but for the two ports that everybody omits.
+/// `name:port`, but for the two ports that clients omit.
 fn with_port<'a>(name: &'a [u8], request: &dyn Names) -> Cow<'a, [u8]> {
     match request.server_port() {
         80 | 443 => Cow::Borrowed(name),

@@ -13,7 +13,7 @@ pub(crate) enum Hidden {
     NotMatchable,
 }
 
-/// A group of the main server serves everyone; a group of a virtual host serves every server of
+/// A group of the main server serves every virtual host; a group of a virtual host serves every server of
 /// that name.
 pub(crate) fn visibility(group: &ServerIdentity, from: Option<&[u8]>) -> Result<(), Hidden> {
     if !group.is_virtual {

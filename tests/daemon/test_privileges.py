@@ -487,14 +487,14 @@ def test_no_page_of_apaches_memory_is_in_a_daemon(start_warm, certificate):
         ("script-user={user}", (".", "uid"), "does not belong to the user"),
         ("script-user={user}", ("app.py", 0o664), "can be written by its group"),
         ("script-user={user}", (".", 0o775), "can be written by its group"),
-        ("script-user={user}", ("app.py", 0o646), "can be written by anybody"),
-        ("script-user={user}", (".", 0o757), "can be written by anybody"),
+        ("script-user={user}", ("app.py", 0o646), "can be written by any user"),
+        ("script-user={user}", (".", 0o757), "can be written by any user"),
         ("script-group={group}", None, None),
         ("script-group={group}", ("app.py", 0o664), None),
         ("script-group={group}", ("app.py", "gid"), "does not belong to the group"),
         ("script-group={group}", (".", "gid"), "does not belong to the group"),
-        ("script-group={group}", ("app.py", 0o646), "can be written by anybody"),
-        ("script-group={group}", (".", 0o757), "can be written by anybody"),
+        ("script-group={group}", ("app.py", 0o646), "can be written by any user"),
+        ("script-group={group}", (".", 0o757), "can be written by any user"),
     ],
 )
 def test_a_script_that_others_could_have_written_is_not_run(private, option, change, refused):
