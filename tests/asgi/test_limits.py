@@ -87,8 +87,7 @@ def test_request_that_waits_for_room_longer_than_queue_timeout_is_a_504(start):
 def busy(server):
     """How many connections a worker of the only group has accepted, as far as /proc tells."""
     (pid,) = daemons.workers(server)
-    links = [os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir() if link.is_symlink()]
-    inodes = {link[8:-1] for link in links if link.startswith("socket:")}
+    inodes = {name[8:-1] for name in server.open_files(pid) if name.startswith("socket:")}
     rows = [row.split() for row in Path("/proc/net/unix").read_text().splitlines()[1:]]
     # State 3 is connected; those with a path are of the listener.
     return sum(row[6] in inodes and row[5] == "03" and len(row) > 7 for row in rows)

@@ -15,17 +15,9 @@ pytestmark = [
 ]
 
 
-def sockets_of(pid):
+def sockets_of(server, pid):
     """The inodes of the sockets that a process has open."""
-    found = set()
-    for name in os.listdir(f"/proc/{pid}/fd"):
-        try:
-            target = os.readlink(f"/proc/{pid}/fd/{name}")
-        except OSError:
-            continue
-        if target.startswith("socket:["):
-            found.add(target[8:-1])
-    return found
+    return {name[8:-1] for name in server.open_files(pid) if name.startswith("socket:[")}
 
 
 def inode_of_server_side(client):
@@ -60,9 +52,10 @@ def test_socket_of_a_client_is_in_its_own_worker_alone(private):
         children = daemons.httpd_children(server)
         assert children
         wait_until(
-            lambda: not any(inode in sockets_of(pid) for pid in children), "Apache to let it go"
+            lambda: not any(inode in sockets_of(server, pid) for pid in children),
+            "Apache to let it go",
         )
-        assert {pid for pid in processes if inode in sockets_of(pid)} == {own}
+        assert {pid for pid in processes if inode in sockets_of(server, pid)} == {own}
 
 
 def test_refused_handshake_leaves_no_socket_with_the_worker(private):
@@ -75,7 +68,7 @@ def test_refused_handshake_leaves_no_socket_with_the_worker(private):
             pass
     with server.socket() as sock:
         inode = inode_of_server_side(sock)
-        assert inode not in sockets_of(worker)
+        assert inode not in sockets_of(server, worker)
     wait_until(
         lambda: len(os.listdir(f"/proc/{worker}/fd")) <= before + 1, "descriptors to be closed"
     )

@@ -5,6 +5,7 @@ load.
 """
 
 import concurrent.futures
+import contextlib
 import ctypes
 import os
 import signal
@@ -285,7 +286,10 @@ def options_of_sockets(pid, option):
     handle = os.pidfd_open(pid)
     found = []
     for path in Path(f"/proc/{pid}/fd").iterdir():
-        if os.readlink(path).startswith("socket:"):
+        # One that is closed meanwhile is not connected.
+        with contextlib.suppress(FileNotFoundError):
+            if not os.readlink(path).startswith("socket:"):
+                continue
             number = libc.syscall(438, handle, int(path.name), 0)
             if number < 0:
                 continue

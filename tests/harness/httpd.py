@@ -278,10 +278,12 @@ class Httpd(Client):
 
     @staticmethod
     def open_files(pid):
-        """The names of the files a process has open."""
-        return [
-            os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir() if path.is_symlink()
-        ]
+        """The names of the files a process has open; one that is closed meanwhile is left out."""
+        names = []
+        for path in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                names.append(os.readlink(path))
+        return names
 
 
 def session(leader):

@@ -1,5 +1,6 @@
 """The server's error log: no process of a group has it, and each line names its source."""
 
+import contextlib
 import os
 import re
 import signal
@@ -58,7 +59,8 @@ def outputs(pid):
     """What descriptors 1 and 2 are, and the files among all descriptors."""
     links = {}
     for number in os.listdir(f"/proc/{pid}/fd"):
-        links[int(number)] = os.readlink(f"/proc/{pid}/fd/{number}")
+        with contextlib.suppress(FileNotFoundError):
+            links[int(number)] = os.readlink(f"/proc/{pid}/fd/{number}")
     files = {target for target in links.values() if target.startswith("/")}
     return links[1], links[2], files
 
