@@ -86,7 +86,7 @@ fn bindings(includes: &[PathBuf]) -> Result<bindgen::Bindings, String> {
         .allowlist_function("(ap|apr|shim|unixd)_.*")
         .allowlist_type("(ap|apr)_.*|auth[nz]_.*|request_rec|server_rec|conn_rec|module|command_rec|cmd_parms")
         .allowlist_var("(AP|APR|APLOG|MODULE_MAGIC|HTTP|OK|DECLINED|DONE|OPT|OR|RSRC|ACCESS|M|RAW_ARGS|TAKE_ARGV)_?.*|ap_.*")
-        .allowlist_var("OK|DECLINED|DONE|OR_.*|AUTH[NZ]_PROVIDER_.*|REMOTE_HOST|REMOTE_NAME|SATISFY_.*|RSRC_CONF|ACCESS_CONF|EXEC_ON_READ|OPT_EXECCGI|NOT_IN_.*|REQUEST_NO_BODY|APR_OC_.*|AP_SQ_.*|SERVER_READY")
+        .allowlist_var("OK|DECLINED|DONE|OR_.*|AUTH[NZ]_PROVIDER_.*|REMOTE_HOST|REMOTE_NAME|SATISFY_.*|RSRC_CONF|ACCESS_CONF|EXEC_ON_READ|OPT_EXECCGI|NOT_IN_.*|REQUEST_NO_BODY|APR_OC_.*|AP_SQ_.*|SERVER_READY|SUSPENDED")
         .blocklist_function("ap_log_.*printf|apr_strtod|.*_v[a-z]*printf.*")
         .default_enum_style(bindgen::EnumVariation::ModuleConsts)
         .layout_tests(false)

@@ -33,3 +33,11 @@ int shim_status_is_reset(apr_status_t s) { return APR_STATUS_IS_ECONNRESET(s) ||
 int shim_status_is_enospc(apr_status_t s) { return APR_STATUS_IS_ENOSPC(s); }
 int shim_status_is_again(apr_status_t s) { return APR_STATUS_IS_EAGAIN(s); }
 int shim_method_is_get(const request_rec *r) { return r->method_number == M_GET; }
+void shim_brigade_drop_flushes(apr_bucket_brigade *bb) {
+    if (bb)
+        for (apr_bucket *b = APR_BRIGADE_FIRST(bb), *next; b != APR_BRIGADE_SENTINEL(bb); b = next) {
+            next = APR_BUCKET_NEXT(b);
+            if (APR_BUCKET_IS_FLUSH(b))
+                apr_bucket_delete(b);
+        }
+}

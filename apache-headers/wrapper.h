@@ -53,3 +53,4 @@ int shim_status_is_reset(apr_status_t s);
 int shim_status_is_enospc(apr_status_t s);
 int shim_status_is_again(apr_status_t s);
 int shim_method_is_get(const request_rec *r);
+void shim_brigade_drop_flushes(apr_bucket_brigade *bb);

@@ -142,6 +142,16 @@ impl Flags {
         Self(CURRENT.replace(outer.0))
     }
 
+    /// Those of the request that the calling thread serves, so far.
+    pub(crate) fn so_far() -> Self {
+        Self(CURRENT.get())
+    }
+
+    /// The calling thread goes on with a request that had these before; as [`Flags::begin`].
+    pub(crate) fn resume(self) -> Self {
+        Self(CURRENT.replace(self.0))
+    }
+
     /// Those whose bits are set; bits that are none are left out.
     pub(crate) const fn from_bits(bits: u32) -> Self {
         Self(bits)
@@ -202,5 +212,10 @@ mod tests {
         let flags = Flags::end(outside);
         assert_eq!((flags.to_string(), flags.is_empty()), ("RY".to_owned(), false));
         assert!(Flags::end(Flags::begin()).is_empty());
+        // Another thread goes on with a request.
+        let outer = flags.resume();
+        Flag::Cut.note();
+        assert_eq!(Flags::so_far().to_string(), "RY,XB");
+        assert_eq!(Flags::end(outer).to_string(), "RY,XB");
     }
 }

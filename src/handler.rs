@@ -8,14 +8,13 @@ use crate::config::{
     self, DirectoryConfig, Dispatched, HandlerScript, NotDispatched, RequestLines, ScriptAlias,
     Settings,
 };
-use crate::environ::decimal;
 use crate::failure_flag::{Flag, Flags};
 use crate::file_version::version;
 use crate::forward::Group;
-use crate::groups::{RecentFailure, ServerCounters};
 use crate::httpd::{ContentHandler, FileKind, Outcome, RedirectedLog, Request, TranslateName};
 use crate::module_config::{alias_of, directory_config, remember_alias, server_config};
 use crate::request_names::RequestNames;
+use crate::request_outcome::{APPLICATION_TIME, FLAGS_VARIABLE, QUEUE_TIME, conclude};
 use crate::request_times::RequestTimes;
 use crate::status;
 use group_config::Interface;
@@ -39,45 +38,8 @@ const ASGI_HANDLER: &[u8] = b"asgi-script";
 /// The handlers that tell of the server itself.
 const STATUS_HANDLER: &[u8] = b"wsgi-status";
 const HEALTH_HANDLER: &[u8] = b"wsgi-health";
-/// The variable of a request that says why it has failed.
-const FLAGS_VARIABLE: &CStr = c"WSGI_FLAGS";
-/// Those that say how long it has taken, in microseconds.
-const QUEUE_TIME: &CStr = c"WSGI_QUEUE_TIME";
-const APPLICATION_TIME: &CStr = c"WSGI_APPLICATION_TIME";
-
 /// The variables that this handler sets for logs, beside that of the flags.
 pub(crate) const TIME_VARIABLES: [&CStr; 2] = [QUEUE_TIME, APPLICATION_TIME];
-
-/// Counts a request for the status page.
-fn count(
-    request: &Request<'_>,
-    outcome: Outcome,
-    group: Option<&'static Group>,
-    flags: Flags,
-    queue: Option<u64>,
-) {
-    let Some(server) = ServerCounters::get() else { return };
-    let status = match outcome {
-        Outcome::Status(status) => status,
-        Outcome::FilterFailed => 500,
-        Outcome::Declined | Outcome::Done => u16::try_from(request.status()).unwrap_or(0),
-    };
-    let end = wsgi::epoch_micros();
-    let duration = u64::try_from(end.saturating_sub(request.time())).unwrap_or(0);
-    let counters = group.map_or(&server.embedded, |group| &group.plan().requests);
-    counters.record(status, flags.iter().map(|flag| flag as usize), duration, queue);
-    if flags.are_of_a_failure() {
-        server.failures.record(&RecentFailure {
-            time: u64::try_from(end).unwrap_or(0),
-            flags: flags.bits(),
-            status,
-            host: request.server().name().unwrap_or_default().to_vec(),
-            group: group.map(|group| group.name().as_bytes().to_vec()).unwrap_or_default(),
-            script: request.filename().unwrap_or_default().to_vec(),
-            request: [request.method(), b" ", request.uri()].concat(),
-        });
-    }
-}
 
 impl RedirectedLog for Wsgi {
     /// What the request of the application has got goes to the page of its `ErrorDocument`, which httpd logs.
@@ -170,18 +132,9 @@ fn observed(
     let (outer, outer_times, group) = (Flags::begin(), RequestTimes::begin(), Cell::new(None));
     let outcome = serve(request, &group);
     let (flags, times) = (Flags::end(outer), RequestTimes::end(outer_times));
-    count(request, outcome, group.get(), flags, times.queue);
-    let (environment, pool) = (request.subprocess_env(), request.pool());
-    if !flags.is_empty() {
-        environment.set(pool, FLAGS_VARIABLE, flags.to_string().as_bytes());
-    }
-    if RequestTimes::are_logged() {
-        let mut number = [0; 20];
-        for (name, time) in [(QUEUE_TIME, times.queue), (APPLICATION_TIME, times.application)] {
-            if let Some(time) = time {
-                environment.set(pool, name, decimal(time, &mut number));
-            }
-        }
+    // A response that goes on elsewhere is counted at its end.
+    if outcome != Outcome::Suspended {
+        conclude(request, outcome, group.get().map(Group::plan), flags, times);
     }
     outcome
 }
@@ -298,13 +251,13 @@ fn dispatched(_: &mut Request<'_>, _: &Settings<'_>) -> Result<Dispatched, NotDi
 }
 
 /// The daemon process group of this name, if this request may be served by it.
-fn daemon_group<'a>(
+fn daemon_group(
     request: &Request<'_>,
     script: &[u8],
     name: &[u8],
     settings: &Settings<'_>,
-    child: &'a Child,
-) -> Result<&'a Group, Refusal> {
+    child: &'static Child,
+) -> Result<&'static Group, Refusal> {
     let shown = || String::from_utf8_lossy(name);
     let Some(group) = child.groups.iter().find(|group| *group.definition().name == *name) else {
         let names = child.groups.iter().map(|group| &*group.definition().name);

@@ -18,6 +18,7 @@
 //! | a child | [`handler`]: whether a request is for this module, and for which [`application`] |
 //! | a child | `access`, `embedded`, [`forward`]: scripts of the server, Python here, Python in a daemon process |
 //! | a child | [`environ`], [`trusted_proxy`], [`request_names`], [`request_path`]: what a request says |
+//! | a child | [`hub`]: connections that no thread of httpd serves |
 //! | the parent | [`daemons`]: the managers of the process groups and their sockets |
 //! | the parent | [`graceful_restart`]: old children make way for new ones without a pause |
 //! | both | [`groups`]: what parent and children share about a group; [`child`]: what a child knows of itself |
@@ -54,15 +55,18 @@ mod group_hints;
 mod groups;
 mod handler;
 mod httpd;
+mod hub;
 mod module;
 mod module_config;
 mod python_home;
 mod request_names;
+mod request_outcome;
 mod request_path;
 mod request_times;
 mod single_application;
 mod start;
 mod status;
+mod stream_hints;
 mod trusted_proxy;
 
 /// Apache's headers, by bindgen from `apache-headers/wrapper.h`.

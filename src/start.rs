@@ -22,11 +22,16 @@ use crate::groups::ServerCounters;
 use crate::handler::TIME_VARIABLES;
 use crate::httpd::{
     CheckConfig, ChildInit, ChildStopping, Mpm, PostConfig, Server, ServerInfo, log_server,
+    main_directive,
 };
+use crate::hub;
 use crate::module_config::{process_config, server_config, server_defaults};
 use crate::python_home::TimeBudget;
 use crate::request_times::RequestTimes;
 use crate::single_application::{has_single_application, scripts};
+use crate::stream_hints::{StreamLimits, stream_hints};
+use group_config::Interface;
+use std::ffi::CStr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use wsgi::Level;
 
@@ -70,6 +75,13 @@ fn check_config(main: Server<'_>) -> Result<(), String> {
         }
     };
     group_hints(config, &options.daemon_processes, &servers).iter().for_each(|line| warn(line));
+    if let Some(limits) = stream_limits(&options) {
+        for (level, line) in stream_hints(&limits) {
+            if ServerInfo::is_first_config_pass() {
+                log_server(main, level, line.as_bytes());
+            }
+        }
+    }
     let mut budget = TimeBudget::new();
     let targets = AliasTargets::unknown();
     for (group, found) in daemons::examine(&options, &mut budget) {
@@ -156,6 +168,10 @@ impl ChildInit for Start {
         let targets = lock_targets().take().unwrap_or_default();
         let threads = usize::try_from(Mpm::query().threads).unwrap_or(1);
         let groups = Group::all(supervisor::plans(), threads);
+        if !groups.is_empty() && Mpm::query().name == "event" {
+            hub::set_limit(parked_limit(threads, main_directive(WORKER_FACTOR).as_deref()));
+            child.adopt_above_others(hub::StopGuard);
+        }
         if !ServerInfo::is_single_process() {
             supervisor::forget_in_child();
             sys::forget_interruptions();
@@ -186,7 +202,48 @@ impl ChildStopping for Start {
 
     fn drain() {
         forward::drain();
+        hub::begin_drain();
+        hub::wake();
     }
+}
+
+/// The lines of the event MPM on which streams depend, where applications of ASGI are served under it.
+fn stream_limits(options: &ProcessOptions) -> Option<StreamLimits> {
+    let mut groups = options.daemon_processes.iter();
+    let serves_asgi = groups.any(|group| group.config.interface == Interface::Asgi);
+    if !serves_asgi || Mpm::query().name != "event" {
+        return None;
+    }
+    // httpd's own values are set by a hook that may run later.
+    let number = |names: &[&CStr], default: usize| {
+        let text = names.iter().find_map(|name| main_directive(name));
+        let number = text.and_then(|text| std::str::from_utf8(&text).ok()?.trim().parse().ok());
+        number.unwrap_or(default)
+    };
+    let threads = number(&[c"ThreadsPerChild"], 25);
+    Some(StreamLimits {
+        streams: parked_limit(threads, main_directive(WORKER_FACTOR).as_deref()),
+        threads,
+        workers: number(&[c"MaxRequestWorkers", c"MaxClients"], 16 * threads),
+        spare_threads: number(&[c"MaxSpareThreads"], 10 * threads),
+        connections: number(&[c"MaxConnectionsPerChild", c"MaxRequestsPerChild"], 0),
+    })
+}
+
+/// What says how many connections a child of the event MPM accepts beyond its threads.
+const WORKER_FACTOR: &CStr = c"AsyncRequestWorkerFactor";
+/// Descriptors of a child that connections without a thread leave for everything else.
+const OTHER_DESCRIPTORS: u64 = 256;
+
+/// How many connections of a child with so many `threads` may have no thread. A child of event accepts connections while it
+/// has fewer than its threads and `AsyncRequestWorkerFactor` times those that are idle: half of the latter is left for others.
+fn parked_limit(threads: usize, factor: Option<&[u8]>) -> usize {
+    let factor = factor.and_then(|text| std::str::from_utf8(text).ok()?.trim().parse().ok());
+    let factor: f64 = factor.unwrap_or(2.0);
+    // Each has a descriptor for its client and one for its worker.
+    let descriptors = sys::descriptor_limit().saturating_sub(OTHER_DESCRIPTORS) / 2;
+    let half = (threads as f64 * factor / 2.0) as usize;
+    half.min(usize::try_from(descriptors).unwrap_or(usize::MAX))
 }
 
 /// What the process is to be, with the names that the servers of its groups have ended up with.

@@ -60,6 +60,19 @@ impl<'p> Brigade<'p> {
         Self { raw, pool, allocator, lives: PhantomData }
     }
 
+    /// The brigade that [`Brigade::as_ptr`] gave.
+    ///
+    /// # Safety
+    /// `raw` was made by [`Brigade::new`] with this pool and this allocator, both of which live as long as `'p`, and no
+    /// other handle to it is used meanwhile.
+    pub(crate) const unsafe fn from_raw(
+        raw: *mut apr_bucket_brigade,
+        pool: Pool<'p>,
+        allocator: *mut apr_bucket_alloc_t,
+    ) -> Self {
+        Self { raw, pool, allocator, lives: PhantomData }
+    }
+
     pub(crate) const fn as_ptr(&self) -> *mut apr_bucket_brigade {
         self.raw
     }

@@ -5,10 +5,11 @@
 use super::body::{Body, refuse_body};
 use super::connection::Connection;
 use super::connection_error::ConnectionError;
-use super::failure::{Failure, note_client};
+use super::failure::{Failure, log_failure, note_client};
 use super::group::Group;
 use super::lease::WorkerLease;
 use super::params::Params;
+use super::parked_stream;
 use super::relay::{GivenBack, Relay};
 use super::relay_buffers::RelayBuffers;
 use super::relay_error::RelayError;
@@ -19,7 +20,7 @@ use crate::failure_flag::Flag;
 use crate::httpd::{Outcome, PassError, Request};
 use fastcgi::app_status::NotLoaded;
 use std::time::Instant;
-use wsgi::{Level, ReadError};
+use wsgi::ReadError;
 
 /// What a worker has answered.
 pub(super) enum Answer {
@@ -47,7 +48,7 @@ pub(super) struct Switched {
 pub(super) struct Attempt<'a, 'call> {
     pub(super) request: &'a mut Request<'call>,
     pub(super) body: &'a mut Body<'call>,
-    pub(super) lease: WorkerLease<'a>,
+    pub(super) lease: WorkerLease<'static>,
     pub(super) connection: Box<Connection>,
     relay: Relay<'a, 'call>,
 }
@@ -56,7 +57,7 @@ impl<'a, 'call> Attempt<'a, 'call> {
     pub(super) fn new(
         request: &'a mut Request<'call>,
         settings: &'a Settings<'a>,
-        lease: WorkerLease<'a>,
+        lease: WorkerLease<'static>,
         connection: Box<Connection>,
         body: &'a mut Body<'call>,
         buffers: &'a mut RelayBuffers,
@@ -65,7 +66,7 @@ impl<'a, 'call> Attempt<'a, 'call> {
         Self { request, body, lease, connection, relay }
     }
 
-    pub(super) const fn group(&self) -> &'a Group {
+    pub(super) const fn group(&self) -> &'static Group {
         self.lease.group()
     }
 
@@ -88,6 +89,7 @@ impl<'a, 'call> Attempt<'a, 'call> {
                 self.request.flush_complete();
             }
         }
+        self.relay.allow_parking();
         let outcome = loop {
             match done {
                 Some(outcome) => break outcome,
@@ -126,6 +128,7 @@ impl<'a, 'call> Attempt<'a, 'call> {
                 }
                 self.worker_failed(&why).map(Some)
             }
+            Err(RelayError::Silent) => Ok(Some(Outcome::Suspended)),
         }
     }
 
@@ -165,14 +168,7 @@ impl<'a, 'call> Attempt<'a, 'call> {
         }
         let cause = why.is_end().then(|| self.lease.exit_description()).flatten();
         let cause = cause.unwrap_or_else(|| why.to_string());
-        let name = self.group().name();
-        let flag = if why.is_end() { Flag::Crashed } else { Flag::SocketTimeout };
-        Flag::Cut.note();
-        flag.note();
-        let codes = format!("{},{}", flag.code(), Flag::Cut.code());
-        let line =
-            format!("WSGI0119: daemon process '{name}' broke off its answer: {cause} [{codes}]");
-        self.request.log(Level::Error, line.as_bytes());
+        log_failure(self.request, self.group().name(), why, &cause);
         self.request.cut();
         Ok(Outcome::Done)
     }
@@ -235,14 +231,24 @@ impl<'a, 'call> Attempt<'a, 'call> {
     }
 
     /// Gives the worker back, and keeps the connection for the next request if it can be, or for the WebSocket that it is.
-    /// Then the client gets the end of the response, if it was behind.
-    pub(super) fn finish(mut self, answer: Answer) -> Answer {
+    /// Then the client gets the end of the response, if it was behind. The answer is the one that `run` gave, or what has
+    /// become of it. Where the worker is silent ([`Outcome::Suspended`]), the rest of the response is left to the hub with
+    /// all that belongs to it. `queued` is when the request began to wait, in microseconds since the epoch.
+    pub(super) fn finish(mut self, answer: Answer, queued: i64) -> Answer {
         if let Answer::Switched(switched) = answer {
             self.lease.clear_suspicion();
+            self.relay.return_memory();
             let tunnel = Some(Tunnel::new(self.connection));
             return Answer::Switched(Switched { tunnel, ..switched });
         }
+        if matches!(answer, Answer::Here(Outcome::Suspended)) {
+            let Self { request, lease, connection, relay, .. } = self;
+            let body = relay.into_body();
+            return Answer::Here(parked_stream::park(request, lease, connection, body, queued));
+        }
         self.lease.finish(self.connection);
-        self.relay.pass_rest(self.request).map_or(answer, Answer::Here)
+        let outcome = self.relay.pass_rest(self.request);
+        self.relay.return_memory();
+        outcome.map_or(answer, Answer::Here)
     }
 }

@@ -10,6 +10,7 @@ use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
+use sys::Received;
 
 /// A connection, and what has come over it and is not yet relayed.
 pub(crate) struct Connection {
@@ -228,10 +229,22 @@ impl Connection {
 
     /// Reads what has come, and waits for it up to the time limit of the socket.
     pub(crate) fn read(&mut self) -> Result<(), ConnectionError> {
+        self.read_by(sys::receive)
+    }
+
+    /// Reads what has come, without waiting; [`ConnectionError::Timeout`] where nothing has.
+    pub(crate) fn read_now(&mut self) -> Result<(), ConnectionError> {
+        self.read_by(sys::receive_now_with_descriptors)
+    }
+
+    fn read_by(
+        &mut self,
+        receive: fn(BorrowedFd<'_>, &mut [u8]) -> io::Result<Received>,
+    ) -> Result<(), ConnectionError> {
         let spare = self.client.spare(self.read_size);
         let room = spare.len().min(LARGE_READ);
         let spare = spare.get_mut(..room).unwrap_or_default();
-        let received = sys::receive(self.stream.as_fd(), spare)?;
+        let received = receive(self.stream.as_fd(), spare)?;
         let count = received.count;
         if received.truncated || !received.descriptors.is_empty() {
             self.accept_file(received.descriptors, received.truncated)?;
@@ -241,6 +254,9 @@ impl Connection {
         }
         if count == room {
             self.read_size = LARGE_READ;
+        } else if count < SMALL_READ {
+            // The worker is not ahead any more.
+            self.read_size = SMALL_READ;
         }
         self.client.filled(count);
         Ok(())

@@ -4,8 +4,9 @@
 
 use super::connection_error::ConnectionError;
 use crate::failure_flag::Flag;
-use crate::httpd::PassError;
+use crate::httpd::{PassError, Request};
 use std::io::{self, ErrorKind};
+use wsgi::Level;
 
 /// A failure before the first byte of a response went to the client.
 #[derive(Debug)]
@@ -143,6 +144,16 @@ impl Failure {
         }
         self
     }
+}
+
+/// Logs and flags that a worker broke off its answer after the head, because of `cause`.
+pub(super) fn log_failure(request: &Request<'_>, name: &str, why: &ConnectionError, cause: &str) {
+    let flag = if why.is_end() { Flag::Crashed } else { Flag::SocketTimeout };
+    Flag::Cut.note();
+    flag.note();
+    let codes = format!("{},{}", flag.code(), Flag::Cut.code());
+    let line = format!("WSGI0119: daemon process '{name}' broke off its answer: {cause} [{codes}]");
+    request.log(Level::Error, line.as_bytes());
 }
 
 /// Flags the request whose response cannot be passed on.

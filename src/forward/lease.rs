@@ -7,6 +7,7 @@ use super::passed_over::PassedOver;
 use super::stream::WorkerStream;
 use scoreboard::{Field, Record, now};
 use std::io;
+use std::ops::ControlFlow;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,7 +18,7 @@ const EXIT_REPORT_DELAY: Duration = Duration::from_millis(300);
 /// How long the report is awaited where the process is known to be dead: on a crowded machine its manager comes late.
 const MAX_EXIT_REPORT_DELAY: Duration = Duration::from_secs(2);
 /// The interval at which the scoreboard is read for an exit that is to be reported.
-const EXIT_POLL: Duration = Duration::from_millis(5);
+pub(super) const EXIT_POLL: Duration = Duration::from_millis(5);
 /// How long the replacement of a worker is awaited before its request is given up.
 const REPLACEMENT_DELAY: Duration = Duration::from_secs(5);
 /// The interval at which the scoreboard is read while a worker is awaited.
@@ -185,22 +186,34 @@ impl<'a> WorkerLease<'a> {
         self.exit().map(|record| record.exit_description())
     }
 
+    /// How the worker exited since the request came, after its report has been `awaited` for so long; `Continue` where it
+    /// is to be awaited longer.
+    pub(super) fn exit_report(&self, awaited: Duration) -> ControlFlow<Option<String>> {
+        self.look_for_exit(awaited).map_break(|exit| exit.map(|record| record.exit_description()))
+    }
+
     fn exit(&self) -> Option<Record<'_>> {
         let begun = Instant::now();
         loop {
-            let board = self.group.plan.board.view();
-            let waited = begun.elapsed();
-            // Before the look for the report: a process that has been reported is among these no more.
-            let is_dead = waited > EXIT_REPORT_DELAY && board.pids(self.slot).any(sys::is_dead);
-            let exited = board.ended(self.slot, self.since);
-            if exited.is_some() {
-                return exited;
+            match self.look_for_exit(begun.elapsed()) {
+                ControlFlow::Break(exit) => return exit,
+                ControlFlow::Continue(()) => std::thread::sleep(EXIT_POLL),
             }
-            if waited > MAX_EXIT_REPORT_DELAY || (waited > EXIT_REPORT_DELAY && !is_dead) {
-                return None;
-            }
-            std::thread::sleep(EXIT_POLL);
         }
+    }
+
+    fn look_for_exit(&self, awaited: Duration) -> ControlFlow<Option<Record<'_>>> {
+        let board = self.group.plan.board.view();
+        // Before the look for the report: a process that has been reported is among these no more.
+        let is_dead = awaited > EXIT_REPORT_DELAY && board.pids(self.slot).any(sys::is_dead);
+        let exited = board.ended(self.slot, self.since);
+        if exited.is_some() {
+            return ControlFlow::Break(exited);
+        }
+        if awaited > MAX_EXIT_REPORT_DELAY || (awaited > EXIT_REPORT_DELAY && !is_dead) {
+            return ControlFlow::Break(None);
+        }
+        ControlFlow::Continue(())
     }
 
     /// Waits until two workers of the group serve, up to `deadline`; whether they do. The request may have ended its
@@ -257,7 +270,12 @@ impl<'a> WorkerLease<'a> {
     }
 
     /// Gives the worker back, and keeps the connection for the next request if it can be.
-    pub(super) fn finish(self, mut connection: Box<Connection>) {
+    pub(super) fn finish(self, connection: Box<Connection>) {
+        self.give_back(connection);
+    }
+
+    /// Keeps the connection for the next request if it can be.
+    pub(super) fn give_back(&self, mut connection: Box<Connection>) {
         connection.mark_used();
         if connection.is_abandoned() {
             self.record_abandoned();

@@ -34,13 +34,17 @@ const MAX_SHARE: u64 = 16 << 20;
 const ROOM_FOR_READ: u64 = 256 * 1024;
 
 /// The body of a response on its way to the client.
-pub(super) struct ClientOutput<'a, 'call> {
+pub(super) struct ClientOutput<'a, B> {
     group: &'a Group,
-    /// One for the whole response, because each takes memory from the request's pool that is given back at the end
-    /// of the request only. Empty but for a file between two calls.
-    brigade: Brigade<'call>,
+    /// A [`Brigade`], one for the whole response, because each takes memory from the request's pool that is given back at
+    /// the end of the request only. Empty but for a file between two calls. Nothing while the request is out of reach.
+    brigade: B,
     /// Body bytes that wait for what comes after them: what goes out together with the end lets httpd tell the length.
-    pending: &'a mut Vec<u8>,
+    pending: Vec<u8>,
+    /// How long a client may be behind before anything is kept for it.
+    patience: Duration,
+    /// Bytes that could not be kept in a file, where this thread may not wait for the client. No more is read then.
+    held: Vec<u8>,
     /// Bytes passed on since the last flush.
     unflushed: usize,
     backlog: Backlog<'a>,
@@ -68,19 +72,66 @@ struct Stream {
     share: u64,
 }
 
-impl<'a, 'call> ClientOutput<'a, 'call> {
+impl<'a, B> ClientOutput<'a, B> {
+    /// The same with another brigade, or without one; and the one that it had.
+    pub(super) fn with_brigade<C>(self, brigade: C) -> (ClientOutput<'a, C>, B) {
+        let Self { group, pending, patience, held, unflushed, backlog, flush_due, .. } = self;
+        let Self { room, wide, blocking, stream, moved, .. } = self;
+        let output = ClientOutput {
+            group,
+            brigade,
+            pending,
+            patience,
+            held,
+            unflushed,
+            backlog,
+            flush_due,
+            room,
+            wide,
+            blocking,
+            stream,
+            moved,
+        };
+        (output, self.brigade)
+    }
+
+    /// Whether the client has yet to take something that has been written.
+    pub(super) const fn is_client_behind(&self) -> bool {
+        self.flush_due || !self.backlog.is_empty() || !self.held.is_empty()
+    }
+
+    /// Whether nothing more may be read from the worker until the client has taken something.
+    pub(super) fn is_full(&self) -> bool {
+        !self.held.is_empty() || !self.backlog.is_empty() && self.backlog.room() < ROOM_FOR_READ
+    }
+
+    /// From now on no call waits for the client, not even for a moment.
+    pub(super) const fn never_wait(&mut self) {
+        self.patience = Duration::ZERO;
+    }
+
+    /// The memory that it was given.
+    pub(super) fn take_pending(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.pending)
+    }
+
+    /// How many bytes have been written since the last flush.
+    pub(super) const fn unflushed(&self) -> usize {
+        self.unflushed
+    }
+}
+
+impl<'a, 'call> ClientOutput<'a, Brigade<'call>> {
     /// For the response to `request`; `pending` is memory to use.
-    pub(super) fn new(
-        request: &Request<'call>,
-        group: &'a Group,
-        pending: &'a mut Vec<u8>,
-    ) -> Self {
+    pub(super) fn new(request: &Request<'call>, group: &'a Group, pending: Vec<u8>) -> Self {
         let limit = group.response_spool_size();
         let has_socket = !request.is_stream();
         Self {
             group,
             brigade: request.new_brigade(),
             pending,
+            patience: PATIENCE,
+            held: Vec::new(),
             unflushed: 0,
             // All long responses to streams go through a file: one on a disk costs more.
             backlog: match has_socket {
@@ -96,14 +147,13 @@ impl<'a, 'call> ClientOutput<'a, 'call> {
         }
     }
 
-    /// Whether the client has yet to take something that has been written.
-    pub(super) const fn is_client_behind(&self) -> bool {
-        self.flush_due || !self.backlog.is_empty()
-    }
-
-    /// Whether nothing more may be read from the worker until the client has taken something.
-    pub(super) fn is_full(&self) -> bool {
-        !self.backlog.is_empty() && self.backlog.room() < ROOM_FOR_READ
+    /// Whether no call would wait for the client, once [`Self::never_wait`] has been called.
+    pub(super) fn may_leave(&self) -> bool {
+        !self.blocking
+            && self.stream.is_none()
+            && self.brigade.is_empty()
+            && self.pending.is_empty()
+            && !self.is_client_behind()
     }
 
     /// How long the client, which is behind, may still take nothing.
@@ -155,11 +205,6 @@ impl<'a, 'call> ClientOutput<'a, 'call> {
         request.pass(&mut self.brigade)
     }
 
-    /// How many bytes have been written since the last flush.
-    pub(super) const fn unflushed(&self) -> usize {
-        self.unflushed
-    }
-
     /// Has the client get what has been written; later where it is behind.
     pub(super) fn flush(&mut self, request: &mut Request<'call>) -> Result<(), PassError> {
         self.unflushed = 0;
@@ -191,6 +236,10 @@ impl<'a, 'call> ClientOutput<'a, 'call> {
         if request.is_aborted() {
             return Err(PassError::Aborted);
         }
+        if !self.held.is_empty() && self.backlog.is_empty() {
+            let held = std::mem::take(&mut self.held);
+            self.put(request, &held)?;
+        }
         if self.flush_due && self.backlog.is_empty() && !request.is_client_behind() {
             self.flush_if_due(request)?;
         }
@@ -208,14 +257,14 @@ impl<'a, 'call> ClientOutput<'a, 'call> {
             return self.pass_pending(request, end);
         }
         // In the file as well, if it can be: httpd waits where it would have much in memory.
-        let pending = std::mem::take(self.pending);
+        let pending = std::mem::take(&mut self.pending);
         let kept = self.backlog.push(&pending);
         self.append_backlog(request)?;
         let rest = if kept.is_ok() { &[][..] } else { &pending };
         // A flush would wait for the client.
         let end = if end == BrigadeEnd::Flush { BrigadeEnd::More } else { end };
         let passed = request.pass_bytes(&mut self.brigade, rest, end);
-        *self.pending = pending;
+        self.pending = pending;
         self.pending.clear();
         passed
     }
@@ -224,9 +273,9 @@ impl<'a, 'call> ClientOutput<'a, 'call> {
         if self.pending.is_empty() {
             return Ok(());
         }
-        let pending = std::mem::take(self.pending);
+        let pending = std::mem::take(&mut self.pending);
         let put = self.put(request, &pending);
-        *self.pending = pending;
+        self.pending = pending;
         self.pending.clear();
         put
     }
@@ -236,7 +285,7 @@ impl<'a, 'call> ClientOutput<'a, 'call> {
         request: &mut Request<'call>,
         end: BrigadeEnd,
     ) -> Result<(), PassError> {
-        let passed = request.pass_bytes(&mut self.brigade, self.pending, end);
+        let passed = request.pass_bytes(&mut self.brigade, &self.pending, end);
         self.pending.clear();
         passed
     }
@@ -255,7 +304,7 @@ impl<'a, 'call> ClientOutput<'a, 'call> {
         }
         for piece in data.chunks(PIECE) {
             if !self.blocking && self.is_behind(request) {
-                match self.backlog.push(piece) {
+                match self.keep(piece) {
                     Ok(()) => continue,
                     Err(why) => self.stop_spooling(request, &why)?,
                 }
@@ -308,8 +357,24 @@ impl<'a, 'call> ClientOutput<'a, 'call> {
         Ok(())
     }
 
+    /// Keeps a piece for a client that is behind. Where this thread may not wait for the client, it is kept in any case.
+    fn keep(&mut self, piece: &[u8]) -> Result<(), SpoolError> {
+        let waits = !self.patience.is_zero();
+        let kept = match self.held.is_empty() {
+            true => self.backlog.push(piece),
+            false => Err(SpoolError::Full),
+        };
+        if kept.is_err() && !waits {
+            self.held.extend_from_slice(piece);
+            return Ok(());
+        }
+        kept
+    }
+
     fn is_behind(&self, request: &mut Request<'call>) -> bool {
-        !self.backlog.is_empty() || request.is_client_behind_after(PATIENCE)
+        !self.backlog.is_empty()
+            || !self.held.is_empty()
+            || request.is_client_behind_after(self.patience)
     }
 
     /// From now on this thread waits for the client, and the worker for this thread. httpd keeps the file.
@@ -363,7 +428,7 @@ impl<'a, 'call> ClientOutput<'a, 'call> {
 
     /// Flushes what filters hold, unless the client is behind: then that is left for later.
     fn flush_if_due(&mut self, request: &mut Request<'call>) -> Result<(), PassError> {
-        if !self.backlog.is_empty() || request.is_client_behind_after(PATIENCE) {
+        if self.is_behind(request) {
             return Ok(());
         }
         (self.flush_due, self.moved, self.room) = (false, None, ROOM);

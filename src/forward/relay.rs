@@ -3,30 +3,27 @@
 
 use super::connection::Connection;
 use super::connection_error::ConnectionError;
-use super::failure::note_client;
 use super::group::Group;
-use super::output::ClientOutput;
+use super::parked_stream;
 use super::relay_buffers::{HeadBuffers, RelayBuffers};
 use super::relay_error::RelayError;
+use super::response_body::{Piece, ResponseBody, Rest, outcome, times_since};
+use crate::apr::Brigade;
 use crate::config::Settings;
 use crate::error_override;
 use crate::failure_flag::Flag;
 use crate::httpd::{BrigadeEnd, Head, Outcome, PassError, Request};
+use crate::hub;
 use crate::request_times::RequestTimes;
 use fastcgi::app_status::{self, Cause, NotLoaded, StatusOnly};
 use fastcgi::head::HeadError;
-use fastcgi::{Answer, ErrorLines, FileSpan, ProtocolStatus};
+use fastcgi::{Answer, ProtocolStatus};
 use std::fmt::Display;
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
-use wsgi::{DISCARD_LIMIT, Level};
-
-/// Bytes of body that wait for what comes after them.
-const PENDING_LIMIT: usize = 16 * 1024;
-/// Bytes of body that wait for the end, where `Content-Length` promises no more.
-const COLLECT_LIMIT: u64 = 64 * 1024;
+use wsgi::DISCARD_LIMIT;
 
 /// How long a worker may be silent before the client's connection is looked at. A client that has closed its side
 /// only is not told from one that has left, and gets no response after that.
@@ -35,27 +32,24 @@ const CLIENT_PATIENCE: Duration = Duration::from_secs(5);
 /// A response, as far as it has come.
 pub(super) struct Relay<'a, 'call> {
     settings: &'a Settings<'a>,
-    group: &'a Group,
-    output: ClientOutput<'a, 'call>,
+    group: &'static Group,
+    body: ResponseBody<'static, Brigade<'call>>,
     buffers: &'a mut HeadBuffers,
+    /// Where the memory of the body's output comes from.
+    pending: &'a mut Vec<u8>,
     stage: Stage,
     /// The response has ended, and the client has yet to get the end of it.
     rest: Option<Rest>,
-    /// Bytes of body that the client gets, of those that have come.
-    written: u64,
-    /// `Content-Length`, where the client gets a body.
-    promised: Option<u64>,
     /// Since when the body is read for the application's sake only, because the client gets none.
     discarding_since: Option<Instant>,
     /// Since when the worker has sent something, but neither a complete head nor a piece of the body.
     stalled_since: Option<Instant>,
-    /// More than `Content-Length` promises has come.
-    excessive: bool,
+    /// This thread may leave the rest of the response to another one: the worker has all of the request.
+    may_park: bool,
     /// The path of this server at which the response is to be found.
     location: Option<Vec<u8>>,
     /// The worker has done nothing for the request.
     given_back: Option<GivenBack>,
-    errors: ErrorLines,
     /// How long the request has waited for its worker, as that says, and when the response ended; in microseconds.
     times: Option<(u64, i64)>,
     /// The request asks for a WebSocket.
@@ -73,14 +67,6 @@ pub(super) enum GivenBack {
     NotLoaded(NotLoaded),
 }
 
-/// How a response ends whose client is behind.
-#[derive(Clone, Copy)]
-enum Rest {
-    Complete,
-    /// The client is to see that it is not.
-    Broken,
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Head,
@@ -93,37 +79,28 @@ enum Stage {
     Switching,
 }
 
-/// A piece of the response, copied out of the connection's buffer where it has to be.
-enum Piece {
-    Log(Level, Vec<u8>),
-    Error(Vec<u8>),
-    File(FileSpan),
-    End { protocol_status: ProtocolStatus, app_status: u32, queue_time: u64 },
-}
-
 impl<'a, 'call> Relay<'a, 'call> {
     pub(super) fn new(
         request: &Request<'call>,
         settings: &'a Settings<'a>,
-        group: &'a Group,
+        group: &'static Group,
         buffers: &'a mut RelayBuffers,
     ) -> Self {
         buffers.restart(group.limits());
+        let pending = std::mem::take(&mut buffers.pending);
         Self {
             settings,
             group,
-            output: ClientOutput::new(request, group, &mut buffers.pending),
+            body: ResponseBody::new(request, group, settings.enable_sendfile, pending),
             buffers: &mut buffers.head,
+            pending: &mut buffers.pending,
             stage: Stage::Head,
             rest: None,
-            written: 0,
-            promised: None,
             discarding_since: None,
             stalled_since: None,
-            excessive: false,
+            may_park: false,
             location: None,
             given_back: None,
-            errors: ErrorLines::new(&group.limits()),
             times: None,
             asks_for_websocket: false,
             switched: None,
@@ -143,9 +120,7 @@ impl<'a, 'call> Relay<'a, 'call> {
     /// How long the request has taken that began to wait at `queued`, in microseconds since the epoch; nothing is known
     /// before the worker has sent the end.
     pub(super) fn times(&self, queued: i64) -> RequestTimes {
-        let Some((queue, end)) = self.times else { return RequestTimes::default() };
-        let all = u64::try_from(end.saturating_sub(queued)).unwrap_or(0);
-        RequestTimes { queue: Some(queue), application: Some(all.saturating_sub(queue)) }
+        times_since(queued, self.times)
     }
 
     /// Why the worker has given the request back, if it has.
@@ -165,8 +140,7 @@ impl<'a, 'call> Relay<'a, 'call> {
 
     /// Passes on the bytes that wait, before the response is broken off.
     pub(super) fn flush_pending(&mut self, request: &mut Request<'call>) {
-        // A client that cannot take the bytes does not see the end of the response either.
-        let _ = self.output.finish(request, BrigadeEnd::Flush);
+        self.body.flush_pending(request);
     }
 
     /// Reads once and relays what has come; `Some` at the end of the response.
@@ -182,14 +156,15 @@ impl<'a, 'call> Relay<'a, 'call> {
             waited => waited?,
         }
         connection.read()?;
-        let before = (self.stage, self.written);
+        let before = (self.stage, self.body.written);
         while let Some(piece) = self.next_piece(request, connection)? {
             match piece {
                 Piece::Log(level, line) => request.log(level, &line),
-                Piece::Error(text) => {
-                    self.errors.push(&text, |line| request.log(Level::Error, line));
+                Piece::Error(text) => self.body.log_errors(request, &text),
+                Piece::File(span) => {
+                    let wanted = self.stage == Stage::Body;
+                    self.body.file::<RelayError>(request, connection, span, wanted)?;
                 }
-                Piece::File(span) => self.file(request, connection, span)?,
                 Piece::End { protocol_status: status, app_status, queue_time } => {
                     self.times = Some((queue_time, wsgi::epoch_micros()));
                     if matches!(app_status, app_status::ABORTED | app_status::SWITCHED) {
@@ -205,13 +180,13 @@ impl<'a, 'call> Relay<'a, 'call> {
                 }
             }
         }
-        if before != (self.stage, self.written) {
+        if before != (self.stage, self.body.written) {
             self.stalled_since = None;
         } else if self.stalled_since.is_none() {
             self.stalled_since = Some(Instant::now());
         }
         // A file waits for the end of the response, which came with it or comes later.
-        self.output.pass_file(request)?;
+        self.body.output.pass_file(request)?;
         self.flush_if_due(request, connection)?;
         if self.is_discarding() && self.time_left().is_zero() {
             return self.stop_discarding(request, connection).map(Some);
@@ -246,7 +221,9 @@ impl<'a, 'call> Relay<'a, 'call> {
         request: &mut Request<'call>,
         connection: &Connection,
     ) -> Result<(), RelayError> {
-        if self.output.is_client_behind() && self.wait_for_both(request, connection)?.is_break() {
+        if self.body.output.is_client_behind()
+            && self.wait_for_both(request, connection)?.is_break()
+        {
             return Ok(());
         }
         if !connection.polls() && self.has_progressed() && !self.is_discarding() {
@@ -255,6 +232,12 @@ impl<'a, 'call> Relay<'a, 'call> {
         let limit = self.time_left();
         if limit.is_zero() {
             return Err(ConnectionError::Timeout.into());
+        }
+        if let Some(patience) = self.parking(request) {
+            if connection.waits_for_input(limit.min(patience)) {
+                return Ok(());
+            }
+            return Err(RelayError::Silent);
         }
         if connection.waits_for_input(limit.min(CLIENT_PATIENCE)) {
             return Ok(());
@@ -273,6 +256,32 @@ impl<'a, 'call> Relay<'a, 'call> {
         }
     }
 
+    /// How long the worker may be silent before this thread leaves; `None` where it is needed.
+    fn parking(&self, request: &Request<'call>) -> Option<Duration> {
+        let free = self.may_park
+            && self.has_head()
+            && !self.is_discarding()
+            && self.body.output.may_leave();
+        (free && hub::has_room() && request.is_parkable()).then(|| parked_stream::patience(request))
+    }
+
+    /// From now on this thread is not needed while the worker is silent: the worker has all of the request.
+    pub(super) const fn allow_parking(&mut self) {
+        self.may_park = true;
+    }
+
+    /// The rest of the response, for another thread.
+    pub(super) fn into_body(self) -> ResponseBody<'static, ()> {
+        let (mut body, _) = self.body.with_brigade(());
+        *self.pending = body.output.take_pending();
+        body
+    }
+
+    /// Gives back the memory that it has used.
+    pub(super) fn return_memory(&mut self) {
+        *self.pending = self.body.output.take_pending();
+    }
+
     /// Passes on what the client takes until something can be read from the worker (`Break`), or the client has caught
     /// up.
     fn wait_for_both(
@@ -282,9 +291,9 @@ impl<'a, 'call> Relay<'a, 'call> {
     ) -> Result<ControlFlow<()>, RelayError> {
         let Some(client) = request.client_socket() else { return Ok(ControlFlow::Continue(())) };
         let began = Instant::now();
-        while self.output.is_client_behind() {
-            let worker = (!self.output.is_full()).then(|| connection.as_fd());
-            let limit = self.output.client_time_left(request);
+        while self.body.output.is_client_behind() {
+            let worker = (!self.body.output.is_full()).then(|| connection.as_fd());
+            let limit = self.body.output.client_time_left(request);
             if limit.is_zero() {
                 request.mark_aborted();
                 return Err(PassError::Aborted.into());
@@ -296,7 +305,7 @@ impl<'a, 'call> Relay<'a, 'call> {
             let limit = if worker.is_some() { limit.min(left) } else { limit };
             let (readable, writable) = sys::wait_for_either(worker, client, limit);
             if writable {
-                self.output.pass_backlog(request)?;
+                self.body.output.pass_backlog(request)?;
             }
             if readable {
                 return Ok(ControlFlow::Break(()));
@@ -307,13 +316,13 @@ impl<'a, 'call> Relay<'a, 'call> {
 
     /// Passes on what the client takes of what waits for it, without waiting; whether it is behind still.
     pub(super) fn pass_backlog(&mut self, request: &mut Request<'call>) -> Result<bool, PassError> {
-        if self.output.is_client_behind()
+        if self.body.output.is_client_behind()
             && let Some(client) = request.client_socket()
             && sys::is_writable(client, Duration::ZERO)
         {
-            self.output.pass_backlog(request)?;
+            self.body.output.pass_backlog(request)?;
         }
-        Ok(self.output.is_client_behind())
+        Ok(self.body.output.is_client_behind())
     }
 
     /// Whether the response has ended, and its end waits for the client.
@@ -325,19 +334,8 @@ impl<'a, 'call> Relay<'a, 'call> {
     /// needed for that any more.
     pub(super) fn pass_rest(&mut self, request: &mut Request<'call>) -> Option<Outcome> {
         let rest = self.rest.take()?;
-        let passed = self.pass_end(request, rest);
+        let passed = self.body.pass_end(request, rest);
         Some(outcome(request, passed))
-    }
-
-    fn pass_end(&mut self, request: &mut Request<'call>, rest: Rest) -> Result<(), PassError> {
-        match rest {
-            Rest::Complete => self.output.finish(request, BrigadeEnd::End),
-            Rest::Broken => {
-                self.output.finish(request, BrigadeEnd::Flush)?;
-                request.cut();
-                Ok(())
-            }
-        }
     }
 
     /// Ends a response of which the client gets no more.
@@ -351,7 +349,7 @@ impl<'a, 'call> Relay<'a, 'call> {
             Stage::Replaced(status) => Outcome::Status(status),
             Stage::Located => Outcome::Done,
             Stage::Head | Stage::Body | Stage::Switching => {
-                let passed = self.output.finish(request, BrigadeEnd::End);
+                let passed = self.body.output.finish(request, BrigadeEnd::End);
                 outcome(request, passed)
             }
         })
@@ -364,21 +362,11 @@ impl<'a, 'call> Relay<'a, 'call> {
         connection: &mut Connection,
     ) -> Result<Option<Piece>, RelayError> {
         while let Some(answer) = connection.next()? {
-            return Ok(Some(match answer {
-                Answer::Stdout(data) => {
-                    self.stdout(request, data)?;
-                    continue;
-                }
-                Answer::StdoutEnd => continue,
-                Answer::Stderr(text) => Piece::Error(text.to_vec()),
-                Answer::Log { level, line } => {
-                    Piece::Log(Level::from_number(level.number()), line.to_vec())
-                }
-                Answer::File(span) => Piece::File(span),
-                Answer::End { protocol_status, app_status, queue_time } => {
-                    Piece::End { protocol_status, app_status, queue_time }
-                }
-            }));
+            if let Answer::Stdout(data) = answer {
+                self.stdout(request, data)?;
+            } else if let Some(piece) = Piece::of(&answer) {
+                return Ok(Some(piece));
+            }
         }
         Ok(None)
     }
@@ -389,12 +377,12 @@ impl<'a, 'call> Relay<'a, 'call> {
         request: &mut Request<'call>,
         connection: &Connection,
     ) -> Result<(), PassError> {
-        let unflushed = self.output.unflushed();
+        let unflushed = self.body.output.unflushed();
         if unflushed > 0
             && (unflushed >= self.group.response_buffer_size()
                 || !connection.waits_for_input(self.group.response_flush_delay()))
         {
-            self.output.flush(request)?;
+            self.body.output.flush(request)?;
         }
         Ok(())
     }
@@ -410,30 +398,8 @@ impl<'a, 'call> Relay<'a, 'call> {
         if data.is_empty() || self.stage != Stage::Body {
             return Ok(());
         }
-        let length = self.truncate_to_length(request, data.len() as u64);
-        let data = data.get(..usize::try_from(length).unwrap_or(usize::MAX)).unwrap_or(data);
-        let whole = self.promised.is_some_and(|promised| promised <= COLLECT_LIMIT);
-        let limit = if whole { COLLECT_LIMIT as usize } else { PENDING_LIMIT };
-        self.output.write(request, data, limit)?;
+        self.body.write(request, data)?;
         Ok(())
-    }
-
-    /// How many of `length` bytes of body the client gets: no more than `Content-Length` promises, or it would
-    /// take the rest for another response. Workers see to that, unless an application writes to their socket.
-    fn truncate_to_length(&mut self, request: &mut Request<'call>, length: u64) -> u64 {
-        let left = self.promised.map_or(u64::MAX, |promised| promised.saturating_sub(self.written));
-        if length > left && !self.excessive {
-            self.excessive = true;
-            request.close_connection();
-            let line = format!(
-                "WSGI0119: daemon process '{}' sent more than its Content-Length; the rest is dropped",
-                self.group.name()
-            );
-            request.log(Level::Error, line.as_bytes());
-        }
-        let length = length.min(left);
-        self.written += length;
-        length
     }
 
     fn head(&mut self, request: &mut Request<'call>) -> Result<(), ConnectionError> {
@@ -469,9 +435,9 @@ impl<'a, 'call> Relay<'a, 'call> {
             self.discard(Stage::Located);
             return Ok(());
         }
-        self.promised = head.content_length().map_err(|why| malformed(&why))?;
+        self.body.promised = head.content_length().map_err(|why| malformed(&why))?;
         if request.is_head() || head.is_bodiless() {
-            self.promised = None;
+            self.body.promised = None;
             self.discarding_since = Some(Instant::now());
         }
         request.set_head(&Head::of(head));
@@ -484,38 +450,13 @@ impl<'a, 'call> Relay<'a, 'call> {
         self.discarding_since = Some(Instant::now());
     }
 
-    fn file(
-        &mut self,
-        request: &mut Request<'call>,
-        connection: &mut Connection,
-        span: FileSpan,
-    ) -> Result<(), RelayError> {
-        let Some(file) = connection.take_file() else {
-            return Err(malformed("file record refers to no open descriptor").into());
-        };
-        let Some(length) = sys::readable_length(file.as_fd()) else {
-            connection.reject_file(file);
-            return Err(malformed("file record refers to what is no regular file").into());
-        };
-        if self.stage != Stage::Body {
-            return Ok(());
-        }
-        if span.offset.checked_add(span.length).is_none_or(|end| end > length) {
-            return Err(malformed("file record refers to bytes that the file does not have").into());
-        }
-        let length = self.truncate_to_length(request, span.length);
-        let part = span.offset..span.offset + length;
-        self.output.write_file(request, file.as_fd(), part, self.settings.enable_sendfile)?;
-        Ok(())
-    }
-
     fn end(
         &mut self,
         request: &mut Request<'call>,
         status: ProtocolStatus,
         app_status: u32,
     ) -> Result<Outcome, ConnectionError> {
-        self.errors.finish(|line| request.log(Level::Error, line));
+        self.body.finish_errors(request);
         if status != ProtocolStatus::RequestComplete {
             return Err(ConnectionError::Refused);
         }
@@ -548,27 +489,15 @@ impl<'a, 'call> Relay<'a, 'call> {
             }
             Stage::Body => {}
         }
-        let short = self.promised.is_some_and(|promised| self.written < promised);
-        let broken = short || matches!(app_status, app_status::SHORT | app_status::ABORTED);
-        if broken {
-            Flag::Cut.note();
-        }
-        let rest = if broken { Rest::Broken } else { Rest::Complete };
+        let rest = self.body.rest(app_status);
         // All of the response has been read: another request can go over the connection.
-        if self.output.is_client_behind() {
+        if self.body.output.is_client_behind() {
             self.rest = Some(rest);
             return Ok(Outcome::Done);
         }
-        let passed = self.pass_end(request, rest);
+        let passed = self.body.pass_end(request, rest);
         Ok(outcome(request, passed))
     }
-}
-
-fn outcome(request: &mut Request<'_>, passed: Result<(), PassError>) -> Outcome {
-    if let Err(why) = passed {
-        note_client(why);
-    }
-    request.outcome(passed)
 }
 
 /// The flag of a request that its worker answers with a status alone.

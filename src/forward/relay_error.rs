@@ -10,6 +10,8 @@ pub(super) enum RelayError {
     Client(PassError),
     /// The connection to the worker is of no more use.
     Worker(ConnectionError),
+    /// The worker is silent, and this thread is not needed for what it may send.
+    Silent,
 }
 
 impl From<PassError> for RelayError {

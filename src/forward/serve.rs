@@ -31,7 +31,7 @@ pub(crate) fn serve(
     request: &mut Request<'_>,
     settings: &Settings<'_>,
     application: &Application<'_>,
-    group: &Group,
+    group: &'static Group,
 ) -> Outcome {
     match Upgrade::prepare(request, settings, group) {
         Ok(None) => deliver(request, settings, application, group, None),
@@ -48,7 +48,7 @@ fn deliver(
     request: &mut Request<'_>,
     settings: &Settings<'_>,
     application: &Application<'_>,
-    group: &Group,
+    group: &'static Group,
     upgrade: Option<Upgrade>,
 ) -> Outcome {
     let mut body = Body::new(request, group.request_buffer_size());
@@ -121,7 +121,7 @@ fn note_retry(params: &mut Params<'_>) {
 struct Delivery<'a, 'call> {
     request: &'a mut Request<'call>,
     settings: &'a Settings<'a>,
-    group: &'a Group,
+    group: &'static Group,
     params: Params<'a>,
     body: Body<'call>,
     buffers: Box<RelayBuffers>,
@@ -161,7 +161,7 @@ impl Delivery<'_, '_> {
             let failure = match attempt.run(&self.params) {
                 Ok(answer) => {
                     let has_another = may_pass_over(&attempt, &answer, &mut passed_over);
-                    let answer = attempt.finish(answer);
+                    let answer = attempt.finish(answer, self.params.queued());
                     if let Some(answer) = self.settle(answer, has_another, &mut waited) {
                         return answer;
                     }

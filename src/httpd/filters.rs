@@ -2,10 +2,43 @@
 
 use super::request::Request;
 use crate::bindings::ap_filter_type::{AP_FTYPE_NETWORK, AP_FTYPE_PROTOCOL};
+use crate::bindings::{ap_filter_t, conn_rec};
 use std::ffi::CStr;
 use std::time::{Duration, Instant};
 
+/// The output filter that a connection's bytes come to last.
+///
+/// # Safety
+/// The connection is live.
+pub(super) unsafe fn last_output_filter(connection: *const conn_rec) -> Option<*mut ap_filter_t> {
+    // SAFETY: the caller's promise: a connection's chain of filters lives as long.
+    unsafe {
+        let mut filter = (*connection).output_filters;
+        while let Some(next) = filter.as_ref().filter(|filter| !filter.next.is_null()) {
+            filter = next.next;
+        }
+        (!filter.is_null()).then_some(filter)
+    }
+}
+
 impl Request<'_> {
+    /// Whether all filters that stand between the response and the client's socket have one of these `names`, which are in
+    /// small letters.
+    pub(crate) fn has_only_filters(&self, names: &[&[u8]]) -> bool {
+        // SAFETY: the filter chain of a live request; each filter has its record, and its name is a C string.
+        unsafe {
+            let mut next = (*self.raw).output_filters.as_ref();
+            while let Some(filter) = next {
+                let name = CStr::from_ptr((*filter.frec).name).to_bytes();
+                if !names.iter().any(|known| name.eq_ignore_ascii_case(known)) {
+                    return false;
+                }
+                next = filter.next.as_ref();
+            }
+        }
+        true
+    }
+
     /// Whether a content filter stands first among the output filters.
     pub(crate) fn has_content_filter(&self) -> bool {
         // SAFETY: the filter chain of a live request.
@@ -60,11 +93,9 @@ impl Request<'_> {
             if (*connection).data_in_output_filters == 0 || !(*connection).master.is_null() {
                 return false;
             }
-            let mut filter = (*connection).output_filters;
-            while let Some(next) = filter.as_ref().filter(|filter| !filter.next.is_null()) {
-                filter = next.next;
-            }
-            if let Some(send) = filter.as_ref().and_then(|it| (*it.frec).filter_func.out_func) {
+            if let Some(filter) = last_output_filter(connection)
+                && let Some(send) = (*(*filter).frec).filter_func.out_func
+            {
                 send(filter, std::ptr::null_mut());
             }
             (*connection).data_in_output_filters != 0

@@ -3,7 +3,7 @@
 use super::{Request, Server, guard};
 use crate::apr::{Pool, Table};
 use crate::bindings::{
-    AP_FILTER_ERROR, DECLINED, HTTP_INTERNAL_SERVER_ERROR, OK, ap_hook_check_config,
+    AP_FILTER_ERROR, DECLINED, HTTP_INTERNAL_SERVER_ERROR, OK, SUSPENDED, ap_hook_check_config,
     ap_hook_child_init, ap_hook_handler, ap_hook_log_transaction, ap_hook_monitor,
     ap_hook_post_config, ap_hook_translate_name, apr_pool_t, request_rec, server_rec,
     shim_hook_child_stopping,
@@ -20,6 +20,8 @@ pub(crate) enum Outcome {
     Done,
     /// To be answered with this HTTP status.
     Status(u16),
+    /// The rest happens without httpd's thread ([`Request::suspend`]).
+    Suspended,
     /// An output filter has failed; httpd answers with 500 if nothing has gone out.
     FilterFailed,
 }
@@ -30,6 +32,7 @@ impl Outcome {
             Self::Declined => DECLINED,
             Self::Done => OK as c_int,
             Self::Status(status) => c_int::from(status),
+            Self::Suspended => SUSPENDED,
             Self::FilterFailed => AP_FILTER_ERROR,
         }
     }
@@ -76,7 +79,7 @@ pub(crate) trait ChildInit {
 }
 
 /// Is told that a child process ends: on a thread of httpd, or under prefork in a signal handler, wherever that finds its one
-/// thread.
+/// thread (`ap_hook_child_stopping`).
 pub(crate) trait ChildStopping {
     /// Without grace: ends what the process waits for.
     fn stop();

@@ -5,12 +5,14 @@
 mod auth;
 mod body;
 mod child_slots;
+mod directives;
 mod filters;
 mod hooks;
 mod log;
 mod log_id;
 mod module;
 mod panic_hook;
+mod parked;
 mod previous_request;
 mod regex;
 mod request;
@@ -29,6 +31,7 @@ pub(crate) use auth::{
 };
 pub(crate) use body::RequestBody;
 pub(crate) use child_slots::{ChildSlots, fill_slots_at_once};
+pub(crate) use directives::main_directive;
 pub(crate) use hooks::{
     BeforeServing, CheckConfig, ChildInit, ChildStopping, ContentHandler, Monitor, Order, Outcome,
     PostConfig, RedirectedLog, TranslateName, hook_before_serving, hook_check_config,
@@ -38,6 +41,7 @@ pub(crate) use hooks::{
 pub(crate) use log::{ServerLogHandle, SourceLocation, log_config_line, log_server};
 pub(crate) use module::register_module;
 pub(crate) use panic_hook::install_panic_hook;
+pub(crate) use parked::{ClosedRecord, Parked, hook_suspend_connection};
 pub(crate) use previous_request::PreviousRequest;
 pub(crate) use regex::Regex;
 pub(crate) use request::{FileKind, Request};

@@ -192,6 +192,14 @@ impl<'call> Request<'call> {
         unsafe { (*self.raw).status }
     }
 
+    /// Whether the response has this media type, whatever its parameters.
+    pub(crate) fn has_content_type(&self, media_type: &[u8]) -> bool {
+        // SAFETY: null, or a string of the pool of a live request (`from_raw`), which is never changed.
+        let value = unsafe { bytes((*self.raw).content_type) }.unwrap_or_default();
+        let name = value.split(|&byte| byte == b';').next().unwrap_or_default();
+        name.trim_ascii().eq_ignore_ascii_case(media_type)
+    }
+
     /// The version of the file.
     pub(crate) fn file_version(&self) -> FileVersion {
         // SAFETY: reads fields of a live request.

@@ -14,6 +14,8 @@ pub const EPOLLIN: EventFlags = EventFlags::IN;
 pub const EPOLLOUT: EventFlags = EventFlags::OUT;
 /// The other end writes no more.
 pub const EPOLLRDHUP: EventFlags = EventFlags::RDHUP;
+/// Nothing but the end of the connection both ways, which is told in any case.
+pub const EPOLL_ENDS: EventFlags = EventFlags::empty();
 /// The descriptor is watched for one event only, until [`Epoll::rearm`].
 pub const EPOLLONESHOT: EventFlags = EventFlags::ONESHOT;
 
@@ -57,6 +59,41 @@ impl Epoll {
         Ok((count > 0).then(|| event.data.u64()))
     }
 
+    /// Waits for events until `limit` has passed, without one for ever. Fills `into` with those that there are, of the
+    /// first 64; none where a signal has come.
+    ///
+    /// # Errors
+    /// Those of epoll_wait(2).
+    pub fn wait_for_events(
+        &self,
+        into: &mut Vec<Event>,
+        limit: Option<Duration>,
+    ) -> io::Result<()> {
+        let none = epoll::Event { flags: EventFlags::empty(), data: EventData::new_u64(0) };
+        let mut events = [none; 64];
+        let limit = limit.map(|limit| Timespec {
+            tv_sec: limit.as_secs().try_into().unwrap_or(i64::MAX),
+            tv_nsec: limit.subsec_nanos().into(),
+        });
+        into.clear();
+        let count = match epoll::wait(&self.0, &mut events[..], limit.as_ref()) {
+            Ok(count) => count,
+            Err(rustix::io::Errno::INTR) => 0,
+            Err(why) => return Err(why.into()),
+        };
+        into.extend(events.iter().take(count).map(|event| {
+            let flags = event.flags;
+            Event {
+                token: event.data.u64(),
+                readable: flags.contains(EventFlags::IN),
+                writable: flags.contains(EventFlags::OUT),
+                half_closed: flags.contains(EventFlags::RDHUP),
+                ended: flags.intersects(EventFlags::HUP | EventFlags::ERR),
+            }
+        }));
+        Ok(())
+    }
+
     /// Waits for the next event, and returns its token.
     pub fn wait(&self) -> io::Result<u64> {
         let mut event = [epoll::Event { flags: EventFlags::empty(), data: EventData::new_u64(0) }];
@@ -64,6 +101,21 @@ impl Epoll {
         let [event] = event;
         Ok(event.data.u64())
     }
+}
+
+/// What has happened to a watched descriptor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Event {
+    /// The token it is watched under.
+    pub token: u64,
+    /// There is something to read, the end of the stream included.
+    pub readable: bool,
+    /// There is room to write.
+    pub writable: bool,
+    /// The other end writes no more.
+    pub half_closed: bool,
+    /// The connection has ended both ways, or has failed. This is told whatever is watched.
+    pub ended: bool,
 }
 
 /// Readable while there is an event that has not been given.

@@ -28,6 +28,7 @@ mod tcp;
 mod thread_clock;
 mod threads;
 mod users;
+mod wakeup;
 
 pub use close_on_fork::{CloseOnFork, close_marked_on_fork, in_forked_child};
 pub use descriptors::{
@@ -36,7 +37,7 @@ pub use descriptors::{
 pub use environment::{
     local_time, set_locale, set_text_locale, set_umask, set_variable, unset_variable,
 };
-pub use epoll::{EPOLLIN, EPOLLONESHOT, EPOLLOUT, EPOLLRDHUP, Epoll};
+pub use epoll::{EPOLL_ENDS, EPOLLIN, EPOLLONESHOT, EPOLLOUT, EPOLLRDHUP, Epoll, Event};
 pub use execute::{Executable, execute};
 pub use files::{
     chown_descriptor, free_space, loaded_from, memory_file, open_path, readable_length,
@@ -45,8 +46,8 @@ pub use files::{
 pub use inspector::{Credentials, Inspector, MAX_CONTENT};
 pub use interruption::{forget_interruptions, interrupt_until, stop_interruptions};
 pub use limits::{
-    Resource, is_out_of_descriptors, raise_descriptor_limit, restore_descriptor_limit, set_limit,
-    stack_size,
+    Resource, descriptor_limit, is_out_of_descriptors, raise_descriptor_limit,
+    restore_descriptor_limit, set_limit, stack_size,
 };
 pub use memory::limit_arenas;
 pub use names::{overwrite_arguments, set_process_name};
@@ -67,10 +68,10 @@ pub use signals::{
 pub use socket_file::{SocketFile, socket_file};
 pub use sockets::{
     Received, bind_private, bind_with_mode, connect, has_hung_up, has_input, has_unread,
-    is_shut_down, packet_pair, peer_uid, receive, receive_now, receive_some,
-    receive_with_descriptor, reset_linger, send, send_all, send_buffer_size, send_file_now,
-    send_now, send_with_descriptor_now, set_backlog, set_buffers, set_timeouts, shut_down,
-    shutdown_read, shutdown_write,
+    is_shut_down, packet_pair, peer_uid, receive, receive_now, receive_now_with_descriptors,
+    receive_some, receive_with_descriptor, reset_linger, send, send_all, send_buffer_size,
+    send_file_now, send_now, send_with_descriptor_now, set_backlog, set_buffers, set_timeouts,
+    shut_down, shutdown_read, shutdown_write,
 };
 pub use spawn::spawn;
 pub use tcp::{
@@ -82,3 +83,4 @@ pub use users::{
     User, effective_gid, effective_uid, group_id_by_name, groups_of, is_root, set_gid, set_groups,
     set_uid, user_by_id, user_by_name, user_name,
 };
+pub use wakeup::{Wakeup, has_signal_come};

@@ -35,6 +35,11 @@ pub fn stack_size() -> usize {
     limit.map_or(DEFAULT, |limit| usize::try_from(limit).unwrap_or(DEFAULT))
 }
 
+/// How many files this process may have open (`ulimit -n`).
+pub fn descriptor_limit() -> u64 {
+    process::getrlimit(process::Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
 /// The limit of open files (`ulimit -n`) of a process that has changed it: what it was before.
 static ORIGINAL_DESCRIPTOR_LIMIT: OnceLock<Rlimit> = OnceLock::new();
 

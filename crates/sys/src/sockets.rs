@@ -283,10 +283,25 @@ pub struct Received {
 /// # Errors
 /// Those of recvmsg(2); a time limit of the socket is `WouldBlock`.
 pub fn receive(stream: BorrowedFd<'_>, into: &mut [u8]) -> io::Result<Received> {
+    receive_with(stream, into, RecvFlags::empty())
+}
+
+/// As [`receive`], without waiting.
+///
+/// # Errors
+/// Those of recvmsg(2); `WouldBlock` where nothing has come.
+pub fn receive_now_with_descriptors(
+    stream: BorrowedFd<'_>,
+    into: &mut [u8],
+) -> io::Result<Received> {
+    receive_with(stream, into, RecvFlags::DONTWAIT)
+}
+
+fn receive_with(stream: BorrowedFd<'_>, into: &mut [u8], flags: RecvFlags) -> io::Result<Received> {
     let mut space = AllDescriptors([MaybeUninit::uninit(); _]);
     let mut descriptors = Vec::new();
     let take = |one| descriptors.push(one);
-    let message = receive_message(stream, into, RecvFlags::empty(), &mut space.0, take)?;
+    let message = receive_message(stream, into, flags, &mut space.0, take)?;
     Ok(Received { count: message.count, descriptors, truncated: message.truncated })
 }
 

@@ -1,0 +1,442 @@
+//! A response that goes on without a thread of httpd: its worker is silent, and the hub relays what comes later, without
+//! ever waiting. It must never know another response.
+#![forbid(unsafe_code)]
+
+use super::connection::Connection;
+use super::connection_error::ConnectionError;
+use super::failure::log_failure;
+use super::group::Group;
+use super::lease::{EXIT_POLL, WorkerLease};
+use super::relay_error::RelayError;
+use super::response_body::{Piece, ResponseBody, Rest, outcome, times_since};
+use super::stream;
+use crate::apr::Brigade;
+use crate::failure_flag::{Flag, Flags};
+use crate::httpd::{Outcome, Parked, PassError, Request};
+use crate::hub::{self, Ready, Session, Step, Wants};
+use crate::request_outcome::conclude;
+use fastcgi::{Answer, ProtocolStatus, app_status};
+use std::fs::File;
+use std::ops::{ControlFlow, Range};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
+use wsgi::Level;
+
+/// The media type of responses that are known to go on for long, and whose clients come back by themselves.
+const EVENT_STREAM: &[u8] = b"text/event-stream";
+/// How long a worker may be silent before the thread leaves an event stream.
+const STREAM_PATIENCE: Duration = Duration::from_millis(20);
+/// The same for any other response. To leave it costs the connection, over which another request might come.
+const OTHER_PATIENCE: Duration = Duration::from_secs(1);
+/// How long a worker may be silent before the client's connection is looked at. A client that has closed its side
+/// only is not told from one that has left, and gets no response after that.
+const CLIENT_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Bytes of a file that are passed on at once.
+const FILE_PIECE: u64 = 32 * 1024;
+
+/// How long the worker may be silent before the thread of this `request` leaves.
+pub(super) fn patience(request: &Request<'_>) -> Duration {
+    match request.has_content_type(EVENT_STREAM) {
+        true => STREAM_PATIENCE,
+        false => OTHER_PATIENCE,
+    }
+}
+
+/// Leaves the rest of a response to the hub. `queued` is when the request began to wait, in microseconds since the epoch.
+pub(super) fn park(
+    request: &mut Request<'_>,
+    lease: WorkerLease<'static>,
+    connection: Box<Connection>,
+    mut body: ResponseBody<'static, ()>,
+    queued: i64,
+) -> Outcome {
+    body.output.never_wait();
+    let comes_back = request.has_content_type(EVENT_STREAM);
+    let group = lease.group();
+    let (client_limit, worker_limit) = (group.response_timeout(), group.worker_timeout());
+    let (place, flags) = (hub::Place::take(), Flags::so_far());
+    request.suspend(move |client| {
+        let default = client.timeout().unwrap_or_else(|| group.client_timeout());
+        let stream = ParkedStream {
+            group,
+            lease: Some(lease),
+            connection: Some(connection),
+            body: Some(body),
+            file: None,
+            comes_back,
+            ending: None,
+            failure: None,
+            is_done: false,
+            is_full: false,
+            moved: Instant::now(),
+            heard: Instant::now(),
+            looks_at_client: false,
+            flags,
+            queued,
+            times: None,
+            behind_since: None,
+            client_limit: client_limit.unwrap_or(default),
+            worker_limit,
+        };
+        hub::adopt(client, Box::new(stream), place);
+    })
+}
+
+/// A response whose head is known.
+struct ParkedStream {
+    group: &'static Group,
+    /// As long as the worker serves it, or the cause of its failure is looked for.
+    lease: Option<WorkerLease<'static>>,
+    /// Until the worker has sent the end, or has failed.
+    connection: Option<Box<Connection>>,
+    /// Lent to the step that runs.
+    body: Option<ResponseBody<'static, ()>>,
+    /// What is left of the worker's file.
+    file: Option<(File, Range<u64>)>,
+    /// The client of an event stream connects anew after its end.
+    comes_back: bool,
+    /// Nothing more comes from the worker; the end waits for the client.
+    ending: Option<Rest>,
+    failure: Option<WorkerFailure>,
+    /// The connection to the worker is to be given back.
+    is_done: bool,
+    /// No more is to be read from the worker.
+    is_full: bool,
+    /// When the worker last brought the response on.
+    moved: Instant,
+    /// When the worker last sent anything.
+    heard: Instant,
+    /// The worker has been silent for so long that the client may have left.
+    looks_at_client: bool,
+    /// Since when the client has taken nothing of what waits for it.
+    behind_since: Option<Instant>,
+    client_limit: Duration,
+    worker_limit: Duration,
+    flags: Flags,
+    queued: i64,
+    /// How long the request has waited for its worker, as that says, and when the response ended; in microseconds.
+    times: Option<(u64, i64)>,
+}
+
+/// The worker has failed, and its exit is waited for, which tells why.
+struct WorkerFailure {
+    why: ConnectionError,
+    since: Instant,
+    /// When it is looked for next.
+    look: Instant,
+}
+
+type Body<'call> = ResponseBody<'static, Brigade<'call>>;
+
+impl ParkedStream {
+    /// Does what can be done without waiting.
+    fn step<'call>(
+        &mut self,
+        request: &mut Request<'call>,
+        body: &mut Body<'call>,
+        ready: Ready,
+        now: Instant,
+    ) -> Step {
+        let waits = ready.half_closed && now < self.heard + CLIENT_PATIENCE;
+        if ready.gone
+            || ready.half_closed && !waits
+            || self.client_deadline().is_some_and(|at| at <= now)
+        {
+            return self.abandon(request);
+        }
+        if ready.writable {
+            self.behind_since = None;
+            let passed = body.output.pass_backlog(request);
+            if let Err(why) = passed.and_then(|()| self.pass_file(request, body)) {
+                return self.client_failed(request, why);
+            }
+        }
+        let read = match ready.worker && !self.is_full {
+            true => self.read(request, body, now),
+            false if self.silence_deadline().is_some_and(|at| at <= now) => {
+                Err(ConnectionError::Timeout.into())
+            }
+            false => Ok(()),
+        };
+        match read {
+            Ok(()) => {}
+            Err(RelayError::Client(why)) => return self.client_failed(request, why),
+            Err(RelayError::Worker(why)) => self.worker_failed(why, now),
+            Err(RelayError::Silent) => {}
+        }
+        self.report_failure(request, now);
+        match self.ending {
+            Some(rest) if !body.output.is_client_behind() && self.file.is_none() => {
+                let passed = body.pass_end(request, rest);
+                outcome(request, passed);
+                Step::Over
+            }
+            _ => Step::Open,
+        }
+    }
+
+    /// Reads once and relays what has come.
+    fn read<'call>(
+        &mut self,
+        request: &mut Request<'call>,
+        body: &mut Body<'call>,
+        now: Instant,
+    ) -> Result<(), RelayError> {
+        let Some(connection) = &mut self.connection else { return Ok(()) };
+        match connection.read_now() {
+            Err(ConnectionError::Timeout) => return Ok(()),
+            read => read?,
+        }
+        self.heard = now;
+        let before = body.written;
+        while let Some(piece) = next_piece(request, body, connection)? {
+            match piece {
+                Piece::Log(level, line) => request.log(level, &line),
+                Piece::Error(text) => body.log_errors(request, &text),
+                // It may be long: it is read as the client takes it.
+                Piece::File(span) => {
+                    let file = body.take_file(request, connection, span, true)?;
+                    self.file = file.map(|(file, part)| (File::from(file), part));
+                }
+                Piece::End { protocol_status, app_status, queue_time } => {
+                    self.times = Some((queue_time, wsgi::epoch_micros()));
+                    body.finish_errors(request);
+                    if protocol_status != ProtocolStatus::RequestComplete {
+                        return Err(ConnectionError::Refused.into());
+                    }
+                    if app_status == app_status::ABORTED {
+                        connection.mark_closing();
+                    }
+                    self.ending = Some(body.rest(app_status));
+                    self.is_done = true;
+                    break;
+                }
+            }
+        }
+        if body.written != before {
+            self.moved = now;
+        }
+        if body.output.unflushed() > 0 {
+            body.output.flush(request)?;
+        }
+        self.pass_file(request, body)?;
+        Ok(())
+    }
+
+    /// Passes on a part of the worker's file, unless the client is behind.
+    fn pass_file<'call>(
+        &mut self,
+        request: &mut Request<'call>,
+        body: &mut Body<'call>,
+    ) -> Result<(), PassError> {
+        let Some((file, part)) = &mut self.file else { return Ok(()) };
+        if body.output.is_client_behind() {
+            return Ok(());
+        }
+        let length = (part.end - part.start).min(FILE_PIECE);
+        let mut piece = vec![0; usize::try_from(length).unwrap_or(0)];
+        let read = file.read_exact_at(&mut piece, part.start);
+        part.start += length;
+        if part.is_empty() || read.is_err() {
+            self.file = None;
+        }
+        if let Err(why) = read {
+            let line = format!("WSGI0220: a file cannot be sent: {why}");
+            request.log(Level::Error, line.as_bytes());
+            return Err(PassError::Failed);
+        }
+        body.output.write(request, &piece, 0)?;
+        body.output.flush(request)
+    }
+
+    /// The client takes no more.
+    fn client_failed(&mut self, request: &mut Request<'_>, why: PassError) -> Step {
+        self.abort();
+        outcome(request, Err(why));
+        Step::Over
+    }
+
+    /// The client has left.
+    fn abandon(&mut self, request: &Request<'_>) -> Step {
+        self.abort();
+        Flag::ClientLeft.note();
+        request.mark_aborted();
+        Step::Over
+    }
+
+    /// Tells the worker that the response is of no more use.
+    fn abort(&mut self) {
+        if let Some(connection) = &mut self.connection {
+            connection.send_abort();
+        }
+    }
+
+    /// The connection to the worker is of no more use. The client sees that the response is incomplete, after the cause has
+    /// been looked for.
+    fn worker_failed(&mut self, why: ConnectionError, now: Instant) {
+        self.abort();
+        if matches!(why, ConnectionError::NoDescriptor) {
+            self.group.drop_every_idle();
+        }
+        self.is_done = true;
+        self.failure = Some(WorkerFailure { why, since: now, look: now });
+    }
+
+    /// Logs why the worker has failed once that is known, and has the response broken off.
+    fn report_failure(&mut self, request: &Request<'_>, now: Instant) {
+        let Some(failure) = self.failure.as_mut().filter(|failure| failure.look <= now) else {
+            return;
+        };
+        failure.look = now + EXIT_POLL;
+        let lease = self.lease.as_ref().filter(|_| failure.why.is_end() && !stream::have_ended());
+        let awaited = now.saturating_duration_since(failure.since);
+        let exit = match lease.map(|lease| lease.exit_report(awaited)) {
+            Some(ControlFlow::Continue(())) => return,
+            Some(ControlFlow::Break(exit)) => exit,
+            None => None,
+        };
+        if stream::have_ended() {
+            Flag::Stopping.note();
+        } else {
+            let cause = exit.unwrap_or_else(|| failure.why.to_string());
+            log_failure(request, self.group.name(), &failure.why, &cause);
+        }
+        (self.failure, self.lease) = (None, None);
+        self.ending = Some(Rest::Broken);
+    }
+
+    /// Has the request counted and logged as what it has become.
+    fn conclude(&self, request: &Request<'_>, flags: Flags) {
+        let times = times_since(self.queued, self.times);
+        conclude(request, Outcome::Done, Some(self.group.plan()), flags, times);
+    }
+
+    /// When the client has taken nothing for too long.
+    fn client_deadline(&self) -> Option<Instant> {
+        self.behind_since.map(|since| since + self.client_limit)
+    }
+
+    /// When the worker has sent nothing of the response for too long.
+    fn silence_deadline(&self) -> Option<Instant> {
+        let reads = self.connection.is_some() && !self.is_full;
+        reads.then(|| self.moved + self.worker_limit)
+    }
+
+    /// Runs `work` with the request and the body, and notes what is left to do.
+    fn with_body(
+        &mut self,
+        client: &mut Parked,
+        now: Instant,
+        work: impl for<'call> FnOnce(&mut Self, &mut Request<'call>, &mut Body<'call>) -> Step,
+    ) -> Step {
+        let Some(body) = self.body.take() else { return Step::Over };
+        let Some((mut request, brigade)) = client.lend() else { return Step::Over };
+        let (mut body, ()) = body.with_brigade(brigade);
+        let outer = self.flags.resume();
+        let step = work(self, &mut request, &mut body);
+        self.flags = Flags::end(outer);
+        if step == Step::Over {
+            self.conclude(&request, self.flags);
+        }
+        let (body, _) = body.with_brigade(());
+        let is_behind = body.output.is_client_behind();
+        self.is_full = body.output.is_full() || self.file.is_some();
+        if self.is_full {
+            self.moved = now;
+        }
+        self.looks_at_client = now >= self.heard + CLIENT_PATIENCE;
+        self.body = Some(body);
+        if client.push() || is_behind || self.file.is_some() {
+            self.behind_since.get_or_insert(now);
+        } else {
+            self.behind_since = None;
+        }
+        if client.is_aborted() && step == Step::Open {
+            self.abort();
+            if let Some((request, _)) = client.lend() {
+                let outer = self.flags.resume();
+                Flag::ClientLeft.note();
+                let flags = Flags::end(outer);
+                self.conclude(&request, flags);
+            }
+            return Step::Over;
+        }
+        step
+    }
+}
+
+impl Session<Parked> for ParkedStream {
+    fn worker(&self) -> Option<BorrowedFd<'_>> {
+        self.connection.as_ref().map(|connection| connection.as_fd())
+    }
+
+    fn is_done_with_worker(&self) -> bool {
+        self.is_done
+    }
+
+    fn let_worker_go(&mut self) {
+        if let (Some(connection), Some(lease)) = (self.connection.take(), &self.lease) {
+            lease.give_back(connection);
+        }
+        if self.failure.is_none() {
+            self.lease = None;
+        }
+    }
+
+    fn wants(&self) -> Wants {
+        Wants {
+            worker: self.connection.is_some() && !self.is_full,
+            writable: self.behind_since.is_some(),
+            half_closed: self.looks_at_client,
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let look = (!self.looks_at_client).then(|| self.heard + CLIENT_PATIENCE);
+        let exit = self.failure.as_ref().map(|failure| failure.look);
+        let times = [self.silence_deadline(), look, exit, self.client_deadline()];
+        times.into_iter().flatten().min()
+    }
+
+    fn advance(&mut self, client: &mut Parked, ready: Ready, now: Instant) -> Step {
+        self.with_body(client, now, |stream, request, body| stream.step(request, body, ready, now))
+    }
+
+    fn may_be_ended(&self) -> bool {
+        self.comes_back && self.ending.is_none()
+    }
+
+    fn end(&mut self, client: &mut Parked, now: Instant) -> Step {
+        self.abort();
+        (self.is_done, self.failure) = (true, None);
+        self.ending.get_or_insert(Rest::Complete);
+        self.advance(client, Ready::default(), now)
+    }
+
+    fn stop(&mut self, client: &mut Parked) {
+        self.abort();
+        self.with_body(client, Instant::now(), |_, request, _| {
+            Flag::Stopping.note();
+            request.cut();
+            Step::Over
+        });
+    }
+}
+
+/// Relays bytes of the response up to the next piece of another kind; `None`: more is to be read first.
+fn next_piece<'call>(
+    request: &mut Request<'call>,
+    body: &mut Body<'call>,
+    connection: &mut Connection,
+) -> Result<Option<Piece>, RelayError> {
+    while let Some(answer) = connection.next()? {
+        if let Answer::Stdout(data) = answer {
+            body.write(request, data)?;
+        } else if let Some(piece) = Piece::of(&answer) {
+            return Ok(Some(piece));
+        }
+    }
+    Ok(None)
+}

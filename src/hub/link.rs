@@ -1,0 +1,428 @@
+//! One connection from the moment it has no thread until it is closed. It must never know another one, nor what goes over
+//! it.
+#![forbid(unsafe_code)]
+
+use super::places::Place;
+use super::session::{Client, Ready, Session, Step, Wants};
+use std::time::{Duration, Instant};
+use sys::{EPOLL_ENDS, EPOLLIN, EPOLLOUT, EPOLLRDHUP, Epoll};
+
+/// How long a client may take nothing of what is left for it once its session is over.
+const FLUSH_TIME: Duration = Duration::from_secs(60);
+/// How long a client's end is waited for after the server's own.
+const LINGER_TIME: Duration = Duration::from_secs(2);
+/// Bytes of a client that are read and forgotten at once.
+const FORGOTTEN: usize = 16 * 1024;
+
+/// A connection and what goes over it.
+pub(super) struct Link<C> {
+    client: C,
+    state: State<C>,
+    /// What is watched at the client's socket and at the worker's; `None`: nothing.
+    watched: [Option<Wants>; 2],
+    /// The tokens of the client's socket and of the worker's.
+    tokens: [u64; 2],
+    /// What `deadlines` has for it.
+    pub(super) scheduled: Option<Instant>,
+    /// When its session is to end before its time.
+    pub(super) ends_at: Option<Instant>,
+    _place: Place,
+}
+
+enum State<C> {
+    Open(Box<dyn Session<C>>),
+    /// What httpd holds goes out, then the end of the connection.
+    Flushing(Instant),
+    /// The end of the connection goes out.
+    Leaving(Instant),
+    /// The server's end is out; the client's is awaited, or it might lose what it has not read.
+    Lingering(Instant),
+    Dead,
+}
+
+impl<C: Client> Link<C> {
+    pub(super) fn new(
+        client: C,
+        session: Box<dyn Session<C>>,
+        place: Place,
+        tokens: [u64; 2],
+    ) -> Self {
+        let state = State::Open(session);
+        let watched = [None, None];
+        Self { client, state, watched, tokens, scheduled: None, ends_at: None, _place: place }
+    }
+
+    pub(super) const fn is_dead(&self) -> bool {
+        matches!(self.state, State::Dead)
+    }
+
+    /// Whether its session may be ended before its time.
+    pub(super) fn may_be_ended(&self) -> bool {
+        matches!(&self.state, State::Open(session) if session.may_be_ended())
+    }
+
+    /// When it is to be advanced at the latest.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let own = match &self.state {
+            State::Open(session) => session.deadline(),
+            State::Flushing(until) | State::Leaving(until) | State::Lingering(until) => {
+                Some(*until)
+            }
+            State::Dead => None,
+        };
+        [own, self.ends_at].into_iter().flatten().min()
+    }
+
+    /// Does what can be done without waiting, and has `epoll` watch for what comes next.
+    pub(super) fn advance(&mut self, ready: Ready, epoll: &Epoll, now: Instant) {
+        if let State::Open(session) = &mut self.state {
+            let mut step = session.advance(&mut self.client, ready, now);
+            if step == Step::Open && self.ends_at.is_some_and(|at| at <= now) {
+                self.ends_at = None;
+                step = session.end(&mut self.client, now);
+            }
+            if session.is_done_with_worker() || step == Step::Over {
+                self.let_worker_go(epoll);
+            }
+            if step == Step::Over {
+                self.client.end_request();
+                self.ends_at = None;
+                self.state = State::Flushing(now + FLUSH_TIME);
+            }
+        }
+        self.close(ready, now);
+        if let Err(why) = self.watch(epoll) {
+            debug_assert!(false, "epoll: {why}");
+            self.state = State::Dead;
+        }
+    }
+
+    fn let_worker_go(&mut self, epoll: &Epoll) {
+        let State::Open(session) = &mut self.state else { return };
+        if let Some(worker) = session.worker()
+            && self.watched.last_mut().and_then(Option::take).is_some()
+        {
+            epoll.remove(worker);
+        }
+        session.let_worker_go();
+    }
+
+    /// The steps after the session.
+    fn close(&mut self, ready: Ready, now: Instant) {
+        if let State::Flushing(until) = self.state {
+            if self.client.is_aborted() || ready.gone || until <= now {
+                self.state = State::Dead;
+            } else if !self.client.push() {
+                self.client.end_connection();
+                self.state = State::Leaving(now + LINGER_TIME);
+            }
+        }
+        if let State::Leaving(until) = self.state {
+            let pending = self.client.push();
+            if self.client.is_aborted() || ready.gone || until <= now {
+                self.state = State::Dead;
+            } else if !pending {
+                sys::shutdown_write(self.client.socket());
+                self.state = State::Lingering(now + LINGER_TIME);
+            }
+        }
+        if let State::Lingering(until) = self.state
+            && (ready.gone || until <= now || self.has_client_ended())
+        {
+            self.state = State::Dead;
+        }
+    }
+
+    /// Reads what the client sends and forgets it; whether its end has come.
+    fn has_client_ended(&self) -> bool {
+        let mut bytes = [0; 1024];
+        for _ in 0..FORGOTTEN / bytes.len() {
+            match sys::receive_now(self.client.socket(), &mut bytes) {
+                Ok(0) => return true,
+                Ok(_) => {}
+                Err(why) => return why.kind() != std::io::ErrorKind::WouldBlock,
+            }
+        }
+        false
+    }
+
+    fn watch(&mut self, epoll: &Epoll) -> std::io::Result<()> {
+        let (wants, worker) = match &self.state {
+            State::Open(session) => (session.wants(), session.worker()),
+            State::Flushing(_) | State::Leaving(_) => {
+                (Wants { writable: true, ..Wants::default() }, None)
+            }
+            State::Lingering(_) => (Wants { half_closed: true, ..Wants::default() }, None),
+            State::Dead => return Ok(()),
+        };
+        let [at_client, at_worker] = &mut self.watched;
+        let [client_token, worker_token] = self.tokens;
+        let of_client = Wants { worker: false, ..wants };
+        if *at_client != Some(of_client) {
+            let (socket, lingers) =
+                (self.client.socket(), matches!(self.state, State::Lingering(_)));
+            // A client that has left altogether is told in any case.
+            let mut events = EPOLL_ENDS;
+            if wants.writable {
+                events |= EPOLLOUT;
+            }
+            if wants.half_closed {
+                events |= if lingers { EPOLLIN | EPOLLRDHUP } else { EPOLLRDHUP };
+            }
+            match at_client {
+                None => epoll.add(socket, events, client_token)?,
+                Some(_) => epoll.rearm(socket, events, client_token)?,
+            }
+            *at_client = Some(of_client);
+        }
+        // A worker that has closed its end would be told again and again, so it is not watched at all meanwhile.
+        let of_worker = wants.worker.then_some(Wants { worker: true, ..Wants::default() });
+        if let Some(worker) = worker
+            && *at_worker != of_worker
+        {
+            match of_worker {
+                Some(_) => epoll.add(worker, EPOLLIN, worker_token)?,
+                None => epoll.remove(worker),
+            }
+            *at_worker = of_worker;
+        }
+        Ok(())
+    }
+
+    /// Ends it at once, because the process stops.
+    pub(super) fn stop(&mut self, epoll: &Epoll) {
+        if let State::Open(session) = &mut self.state {
+            session.stop(&mut self.client);
+            self.let_worker_go(epoll);
+            self.client.end_request();
+        }
+        if matches!(self.state, State::Open(_) | State::Flushing(_)) && !self.client.is_aborted() {
+            self.client.end_connection();
+            self.client.push();
+        }
+        sys::shutdown_write(self.client.socket());
+        self.state = State::Dead;
+    }
+
+    /// Closes it, because its session has failed in a way that was not foreseen.
+    pub(super) fn give_up(&mut self, epoll: &Epoll) {
+        self.let_worker_go(epoll);
+        self.state = State::Dead;
+    }
+
+    /// Closes the connection.
+    pub(super) fn release(self, epoll: &Epoll) -> Option<C::Record> {
+        // A process that was forked meanwhile may have the same socket: closing alone would not end the watch.
+        epoll.remove(self.client.socket());
+        self.client.release()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::os::fd::{AsFd, BorrowedFd};
+    use std::os::unix::net::UnixStream;
+    use std::sync::{Arc, Mutex};
+
+    type Calls = Arc<Mutex<Vec<&'static str>>>;
+
+    /// A client that takes what httpd holds after some pushes.
+    struct TestClient {
+        socket: UnixStream,
+        pushes: usize,
+        is_aborted: bool,
+        calls: Calls,
+    }
+
+    impl TestClient {
+        fn note(&self, what: &'static str) {
+            self.calls.lock().unwrap().push(what);
+        }
+    }
+
+    impl Client for TestClient {
+        type Record = ();
+        fn socket(&self) -> BorrowedFd<'_> {
+            self.socket.as_fd()
+        }
+        fn is_aborted(&self) -> bool {
+            self.is_aborted
+        }
+        fn push(&mut self) -> bool {
+            let left = self.pushes > 0;
+            self.pushes = self.pushes.saturating_sub(1);
+            left
+        }
+        fn end_request(&mut self) {
+            self.note("end");
+        }
+        fn end_connection(&mut self) {
+            self.note("end of connection");
+        }
+        fn release(self) -> Option<()> {
+            self.note("release");
+            Some(())
+        }
+    }
+
+    /// A session that is over when its worker has sent something.
+    struct TestSession {
+        worker: Option<UnixStream>,
+        is_done: bool,
+        calls: Calls,
+    }
+
+    impl Session<TestClient> for TestSession {
+        fn worker(&self) -> Option<BorrowedFd<'_>> {
+            self.worker.as_ref().map(AsFd::as_fd)
+        }
+        fn is_done_with_worker(&self) -> bool {
+            self.is_done
+        }
+        fn let_worker_go(&mut self) {
+            if self.worker.take().is_some() {
+                self.calls.lock().unwrap().push("let go");
+            }
+        }
+        fn wants(&self) -> Wants {
+            Wants { worker: true, ..Wants::default() }
+        }
+        fn deadline(&self) -> Option<Instant> {
+            None
+        }
+        fn advance(&mut self, client: &mut TestClient, ready: Ready, _now: Instant) -> Step {
+            client.is_aborted |= ready.gone;
+            if ready.worker || ready.gone { Step::Over } else { Step::Open }
+        }
+        fn may_be_ended(&self) -> bool {
+            true
+        }
+        fn end(&mut self, _client: &mut TestClient, _now: Instant) -> Step {
+            self.calls.lock().unwrap().push("end early");
+            Step::Over
+        }
+        fn stop(&mut self, _client: &mut TestClient) {
+            self.calls.lock().unwrap().push("stop");
+        }
+    }
+
+    struct Scene {
+        link: Link<TestClient>,
+        epoll: Epoll,
+        client: UnixStream,
+        worker: UnixStream,
+        calls: Calls,
+        now: Instant,
+    }
+
+    impl Scene {
+        fn new(pushes: usize) -> Self {
+            let calls = Calls::default();
+            let (client, socket) = UnixStream::pair().unwrap();
+            let (worker, tunnel) = UnixStream::pair().unwrap();
+            let test_client =
+                TestClient { socket, pushes, is_aborted: false, calls: Arc::clone(&calls) };
+            let session =
+                TestSession { worker: Some(tunnel), is_done: false, calls: Arc::clone(&calls) };
+            let link = Link::new(test_client, Box::new(session), Place::take(), [2, 3]);
+            let (epoll, now) = (Epoll::new().unwrap(), Instant::now());
+            let mut scene = Self { link, epoll, client, worker, calls, now };
+            scene.advance(Ready::default());
+            scene
+        }
+
+        fn advance(&mut self, ready: Ready) {
+            self.link.advance(ready, &self.epoll, self.now);
+        }
+
+        fn events(&self) -> Vec<u64> {
+            let mut events = Vec::new();
+            self.epoll.wait_for_events(&mut events, Some(Duration::ZERO)).unwrap();
+            events.iter().map(|event| event.token).collect()
+        }
+
+        fn calls(&self) -> Vec<&'static str> {
+            std::mem::take(&mut *self.calls.lock().unwrap())
+        }
+    }
+
+    #[test]
+    fn session_that_is_over_is_flushed_told_its_end_and_lingers_until_the_client_ends() {
+        let mut scene = Scene::new(1);
+        assert!(scene.events().is_empty());
+        scene.worker.write_all(b"x").unwrap();
+        assert_eq!(scene.events(), [3]);
+        scene.advance(Ready { worker: true, ..Ready::default() });
+        // The worker's socket is watched no more before it is let go; the client takes the rest later.
+        assert_eq!(scene.calls(), ["let go", "end"]);
+        assert_eq!(scene.events(), [2]);
+        scene.advance(Ready { writable: true, ..Ready::default() });
+        assert_eq!(scene.calls(), ["end of connection"]);
+        assert_eq!(scene.client.read(&mut [0]).unwrap(), 0);
+        assert!(!scene.link.is_dead());
+        scene.client.write_all(b"something that nothing reads").unwrap();
+        scene.advance(Ready { half_closed: false, ..Ready::default() });
+        assert!(!scene.link.is_dead() && scene.events().is_empty());
+        scene.client.shutdown(std::net::Shutdown::Write).unwrap();
+        assert_eq!(scene.events(), [2]);
+        scene.advance(Ready { half_closed: true, ..Ready::default() });
+        assert!(scene.link.is_dead());
+        assert_eq!(scene.link.release(&scene.epoll), Some(()));
+    }
+
+    #[test]
+    fn client_that_does_not_end_is_closed_after_a_while() {
+        let mut scene = Scene::new(0);
+        scene.advance(Ready { worker: true, ..Ready::default() });
+        assert_eq!(scene.link.deadline(), Some(scene.now + LINGER_TIME));
+        scene.now += LINGER_TIME;
+        scene.advance(Ready::default());
+        assert!(scene.link.is_dead());
+    }
+
+    #[test]
+    fn client_that_takes_nothing_is_closed_after_a_while() {
+        let mut scene = Scene::new(usize::MAX);
+        scene.advance(Ready { worker: true, ..Ready::default() });
+        scene.now += FLUSH_TIME;
+        scene.advance(Ready::default());
+        assert!(scene.link.is_dead());
+        assert_eq!(scene.calls(), ["let go", "end"]);
+    }
+
+    #[test]
+    fn client_that_has_left_is_not_told_its_end() {
+        let mut scene = Scene::new(0);
+        drop(scene.client.try_clone().unwrap());
+        scene.client.shutdown(std::net::Shutdown::Both).unwrap();
+        // Told without having been asked for.
+        assert_eq!(scene.events(), [2]);
+        scene.advance(Ready { gone: true, ..Ready::default() });
+        assert!(scene.link.is_dead());
+        assert_eq!(scene.calls(), ["let go", "end"]);
+    }
+
+    #[test]
+    fn session_ends_before_its_time_when_that_has_come() {
+        let mut scene = Scene::new(0);
+        scene.link.ends_at = Some(scene.now + Duration::from_secs(1));
+        assert_eq!(scene.link.deadline(), scene.link.ends_at);
+        scene.advance(Ready::default());
+        assert!(scene.calls().is_empty());
+        scene.now += Duration::from_secs(1);
+        scene.advance(Ready::default());
+        assert_eq!(scene.calls(), ["end early", "let go", "end", "end of connection"]);
+        assert!(!scene.link.is_dead());
+    }
+
+    #[test]
+    fn process_that_stops_ends_all_at_once() {
+        let mut scene = Scene::new(0);
+        scene.link.stop(&scene.epoll);
+        assert_eq!(scene.calls(), ["stop", "let go", "end", "end of connection"]);
+        assert!(scene.link.is_dead());
+        assert_eq!(scene.client.read(&mut [0]).unwrap(), 0);
+    }
+}

@@ -1,0 +1,203 @@
+//! All links of the thread, and the records of those that have been closed. It must never know where new ones come from.
+#![forbid(unsafe_code)]
+
+use super::deadlines::Deadlines;
+use super::link::Link;
+use super::places::Place;
+use super::session::{Client, Ready, Session};
+use crate::httpd::guard;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+use sys::{Epoll, Event};
+
+/// How long what is left of a closed connection is kept.
+const RECORD_TIME: Duration = Duration::from_secs(2);
+/// A token has the generation of a place, the place, and the side.
+const GENERATION_SHIFT: u32 = 33;
+
+/// A connection that is given to the hub.
+pub(super) struct Newcomer<C> {
+    pub(super) client: C,
+    pub(super) session: Box<dyn Session<C>>,
+    pub(super) place: Place,
+}
+
+pub(super) struct Links<C: Client> {
+    epoll: Epoll,
+    slots: Vec<Slot<C>>,
+    free: Vec<usize>,
+    open: usize,
+    deadlines: Deadlines,
+    /// Those that have died in this round.
+    dead: Vec<usize>,
+    records: VecDeque<(Instant, C::Record)>,
+}
+
+struct Slot<C> {
+    generation: u64,
+    link: Option<Link<C>>,
+}
+
+impl<C: Client> Links<C> {
+    pub(super) const fn new(epoll: Epoll) -> Self {
+        Self {
+            epoll,
+            slots: Vec::new(),
+            free: Vec::new(),
+            open: 0,
+            deadlines: Deadlines::new(),
+            dead: Vec::new(),
+            records: VecDeque::new(),
+        }
+    }
+
+    pub(super) const fn epoll(&self) -> &Epoll {
+        &self.epoll
+    }
+
+    pub(super) const fn is_empty(&self) -> bool {
+        self.open == 0
+    }
+
+    /// When something is to be done at the latest.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        let records = self.records.front().map(|(at, _)| *at);
+        [self.deadlines.next(), records].into_iter().flatten().min()
+    }
+
+    /// Takes a connection over; `ends_at`: when it is to end before its time, if it may be.
+    pub(super) fn add(&mut self, newcomer: Newcomer<C>, ends_at: Option<Instant>, now: Instant) {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot { generation: 0, link: None });
+            self.slots.len() - 1
+        });
+        let Some(slot) = self.slots.get_mut(index) else { return };
+        slot.generation += 1;
+        let token = (slot.generation << GENERATION_SHIFT) | (index as u64) << 1;
+        let Newcomer { client, session, place } = newcomer;
+        let mut link = Link::new(client, session, place, [token, token | 1]);
+        link.ends_at = ends_at.filter(|_| link.may_be_ended());
+        slot.link = Some(link);
+        self.open += 1;
+        self.advance(index, Ready::default(), now);
+    }
+
+    /// The link of a token, unless that is of one that has gone.
+    fn index(&self, token: u64) -> Option<usize> {
+        let index = usize::try_from(token & ((1 << GENERATION_SHIFT) - 1)).ok()? >> 1;
+        let slot = self.slots.get(index)?;
+        (slot.link.is_some() && slot.generation == token >> GENERATION_SHIFT).then_some(index)
+    }
+
+    pub(super) fn on_event(&mut self, event: &Event, now: Instant) {
+        let Some(index) = self.index(event.token) else { return };
+        let ready = match event.token & 1 {
+            0 => Ready {
+                worker: false,
+                writable: event.writable,
+                half_closed: event.half_closed,
+                gone: event.ended,
+            },
+            _ => Ready { worker: event.readable || event.ended, ..Ready::default() },
+        };
+        self.advance(index, ready, now);
+    }
+
+    /// Advances the links whose time has come.
+    pub(super) fn on_time(&mut self, now: Instant) {
+        while let Some(key) = self.deadlines.take_due(now) {
+            let Some(index) = self.index(key) else { continue };
+            let Some(link) = self.slots.get_mut(index).and_then(|slot| slot.link.as_mut()) else {
+                continue;
+            };
+            link.scheduled = None;
+            if link.deadline().is_some_and(|at| at <= now) {
+                self.advance(index, Ready::default(), now);
+            } else {
+                self.schedule(index);
+            }
+        }
+    }
+
+    fn advance(&mut self, index: usize, ready: Ready, now: Instant) {
+        let Some(link) = self.slots.get_mut(index).and_then(|slot| slot.link.as_mut()) else {
+            return;
+        };
+        if link.is_dead() {
+            return;
+        }
+        let epoll = &self.epoll;
+        if !guard(false, || {
+            link.advance(ready, epoll, now);
+            true
+        }) {
+            link.give_up(epoll);
+        }
+        if link.is_dead() {
+            self.dead.push(index);
+        } else {
+            self.schedule(index);
+        }
+    }
+
+    fn schedule(&mut self, index: usize) {
+        let Some(slot) = self.slots.get_mut(index) else { return };
+        let (generation, Some(link)) = (slot.generation, slot.link.as_mut()) else { return };
+        let Some(at) = link.deadline() else { return };
+        if link.scheduled.is_none_or(|scheduled| at < scheduled) {
+            link.scheduled = Some(at);
+            self.deadlines.add(at, (generation << GENERATION_SHIFT) | (index as u64) << 1);
+        }
+    }
+
+    /// Has all links that may be ended end, evenly spread over `time`.
+    pub(super) fn end_within(&mut self, time: Duration, now: Instant) {
+        let may_be_ended = |slot: &Slot<C>| slot.link.as_ref().is_some_and(Link::may_be_ended);
+        let count = self.slots.iter().filter(|slot| may_be_ended(slot)).count();
+        let step = time / u32::try_from(count.max(1)).unwrap_or(u32::MAX);
+        let mut at = now;
+        for index in 0..self.slots.len() {
+            let Some(slot) = self.slots.get_mut(index).filter(|slot| may_be_ended(slot)) else {
+                continue;
+            };
+            at += step;
+            slot.link.iter_mut().for_each(|link| link.ends_at = Some(at));
+            self.schedule(index);
+        }
+    }
+
+    /// Closes what has died, once no event of the round can name it any more.
+    pub(super) fn close_dead(&mut self, now: Instant) {
+        while let Some(index) = self.dead.pop() {
+            let Some(link) = self.slots.get_mut(index).and_then(|slot| slot.link.take()) else {
+                continue;
+            };
+            let epoll = &self.epoll;
+            let record = guard(None, || link.release(epoll));
+            self.records.extend(record.map(|record| (now + RECORD_TIME, record)));
+            self.free.push(index);
+            self.open -= 1;
+        }
+        while self.records.front().is_some_and(|(at, _)| *at <= now) {
+            self.records.pop_front();
+        }
+    }
+
+    /// Ends all links at once, whatever goes over them.
+    pub(super) fn stop(&mut self, now: Instant) {
+        for index in 0..self.slots.len() {
+            let Some(link) = self.slots.get_mut(index).and_then(|slot| slot.link.as_mut()) else {
+                continue;
+            };
+            let epoll = &self.epoll;
+            if !guard(false, || {
+                link.stop(epoll);
+                true
+            }) {
+                link.give_up(epoll);
+            }
+            self.dead.push(index);
+        }
+        self.close_dead(now);
+    }
+}

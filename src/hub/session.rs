@@ -1,0 +1,98 @@
+//! The two sides of a link: the client's connection, and what goes over it. Both are traits, so that a link is tested
+//! without httpd. It must never know a thread.
+#![forbid(unsafe_code)]
+
+use crate::httpd::{ClosedRecord, Parked};
+use std::os::fd::BorrowedFd;
+use std::time::Instant;
+
+/// The connection to a client, as far as a link needs it. No call waits.
+pub(crate) trait Client: Send + Sized {
+    /// What is left of a closed connection for a while.
+    type Record: Send;
+    fn socket(&self) -> BorrowedFd<'_>;
+    /// Whether the client is known to be gone.
+    fn is_aborted(&self) -> bool;
+    /// Sends what is held back as far as the client takes it; whether something is left.
+    fn push(&mut self) -> bool;
+    /// Ends the request, if there is one.
+    fn end_request(&mut self);
+    /// Says that the connection ends. To be pushed.
+    fn end_connection(&mut self);
+    /// Closes the connection.
+    fn release(self) -> Option<Self::Record>;
+}
+
+impl Client for Parked {
+    type Record = ClosedRecord;
+    fn socket(&self) -> BorrowedFd<'_> {
+        self.socket()
+    }
+    fn is_aborted(&self) -> bool {
+        self.is_aborted()
+    }
+    fn push(&mut self) -> bool {
+        self.push()
+    }
+    fn end_request(&mut self) {
+        self.end_request();
+    }
+    fn end_connection(&mut self) {
+        self.end_connection();
+    }
+    fn release(self) -> Option<ClosedRecord> {
+        self.release()
+    }
+}
+
+/// What has been found at the two descriptors of a link.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Ready {
+    /// The worker has sent something, or has closed its end.
+    pub(crate) worker: bool,
+    /// The client takes more.
+    pub(crate) writable: bool,
+    /// The client sends no more. It may have left.
+    pub(crate) half_closed: bool,
+    /// The client has left.
+    pub(crate) gone: bool,
+}
+
+/// What a session waits for, besides the client's leaving altogether.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Wants {
+    /// For the worker to send something.
+    pub(crate) worker: bool,
+    /// For the client to take more.
+    pub(crate) writable: bool,
+    /// For the client to send no more.
+    pub(crate) half_closed: bool,
+}
+
+/// How a session goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    Open,
+    /// All has been passed on that the client is to get: the connection is to be closed.
+    Over,
+}
+
+/// What goes over a link, until it is over.
+pub(crate) trait Session<C>: Send {
+    /// The socket to the worker, as long as the worker is needed.
+    fn worker(&self) -> Option<BorrowedFd<'_>>;
+    /// Whether [`Session::worker`] is needed no more. Then [`Session::let_worker_go`] follows once nothing watches it.
+    fn is_done_with_worker(&self) -> bool;
+    fn let_worker_go(&mut self);
+    fn wants(&self) -> Wants;
+    /// When [`Session::advance`] is to be called at the latest.
+    fn deadline(&self) -> Option<Instant>;
+    /// Does what can be done without waiting.
+    fn advance(&mut self, client: &mut C, ready: Ready, now: Instant) -> Step;
+    /// Whether the session may be ended before its time, because the process is to leave: the client comes back.
+    fn may_be_ended(&self) -> bool;
+    /// Ends the session: what the client has been sent is complete as far as it can be.
+    fn end(&mut self, client: &mut C, now: Instant) -> Step;
+    /// Ends it at once, because the process stops.
+    fn stop(&mut self, client: &mut C);
+}

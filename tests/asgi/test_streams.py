@@ -1,0 +1,413 @@
+"""Event streams under the event MPM: an open one holds no thread of Apache."""
+
+import concurrent.futures
+import contextlib
+import os
+import signal
+import socket
+import ssl
+import time
+from pathlib import Path
+
+import pytest
+from harness import daemons
+from harness.asgi import conf
+from harness.client import head, read_all, read_until
+from harness.conf import tls_host
+from harness.env import TESTS
+from harness.httpd import wait_until
+from harness.valgrind import SLOWER
+
+pytestmark = [
+    pytest.mark.ours_only("mod_wsgi knows no ASGI"),
+    pytest.mark.embedded_only("each test names its own process group"),
+]
+
+APP = (TESTS / "apps/asgi_streams.py").read_text()
+FACTOR = "AsyncRequestWorkerFactor 400\n"
+
+
+@pytest.fixture
+def start(private):
+    """start(options, more) is a running server of the test's own, whose child has three threads."""
+
+    def start(options="", more="", **others):
+        def prepare(server):
+            server.root.chmod(0o777)
+
+        others = {"threads": 3, "timeout": 30, **others}
+        return private(conf(options, FACTOR + more, APP, **others), prepare)
+
+    return start
+
+
+@pytest.fixture
+def tls(start, certificate):
+    def begin(options="", more=""):
+        alias = "ASGIScriptAlias / ${ROOT}/app.py process-group=site"
+        more += tls_host(certificate, alias)
+        server = start(options, more, modules=("ssl",))
+        server.log.allow("AH01882", "AH01906", "AH01873")
+        return server
+
+    return begin
+
+
+def tls_connection(server):
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    sock = socket.create_connection(("127.0.0.1", server.port2), timeout=20 * SLOWER)
+    return context.wrap_socket(sock, server_hostname="localhost")
+
+
+def notes(server):
+    path = server.root / "notes"
+    return path.read_text().splitlines() if path.exists() else []
+
+
+@contextlib.contextmanager
+def streams(server, count, kind="text/event-stream", connect=None):
+    """Open streams named 0, 1, …, each of which has sent its first line."""
+    with contextlib.ExitStack() as stack:
+        socks = []
+        for number in range(count):
+            sock = stack.enter_context((connect or server.socket)())
+            sock.settimeout(20 * SLOWER)
+            sock.sendall(head(f"/stream/{number}?kind={kind}"))
+            socks.append(sock)
+            read_until(sock, b"first\n")
+        yield socks
+
+
+def are_threads_free(server):
+    """Whether two requests are answered at once by a child whose streams would hold all threads."""
+    began = time.monotonic()
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(lambda _: server.get("/hello").text, range(2)))
+    return answers == ["hello"] * 2 and time.monotonic() - began < 5 * SLOWER
+
+
+def test_streams_hold_no_thread_and_events_arrive_at_once(start):
+    server = start()
+    with streams(server, 50) as socks:
+        assert are_threads_free(server)
+        for _ in range(3):
+            began = time.monotonic()
+            server.get("/send/all")
+            for sock in socks:
+                sent = read_until(sock, b"\r\n").split(b"\r\n")
+                assert sent
+            # One response, and fifty events.
+            assert time.monotonic() - began < 5 * SLOWER
+        server.get("/end/all")
+        for sock in socks:
+            assert read_all(sock).endswith(b"last\n\r\n0\r\n\r\n")
+    wait_until(lambda: sum(line.startswith("end") for line in notes(server)) == 50, "ends")
+
+
+def test_event_arrives_soon(start):
+    server = start()
+    with streams(server, 5) as socks:
+        assert are_threads_free(server)
+        delays = []
+        for number in [0, 1, 2, 3, 4] * 4:
+            server.get(f"/send/{number}")
+            event = read_until(socks[number], b"\n\r\n")
+            # CLOCK_MONOTONIC is the same in all processes.
+            delays.append(time.monotonic() - float(event.split(b"\r\n")[-2]))
+        # A crowded machine delays some.
+        assert sorted(delays)[len(delays) // 2] < 0.05 * SLOWER
+
+
+def test_streams_over_tls_hold_no_thread(tls):
+    server = tls()
+    with streams(server, 20, connect=lambda: tls_connection(server)) as socks:
+        assert are_threads_free(server)
+        server.get("/send/all?size=100000")
+        for sock in socks:
+            received = b""
+            while received.count(b"x") < 100_000:
+                received += sock.recv(65536)
+        server.get("/end/all")
+        for sock in socks:
+            # With an end of TLS: else `recv` raises an error.
+            assert read_all(sock).endswith(b"last\n\r\n0\r\n\r\n")
+
+
+def test_other_response_that_pauses_holds_no_thread_either(start):
+    server = start()
+    with streams(server, 3, kind="text/plain") as socks:
+        assert are_threads_free(server)
+        server.get("/end/all")
+        for sock in socks:
+            assert read_all(sock).endswith(b"last\n\r\n0\r\n\r\n")
+
+
+def test_application_is_told_that_a_client_has_left(start):
+    server = start()
+    with streams(server, 2) as socks:
+        assert are_threads_free(server)
+        socks[0].close()
+        wait_until(lambda: "http.disconnect 0" in notes(server), "the disconnect", timeout=15)
+        server.get("/send/1")
+        read_until(socks[1], b"\n\r\n")
+
+
+def test_client_that_leaves_by_a_reset_is_noticed_at_once(start):
+    server = start()
+    with streams(server, 1) as socks:
+        assert are_threads_free(server)
+        socks[0].setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        socks[0].close()
+        wait_until(lambda: "http.disconnect 0" in notes(server), "the disconnect", timeout=4)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_client_that_does_not_read_holds_no_thread_and_gets_all_in_the_end(tls, scheme):
+    server = tls("response-spool-size=1000000")
+    connect = (lambda: tls_connection(server)) if scheme == "https" else None
+    with streams(server, 4, connect=connect) as socks:
+        size = 8_000_000
+        for number in range(3):
+            server.get(f"/send/{number}?size={size}")
+        server.get("/send/3")
+        read_until(socks[3], b"\n\r\n")
+        assert are_threads_free(server)
+        server.get("/end/all")
+        for sock in socks[:3]:
+            received = read_all(sock)
+            assert received.count(b"x") == size
+            assert received.endswith(b"last\n\r\n0\r\n\r\n")
+
+
+def test_worker_that_dies_truncates_its_streams(start):
+    server = start()
+    with streams(server, 5) as socks:
+        assert are_threads_free(server)
+        for pid in daemons.workers(server):
+            os.kill(pid, signal.SIGKILL)
+        for sock in socks:
+            received = read_all(sock)
+            assert not received.endswith(b"0\r\n\r\n")
+    server.log.allow("worker \\d+ was killed", "WSGI0119")
+    server.log.expect(
+        "WSGI0119: daemon process 'site' broke off its answer: .*killed by signal 9", count=5
+    )
+    assert server.get("/hello").text == "hello"
+
+
+TOLD = """
+LogFormat "%U %>s %X %{WSGI_FLAGS}e %{WSGI_QUEUE_TIME}e %{WSGI_APPLICATION_TIME}e" told
+CustomLog ${ROOT}/told.log told
+<Location /-/status>
+    SetHandler wsgi-status
+</Location>
+"""
+
+
+def counted(server):
+    """The requests of the group, by class and by flag of failure."""
+    status = server.get("/-/status?json").json()
+    (group,) = status["groups"]
+    return group["requests"]
+
+
+def told(server, path):
+    """The fields of the line of an access log about this path, once it is there."""
+
+    def lines():
+        text = (server.root / "told.log").read_text()
+        return [line.split() for line in text.splitlines() if line.startswith(path + " ")]
+
+    wait_until(lines, "the line of the log")
+    (line,) = lines()
+    return line[1:]
+
+
+def test_response_without_a_thread_is_counted_and_logged_once_and_at_its_end(start):
+    server = start(more=TOLD)
+    with streams(server, 1) as (sock,):
+        assert are_threads_free(server)
+        # Of requests that have ended.
+        before = counted(server)
+        assert before["by_flag"] == {}
+        daemons.pause(0.5)
+        server.get("/send/0")
+        read_until(sock, b"\n\r\n")
+        assert counted(server)["total"] == before["total"] + 1
+        assert "/stream/0" not in (server.root / "told.log").read_text()
+        server.get("/end/0")
+        read_all(sock)
+    status, kept, flags, queue, application = told(server, "/stream/0")
+    assert (status, kept, flags) == ("200", "-", "-")
+    assert 0 <= int(queue) < 5_000_000 * SLOWER
+    # Microseconds.
+    assert 500_000 <= int(application) < 60_000_000 * SLOWER
+    after = counted(server)
+    assert after["total"] == after["by_class"]["2xx"] == before["total"] + 3
+    assert after["by_flag"] == {}
+    # All three are shorter than the stream.
+    assert after["duration"]["sum_seconds"] - before["duration"]["sum_seconds"] >= 0.5
+
+
+def test_response_without_a_thread_has_the_flags_of_its_failure(start):
+    server = start(more=TOLD)
+    with streams(server, 3) as socks:
+        assert are_threads_free(server)
+        socks[1].setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        socks[1].close()
+        assert told(server, "/stream/1")[2] == "CL"
+        for pid in daemons.workers(server):
+            os.kill(pid, signal.SIGKILL)
+        for number in [0, 2]:
+            read_all(socks[number])
+            assert told(server, f"/stream/{number}")[:3] == ["200", "-", "CR,XB"]
+    server.log.allow("worker \\d+ was killed", "WSGI0119")
+    assert counted(server)["by_flag"] == {"CL": 1, "CR": 2, "XB": 2}
+
+
+def test_response_that_is_too_short_is_seen_to_be(start):
+    server = start()
+    server.log.allow("the body of the response is shorter than its Content-Length")
+    answer = server.get("/promised")
+    assert (answer.truncated, answer.body) == (True, b"first\nlast\n")
+
+
+def test_streams_end_with_a_graceful_restart_and_the_old_child_leaves(start):
+    server = start()
+    for _ in range(2):
+        with streams(server, 10) as socks:
+            assert are_threads_free(server)
+            daemons.restart(server, 1)
+            # ServerLimit leaves no slot for another child: all end at once.
+            for sock in socks:
+                assert read_all(sock).endswith(b"0\r\n\r\n")
+        assert server.get("/hello").text == "hello"
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP])
+def test_streams_end_when_apache_stops_or_restarts(start, signum):
+    server = start()
+    with streams(server, 10) as socks:
+        assert are_threads_free(server)
+        began = time.monotonic()
+        children = daemons.httpd_children(server)
+        server.send_signal(signum)
+        for sock in socks:
+            read_all(sock)
+        wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children), "the child")
+        assert time.monotonic() - began < 8 * SLOWER
+    if signum == signal.SIGTERM:
+        server.process.wait(10 * SLOWER)
+
+
+def test_stop_after_a_graceful_restart_ends_the_old_child_too(start):
+    server = start(children=4, more="MinSpareThreads 1\nMaxSpareThreads 100\n")
+    with streams(server, 10, kind="text/plain"):
+        assert are_threads_free(server)
+        old = daemons.httpd_children(server)
+        before = len(server.log.find("resuming normal operations"))
+        server.send_signal(signal.SIGUSR1)
+        server.log.wait_for("resuming normal operations", count=before + 1)
+        wait_until(lambda: set(daemons.httpd_children(server)) - set(old), "a new child")
+        # Responses that are no event streams are finished first, as far as there are slots.
+        assert set(old) & set(daemons.httpd_children(server))
+        # Apache looks for children that it has told to stop; this one does not read its pipe.
+        server.log.allow("AH00045")
+        began = time.monotonic()
+        server.process.send_signal(signal.SIGTERM)
+        server.process.wait(15 * SLOWER)
+        assert time.monotonic() - began < 6 * SLOWER
+
+
+def test_response_with_a_content_filter_is_not_given_away(start):
+    more = "SetOutputFilter DEFLATE\n"
+    server = start(more=more, modules=("deflate", "filter"))
+    with server.socket() as sock:
+        sock.sendall(head("/short?for=0.3", "Accept-Encoding: gzip", "Connection: close"))
+        assert b"Content-Encoding: gzip" in read_all(sock)
+    assert "wsgi-hub" not in threads(server)
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        "SetOutputFilter DEFLATE\nSetEnvIf Request_URI . no-gzip\n",
+        "AddOutputFilterByType DEFLATE text/html\n",
+    ],
+)
+def test_filter_that_leaves_the_stream_alone_is_no_obstacle(start, filters):
+    server = start(more=filters, modules=("setenvif", "filter", "deflate"))
+    with server.socket() as sock:
+        sock.sendall(head("/short?for=0.3", "Accept-Encoding: gzip"))
+        assert b"Content-Encoding" not in read_until(sock, b"0\r\n\r\n")
+    assert "wsgi-hub" in threads(server)
+
+
+def threads(server):
+    return [
+        path.read_text().strip()
+        for pid in daemons.httpd_children(server)
+        for path in Path(f"/proc/{pid}/task").glob("*/comm")
+    ]
+
+
+def test_child_without_streams_has_no_hub(start):
+    server = start()
+    assert server.get("/hello").text == "hello"
+    assert "wsgi-hub" not in threads(server)
+    server.get("/short")
+    assert "wsgi-hub" in threads(server)
+
+
+def test_streams_beyond_the_limit_hold_threads(start):
+    # Three threads and the factor 2: three streams without a thread.
+    server = start(more="AsyncRequestWorkerFactor 2\n")
+    with streams(server, 4) as socks:
+        assert server.get("/hello").text == "hello"
+        server.get("/end/all")
+        for sock in socks:
+            assert read_until(sock, b"0\r\n\r\n").endswith(b"last\n\r\n0\r\n\r\n")
+
+
+def test_thousands_of_short_streams_leave_nothing_behind(start):
+    server = start()
+    (child,) = daemons.httpd_children(server)
+    server.get("/short")
+
+    def some(number):
+        for _ in range(number):
+            with server.socket() as sock:
+                sock.sendall(head("/short?for=0.03"))
+                if number % 2:
+                    # Leaves at once.
+                    read_until(sock, b"first\n")
+                else:
+                    read_until(sock, b"0\r\n\r\n")
+
+    times = 100 if SLOWER == 1 else 8
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        list(pool.map(some, [20, 21] * 8 if SLOWER == 1 else [2, 3]))
+        before = Path(f"/proc/{child}/fd")
+        wait_until(lambda: len(list(before.iterdir())) < 60, "descriptors to be closed", timeout=20)
+        files, memory = len(list(before.iterdir())), private_memory(child)
+        list(pool.map(some, [times, times + 1] * 8))
+    wait_until(
+        lambda: len(list(before.iterdir())) <= files + 8, "descriptors to be closed", timeout=20
+    )
+    assert daemons.httpd_children(server) == [child]
+    # valgrind keeps what is freed for a while.
+    assert SLOWER > 1 or private_memory(child) < memory + 6000
+
+
+def private_memory(pid):
+    """KiB of memory that the process has for itself."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_Dirty"))
+
+
+def test_configtest_names_limits_that_end_streams_early(servers, mpm, mode):
+    more = FACTOR + "MaxConnectionsPerChild 500\n"
+    accepted, printed = servers.make(conf("", more, APP), mpm, mode).configtest()
+    assert accepted, printed
+    assert "MaxConnectionsPerChild 500 ends each process of Apache" in printed
