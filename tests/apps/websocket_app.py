@@ -14,6 +14,13 @@ async def application(scope, receive, send):
     if scope["type"] == "lifespan":
         raise RuntimeError("no lifespan")
     if scope["type"] == "http":
+        if name == "until_closed":
+            EVENTS.append(["http waits"])
+            while not any(event[0] == "disconnect" for event in EVENTS):
+                await asyncio.sleep(0.01)
+            for _ in range(10):
+                # The server ends what belonged to the WebSocket.
+                await asyncio.sleep(0)
         body = json.dumps({"pid": os.getpid(), "events": EVENTS, "type": scope["type"]}).encode()
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": body})
@@ -54,6 +61,15 @@ async def do_echo(scope, receive, send):
 async def do_pid(scope, receive, send):
     await accept(receive, send)
     await text(send, str(os.getpid()))
+    await until_disconnect(receive)
+
+
+async def do_beside(scope, receive, send):
+    """Says when a request waits for the end of this WebSocket."""
+    await accept(receive, send)
+    while ["http waits"] not in EVENTS:
+        await asyncio.sleep(0.01)
+    await text(send, "a request waits")
     await until_disconnect(receive)
 
 

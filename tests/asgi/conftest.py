@@ -1,7 +1,12 @@
-"""Servers with one process group that serves the application of apps/asgi_app.py."""
+"""Servers with one process group that serves the application of apps/asgi_app.py, and servers of
+the applications of frameworks.
+"""
 
 import pytest
+from harness import asgi_servers
 from harness.asgi import conf
+from harness.asgi_contract import CONF, difference
+from harness.conf import Conf
 
 
 @pytest.fixture
@@ -18,3 +23,38 @@ def start(private):
         return private(conf(*arguments, **others), prepare)
 
     return start
+
+
+@pytest.fixture(scope="module")
+def framework(request):
+    """Of a test of the contract: the name of a framework, by `parametrize`."""
+    pytest.importorskip(request.param)
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def kept():
+    kept = asgi_servers.Kept()
+    yield kept
+    kept.close()
+
+
+@pytest.fixture(params=["ours", *asgi_servers.SERVERS], scope="module")
+def server_name(request):
+    return request.param
+
+
+@pytest.fixture
+def contract(request, framework, server_name, kept, servers, serve, packages):
+    """A server of the framework's application; `mount` is the path that leads to it."""
+    if reason := difference(server_name, request.node.originalname, framework):
+        request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
+    if server_name == "ours":
+        text = CONF.format(name=framework, packages=packages)
+        server = serve(Conf(text, threads=16, timeout=60))
+        server.mount = f"/{framework}"
+        return server
+    if lacking := asgi_servers.missing(server_name):
+        pytest.skip(f"not installed (tests/requirements.txt): {', '.join(lacking)}")
+    folder = servers.apps / "asgi_frameworks"
+    return kept.get(server_name, folder, f"{framework}_app:application")

@@ -1,43 +1,28 @@
-"""Applications of real frameworks, each written to one contract, mounted at the root and below."""
+"""Applications of real frameworks, each written to one contract: HTTP.
+
+The same ones are run by ours, by uvicorn and by gunicorn.
+"""
 
 import pytest
-from harness.conf import Conf
+from harness.asgi_contract import FRAMEWORKS
 from harness.httpd import wait_until
 
 pytestmark = [
     pytest.mark.ours_only("mod_wsgi knows no ASGI"),
     pytest.mark.embedded_only("each test names its own process group"),
+    pytest.mark.parametrize("framework", FRAMEWORKS, indirect=True, scope="module"),
 ]
-CONF = """
-WSGIRestrictEmbedded On
-WSGIDaemonProcess {name} python-path={packages}
-ASGIScriptAlias /{name} ${{APPS}}/asgi_frameworks/{name}_app.py process-group={name}
-"""
 
 
-@pytest.fixture(
-    params=["starlette", "fastapi", "quart", "django", "litestar", "blacksheep", "channels"]
-)
-def framework(request):
-    pytest.importorskip(request.param)
-    return request.param
+def test_path_leads_to_a_view(contract):
+    assert contract.get(f"{contract.mount}/hello/world").text == "hello world"
 
 
-@pytest.fixture
-def server(serve, packages, framework):
-    text = CONF.format(name=framework, packages=packages)
-    return serve(Conf(text, threads=16))
-
-
-def test_path_leads_to_a_view(server, framework):
-    assert server.get(f"/{framework}/hello/world").text == "hello world"
-
-
-def test_view_knows_the_request(server, framework):
-    answer = server.get(f"/{framework}/facts?x=1&y=%C3%BC", headers={"Cookie": "a=0"})
+def test_view_knows_the_request(contract):
+    answer = contract.get(f"{contract.mount}/facts?x=1&y=%C3%BC", headers={"Cookie": "a=0"})
     assert answer.json() == {
-        "path": f"/{framework}/facts",
-        "root_path": f"/{framework}",
+        "path": f"{contract.mount}/facts",
+        "root_path": contract.mount,
         "query": {"x": "1", "y": "ü"},
         "started": "yes",
         "cookie": "0",
@@ -48,34 +33,34 @@ def test_view_knows_the_request(server, framework):
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_upload_comes_back(server, framework, chunked):
+def test_upload_comes_back(contract, chunked):
     body = bytes(range(256)) * 8000
-    answer = server.post(f"/{framework}/echo", [body] if chunked else body, chunked=chunked)
+    answer = contract.post(f"{contract.mount}/echo", [body] if chunked else body, chunked=chunked)
     assert answer.body == body
 
 
-def test_stream_is_complete(server, framework):
-    text = server.get(f"/{framework}/stream").text
+def test_stream_is_complete(contract):
+    text = contract.get(f"{contract.mount}/stream").text
     assert text == "".join(f"line {number}\n" for number in range(100))
 
 
-def test_view_that_blocks_has_a_thread(server, framework):
-    assert server.get(f"/{framework}/blocking").text == "from a thread"
+def test_view_that_blocks_has_a_thread(contract):
+    assert contract.get(f"{contract.mount}/blocking").text == "from a thread"
 
 
-def test_background_task_is_run(server, framework):
-    assert server.get(f"/{framework}/background").text == "later"
-    wait_until(lambda: "done" in server.get(f"/{framework}/done").json(), "the task")
+def test_background_task_is_run(contract):
+    assert contract.get(f"{contract.mount}/background").text == "later"
+    wait_until(lambda: "done" in contract.get(f"{contract.mount}/done").json(), "the task")
 
 
-def test_exception_of_a_view_is_a_500_with_its_traceback(server, framework):
-    assert server.get(f"/{framework}/fails").status == 500
-    server.log.wait_for("ValueError: on purpose")
-    server.log.allow_traceback("ValueError: on purpose")
-    server.log.allow("WSGI0174|Exception on request|Exception in ASGI|Internal Server Error")
-    server.log.allow("Unhandled exception - ", "Uncaught exception")
+def test_exception_of_a_view_is_a_500_with_its_traceback(contract):
+    assert contract.get(f"{contract.mount}/fails").status == 500
+    contract.log.wait_for("ValueError: on purpose")
+    contract.log.allow_traceback("ValueError: on purpose")
+    contract.log.allow("WSGI0174|Exception on request|Exception in ASGI|Internal Server Error")
+    contract.log.allow("Unhandled exception - ", "Uncaught exception")
 
 
-def test_page_that_is_not_there_is_a_404_of_the_framework(server, framework):
-    assert server.get(f"/{framework}/nothing").status == 404
-    server.log.allow("Not Found")
+def test_page_that_is_not_there_is_a_404_of_the_framework(contract):
+    assert contract.get(f"{contract.mount}/nothing").status == 404
+    contract.log.allow("Not Found")

@@ -1,15 +1,9 @@
 """The scope of the same request under uvicorn, which most applications are written with."""
 
-import contextlib
-import socket
-import subprocess
-import sys
-
 import pytest
 from harness.asgi import conf
-from harness.client import Client
+from harness.asgi_servers import Beside
 from harness.env import TESTS
-from harness.httpd import wait_until
 
 pytestmark = [
     pytest.mark.ours_only("mod_wsgi knows no ASGI"),
@@ -23,19 +17,9 @@ OWN = {"asgi", "client", "server", "extensions", "state"}
 def uvicorn():
     """A client of uvicorn with the application of apps/asgi_app.py."""
     pytest.importorskip("uvicorn")
-    with contextlib.closing(socket.socket()) as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen()
-        command = [sys.executable, "-m", "uvicorn", "--fd", str(listener.fileno())]
-        command += ["--log-level", "warning", "--app-dir", str(TESTS / "apps")]
-        process = subprocess.Popen([*command, "asgi_app:application"], pass_fds=[listener.fileno()])
-        client = Client(listener.getsockname()[1])
-        try:
-            wait_until(lambda: client.get("/scope").status == 200, "uvicorn", timeout=30)
-            yield client
-        finally:
-            process.terminate()
-            process.wait(20)
+    client = Beside("uvicorn", TESTS / "apps", "asgi_app:application")
+    yield client
+    client.stop()
 
 
 def scope(client, method, path, body, fields):

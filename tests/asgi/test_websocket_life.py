@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import socket
+import threading
 import time
 
 import pytest
@@ -123,6 +124,22 @@ def test_open_sockets_take_no_places_of_requests(private):
         for ws in opened:
             ws.send_text("x")
             assert ws.receive() == "x"
+
+
+def test_request_in_the_former_place_of_a_websocket_outlives_the_websocket(private):
+    """A handshake has a place among requests, which another request gets once it is open."""
+    server = private(sockets("asgi-concurrency=1"))
+    answers = []
+    with websocket(server.port, "/beside") as ws:
+        # One that Apache does not repeat.
+        request = threading.Thread(
+            target=lambda: answers.append(server.post("/until_closed", b"x"))
+        )
+        request.start()
+        assert ws.receive() == "a request waits"
+        assert ws.close() == (1000, "")
+    request.join(30)
+    assert answers[0].json()["events"][0] == ["http waits"]
 
 
 @pytest.mark.parametrize("pieces", [1, 3])

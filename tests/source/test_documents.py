@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from harness.asgi_contract import DIFFERENT
 from harness.env import REPO
 
 pytestmark = pytest.mark.ours_only("reads our own documents")
@@ -58,3 +59,8 @@ def test_each_sentence_about_tenants_names_a_test_that_exists():
             if f"def {test}(" not in (REPO / file).read_text():
                 missing.append(f"{file}::{test}")
     assert (unnamed, missing) == ([], [])
+
+
+def test_the_table_of_other_servers_of_asgi_has_every_difference_that_tests_expect():
+    page = (REPO / "docs/asgi.md").read_text()
+    assert [reason for _, _, reason in DIFFERENT.values() if reason not in page] == []

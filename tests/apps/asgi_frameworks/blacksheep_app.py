@@ -2,12 +2,25 @@
 
 import asyncio
 
-from blacksheep import Application, Content, Cookie, Request, Response, StreamedContent, json, text
+from blacksheep import (
+    Application,
+    Content,
+    Cookie,
+    Request,
+    Response,
+    StreamedContent,
+    WebSocket,
+    WebSocketDisconnectError,
+    json,
+    text,
+)
 
 application = Application()
 STARTED = []
 DONE = []
 TASKS = set()
+ROOM = set()
+CLOSED = []
 
 
 @application.on_start
@@ -78,4 +91,79 @@ async def done():
 
 @application.router.get("/fails")
 async def fails():
+    raise ValueError("on purpose")
+
+
+@application.router.get("/closed")
+async def closed():
+    return json(CLOSED)
+
+
+@application.router.ws("/ws/echo")
+async def ws_echo(socket: WebSocket):
+    await socket.accept()
+    try:
+        while True:
+            message = await socket.receive()
+            if message.get("text") is not None:
+                await socket.send_text(message["text"])
+            else:
+                await socket.send_bytes(message["bytes"])
+    except WebSocketDisconnectError as why:
+        CLOSED.append(why.code)
+
+
+@application.router.ws("/ws/room")
+async def ws_room(socket: WebSocket):
+    await socket.accept()
+    ROOM.add(socket)
+    try:
+        while True:
+            message = await socket.receive_text()
+            for each in list(ROOM):
+                await each.send_text(message)
+    except WebSocketDisconnectError:
+        pass
+    finally:
+        ROOM.discard(socket)
+
+
+@application.router.ws("/ws/facts")
+async def ws_facts(socket: WebSocket):
+    facts = {
+        "path": socket.scope["path"],
+        "root_path": socket.scope["root_path"],
+        "query": {name: values[0] for name, values in socket.query.items()},
+        "started": STARTED[0],
+        "cookie": socket.cookies.get("a"),
+        "header": socket.get_first_header(b"x-some").decode(),
+        "subprotocols": socket.scope["subprotocols"],
+    }
+    await socket.accept([(b"x-own", b"yes"), (b"set-cookie", b"a=1")], "chat")
+    await socket.send_json(facts)
+    await socket.close()
+
+
+@application.router.ws("/ws/close")
+async def ws_close(socket: WebSocket):
+    await socket.accept()
+    await socket.close(3001, "of the application")
+
+
+@application.router.ws("/ws/refused")
+async def ws_refused(socket: WebSocket):
+    await socket.close()
+
+
+@application.router.ws("/ws/denied")
+async def ws_denied(socket: WebSocket):
+    # BlackSheep has no response for it: the messages themselves.
+    headers = [(b"content-type", b"text/plain"), (b"x-why", b"private")]
+    await socket._send({"type": "websocket.http.response.start", "status": 401, "headers": headers})
+    await socket._send({"type": "websocket.http.response.body", "body": b"who are you?"})
+
+
+@application.router.ws("/ws/fails")
+async def ws_fails(socket: WebSocket):
+    await socket.accept()
     raise ValueError("on purpose")

@@ -1,4 +1,4 @@
-"""The contract of tests/asgi/test_frameworks.py, by Django Channels: consumers of HTTP."""
+"""The contract of tests/asgi/test_frameworks.py, by Django Channels: consumers."""
 
 import asyncio
 import http.cookies
@@ -8,15 +8,20 @@ import urllib.parse
 import django
 from channels.db import database_sync_to_async
 from channels.generic.http import AsyncHttpConsumer
+from channels.generic.websocket import AsyncWebsocketConsumer
 from channels.routing import ProtocolTypeRouter, URLRouter
 from django.conf import settings
 from django.core.asgi import get_asgi_application
 from django.urls import path, re_path
 
-settings.configure(ROOT_URLCONF=__name__, ALLOWED_HOSTS=["*"], SECRET_KEY="for tests")
+LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+settings.configure(
+    ROOT_URLCONF=__name__, ALLOWED_HOSTS=["*"], SECRET_KEY="for tests", CHANNEL_LAYERS=LAYERS
+)
 django.setup()
 DONE = []
 TASKS = set()
+CLOSED = []
 # Of Django, which gets what no consumer is for.
 urlpatterns = []
 
@@ -87,6 +92,75 @@ class Fails(AsyncHttpConsumer):
         raise ValueError("on purpose")
 
 
+class Closed(AsyncHttpConsumer):
+    async def handle(self, body):
+        await self.send_response(200, json.dumps(CLOSED).encode())
+
+
+class SocketEcho(AsyncWebsocketConsumer):
+    async def receive(self, text_data=None, bytes_data=None):
+        await self.send(text_data=text_data, bytes_data=bytes_data)
+
+    async def disconnect(self, code):
+        CLOSED.append(code)
+
+
+class SocketRoom(AsyncWebsocketConsumer):
+    groups = ("room",)
+
+    async def receive(self, text_data=None, bytes_data=None):
+        await self.channel_layer.group_send("room", {"type": "room.message", "text": text_data})
+
+    async def room_message(self, event):
+        await self.send(text_data=event["text"])
+
+
+class SocketFacts(AsyncWebsocketConsumer):
+    async def connect(self):
+        headers = dict(self.scope["headers"])
+        cookies = http.cookies.SimpleCookie(headers[b"cookie"].decode())
+        facts = {
+            "path": self.scope["path"],
+            "root_path": self.scope["root_path"],
+            "query": dict(urllib.parse.parse_qsl(self.scope["query_string"].decode())),
+            # Channels knows no lifespan.
+            "started": "yes",
+            "cookie": cookies["a"].value,
+            "header": headers[b"x-some"].decode(),
+            "subprotocols": self.scope["subprotocols"],
+        }
+        await self.accept("chat", [(b"x-own", b"yes"), (b"set-cookie", b"a=1")])
+        await self.send(json.dumps(facts))
+        await self.close()
+
+
+class SocketClose(AsyncWebsocketConsumer):
+    async def connect(self):
+        await self.accept()
+        await self.close(3001, "of the application")
+
+
+class SocketRefused(AsyncWebsocketConsumer):
+    async def connect(self):
+        await self.close()
+
+
+class SocketDenied(AsyncWebsocketConsumer):
+    async def connect(self):
+        # Channels has no response for it: the messages themselves.
+        headers = [(b"content-type", b"text/plain"), (b"x-why", b"private")]
+        await self.base_send(
+            {"type": "websocket.http.response.start", "status": 401, "headers": headers}
+        )
+        await self.base_send({"type": "websocket.http.response.body", "body": b"who are you?"})
+
+
+class SocketFails(AsyncWebsocketConsumer):
+    async def connect(self):
+        await self.accept()
+        raise ValueError("on purpose")
+
+
 consumers = [
     path("hello/<str:name>", Hello.as_asgi()),
     path("facts", Facts.as_asgi()),
@@ -96,6 +170,16 @@ consumers = [
     path("background", Background.as_asgi()),
     path("done", Done.as_asgi()),
     path("fails", Fails.as_asgi()),
+    path("closed", Closed.as_asgi()),
     re_path("", get_asgi_application()),
 ]
-application = ProtocolTypeRouter({"http": URLRouter(consumers)})
+sockets = [
+    path("ws/echo", SocketEcho.as_asgi()),
+    path("ws/room", SocketRoom.as_asgi()),
+    path("ws/facts", SocketFacts.as_asgi()),
+    path("ws/close", SocketClose.as_asgi()),
+    path("ws/refused", SocketRefused.as_asgi()),
+    path("ws/denied", SocketDenied.as_asgi()),
+    path("ws/fails", SocketFails.as_asgi()),
+]
+application = ProtocolTypeRouter({"http": URLRouter(consumers), "websocket": URLRouter(sockets)})

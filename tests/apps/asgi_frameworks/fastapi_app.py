@@ -3,10 +3,20 @@
 import asyncio
 import contextlib
 
-from fastapi import BackgroundTasks, FastAPI, Request, Response
+from fastapi import (
+    BackgroundTasks,
+    FastAPI,
+    Request,
+    Response,
+    WebSocket,
+    WebSocketDisconnect,
+    WebSocketException,
+)
 from fastapi.responses import PlainTextResponse, StreamingResponse
 
 DONE = []
+ROOM = set()
+CLOSED = []
 
 
 @contextlib.asynccontextmanager
@@ -69,4 +79,76 @@ async def done():
 
 @application.get("/fails")
 async def fails():
+    raise ValueError("on purpose")
+
+
+@application.get("/closed")
+async def closed():
+    return CLOSED
+
+
+@application.websocket("/ws/echo")
+async def ws_echo(websocket: WebSocket):
+    await websocket.accept()
+    try:
+        while True:
+            message = await websocket.receive()
+            if message["type"] == "websocket.disconnect":
+                raise WebSocketDisconnect(message["code"])
+            if message.get("text") is not None:
+                await websocket.send_text(message["text"])
+            else:
+                await websocket.send_bytes(message["bytes"])
+    except WebSocketDisconnect as why:
+        CLOSED.append(why.code)
+
+
+@application.websocket("/ws/room")
+async def ws_room(websocket: WebSocket):
+    await websocket.accept()
+    ROOM.add(websocket)
+    try:
+        async for text in websocket.iter_text():
+            for each in list(ROOM):
+                await each.send_text(text)
+    finally:
+        ROOM.discard(websocket)
+
+
+@application.websocket("/ws/facts")
+async def ws_facts(websocket: WebSocket, x: str, y: str):
+    facts = {
+        "path": websocket.url.path,
+        "root_path": websocket.scope["root_path"],
+        "query": {"x": x, "y": y},
+        "started": websocket.state.started,
+        "cookie": websocket.cookies.get("a"),
+        "header": websocket.headers["x-some"],
+        "subprotocols": websocket.scope["subprotocols"],
+    }
+    await websocket.accept("chat", headers=[(b"x-own", b"yes"), (b"set-cookie", b"a=1")])
+    await websocket.send_json(facts)
+    await websocket.close()
+
+
+@application.websocket("/ws/close")
+async def ws_close(websocket: WebSocket):
+    await websocket.accept()
+    await websocket.close(3001, "of the application")
+
+
+@application.websocket("/ws/refused")
+async def ws_refused(websocket: WebSocket):
+    raise WebSocketException(1008)
+
+
+@application.websocket("/ws/denied")
+async def ws_denied(websocket: WebSocket):
+    response = PlainTextResponse("who are you?", 401, {"x-why": "private"})
+    await websocket.send_denial_response(response)
+
+
+@application.websocket("/ws/fails")
+async def ws_fails(websocket: WebSocket):
+    await websocket.accept()
     raise ValueError("on purpose")

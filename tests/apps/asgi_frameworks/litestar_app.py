@@ -2,13 +2,16 @@
 
 import asyncio
 
-from litestar import Litestar, Request, Response, get, post
+from litestar import Litestar, Request, Response, WebSocket, get, post, websocket
 from litestar.background_tasks import BackgroundTask
 from litestar.datastructures import State
+from litestar.exceptions import WebSocketDisconnect
 from litestar.logging import LoggingConfig
 from litestar.response import Stream
 
 DONE = []
+ROOM = set()
+CLOSED = []
 
 
 async def start(app: Litestar) -> None:
@@ -76,8 +79,88 @@ async def fails() -> None:
     raise ValueError("on purpose")
 
 
+@get("/closed")
+async def closed() -> list[int]:
+    return CLOSED
+
+
+@websocket("/ws/echo")
+async def ws_echo(socket: WebSocket) -> None:
+    await socket.accept()
+    try:
+        while True:
+            message = await socket.receive()
+            if message["type"] == "websocket.disconnect":
+                raise WebSocketDisconnect(code=message["code"], detail="")
+            if message.get("text") is not None:
+                await socket.send_text(message["text"])
+            else:
+                await socket.send_bytes(message["bytes"])
+    except WebSocketDisconnect as why:
+        CLOSED.append(why.code)
+
+
+@websocket("/ws/room")
+async def ws_room(socket: WebSocket) -> None:
+    await socket.accept()
+    ROOM.add(socket)
+    try:
+        while True:
+            text = await socket.receive_text()
+            for each in list(ROOM):
+                await each.send_text(text)
+    except WebSocketDisconnect:
+        pass
+    finally:
+        ROOM.discard(socket)
+
+
+@websocket("/ws/facts")
+async def ws_facts(socket: WebSocket, state: State) -> None:
+    facts = {
+        # Litestar leaves the root path out.
+        "path": socket.scope["root_path"] + socket.scope["path"],
+        "root_path": socket.scope["root_path"],
+        "query": dict(socket.query_params.items()),
+        "started": state.started,
+        "cookie": socket.cookies.get("a"),
+        "header": socket.headers["x-some"],
+        "subprotocols": socket.scope["subprotocols"],
+    }
+    await socket.accept("chat", headers=[(b"x-own", b"yes"), (b"set-cookie", b"a=1")])
+    await socket.send_json(facts)
+    await socket.close()
+
+
+@websocket("/ws/close")
+async def ws_close(socket: WebSocket) -> None:
+    await socket.accept()
+    await socket.close(3001, "of the application")
+
+
+@websocket("/ws/refused")
+async def ws_refused(socket: WebSocket) -> None:
+    await socket.close()
+
+
+@websocket("/ws/denied")
+async def ws_denied(socket: WebSocket) -> None:
+    # Litestar has no response for it: the messages themselves.
+    headers = [(b"content-type", b"text/plain"), (b"x-why", b"private")]
+    await socket.send({"type": "websocket.http.response.start", "status": 401, "headers": headers})
+    await socket.send({"type": "websocket.http.response.body", "body": b"who are you?"})
+
+
+@websocket("/ws/fails")
+async def ws_fails(socket: WebSocket) -> None:
+    await socket.accept()
+    raise ValueError("on purpose")
+
+
+HTTP = [hello, facts, echo, stream, blocking, background, done, fails, closed]
+WEBSOCKETS = [ws_echo, ws_room, ws_facts, ws_close, ws_refused, ws_denied, ws_fails]
 application = Litestar(
-    [hello, facts, echo, stream, blocking, background, done, fails],
+    [*HTTP, *WEBSOCKETS],
     on_startup=[start],
     openapi_config=None,
     # It logs exceptions in debug mode only.

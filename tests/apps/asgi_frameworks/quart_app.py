@@ -2,11 +2,13 @@
 
 import asyncio
 
-from quart import Quart, jsonify, make_response, request
+from quart import Quart, jsonify, make_response, request, websocket
 
 application = Quart(__name__)
 STARTED = []
 DONE = []
+ROOM = set()
+CLOSED = []
 
 
 @application.before_serving
@@ -73,4 +75,79 @@ async def done():
 
 @application.get("/fails")
 async def fails():
+    raise ValueError("on purpose")
+
+
+@application.get("/closed")
+async def closed():
+    return jsonify(CLOSED)
+
+
+@application.websocket("/ws/echo")
+async def ws_echo():
+    try:
+        while True:
+            await websocket.send(await websocket.receive())
+    except asyncio.CancelledError:
+        # A disconnect; Quart does not tell its code.
+        CLOSED.append(None)
+        raise
+
+
+async def copy(queue):
+    while True:
+        await websocket.send(await queue.get())
+
+
+@application.websocket("/ws/room")
+async def ws_room():
+    await websocket.accept()
+    queue = asyncio.Queue()
+    ROOM.add(queue)
+    task = asyncio.ensure_future(copy(queue))
+    try:
+        while True:
+            text = await websocket.receive()
+            for each in ROOM:
+                each.put_nowait(text)
+    finally:
+        ROOM.discard(queue)
+        task.cancel()
+
+
+@application.websocket("/ws/facts")
+async def ws_facts():
+    await websocket.accept({"x-own": "yes", "set-cookie": "a=1"}, "chat")
+    await websocket.send_json(
+        {
+            "path": websocket.root_path + websocket.path,
+            "root_path": websocket.root_path,
+            "query": dict(websocket.args),
+            "started": STARTED[0],
+            "cookie": websocket.cookies.get("a"),
+            "header": websocket.headers["x-some"],
+            "subprotocols": websocket.requested_subprotocols,
+        }
+    )
+
+
+@application.websocket("/ws/close")
+async def ws_close():
+    await websocket.accept()
+    await websocket.close(3001, "of the application")
+
+
+@application.websocket("/ws/refused")
+async def ws_refused():
+    await websocket.close(1000)
+
+
+@application.websocket("/ws/denied")
+async def ws_denied():
+    return "who are you?", 401, {"x-why": "private"}
+
+
+@application.websocket("/ws/fails")
+async def ws_fails():
+    await websocket.accept()
     raise ValueError("on purpose")

@@ -6,9 +6,12 @@ import contextlib
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
 from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocketDisconnect
 
 DONE = []
+ROOM = set()
+CLOSED = []
 
 
 @contextlib.asynccontextmanager
@@ -64,6 +67,70 @@ async def fails(request):
     raise ValueError("on purpose")
 
 
+async def ws_echo(websocket):
+    await websocket.accept()
+    try:
+        while True:
+            message = await websocket.receive()
+            if message["type"] == "websocket.disconnect":
+                raise WebSocketDisconnect(message["code"])
+            if message.get("text") is not None:
+                await websocket.send_text(message["text"])
+            else:
+                await websocket.send_bytes(message["bytes"])
+    except WebSocketDisconnect as why:
+        CLOSED.append(why.code)
+
+
+async def ws_room(websocket):
+    await websocket.accept()
+    ROOM.add(websocket)
+    try:
+        async for text in websocket.iter_text():
+            for each in list(ROOM):
+                await each.send_text(text)
+    finally:
+        ROOM.discard(websocket)
+
+
+async def ws_facts(websocket):
+    facts = {
+        "path": websocket.url.path,
+        "root_path": websocket.scope["root_path"],
+        "query": dict(websocket.query_params),
+        "started": websocket.state.started,
+        "cookie": websocket.cookies.get("a"),
+        "header": websocket.headers["x-some"],
+        "subprotocols": websocket.scope["subprotocols"],
+    }
+    await websocket.accept("chat", headers=[(b"x-own", b"yes"), (b"set-cookie", b"a=1")])
+    await websocket.send_json(facts)
+    await websocket.close()
+
+
+async def ws_close(websocket):
+    await websocket.accept()
+    await websocket.close(3001, "of the application")
+
+
+async def ws_refused(websocket):
+    await websocket.close()
+
+
+async def ws_denied(websocket):
+    response = PlainTextResponse("who are you?", 401, {"x-why": "private"})
+    await websocket.send_denial_response(response)
+
+
+async def ws_fails(websocket):
+    await websocket.accept()
+    raise ValueError("on purpose")
+
+
+async def closed(request):
+    return JSONResponse(CLOSED)
+
+
 application = Starlette(
     routes=[
         Route("/hello/{name}", hello),
@@ -74,6 +141,14 @@ application = Starlette(
         Route("/background", background),
         Route("/done", done),
         Route("/fails", fails),
+        Route("/closed", closed),
+        WebSocketRoute("/ws/echo", ws_echo),
+        WebSocketRoute("/ws/room", ws_room),
+        WebSocketRoute("/ws/facts", ws_facts),
+        WebSocketRoute("/ws/close", ws_close),
+        WebSocketRoute("/ws/refused", ws_refused),
+        WebSocketRoute("/ws/denied", ws_denied),
+        WebSocketRoute("/ws/fails", ws_fails),
     ],
     lifespan=lifespan,
 )

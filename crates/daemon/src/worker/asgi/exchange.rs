@@ -110,8 +110,11 @@ impl LoopExchange {
     }
 
     fn claims_response(&mut self) -> bool {
-        let claim = self.pool.claims.get(self.number);
-        self.claimed |= claim.is_some_and(|claim| claim.claim());
+        // A place that has been given back is another request's: what accepts a WebSocket lives on without one.
+        if !self.claimed && !self.is_released {
+            let claim = self.pool.claims.get(self.number);
+            self.claimed = claim.is_some_and(|claim| claim.claim());
+        }
         self.claimed
     }
 
