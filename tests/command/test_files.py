@@ -88,6 +88,17 @@ OPTIONS = {
         ["--proxy-mount-point", "/api", "http://127.0.0.1:9", "--trust-proxy", "10.0.0.0/8"],
         ['ProxyPass "/api/" "http://127.0.0.1:9/"', 'WSGITrustedProxies "10.0.0.0/8"'],
     ),
+    "PROXY protocol": (
+        ["--proxy-protocol", "--trust-proxy", "10.0.0.0/8", "--trust-proxy", "fd00::/8"],
+        [
+            "RemoteIPProxyProtocol On",
+            "RemoteIPProxyProtocolExceptions 0.0.0.0/5 8.0.0.0/7 11.0.0.0/8",
+        ],
+    ),
+    "PROXY protocol of all peers": (
+        ["--proxy-protocol", "--trust-proxy", "0.0.0.0/0", "--trust-proxy", "::/0"],
+        ["RemoteIPProxyProtocol On\n\n"],
+    ),
     "logs": (
         ["--access-log", "--access-log-format", "combined", "--rotate-logs"],
         ["Referer", "access_log.%Y", " 5M"],

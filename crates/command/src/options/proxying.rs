@@ -17,4 +17,8 @@ pub(crate) struct Proxying {
     /// address or network of a trusted proxy
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) trust_proxy: Vec<String>,
+    /// connections of trusted proxies begin with a header of the PROXY protocol, version 1 or 2, which says who the
+    /// client is; others are plain HTTP
+    #[arg(long)]
+    pub(crate) proxy_protocol: bool,
 }

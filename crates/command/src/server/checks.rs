@@ -2,10 +2,12 @@
 
 use crate::failure::Failure;
 use crate::options::{Listener, ServerOptions};
+use crate::server::site::AddressBlock;
 
 /// The first thing that is wrong.
 pub(crate) fn check(options: &ServerOptions) -> Result<(), Failure> {
     check_tls(&options.listener)?;
+    check_proxy_protocol(options)?;
     let listener = &options.listener;
     if listener.server_name.is_none()
         && (!listener.server_alias.is_empty() || listener.allow_localhost)
@@ -31,6 +33,38 @@ pub(crate) fn check(options: &ServerOptions) -> Result<(), Failure> {
     if measurement.embedded_mode && (options.development.reload || options.development.debug) {
         return Err(Failure::usage(
             "--reload replaces processes of the application, which --embedded-mode has none of",
+        ));
+    }
+    Ok(())
+}
+
+/// What a proxy says of the client is for trusted proxies alone.
+fn check_proxy_protocol(options: &ServerOptions) -> Result<(), Failure> {
+    let proxying = &options.proxying;
+    if !proxying.proxy_protocol {
+        return Ok(());
+    }
+    if proxying.trust_proxy.is_empty() {
+        return Err(Failure::usage(
+            "--proxy-protocol needs --trust-proxy: any peer could say that it is another client",
+        ));
+    }
+    let is_block = |text: &&String| AddressBlock::parse(text).is_none();
+    if let Some(text) = proxying.trust_proxy.iter().find(is_block) {
+        return Err(Failure::usage(format!(
+            "--trust-proxy {text}: with --proxy-protocol it must be an address, or a network such as 10.1.0.0/16"
+        )));
+    }
+    let is_other = |name: &&String| !name.eq_ignore_ascii_case("X-Forwarded-Proto");
+    if let Some(name) = proxying.trust_proxy_header.iter().find(is_other) {
+        return Err(Failure::usage(format!(
+            "--trust-proxy-header {name}: the PROXY protocol says who the client is; with --proxy-protocol only \
+             X-Forwarded-Proto can be trusted beside it"
+        )));
+    }
+    if options.development.is_on() {
+        return Err(Failure::usage(
+            "--proxy-protocol is for servers behind a proxy, --reload and --debug for development",
         ));
     }
     Ok(())

@@ -1,5 +1,6 @@
-//! What runs behind this server: other servers, and scripts of services.
+//! What runs behind this server, other servers and scripts of services, and the proxies before it.
 
+use super::address_block::AddressBlock;
 use super::content::pairs;
 use super::facts::Facts;
 use super::logs;
@@ -10,6 +11,8 @@ pub(super) struct Behind {
     proxies: Vec<Proxy>,
     proxy_hosts: Vec<ProxyHost>,
     services: Vec<Service>,
+    /// Where the PROXY protocol is spoken: which peers do not.
+    peers_without_protocol: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -62,6 +65,17 @@ impl Behind {
                 .map(|(host, url)| ProxyHost { host, url })
                 .collect(),
             services: pairs(&services.service_script).into_iter().map(service).collect(),
+            peers_without_protocol: if proxying.proxy_protocol {
+                peers_without_protocol(&proxying.trust_proxy)
+            } else {
+                Vec::new()
+            },
         }
     }
+}
+
+/// All but the trusted proxies.
+fn peers_without_protocol(trusted: &[String]) -> Vec<String> {
+    let trusted: Vec<_> = trusted.iter().filter_map(|text| AddressBlock::parse(text)).collect();
+    AddressBlock::outside_of(&trusted).iter().map(AddressBlock::to_string).collect()
 }

@@ -1,5 +1,6 @@
 //! The values that the templates of a server get, beside the options as they were given: theme by theme.
 
+mod address_block;
 mod app;
 mod behind;
 mod content;
@@ -11,6 +12,7 @@ mod places;
 mod python;
 mod values;
 
+pub(crate) use address_block::AddressBlock;
 pub(crate) use app::App;
 pub(crate) use facts::{Facts, Purpose};
 pub(crate) use values::Site;

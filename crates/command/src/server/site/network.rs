@@ -108,7 +108,7 @@ fn needed(facts: &Facts<'_>) -> Result<Vec<&'static str>, Failure> {
     let proxies = !options.proxying.proxy_mount_point.is_empty()
         || !options.proxying.proxy_virtual_host.is_empty()
         || facts.refreshes_browsers();
-    let further: [(bool, &[&'static str]); 10] = [
+    let further: [(bool, &[&'static str]); 11] = [
         (options.listener.http2, &["http2"]),
         (options.listener.https_port.is_some(), &["socache_shmcb", "ssl"]),
         (options.content.directory_listing, &["autoindex"]),
@@ -117,6 +117,7 @@ fn needed(facts: &Facts<'_>) -> Result<Vec<&'static str>, Failure> {
         (options.access.auth_user_script.is_some(), &["auth_basic", "auth_digest", "authz_user"]),
         (options.measurement.server_status || options.measurement.server_metrics, &["status"]),
         (proxies, &["proxy", "proxy_http"]),
+        (options.proxying.proxy_protocol, &["remoteip"]),
         (facts.refreshes_browsers(), &["substitute"]),
         (!options.content.allow_override.is_empty(), &["access_compat"]),
     ];
