@@ -142,7 +142,7 @@ wheel: setup ## build the wheel for one Python into target/wheels/ (PYTHON=pytho
 	@$(WITH_PYTHON) scripts/check-python
 	@$(WITH_PYTHON) scripts/wheel
 
-several-machines: ## take hosts away from HAProxy, nginx and Apache in network namespaces (root); docs/several-machines.md has the tables
+several-machines: ## take hosts away from HAProxy, nginx, Caddy and Apache in network namespaces (root); docs/several-machines.md has the tables
 	@$(VENV)/bin/python tests/several_machines.py
 
 test-wheel: ## install and use the wheel of `make wheel` in a chroot without a compiler (root, debootstrap)

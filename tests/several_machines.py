@@ -1,10 +1,12 @@
 """Three daemon hosts and a front end in network namespaces, for `make several-machines` (root):
-what 8 clients notice while a host stops, dies, is cut off or replaced. Prints the tables of
-docs/several-machines.md.
+what 8 clients notice while a host stops, dies, is cut off, replaced or has no room on its disk.
+Prints the tables of docs/several-machines.md.
 
-Each host runs wsgi-daemon in a namespace of its own, behind HAProxy, nginx and Apache in turn. Each
-POST has a number of its own, which the application writes down: what is carried out twice is there
-twice.
+Each host runs wsgi-daemon in a namespace of its own, behind HAProxy, nginx, Caddy and Apache in
+turn, and `mod_wsgi_rs start-server` behind a HAProxy that speaks HTTP and the PROXY protocol
+(`server`). Each POST has a number of its own, which the application writes down: what is carried
+out twice is there twice. The files of a host (script, log, sockets, temporary files) are on a small
+file system of its own.
 """
 
 import argparse
@@ -22,15 +24,31 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from harness.balancers import (
+    APACHE,
+    APACHE_MODULES,
+    CADDY,
+    HAPROXY,
+    HAPROXY_FASTCGI,
+    HAPROXY_HTTP,
+    INCLUDED,
+    NGINX,
+)
+
 REPO = Path(__file__).resolve().parent.parent
 PROGRAM = Path(os.environ.get("WSGI_DAEMON", REPO / "target/release/wsgi-daemon"))
+COMMAND = Path(os.environ.get("MOD_WSGI_RS_COMMAND", REPO / "target/release/mod_wsgi_rs"))
 NAME = f"wsgi{os.getpid() % 10000}"
 FRONT = f"{NAME}f"
 NETWORK = "10.77.0"
 HOSTS = (1, 2, 3, 4)
 PORT = 9000
+# Of the disk of a host.
+MIB = 1 << 20
+DISK = 8 * MIB
 SECONDS = float(os.environ.get("SECONDS_EACH", "8"))
 CLIENTS = 8
+FRONTS = ["haproxy", "nginx", "caddy", "apache", "server"]
 APPLICATION = """
 import os, time
 
@@ -44,96 +62,6 @@ def application(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "8")])
     return [b"{version:>8}"]
 """
-HAPROXY = """
-global
-    stats socket {root}/haproxy.sock mode 600 level admin
-defaults
-    mode http
-    timeout connect 1s
-    timeout client 20s
-    timeout server 4s
-    timeout check 1s
-    retries 3
-    option redispatch 1
-frontend www
-    bind 127.0.0.1:8080
-    default_backend site
-fcgi-app python
-    docroot /srv/site
-    option keep-conn
-backend site
-    balance roundrobin
-    use-fcgi-app python
-    retry-on conn-failure empty-response response-timeout 503
-    http-request disable-l7-retry unless METH_GET
-    option httpchk
-    http-check send meth GET uri /-/ready
-    default-server proto fcgi check inter 500ms fall 2 rise 1 pool-max-conn 8
-{servers}
-"""
-NGINX = """
-daemon off;
-pid {root}/nginx.pid;
-error_log {root}/nginx.log;
-events {{ worker_connections 256; }}
-http {{
-    access_log off;
-    client_body_temp_path {root}/body;
-    fastcgi_temp_path {root}/fastcgi;
-    proxy_temp_path {root}/proxy;
-    scgi_temp_path {root}/scgi;
-    uwsgi_temp_path {root}/uwsgi;
-    upstream site {{
-{servers}
-        keepalive 16;
-    }}
-    server {{
-        listen 127.0.0.1:8080;
-        location / {{
-            fastcgi_pass site;
-            fastcgi_keep_conn on;
-            fastcgi_connect_timeout 1s;
-            fastcgi_read_timeout 4s;
-            fastcgi_next_upstream error timeout http_503;
-            include /etc/nginx/fastcgi_params;
-        }}
-    }}
-}}
-"""
-APACHE = """
-ServerRoot {root}
-ServerName localhost
-User www-data
-Group www-data
-Listen 127.0.0.1:8080
-PidFile {root}/httpd.pid
-ErrorLog {root}/httpd.log
-{modules}
-<Proxy "balancer://site">
-{servers}
-    ProxySet maxattempts=2
-</Proxy>
-<Proxy "balancer://once">
-{servers_once}
-</Proxy>
-RewriteEngine On
-RewriteCond %{{REQUEST_METHOD}} !^(GET|HEAD)$
-RewriteRule "^(.*)$" "balancer://once$1" [P]
-ProxyPass "/" "balancer://site/"
-"""
-APACHE_MODULES = [
-    "mpm_event",
-    "unixd",
-    "authz_core",
-    "rewrite",
-    "proxy",
-    "proxy_fcgi",
-    "proxy_balancer",
-    "proxy_hcheck",
-    "watchdog",
-    "slotmem_shm",
-    "lbmethod_byrequests",
-]
 
 
 def run(*words, check=True):
@@ -159,6 +87,7 @@ class Host:
         self.number, self.root = number, root
         self.namespace, self.link = f"{NAME}h{number}", f"{NAME}v{number}"
         self.address = f"{NETWORK}.{10 + number}"
+        self.disk = root / f"host-{number}"
         self.process = None
 
     def connect(self):
@@ -171,22 +100,50 @@ class Host:
         run("ip", "-n", self.namespace, "addr", "add", f"{self.address}/24", "dev", "eth0")
         run("ip", "-n", self.namespace, "link", "set", "eth0", "up")
         run("ip", "-n", self.namespace, "link", "set", "lo", "up")
+        self.disk.mkdir()
+        run("mount", "-t", "tmpfs", "-o", f"size={DISK},mode=755", "disk", self.disk)
+
+    def disconnect(self):
+        run("ip", "netns", "del", self.namespace, check=False)
+
+        def is_unmounted():
+            """Not while a process that was killed is still ending."""
+            return not self.disk.is_mount() or not run("umount", self.disk, check=False).returncode
+
+        wait_until(is_unmounted, f"the disk of host {self.number}")
 
     def set_link(self, state):
         run("ip", "-n", FRONT, "link", "set", self.link, state)
 
-    def start(self, version):
-        script = self.root / f"site-{self.number}.py"
-        script.write_text(APPLICATION.format(version=version, record=str(self.root / "posts")))
+    def fill_disk(self):
+        """Leaves not a byte on it."""
+        with (self.disk / "filler").open("wb", buffering=0) as file:
+            for size in (MIB, 4096, 1):
+                with contextlib.suppress(OSError):
+                    while file.write(b"x" * size) == size:
+                        pass
+        assert os.statvfs(self.disk).f_bavail == 0
+
+    def write(self, version):
+        """The application of this version."""
+        text = APPLICATION.format(version=version, record=str(self.root / "posts"))
+        (self.disk / "site.py").write_text(text)
+
+    def command(self):
+        """What runs the application."""
         command = [PROGRAM, "--listen", f"tcp:{self.address}:{PORT}", "--allow", f"{NETWORK}.1"]
-        command += ["--application", script, "--processes", "2", "--threads", "8"]
-        command += ["--drain-delay", "2", "--admin", f"unix:{self.root}/admin-{self.number}"]
-        log = (self.root / f"host-{self.number}.log").open("ab")
-        with log:
+        command += ["--application", self.disk / "site.py", "--processes", "2", "--threads", "8"]
+        return [*command, "--drain-delay", "2", "--admin", f"unix:{self.disk}/admin"]
+
+    def start(self, version):
+        self.write(version)
+        with (self.disk / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                in_namespace(self.namespace, *command),
+                in_namespace(self.namespace, *self.command()),
                 stdout=log,
                 stderr=log,
+                cwd=self.disk,
+                env=os.environ | {"TMPDIR": str(self.disk)},
                 start_new_session=True,
             )
         wait_until(self.listens, f"host {self.number}")
@@ -202,6 +159,9 @@ class Host:
         """The manager and its workers: as a machine that loses its power, or stands still."""
         os.killpg(self.process.pid, number)
 
+    def replace_workers(self):
+        self.signal(signal.SIGUSR1)
+
     def terminate(self):
         self.signal(signal.SIGTERM)
         self.process.wait(30)
@@ -211,6 +171,33 @@ class Host:
             self.signal_all(signal.SIGCONT)
             self.signal_all(signal.SIGKILL)
             self.process.wait(10)
+
+
+class ServerHost(Host):
+    """A machine with `mod_wsgi_rs start-server`: Apache and all."""
+
+    def write(self, version):
+        super().write(version)
+        (self.disk / "included.conf").write_text(INCLUDED.format(disk=self.disk))
+
+    def command(self):
+        command = [COMMAND, "start-server", "site.py", "--host", self.address, "--port", PORT]
+        command += ["--proxy-protocol", "--trust-proxy", f"{NETWORK}.1"]
+        command += ["--include-file", "included.conf", "--server-root", self.disk / "server"]
+        return [*command, "--processes", "2", "--threads", "8"]
+
+    def signal_all(self, number):
+        """Each process of the server: managers and workers have process groups of their own."""
+        for pid in run("ip", "netns", "pids", self.namespace).stdout.split():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), number)
+
+    def terminate(self):
+        """As docs/several-machines.md has it: first no new requests, then the end."""
+        (self.disk / "draining").touch()
+        time.sleep(2)
+        super().terminate()
+        (self.disk / "draining").unlink()
 
 
 class FrontEnd:
@@ -223,12 +210,17 @@ class FrontEnd:
         """The configuration for these hosts; the command that runs it."""
         root = self.root
         servers = self.servers(hosts)
-        if self.name == "haproxy":
-            (root / "haproxy.cfg").write_text(HAPROXY.format(root=root, servers=servers))
+        if self.name in ("haproxy", "server"):
+            speech = HAPROXY_HTTP if self.name == "server" else HAPROXY_FASTCGI
+            text = HAPROXY.format(root=root, servers=servers, **speech)
+            (root / "haproxy.cfg").write_text(text)
             return ["haproxy", "-db", "-f", root / "haproxy.cfg"]
         if self.name == "nginx":
             (root / "nginx.conf").write_text(NGINX.format(root=root, servers=servers))
             return ["nginx", "-p", root, "-c", root / "nginx.conf"]
+        if self.name == "caddy":
+            (root / "Caddyfile").write_text(CADDY.format(root=root, servers=servers))
+            return ["caddy", "run", "--config", root / "Caddyfile", "--adapter", "caddyfile"]
         folder = Path("/usr/lib/apache2/modules")
         files = ((name, folder / f"mod_{name}.so") for name in APACHE_MODULES)
         # What is not there is compiled in.
@@ -244,9 +236,11 @@ class FrontEnd:
         return ["apache2", "-f", root / "httpd.conf", "-DFOREGROUND"]
 
     def servers(self, hosts):
-        if self.name == "haproxy":
+        if self.name in ("haproxy", "server"):
             # A host that is not there yet fails its check, and is used as soon as it is there.
             lines = [f"    server h{it.number} {it.address}:{PORT}" for it in self.hosts]
+        elif self.name == "caddy":
+            lines = [" ".join(f"{it.address}:{PORT}" for it in hosts)]
         elif self.name == "nginx":
             lines = [
                 f"        server {it.address}:{PORT} max_fails=1 fail_timeout=2s;" for it in hosts
@@ -254,7 +248,7 @@ class FrontEnd:
         else:
             lines = [
                 f'    BalancerMember "fcgi://{it.address}:{PORT}" enablereuse=on retry=1 timeout=4 '
-                "connectiontimeout=1 hcmethod=TCP hcinterval=1 hcfails=1 hcpasses=1"
+                "connectiontimeout=1 hcmethod=GET hcuri=/-/ready hcinterval=1 hcfails=1 hcpasses=1"
                 for it in hosts
             ]
         return "\n".join(lines)
@@ -263,7 +257,11 @@ class FrontEnd:
         command = self.write(hosts)
         with (self.root / f"{self.name}.out").open("ab") as out:
             self.process = subprocess.Popen(
-                in_namespace(FRONT, *command), stdout=out, stderr=out, start_new_session=True
+                in_namespace(FRONT, *command),
+                stdout=out,
+                stderr=out,
+                env=os.environ | {"HOME": str(self.root)},
+                start_new_session=True,
             )
         wait_until(
             lambda: "127.0.0.1:8080" in run(*in_namespace(FRONT, "ss", "-tlnH")).stdout, self.name
@@ -272,7 +270,11 @@ class FrontEnd:
     def add(self, hosts):
         """Takes another host, without a restart."""
         self.write(hosts)
-        if self.name == "nginx":
+        if self.name == "caddy":
+            words = ["--config", self.root / "Caddyfile", "--adapter", "caddyfile"]
+            words += ["--address", f"unix/{self.root}/caddy.sock"]
+            run(*in_namespace(FRONT, "caddy", "reload", *words))
+        elif self.name == "nginx":
             self.process.send_signal(signal.SIGHUP)
         elif self.name == "apache":
             self.process.send_signal(signal.SIGUSR1)
@@ -304,21 +306,22 @@ def load(prefix):
     """Asks until the end of standard input, with GET and POST in turn on kept connections."""
     stopped = threading.Event()
     results = {method: {"sent": 0, "failed": 0, "slowest": 0.0} for method in ("GET", "POST")}
-    lock, versions = threading.Lock(), Counter()
+    lock, failures = threading.Lock(), Counter()
 
     def ask(number):
         connection, count = None, 0
         while not stopped.is_set():
             method, count = ("GET", "POST")[count % 2], count + 1
-            began, body = time.monotonic(), None
+            began, body, outcome = time.monotonic(), None, ""
             try:
                 connection = connection or http.client.HTTPConnection("127.0.0.1", 8080, timeout=15)
                 connection.request(method, f"/{prefix}-{number}-{count}", b"x" * 100)
                 answer = connection.getresponse()
                 body = answer.read()
                 is_served = answer.status == 200 and len(body) == 8
-            except (OSError, http.client.HTTPException):
-                is_served = False
+                outcome = str(answer.status)
+            except (OSError, http.client.HTTPException) as why:
+                is_served, outcome = False, repr(why)
             if not is_served and connection:
                 connection.close()
                 connection = None
@@ -328,7 +331,8 @@ def load(prefix):
                 found["sent"] += 1
                 found["failed"] += not is_served
                 found["slowest"] = max(found["slowest"], took)
-                versions[body.decode().strip() if is_served else "-"] += 1
+                if not is_served:
+                    failures[f"{method}: {outcome}"] += 1
 
     threads = [threading.Thread(target=ask, args=[number]) for number in range(CLIENTS)]
     for thread in threads:
@@ -337,7 +341,7 @@ def load(prefix):
     stopped.set()
     for thread in threads:
         thread.join()
-    print(json.dumps(results))
+    print(json.dumps(results | {"failures": failures}))
 
 
 def stop_by_term(site):
@@ -355,6 +359,13 @@ def cut_link(site):
 
 def stand_still(site):
     site.hosts[0].signal_all(signal.SIGSTOP)
+
+
+def fill_disk(site):
+    host = site.hosts[0]
+    host.fill_disk()
+    # What a full disk keeps from starting is seen as well.
+    host.replace_workers()
 
 
 def roll(site):
@@ -377,6 +388,7 @@ EVENTS = {
     "`kill -9`": kill,
     "link down": cut_link,
     "SIGSTOP": stand_still,
+    "full disk, workers replaced": fill_disk,
 }
 
 
@@ -385,7 +397,8 @@ class Site:
 
     def __init__(self, name, root):
         self.root = root
-        self.hosts = [Host(number, root) for number in HOSTS]
+        kind = ServerHost if name == "server" else Host
+        self.hosts = [kind(number, root) for number in HOSTS]
         self.front = FrontEnd(name, root, self.hosts)
 
     def __enter__(self):
@@ -413,13 +426,16 @@ class Site:
             self.front.stop()
         for host in self.hosts:
             host.stop()
-            run("ip", "netns", "del", host.namespace, check=False)
+            host.disconnect()
         run("ip", "netns", "del", FRONT, check=False)
 
 
 def measure(name, label):
     root = Path(tempfile.mkdtemp(prefix="several-machines-"))
     root.chmod(0o755)
+    # Applications of start-server are not root's.
+    (root / "posts").touch()
+    (root / "posts").chmod(0o666)
     try:
         with Site(name, root) as site:
             time.sleep(1.5)
@@ -429,21 +445,25 @@ def measure(name, label):
             EVENTS[label](site)
             time.sleep(max(0, SECONDS - (time.monotonic() - began)))
             results = clients.finish()
-        posts = root / "posts"
-        counted = Counter(posts.read_text().split() if posts.exists() else [])
+            found = [*root.glob("*.log"), *root.glob("*.out"), *root.glob("host-*/log")]
+            logs = {str(file.relative_to(root)): file.read_text() for file in found}
+        counted = Counter((root / "posts").read_text().split())
         results["twice"] = sum(count > 1 for count in counted.values())
         if os.environ.get("KEEP_LOGS"):
-            for file in root.glob("*.log"):
-                print(file.name, file.read_text()[-2000:], file=sys.stderr)
+            for name, text in logs.items():
+                print(name, text[-2000:], file=sys.stderr)
+            print(results["failures"], file=sys.stderr)
         return results
     finally:
-        shutil.rmtree(root, ignore_errors=True)
+        # Nothing is mounted below it any more, or this fails.
+        if not any(path.is_mount() for path in root.glob("host-*")):
+            shutil.rmtree(root, ignore_errors=True)
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--load", metavar="PREFIX", help=argparse.SUPPRESS)
-    parser.add_argument("fronts", nargs="*", default=["haproxy", "nginx", "apache"])
+    parser.add_argument("fronts", nargs="*", default=FRONTS)
     parser.add_argument("--only", help="events whose label holds this text")
     options = parser.parse_args()
     if options.load:
@@ -455,7 +475,7 @@ def main():
     )
     print("|---|---|---|---|---|---|---|---|---|")
     for front in options.fronts:
-        if not shutil.which({"apache": "apache2"}.get(front, front)):
+        if not shutil.which({"apache": "apache2", "server": "haproxy"}.get(front, front)):
             print(f"{front} is not installed", file=sys.stderr)
             continue
         for label in EVENTS:

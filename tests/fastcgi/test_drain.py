@@ -2,8 +2,11 @@
 
 import contextlib
 import http.client
+import itertools
 import json
 import os
+import resource
+import select
 import signal
 import socket
 import subprocess
@@ -111,6 +114,43 @@ def test_workers_answer_for_health_at_the_socket_of_the_requests(site, daemon):
     for path in ("/-/healthy", "/-/ready"):
         assert it.says_over_fastcgi(path, it.address) == (200, "OK")
     assert it.says_over_fastcgi("/-/ready", it.address, method="HEAD") == (200, "")
+
+
+def says_in_http(it, path, method="GET"):
+    """The same at the port for requests of FastCGI, as mod_proxy_hcheck asks there."""
+    return asked(http.client.HTTPConnection("127.0.0.1", it.port, 20), path, method)
+
+
+@pytest.mark.parametrize("secret", [False, True])
+def test_workers_answer_for_health_in_http_at_the_port_of_the_requests(site, daemon, secret):
+    options = []
+    if secret:
+        (daemon.root / "secret").write_text("a secret of this test")
+        options = ["--secret-file", str(daemon.root / "secret")]
+    it = site("--drain-delay", "60", *options)
+    assert says_in_http(it, "/-/healthy") == (200, "healthy\n")
+    assert says_in_http(it, "/-/ready?a=b") == (200, "ready\n")
+    assert says_in_http(it, "/-/ready", "HEAD") == (200, "")
+    assert says_in_http(it, "/-/ready", "OPTIONS") == (200, "ready\n")
+    with socket.create_connection(it.address, 20) as old:
+        old.sendall(b"GET /-/ready HTTP/1.0\r\nHost: a\r\n\r\n")
+        assert b"".join(iter(lambda: old.recv(4096), b"")).endswith(b"\r\n\r\nready\n")
+    daemon.process.terminate()
+    wait_until(lambda: it.says("/-/ready") == (503, "draining\n"), "not ready")
+    assert says_in_http(it, "/-/ready") == (503, "draining\n")
+    assert says_in_http(it, "/-/healthy") == (200, "healthy\n")
+    daemon.process.terminate()
+    assert daemon.process.wait(15) == 0
+
+
+@pytest.mark.parametrize("probes", ["on", "off"])
+def test_nothing_but_health_is_answered_in_http(site, probes):
+    it = site("--probes", probes)
+    wrong = [("GET", "/"), ("POST", "/-/ready"), ("GET", "/-/drain"), ("GET", "/-/ready/x")]
+    for method, path in [*wrong, *([("GET", "/-/ready")] if probes == "off" else [])]:
+        with pytest.raises((http.client.HTTPException, ConnectionError)):
+            says_in_http(it, path, method)
+    assert fastcgi.get(it.address, "/").status == 200
 
 
 def test_paths_of_health_are_the_applications_with_probes_off(site):
@@ -395,3 +435,37 @@ def test_connections_behind_a_refused_one_are_served_when_the_daemon_stops(site,
         assert busy.answer().status == 200
         assert [one.answer().status for one in waiting] == [200] * 20
     assert daemon.process.wait(15) == 0
+
+
+def sleeps_and_ticks(pid):
+    """How often a process has slept, and how many ticks of processor time it has had."""
+    status = daemons.status_of(pid)
+    # Behind the name of the program: fields 14 and 15 of proc(5).
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(status["voluntary_ctxt_switches"]), int(fields[11]) + int(fields[12])
+
+
+def test_manager_without_a_descriptor_for_an_admin_client_sleeps_until_there_is_one(site, daemon):
+    it = site()
+    manager = daemon.process.pid
+    limits = resource.prlimit(manager, resource.RLIMIT_NOFILE)
+    # The lowest free number is the one that the next client would have.
+    held = {int(number) for number in os.listdir(f"/proc/{manager}/fd")}
+    lowest = next(number for number in itertools.count() if number not in held)
+    resource.prlimit(manager, resource.RLIMIT_NOFILE, (lowest, limits[1]))
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(30)
+        client.connect(str(it.admin))
+        client.sendall(b"GET /-/healthy HTTP/1.0\r\n\r\n")
+        before, used = sleeps_and_ticks(manager)
+
+        def has_slept():
+            return sleeps_and_ticks(manager)[0] >= before + 20
+
+        # It looks again every 50 ms; with a client in the queue all the time it would never sleep.
+        wait_until(has_slept, "the manager to sleep 20 times", timeout=30)
+        assert sleeps_and_ticks(manager)[1] - used < 20
+        assert select.select([client], [], [], 0)[0] == []
+        resource.prlimit(manager, resource.RLIMIT_NOFILE, limits)
+        assert b" 200 " in client.recv(1000)
+    assert it.says("/-/ready") == (200, "ready\n")

@@ -43,6 +43,19 @@ backend site
     server bad 127.0.0.1:{bad} proto fcgi
     server good 127.0.0.1:{good} proto fcgi
 """
+CADDY = """
+http://:{port} {{
+    bind 127.0.0.1
+    reverse_proxy 127.0.0.1:{bad} 127.0.0.1:{good} {{
+        transport fastcgi {{
+            read_timeout 3s
+        }}
+        lb_policy round_robin
+        lb_try_duration 3s
+        lb_try_interval 50ms
+    }}
+}}
+"""
 APACHE = """
 <Proxy "balancer://site">
     BalancerMember "fcgi://127.0.0.1:{bad}" retry=0
@@ -85,6 +98,10 @@ OUTCOMES = {
     ("haproxy", "closed"): (TWICE, (502, False)),
     ("haproxy", "overloaded"): ((504, False), (504, False)),
     ("haproxy", "busy"): (TWICE, (503, False)),
+    ("caddy", "refused"): (ELSEWHERE, (502, False)),
+    ("caddy", "closed"): (TWICE, (502, False)),
+    ("caddy", "overloaded"): (TWICE, (502, False)),
+    ("caddy", "busy"): ((503, False), (503, False)),
     ("apache", "refused"): (ELSEWHERE, ELSEWHERE),
     ("apache", "closed"): (TWICE, TWICE),
     ("apache", "overloaded"): (("empty", False), ("empty", False)),
@@ -106,6 +123,10 @@ def front_of(tmp_path, servers):
             if name == "nginx":
                 front = frontends.nginx_with(
                     tmp_path, lambda port: NGINX.format(port=port, **ports)
+                )
+            elif name == "caddy":
+                front = frontends.caddy_with(
+                    tmp_path, lambda port: CADDY.format(port=port, **ports)
                 )
             elif name == "haproxy":
                 front = frontends.haproxy_with(
@@ -141,7 +162,7 @@ def host(failure):
 
 
 @pytest.mark.parametrize("failure", FAILURES)
-@pytest.mark.parametrize("name", ["nginx", "haproxy", "apache", "apache-once"])
+@pytest.mark.parametrize("name", ["nginx", "haproxy", "caddy", "apache", "apache-once"])
 def test_request_that_one_host_does_not_serve_goes_to_the_other_one(
     front_of, servers, name, failure
 ):

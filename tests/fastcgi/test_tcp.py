@@ -12,14 +12,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from harness import daemons, frontends
 from harness import fastcgi_client as fastcgi
-from harness import frontends
 from harness.httpd import free_ports, ports_locked, wait_until
 from harness.standalone import PROGRAM
 
 pytestmark = pytest.mark.ours_only("mod_wsgi has no such program")
 
 SECRET = "a secret of this test"
+# Connections, each of which needs a descriptor here and one in the worker.
+PARKED = 400
 
 
 def address_of(port, host="127.0.0.1"):
@@ -196,6 +198,26 @@ def test_parked_connection_over_tcp_holds_no_thread_and_outlives_its_worker(daem
 
 
 @pytest.mark.skipif(not shutil.which("ss"), reason="ss of iproute2 is missing")
+def test_parked_connections_have_no_memory_for_reading(daemon, over_tcp):
+    address = over_tcp("--processes", "1", "--threads", "2")
+    wait_until(lambda: answers(address), "an answer")
+    (worker,) = daemon.workers()
+    with contextlib.ExitStack() as stack:
+
+        def park(count):
+            for _ in range(count):
+                client = stack.enter_context(fastcgi.connection(address))
+                assert client.get(keep=True).status == 200
+
+        # What the first ones need is needed once.
+        park(50)
+        before = daemons.pss(worker)
+        park(PARKED)
+        grown = daemons.pss(worker) - before
+        assert grown / PARKED < 4096
+        assert fastcgi.get(address).status == 200
+
+
 def test_accepted_connection_asks_whether_the_other_machine_is_there(daemon, over_tcp):
     address = over_tcp()
     with fastcgi.connection(address) as connection:

@@ -1,6 +1,7 @@
 """Other web servers in front of wsgi-daemon: nginx, HAProxy, and Apache without the module."""
 
 import contextlib
+import os
 import re
 import shutil
 import subprocess
@@ -101,21 +102,36 @@ def haproxy_with(root, conf):
     return program(root, command, "-c")
 
 
+def caddy_with(root, conf):
+    """A client of a Caddy with the Caddyfile conf(port), after `caddy validate`."""
+
+    def command(port):
+        # No port for commands, which other tests would have as well.
+        (root / "Caddyfile").write_text("{\n\tadmin off\n}\n" + conf(port))
+        return ["caddy", "run", "--config", root / "Caddyfile", "--adapter", "caddyfile"]
+
+    def check(arguments):
+        return ["caddy", "validate", *arguments[2:]]
+
+    return program(root, command, check, env=os.environ | {"HOME": str(root)})
+
+
 @contextlib.contextmanager
-def program(root, command, check):
+def program(root, command, check, env=None):
     """A client of the server that command(port) starts in the foreground, if it accepts its
-    configuration when the option `check` asks for that.
+    configuration when asked by the option `check`, or by the command check(arguments).
     """
     with ports_locked():
         (port,) = free_ports(1)
         arguments = command(port)
+        checking = check(arguments) if callable(check) else [*arguments, check]
         checked = subprocess.run(
-            [*arguments, check], capture_output=True, text=True, timeout=30, check=False
+            checking, capture_output=True, text=True, timeout=30, check=False, env=env
         )
         assert checked.returncode == 0, checked.stdout + checked.stderr
         with (root / f"{arguments[0]}.out").open("w") as out:
             process = subprocess.Popen(
-                arguments, stdout=out, stderr=out, preexec_fn=die_with_parent
+                arguments, stdout=out, stderr=out, preexec_fn=die_with_parent, env=env
             )
         client = Client(port)
         try:

@@ -34,3 +34,81 @@ pub(crate) enum Condition {
     /// No worker is left.
     Drained,
 }
+
+/// A health check in HTTP, sent to a socket for requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct HttpCheck {
+    pub(crate) probe: Probe,
+    wants_body: bool,
+}
+
+impl HttpCheck {
+    /// Reads a request without a body that has come whole; `None` where the bytes are none, or one for another path.
+    pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
+        let head = bytes.strip_suffix(b"\r\n\r\n")?;
+        let line = head.split(|&byte| byte == b'\r').next()?;
+        let mut words = line.split(|&byte| byte == b' ');
+        let (method, target, version) = (words.next()?, words.next()?, words.next()?);
+        let is_http = version.starts_with(b"HTTP/1.") && words.next().is_none();
+        let wants_body = method != b"HEAD";
+        let is_question = matches!(method, b"GET" | b"HEAD" | b"OPTIONS");
+        let path = target.split(|&byte| byte == b'?').next()?;
+        let probe = Probe::of_path(path).filter(|_| is_http && is_question)?;
+        Some(Self { probe, wants_body })
+    }
+
+    /// The response with this status, 200 or 503, the last one on its connection.
+    pub(crate) fn answer(self, status: u16) -> Vec<u8> {
+        let (reason, text) = match (status, self.probe) {
+            (200, Probe::Healthy) => ("OK", "healthy\n"),
+            (200, Probe::Ready) => ("OK", "ready\n"),
+            _ => ("Service Unavailable", "draining\n"),
+        };
+        let (length, body) = (text.len(), if self.wants_body { text } else { "" });
+        format!(
+            "HTTP/1.1 {status} {reason}\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\n\
+             Connection: close\r\n\r\n{body}"
+        )
+        .into_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_health_check_in_http_is_a_whole_request_for_one_of_the_paths() {
+        for (bytes, probe) in [
+            ("GET /-/ready HTTP/1.0\r\nHost: 10.1.0.11:9000\r\n\r\n", Some(Probe::Ready)),
+            ("HEAD /-/ready?a=b HTTP/1.1\r\nHost: a\r\n\r\n", Some(Probe::Ready)),
+            ("OPTIONS /-/healthy HTTP/1.1\r\n\r\n", Some(Probe::Healthy)),
+            ("GET /-/ready HTTP/1.0\r\nHost: a\r\n", None),
+            ("GET /-/ready HTTP/1.0\r\n\r\nGET", None),
+            ("GET /-/ready HTTP/1.0 x\r\n\r\n", None),
+            ("GET /-/ready\r\n\r\n", None),
+            ("POST /-/ready HTTP/1.0\r\n\r\n", None),
+            ("GET / HTTP/1.0\r\nX: /-/ready\r\n\r\n", None),
+            ("\r\n\r\n", None),
+            ("", None),
+        ] {
+            let found = HttpCheck::read(bytes.as_bytes()).map(|check| check.probe);
+            assert_eq!(found, probe, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn a_health_check_in_http_gets_the_words_of_the_admin_sockets() {
+        let check = |method: &str| {
+            HttpCheck::read(format!("{method} /-/ready HTTP/1.0\r\n\r\n").as_bytes()).unwrap()
+        };
+        let text = |method: &str, status| String::from_utf8(check(method).answer(status)).unwrap();
+        assert!(text("GET", 200).starts_with("HTTP/1.1 200 OK\r\n"));
+        assert!(
+            text("GET", 200).ends_with("Content-Length: 6\r\nConnection: close\r\n\r\nready\n")
+        );
+        assert!(text("GET", 503).ends_with("\r\n\r\ndraining\n"));
+        assert!(text("HEAD", 503).starts_with("HTTP/1.1 503 Service Unavailable\r\n"));
+        assert!(text("HEAD", 503).ends_with("Content-Length: 9\r\nConnection: close\r\n\r\n"));
+    }
+}

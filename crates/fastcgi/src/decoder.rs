@@ -81,6 +81,28 @@ impl Decoder {
         }
     }
 
+    /// Gives its memory away where nothing is in it, for another decoder that has none; see
+    /// [`give_memory`](Self::give_memory). `None` where there is none to give.
+    pub fn take_memory(&mut self) -> Option<Vec<u8>> {
+        if self.start != self.end || self.buffer.is_empty() {
+            return None;
+        }
+        (self.start, self.end) = (0, 0);
+        Some(std::mem::take(&mut self.buffer))
+    }
+
+    /// Takes what another decoder has given away, where it has none of its own.
+    pub fn give_memory(&mut self, memory: Vec<u8>) {
+        if self.buffer.is_empty() {
+            self.buffer = memory;
+        }
+    }
+
+    /// What has come and was not handed out: of a peer that does not speak FastCGI, all of it.
+    pub fn unread(&self) -> &[u8] {
+        &self.buffer[self.start..self.end]
+    }
+
     /// Says that the first `count` bytes of [`spare`](Self::spare) have been written.
     ///
     /// # Panics
@@ -298,6 +320,28 @@ mod tests {
         let frame = decoder.next().unwrap().unwrap();
         assert_eq!((frame.record_type, frame.content), (RecordType::END_REQUEST, &record[8..]));
         assert!(!frame.more);
+    }
+
+    #[test]
+    fn memory_moves_to_another_decoder_only_where_nothing_is_in_it() {
+        let (mut one, mut other) = (Decoder::new(), Decoder::new());
+        assert_eq!(one.take_memory(), None);
+        feed(&mut one, &[1, 5, 0, 1, 0, 2, 0, 0, 7]);
+        assert_eq!(one.take_memory(), None);
+        assert_eq!(one.next(), stdin(&[7], true));
+        feed(&mut one, &[8]);
+        assert_eq!(one.next(), stdin(&[8], false));
+        let memory = one.take_memory().unwrap();
+        let (place, length) = (memory.as_ptr(), memory.len());
+        other.give_memory(memory);
+        assert_eq!(other.spare(length).as_ptr(), place);
+        // What is in use stays.
+        feed(&mut other, &[1, 5, 0]);
+        other.give_memory(vec![0; 9]);
+        assert_eq!(other.unread(), [1, 5, 0]);
+        assert_eq!(one.unread(), [0; 0]);
+        feed(&mut one, &[1, 5, 0, 1, 0, 1, 0, 0, 9]);
+        assert_eq!(one.next(), stdin(&[9], false));
     }
 
     #[test]

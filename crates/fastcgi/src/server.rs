@@ -80,6 +80,21 @@ impl ServerConnection {
         self.decoder.spare(min)
     }
 
+    /// Gives its memory for reading away, between two requests; see [`Decoder::take_memory`].
+    pub fn take_memory(&mut self) -> Option<Vec<u8>> {
+        if self.is_idle() { self.decoder.take_memory() } else { None }
+    }
+
+    /// Takes memory for reading; see [`Decoder::give_memory`].
+    pub fn give_memory(&mut self, memory: Vec<u8>) {
+        self.decoder.give_memory(memory);
+    }
+
+    /// What has come and was not understood yet; see [`Decoder::unread`].
+    pub fn unread(&self) -> &[u8] {
+        self.decoder.unread()
+    }
+
     /// Says how many bytes came; see [`Decoder::filled`], also for when it panics.
     pub fn filled(&mut self, count: usize) {
         self.decoder.filled(count);

@@ -100,12 +100,19 @@ impl AdminListener {
         // Refused peers count as well, so that a flood of them does not keep the manager here.
         for _ in self.clients.len()..MAX_CLIENTS {
             match sys::accept(self.socket.as_fd()) {
-                Ok((_, address)) if self.is_tcp && front_ends.check_peer(address).is_err() => {
-                    front_ends.check_peer(address).unwrap_or_else(refuse);
-                }
-                Ok((socket, _)) => {
-                    let peer = if self.is_tcp { Peer::Remote } else { Peer::Local };
-                    self.clients.push(AdminClient::new(socket, peer, now + REQUEST_TIMEOUT));
+                Ok((socket, address)) => {
+                    let checked = if self.is_tcp { front_ends.check_peer(address) } else { Ok(()) };
+                    match checked {
+                        Err(why) => refuse(why),
+                        Ok(()) => {
+                            let peer = if self.is_tcp { Peer::Remote } else { Peer::Local };
+                            self.clients.push(AdminClient::new(
+                                socket,
+                                peer,
+                                now + REQUEST_TIMEOUT,
+                            ));
+                        }
+                    }
                 }
                 Err(why) if why.kind() == io::ErrorKind::WouldBlock => break,
                 Err(_) => {

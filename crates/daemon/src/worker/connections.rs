@@ -60,6 +60,9 @@ struct Idle {
     free: Vec<usize>,
     /// How often a connection has become idle.
     count: u64,
+    /// Memory for reading. A connection has some while it is looked at, and none while it is idle: there may be
+    /// thousands of them.
+    memory: Vec<Vec<u8>>,
 }
 
 struct IdleConnection {
@@ -73,6 +76,8 @@ struct IdleConnection {
 /// Tokens below are the indices of listeners, tokens from here on the places of connections.
 const FIRST_CONNECTION_TOKEN: u64 = 64;
 const STOP_TOKEN: u64 = u64::MAX;
+/// As much memory for reading is kept for so many connections at once; more is given back.
+const MEMORY_KEPT: usize = 64;
 /// While draining: how long a connection of another web server than the Apache module is without a request before it
 /// is closed.
 const DRAIN_IDLE: Duration = Duration::from_millis(300);
@@ -144,8 +149,12 @@ impl Connections {
 
     /// The connection in this place, if it is idle.
     pub(super) fn take(&self, place: usize) -> Option<Box<Connection>> {
-        let idle = self.idle().places.get_mut(place).and_then(Option::take);
-        idle.map(|idle| idle.connection)
+        let mut idle = self.idle();
+        let mut connection = idle.places.get_mut(place).and_then(Option::take)?.connection;
+        if let Some(memory) = idle.memory.pop() {
+            connection.wire.give_memory(memory);
+        }
+        Some(connection)
     }
 
     /// Counts a connection that has been accepted.
@@ -214,6 +223,11 @@ impl Connections {
             log.write(Level::Error, format!("cannot wait for a connection: {why}").as_bytes());
             self.close(connection);
             return None;
+        }
+        if let Some(memory) = connection.wire.take_memory()
+            && idle.memory.len() < MEMORY_KEPT
+        {
+            idle.memory.push(memory);
         }
         // A thread that gets the event meanwhile waits for the lock, which is still held.
         if let Some(place) = idle.places.get_mut(place) {

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use crate::message::{Loaded, Report};
-use crate::probe::Probe;
+use crate::probe::{HttpCheck, Probe};
 use crate::time_limit;
 use crate::worker::connection::{Connection, Next};
 use crate::worker::connections::Wakeup;
@@ -15,11 +15,12 @@ use crate::worker::pool::Pool;
 use crate::worker::scheduler::BusyGuard;
 use crate::worker::siblings::script_number;
 use crate::worker::target::{Application, RequestParams};
+use fastcgi::WireError;
 use fastcgi::app_status::{self, Cause, NotLoaded, StatusOnly};
 use host::{Reloading, Replacement, ScriptFile, Served, Target};
 use scoreboard::{Field, now};
 use std::ffi::OsStr;
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -157,13 +158,7 @@ impl Pool {
                     self.log.write(Level::Info, line);
                     self.connections.close(connection);
                 }
-                Next::Closed(why) => {
-                    if let Some(why) = why {
-                        let line = format!("a connection was closed: {why}");
-                        self.log.write(Level::Info, line.as_bytes());
-                    }
-                    self.connections.close(connection);
-                }
+                Next::Closed(why) => self.end_connection(connection, why),
             }
         }
     }
@@ -192,6 +187,26 @@ impl Pool {
         let is_overdue = limit.is_some_and(|limit| Duration::from_micros(queue_time) > limit);
         let health = probe.and_then(|probe| self.health(probe));
         Some(Admitted { wants_body, application, wants, is_overdue, is_websocket, health })
+    }
+
+    /// Ends a connection whose web server has closed it, or has sent what is not FastCGI: a health check in HTTP is
+    /// answered, because that is all that some load balancers can send to the port that they use.
+    pub(super) fn end_connection(&self, connection: Box<Connection>, why: Option<WireError>) {
+        if let Some(why) = why
+            && !self.answers_http(&connection)
+        {
+            let line = format!("a connection was closed: {why}");
+            self.log.write(Level::Info, line.as_bytes());
+        }
+        self.connections.close(connection);
+    }
+
+    /// Answers a health check in HTTP that has come on a connection whole; whether it is one.
+    fn answers_http(&self, connection: &Connection) -> bool {
+        let Some(check) = HttpCheck::read(connection.wire.unread()) else { return false };
+        let Some(answer) = self.health(check.probe) else { return false };
+        // What does not fit in the buffer of a new connection has no reader.
+        connection.send_now(&[IoSlice::new(&check.answer(answer.status))]).is_ok()
     }
 
     /// The answer to a question about the daemon's health; `None` where that is a path of the application's.

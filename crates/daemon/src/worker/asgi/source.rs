@@ -45,13 +45,7 @@ impl LoopSource {
                 }
             }
             Next::TooSlow => pool.connections.close(connection),
-            Next::Closed(why) => {
-                if let Some(why) = why {
-                    let line = format!("a connection was closed: {why}");
-                    pool.log.write(Level::Info, line.as_bytes());
-                }
-                pool.connections.close(connection);
-            }
+            Next::Closed(why) => pool.end_connection(connection, why),
         }
         None
     }

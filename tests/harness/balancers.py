@@ -1,0 +1,132 @@
+"""Configurations of front ends of several machines, for tests/several_machines.py: like those of
+conf-examples, with short limits.
+"""
+
+HAPROXY = """
+global
+    stats socket {root}/haproxy.sock mode 600 level admin
+defaults
+    mode http
+    timeout connect 1s
+    timeout client 20s
+    timeout server 4s
+    timeout check 1s
+    retries 3
+    option redispatch 1
+frontend www
+    bind 127.0.0.1:8080
+    default_backend site
+{application}
+backend site
+    balance roundrobin
+    {use}
+    retry-on conn-failure empty-response response-timeout 503
+    http-request disable-l7-retry unless METH_GET
+    option httpchk
+    http-check send meth GET uri /-/ready
+    default-server {speaks} check inter 500ms fall 2 rise 1 pool-max-conn 8
+{servers}
+"""
+HAPROXY_FASTCGI = {
+    "application": "fcgi-app python\n    docroot /srv/site\n    option keep-conn",
+    "use": "use-fcgi-app python",
+    "speaks": "proto fcgi",
+}
+HAPROXY_HTTP = {
+    "application": "",
+    "use": "option http-server-close",
+    "speaks": "send-proxy-v2",
+}
+# The file that --include-file names, as in conf-examples.
+INCLUDED = """
+<Location "/-/">
+    SetHandler wsgi-health
+    Require all granted
+</Location>
+<Location "/-/ready">
+    <If "-f '{disk}/draining'">
+        Redirect 503
+    </If>
+</Location>
+"""
+NGINX = """
+daemon off;
+pid {root}/nginx.pid;
+error_log {root}/nginx.log;
+events {{ worker_connections 256; }}
+http {{
+    access_log off;
+    client_body_temp_path {root}/body;
+    fastcgi_temp_path {root}/fastcgi;
+    proxy_temp_path {root}/proxy;
+    scgi_temp_path {root}/scgi;
+    uwsgi_temp_path {root}/uwsgi;
+    upstream site {{
+{servers}
+        keepalive 16;
+    }}
+    server {{
+        listen 127.0.0.1:8080;
+        location / {{
+            fastcgi_pass site;
+            fastcgi_keep_conn on;
+            fastcgi_connect_timeout 1s;
+            fastcgi_read_timeout 4s;
+            fastcgi_next_upstream error timeout http_503;
+            include /etc/nginx/fastcgi_params;
+        }}
+    }}
+}}
+"""
+CADDY = """
+{{
+    admin unix/{root}/caddy.sock
+}}
+http://:8080 {{
+    bind 127.0.0.1
+    reverse_proxy {servers} {{
+        transport fastcgi {{
+            dial_timeout 1s
+            read_timeout 4s
+        }}
+        lb_policy round_robin
+        lb_try_duration 3s
+        lb_try_interval 100ms
+        fail_duration 2s
+    }}
+}}
+"""
+APACHE = """
+ServerRoot {root}
+ServerName localhost
+User www-data
+Group www-data
+Listen 127.0.0.1:8080
+PidFile {root}/httpd.pid
+ErrorLog {root}/httpd.log
+{modules}
+<Proxy "balancer://site">
+{servers}
+    ProxySet maxattempts=2
+</Proxy>
+<Proxy "balancer://once">
+{servers_once}
+</Proxy>
+RewriteEngine On
+RewriteCond %{{REQUEST_METHOD}} !^(GET|HEAD)$
+RewriteRule "^(.*)$" "balancer://once$1" [P]
+ProxyPass "/" "balancer://site/"
+"""
+APACHE_MODULES = [
+    "mpm_event",
+    "unixd",
+    "authz_core",
+    "rewrite",
+    "proxy",
+    "proxy_fcgi",
+    "proxy_balancer",
+    "proxy_hcheck",
+    "watchdog",
+    "slotmem_shm",
+    "lbmethod_byrequests",
+]
