@@ -22,7 +22,8 @@ async def application(scope, receive, send):
                 # The server ends what belonged to the WebSocket.
                 await asyncio.sleep(0)
         body = json.dumps({"pid": os.getpid(), "events": EVENTS, "type": scope["type"]}).encode()
-        await send({"type": "http.response.start", "status": 200, "headers": []})
+        headers = [(b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
         return
     assert scope["type"] == "websocket", scope
