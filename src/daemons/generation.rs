@@ -6,6 +6,7 @@
 
 use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -21,6 +22,14 @@ struct Generation {
 
 static CURRENT: Mutex<Option<Generation>> = Mutex::new(None);
 
+/// How many generations there have been.
+static NUMBER: AtomicU64 = AtomicU64::new(0);
+
+/// The number of the configuration in force; that of the first one is 1.
+pub(super) fn number() -> u64 {
+    NUMBER.load(Ordering::Relaxed)
+}
+
 /// In a process that is none of the children: closes what they inherit.
 pub(super) fn forget() {
     CURRENT.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -32,6 +41,7 @@ impl ChildrenEnd {
     /// # Errors
     /// Where there is no pipe. Then the end of the children before shows only with that of the next ones.
     pub(super) fn of_previous() -> io::Result<Self> {
+        NUMBER.fetch_add(1, Ordering::Relaxed);
         let (end, inherited) = io::pipe()?;
         let next = Generation { end: Arc::new(end), _inherited: inherited };
         let previous = CURRENT.lock().unwrap_or_else(PoisonError::into_inner).replace(next);

@@ -4,10 +4,12 @@
 
 use super::daemon_program::{self, WorkerProgram};
 use super::error::GroupError;
+use super::generation;
 use super::group_log::GroupLog;
 use super::group_sockets::GroupSockets;
 use super::installation::{Installation, Requirement};
 use super::manager::{Launch, Manager};
+use super::socket::Socket;
 use crate::config::DaemonProcess;
 use crate::groups::{Board, GroupCounters, GroupPlan, KnownCause, RequestCounters};
 use crate::httpd::{Mpm, Server};
@@ -16,6 +18,7 @@ use group_config::GroupConfig;
 use scoreboard::BackOff;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -25,10 +28,20 @@ const BACK_OFF: BackOff =
 /// A manager that exits sooner has failed to start.
 const MIN_LIFETIME: Duration = Duration::from_secs(5);
 
+/// Why a group takes no commands.
+pub(super) struct AdminSocketError {
+    pub(super) path: PathBuf,
+    pub(super) why: io::Error,
+    /// It took some before.
+    pub(super) had: bool,
+}
+
 /// A group and its manager.
 pub(super) struct GroupState {
     pub(super) definition: DaemonProcess,
     pub(super) sockets: GroupSockets,
+    /// Where its manager takes commands; `None` where no socket could be made for that.
+    pub(super) admin: Option<Socket>,
     pub(super) counters: Arc<GroupCounters>,
     pub(super) board: Arc<Board>,
     /// What became of its requests.
@@ -68,6 +81,7 @@ impl GroupState {
         Ok(Self {
             definition: definition.clone(),
             sockets: GroupSockets::default(),
+            admin: None,
             counters: new_counters(definition)?,
             board: new_board(definition)?,
             requests: share("counters", definition, RequestCounters::new())?,
@@ -130,11 +144,13 @@ impl GroupState {
         let manager = daemon_program::manager_beside(program, &self.definition);
         let mut config = self.config.clone();
         config.secret = Some(self.secret.as_ref().to_owned());
+        config.generation = generation::number();
         Manager::start(Launch {
             program,
             manager: manager.as_deref(),
             config,
             sockets: self.sockets.descriptors(),
+            admin: self.admin.as_ref().map(AsRawFd::as_raw_fd),
             scoreboard: self.board.as_fd().as_raw_fd(),
             log: Arc::clone(&self.log),
             delay,
@@ -202,6 +218,26 @@ impl GroupState {
                 self.block(&why);
                 false
             }
+        }
+    }
+
+    /// Makes the socket for commands where it is missing, or its file is; whether that has changed anything.
+    ///
+    /// # Errors
+    /// Why there is none; the group serves without it.
+    pub(super) fn renew_admin_socket(&mut self, prefix: &Path) -> Result<bool, AdminSocketError> {
+        let is_usable = |socket: &Socket| socket.has_file() && !socket.is_shut_down();
+        if self.admin.as_ref().is_some_and(is_usable) {
+            return Ok(false);
+        }
+        let had = self.admin.take().is_some();
+        let owner = sys::is_root().then_some(self.config.identity.uid).flatten();
+        match Socket::for_commands(prefix, &self.definition.name, owner) {
+            Ok(socket) => {
+                self.admin = Some(socket);
+                Ok(true)
+            }
+            Err((path, why)) => Err(AdminSocketError { path, why, had }),
         }
     }
 

@@ -45,6 +45,8 @@ pub(super) struct Launch<'a> {
     pub(super) config: GroupConfig,
     /// The listening sockets, by slot.
     pub(super) sockets: Vec<RawFd>,
+    /// The socket for commands, where there is one.
+    pub(super) admin: Option<RawFd>,
     pub(super) scoreboard: RawFd,
     /// The pipe of the group's log, which the manager writes to.
     pub(super) log: Arc<GroupLog>,
@@ -60,12 +62,14 @@ impl Manager {
     /// # Errors
     /// Those of the system, with the path of the program where it cannot be run.
     pub(super) fn start(launch: Launch<'_>) -> io::Result<Self> {
-        let Launch { program, manager, config, sockets, scoreboard, log, delay, .. } = launch;
+        let Launch { program, manager, config, sockets, admin, scoreboard, log, delay, .. } =
+            launch;
         let (theirs, lifeline) = UnixStream::pair()?;
         let config = GroupConfig {
             delay,
             descriptors: Descriptors {
                 worker_sockets: sockets.clone(),
+                admin,
                 parent: Some(theirs.as_raw_fd()),
                 scoreboard: Some(scoreboard),
                 ..Descriptors::default()
@@ -77,6 +81,7 @@ impl Manager {
         };
         let config = sys::memory_file(&serde_json::to_vec(&config)?)?;
         let mut inherited = sockets;
+        inherited.extend(admin);
         inherited.extend([theirs.as_raw_fd(), scoreboard, config.as_raw_fd()]);
         let number = config.as_raw_fd().to_string();
         let environment = daemon_program::environment();

@@ -2,6 +2,7 @@
 //! user's, so no path is trusted. It must never know a group or a process.
 #![forbid(unsafe_code)]
 
+use group_config::AdminSocketName;
 use std::ffi::OsStr;
 use std::fs::{File, Metadata};
 use std::io;
@@ -25,6 +26,8 @@ pub(crate) struct Socket {
 
 /// How many names are tried for a socket.
 const MAX_NAMES: u32 = 100;
+/// How many commands may wait.
+const COMMANDS_BACKLOG: u32 = 16;
 
 impl Socket {
     /// A new socket, whose name begins with `prefix`, and that only `owner` can connect to.
@@ -36,13 +39,37 @@ impl Socket {
         backlog: u32,
         owner: Option<u32>,
     ) -> Result<Self, (PathBuf, io::Error)> {
+        Self::named(prefix, backlog, owner, |server, serial| format!(".{server}.{serial}.sock"))
+    }
+
+    /// The same for the commands of an administrator to the group of that name.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new).
+    pub(crate) fn for_commands(
+        prefix: &Path,
+        group: &[u8],
+        owner: Option<u32>,
+    ) -> Result<Self, (PathBuf, io::Error)> {
+        Self::named(prefix, COMMANDS_BACKLOG, owner, |server, serial| {
+            AdminSocketName { group: group.to_vec(), server, serial }.suffix()
+        })
+    }
+
+    /// A socket whose name has an end made of the number of this process and one of its own.
+    fn named(
+        prefix: &Path,
+        backlog: u32,
+        owner: Option<u32>,
+        end: impl Fn(u32, u64) -> String,
+    ) -> Result<Self, (PathBuf, io::Error)> {
         /// No name is used twice: children know their group's sockets by name only.
         static SERIAL: AtomicU64 = AtomicU64::new(0);
         let mut tries = 0;
         loop {
             let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
             let mut path = prefix.as_os_str().to_owned();
-            path.push(format!(".{}.{serial}.sock", std::process::id()));
+            path.push(end(std::process::id(), serial));
             let path = PathBuf::from(path);
             // A file of that name is left over from a process that had the same process id. Or it is another
             // user's, and cannot be removed: then the next name is tried.
@@ -56,7 +83,7 @@ impl Socket {
     }
 
     fn at(path: PathBuf, backlog: u32, owner: Option<u32>) -> io::Result<Self> {
-        let listener = sys::bind_private(&path)?;
+        let listener = bind(&path)?;
         let file = sys::open_path(&path);
         let file = file
             .map_err(|why| if sys::is_out_of_descriptors(&why) { why } else { in_use_error() })?;
@@ -114,6 +141,17 @@ impl Drop for Socket {
     }
 }
 
+/// Binds to the path, or, where that is too long for an address, to the same place by a shorter one.
+fn bind(path: &Path) -> io::Result<UnixListener> {
+    let (true, Some(folder), Some(name)) =
+        (sys::is_too_long(path), path.parent(), path.file_name())
+    else {
+        return sys::bind_private(path);
+    };
+    let folder = sys::open_path(&folder.canonicalize()?)?;
+    sys::bind_private(&Path::new(&format!("/proc/self/fd/{}", folder.as_raw_fd())).join(name))
+}
+
 fn in_use_error() -> io::Error {
     io::Error::new(io::ErrorKind::AddrInUse, "socket path was replaced by another file")
 }
@@ -132,7 +170,7 @@ pub(crate) fn remove_orphans(prefix: &Path) {
         let mut parts = rest.split(|&byte| byte == b'.');
         let pid = parts.next().and_then(|part| std::str::from_utf8(part).ok()?.parse().ok());
         if let Some(pid) = pid
-            && rest.ends_with(b".sock")
+            && (rest.ends_with(b".sock") || AdminSocketName::parse(file.as_bytes()).is_some())
             && !sys::is_alive(pid)
         {
             let _ = std::fs::remove_file(entry.path());

@@ -8,7 +8,7 @@ use super::daemon_program::WorkerProgram;
 use super::error::GroupError;
 use super::generation::ChildrenEnd;
 use super::group_config::{Applications, configure};
-use super::group_state::{GroupState, new_board, new_counters, server_of, slots};
+use super::group_state::{AdminSocketError, GroupState, new_board, new_counters, server_of, slots};
 use super::installation::{Installation, Requirement};
 use super::log_writer;
 use super::manager::Manager;
@@ -153,12 +153,15 @@ impl Reconciliation<'_, '_> {
         let mut changed = sockets_changed || group.config != config;
         self.set_configuration(&mut group, definition, requirement, config);
         changed |= group.set_installation(installation);
+        changed |= self.renew_admin_socket(&mut group);
         if !changed && group.manager.as_ref().is_some_and(Manager::has_begun) {
             group.refresh();
         } else {
             self.replace_manager(&mut group)?;
         }
-        if let Some(group) = replaced {
+        if let Some(mut group) = replaced {
+            // Its name is that of its successor.
+            group.admin = None;
             retired().push(RetiredGroup { group, children: self.children.clone() });
         }
         Ok(group)
@@ -182,9 +185,26 @@ impl Reconciliation<'_, '_> {
         }
         let config = config.unwrap_or_else(|| group.config.clone());
         self.set_configuration(&mut group, definition, requirement, config);
+        // Without a manager nothing answers there, until there is one.
+        self.renew_admin_socket(&mut group);
         group.start_failures = 0;
         group.block(why);
         Ok(group)
+    }
+
+    /// Gives the group a socket for commands where it can have one; whether there is another than before. It is no reason
+    /// to refuse anything.
+    fn renew_admin_socket(&self, group: &mut GroupState) -> bool {
+        group.renew_admin_socket(self.prefix).unwrap_or_else(|refused| {
+            let AdminSocketError { path, why, had } = refused;
+            let line = format!(
+                "{} takes no commands of mod_wsgi_rs: cannot make the socket '{}': {why}",
+                group.title(),
+                path.display()
+            );
+            log_server(self.main, Level::Info, line.as_bytes());
+            had
+        })
     }
 
     fn set_configuration(
@@ -284,7 +304,7 @@ pub(crate) fn forget_in_child() {
 }
 
 /// How many descriptors groups need in the parent: for each worker a socket and its file; for the group a
-/// lifeline, a scoreboard, the two ends of a pipe, and while a manager starts or is replaced as many again. And what httpd itself opens.
+/// lifeline, the socket for commands and its file, a scoreboard, the two ends of a pipe, and while a manager starts or is replaced as many again. And what httpd itself opens.
 fn descriptors(groups: &[DaemonProcess]) -> usize {
-    groups.iter().map(|group| 2 * slots(group) + 8).sum::<usize>() + 128
+    groups.iter().map(|group| 2 * slots(group) + 10).sum::<usize>() + 128
 }

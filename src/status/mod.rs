@@ -6,7 +6,6 @@ mod handler;
 mod html;
 mod json;
 mod openmetrics;
-mod process_usage;
 mod snapshot;
 
 pub(crate) use handler::{answer, answer_health};

@@ -160,7 +160,7 @@ impl Page {
     }
 
     fn workers(&mut self, groups: &[GroupStatus]) {
-        type Figure = fn(&super::process_usage::ProcessUsage) -> u64;
+        type Figure = fn(&sys::ProcessUsage) -> u64;
         let name = "wsgi_process_cpu_seconds";
         self.begin(name, Kind::Gauge, "Processor time of the running processes.");
         self.each_worker(groups, name, |usage| usage.cpu.saturating_mul(1000), true);
@@ -178,7 +178,7 @@ impl Page {
         &mut self,
         groups: &[GroupStatus],
         name: &str,
-        figure: fn(&super::process_usage::ProcessUsage) -> u64,
+        figure: fn(&sys::ProcessUsage) -> u64,
         is_time: bool,
     ) {
         for group in groups {

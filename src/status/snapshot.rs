@@ -5,13 +5,13 @@
 //! a process that does not belong to the group's user is not looked at.
 #![forbid(unsafe_code)]
 
-use super::process_usage::ProcessUsage;
 use crate::child::Child;
 use crate::config::RequestLines;
 use crate::forward::Group;
 use crate::groups::{RecentFailure, RequestCounts, ServerCounters};
 use group_config::Interface;
 use scoreboard::{Events, Field, Record, State, now};
+use sys::ProcessUsage;
 
 /// What there is to show.
 pub(crate) struct Snapshot {

@@ -27,7 +27,7 @@ FORBID = "#![forbid(unsafe_code)]"
 CRATE_ARROWS = {
     "mod_wsgi_rs": {"host", "fastcgi", "group-config", "scoreboard", "sys", "wsgi"},
     "daemon": {"host", "fastcgi", "group-config", "scoreboard", "sys", "wsgi"},
-    "command": {"sys"},
+    "command": {"group-config", "sys"},
     "extension": {"daemon", "host"},
     "host": {"wsgi"},
     "fastcgi": {"wsgi"},

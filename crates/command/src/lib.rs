@@ -2,11 +2,12 @@
 //! an administrator keeps. It knows mod_wsgi_rs through directives only, and no Python: what it tells Python is a file.
 //!
 //! Read in this order: `options` (the command line), `machine` (what there is), `application` (what to serve), `server`
-//! (the files of a server), `launcher` (Apache as a child), `reload` (development), `doctor`.
+//! (the files of a server), `launcher` (Apache as a child), `reload` (development), `doctor`, `control` (a server that runs).
 #![forbid(unsafe_code)]
 
 mod application;
 mod certificates;
+mod control;
 mod doctor;
 mod failure;
 mod launcher;
@@ -61,6 +62,11 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::ModuleConfig(options) => print(&module_commands::config(&options)?)?,
         Command::InstallModule(options) => print(&module_commands::install(&options)?)?,
         Command::Doctor(options) => return doctor::run(&options),
+        Command::Status(options) => return Ok(control::status(&options)),
+        Command::Ps(options) => return control::ps(&options),
+        Command::Reload(options) => return control::reload(&options),
+        Command::Drain(options) => return control::drain(&options),
+        Command::Recycle(options) => return control::recycle(&options),
     }
     Ok(ExitCode::SUCCESS)
 }

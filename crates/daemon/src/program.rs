@@ -214,7 +214,7 @@ fn inherited_sockets(config: &GroupConfig) -> Result<Sockets, ProgramError> {
     Ok(Sockets {
         shared: optional(named.shared_socket)?.into_iter().collect(),
         workers: named.worker_sockets.iter().copied().map(adopt).collect::<Result<_, _>>()?,
-        admin: Vec::new(),
+        admin: optional(named.admin)?.into_iter().collect(),
         parent: optional(named.parent)?,
         ready: optional(named.ready)?,
         scoreboard: optional(named.scoreboard)?,

@@ -54,6 +54,8 @@ pub struct GroupConfig {
     pub sole: bool,
     /// Scripts every worker loads before it is ready.
     pub import_scripts: Vec<ImportScript>,
+    /// Which configuration this is since the server was started; the first one is 1. 0 for a daemon that is run by hand.
+    pub generation: u64,
     /// How long to wait before anything else is done: the manager before this one died early.
     #[serde(with = "seconds")]
     pub delay: Duration,
@@ -95,6 +97,7 @@ impl Default for GroupConfig {
             front_ends: FrontEnds::default(),
             sole: false,
             import_scripts: Vec::new(),
+            generation: 0,
             delay: Duration::ZERO,
             preload_scripts: Vec::new(),
             warm_up: None,
@@ -159,6 +162,8 @@ pub struct Descriptors {
     pub shared_socket: Option<i32>,
     /// One listening socket for each worker slot, `processes.most` of them, or none.
     pub worker_sockets: Vec<i32>,
+    /// A listening socket at which the manager takes commands.
+    pub admin: Option<i32>,
     /// Its end of file means that the process that started this one is gone.
     pub parent: Option<i32>,
     /// `ready\n` is written here when the first workers have done their imports, then it is closed.
@@ -247,9 +252,9 @@ impl GroupConfig {
 
     /// Every inherited descriptor.
     pub fn inherited(&self) -> impl Iterator<Item = i32> {
-        let Descriptors { shared_socket, worker_sockets, parent, ready, scoreboard } =
+        let Descriptors { shared_socket, worker_sockets, admin, parent, ready, scoreboard } =
             &self.descriptors;
-        let named = [*shared_socket, *parent, *ready, *scoreboard].into_iter().flatten();
+        let named = [*shared_socket, *admin, *parent, *ready, *scoreboard].into_iter().flatten();
         named.chain(worker_sockets.iter().copied())
     }
 

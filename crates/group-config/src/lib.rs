@@ -8,6 +8,7 @@
 //! system call.
 #![forbid(unsafe_code)]
 
+mod admin_socket;
 mod asgi;
 pub mod byte_string;
 mod environment;
@@ -21,6 +22,7 @@ mod scripts;
 mod seconds;
 mod timers;
 
+pub use admin_socket::AdminSocketName;
 pub use asgi::{Asgi, EventLoop, Interface, Lifespan};
 pub use environment::Environment;
 pub use front_end::{AddressBlock, BadBlock, FrontEnd, FrontEnds, web_server_addresses};

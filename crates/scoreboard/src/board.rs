@@ -11,8 +11,10 @@ pub const MAGIC: u64 = u64::from_be_bytes(*b"wsgi-sb2");
 const HEADER: usize = 16;
 /// The word of the header that holds the manager's failed starts in a row; Apache's parent writes it.
 const START_FAILURES: usize = 4;
-/// The word that says that the group wants no more requests.
+/// The word that says that the group wants no more requests: 1, or [`DRAINED`].
 const DRAINING: usize = 5;
+/// What the word says where no request may wait for a worker either, until an administrator has the group serve again.
+const DRAINED: u64 = 2;
 /// The word of the header that counts starts of workers; those behind it count exits by reason.
 const STARTS: usize = 6;
 const FIXED: usize = 16;
@@ -87,6 +89,8 @@ enum StartBlock<'m> {
     ManagerExits,
     /// The manager's program could not be started.
     NoManager,
+    /// An administrator has had the group drain.
+    Drained,
 }
 
 impl<'m> Scoreboard<'m> {
@@ -153,6 +157,13 @@ impl<'m> Scoreboard<'m> {
         }
     }
 
+    /// Notes that the group takes no more requests until an administrator has it serve again.
+    pub fn set_drained(&self) {
+        if let Some(word) = self.words.get(DRAINING) {
+            word.store(DRAINED, Ordering::Relaxed);
+        }
+    }
+
     /// Whether the group wants no more requests.
     pub fn is_draining(&self) -> bool {
         self.words.get(DRAINING).is_some_and(|word| word.load(Ordering::Relaxed) != 0)
@@ -193,6 +204,10 @@ impl<'m> Scoreboard<'m> {
             StartBlock::WorkerExits(last) => last.exit_description(),
             StartBlock::ManagerExits => "its manager ends again and again at its start".to_owned(),
             StartBlock::NoManager => "its manager could not be started".to_owned(),
+            StartBlock::Drained => {
+                "an administrator has had it drain (mod_wsgi_rs reload has it serve again)"
+                    .to_owned()
+            }
         })
     }
 
@@ -202,6 +217,9 @@ impl<'m> Scoreboard<'m> {
             |state: State| records.iter().any(|record| record.get(Field::State) == state as u64);
         if is(State::Ready) {
             return None;
+        }
+        if self.words.get(DRAINING).is_some_and(|word| word.load(Ordering::Relaxed) == DRAINED) {
+            return Some(StartBlock::Drained);
         }
         // The worker that ended last says how many before it failed, too.
         if let Some(last) =
@@ -548,6 +566,19 @@ mod tests {
         assert!(
             board.start_block_reason(0).is_some_and(|why| why.contains("could not be started"))
         );
+    }
+
+    #[test]
+    fn drained_group_expects_no_worker_until_it_serves_again() {
+        let words = words(1, 1);
+        let board = Scoreboard::new(&words, 1, 1);
+        board.set_draining(true);
+        assert!(board.is_draining() && board.start_block_reason(0).is_none());
+        board.set_drained();
+        assert!(board.is_draining());
+        assert!(board.start_block_reason(0).is_some_and(|why| why.contains("drain")));
+        board.set_draining(false);
+        assert!(!board.is_draining() && board.start_block_reason(0).is_none());
     }
 
     #[test]

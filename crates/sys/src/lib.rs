@@ -17,6 +17,7 @@ mod interruption;
 mod limits;
 mod memory;
 mod names;
+mod process_usage;
 mod processes;
 mod readiness;
 mod shared_words;
@@ -51,6 +52,7 @@ pub use limits::{
 };
 pub use memory::limit_arenas;
 pub use names::{overwrite_arguments, set_process_name};
+pub use process_usage::ProcessUsage;
 pub use processes::{
     become_subreaper, begin_session, exit_now, exits_before, fork, fork_reparented, has_exited,
     is_alive, is_dead, is_dumpable, kill, kill_session, reap, set_death_signal, set_dumpable,
@@ -68,10 +70,10 @@ pub use signals::{
 pub use socket_file::{SocketFile, socket_file};
 pub use sockets::{
     Received, bind_private, bind_with_mode, connect, has_hung_up, has_input, has_unread,
-    is_shut_down, packet_pair, peer_uid, receive, receive_now, receive_now_with_descriptors,
-    receive_some, receive_with_descriptor, reset_linger, send, send_all, send_buffer_size,
-    send_file_now, send_now, send_with_descriptor_now, set_backlog, set_buffers, set_timeouts,
-    shut_down, shutdown_read, shutdown_write,
+    is_shut_down, is_too_long, packet_pair, peer_uid, receive, receive_now,
+    receive_now_with_descriptors, receive_some, receive_with_descriptor, reset_linger, send,
+    send_all, send_buffer_size, send_file_now, send_now, send_with_descriptor_now, set_backlog,
+    set_buffers, set_timeouts, shut_down, shutdown_read, shutdown_write,
 };
 pub use spawn::spawn;
 pub use tcp::{

@@ -26,6 +26,11 @@ pub fn peer_uid(socket: BorrowedFd<'_>) -> io::Result<u32> {
     Ok(sockopt::socket_peercred(socket)?.uid.as_raw())
 }
 
+/// Whether the path of a socket does not fit into an address.
+pub fn is_too_long(path: &Path) -> bool {
+    path.as_os_str().len() >= MAX_PATH
+}
+
 /// A listening socket at `path` that only this user can connect to.
 ///
 /// # Errors

@@ -7,6 +7,7 @@ mod configtest;
 mod directives;
 mod django;
 mod findings;
+mod folders;
 mod groups;
 mod server;
 mod way;
@@ -14,6 +15,8 @@ mod way;
 use crate::failure::Failure;
 use crate::lines;
 use crate::options::Doctor;
+pub(crate) use folders::socket_folders;
+
 use findings::Report;
 use std::process::ExitCode;
 

@@ -4,6 +4,7 @@ use super::access::AccessControl;
 use super::buffers::Buffers;
 use super::capacity::Capacity;
 use super::content::Content;
+use super::control::{OfGroup, OfGroups, OfProcess};
 use super::development::Development;
 use super::doctor::Doctor;
 use super::entry_point::EntryPoint;
@@ -46,6 +47,16 @@ pub(crate) enum Command {
     ModuleLocation(ModuleLocation),
     /// Look at an Apache as it is configured or runs, and say what is wrong or slow
     Doctor(Doctor),
+    /// Say how the process groups of a running server are; the exit status is that of a monitoring plugin
+    Status(OfGroups),
+    /// List the processes of the process groups of a running server
+    Ps(OfGroups),
+    /// Replace the processes of a process group by new ones, without losing a request
+    Reload(OfGroup),
+    /// Have a process group take no more requests, until it is reloaded
+    Drain(OfGroup),
+    /// Replace one process of a process group
+    Recycle(OfProcess),
 }
 
 /// Options of start-server and setup-server.
@@ -143,7 +154,12 @@ pub(crate) fn parse(
         .mut_subcommand("module-config", |command| layers.apply(command))
         .mut_subcommand("install-module", |command| layers.apply(command))
         .mut_subcommand("module-location", |command| layers.apply(command))
-        .mut_subcommand("doctor", |command| layers.apply(command));
+        .mut_subcommand("doctor", |command| layers.apply(command))
+        .mut_subcommand("status", |command| layers.apply(command))
+        .mut_subcommand("ps", |command| layers.apply(command))
+        .mut_subcommand("reload", |command| layers.apply(command))
+        .mut_subcommand("drain", |command| layers.apply(command))
+        .mut_subcommand("recycle", |command| layers.apply(command));
     let options = complete.find_subcommand("start-server");
     if let Some(name) = options.and_then(|options| layers.unknown(options)) {
         let sentence = format!("pyproject.toml: tool.mod_wsgi_rs.{name} is no option");

@@ -7,6 +7,7 @@ mod buffers;
 mod capacity;
 mod command_line;
 mod content;
+mod control;
 mod development;
 mod doctor;
 mod entry_point;
@@ -26,6 +27,7 @@ pub(crate) use capacity::Capacity;
 pub(crate) use command_line::{
     Command, InstallModule, ModuleConfig, ModuleLocation, ServerOptions, Unparsed, parse,
 };
+pub(crate) use control::{Control, OfGroup, OfGroups, OfProcess};
 pub(crate) use doctor::Doctor;
 pub(crate) use entry_point::{ApplicationType, EntryPoint};
 pub(crate) use env_file::words;

@@ -1,9 +1,9 @@
-//! The admin sockets of a daemon that is run by hand: whether it is healthy and ready, over HTTP and over FastCGI, and
-//! the request to drain. The manager answers it, so that it works while every thread of every worker is stuck. It decides
-//! nothing.
+//! The admin sockets of a group: whether it is healthy and ready, over HTTP and over FastCGI, and the commands of an
+//! administrator. The manager answers, so that it works while every thread of every worker is stuck. It decides nothing.
 #![forbid(unsafe_code)]
 
 use super::admin_client::{AdminClient, Peer, Request};
+use super::admin_order::{Answer, Order};
 use crate::log::Log;
 use crate::log_limit::LogLimit;
 use crate::probe::Condition;
@@ -16,13 +16,25 @@ use wsgi::Level;
 /// The sockets, and the clients that are connected to them.
 pub(super) struct Admin {
     listeners: Vec<AdminListener>,
+    /// How many clients there have been.
+    count: u64,
     /// Lines about peers that may not connect, or may not give commands.
     refusals: LogLimit,
 }
 
+/// What a client asks of the group.
+pub(super) struct Asked {
+    /// The number of the client, which waits for an answer.
+    pub(super) client: u64,
+    pub(super) order: Order,
+    /// Who asks, where that is known.
+    pub(super) user: Option<u32>,
+}
+
 /// One of the sockets.
 struct AdminListener {
-    socket: OwnedFd,
+    /// `None` once no more clients are taken.
+    socket: Option<OwnedFd>,
     /// It is a port, which anything may be able to connect to: only questions are answered there.
     is_tcp: bool,
     /// Its own, so that what connects to a port takes no place of the commands at a Unix socket.
@@ -41,7 +53,7 @@ const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(50);
 impl Admin {
     pub(super) fn new(sockets: Vec<OwnedFd>) -> Self {
         let listeners = sockets.into_iter().map(AdminListener::new).collect();
-        Self { listeners, refusals: LogLimit::default() }
+        Self { listeners, count: 0, refusals: LogLimit::default() }
     }
 
     /// What is to be waited for, until it can be read.
@@ -54,34 +66,49 @@ impl Admin {
         self.listeners.iter().filter_map(AdminListener::deadline).min()
     }
 
-    /// Answers what has come from peers that may connect; whether a client that may do so asks for the group to be
-    /// drained.
+    /// Answers what has come from peers that may connect; gives what those ask of the group that may do so.
     pub(super) fn serve(
         &mut self,
         condition: Condition,
         front_ends: &FrontEnds,
         log: &Log,
-    ) -> bool {
-        let mut drains = false;
+    ) -> Vec<Asked> {
+        let mut asked = Vec::new();
         let refuse = |why| self.refusals.write(log, Level::Error, || why);
         for listener in &mut self.listeners {
-            listener.accept(front_ends, &refuse);
-            drains |= listener.serve(condition, &refuse);
+            listener.accept(front_ends, &mut self.count, &refuse);
+            listener.serve(condition, &mut asked, &refuse);
         }
-        drains
+        asked
+    }
+
+    /// Answers the client of that number, unless it has left.
+    pub(super) fn answer(&mut self, client: u64, answer: &Answer) {
+        let now = Instant::now();
+        for listener in &mut self.listeners {
+            for found in listener.clients.iter_mut().filter(|found| found.id == client) {
+                found.answer(answer);
+            }
+            listener.clients.retain(|client| client.is_open(now));
+        }
+    }
+
+    /// Takes no more clients: another manager of the group does.
+    pub(super) fn close_sockets(&mut self) {
+        self.listeners.iter_mut().for_each(|listener| listener.socket = None);
     }
 }
 
 impl AdminListener {
     fn new(socket: OwnedFd) -> Self {
         let is_tcp = sys::is_tcp(socket.as_fd());
-        Self { socket, is_tcp, clients: Vec::new(), paused_until: None }
+        Self { socket: Some(socket), is_tcp, clients: Vec::new(), paused_until: None }
     }
 
     fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         // One more has to wait until there is room.
         let accepts = self.clients.len() < MAX_CLIENTS && self.paused_until.is_none();
-        let listener = accepts.then(|| self.socket.as_fd());
+        let listener = self.socket.as_ref().filter(|_| accepts).map(AsFd::as_fd);
         listener.into_iter().chain(self.clients.iter().map(AsFd::as_fd))
     }
 
@@ -90,27 +117,26 @@ impl AdminListener {
     }
 
     /// Accepts what waits, and closes what may not connect.
-    fn accept(&mut self, front_ends: &FrontEnds, refuse: &dyn Fn(String)) {
+    fn accept(&mut self, front_ends: &FrontEnds, count: &mut u64, refuse: &dyn Fn(String)) {
+        let Some(socket) = &self.socket else { return };
         let now = Instant::now();
         self.paused_until = self.paused_until.filter(|until| now < *until);
         // Where that cannot be set, it is not set either: then a client that leaves at once could block.
-        if self.paused_until.is_some() || sys::set_nonblocking(self.socket.as_fd()).is_err() {
+        if self.paused_until.is_some() || sys::set_nonblocking(socket.as_fd()).is_err() {
             return;
         }
         // Refused peers count as well, so that a flood of them does not keep the manager here.
         for _ in self.clients.len()..MAX_CLIENTS {
-            match sys::accept(self.socket.as_fd()) {
-                Ok((socket, address)) => {
+            match sys::accept(socket.as_fd()) {
+                Ok((connection, address)) => {
                     let checked = if self.is_tcp { front_ends.check_peer(address) } else { Ok(()) };
                     match checked {
                         Err(why) => refuse(why),
                         Ok(()) => {
                             let peer = if self.is_tcp { Peer::Remote } else { Peer::Local };
-                            self.clients.push(AdminClient::new(
-                                socket,
-                                peer,
-                                now + REQUEST_TIMEOUT,
-                            ));
+                            *count += 1;
+                            let until = now + REQUEST_TIMEOUT;
+                            self.clients.push(AdminClient::new(*count, connection, peer, until));
                         }
                     }
                 }
@@ -123,20 +149,16 @@ impl AdminListener {
         }
     }
 
-    /// Answers what has come from its clients; whether one asks for the group to be drained.
-    fn serve(&mut self, condition: Condition, refuse: &dyn Fn(String)) -> bool {
-        let mut drains = false;
+    /// Answers what has come from its clients; what they ask of the group goes to `asked`.
+    fn serve(&mut self, condition: Condition, asked: &mut Vec<Asked>, refuse: &dyn Fn(String)) {
         for client in &mut self.clients {
             match client.serve(condition) {
-                Request::Drain => drains = true,
-                Request::Refused(peer) => refuse(format!(
-                    "a request to drain was refused: {peer} is neither root nor the daemon's user"
-                )),
+                Request::Order(order, user) => asked.push(Asked { client: client.id, order, user }),
+                Request::Refused(why) => refuse(why),
                 Request::None => {}
             }
         }
         let now = Instant::now();
         self.clients.retain(|client| client.is_open(now));
-        drains
     }
 }

@@ -1,20 +1,26 @@
 //! One connection to an admin socket: the request on it, in HTTP or FastCGI, and its answer. Nothing here waits.
 #![forbid(unsafe_code)]
 
-use crate::probe::{Condition, Probe};
+use super::admin_http::{self, HttpRequest, Target};
+use super::admin_order::{Answer, Order};
+use crate::probe::Condition;
 use fastcgi::{Capabilities, Event, Limits, RecordType, ServerConnection, encoder};
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A client.
 pub(super) struct AdminClient {
+    /// Its number among all clients of the process.
+    pub(super) id: u64,
     socket: OwnedFd,
     peer: Peer,
-    /// It is closed then, unless it waits for the group to be drained.
+    /// It is closed then, unless it waits for the group.
     until: Instant,
     protocol: Protocol,
     is_open: bool,
+    /// The rest of the answer, for which there was no room.
+    unsent: Vec<u8>,
 }
 
 /// The other end of a connection.
@@ -30,9 +36,9 @@ pub(super) enum Peer {
 pub(super) enum Request {
     /// Nothing, or no more than an answer.
     None,
-    /// To be drained.
-    Drain,
-    /// The same, which this peer may not; it has been told so.
+    /// To be answered later; and the user who asks, if that is known.
+    Order(Order, Option<u32>),
+    /// An order, which this peer may not give; it has been told so.
     Refused(String),
 }
 
@@ -41,9 +47,16 @@ enum Protocol {
     Unknown,
     Http(Vec<u8>),
     FastCgi(Box<ServerConnection>),
-    /// It has asked for the group to be drained, and waits until it is. What it sends meanwhile is read, because the
-    /// manager would wake up for it again and again, and dropped; the number of bytes.
-    WaitsForDrain(usize),
+    /// It has asked something of the group, and waits for the answer. What it sends meanwhile is read, because the
+    /// manager would wake up for it again and again, and dropped.
+    Waits {
+        /// The number of bytes that were dropped.
+        dropped: usize,
+        /// Whether it wants more than the head of the answer.
+        with_body: bool,
+    },
+    /// It has its answer, but for what is unsent.
+    Answered,
 }
 
 impl Protocol {
@@ -57,52 +70,55 @@ impl Protocol {
     }
 }
 
-/// A status and a text.
-type Response = (u16, &'static str);
-
 /// The most bytes of a request over HTTP.
 const MAX_REQUEST: usize = 8 * 1024;
 /// The first byte of FastCGI, its version, with which no request of HTTP begins.
 const FASTCGI_VERSION: u8 = 1;
-/// The path of the command.
-const DRAIN: &str = "/-/drain";
+/// How soon a long answer goes on where the client has not read its beginning.
+const RETRY_INTERVAL: Duration = Duration::from_millis(5);
+/// How long a client may take to read its answer.
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl AdminClient {
-    pub(super) fn new(socket: OwnedFd, peer: Peer, until: Instant) -> Self {
-        Self { socket, peer, until, protocol: Protocol::Unknown, is_open: true }
+    pub(super) fn new(id: u64, socket: OwnedFd, peer: Peer, until: Instant) -> Self {
+        let protocol = Protocol::Unknown;
+        Self { id, socket, peer, until, protocol, is_open: true, unsent: Vec::new() }
     }
 
-    /// When it has taken too long.
+    /// When there is something to do although nothing has come.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        (!matches!(self.protocol, Protocol::WaitsForDrain(_))).then_some(self.until)
+        if !self.unsent.is_empty() {
+            return Some(Instant::now() + RETRY_INTERVAL);
+        }
+        (!matches!(self.protocol, Protocol::Waits { .. })).then_some(self.until)
     }
 
     /// Whether the connection goes on at this time.
     pub(super) fn is_open(&self, now: Instant) -> bool {
-        self.is_open && self.deadline().is_none_or(|until| now < until)
+        let has_time = matches!(self.protocol, Protocol::Waits { .. }) || now < self.until;
+        self.is_open && has_time
     }
 
-    /// Answers what has come; what that asks of the group.
+    /// Reads what has come, and answers it as far as the group has nothing to do with that.
     pub(super) fn serve(&mut self, condition: Condition) -> Request {
         let mut bytes = [0; 4096];
         let count = match sys::receive_now(self.socket.as_fd(), &mut bytes) {
             Ok(count) if count > 0 => count,
-            Err(why) if why.kind() == std::io::ErrorKind::WouldBlock => 0,
+            Err(why) if why.kind() == io::ErrorKind::WouldBlock => 0,
+            // A client that has its answer may close its end for writing.
+            Ok(_) if matches!(self.protocol, Protocol::Answered) => 0,
             _ => {
                 self.is_open = false;
                 return Request::None;
             }
         };
-        if let Protocol::WaitsForDrain(dropped) = &mut self.protocol {
-            *dropped += count;
-            self.is_open &= *dropped <= MAX_REQUEST;
-            self.report_drained(condition);
-            return Request::None;
-        }
-        if count == 0 {
-            return Request::None;
+        if !self.unsent.is_empty() {
+            self.send(&[]);
         }
         let new = bytes.get(..count).unwrap_or_default();
+        if new.is_empty() {
+            return Request::None;
+        }
         if matches!(self.protocol, Protocol::Unknown) {
             self.protocol = Protocol::of(new);
         }
@@ -125,79 +141,90 @@ impl AdminClient {
                 let answer = answer_fastcgi(connection, condition);
                 let goes_on = answer.is_some() && !connection.must_close();
                 match answer {
-                    Some(bytes) if goes_on => self.send_and_go_on(&bytes),
-                    Some(bytes) => self.send(&bytes),
+                    Some(bytes) if goes_on => self.send_short(&bytes),
+                    Some(bytes) => {
+                        self.protocol = Protocol::Answered;
+                        self.send(&bytes);
+                    }
                     None => self.is_open = false,
                 }
                 Request::None
             }
-            Protocol::Unknown | Protocol::WaitsForDrain(_) => Request::None,
+            Protocol::Waits { dropped, .. } => {
+                *dropped += count;
+                self.is_open &= *dropped <= MAX_REQUEST;
+                Request::None
+            }
+            Protocol::Unknown | Protocol::Answered => Request::None,
         }
     }
 
-    /// Tells a client that waits for it that the group has drained.
-    fn report_drained(&mut self, condition: Condition) {
-        if self.is_open && condition == Condition::Drained {
-            self.send(http("200 OK", "drained\n", true).as_bytes());
-        }
-    }
-
-    fn answer_http(&mut self, request: &str, condition: Condition) -> Request {
-        let mut words = request.split_ascii_whitespace();
-        let (method, target) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
-        let path = target.split('?').next().unwrap_or("");
-        if path == DRAIN {
-            let (status, text, asked) = match (method, self.peer) {
-                ("POST", Peer::Local) => match self.check_user() {
-                    Ok(()) => {
-                        self.protocol = Protocol::WaitsForDrain(0);
-                        return Request::Drain;
-                    }
+    fn answer_http(&mut self, head: &str, condition: Condition) -> Request {
+        let request = HttpRequest::parse(head);
+        let with_body = request.method != "HEAD";
+        self.protocol = Protocol::Waits { dropped: 0, with_body };
+        match request.target(condition) {
+            Target::Known(answer) => self.answer(&answer),
+            Target::Order(order) => match (order.is_public(), self.peer) {
+                (true, _) => return Request::Order(order, None),
+                (false, Peer::Local) => match self.check_user() {
+                    Ok(user) => return Request::Order(order, Some(user)),
                     Err(user) => {
                         let text = "only for root and the daemon's user\n";
-                        ("403 Forbidden", text, Request::Refused(user))
+                        self.answer(&Answer::text("403 Forbidden", text));
+                        let name = order.name();
+                        return Request::Refused(format!(
+                            "a request to {name} was refused: {user} is neither root nor the daemon's user"
+                        ));
                     }
                 },
-                ("POST", Peer::Remote) => {
-                    ("403 Forbidden", "only over a Unix socket\n", Request::None)
+                (false, Peer::Remote) => {
+                    self.answer(&Answer::text("403 Forbidden", "only over a Unix socket\n"));
                 }
-                _ => ("405 Method Not Allowed", "POST\n", Request::None),
-            };
-            self.send(http(status, text, true).as_bytes());
-            return asked;
+            },
         }
-        let (status, text) = response(path.as_bytes(), condition);
-        let line = match status {
-            200 => "200 OK",
-            503 => "503 Service Unavailable",
-            _ => "404 Not Found",
-        };
-        self.send(http(line, text, method != "HEAD").as_bytes());
         Request::None
     }
 
+    /// Answers a client that waits, and closes the connection.
+    pub(super) fn answer(&mut self, answer: &Answer) {
+        if let Protocol::Waits { with_body, .. } = self.protocol {
+            self.protocol = Protocol::Answered;
+            self.until = Instant::now() + READ_TIMEOUT;
+            self.send(admin_http::response(answer, with_body).as_bytes());
+        }
+    }
+
     /// Checks that the user who has connected may give commands: whatever mode the socket file has, stopping the group
-    /// is for those who could kill its processes.
+    /// is for those who could kill its processes. Who that is.
     ///
     /// # Errors
     /// Where the user may not; who that is.
-    fn check_user(&self) -> Result<(), String> {
+    fn check_user(&self) -> Result<u32, String> {
         match sys::peer_uid(self.socket.as_fd()) {
-            Ok(uid) if uid == 0 || uid == sys::effective_uid() => Ok(()),
+            Ok(uid) if uid == 0 || uid == sys::effective_uid() => Ok(uid),
             Ok(uid) => Err(format!("uid {uid}")),
             Err(why) => Err(format!("an unknown peer ({why})")),
         }
     }
 
-    /// Sends the last bytes.
+    /// Sends the last bytes, or keeps what there is no room for.
     fn send(&mut self, bytes: &[u8]) {
-        self.send_and_go_on(bytes);
+        self.unsent.extend_from_slice(bytes);
+        while !self.unsent.is_empty() {
+            match sys::send_now(self.socket.as_fd(), &[IoSlice::new(&self.unsent)]) {
+                Ok(count) => drop(self.unsent.drain(..count)),
+                Err(why) if why.kind() == io::ErrorKind::WouldBlock => return,
+                Err(_) => break,
+            }
+        }
+        self.unsent.clear();
         sys::shut_down(self.socket.as_fd());
         self.is_open = false;
     }
 
     /// Sends what always fits in the buffer of a socket that is read.
-    fn send_and_go_on(&mut self, bytes: &[u8]) {
+    fn send_short(&mut self, bytes: &[u8]) {
         let sent = sys::send_now(self.socket.as_fd(), &[IoSlice::new(bytes)]);
         self.is_open &= sent.is_ok_and(|count| count == bytes.len());
     }
@@ -207,26 +234,6 @@ impl AsFd for AdminClient {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
-}
-
-/// The answer to a path.
-fn response(path: &[u8], condition: Condition) -> Response {
-    match (Probe::of_path(path), condition) {
-        (Some(Probe::Healthy), _) => (200, "healthy\n"),
-        (Some(Probe::Ready), Condition::Ready) => (200, "ready\n"),
-        (Some(Probe::Ready), Condition::Starting) => (503, "starting\n"),
-        (Some(Probe::Ready), Condition::Draining | Condition::Drained) => (503, "draining\n"),
-        (None, _) => (404, "there are /-/healthy and /-/ready\n"),
-    }
-}
-
-/// A response of HTTP, the last one on its connection.
-fn http(status: &str, text: &str, with_body: bool) -> String {
-    let length = text.len();
-    let body = if with_body { text } else { "" };
-    format!(
-        "HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
-    )
 }
 
 /// The answers to what has come on a FastCGI connection; `None` where that is broken.
@@ -256,14 +263,9 @@ fn append_answer(out: &mut Vec<u8>, connection: &ServerConnection, condition: Co
     let params = connection.params();
     let param = |name: &[u8]| params.get(name).unwrap_or_default();
     let path = [param(b"SCRIPT_NAME"), param(b"PATH_INFO")].concat();
-    let (status, text) = response(&path, condition);
-    let reason = match status {
-        200 => "OK",
-        503 => "Service Unavailable",
-        _ => "Not Found",
-    };
-    let body = if param(b"REQUEST_METHOD") == b"HEAD" { "" } else { text };
-    let answer = format!("Status: {status} {reason}\r\nContent-Type: text/plain\r\n\r\n{body}");
+    let Answer { status, content_type, body } = admin_http::probe(&path, condition);
+    let body = if param(b"REQUEST_METHOD") == b"HEAD" { String::new() } else { body };
+    let answer = format!("Status: {status}\r\nContent-Type: {content_type}\r\n\r\n{body}");
     let id = connection.active().map_or(0, |active| active.id);
     encoder::append_stream(out, RecordType::STDOUT, id, answer.as_bytes());
     out.extend_from_slice(&encoder::end_answer(id, 0));

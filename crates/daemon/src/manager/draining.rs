@@ -14,6 +14,21 @@ impl Group {
         self.stop(self.shutdown_timeout());
     }
 
+    /// Has workers finish what they have, within graceful-timeout. Under Apache another manager of the group serves from
+    /// now on, and takes the commands.
+    pub(super) fn finish_for_successor(&mut self) {
+        self.let_exit();
+        if self.parent.is_some() {
+            self.admin.close_sockets();
+        }
+        self.stop(self.config.timers.graceful_timeout);
+    }
+
+    /// Whether the end of the parent process ends the group: where it stops already, it does so in its time.
+    pub(super) fn outlives_no_parent(&self) -> bool {
+        !self.stopping || self.stays_when_drained()
+    }
+
     /// How long requests may take once the group stops.
     fn shutdown_timeout(&self) -> Duration {
         time_limit::enabled(self.config.timers.shutdown_timeout).unwrap_or(Duration::MAX)
@@ -32,9 +47,13 @@ impl Group {
         }
     }
 
-    fn drain(&mut self, stays: bool) {
+    /// Says that the group is not ready, and has it stop after drain-delay; `stays`: the manager waits for a signal then.
+    pub(super) fn drain(&mut self, stays: bool) {
         let delay = self.config.front_ends.drain_delay;
-        self.memory.board.set_draining(true);
+        match stays {
+            true => self.memory.board.set_drained(),
+            false => self.memory.board.set_draining(true),
+        }
         let stops_at = time_limit::deadline(Instant::now(), delay);
         self.draining = Some(Draining { stops_at, stays });
         if !delay.is_zero() {
@@ -70,25 +89,22 @@ impl Group {
         self.draining.as_ref().is_some_and(|draining| draining.stays)
     }
 
+    /// Has a group that was drained by a command serve again.
+    pub(super) fn resume(&mut self) {
+        if self.draining.take_if(|draining| draining.stays).is_some() {
+            self.stopping = false;
+            self.memory.board.set_draining(false);
+            self.log(Level::Info, "no longer drained");
+        }
+    }
+
     /// Whether no worker is left.
     pub(super) fn has_no_worker(&self) -> bool {
         self.slots.iter().all(|slot| slot.workers().next().is_none())
     }
 
-    /// Answers at the admin sockets.
-    pub(super) fn serve_admin(&mut self) {
-        let condition = self.condition();
-        if !self.admin.serve(condition, &self.config.front_ends, &self.log) {
-            return;
-        }
-        if self.draining.is_none() && !self.stopping {
-            self.drain(true);
-        }
-        // Where there is nothing to wait for, the answer does not wait for another event.
-        self.admin.serve(self.condition(), &self.config.front_ends, &self.log);
-    }
-
-    fn condition(&self) -> Condition {
+    /// How the group is.
+    pub(super) fn condition(&self) -> Condition {
         let is_ready =
             self.slots.iter().filter_map(|slot| slot.current.as_ref()).any(|worker| worker.ready);
         match (self.stopping, &self.draining) {

@@ -42,7 +42,7 @@ impl Group {
             descriptors.push(channel);
             descriptors.len() - 1
         });
-        let parent = self.parent.as_ref().filter(|_| !self.stopping).map(|parent| {
+        let parent = self.parent.as_ref().filter(|_| self.outlives_no_parent()).map(|parent| {
             descriptors.push(parent.as_fd());
             descriptors.len() - 1
         });
@@ -68,7 +68,7 @@ impl Group {
         }
         // Before the parent: a parent that stops the manager by a signal may exit a moment later.
         self.handle_signals();
-        if parent.is_some_and(is_ready) && !self.stopping {
+        if parent.is_some_and(is_ready) && self.outlives_no_parent() {
             self.handle_parent_exit();
         }
         self.reap();
@@ -81,8 +81,11 @@ impl Group {
             match signal {
                 SIGTERM => self.drain_and_exit(),
                 SIGINT => self.stop_without_delay(),
-                SIGWINCH => self.stop(self.config.timers.graceful_timeout),
-                SIGUSR1 => self.replace_all(Reason::Rolling),
+                SIGWINCH => self.finish_for_successor(),
+                SIGUSR1 => {
+                    self.resume();
+                    self.replace_all(Reason::Rolling);
+                }
                 _ => {}
             }
         }

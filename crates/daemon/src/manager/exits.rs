@@ -75,11 +75,14 @@ impl Group {
             None => Level::Error,
         };
         self.log(level, &format!("{description}{starting}{next}"));
+        if !worker.ready && !worker.cancelled {
+            self.fail_replacement_of(index, worker.started, &description);
+        }
         if was_incoming && is_for_new_code && !stopping {
             if let Some(slot) = self.slots.get_mut(index) {
                 slot.wanted = None;
             }
-            self.abort_replacement();
+            self.abort_replacement(&description);
         }
     }
 }

@@ -4,6 +4,7 @@
 
 use super::admin::Admin;
 use super::output::Outputs;
+use super::pending::Pending;
 use super::scripts;
 use super::slot::Slot;
 use super::templates::Templates;
@@ -40,6 +41,11 @@ pub(crate) struct Group {
     /// Set once the group is to stop, but not yet.
     pub(super) draining: Option<Draining>,
     pub(super) admin: Admin,
+    /// Orders whose clients wait.
+    pub(super) pending: Vec<Pending>,
+    pub(super) started: Instant,
+    /// The same in microseconds since the epoch.
+    pub(super) started_at: i64,
     pub(super) templates: Templates,
     pub(super) outputs: Outputs,
 }
@@ -68,7 +74,7 @@ pub(crate) struct Sockets {
     pub(crate) shared: Vec<OwnedFd>,
     /// One listening socket for each slot, or none.
     pub(crate) workers: Vec<OwnedFd>,
-    /// Listening sockets of a daemon that is run by hand, for questions about its health.
+    /// Listening sockets for questions about its health, and for commands.
     pub(crate) admin: Vec<OwnedFd>,
     /// A connection to the parent process.
     pub(crate) parent: Option<OwnedFd>,
@@ -110,6 +116,9 @@ impl Group {
             stopping: false,
             draining: None,
             admin: Admin::new(sockets.admin),
+            pending: Vec::new(),
+            started: Instant::now(),
+            started_at: wsgi::epoch_micros(),
             templates: Templates::new(),
             outputs: Outputs::new(),
             config,

@@ -5,11 +5,15 @@
 mod account;
 mod admin;
 mod admin_client;
+mod admin_http;
+mod admin_order;
 mod draining;
 mod events;
 mod exits;
 mod group;
+mod orders;
 mod output;
+mod pending;
 mod preload;
 mod privileges;
 mod replacement;
@@ -17,6 +21,7 @@ mod scripts;
 mod slot;
 mod socket;
 mod start;
+mod status;
 mod templates;
 mod timers;
 

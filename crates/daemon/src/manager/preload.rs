@@ -80,7 +80,7 @@ impl Group {
         let incoming = self.templates.incoming.take();
         if failed && self.templates.current.is_some() {
             drop(incoming);
-            return self.abort_replacement();
+            return self.abort_replacement("the template (preload) could not load its scripts");
         }
         // The template before it exits when its channel is closed.
         self.templates.current = incoming;
@@ -102,7 +102,7 @@ impl Group {
         self.log(Level::Error, &format!("template {pid} (preload) {how}"));
         self.templates.note_failure();
         if incoming.is_some() && self.templates.current.is_some() {
-            self.abort_replacement();
+            self.abort_replacement(&format!("template {pid} (preload) {how}"));
         }
         if self.templates.failures == MAX_START_FAILURES {
             self.log(

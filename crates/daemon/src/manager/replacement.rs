@@ -16,7 +16,12 @@ impl Group {
         let Some(slot) = self.slots.get_mut(index) else { return };
         if let Some(current) = slot.current.as_mut().filter(|worker| worker.pid == pid) {
             current.mark_ready(failed);
+            let started = current.started;
             slot.failures = 0;
+            if failed {
+                let why = format!("worker {pid} could not load its scripts");
+                self.fail_replacement_of(index, started, &why);
+            }
             return;
         }
         let Some(mut incoming) = slot.incoming.take_if(|worker| worker.pid == pid) else { return };
@@ -26,7 +31,7 @@ impl Group {
             incoming.finish(reason, Duration::ZERO, grace, Successor::None);
             slot.leaving.push(incoming);
             if !stopping {
-                self.abort_replacement();
+                self.abort_replacement(&format!("worker {pid} could not load its scripts"));
             }
             return;
         }
@@ -38,8 +43,9 @@ impl Group {
         }
     }
 
-    /// Keeps the current workers: the new code does not load.
-    pub(super) fn abort_replacement(&mut self) {
+    /// Keeps the current workers, because of `why`: the new code does not load.
+    pub(super) fn abort_replacement(&mut self, why: &str) {
+        self.fail_replacements(why);
         self.refused = self.changed.take().or(self.refused.take());
         for slot in &mut self.slots {
             if let Some(worker) = &mut slot.current {
@@ -125,6 +131,21 @@ impl Group {
         }
     }
 
+    /// Gives up workers that have not begun to serve, and starts others in their place without a pause.
+    pub(super) fn restart_unready(&mut self) {
+        let (_, grace) = self.drain_timeouts();
+        for slot in &mut self.slots {
+            if let Some(mut worker) = slot.current.take_if(|worker| !worker.may_serve()) {
+                worker.finish(Reason::Rolling, Duration::ZERO, grace, Successor::None);
+                worker.cancelled = true;
+                sys::kill(worker.pid, sys::SIGKILL);
+                slot.leaving.push(worker);
+            }
+            (slot.not_before, slot.failures, slot.early_exits) = (Instant::now(), 0, 0);
+        }
+        self.templates.forget_failures();
+    }
+
     /// Replaces every worker.
     pub(super) fn replace_all(&mut self, reason: Reason) {
         if reason == Reason::Rolling {
@@ -165,7 +186,9 @@ impl Group {
     /// Stops every worker; each may go on with its requests for the time `within`.
     pub(super) fn stop(&mut self, within: Duration) {
         self.stopping = true;
-        self.memory.board.set_draining(true);
+        if !self.stays_when_drained() {
+            self.memory.board.set_draining(true);
+        }
         self.templates.stop();
         let (_, grace) = self.drain_timeouts();
         for slot in &mut self.slots {

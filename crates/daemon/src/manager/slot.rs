@@ -69,6 +69,11 @@ impl Slot {
         }
     }
 
+    /// Whether a worker takes requests.
+    pub(super) fn is_ready(&self) -> bool {
+        self.current.as_ref().is_some_and(|worker| worker.ready)
+    }
+
     /// Every worker of the slot.
     pub(super) fn workers(&self) -> impl Iterator<Item = &Worker> {
         self.current.iter().chain(&self.incoming).chain(&self.leaving)

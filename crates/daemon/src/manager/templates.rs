@@ -63,6 +63,11 @@ impl Templates {
         self.incoming.as_ref().map(|template| template.channel.as_fd())
     }
 
+    /// The processes.
+    pub(super) fn pids(&self) -> Vec<i32> {
+        self.current.iter().chain(&self.incoming).map(|template| template.pid).collect()
+    }
+
     /// When a template may be started, or the one that starts is overdue; `startup` is startup-timeout.
     pub(super) fn deadline(&self, startup: Option<Duration>) -> Option<Instant> {
         let Some(incoming) = &self.incoming else {
@@ -127,6 +132,11 @@ impl Template {
 }
 
 impl Templates {
+    /// Has templates started again although the last ones have failed.
+    pub(super) fn forget_failures(&mut self) {
+        (self.failures, self.not_before) = (0, Instant::now());
+    }
+
     /// Notes a template that has failed, and puts off the next one.
     pub(super) fn note_failure(&mut self) {
         self.failures += 1;

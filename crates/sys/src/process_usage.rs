@@ -1,18 +1,18 @@
 //! Memory and processor time of another process, from /proc. It must never know what the process does.
 #![forbid(unsafe_code)]
 
-use std::fs;
+use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
 
 /// What a process uses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct ProcessUsage {
+pub struct ProcessUsage {
     /// Bytes of memory that it has.
-    pub(crate) resident: u64,
+    pub resident: u64,
     /// Bytes of that, without files.
-    pub(crate) private: u64,
+    pub private: u64,
     /// Processor time in milliseconds.
-    pub(crate) cpu: u64,
+    pub cpu: u64,
 }
 
 /// Of `times` in /proc: `USER_HZ`, which is the same on every machine that Linux runs on today.
@@ -20,9 +20,18 @@ const TICKS: u64 = 100;
 
 impl ProcessUsage {
     /// That of process `pid`; `None` where there is none, or it does not belong to `uid`.
-    pub(crate) fn of(pid: u32, uid: u32) -> Option<Self> {
+    pub fn of(pid: u32, uid: u32) -> Option<Self> {
+        Self::read(pid, |folder| folder.uid() == uid)
+    }
+
+    /// That of a child of this process; `None` where it has none of this number.
+    pub fn of_child(pid: u32) -> Option<Self> {
+        Self::read(pid, |_| true)
+    }
+
+    fn read(pid: u32, is_it: impl FnOnce(&Metadata) -> bool) -> Option<Self> {
         let folder = format!("/proc/{pid}");
-        if fs::metadata(&folder).ok()?.uid() != uid {
+        if !is_it(&fs::metadata(&folder).ok()?) {
             return None;
         }
         let status = fs::read_to_string(format!("{folder}/status")).unwrap_or_default();
@@ -52,11 +61,14 @@ mod tests {
 
     #[test]
     fn this_process_has_memory_and_another_user_has_none_of_it() {
-        let (pid, uid) = (std::process::id(), sys::effective_uid());
+        let (pid, uid) = (std::process::id(), crate::effective_uid());
         let usage = ProcessUsage::of(pid, uid).unwrap();
         assert!(usage.resident >= usage.private && usage.private > 0);
         assert_eq!(ProcessUsage::of(pid, uid + 1), None);
         assert_eq!(ProcessUsage::of(u32::MAX, uid), None);
+        assert!(
+            ProcessUsage::of_child(pid).is_some() && ProcessUsage::of_child(u32::MAX).is_none()
+        );
     }
 
     #[test]

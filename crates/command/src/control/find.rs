@@ -1,0 +1,76 @@
+//! Which groups are meant.
+
+use super::group::Group;
+use super::places;
+use super::printable::printable;
+use crate::failure::Failure;
+use crate::options::Control;
+use std::path::PathBuf;
+
+/// All groups, or those of the name `only`; there is at least one.
+pub(crate) fn groups(options: &Control, only: Option<&str>) -> Result<Vec<Group>, Failure> {
+    let mut found = Vec::new();
+    let folders = match places::named(options) {
+        Some(named) => {
+            let [folder] = &named[..] else {
+                return Err(Failure::usage("--runtime-dir: one folder"));
+            };
+            let readable = std::fs::read_dir(folder);
+            readable.map_err(|why| {
+                Failure::server(format!("--runtime-dir {}: {why}", folder.display()))
+            })?;
+            named
+        }
+        None => places::usual(),
+    };
+    found.extend(in_folders(&folders));
+    if found.is_empty() && options.runtime_dir.is_none() {
+        found.extend(in_folders(&places::configured(options)));
+    }
+    if let Some(server) = options.server {
+        found.retain(|group| group.name.server == server);
+    }
+    if found.is_empty() {
+        let server = options.server.map(|pid| format!(" of server {pid}")).unwrap_or_default();
+        return Err(Failure::server(format!(
+            "no process group{server} is found; name the folder of its sockets with --runtime-dir"
+        )));
+    }
+    let Some(only) = only else { return Ok(found) };
+    let (named, others): (Vec<Group>, Vec<Group>) =
+        found.into_iter().partition(|group| group.name.group == only.as_bytes());
+    if named.is_empty() {
+        let names: Vec<String> = others.iter().map(|group| printable(&group.name())).collect();
+        return Err(Failure::server(format!(
+            "there is no process group '{only}'; there are: {}",
+            names.join(", ")
+        )));
+    }
+    Ok(named)
+}
+
+/// The group of that name, of which there must be one only.
+pub(crate) fn group(options: &Control, name: &str) -> Result<Group, Failure> {
+    let mut found = groups(options, Some(name))?;
+    match (found.pop(), &found[..]) {
+        (Some(group), []) => Ok(group),
+        (Some(last), others) => {
+            let servers = others.iter().chain([&last]);
+            let servers: Vec<String> =
+                servers.map(|it| format!("{} ({})", it.name.server, it.path.display())).collect();
+            Err(Failure::usage(format!(
+                "several servers have a process group '{name}'; name one with --server PID: {}",
+                printable(&servers.join(", "))
+            )))
+        }
+        (None, _) => Err(Failure::server(format!("there is no process group '{name}'"))),
+    }
+}
+
+fn in_folders(folders: &[PathBuf]) -> Vec<Group> {
+    let entries = folders.iter().filter_map(|folder| std::fs::read_dir(folder).ok()).flatten();
+    let mut groups: Vec<Group> =
+        entries.flatten().filter_map(|entry| Group::of_file(entry.path())).collect();
+    groups.sort();
+    groups
+}

@@ -1,0 +1,19 @@
+//! The commands that ask something of the process groups of a running server, over the sockets in its runtime directory.
+//! They work while every worker is stuck, because the groups' managers answer. A new command is a file beside `status`:
+//! it takes groups from `find`, asks each with `Group::ask`, and prints with `printable`.
+#![forbid(unsafe_code)]
+
+mod connection;
+mod find;
+mod group;
+mod orders;
+mod places;
+mod printable;
+mod ps;
+mod report;
+mod status;
+mod table;
+
+pub(crate) use orders::{drain, recycle, reload};
+pub(crate) use ps::ps;
+pub(crate) use status::status;
