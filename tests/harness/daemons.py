@@ -231,3 +231,14 @@ def pss(pid):
 def pause(seconds):
     """Lets load run for a while; not to wait for something that can be seen."""
     time.sleep(seconds)
+
+
+def has_hub(server):
+    """Whether Apache's child has the hub, a thread that is woken by an eventfd."""
+    (child,) = httpd_children(server)
+    for link in Path(f"/proc/{child}/fd").iterdir():
+        # One may be closed meanwhile.
+        with contextlib.suppress(FileNotFoundError):
+            if "eventfd" in str(link.readlink()):
+                return True
+    return False
