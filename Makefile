@@ -8,6 +8,7 @@
 #   T=daemon/faults     run these tests: a file or a folder below tests/ (T=daemon/), or a part of a name (T=reload)
 #   MPM=event,worker    the MPMs to test under
 #   QUICK=1             make bench: three minutes, and no document is written
+#   CASES=asgi-stream   make bench: these cases alone (bench/cases.py), and no document is written
 
 PYTHON ?=
 # Finds that Python when a recipe runs, not when make starts: `setup` may have just installed it.

@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import os
+import resource
 import signal
 import sys
 
@@ -23,7 +24,13 @@ ALONE_ROUNDS = 3
 # CROWDED gives 2 x 16 threads.
 CROWDED = 12
 LAYOUTS = (16, 64, 256)
-EVERY = [*cases.LOADS, *cases.TRANSFERS, *cases.TAILS, *cases.RESTARTS, *cases.SLOW]
+EVERY = [
+    *(*cases.LOADS, *cases.TRANSFERS, *cases.TAILS, *cases.RESTARTS, *cases.SLOW),
+    *(*cases.ASGI_LOADS, *cases.ASGI_TRANSFERS, *cases.SOCKETS, *cases.IDLE_SOCKETS),
+]
+
+
+INTERFACES = {case.name: case.interface for case in EVERY}
 
 
 def shape_of(case):
@@ -32,14 +39,21 @@ def shape_of(case):
         return shape
     if getattr(case, "crowded", False):
         return Shape(connections=CROWDED)
-    return Shape(connections=next(size for size in LAYOUTS if size >= case.connections))
+    connections = getattr(case, "connections", 0)
+    return Shape(connections=next(size for size in LAYOUTS if size >= connections))
 
 
 def arguments():
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", default=bool(os.environ.get("QUICK")))
-    parser.add_argument("--cases", help="only these, commas between them; nothing is written")
-    parser.add_argument("--contenders", help="only these; nothing is written")
+    parser.add_argument(
+        "--cases",
+        default=os.environ.get("CASES"),
+        help="only these, commas between them; nothing is written",
+    )
+    parser.add_argument(
+        "--contenders", default=os.environ.get("CONTENDERS"), help="only these; nothing is written"
+    )
     parser.add_argument("--rounds", type=int, help="another number of rounds")
     return parser.parse_args()
 
@@ -67,21 +81,19 @@ def asked(case):
     return frozenset(names | {"null", targets.OURS_E, targets.OURS_D})
 
 
-def measured(case, contender):
-    return not case.only or contender.name in case.only
-
-
 def measure(plan, alone_names, rounds, contenders, results):
-    steps = sum(case.rounds * measured(case, each) for case in plan for each in contenders)
-    progress = Progress(steps + len(contenders) * len(alone_names) * rounds)
+    steps = sum(case.rounds * case.has(each) for case in plan for each in contenders)
+    # What is measured alone are applications of WSGI.
+    lonely = [each for each in contenders if each.interface == "wsgi"]
+    progress = Progress(steps + len(lonely) * len(alone_names) * rounds)
     try:
         for shape in dict.fromkeys(map(shape_of, plan)):
             here = [case for case in plan if shape_of(case) == shape]
-            asked = [each for each in contenders if any(measured(case, each) for case in here)]
+            asked = [each for each in contenders if any(case.has(each) for case in here)]
             with Running(asked, shape, results, progress) as running:
                 for case in here:
                     running.measure(case)
-        alone.measure(contenders, alone_names, rounds, results, progress)
+        alone.measure(lonely, alone_names, rounds, results, progress)
     finally:
         progress.end()
 
@@ -89,8 +101,13 @@ def measure(plan, alone_names, rounds, contenders, results):
 def show(results, contenders, wanted):
     for case in tables.FIGURES:
         if any(case in known for known in (results.samples, results.faults, results.absent)):
-            print(*tables.of_case(results, case, contenders), sep="\n")
-    print("Ratios", *tables.columns(tables.ratios(results, contenders)), "", sep="\n")
+            interface = INTERFACES.get(case, "wsgi")
+            here = [each for each in contenders if each.interface == interface]
+            print(*tables.of_case(results, case, here), sep="\n")
+    for interface in ("wsgi", "asgi"):
+        rows = tables.ratios(results, contenders, interface)
+        if rows[1:]:
+            print(f"Ratios, {interface.upper()}", *tables.columns(rows), "", sep="\n")
     print(*(f"{what}: {text}" for what, text in results.facts.items()), "", sep="\n")
     print(*tables.of_targets(results, wanted), sep="\n")
 
@@ -99,6 +116,9 @@ def main():
     # A signal that ends the run must not leave servers behind.
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit("stopped"))
+    # Each WebSocket is an open file of a server, and of its clients.
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     given = arguments()
     partial = given.cases or given.contenders
     site = Site()
@@ -117,7 +137,10 @@ def main():
         site.remove()
     if not partial and not given.quick:
         document.write(results, contenders)
-    show(results, contenders, QUICK_TARGETS if given.quick else targets.ALL)
+    wanted = QUICK_TARGETS if given.quick else targets.ALL
+    if given.cases:
+        wanted = [target for target in targets.ALL if target.case in given.cases.split(",")]
+    show(results, contenders, wanted)
 
 
 if __name__ == "__main__":

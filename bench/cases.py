@@ -16,8 +16,16 @@ class Case:
     _: KW_ONLY
     path: str = "/hello"
     rounds: int = 3
-    # Names of the contenders; all when empty.
+    # What the application is written to; contenders of another interface have no part in it.
+    interface: str = "wsgi"
+    # Names of the contenders; all of the interface when empty.
     only: frozenset = frozenset()
+
+    def has(self, contender):
+        """Whether a contender is measured."""
+        return contender.interface == self.interface and (
+            not self.only or contender.name in self.only
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +97,24 @@ class SlowClients(Shaped):
     # Seconds from one request of a client to its next.
     interval: float = 0.04
     seconds: int = 6
+    rounds: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sockets(Case):
+    """Open WebSockets, each of which echoes 100 bytes each second: CPU µs an echo, p50, p99."""
+
+    shape: Shape
+    sockets: int
+    interval: float = 1
+    seconds: int = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class IdleSockets(Case):
+    """Open WebSockets that say nothing: KB of memory each, of Apache and of all else; threads."""
+
+    sockets: int
     rounds: int = 1
 
 
@@ -166,6 +192,30 @@ SLOW = [
         ("slow-downloads-begun", "downloads that have begun", "download", "/thirty", True),
     )
 ]
+ASGI_LOADS = [
+    Load("asgi-hello-16", "hello, ASGI, 16 connections", interface="asgi", rounds=5, seconds=2)
+]
+ASGI_TRANSFERS = [Transfer("asgi-stream", "64 MB stream, ASGI", path="/stream", interface="asgi")]
+SOCKETS = [
+    Sockets(
+        "asgi-sockets-1000",
+        "1000 WebSockets, 100 bytes a second each",
+        interface="asgi",
+        sockets=1000,
+        # A tunnel of mod_proxy has a thread of Apache.
+        shape=Shape(connections=1000),
+    )
+]
+IDLE_SOCKETS = [
+    IdleSockets(
+        "asgi-idle-10000",
+        "10 000 idle WebSockets",
+        interface="asgi",
+        sockets=10_000,
+        # Two descriptors each, or a thread.
+        only=frozenset({"ours-asgi"}),
+    )
+]
 # Others are measured by bench/alone.py; the names are for tables and targets.
 START = "start"
 MEMORY = "memory"
@@ -179,6 +229,7 @@ GROUPS = {1: "groups-1", 50: "groups-50", 200: "groups-200"}
 
 TITLES = {
     **{case.name: case.title for case in [*LOADS, *TRANSFERS, *TAILS, *RESTARTS, *SLOW]},
+    **{case.name: case.title for case in [*ASGI_LOADS, *ASGI_TRANSFERS, *SOCKETS, *IDLE_SOCKETS]},
     START: "start to first answer",
     MEMORY: "memory, 2 processes x 15 threads",
     DJANGO_MEMORY[False, False]: "memory, Django, 4 processes, preload off",
@@ -202,6 +253,10 @@ UNITS = {
     "all_ms": ("ms to all groups' answers", 0, True),
     "slowest_ms": ("slowest ms", 0, True),
     "failed": ("failed", 0, True),
+    "late": ("late", 0, True),
+    "apache_kb": ("KB of Apache a WebSocket", 2, True),
+    "other_kb": ("KB of its workers a WebSocket", 1, True),
+    "threads": ("threads of Apache", 0, True),
     "late_ms": ("client's own p99 ms", 2, True),
     "slowest_first_ms": ("slowest first request ms", 1, True),
 }

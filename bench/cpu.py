@@ -1,5 +1,6 @@
 """Processor time and memory of a tree of processes, from /proc."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -46,10 +47,34 @@ def seconds(roots):
     return sum(processes[pid][1] for pid in _tree(roots, processes)) / TICK
 
 
+def running(roots, program):
+    """The pids of a tree that run a program, by its path."""
+    found = set()
+    for pid in tree(roots):
+        with contextlib.suppress(OSError):
+            if os.path.samefile(f"/proc/{pid}/exe", program):
+                found.add(pid)
+    return found
+
+
+def threads(pids):
+    """The threads of processes."""
+    total = 0
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            total += len(os.listdir(f"/proc/{pid}/task"))
+    return total
+
+
 def pss_megabytes(roots):
     """Proportional set size of a tree: a page that several share counts in parts."""
+    return memory_megabytes(tree(roots))
+
+
+def memory_megabytes(pids):
+    """Proportional set size of processes."""
     total = 0
-    for pid in tree(roots):
+    for pid in pids:
         try:
             rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
         except (FileNotFoundError, ProcessLookupError):

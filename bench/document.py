@@ -48,7 +48,8 @@ def write(results, contenders):
     for marker, lines in (
         ("machine", _machine(results)),
         ("targets", _targets(results)),
-        ("ratios", _ratios(results, contenders)),
+        ("ratios", _ratios(results, contenders, "wsgi")),
+        ("ratios-asgi", _ratios(results, contenders, "asgi")),
         ("faults", _faults(results, contenders)),
         *((name, _absolute(results, name, contenders)) for name in tables.ABSOLUTE),
     ):
@@ -96,8 +97,8 @@ def _targets(results):
             yield _row([target.text, target.limit, measured, span, verdict])
 
 
-def _ratios(results, contenders):
-    yield from _table(tables.ratios(results, contenders))
+def _ratios(results, contenders, interface):
+    yield from _table(tables.ratios(results, contenders, interface))
 
 
 def _absolute(results, name, contenders):

@@ -61,6 +61,7 @@ def facts(site):
         "uWSGI": packages.get("uwsgi", "missing"),
         "gunicorn": packages.get("gunicorn", "missing"),
         "granian": packages.get("granian", "missing"),
+        "uvicorn": packages.get("uvicorn", "missing"),
         "Django": packages.get("django", "missing"),
         "load average at the start": f"{os.getloadavg()[0]:.1f}",
         "pauses of processors with no server running": pauses.measure(),

@@ -7,12 +7,12 @@ lets the samples of one round follow each other within seconds.
 import contextlib
 import time
 
-from bench import cases, clients, load, neighbours, open_loop, slow_clients, transfer
+from bench import cases, clients, cpu, load, neighbours, open_loop, slow_clients, sockets, transfer
 from bench.servers import Unavailable
 from bench.servers.server import Broken
 from bench.transfer import TransferFailed
 
-FAULTS = (Broken, load.LoadFailed, TransferFailed, OSError)
+FAULTS = (Broken, load.LoadFailed, TransferFailed, sockets.SocketsFailed, OSError)
 
 
 class Running:
@@ -52,7 +52,7 @@ class Running:
         """`case.rounds` samples of each contender that has a counterpart for the case."""
         sample, able = SAMPLES[type(case)], []
         for contender in self.contenders:
-            if case.only and contender.name not in case.only:
+            if not case.has(contender):
                 self.results.lack(case.name, contender.name, "not measured in this run")
                 self.progress.step(case.title, contender.title, case.rounds)
             elif case.path in contender.lacks:
@@ -193,10 +193,61 @@ class SlowSample(CheckedSample):
         return counted.figures()
 
 
+class SocketsSample(CheckedSample):
+    """WebSockets that echo at intervals."""
+
+    @staticmethod
+    def take(case, server):
+        with sockets.Clients(server.port, case.sockets) as opened:
+            before = server.cpu_seconds()
+            counted = opened.echo(case.seconds, case.interval)
+            spent = server.cpu_seconds() - before
+        if counted["lost"] or not counted["echoes"]:
+            raise sockets.SocketsFailed(f"{counted['lost']} WebSockets were not echoed")
+        return {
+            "cpu_us": spent / counted["echoes"] * 1e6,
+            "p50_ms": counted["p50"] * 1000,
+            "p99_ms": counted["p99"] * 1000,
+            "late": counted["late"],
+        }
+
+
+class IdleSocketsSample(CheckedSample):
+    """What WebSockets cost while nothing is said."""
+
+    SETTLE_SECONDS = 2
+    FIRST = 100
+
+    @classmethod
+    def take(cls, case, server):
+        # What the first ones bring with them is no cost of each.
+        sockets.Clients(server.port, cls.FIRST).close()
+        time.sleep(cls.SETTLE_SECONDS)
+        before = cls._costs(server)
+        with sockets.Clients(server.port, case.sockets):
+            time.sleep(cls.SETTLE_SECONDS)
+            now = cls._costs(server)
+        apache, others, threads = (b - a for a, b in zip(before, now, strict=True))
+        return {
+            "apache_kb": apache * 1024 / case.sockets,
+            "other_kb": others * 1024 / case.sockets,
+            "threads": threads,
+        }
+
+    @staticmethod
+    def _costs(server):
+        """(MB of the web server, MB of all other processes, threads of the web server)."""
+        apache = cpu.running(server.roots, server.processes[-1].args[0])
+        whole, own = server.pss_megabytes(), cpu.memory_megabytes(apache)
+        return own, whole - own, cpu.threads(apache)
+
+
 SAMPLES = {
     cases.Load: LoadSample,
     cases.Transfer: TransferSample,
     cases.Tail: TailSample,
     cases.Restart: RestartSample,
     cases.SlowClients: SlowSample,
+    cases.Sockets: SocketsSample,
+    cases.IdleSockets: IdleSocketsSample,
 }

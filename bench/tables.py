@@ -10,6 +10,10 @@ FIGURES = {
     **{case.name: TAIL_FIGURES for case in cases.TAILS},
     **{case.name: ("slowest_ms", "failed", "p50_ms", "p99_ms") for case in cases.RESTARTS},
     **{case.name: ("p50_ms", "p99_ms", "slowest_ms", "failed") for case in cases.SLOW},
+    **dict.fromkeys((case.name for case in cases.ASGI_LOADS), LOAD_FIGURES),
+    **dict.fromkeys((case.name for case in cases.ASGI_TRANSFERS), ("mb_s", "cpu_ms")),
+    **dict.fromkeys((case.name for case in cases.SOCKETS), ("cpu_us", "p50_ms", "p99_ms", "late")),
+    **dict.fromkeys((it.name for it in cases.IDLE_SOCKETS), ("apache_kb", "other_kb", "threads")),
     cases.START: ("first_ms",),
     cases.MEMORY: ("idle_mb", "loaded_mb"),
     **dict.fromkeys(cases.DJANGO_MEMORY.values(), ("idle_mb", "loaded_mb")),
@@ -24,6 +28,11 @@ RATIO = {
 }
 # Without a counterpart in the null handler.
 RATIO |= dict.fromkeys(("django", "sleep", "spin"), ("cpu_us", "mod_wsgi-daemon"))
+RATIO |= dict.fromkeys(
+    (case.name for case in [*cases.ASGI_LOADS, *cases.SOCKETS]), ("cpu_us", "apache-uvicorn")
+)
+RATIO |= {case.name: ("mb_s", "apache-uvicorn") for case in cases.ASGI_TRANSFERS}
+ASGI = {case.name for case in [*cases.ASGI_LOADS, *cases.ASGI_TRANSFERS, *cases.SOCKETS]}
 RATIO[cases.START] = ("first_ms", "mod_wsgi-daemon")
 RATIO |= dict.fromkeys(cases.GROUPS.values(), ("idle_mb", "mod_wsgi-daemon"))
 RATIO |= dict.fromkeys(
@@ -78,11 +87,14 @@ def of_case(results, case, contenders):
     return [*columns(rows), *notes, ""]
 
 
-def ratios(results, contenders):
-    """One table: a row for each case, a column for each contender; empty where there is none."""
+def ratios(results, contenders, interface="wsgi"):
+    """The table of an interface: rows are cases, columns contenders; a cell is empty where there
+    is none.
+    """
+    contenders = [each for each in contenders if each.interface == interface]
     rows = [["", *(contender.name for contender in contenders)]]
     for case, (figure, reference) in RATIO.items():
-        if case not in results.samples:
+        if case not in results.samples or (case in ASGI) != (interface == "asgi"):
             continue
         row = [f"{cases.TITLES[case]}: {cases.UNITS[figure][0]} ÷ {reference}'s"]
         for contender in contenders:

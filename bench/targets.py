@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from bench import cases, stats
 
-OURS_E, OURS_D = "ours-embedded", "ours-daemon"
+OURS_E, OURS_D, OURS_A = "ours-embedded", "ours-daemon", "ours-asgi"
 THEIRS_E, THEIRS_D = "mod_wsgi-embedded", "mod_wsgi-daemon"
 
 
@@ -90,6 +90,8 @@ class Growth:
     title: str
     contender: str = OURS_D
     bound: float = 1.5
+    # The last of those that it compares.
+    case: str = cases.GROUPS[200]
 
     @property
     def text(self):
@@ -197,4 +199,11 @@ STEADY = [
         for figure, bound in (("p99_ms", 50), ("failed", 0))
     ),
 ]
-ALL = [*HELLO, *TRANSFER, *MEMORY, *GROUPS, *TAILS, *STEADY]
+ASGI = [
+    *_of(OURS_A, "asgi-hello-16", "cpu_us", (0.8, "apache-uvicorn"), (1, "nginx-uvicorn")),
+    *_of(OURS_A, "asgi-stream", "mb_s", (1.5, "apache-uvicorn"), at_least=True),
+    *_of(OURS_A, "asgi-sockets-1000", "cpu_us", (0.7, "apache-uvicorn")),
+    Limit("asgi-idle-10000", OURS_A, "apache_kb", 12),
+    Limit("asgi-idle-10000", OURS_A, "threads", 0),
+]
+ALL = [*HELLO, *TRANSFER, *MEMORY, *GROUPS, *TAILS, *STEADY, *ASGI]

@@ -1,5 +1,6 @@
 """The contenders, in the order in which they are measured and shown."""
 
+from bench.servers.asgi import ApacheUvicorn, NginxUvicorn, OursAsgi
 from bench.servers.contender import Unavailable
 from bench.servers.floor import Null, Static
 from bench.servers.http import Granian, Gunicorn
@@ -19,4 +20,7 @@ CONTENDERS = [
     NginxUwsgi,
     Gunicorn,
     Granian,
+    OursAsgi,
+    ApacheUvicorn,
+    NginxUvicorn,
 ]

@@ -11,6 +11,8 @@ __all__ = ["Contender", "Shape", "Unavailable"]
 class Contender:
     name = ""
     title = ""
+    # What its application is written to: `wsgi` or `asgi`.
+    interface = "wsgi"
     # Paths of the application that it has no counterpart for, and why.
     lacks: ClassVar[dict] = {}
     # Whether it can ask an application for a path before clients do.

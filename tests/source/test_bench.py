@@ -1,5 +1,6 @@
 """The pure part of `make bench`: from samples to verdicts, tables, charts and the page."""
 
+import contextlib
 import json
 import re
 import socket
@@ -21,6 +22,7 @@ from bench import (
     load,
     open_loop,
     pauses,
+    sockets,
     stats,
     tables,
     targets,
@@ -100,12 +102,52 @@ def test_every_target_names_a_case_a_figure_and_contenders_that_exist():
                 assert target.figure in tables.FIGURES[case]
 
 
+def test_case_has_the_contenders_of_its_interface_alone():
+    from bench.__main__ import EVERY
+    from bench.servers import CONTENDERS
+
+    for case in EVERY:
+        asked = [kind for kind in CONTENDERS if case.has(kind)]
+        assert asked, case.name
+        assert {kind.interface for kind in asked} == {case.interface}
+
+
+def test_messages_over_websockets_are_counted_with_their_times():
+    pairs = [socket.socketpair() for _ in range(5)]
+    stopped = threading.Event()
+
+    def answer():
+        while not stopped.is_set():
+            for _, there in pairs[:4]:
+                with contextlib.suppress(BlockingIOError):
+                    assert there.recv(4096, socket.MSG_DONTWAIT) == sockets.SENT
+                    there.sendall(sockets.ECHO)
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    try:
+        answered = sockets.Echoes([here for here, _ in pairs[:4]])
+        answered.run(0.5, 0.1)
+        pairs[4][1].close()
+        gone = sockets.Echoes([pairs[4][0]])
+        with contextlib.suppress(BrokenPipeError):
+            gone.run(0.1, 0.05)
+    finally:
+        stopped.set()
+        thread.join()
+    figures = answered.figures()
+    assert figures["lost"] == 0
+    assert 10 <= figures["echoes"] + figures["late"] <= 21
+    assert 0 < figures["p50"] <= figures["p99"]
+    assert gone.figures()["lost"] >= 1
+
+
 def test_every_contender_without_a_figure_is_named_in_the_table():
     class Someone:
-        name, title = "null", "the floor"
+        name, title, interface = "null", "the floor", "wsgi"
 
     class Broken:
-        name, title = "ours-daemon", "the one that broke"
+        name, title, interface = "ours-daemon", "the one that broke", "wsgi"
 
     made = results(null=[30])
     made.fail("hello-16", "ours-daemon", "status 503")
@@ -123,7 +165,7 @@ def test_a_chart_is_well_formed_and_shows_every_bar():
 
 def test_page_has_every_marker_and_only_text_between_markers_changes():
     page = document.PAGE.read_text()
-    for marker in ("machine", "targets", "ratios", "faults", *tables.ABSOLUTE):
+    for marker in ("machine", "targets", "ratios", "ratios-asgi", "faults", *tables.ABSOLUTE):
         changed = document.between(page, marker, ["one line \\1"])
         assert f"<!-- {marker} -->\none line \\1\n<!-- /{marker} -->" in changed
         assert (
