@@ -209,8 +209,8 @@ def test_parked_connections_have_no_memory_for_reading(daemon, over_tcp):
                 client = stack.enter_context(fastcgi.connection(address))
                 assert client.get(keep=True).status == 200
 
-        # What the first ones need is needed once.
-        park(50)
+        # The first ones have memory of their own.
+        park(100)
         before = daemons.pss(worker)
         park(PARKED)
         grown = daemons.pss(worker) - before

@@ -81,10 +81,15 @@ impl Decoder {
         }
     }
 
+    /// Whether it has memory, used or not.
+    pub fn has_memory(&self) -> bool {
+        !self.buffer.is_empty()
+    }
+
     /// Gives its memory away where nothing is in it, for another decoder that has none; see
     /// [`give_memory`](Self::give_memory). `None` where there is none to give.
     pub fn take_memory(&mut self) -> Option<Vec<u8>> {
-        if self.start != self.end || self.buffer.is_empty() {
+        if self.start != self.end || !self.has_memory() {
             return None;
         }
         (self.start, self.end) = (0, 0);
@@ -93,7 +98,7 @@ impl Decoder {
 
     /// Takes what another decoder has given away, where it has none of its own.
     pub fn give_memory(&mut self, memory: Vec<u8>) {
-        if self.buffer.is_empty() {
+        if !self.has_memory() {
             self.buffer = memory;
         }
     }
@@ -332,6 +337,7 @@ mod tests {
         feed(&mut one, &[8]);
         assert_eq!(one.next(), stdin(&[8], false));
         let memory = one.take_memory().unwrap();
+        assert!(!one.has_memory());
         let (place, length) = (memory.as_ptr(), memory.len());
         other.give_memory(memory);
         assert_eq!(other.spare(length).as_ptr(), place);

@@ -80,6 +80,11 @@ impl ServerConnection {
         self.decoder.spare(min)
     }
 
+    /// Whether it has memory for reading.
+    pub fn has_memory(&self) -> bool {
+        self.decoder.has_memory()
+    }
+
     /// Gives its memory for reading away, between two requests; see [`Decoder::take_memory`].
     pub fn take_memory(&mut self) -> Option<Vec<u8>> {
         if self.is_idle() { self.decoder.take_memory() } else { None }

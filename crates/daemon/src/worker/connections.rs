@@ -60,8 +60,8 @@ struct Idle {
     free: Vec<usize>,
     /// How often a connection has become idle.
     count: u64,
-    /// Memory for reading. A connection has some while it is looked at, and none while it is idle: there may be
-    /// thousands of them.
+    /// Memory for reading. Where there are many connections, each has some while it is looked at, and none while it
+    /// is idle.
     memory: Vec<Vec<u8>>,
 }
 
@@ -76,7 +76,7 @@ struct IdleConnection {
 /// Tokens below are the indices of listeners, tokens from here on the places of connections.
 const FIRST_CONNECTION_TOKEN: u64 = 64;
 const STOP_TOKEN: u64 = u64::MAX;
-/// As much memory for reading is kept for so many connections at once; more is given back.
+/// So many connections have memory for reading of their own, and as much is kept for all others; more is given back.
 const MEMORY_KEPT: usize = 64;
 /// While draining: how long a connection of another web server than the Apache module is without a request before it
 /// is closed.
@@ -151,7 +151,9 @@ impl Connections {
     pub(super) fn take(&self, place: usize) -> Option<Box<Connection>> {
         let mut idle = self.idle();
         let mut connection = idle.places.get_mut(place).and_then(Option::take)?.connection;
-        if let Some(memory) = idle.memory.pop() {
+        if !connection.wire.has_memory()
+            && let Some(memory) = idle.memory.pop()
+        {
             connection.wire.give_memory(memory);
         }
         Some(connection)
@@ -224,7 +226,8 @@ impl Connections {
             self.close(connection);
             return None;
         }
-        if let Some(memory) = connection.wire.take_memory()
+        if idle.places.len() > MEMORY_KEPT
+            && let Some(memory) = connection.wire.take_memory()
             && idle.memory.len() < MEMORY_KEPT
         {
             idle.memory.push(memory);

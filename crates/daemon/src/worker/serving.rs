@@ -191,6 +191,7 @@ impl Pool {
 
     /// Ends a connection whose web server has closed it, or has sent what is not FastCGI: a health check in HTTP is
     /// answered, because that is all that some load balancers can send to the port that they use.
+    #[cold]
     pub(super) fn end_connection(&self, connection: Box<Connection>, why: Option<WireError>) {
         if let Some(why) = why
             && !self.answers_http(&connection)
