@@ -1,5 +1,6 @@
 """start-server in production: a page, the end, exit statuses, an ordinary user, process 1."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -8,7 +9,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from harness import command
+from harness import command, namespaces
 from harness.httpd import wait_until
 
 pytestmark = pytest.mark.ours_only("runs ours")
@@ -189,3 +190,41 @@ def test_process_1_of_a_namespace_reaps_and_stops(site, env, short):
     rest = process.stdout.read()
     assert process.wait(30) == 0, rest
     assert list(short.glob("mod_wsgi_rs-*")) == []
+
+
+@pytest.fixture
+def small_disk(short):
+    """A file system with room for a few files."""
+    if why := namespaces.missing("mount"):
+        pytest.skip(why)
+    folder = short / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=4m,mode=755", "disk", folder]
+    if subprocess.run(command, capture_output=True, check=False).returncode != 0:
+        pytest.skip("nothing can be mounted here")
+    yield folder
+    wait_until(
+        lambda: subprocess.run(["umount", folder], capture_output=True).returncode == 0,
+        "the end of all that uses the disk",
+    )
+
+
+def test_graceful_restart_that_a_full_disk_would_turn_into_the_end_is_refused(small_disk, start):
+    server = start("--server-root", small_disk / "server")
+    filler = small_disk / "filler"
+    with filler.open("wb", buffering=0) as file:
+        for size in (4096, 1):
+            with contextlib.suppress(OSError):
+                while True:
+                    file.write(b"x" * size)
+    server.signal(signal.SIGUSR1)
+    server.wait_for(r"no graceful restart: .*httpd\.pid.*No space left")
+    assert server.get()[0] == 200
+    assert sorted(it.name for it in (small_disk / "server").glob("httpd.pid*")) == ["httpd.pid"]
+    filler.unlink()
+    printed = len(server.text())
+    server.signal(signal.SIGUSR1)
+    server.wait_for("graceful restart", after=printed)
+    wait_until(lambda: server.get()[0] == 200, "a page")
+    server.signal(signal.SIGTERM)
+    assert server.wait() == 0

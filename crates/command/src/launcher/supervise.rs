@@ -138,16 +138,25 @@ impl<'a> Supervisor<'a> {
                         self.stop(action);
                     }
                 }
-                sys::SIGHUP | sys::SIGUSR1 if self.phase.is_serving() => {
-                    self.output.say("graceful restart");
-                    sys::kill(self.pid, sys::SIGUSR1);
-                }
+                sys::SIGHUP | sys::SIGUSR1 if self.phase.is_serving() => self.restart(),
                 _ => {}
             }
         }
         if let Some(action) = self.phase.passed(now) {
             self.stop(action);
         }
+    }
+
+    /// Has Apache restart gracefully, unless it could not write its PidFile then: it would end instead.
+    fn restart(&mut self) {
+        if let Err(why) = try_to_write_beside(&self.setup.pid_file) {
+            let file = self.setup.pid_file.display();
+            let line =
+                format!("no graceful restart: Apache could not write {file}, and would end: {why}");
+            return self.output.warn(&line);
+        }
+        self.output.say("graceful restart");
+        sys::kill(self.pid, sys::SIGUSR1);
     }
 
     fn stop(&mut self, action: Action) {
@@ -290,4 +299,13 @@ impl<'a> Supervisor<'a> {
 fn shown(path: &Path, folder: &Path) -> String {
     let path: PathBuf = path.strip_prefix(folder).unwrap_or(path).to_owned();
     path.display().to_string()
+}
+
+/// Writes as much as a process id beside a file, and removes it again.
+fn try_to_write_beside(file: &Path) -> std::io::Result<()> {
+    let file = file.with_extension("check");
+    let written = std::fs::write(&file, "4194304\n");
+    // It may be there, empty.
+    let _ = std::fs::remove_file(&file);
+    written
 }
