@@ -35,6 +35,8 @@ pub(crate) enum Flag {
     LoadFailed,
     /// The worker has exited.
     Crashed,
+    /// The kernel has killed the worker for want of memory, as far as is known.
+    OutOfMemory,
     /// The worker neither sent nor took anything for `socket-timeout`.
     SocketTimeout,
     /// The request took longer than a limit on its time.
@@ -67,7 +69,7 @@ thread_local! {
 
 impl Flag {
     /// All of them, in the order in which they are shown.
-    pub(crate) const ALL: [Self; 22] = [
+    pub(crate) const ALL: [Self; 23] = [
         Self::Outdated,
         Self::Retried,
         Self::Configuration,
@@ -82,6 +84,7 @@ impl Flag {
         Self::StartFailed,
         Self::LoadFailed,
         Self::Crashed,
+        Self::OutOfMemory,
         Self::SocketTimeout,
         Self::RequestTimeout,
         Self::Stopping,
@@ -107,6 +110,7 @@ impl Flag {
             Self::StartFailed => "SF",
             Self::LoadFailed => "LF",
             Self::Crashed => "CR",
+            Self::OutOfMemory => "OM",
             Self::SocketTimeout => "ST",
             Self::RequestTimeout => "RT",
             Self::Stopping => "WS",
@@ -197,7 +201,7 @@ mod tests {
     fn each_flag_has_a_code_and_a_bit_of_its_own() {
         let codes: HashSet<_> = Flag::ALL.iter().map(|flag| flag.code()).collect();
         let bits = Flag::ALL.iter().fold(0, |bits, flag| bits | flag.bit());
-        assert_eq!((codes.len(), bits.count_ones()), (22, 22));
+        assert_eq!((codes.len(), bits.count_ones()), (23, 23));
         assert!(codes.iter().all(|code| code.len() == 2));
     }
 

@@ -116,6 +116,7 @@ impl Wsgi {
         }
         let Some(child) = Child::get() else {
             return Refusal::new(500, "WSGI0210", "this process has not been initialised")
+                .flagged(Flag::StartFailed)
                 .answer(request);
         };
         dispatch(request, &settings, alias.is_some(), child, counted)

@@ -143,6 +143,9 @@ impl PostConfig for Start {
             let line = format!("there is no memory for the status page: {why}");
             log_server(main, Level::Error, line.as_bytes());
         }
+        if let Some(counters) = ServerCounters::get() {
+            counters.note_configuration();
+        }
         let servers = aliases(main);
         let targets = AliasTargets::examine(&servers, &mut TimeBudget::new());
         let options = resolve(config, &server_names(main));

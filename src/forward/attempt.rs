@@ -5,7 +5,7 @@
 use super::body::{Body, refuse_body};
 use super::connection::Connection;
 use super::connection_error::ConnectionError;
-use super::failure::{Failure, log_failure, note_client};
+use super::failure::{ExitCause, Failure, log_failure, note_client};
 use super::group::Group;
 use super::lease::WorkerLease;
 use super::params::Params;
@@ -166,9 +166,8 @@ impl<'a, 'call> Attempt<'a, 'call> {
             self.request.cut();
             return Ok(Outcome::Done);
         }
-        let cause = why.is_end().then(|| self.lease.exit_description()).flatten();
-        let cause = cause.unwrap_or_else(|| why.to_string());
-        log_failure(self.request, self.group().name(), why, &cause);
+        let exit = why.is_end().then(|| self.lease.exit_cause()).flatten();
+        log_failure(self.request, self.group().name(), why, exit);
         self.request.cut();
         Ok(Outcome::Done)
     }
@@ -226,8 +225,8 @@ impl<'a, 'call> Attempt<'a, 'call> {
     }
 
     /// How the worker exited since the request came, if it did.
-    pub(super) fn exit_description(&self) -> Option<String> {
-        self.lease.exit_description()
+    pub(super) fn exit_cause(&self) -> Option<ExitCause> {
+        self.lease.exit_cause()
     }
 
     /// Gives the worker back, and keeps the connection for the next request if it can be, or for the WebSocket that it is.

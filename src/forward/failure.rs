@@ -8,6 +8,15 @@ use crate::httpd::{PassError, Request};
 use std::io::{self, ErrorKind};
 use wsgi::Level;
 
+/// How a worker has ended.
+#[derive(Debug)]
+pub(super) struct ExitCause {
+    /// What the line of the error log says of it.
+    pub(super) text: String,
+    /// What the access log says of a request that it served.
+    pub(super) flag: Flag,
+}
+
 /// A failure before the first byte of a response went to the client.
 #[derive(Debug)]
 pub(super) struct Failure {
@@ -136,19 +145,30 @@ impl Failure {
     }
 
     /// Adds how the worker exited, where that may be the cause.
-    pub(super) fn with_cause(mut self, exit: impl FnOnce() -> Option<String>) -> Self {
+    pub(super) fn with_cause(mut self, exit: impl FnOnce() -> Option<ExitCause>) -> Self {
         if self.status == 502
             && let Some(cause) = exit()
         {
-            self.line = format!("{}: {cause}", self.line);
+            self.line = format!("{}: {}", self.line, cause.text);
+            if self.flag == Flag::Crashed {
+                self.flag = cause.flag;
+            }
         }
         self
     }
 }
 
-/// Logs and flags that a worker broke off its answer after the head, because of `cause`.
-pub(super) fn log_failure(request: &Request<'_>, name: &str, why: &ConnectionError, cause: &str) {
-    let flag = if why.is_end() { Flag::Crashed } else { Flag::SocketTimeout };
+/// Logs and flags that a worker broke off its answer after the head, because of `why`, or of its `exit` where that is known.
+pub(super) fn log_failure(
+    request: &Request<'_>,
+    name: &str,
+    why: &ConnectionError,
+    exit: Option<ExitCause>,
+) {
+    let ExitCause { text: cause, flag } = exit.unwrap_or_else(|| {
+        let flag = if why.is_end() { Flag::Crashed } else { Flag::SocketTimeout };
+        ExitCause { text: why.to_string(), flag }
+    });
     Flag::Cut.note();
     flag.note();
     let codes = format!("{},{}", flag.code(), Flag::Cut.code());
@@ -188,8 +208,14 @@ mod tests {
     #[test]
     fn the_exit_of_the_worker_is_named_where_the_connection_broke_and_not_asked_for_elsewhere() {
         let broken = Failure::receiving("g", &ConnectionError::Closed, true);
-        let told = broken.with_cause(|| Some("worker 7 exited".to_owned()));
+        let exit = |flag| Some(ExitCause { text: "worker 7 exited".to_owned(), flag });
+        let told = broken.with_cause(|| exit(Flag::OutOfMemory));
         assert!(told.line.ends_with("closed the connection before it answered: worker 7 exited"));
+        assert_eq!(told.flag, Flag::OutOfMemory);
+        // The worker may have ended after it.
+        let malformed = ConnectionError::Malformed("x".to_owned());
+        let told = Failure::receiving("g", &malformed, true).with_cause(|| exit(Flag::Crashed));
+        assert_eq!(told.flag, Flag::Malformed);
         let late = Failure::receiving("g", &ConnectionError::Timeout, true);
         assert!(late.is_timeout());
         assert!(late.with_cause(|| panic!("not asked for")).line.ends_with("socket-timeout"));

@@ -2,9 +2,11 @@
 #![forbid(unsafe_code)]
 
 use super::connection::Connection;
+use super::failure::ExitCause;
 use super::group::Group;
 use super::passed_over::PassedOver;
 use super::stream::WorkerStream;
+use crate::failure_flag::Flag;
 use scoreboard::{Field, Record, now};
 use std::io;
 use std::ops::ControlFlow;
@@ -32,6 +34,12 @@ pub(super) struct WorkerLease<'a> {
     served: u64,
     /// When the request began to wait for a worker, in microseconds of [`now`].
     since: u64,
+}
+
+/// What the record of a worker that has ended says of that.
+fn cause(record: Record<'_>) -> ExitCause {
+    let flag = if record.is_out_of_memory() { Flag::OutOfMemory } else { Flag::Crashed };
+    ExitCause { text: record.exit_description(), flag }
 }
 
 /// The prospects of a request at a worker, the best first.
@@ -182,14 +190,14 @@ impl<'a> WorkerLease<'a> {
     }
 
     /// How the worker exited since the request came, if it did. Waits a moment for its manager to report the exit.
-    pub(super) fn exit_description(&self) -> Option<String> {
-        self.exit().map(|record| record.exit_description())
+    pub(super) fn exit_cause(&self) -> Option<ExitCause> {
+        self.exit().map(cause)
     }
 
     /// How the worker exited since the request came, after its report has been `awaited` for so long; `Continue` where it
     /// is to be awaited longer.
-    pub(super) fn exit_report(&self, awaited: Duration) -> ControlFlow<Option<String>> {
-        self.look_for_exit(awaited).map_break(|exit| exit.map(|record| record.exit_description()))
+    pub(super) fn exit_report(&self, awaited: Duration) -> ControlFlow<Option<ExitCause>> {
+        self.look_for_exit(awaited).map_break(|exit| exit.map(cause))
     }
 
     fn exit(&self) -> Option<Record<'_>> {

@@ -7,6 +7,7 @@ use super::backlog::Backlog;
 use super::group::Group;
 use super::spool::SpoolError;
 use crate::apr::Brigade;
+use crate::failure_flag::Flag;
 use crate::httpd::{BrigadeEnd, PassError, Request};
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
@@ -441,7 +442,8 @@ impl<'a, 'call> ClientOutput<'a, Brigade<'call>> {
 }
 
 fn failed(request: &Request<'_>, why: &SpoolError) -> PassError {
-    let line = format!("WSGI0221: what was kept of the response cannot be read: {why}");
+    let code = Flag::Filter.code();
+    let line = format!("WSGI0221: what was kept of the response cannot be read: {why} [{code}]");
     request.log(Level::Error, line.as_bytes());
     PassError::Failed
 }

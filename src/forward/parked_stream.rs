@@ -300,8 +300,7 @@ impl ParkedStream {
         if stream::have_ended() {
             Flag::Stopping.note();
         } else {
-            let cause = exit.unwrap_or_else(|| failure.why.to_string());
-            log_failure(request, self.group.name(), &failure.why, &cause);
+            log_failure(request, self.group.name(), &failure.why, exit);
         }
         (self.failure, self.lease) = (None, None);
         self.ending = Some(Rest::Broken);

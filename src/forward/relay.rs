@@ -509,6 +509,8 @@ const fn flag(cause: Cause) -> Flag {
         Cause::Stopping => Flag::Stopping,
         Cause::Load => Flag::LoadFailed,
         Cause::RequestBody => Flag::RequestBody,
+        Cause::Overloaded => Flag::Overloaded,
+        Cause::NotStarted => Flag::StartFailed,
     }
 }
 

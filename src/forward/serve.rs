@@ -186,7 +186,7 @@ impl Delivery<'_, '_> {
                 note_retry(&mut self.params);
                 continue;
             }
-            let failure = failure.with_cause(|| attempt.exit_description());
+            let failure = failure.with_cause(|| attempt.exit_cause());
             drop(attempt);
             return self.refuse(&failure);
         }

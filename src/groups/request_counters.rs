@@ -5,6 +5,7 @@
 //! do not wait for each other's cache lines; the numbers of all stripes are added when they are read.
 #![forbid(unsafe_code)]
 
+use super::readings::{READINGS, Readings};
 use std::cell::Cell;
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -60,7 +61,9 @@ thread_local! {
 impl RequestCounters {
     /// Nothing has been counted.
     pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self { words: SharedWords::new(STRIPES * STRIPE)? })
+        let counters = Self { words: SharedWords::new(STRIPES * STRIPE + READINGS)? };
+        counters.readings().begin(scoreboard::now());
+        Ok(counters)
     }
 
     /// Counts a request with this HTTP status and the flags of these numbers, which took `duration` and waited for
@@ -90,10 +93,15 @@ impl RequestCounters {
         }
     }
 
+    /// What readers of the counters share.
+    pub(crate) fn readings(&self) -> Readings<'_> {
+        Readings(self.words.get(STRIPES * STRIPE..).unwrap_or_default())
+    }
+
     /// What has been counted so far.
     pub(crate) fn read(&self) -> RequestCounts {
         let mut sums = [0_u64; STRIPE];
-        for stripe in self.words.chunks_exact(STRIPE) {
+        for stripe in self.words.chunks_exact(STRIPE).take(STRIPES) {
             for (sum, word) in sums.iter_mut().zip(stripe) {
                 *sum = sum.wrapping_add(word.load(Ordering::Relaxed));
             }
@@ -138,17 +146,23 @@ impl Histogram {
     /// The value below which `percent` of all are, between the bounds of its bucket, in microseconds; `None` where there
     /// is none, or it is beyond the last bound.
     pub(crate) fn percentile(&self, percent: u64) -> Option<u64> {
-        let count = self.count();
-        let rank = count.saturating_mul(percent).div_ceil(100).max(1);
-        let (mut below, mut lower) = (0_u64, 0);
-        for (bound, bucket) in BOUNDS.iter().zip(&self.buckets) {
-            if below.saturating_add(*bucket) >= rank && *bucket > 0 {
-                return Some(lower + (bound - lower).saturating_mul(rank - below) / bucket);
-            }
-            (below, lower) = (below.saturating_add(*bucket), *bound);
-        }
-        None
+        percentile(&BOUNDS, &self.buckets, percent)
     }
+}
+
+/// The same for buckets with other upper bounds.
+pub(crate) fn percentile(bounds: &[u64], buckets: &[u64], percent: u64) -> Option<u64> {
+    let count = buckets.iter().copied().fold(0, u64::saturating_add);
+    let rank = count.saturating_mul(percent).div_ceil(100).max(1);
+    let (mut below, mut lower) = (0_u64, 0);
+    for (bound, bucket) in bounds.iter().zip(buckets) {
+        if below.saturating_add(*bucket) >= rank && *bucket > 0 {
+            let part = bound.saturating_sub(lower).saturating_mul(rank.saturating_sub(below));
+            return Some(lower.saturating_add(part / bucket));
+        }
+        (below, lower) = (below.saturating_add(*bucket), *bound);
+    }
+    None
 }
 
 fn bucket(time: u64) -> usize {

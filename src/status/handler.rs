@@ -1,6 +1,7 @@
 //! The handlers `wsgi-status` and `wsgi-health`: which page a request is for. They must never ask another process.
 #![forbid(unsafe_code)]
 
+use super::query::{Asked, Format, asked};
 use super::snapshot::Snapshot;
 use super::{html, json, openmetrics};
 use crate::child::Child;
@@ -13,20 +14,6 @@ const TEXT: &[u8] = b"text/plain; charset=utf-8";
 const JSON: &[u8] = b"application/json";
 const PROMETHEUS: &[u8] = b"text/plain; version=0.0.4; charset=utf-8";
 const OPENMETRICS: &[u8] = b"application/openmetrics-text; version=1.0.0; charset=utf-8";
-
-/// What a query asks for.
-#[derive(Debug, PartialEq, Eq)]
-struct Asked {
-    format: Format,
-    group: Option<String>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Format {
-    Html,
-    Json,
-    Prometheus,
-}
 
 /// Answers with the status, as the query asks for it. `lines`: what is shown of requests.
 pub(crate) fn answer(request: &mut Request<'_>, lines: RequestLines) -> Outcome {
@@ -113,53 +100,4 @@ fn send(request: &mut Request<'_>, status: u16, kind: &[u8], text: &str) -> Outc
     let mut brigade = request.new_brigade();
     let passed = request.pass_bytes(&mut brigade, text.as_bytes(), BrigadeEnd::End);
     request.outcome(passed)
-}
-
-fn asked(query: &[u8]) -> Asked {
-    let mut asked = Asked { format: Format::Html, group: None };
-    for part in query.split(|byte| matches!(byte, b'&' | b';')) {
-        match part {
-            b"json" => asked.format = Format::Json,
-            b"prometheus" => asked.format = Format::Prometheus,
-            _ => {
-                if let Some(name) = part.strip_prefix(b"group=") {
-                    asked.group = Some(String::from_utf8_lossy(&decoded(name)).into_owned());
-                }
-            }
-        }
-    }
-    asked
-}
-
-/// A value of a query without its coding.
-fn decoded(value: &[u8]) -> Vec<u8> {
-    let (mut text, mut rest) = (Vec::with_capacity(value.len()), value);
-    while let Some((first, after)) = rest.split_first() {
-        rest = after;
-        let digits = after.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
-        match (first, digits.and_then(|digits| u8::from_str_radix(digits, 16).ok())) {
-            (b'%', Some(byte)) => {
-                text.push(byte);
-                rest = after.get(2..).unwrap_or_default();
-            }
-            (b'+', _) => text.push(b' '),
-            (other, _) => text.push(*other),
-        }
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn query_names_format_and_group() {
-        let of = |query: &[u8]| asked(query);
-        assert_eq!(of(b""), Asked { format: Format::Html, group: None });
-        assert_eq!(of(b"json").format, Format::Json);
-        let both = of(b"prometheus&group=my%20%7a+%zz%");
-        assert_eq!(both.format, Format::Prometheus);
-        assert_eq!(both.group.as_deref(), Some("my z %zz%"));
-    }
 }

@@ -2,38 +2,26 @@
 //! from requests, names and workers is escaped.
 #![forbid(unsafe_code)]
 
+use super::escaped::Escaped;
 use super::snapshot::{GroupStatus, Snapshot, WorkerStatus};
+use super::utc_time::UtcTime;
 use crate::failure_flag::{Flag, Flags};
-use crate::groups::{RecentFailure, RequestCounts};
-use scoreboard::ExitReason;
+use crate::groups::{Configuration, Histogram, Rate, RecentFailure, RequestCounts, percentile};
+use scoreboard::{ExitReason, START_BOUNDS};
 use std::fmt::{Display, Write};
-
-/// Text that may stand in an element or in an attribute in double quotes.
-struct Escaped<'a>(&'a str);
-
-impl Display for Escaped<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.chars().try_for_each(|character| match character {
-            '&' => f.write_str("&amp;"),
-            '<' => f.write_str("&lt;"),
-            '>' => f.write_str("&gt;"),
-            '"' => f.write_str("&quot;"),
-            '\'' => f.write_str("&#39;"),
-            other if other.is_control() => f.write_str("\u{fffd}"),
-            other => f.write_char(other),
-        })
-    }
-}
 
 const HEAD: &str = "<!DOCTYPE html>
 <html lang=\"en\"><head><meta charset=\"utf-8\"><title>mod_wsgi_rs status</title>
-<meta http-equiv=\"refresh\" content=\"5\"><meta name=\"viewport\" content=\"width=device-width\">
+<link rel=\"icon\" href=\"data:,\"><meta http-equiv=\"refresh\" content=\"5\"><meta name=\"viewport\" content=\"width=device-width\">
 <style>
+:root{color-scheme:light dark}
 body{font:15px/1.4 system-ui,sans-serif;margin:1.5rem;color:#1c1c1c;background:#fff}
 h1{font-size:1.3rem}h2{font-size:1.1rem;margin:1.6rem 0 .4rem}
+.wide{overflow-x:auto}
 table{border-collapse:collapse;margin:.4rem 0;width:100%}
 th,td{text-align:left;padding:.2rem .6rem;border-bottom:1px solid #ddd;vertical-align:top}
-td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
+td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
+.m{text-align:center}.t{min-width:14rem}.l{white-space:nowrap}a{color:inherit}
 code{font:13px/1.4 ui-monospace,monospace;overflow-wrap:anywhere}
 .bad{color:#a40000;font-weight:600}.small{color:#555;font-size:.9em}
 @media(prefers-color-scheme:dark){body{color:#e6e6e6;background:#181818}
@@ -46,10 +34,19 @@ pub(super) fn page(snapshot: &Snapshot) -> String {
     let mut page = HEAD.to_owned();
     let version = env!("CARGO_PKG_VERSION");
     let uptime = duration(snapshot.uptime);
-    put(&mut page, format_args!("<h1>mod_wsgi_rs {version}</h1><p class=small>up {uptime}</p>"));
+    let Configuration { generation, loaded } = snapshot.configuration;
+    let (loaded, now) = (UtcTime(loaded), UtcTime(snapshot.now));
+    put(
+        &mut page,
+        format_args!(
+            "<h1>mod_wsgi_rs {version}</h1><p class=small>{now} &#183; up {uptime} &#183; configuration \
+             {generation}, read {loaded}</p>"
+        ),
+    );
     requests(&mut page, snapshot);
-    snapshot.groups.iter().for_each(|it| group(&mut page, it));
+    // Above the groups, of which there may be hundreds.
     failures(&mut page, &snapshot.failures);
+    snapshot.groups.iter().enumerate().for_each(|(number, it)| group(&mut page, number, it));
     page.push_str("</body></html>\n");
     page
 }
@@ -61,56 +58,60 @@ fn put(page: &mut String, text: impl Display) {
 
 fn requests(page: &mut String, snapshot: &Snapshot) {
     page.push_str(
-        "<h2>Requests</h2><table><tr><th>Group<th class=n>Requests<th class=n>5xx<th class=n>p50\
-         <th class=n>p95<th class=n>p99<th class=n>Queue p95<th class=n>Busy<th class=n>Threads\
+        "<h2>Requests</h2><div class=wide><table><tr><th><th><th><th><th colspan=3 class=m>Duration\
+         <th colspan=3 class=m>In the queue<th colspan=4 class=m>Now<th>\n\
+         <tr><th>Group<th class=n>Requests<th class=n>Per second<th class=n>5xx<th class=n>p50<th class=n>p95\
+         <th class=n>p99<th class=n>p50<th class=n>p95<th class=n>p99<th class=n>Busy<th class=n>Threads\
          <th class=n>Waiting<th class=n>Oldest<th>Flags\n",
     );
-    let mut row = |name: &str, counts: &RequestCounts, group: Option<&GroupStatus>| {
-        let times = [
-            counts.duration.percentile(50),
-            counts.duration.percentile(95),
-            counts.duration.percentile(99),
-            counts.queue.percentile(95),
-        ];
-        let errors = counts.classes.last().copied().unwrap_or(0);
-        let (name, total) = (Escaped(name), counts.total());
-        put(page, format_args!("<tr><td>{name}<td class=n>{total}<td class=n>{errors}"));
-        for time in times {
-            let time = time.map_or_else(|| "&#8211;".to_owned(), duration);
-            put(page, format_args!("<td class=n>{time}"));
-        }
-        match group {
-            None => page.push_str("<td><td><td><td>"),
-            Some(group) => {
-                let threads = group.ready().saturating_mul(group.capacity);
-                let (busy, waiting) = (group.busy(), group.queue_depth);
-                let oldest = duration(group.oldest());
-                put(
-                    page,
-                    format_args!(
-                        "<td class=n>{busy}<td class=n>{threads}<td class=n>{waiting}<td class=n>{oldest}"
-                    ),
-                );
-            }
-        }
-        page.push_str("<td>");
-        for flag in Flag::ALL {
-            let count = counts.flags.get(flag as usize).copied().unwrap_or(0);
-            if count > 0 {
-                put(page, format_args!("{}&nbsp;{count}", flag.code()));
-            }
-        }
-    };
-    row("(Apache's own processes)", &snapshot.embedded, None);
-    for group in snapshot.groups.iter().filter(|group| group.serves) {
-        row(&group.name, &group.counts, Some(group));
+    page.push_str("<tr><td>(Apache's own processes)");
+    counts(page, &snapshot.embedded, snapshot.embedded_rate);
+    page.push_str("<td><td><td><td>");
+    flags(page, &snapshot.embedded);
+    for (number, group) in snapshot.groups.iter().enumerate().filter(|(_, group)| group.serves) {
+        let name = Escaped(&group.name);
+        put(page, format_args!("<tr><td><a href=\"#g{number}\">{name}</a>"));
+        counts(page, &group.counts, group.rate);
+        let threads = group.ready().saturating_mul(group.capacity);
+        let (busy, waiting) = (group.busy(), group.queue_depth);
+        let oldest = if busy == 0 { dash() } else { duration(group.oldest()) };
+        put(
+            page,
+            format_args!(
+                "<td class=n>{busy}<td class=n>{threads}<td class=n>{waiting}<td class=n>{oldest}"
+            ),
+        );
+        flags(page, &group.counts);
     }
-    page.push_str("</table>\n");
+    page.push_str("</table></div>\n");
 }
 
-fn group(page: &mut String, group: &GroupStatus) {
+/// What has been counted of requests, without flags.
+fn counts(page: &mut String, counts: &RequestCounts, rate: Option<Rate>) {
+    let errors = counts.classes.last().copied().unwrap_or(0);
+    let (total, rate) =
+        (counts.total(), rate.map_or_else(dash, |rate| format!("{:.1}", rate.per_second())));
+    put(page, format_args!("<td class=n>{total}<td class=n>{rate}<td class=n>{errors}"));
+    let of = |histogram: &Histogram| [50, 95, 99].map(|it| histogram.percentile(it));
+    for time in [of(&counts.duration), of(&counts.queue)].concat() {
+        let time = time.map_or_else(dash, duration);
+        put(page, format_args!("<td class=n>{time}"));
+    }
+}
+
+fn flags(page: &mut String, counts: &RequestCounts) {
+    page.push_str("<td>");
+    for flag in Flag::ALL {
+        let count = counts.flags.get(flag as usize).copied().unwrap_or(0);
+        if count > 0 {
+            put(page, format_args!("<span class=bad>{}</span>&nbsp;{count}", flag.code()));
+        }
+    }
+}
+
+fn group(page: &mut String, number: usize, group: &GroupStatus) {
     let (name, interface) = (Escaped(&group.name), group.interface);
-    put(page, format_args!("<h2>{name} <span class=small>{interface}</span></h2>"));
+    put(page, format_args!("<h2 id=g{number}>{name} <span class=small>{interface}</span></h2>"));
     if let Some(why) = &group.start_block {
         put(page, format_args!("<p class=bad>Does not start: {}</p>", Escaped(why)));
     }
@@ -119,13 +120,19 @@ fn group(page: &mut String, group: &GroupStatus) {
         .filter(|reason| group.events.exits(*reason) > 0)
         .map(|reason| format!(", {} {}", group.events.exits(reason), reason.name()))
         .collect();
-    put(page, format_args!("<p class=small>started {}{exits}</p>", group.events.starts));
+    let (starts, cpu) = (group.events.starts, duration(group.cpu));
+    let start =
+        percentile(&START_BOUNDS, &group.events.start_times, 50).map_or_else(dash, duration);
+    put(
+        page,
+        format_args!("<p class=small>started {starts} (p50 {start}){exits}; CPU {cpu} in all</p>"),
+    );
     page.push_str(
-        "<table><tr><th class=n>Slot<th class=n>Process<th>State<th class=n>Age<th class=n>Served\
+        "<div class=wide><table><tr><th class=n>Slot<th class=n>Process<th>State<th class=n>Age<th class=n>Served\
          <th class=n>Resident<th class=n>Private<th class=n>CPU<th>Requests<th>Last exit\n",
     );
     group.workers.iter().for_each(|it| worker(page, it));
-    page.push_str("</table>\n");
+    page.push_str("</table></div>\n");
 }
 
 fn worker(page: &mut String, worker: &WorkerStatus) {
@@ -136,7 +143,7 @@ fn worker(page: &mut String, worker: &WorkerStatus) {
         page,
         format_args!(
             "<tr><td class=n>{slot}<td class=n>{pid}<td>{state}<td class=n>{age}<td class=n>{served}\
-             <td class=n>{resident}<td class=n>{private}<td class=n>{cpu}<td>"
+             <td class=n>{resident}<td class=n>{private}<td class=n>{cpu}<td class=t>"
         ),
     );
     for request in &worker.requests {
@@ -145,25 +152,29 @@ fn worker(page: &mut String, worker: &WorkerStatus) {
         put(page, format_args!("<div>{age} <code>{}</code></div>", Escaped(line)));
     }
     let exit = worker.last_exit.as_deref().unwrap_or_default();
-    put(page, format_args!("<td>{}", Escaped(exit)));
+    put(page, format_args!("<td class=t>{}", Escaped(exit)));
 }
 
 fn failures(page: &mut String, failures: &[RecentFailure]) {
+    if failures.is_empty() {
+        page.push_str("<h2>Last failures</h2><p class=small>none</p>\n");
+        return;
+    }
     page.push_str(
-        "<h2>Last failures</h2><table><tr><th>Seconds since the epoch<th>Flags<th class=n>Status\
+        "<h2>Last failures</h2><div class=wide><table><tr><th>Time<th>Flags<th class=n>Status\
          <th>Virtual host<th>Group<th>Script<th>Request\n",
     );
     for failure in failures {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let (time, status) = (failure.time / 1_000_000, failure.status);
+        let (time, status) = (UtcTime(failure.time), failure.status);
         let flags = Flags::from_bits(failure.flags);
         let [host, group, script, request] =
             [&failure.host, &failure.group, &failure.script, &failure.request].map(|it| text(it));
         put(
             page,
             format_args!(
-                "<tr><td>{time}<td class=bad>{flags}<td class=n>{status}<td>{}<td>{}<td><code>{}</code>\
-                 <td><code>{}</code>",
+                "<tr><td class=l>{time}<td class=bad>{flags}<td class=n>{status}<td>{}<td>{}\
+                 <td class=t><code>{}</code><td class=t><code>{}</code>",
                 Escaped(&host),
                 Escaped(&group),
                 Escaped(&script),
@@ -171,7 +182,12 @@ fn failures(page: &mut String, failures: &[RecentFailure]) {
             ),
         );
     }
-    page.push_str("</table>\n");
+    page.push_str("</table></div>\n");
+}
+
+/// What there is no figure for.
+fn dash() -> String {
+    "&#8211;".to_owned()
 }
 
 /// Microseconds for a reader.
@@ -201,15 +217,6 @@ fn megabytes(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn text_cannot_leave_its_element() {
-        let text = "<script>'\"&\u{1}</script>".to_owned();
-        assert_eq!(
-            Escaped(&text).to_string(),
-            "&lt;script&gt;&#39;&quot;&amp;\u{fffd}&lt;/script&gt;"
-        );
-    }
 
     #[test]
     fn durations_have_a_unit_that_fits() {

@@ -3,8 +3,8 @@
 
 use super::snapshot::{GroupStatus, Snapshot, WorkerStatus};
 use crate::failure_flag::{Flag, Flags};
-use crate::groups::{Histogram, RecentFailure, RequestCounts};
-use scoreboard::ExitReason;
+use crate::groups::{Histogram, Rate, RecentFailure, RequestCounts, percentile};
+use scoreboard::{Events, ExitReason, START_BOUNDS};
 use serde_json::{Map, Value, json};
 
 /// The text.
@@ -12,7 +12,11 @@ pub(super) fn page(snapshot: &Snapshot) -> String {
     let whole = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "uptime_seconds": seconds(snapshot.uptime),
-        "embedded": counts(&snapshot.embedded),
+        "configuration": {
+            "generation": snapshot.configuration.generation,
+            "loaded_seconds": seconds(snapshot.configuration.loaded),
+        },
+        "embedded": with_rate(counts(&snapshot.embedded), snapshot.embedded_rate),
         "groups": snapshot.groups.iter().map(group).collect::<Vec<_>>(),
         "failures": snapshot.failures.iter().map(failure).collect::<Vec<_>>(),
     });
@@ -32,7 +36,13 @@ fn group(group: &GroupStatus) -> Value {
         "start_block": group.start_block,
         "starts": group.events.starts,
         "exits": exits.into_iter().map(|(name, count)| (name.to_owned(), count.into())).collect::<Map<_, _>>(),
-        "requests": counts(&group.counts),
+        "start_time": start_time(&group.events),
+        "gil_wait": {
+            "probes": group.events.lock_probes,
+            "sum_seconds": seconds(group.events.lock_wait),
+        },
+        "cpu_seconds": seconds(group.cpu),
+        "requests": with_rate(counts(&group.counts), group.rate),
         "workers": group.workers.iter().map(worker).collect::<Vec<_>>(),
     })
 }
@@ -72,6 +82,25 @@ fn counts(counts: &RequestCounts) -> Value {
         "by_flag": flags.collect::<Map<_, _>>(),
         "duration": histogram(&counts.duration),
         "queue": histogram(&counts.queue),
+    })
+}
+
+/// With the rate of now.
+fn with_rate(mut counts: Value, rate: Option<Rate>) -> Value {
+    if let Some(map) = counts.as_object_mut() {
+        map.insert("per_second".to_owned(), json!(rate.map(Rate::per_second)));
+    }
+    counts
+}
+
+fn start_time(events: &Events) -> Value {
+    let times = &events.start_times;
+    let percentile = |percent| percentile(&START_BOUNDS, times, percent).map(seconds);
+    json!({
+        "count": times.iter().copied().fold(0, u64::saturating_add),
+        "sum_seconds": seconds(events.start_sum),
+        "p50_seconds": percentile(50),
+        "p95_seconds": percentile(95),
     })
 }
 

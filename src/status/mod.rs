@@ -2,10 +2,13 @@
 //! asks a worker, a manager or Python.
 #![forbid(unsafe_code)]
 
+mod escaped;
 mod handler;
 mod html;
 mod json;
 mod openmetrics;
+mod query;
 mod snapshot;
+mod utc_time;
 
 pub(crate) use handler::{answer, answer_health};

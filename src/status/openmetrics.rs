@@ -2,10 +2,11 @@
 //! names of groups, flags, classes and slots; never a URL or the number of a process.
 #![forbid(unsafe_code)]
 
+use super::escaped::Label;
 use super::snapshot::{GroupStatus, Snapshot};
 use crate::failure_flag::Flag;
-use crate::groups::{Histogram, RequestCounts};
-use scoreboard::ExitReason;
+use crate::groups::{Configuration, Histogram, RequestCounts};
+use scoreboard::{Events, ExitReason, START_BOUNDS};
 use std::fmt::{Display, Write};
 
 /// Metrics that are being written.
@@ -37,6 +38,7 @@ pub(super) fn page(snapshot: &Snapshot, is_openmetrics: bool) -> String {
     page.build_info(snapshot);
     page.requests(snapshot);
     page.groups(&snapshot.groups);
+    page.work(&snapshot.groups);
     page.workers(&snapshot.groups);
     if is_openmetrics {
         page.text.push_str("# EOF\n");
@@ -67,8 +69,7 @@ impl Page {
         let _ = write!(self.text, "{name}");
         for (index, (label, text)) in labels.iter().enumerate() {
             let separator = if index == 0 { '{' } else { ',' };
-            let text = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-            let _ = write!(self.text, "{separator}{label}=\"{text}\"");
+            let _ = write!(self.text, "{separator}{label}=\"{}\"", Label(text));
         }
         let end = if labels.is_empty() { "" } else { "}" };
         self.line(format_args!("{end} {value}"));
@@ -79,6 +80,13 @@ impl Page {
         self.value("wsgi_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
         self.begin("wsgi_uptime_seconds", Kind::Gauge, "Time since the server was started.");
         self.value("wsgi_uptime_seconds", &[], Seconds(snapshot.uptime));
+        let Configuration { generation, loaded } = snapshot.configuration;
+        let name = "wsgi_configuration_generation";
+        self.begin(name, Kind::Gauge, "1 after the start, and one more after each restart.");
+        self.value(name, &[], generation);
+        let name = "wsgi_configuration_load_timestamp_seconds";
+        self.begin(name, Kind::Gauge, "When the configuration was read last.");
+        self.value(name, &[], Seconds(loaded));
     }
 
     fn requests(&mut self, snapshot: &Snapshot) {
@@ -113,12 +121,60 @@ impl Page {
     }
 
     fn histogram(&mut self, name: &str, group: &str, histogram: &Histogram) {
-        for (bound, count) in histogram.cumulative() {
+        self.buckets(name, group, histogram.cumulative(), histogram.sum);
+    }
+
+    /// The upper bounds of buckets, each with the number of values up to it, and the sum of all.
+    fn buckets(
+        &mut self,
+        name: &str,
+        group: &str,
+        cumulative: impl Iterator<Item = (Option<u64>, u64)>,
+        sum: u64,
+    ) {
+        let mut all = 0;
+        for (bound, count) in cumulative {
             let bound = bound.map_or_else(|| "+Inf".to_owned(), shortest);
             self.value(&format!("{name}_bucket"), &[("group", group), ("le", &bound)], count);
+            all = count;
         }
-        self.value(&format!("{name}_sum"), &[("group", group)], Seconds(histogram.sum));
-        self.value(&format!("{name}_count"), &[("group", group)], histogram.count());
+        self.value(&format!("{name}_sum"), &[("group", group)], Seconds(sum));
+        self.value(&format!("{name}_count"), &[("group", group)], all);
+    }
+
+    /// How workers have started, and what all of them together have used.
+    fn work(&mut self, groups: &[GroupStatus]) {
+        let name = "wsgi_process_start_duration_seconds";
+        self.begin(name, Kind::Histogram, "From the start of a process until it takes requests.");
+        for group in groups {
+            let Events { start_times, start_sum, .. } = group.events;
+            let bounds = START_BOUNDS.into_iter().map(Some).chain([None]);
+            let cumulative = bounds.zip(start_times).scan(0_u64, |sum, (bound, count)| {
+                *sum = sum.saturating_add(count);
+                Some((bound, *sum))
+            });
+            self.buckets(name, &group.name, cumulative, start_sum);
+        }
+        type Figure = fn(&GroupStatus) -> u64;
+        let times: [(&str, &str, Figure); 2] = [
+            ("wsgi_cpu_seconds", "Processor time of all processes so far.", |it| it.cpu),
+            ("wsgi_gil_wait_seconds", "How long probes have waited for Python's lock.", |it| {
+                it.events.lock_wait
+            }),
+        ];
+        for (name, help, figure) in times {
+            self.begin(name, Kind::Counter, help);
+            for group in groups {
+                let time = Seconds(figure(group));
+                self.value(&format!("{name}_total"), &[("group", &group.name)], time);
+            }
+        }
+        let name = "wsgi_gil_probes";
+        self.begin(name, Kind::Counter, "Probes of Python's lock (deadlock-timeout).");
+        for group in groups {
+            let labels = [("group", &*group.name)];
+            self.value("wsgi_gil_probes_total", &labels, group.events.lock_probes);
+        }
     }
 
     fn groups(&mut self, groups: &[GroupStatus]) {

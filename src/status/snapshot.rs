@@ -8,7 +8,7 @@
 use crate::child::Child;
 use crate::config::RequestLines;
 use crate::forward::Group;
-use crate::groups::{RecentFailure, RequestCounts, ServerCounters};
+use crate::groups::{Configuration, Rate, RecentFailure, RequestCounts, ServerCounters};
 use group_config::Interface;
 use scoreboard::{Events, Field, Record, State, now};
 use sys::ProcessUsage;
@@ -17,8 +17,13 @@ use sys::ProcessUsage;
 pub(crate) struct Snapshot {
     /// Microseconds since the server was started.
     pub(crate) uptime: u64,
+    pub(crate) configuration: Configuration,
+    /// Microseconds since the epoch.
+    pub(crate) now: u64,
     /// Requests that Apache's children have served or refused themselves.
     pub(crate) embedded: RequestCounts,
+    /// How many of those there are now; `None` where another reader is just finding out.
+    pub(crate) embedded_rate: Option<Rate>,
     pub(crate) groups: Vec<GroupStatus>,
     /// The latest first.
     pub(crate) failures: Vec<RecentFailure>,
@@ -32,6 +37,10 @@ pub(crate) struct GroupStatus {
     /// Requests that a worker serves at a time.
     pub(crate) capacity: u64,
     pub(crate) counts: RequestCounts,
+    /// How many requests there are now; `None` where another reader is just finding out.
+    pub(crate) rate: Option<Rate>,
+    /// Processor time of all its workers so far, in microseconds.
+    pub(crate) cpu: u64,
     /// Requests that children have sent, or want to send, and that no worker has begun to serve.
     pub(crate) queue_depth: u64,
     pub(crate) workers: Vec<WorkerStatus>,
@@ -81,9 +90,14 @@ impl Snapshot {
                 failure.request.clear();
             }
         }
+        let embedded = counters.map(|it| it.embedded.read()).unwrap_or_default();
+        let rate = |it: &ServerCounters| it.embedded.readings().rate(now(), embedded.total());
         Self {
             uptime: counters.map_or(0, |it| now().saturating_sub(it.since)),
-            embedded: counters.map(|it| it.embedded.read()).unwrap_or_default(),
+            configuration: counters.map(ServerCounters::configuration).unwrap_or_default(),
+            now: u64::try_from(wsgi::epoch_micros()).unwrap_or(0),
+            embedded_rate: counters.and_then(rate),
+            embedded,
             groups: groups.map(|group| GroupStatus::of(group, lines)).collect(),
             failures,
         }
@@ -95,6 +109,8 @@ impl GroupStatus {
         let (plan, definition) = (group.plan(), group.definition());
         let board = plan.board.view();
         let slots = plan.sockets.len();
+        // Before the running processes: what ends meanwhile is in neither figure, and not in both.
+        let events = board.counters().read();
         let mut workers = Vec::new();
         for slot in 0..slots {
             let records = board.records(slot);
@@ -111,6 +127,9 @@ impl GroupStatus {
         }
         let asked: u64 = (0..slots).map(|slot| plan.counters.count(slot)).sum();
         let busy = workers.iter().map(|worker| worker.requests.len() as u64).sum();
+        let running = workers.iter().map(|worker| worker.usage.cpu.saturating_mul(1000));
+        let cpu = running.fold(events.cpu, u64::saturating_add);
+        let (counts, readings) = (plan.requests.read(), plan.requests.readings());
         Self {
             name: group.name().to_owned(),
             interface: match definition.config.interface {
@@ -118,10 +137,12 @@ impl GroupStatus {
                 Interface::Asgi => "asgi",
             },
             capacity: definition.config.capacity().into(),
-            counts: plan.requests.read(),
+            rate: readings.rate(now(), counts.total()),
+            counts,
+            cpu: readings.highest_cpu(cpu),
             queue_depth: asked.saturating_sub(busy),
             workers,
-            events: board.events(),
+            events,
             start_block: (0..slots).find_map(|slot| board.start_block_reason(slot)),
             serves: definition.config.threads > 0,
             is_permanent: definition.config.processes.least > 0,
@@ -230,9 +251,11 @@ mod tests {
             interface: "wsgi",
             capacity: 2,
             counts: RequestCounts::default(),
+            rate: Some(Rate { count: 3, time: 0 }),
+            cpu: u64::MAX,
             queue_depth: 0,
             workers: workers.collect(),
-            events: board.events(),
+            events: board.counters().read(),
             start_block: board.start_block_reason(0),
             serves: true,
             is_permanent: true,
@@ -247,7 +270,10 @@ mod tests {
             let words: Vec<_> = words.into_iter().map(AtomicU64::new).collect();
             let snapshot = Snapshot {
                 uptime: 1,
+                configuration: Configuration::default(),
+                now: 0,
                 embedded: RequestCounts::default(),
+                embedded_rate: None,
                 groups: vec![group(&words)],
                 failures: Vec::new(),
             };

@@ -1,5 +1,6 @@
 """A real browser, headless: chromium, driven by its DevTools protocol over two pipes."""
 
+import base64
 import itertools
 import json
 import os
@@ -48,6 +49,8 @@ class Browser:
         os.close(here)
         self.numbers = itertools.count(1)
         self.buffer = b""
+        # What pages complain about: exceptions, and errors of the log of the browser.
+        self.complaints = []
         target = self.call("Target.createTarget", url="about:blank", session=None)["targetId"]
         attached = self.call("Target.attachToTarget", targetId=target, flatten=True, session=None)
         self.session = attached["sessionId"]
@@ -61,9 +64,15 @@ class Browser:
         os.write(self.writer, json.dumps(command).encode() + b"\0")
         deadline = time.monotonic() + seconds
         while (answer := self._message(deadline)).get("id") != number:
-            pass
+            self._note(answer)
         assert "error" not in answer, answer
         return answer["result"]
+
+    def _note(self, event):
+        method, what = event.get("method"), event.get("params", {})
+        is_error = what.get("entry", {}).get("level") == "error"
+        if method == "Runtime.exceptionThrown" or (method == "Log.entryAdded" and is_error):
+            self.complaints.append(what)
 
     def _message(self, deadline):
         while b"\0" not in self.buffer:
@@ -77,6 +86,23 @@ class Browser:
 
     def open(self, url):
         self.call("Page.navigate", url=url)
+
+    def listen(self):
+        """Has `complaints` filled from here on."""
+        self.call("Runtime.enable")
+        self.call("Log.enable")
+
+    def resize(self, width, height, *, dark=False):
+        """Gives the window another size in pixels; `dark` is what the user prefers."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self.call("Emulation.setDeviceMetricsOverride", **size)
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self.call("Emulation.setEmulatedMedia", features=[scheme])
+
+    def screenshot(self, path):
+        """Writes what the window shows to a PNG file."""
+        taken = self.call("Page.captureScreenshot", format="png")["data"]
+        path.write_bytes(base64.b64decode(taken))
 
     def evaluate(self, expression):
         """The value of an expression in the page."""

@@ -1,16 +1,19 @@
-"""WSGI_FLAGS in the access log: why a request has failed. The log of its host has the cause."""
+"""WSGI_FLAGS: why a request has failed, in the access log, in the metrics and on the page.
+
+The log of its virtual host has the cause.
+"""
 
 import concurrent.futures
 import contextlib
 import os
-import re
 import signal
 import time
 
 import pytest
 from harness import daemons
 from harness.client import head, read_until
-from harness.conf import Conf
+from harness.flags import conf as flags_conf
+from harness.flags import flags, logged, told
 from harness.hostile import APP as HOSTILE
 from harness.httpd import wait_until
 
@@ -47,6 +50,9 @@ def application(environ, start_response):
     if path in ("/raise-later", "/endless"):
         return pieces(environ, start_response, path)
     headers = [("Content-Type", "text/plain")]
+    if path == "/long":
+        start_response("200 OK", headers)
+        return [b"x" * 50_000]
     if path == "/short":
         headers.append(("Content-Length", "100"))
     if path == "/long-head":
@@ -77,38 +83,24 @@ NOISE = [
 ]
 
 
-def conf(groups, aliases, more=""):
-    """One virtual host with logs of its own."""
-    text = f"""
-    {groups}
-    CustomLog ${{ROOT}}/unused "%h"
-    LogFormat "%U %>s %{{WSGI_FLAGS}}e %{{WSGI_QUEUE_TIME}}e %{{WSGI_APPLICATION_TIME}}e" flags
-    <VirtualHost *:${{PORT}}>
-        ServerName localhost
-        ErrorLog ${{ROOT}}/out/host_log
-        CustomLog ${{ROOT}}/out/access_log flags
-        LogLevel wsgi:debug
-        {aliases}
-        {more}
-    </VirtualHost>
-    """
-    files = (
-        ("app.py", APP),
-        ("broken.py", BROKEN),
-        ("hostile.py", HOSTILE),
-        ("slow.py", SLOW_START),
-        ("out/README", "the application writes here"),
-    )
-    modules = ("log_config", "env", "alias")
-    return Conf(text, files=files, modules=modules, timeout=60, threads=16)
+FILES = (
+    ("app.py", APP),
+    ("broken.py", BROKEN),
+    ("hostile.py", HOSTILE),
+    ("slow.py", SLOW_START),
+)
 
 
-def daemon_conf(group, script="app.py", more="", extra=""):
+def conf(groups, aliases, more="", modules=()):
+    return flags_conf(groups, aliases, more, FILES, modules)
+
+
+def daemon_conf(group, script="app.py", more="", extra="", modules=()):
     groups = f"WSGIRestrictEmbedded On\nWSGIDaemonProcess site {group}\n{extra}"
     alias = (
         f"WSGIScriptAlias /app ${{ROOT}}/{script} process-group=site application-group=%{{GLOBAL}}"
     )
-    return conf(groups, alias, more)
+    return conf(groups, alias, more, modules)
 
 
 @pytest.fixture
@@ -123,32 +115,6 @@ def start(private):
         return server
 
     return start
-
-
-def logged(server, path):
-    """Status, flags, and times of the last request to this path, once it has been logged."""
-
-    def there():
-        log = server.root / "out/access_log"
-        lines = log.read_text().splitlines() if log.exists() else []
-        found = [line.split()[1:] for line in lines if line.split()[0] == path]
-        return found and found[-1]
-
-    return wait_until(there, f"a line about {path}", timeout=30)
-
-
-def flags(server, path):
-    return tuple(logged(server, path)[:2])
-
-
-def host_log(server):
-    return (server.root / "out/host_log").read_text(errors="replace")
-
-
-def told(server, flag, text):
-    """Whether the log of the virtual host has a line with this text and this flag."""
-    pattern = re.compile(f"{text}.*\\[{flag}\\]")
-    return wait_until(lambda: pattern.search(host_log(server)), f"{text} … [{flag}]")
 
 
 def gone_client(server, path, note):
@@ -356,6 +322,45 @@ def test_head_beyond_a_limit_and_malformed_response_have_their_flags(start):
     assert server.post("/app/exec", code.encode()).status == 502
     assert flags(server, "/app/exec") == ("502", "HL")
     told(server, "HL", "WSGI0148")
+
+
+def test_group_whose_socket_is_gone_has_its_flag(start):
+    server = start(daemon_conf("processes=1 threads=1"))
+    # No connection is made yet that could be kept.
+    (path,) = server.root.rglob("*.sock")
+    path.unlink()
+    assert server.get("/app/fine").status == 503
+    assert flags(server, "/app/fine") == ("503", "CF")
+    told(server, "CF", "WSGI0117: cannot connect .*No such file")
+
+
+def test_worker_that_takes_no_more_connections_has_its_flag(start):
+    server = start(daemon_conf("processes=1 threads=1", script="hostile.py"))
+    # FCGI_OVERLOADED: an application server's word for too many connections.
+    code = "connection().sendall(record(3, bytes([0, 0, 0, 0, 2, 0, 0, 0]))); time.sleep(1)"
+    assert server.post("/app/exec", code.encode()).status == 503
+    assert flags(server, "/app/exec") == ("503", "OL")
+    told(server, "OL", "WSGI0084")
+
+
+@pytest.mark.parametrize("kind", ["daemon", "embedded"])
+def test_output_filter_that_fails_has_its_flag(start, kind):
+    # mod_substitute refuses longer lines.
+    more = """
+    SetOutputFilter SUBSTITUTE
+    Substitute "s/a/b/"
+    SubstituteMaxLineLength 1000b
+    """
+    more = f"<Location /app>{more}</Location>"
+    site, restrict = ("site", "WSGIRestrictEmbedded On") if kind == "daemon" else ("%{GLOBAL}", "")
+    groups = f"{restrict}\nWSGIDaemonProcess site threads=2"
+    alias = f"WSGIScriptAlias /app ${{ROOT}}/app.py process-group={site}"
+    server = start(conf(groups, alias, more, ("substitute", "filter")))
+    server.log.allow("AH01328")
+    with contextlib.suppress(Exception):
+        server.get("/app/long")
+    status, flag = flags(server, "/app/long")
+    assert (status, flag) == ("500", "FF")
 
 
 def test_request_that_waits_for_new_code_has_its_flag(start):

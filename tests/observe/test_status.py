@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from harness import daemons
@@ -36,6 +37,21 @@ def application(environ, start_response):
             note("falsified")
     if path.startswith("/raise"):
         raise RuntimeError("on purpose")
+    query = environ["QUERY_STRING"]
+    if path == "/exit":
+        os._exit(int(query))
+    if path == "/signal":
+        os.kill(os.getpid(), 9)
+        time.sleep(60)
+    if path == "/eat":
+        eaten = []
+        while True:
+            eaten.append(bytearray(b"x") * 1_000_000)
+    if path == "/keep":
+        # usleep with the lock.
+        ctypes.PyDLL(None).usleep(500_000)
+    if path == "/lock":
+        ctypes.PyDLL(None).sleep(60)
     if path == "/spin":
         note("stuck")
         while True:
@@ -104,6 +120,39 @@ def metrics(server):
     text = server.get("/-/metrics").text
     lines = [line for line in text.splitlines() if not line.startswith("#")]
     return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
+
+
+@pytest.fixture
+def control_group():
+    """control_group(bytes) is a context with a control group; its value moves a process there."""
+    if os.geteuid() != 0:
+        pytest.skip("only root makes control groups")
+    mounted = Path("/sys/fs/cgroup")
+    lines = Path("/proc/self/cgroup").read_text().splitlines()
+    paths = {controllers: path for _, controllers, path in (line.split(":", 2) for line in lines)}
+    if "memory" in paths:
+        parent, limit = mounted / "memory" / paths["memory"].lstrip("/"), "memory.limit_in_bytes"
+    else:
+        parent, limit = mounted / paths.get("", "").lstrip("/"), "memory.max"
+
+    @contextlib.contextmanager
+    def made(size):
+        folder = parent / f"mod_wsgi_rs-{os.getpid()}"
+        try:
+            folder.mkdir()
+            (folder / limit).write_text(str(size))
+        except OSError as why:
+            pytest.skip(f"no control group with a limit of memory can be made here: {why}")
+        try:
+            yield lambda pid: (folder / "cgroup.procs").write_text(str(pid))
+        finally:
+            members = folder / "cgroup.procs"
+            wait_until(
+                lambda: not members.read_text().strip(), "an empty control group", timeout=30
+            )
+            folder.rmdir()
+
+    return made
 
 
 class Texts(HTMLParser):
@@ -272,6 +321,9 @@ def test_hostile_group_falsifies_its_own_workers_only(start):
             assert "b>" not in Texts(status(server, "")).tags
             assert "site" in str(status(server, query))
     after = group(server)
+    for counts in (before["requests"], after["requests"]):
+        # It falls with time.
+        del counts["per_second"]
     assert after["requests"] == before["requests"]
     assert [worker["pid"] for worker in after["workers"]] == [
         worker["pid"] for worker in before["workers"]
@@ -335,6 +387,141 @@ def test_group_that_does_not_start_makes_the_server_not_ready(start):
     assert server.get("/-/healthy").status == 200
     assert server.get("/-/other").status == 404
     assert server.post("/wsgi-status", b"x").status == 405
+
+
+def test_rate_of_requests_is_that_since_a_reading_before(start):
+    server = start(one_group())
+    for _ in range(20):
+        assert server.get("/app/fine").status == 200
+    began = time.monotonic()
+    first = group(server)["requests"]["per_second"]
+    assert first > 0
+    # Without requests the rate falls, once two readings are five seconds apart.
+    wait_until(lambda: group(server)["requests"]["per_second"] == 0, "no requests", timeout=60)
+    assert time.monotonic() - began < 60
+    page = status(server, "")
+    assert "Per second" in page
+    assert "UTC" in page
+
+
+def test_configuration_has_a_generation_and_the_time_of_its_reading(start):
+    server = start(one_group())
+    before = status(server)["configuration"]
+    assert before["generation"] == 1
+    assert abs(before["loaded_seconds"] - time.time()) < 120
+    server.send_signal(signal.SIGUSR1)
+    after = wait_until(
+        lambda: (now := status(server)["configuration"])["generation"] == 2 and now,
+        "the second generation",
+        timeout=30,
+    )
+    assert after["loaded_seconds"] > before["loaded_seconds"]
+    assert metrics(server)["wsgi_configuration_generation"] == 2
+    assert "configuration 2, read " in status(server, "")
+
+
+def test_processor_time_and_starts_of_workers_are_counters(start):
+    server = start(one_group("processes=1 threads=1 maximum-requests=3"))
+    server.log.allow("has served 3 requests")
+    name = 'wsgi_cpu_seconds_total{group="site"}'
+    last = [0.0]
+
+    def recycled():
+        assert server.get("/app/fine").status == 200
+        now = metrics(server)[name]
+        assert now >= last[0]
+        last[0] = now
+        return group(server)["exits"]["recycled"] >= 2
+
+    wait_until(recycled, "workers that are recycled", timeout=60)
+    values = metrics(server)
+    assert values[name] >= last[0] > 0
+    count = values['wsgi_process_start_duration_seconds_count{group="site"}']
+    assert count >= 3
+    assert values['wsgi_process_start_duration_seconds_sum{group="site"}'] > 0
+    bucket = 'wsgi_process_start_duration_seconds_bucket{group="site",le="+Inf"}'
+    assert values[bucket] == count
+
+
+def test_wait_for_the_lock_is_that_of_probes(start):
+    server = start(one_group("processes=1 threads=1 deadlock-timeout=1"))
+    assert server.get("/app/fine").status == 200
+    probes = 'wsgi_gil_probes_total{group="site"}'
+    wait_until(lambda: metrics(server)[probes] >= 2, "probes", timeout=30)
+    before = metrics(server)['wsgi_gil_wait_seconds_total{group="site"}']
+    # C code that keeps the lock for longer than the interval of the probes.
+    assert server.get("/app/keep").status == 200
+    name = 'wsgi_gil_wait_seconds_total{group="site"}'
+    wait_until(lambda: metrics(server)[name] > before + 0.1, "a probe that has waited", timeout=30)
+
+
+@pytest.mark.parametrize(
+    ("options", "act", "reason"),
+    [
+        ("", "reload", "reload"),
+        ("maximum-requests=1", "/app/fine", "recycled"),
+        ("request-timeout=1 graceful-timeout=1 shutdown-timeout=1", "/app/sleep", "time_limit"),
+        ("startup-timeout=60 deadlock-timeout=1", "/app/lock", "time_limit"),
+        ("", "/app/exit?0", "exited"),
+        ("", "/app/exit?3", "status"),
+        ("", "/app/signal", "signal"),
+    ],
+)
+def test_reason_of_an_exit_is_told(start, options, act, reason):
+    server = start(one_group(f"processes=1 threads=2 {options}"))
+    server.log.allow(
+        "exited with",
+        "killed by signal",
+        "WSGI0146",
+        "WSGI024",
+        "request-timeout",
+        "deadlock",
+        "has served",
+        "replacing",
+        "WSGI0121",
+    )
+    assert server.get("/app/fine?first").status == 200
+    if act == "reload":
+        server.write("app.py", APP + "\n")
+        wait_until(
+            lambda: server.get("/app/fine").status and group(server)["exits"]["reload"],
+            "the exit",
+            timeout=60,
+        )
+    else:
+        with contextlib.suppress(Exception):
+            server.get(act)
+        wait_until(lambda: group(server)["exits"][reason], "the exit", timeout=60)
+    exits = group(server)["exits"]
+    assert [name for name, count in exits.items() if count] == [reason], exits
+    assert f"{int(exits[reason])} {reason}" in status(server, "")
+
+
+def test_worker_that_the_kernel_kills_for_want_of_memory_has_its_own_reason_and_flag(
+    start, control_group
+):
+    server = start(one_group("processes=1 threads=2"))
+    server.log.allow("killed by signal 9, by the kernel for want of memory as it seems", "WSGI0146")
+    assert server.get("/app/fine").status == 200
+    with control_group(64 * 1024 * 1024) as enter:
+        enter(daemons.manager(server))
+        [worker] = daemons.workers(server)
+        # The manager knows the counter of its new control group once a worker has ended there.
+        os.kill(worker, signal.SIGTERM)
+        daemons.settled(server, 1, without=[worker])
+        wait_until(lambda: group(server)["workers_ready"] == 1, "a ready worker", timeout=30)
+        assert server.post("/app/eat", b"x").status == 502
+        wait_until(lambda: group(server)["exits"]["oom"] == 1, "the exit", timeout=30)
+        [failure] = status(server)["failures"]
+        assert (failure["flags"], failure["request"]) == ("OM", "POST /app/eat")
+        server.log.expect(r"WSGI0146: .*for want of memory as it seems.*\[OM\]")
+        # A signal of another process is none of the kernel's.
+        wait_until(lambda: group(server)["workers_ready"] == 1, "a ready worker", timeout=30)
+        [worker] = daemons.settled(server, 1)
+        os.kill(worker, signal.SIGKILL)
+        server.log.allow("killed by signal 9")
+        wait_until(lambda: group(server)["exits"]["signal"] == 1, "the other exit", timeout=30)
+        server.stop()
 
 
 @pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not installed")

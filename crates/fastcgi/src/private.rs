@@ -86,16 +86,22 @@ pub mod app_status {
         Load,
         /// The request body could not be read.
         RequestBody,
+        /// The worker has no room for the request; it has logged it.
+        Overloaded,
+        /// The application has not started; the worker has logged it.
+        NotStarted,
     }
 
     impl Cause {
-        const ALL: [Self; 6] = [
+        const ALL: [Self; 8] = [
             Self::Application,
             Self::QueueTimeout,
             Self::RequestTimeout,
             Self::Stopping,
             Self::Load,
             Self::RequestBody,
+            Self::Overloaded,
+            Self::NotStarted,
         ];
     }
 

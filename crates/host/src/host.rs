@@ -160,8 +160,9 @@ impl Host {
         let found = self.interpreter(target.application_group, target.main_interpreter);
         let Some(interpreter) = found else {
             let group = String::from_utf8_lossy(target.application_group);
-            let line =
-                format!("WSGI0087: cannot create an interpreter for application group '{group}'");
+            let line = format!(
+                "WSGI0087: cannot create an interpreter for application group '{group}' [XH]"
+            );
             exchange.log(Level::Error, line.as_bytes());
             return Served::Failed(500);
         };

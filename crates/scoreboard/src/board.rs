@@ -2,21 +2,21 @@
 //! It must never know which process it runs in.
 #![forbid(unsafe_code)]
 
-use crate::events::{Events, ExitReason};
+use crate::events::{COUNTERS, Counters};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The first word: `wsgi-sb2`.
-pub const MAGIC: u64 = u64::from_be_bytes(*b"wsgi-sb2");
+/// The first word: `wsgi-sb3`.
+pub const MAGIC: u64 = u64::from_be_bytes(*b"wsgi-sb3");
 
-const HEADER: usize = 16;
+const HEADER: usize = 40;
 /// The word of the header that holds the manager's failed starts in a row; Apache's parent writes it.
 const START_FAILURES: usize = 4;
 /// The word that says that the group wants no more requests: 1, or [`DRAINED`].
 const DRAINING: usize = 5;
 /// What the word says where no request may wait for a worker either, until an administrator has the group serve again.
 const DRAINED: u64 = 2;
-/// The word of the header that counts starts of workers; those behind it count exits by reason.
-const STARTS: usize = 6;
+/// The word of the header at which the [`Counters`] begin.
+const COUNTED: usize = 6;
 const FIXED: usize = 16;
 const LINE: usize = 16;
 const LINE_BYTES: usize = (LINE - 1) * 8;
@@ -46,6 +46,8 @@ pub enum Field {
     State = 1,
     /// How many workers the slot had before.
     Generation = 2,
+    /// Not 0 where the worker ends itself because of a limit on time.
+    TimeLimit = 3,
     /// Requests served so far.
     Served = 4,
     /// Resident memory in bytes, where the worker measures it.
@@ -66,6 +68,8 @@ pub enum Field {
     Scripts = 12,
     /// Not 0 where an application has refused to start in it, which it says before it exits.
     Unstarted = 13,
+    /// Not 0 where the kernel has killed it for want of memory, as far as is known.
+    OutOfMemory = 15,
 }
 
 /// The state of a worker.
@@ -169,28 +173,9 @@ impl<'m> Scoreboard<'m> {
         self.words.get(DRAINING).is_some_and(|word| word.load(Ordering::Relaxed) != 0)
     }
 
-    /// Counts the start of a worker.
-    pub fn note_start(&self) {
-        self.count(STARTS);
-    }
-
-    /// Counts the end of a worker.
-    pub fn note_exit(&self, reason: ExitReason) {
-        self.count(STARTS + 1 + reason as usize);
-    }
-
-    /// Starts and exits of workers so far.
-    pub fn events(&self) -> Events {
-        let get =
-            |index: usize| self.words.get(index).map_or(0, |word| word.load(Ordering::Relaxed));
-        let exits = ExitReason::ALL.map(|reason| get(STARTS + 1 + reason as usize));
-        Events { starts: get(STARTS), exits }
-    }
-
-    fn count(&self, index: usize) {
-        if let Some(word) = self.words.get(index) {
-            word.fetch_add(1, Ordering::Relaxed);
-        }
+    /// What is counted of the workers of all slots.
+    pub fn counters(&self) -> Counters<'m> {
+        Counters(self.words.get(COUNTED..COUNTED + COUNTERS).unwrap_or_default())
     }
 
     /// Whether no worker is to be expected in this slot, because the last starts all failed.
@@ -319,6 +304,11 @@ impl Record<'_> {
         }
     }
 
+    /// Whether the kernel has killed the worker for want of memory, as far as is known.
+    pub fn is_out_of_memory(&self) -> bool {
+        self.get(Field::OutOfMemory) != 0
+    }
+
     /// How a worker ended and what it was doing, as in `worker 7 was killed by signal 11 while serving
     /// GET /`. Complete once [`Field::Ended`] has been read as not 0.
     pub fn exit_description(&self) -> String {
@@ -329,6 +319,10 @@ impl Record<'_> {
         let status = self.get(Field::LastExit);
         let how = match (status & 0x7f, (status >> 8) & 0xff) {
             (0, code) => format!("exited with status {code}"),
+            (signal, _) if self.is_out_of_memory() => format!(
+                "was killed by signal {signal}, by the kernel for want of memory as it seems (oom_kill \
+                 of its control group has risen)"
+            ),
             (signal, _) => format!("was killed by signal {signal}"),
         };
         // Which request ended the process is unknown, so all are named.
@@ -507,6 +501,15 @@ mod tests {
             record.exit_description(),
             "worker 8 exited with status 3 before its first request"
         );
+        record.set(Field::OutOfMemory, 1);
+        assert!(!record.exit_description().contains("memory"));
+        record.mark_exited(9, 6);
+        let told = record.exit_description();
+        assert!(
+            told.starts_with("worker 8 was killed by signal 9, by the kernel for want"),
+            "{told}"
+        );
+        record.mark_exited(3 << 8, 7);
         record.set(Field::Unstarted, 1);
         assert_eq!(
             record.exit_description(),
@@ -515,17 +518,13 @@ mod tests {
     }
 
     #[test]
-    fn starts_and_exits_are_counted_beside_the_records() {
+    fn what_is_counted_is_beside_the_records() {
         let words = words(1, 1);
         let board = Scoreboard::new(&words, 1, 1);
         board.initialise();
-        board.note_start();
-        ExitReason::ALL.into_iter().for_each(|reason| board.note_exit(reason));
-        board.note_exit(ExitReason::Killed);
         board.set_start_failures(Some(2));
-        let events = board.events();
-        let exits = ExitReason::ALL.map(|reason| events.exits(reason));
-        assert_eq!((events.starts, exits), (1, [1, 1, 1, 1, 2, 1]));
+        board.counters().note_ready(u64::MAX);
+        assert_eq!(board.counters().read().start_times.last(), Some(&1));
         assert_eq!(board.record(0, 0).get(Field::Pid), 0);
     }
 

@@ -8,7 +8,7 @@
 //!
 //! | words | what |
 //! |---|---|
-//! | 16 | header: [`MAGIC`], records, threads, words of a record, failed starts of the manager in a row, whether the group drains, starts of workers, exits by [`ExitReason`], and 3 that are reserved |
+//! | 40 | header: [`MAGIC`], records, threads, words of a record, failed starts of the manager in a row, whether the group drains; then the [`Counters`]; the rest is reserved |
 //! | per record: 16 | as [`Field`] numbers them, the rest reserved |
 //! | per record and thread: 16 | time the request began (0: none), then 120 bytes of request line, closed by NULs |
 //!
@@ -22,5 +22,5 @@ mod posix;
 
 pub use back_off::BackOff;
 pub use board::{Field, MAGIC, Record, Scoreboard, State};
-pub use events::{Events, ExitReason};
+pub use events::{Counters, Events, ExitReason, START_BOUNDS};
 pub use posix::now;

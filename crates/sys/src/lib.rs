@@ -54,9 +54,9 @@ pub use memory::limit_arenas;
 pub use names::{overwrite_arguments, set_process_name};
 pub use process_usage::ProcessUsage;
 pub use processes::{
-    become_subreaper, begin_session, exit_now, exits_before, fork, fork_reparented, has_exited,
-    is_alive, is_dead, is_dumpable, kill, kill_session, reap, set_death_signal, set_dumpable,
-    set_priority, wait_for_exit,
+    Reaped, become_subreaper, begin_session, exit_now, exits_before, fork, fork_reparented,
+    has_exited, is_alive, is_dead, is_dumpable, kill, kill_session, reap, set_death_signal,
+    set_dumpable, set_priority, wait_for_exit,
 };
 pub use readiness::{
     Ready, is_readable, is_readable_before_hang_up, is_writable, wait_for, wait_for_either,

@@ -6,6 +6,7 @@ use crate::threads::expect_one;
 use rustix::io::Errno;
 use rustix::process::{self, DumpableBehavior, Pid, Signal, WaitId, WaitIdOptions, WaitOptions};
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::AsRawFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
@@ -173,10 +174,32 @@ pub fn has_exited(child: u32) -> bool {
     pid(child).is_some_and(ended)
 }
 
-/// A child that has ended, and how; `None` where no more have.
-pub fn reap() -> Option<(i32, ExitStatus)> {
-    let (pid, status) = process::wait(WaitOptions::NOHANG).ok()??;
-    Some((pid.as_raw_nonzero().get(), ExitStatus::from_raw(status.as_raw())))
+/// A child that has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reaped {
+    /// Its process id.
+    pub pid: i32,
+    /// How it has ended.
+    pub status: ExitStatus,
+    /// The processor time that it and the children that it has waited for have used.
+    pub cpu: Duration,
+}
+
+/// A child that has ended; `None` where no more have.
+pub fn reap() -> Option<Reaped> {
+    let (mut status, mut usage) = (0, MaybeUninit::<libc::rusage>::zeroed());
+    // SAFETY: wait4(2) writes an integer and one `rusage` to the pointers, which are those of local variables that
+    // outlive the call.
+    let pid = unsafe { libc::wait4(-1, &raw mut status, libc::WNOHANG, usage.as_mut_ptr()) };
+    // SAFETY: all fields are integers, which the zeros of its construction are valid values of where wait4 has written
+    // nothing.
+    let usage = unsafe { usage.assume_init() };
+    let of = |time: libc::timeval| {
+        let seconds = Duration::from_secs(u64::try_from(time.tv_sec).unwrap_or(0));
+        seconds + Duration::from_micros(u64::try_from(time.tv_usec).unwrap_or(0))
+    };
+    let cpu = of(usage.ru_utime) + of(usage.ru_stime);
+    (pid > 0).then(|| Reaped { pid, status: ExitStatus::from_raw(status), cpu })
 }
 
 #[cfg(test)]

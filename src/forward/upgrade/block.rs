@@ -4,6 +4,7 @@
 
 use super::tunnel::Tunnel;
 use crate::apr::Brigade;
+use crate::failure_flag::Flag;
 use crate::forward::group::Group;
 use crate::httpd::{Outcome, Request};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -78,10 +79,12 @@ pub(super) fn carry(request: &mut Request<'_>, tunnel: Tunnel, group: &Group) ->
     request.end_request_timeout();
     if let Err(why) = tunnel.open() {
         let line = format!(
-            "WSGI0232: a WebSocket cannot be passed to daemon process '{}': {why}",
-            group.name()
+            "WSGI0232: a WebSocket cannot be passed to daemon process '{}': {why} [{}]",
+            group.name(),
+            Flag::Connection.code()
         );
         request.log(Level::Error, line.as_bytes());
+        Flag::Connection.note();
         return Outcome::Done;
     }
     let brigade = request.new_brigade();

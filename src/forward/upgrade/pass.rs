@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::tunnel::Tunnel;
+use crate::failure_flag::Flag;
 use crate::forward::group::Group;
 use crate::httpd::{Outcome, Request};
 use wsgi::Level;
@@ -13,10 +14,12 @@ pub(super) fn carry(request: &mut Request<'_>, tunnel: &Tunnel, group: &Group) -
     let Ok(early) = request.take_early() else { return lost(request) };
     let Some(client) = request.client_socket() else { return lost(request) };
     if let Err(why) = tunnel.pass_socket(client, &early) {
-        let name = group.name();
-        let line =
-            format!("WSGI0232: a WebSocket cannot be passed to daemon process '{name}': {why}");
+        let (name, code) = (group.name(), Flag::Connection.code());
+        let line = format!(
+            "WSGI0232: a WebSocket cannot be passed to daemon process '{name}': {why} [{code}]"
+        );
         request.log(Level::Error, line.as_bytes());
+        Flag::Connection.note();
         return lost(request);
     }
     request.leave_connection();

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 /// Waits for all children that have ended; returns how `wanted` did, if it was among them.
 pub(super) fn reap(wanted: u32) -> Option<ExitStatus> {
     let mut found = None;
-    while let Some((pid, status)) = sys::reap() {
-        if pid.unsigned_abs() == wanted {
-            found = Some(status);
+    while let Some(child) = sys::reap() {
+        if child.pid.unsigned_abs() == wanted {
+            found = Some(child.status);
         }
     }
     found

@@ -8,7 +8,7 @@ use scoreboard::{ExitReason, Field, now};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
-use sys::SIGTERM;
+use sys::{Reaped, SIGKILL, SIGTERM};
 use wsgi::Level;
 
 /// A service script that ends sooner, or a worker that exits sooner and has had no request, is started again
@@ -19,17 +19,20 @@ impl Group {
     /// Handles every child that has exited.
     pub(super) fn reap(&mut self) {
         // A child that is no worker: a template, or an orphan that a worker has left behind.
-        while let Some((pid, status)) = sys::reap() {
+        while let Some(child) = sys::reap() {
+            let Reaped { pid, status, .. } = child;
             self.outputs.note_exit(pid);
             let of = |slot: &Slot| slot.workers().any(|worker| worker.pid == pid);
             match self.slots.iter().position(of) {
-                Some(index) => self.handle_exit(index, pid, status),
+                Some(index) => self.handle_exit(index, child),
                 None => self.handle_template_exit(pid, status),
             }
         }
     }
 
-    fn handle_exit(&mut self, index: usize, pid: i32, status: ExitStatus) {
+    fn handle_exit(&mut self, index: usize, Reaped { pid, status, cpu }: Reaped) {
+        // Read at the end of each worker, so that what happened to another one is not taken for this one's.
+        let oom = self.oom_kills.has_risen();
         let (stopping, service) = (self.stopping, self.config.is_service());
         let Some(slot) = self.slots.get_mut(index) else { return };
         let exited = |worker: &mut Worker| worker.pid == pid;
@@ -62,8 +65,7 @@ impl Group {
             _ => String::new(),
         };
         worker.record.set(Field::Failures, if worker.ready { 0 } else { slot.failures.into() });
-        worker.record.mark_exited(status.into_raw(), now());
-        self.memory.board.note_exit(reason(&worker, status));
+        self.publish_exit(&worker, status, reason(&worker, status, oom), cpu);
         let starting = if worker.ready { "" } else { " (it was starting)" };
         let description = worker.record.exit_description();
         // A service script is stopped by SIGTERM, perhaps before Python has its handler.
@@ -85,16 +87,50 @@ impl Group {
             self.abort_replacement(&description);
         }
     }
+
+    /// Writes to the scoreboard how a worker has ended, and counts that.
+    fn publish_exit(&self, worker: &Worker, status: ExitStatus, reason: ExitReason, cpu: Duration) {
+        worker.record.set(Field::OutOfMemory, (reason == ExitReason::OutOfMemory).into());
+        worker.record.mark_exited(status.into_raw(), now());
+        let cpu = u64::try_from(cpu.as_micros()).unwrap_or(0);
+        self.memory.board.counters().note_exit(reason, cpu);
+    }
 }
 
-/// Why a worker has exited, for metrics.
-fn reason(worker: &Worker, status: ExitStatus) -> ExitReason {
+/// Why a worker has exited, for metrics. `oom`: the kernel has killed a process for want of memory.
+fn reason(worker: &Worker, status: ExitStatus, oom: bool) -> ExitReason {
+    if worker.record.get(Field::TimeLimit) != 0 {
+        return ExitReason::TimeLimit;
+    }
+    // To a worker that it has not told to finish the manager sends SIGKILL when it has lost touch with it, and some time
+    // has passed.
+    let is_killed = worker.channel_lost && worker.kill_at.is_none();
     match (worker.told, status.signal()) {
-        (Some(_), _) if status.success() || worker.cancelled => ExitReason::Finished,
+        (None, Some(SIGKILL)) if oom && !is_killed => ExitReason::OutOfMemory,
+        // A request that hangs, and therefore ends its worker, often does not let it finish either.
+        (Some(Reason::RequestTimeout | Reason::StartupTimeout | Reason::CpuTimeLimit), _) => {
+            ExitReason::TimeLimit
+        }
+        (Some(why), _) if status.success() || worker.cancelled => reason_of_order(why),
         (Some(_), _) => ExitReason::Killed,
         (None, _) if !worker.ready => ExitReason::StartFailed,
         (None, Some(_)) => ExitReason::Signal,
         (None, None) if status.success() => ExitReason::Exited,
         (None, None) => ExitReason::Status,
+    }
+}
+
+const fn reason_of_order(told: Reason) -> ExitReason {
+    match told {
+        Reason::Signal => ExitReason::Stopped,
+        Reason::ScriptReload | Reason::Rolling => ExitReason::Reload,
+        Reason::MaximumMemory => ExitReason::MaximumMemory,
+        Reason::CpuTimeLimit | Reason::RequestTimeout | Reason::StartupTimeout => {
+            ExitReason::TimeLimit
+        }
+        Reason::MaximumRequests
+        | Reason::InactivityTimeout
+        | Reason::RestartInterval
+        | Reason::Eviction => ExitReason::Recycled,
     }
 }

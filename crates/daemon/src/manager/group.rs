@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::admin::Admin;
+use super::oom_kills::OomKills;
 use super::output::Outputs;
 use super::pending::Pending;
 use super::scripts;
@@ -48,6 +49,7 @@ pub(crate) struct Group {
     pub(super) started_at: i64,
     pub(super) templates: Templates,
     pub(super) outputs: Outputs,
+    pub(super) oom_kills: OomKills,
 }
 
 /// A stop that has been announced.
@@ -121,6 +123,7 @@ impl Group {
             started_at: wsgi::epoch_micros(),
             templates: Templates::new(),
             outputs: Outputs::new(),
+            oom_kills: OomKills::new(),
             config,
             log,
         })

@@ -11,6 +11,7 @@ mod draining;
 mod events;
 mod exits;
 mod group;
+mod oom_kills;
 mod orders;
 mod output;
 mod pending;

@@ -5,6 +5,7 @@ use super::group::Group;
 use super::slot::Worker;
 use crate::message::{Loaded, Reason, Successor};
 use crate::time_limit;
+use scoreboard::Counters;
 use std::time::{Duration, Instant};
 use wsgi::Level;
 
@@ -15,6 +16,7 @@ impl Group {
         let stopping = self.stopping;
         let Some(slot) = self.slots.get_mut(index) else { return };
         if let Some(current) = slot.current.as_mut().filter(|worker| worker.pid == pid) {
+            note_ready(self.memory.board.counters(), current);
             current.mark_ready(failed);
             let started = current.started;
             slot.failures = 0;
@@ -35,6 +37,7 @@ impl Group {
             }
             return;
         }
+        note_ready(self.memory.board.counters(), &incoming);
         incoming.mark_ready(failed);
         slot.failures = 0;
         if let Some(mut old) = slot.current.replace(incoming) {
@@ -204,4 +207,9 @@ impl Group {
             }
         }
     }
+}
+
+/// Counts the time that a worker has taken to become ready.
+fn note_ready(counters: Counters<'_>, worker: &Worker) {
+    counters.note_ready(u64::try_from(worker.started.elapsed().as_micros()).unwrap_or(u64::MAX));
 }

@@ -87,7 +87,7 @@ impl Group {
         }
         let Some(slot) = self.slots.get_mut(index) else { return Ok(None) };
         record.set(Field::Pid, u64::try_from(pid).unwrap_or(0));
-        self.memory.board.note_start();
+        self.memory.board.counters().note_start();
         let worker = Worker {
             pid,
             channel: ours,

@@ -16,7 +16,7 @@ impl Group {
     /// The group at this moment.
     pub(super) fn status(&self) -> Value {
         let board = &self.memory.board;
-        let events = board.events();
+        let events = board.counters().read();
         let exits =
             ExitReason::ALL.map(|reason| (reason.name().to_owned(), events.exits(reason).into()));
         let slots = self.slots.iter().enumerate();

@@ -241,7 +241,8 @@ impl Exchange for FastCgiExchange<'_> {
         if let Some(head) = output.head
             && let Err(why) = self.write_head(head, &output)
         {
-            self.log(Level::Error, format!("the response cannot be sent: {why}").as_bytes());
+            let line = format!("the response cannot be sent: {why} [XH]");
+            self.log(Level::Error, line.as_bytes());
             self.fail(StatusOnly { status: 500, cause: Cause::Application });
             return Err(SendError::Failed);
         }

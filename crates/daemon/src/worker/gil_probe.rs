@@ -4,6 +4,7 @@
 
 use crate::time_limit;
 use host::Host;
+use scoreboard::Counters;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -29,9 +30,10 @@ impl GilProbe {
         Some((timeout / 10).clamp(Duration::from_millis(100), Duration::from_secs(30)))
     }
 
-    /// Obtains the GIL, for as long as that takes, gives it back, and notes the time.
-    pub(super) fn probe(&self, host: &Host) {
-        if host.probe_gil() {
+    /// Obtains the GIL, for as long as that takes, gives it back, and notes when that was and how long it took.
+    pub(super) fn probe(&self, host: &Host, counters: Counters<'_>) {
+        if let Some(wait) = host.probe_gil() {
+            counters.note_lock_wait(u64::try_from(wait.as_micros()).unwrap_or(u64::MAX));
             let passed = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
             self.last.store(passed, Ordering::Relaxed);
         }

@@ -6,6 +6,7 @@ use crate::message::{Channel, Command, Reason, Successor};
 use crate::time_limit;
 use crate::worker::pool::Pool;
 use crate::worker::signal_events::SignalEventThread;
+use scoreboard::Field;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -123,5 +124,6 @@ fn exit_deadlocked(pool: &Pool, limit: Duration) -> ! {
         limit.as_secs_f64()
     );
     pool.log.write(Level::Error, line.as_bytes());
+    pool.record.set(Field::TimeLimit, 1);
     sys::exit_now(1)
 }

@@ -24,7 +24,7 @@ pub(super) fn start_periodic(pool: &Arc<Pool>) -> io::Result<Vec<PeriodicThread>
     let mut threads = Vec::new();
     if let Some(interval) = pool.gil_probe.interval() {
         let pool = Arc::clone(pool);
-        let probe = move || pool.gil_probe.probe(&pool.host);
+        let probe = move || pool.gil_probe.probe(&pool.host, pool.board.counters());
         threads.push(PeriodicThread::start("wsgi-watchdog", interval, probe)?);
     }
     if let Some(limit) = pool.recycling.request_limit()

@@ -236,13 +236,14 @@ impl Gate {
                 (false, false) => Then::End,
             },
         };
-        let sent = self.exchange.send(&output);
-        self.stage = if more { Stage::Sending } else { Stage::Complete };
         if !more && is_short {
+            // Before the end of the response, behind which there is no request whose log this could go to.
             let line =
-                b"the body of the response is shorter than its Content-Length; the response is cut";
+                b"the body of the response is shorter than its Content-Length; the response is cut [XB]";
             self.exchange.log(Level::Error, line);
         }
+        let sent = self.exchange.send(&output);
+        self.stage = if more { Stage::Sending } else { Stage::Complete };
         Ok(self.outcome(sent))
     }
 
@@ -306,6 +307,14 @@ impl Gate {
     pub(super) fn fail(&mut self, status: u16) {
         if self.stage != Stage::Complete {
             self.exchange.fail(status);
+            self.stage = Stage::Complete;
+        }
+    }
+
+    /// Answers in the place of an application that has not started.
+    pub(super) fn fail_start(&mut self) {
+        if self.stage != Stage::Complete {
+            self.exchange.fail_start();
             self.stage = Stage::Complete;
         }
     }

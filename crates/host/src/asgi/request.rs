@@ -186,9 +186,9 @@ fn refuse<'py>(this: &This<'_, 'py>, arguments: &Arguments<'_, 'py>) -> Result<'
     arguments.expect("refuse", 1, 1)?;
     let why = arguments.get(0).map(|why| why.text()).unwrap_or_default();
     this.while_running(|gate| {
-        let line = format!("WSGI0238: the ASGI application has not started: {why}");
+        let line = format!("WSGI0238: the ASGI application has not started: {why} [SF]");
         gate.log(Level::Error, line.as_bytes());
-        gate.fail(503);
+        gate.fail_start();
     });
     Ok(this.py().none())
 }
@@ -214,12 +214,14 @@ fn end<'py>(this: &This<'_, 'py>, _: &Arguments<'_, 'py>) -> Result<'py, Object<
     if let Some(mut gate) = gate {
         let what = match gate.stage() {
             _ if gate.is_disconnected() => None,
-            Stage::Silent => Some("without sending a response"),
-            Stage::Started | Stage::Sending => Some("before its response was complete"),
+            Stage::Silent => Some(("without sending a response", "XH")),
+            // Nothing of the response has been sent: the client gets an error page.
+            Stage::Started => Some(("before its response was complete", "XH")),
+            Stage::Sending => Some(("before its response was complete", "XB")),
             Stage::Complete => None,
         };
-        if let Some(what) = what {
-            let line = format!("WSGI0226: the ASGI application returned {what}");
+        if let Some((what, flag)) = what {
+            let line = format!("WSGI0226: the ASGI application returned {what} [{flag}]");
             gate.log(Level::Error, line.as_bytes());
             gate.fail(500);
         }

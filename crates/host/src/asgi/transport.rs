@@ -74,6 +74,8 @@ pub trait AsgiExchange: Send {
     /// Answers with an error page of this HTTP status, where nothing has been sent; else the client must be able to see that
     /// the response is incomplete.
     fn fail(&mut self, status: u16);
+    /// Answers 503: the application has not started.
+    fn fail_start(&mut self);
     /// The application has returned.
     fn end(&mut self);
     /// Writes one line to the log of the request's virtual host.

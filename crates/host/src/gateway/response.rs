@@ -338,7 +338,7 @@ impl<'r> Response<'r> {
     fn log_truncated(&mut self, total: u64, content_length: u64) {
         let line = format!(
             "[script {}] the application sent {total} bytes after a Content-Length of {content_length}; \
-             the connection is closed, so that the client can see it",
+             the connection is closed, so that the client can see it [XB]",
             String::from_utf8_lossy(self.script)
         );
         self.log(Level::Info, &line);

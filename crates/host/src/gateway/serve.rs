@@ -53,7 +53,8 @@ pub(crate) fn serve(
             run(&call, &mut response, announced.as_mut())
         }
         None => {
-            response.log(Level::Error, "WSGI0191: cannot create a thread state for this thread");
+            response
+                .log(Level::Error, "WSGI0191: cannot create a thread state for this thread [XH]");
             Completion::Fail(500)
         }
     };

@@ -11,15 +11,19 @@ use std::ffi::OsString;
 use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 use wsgi::Level;
 
 impl Host {
     /// Takes the main interpreter's lock and gives it back. Blocks as long as another thread keeps the lock
-    /// (`deadlock-timeout`). `false` once Python is being finalised.
-    pub fn probe_gil(&self) -> bool {
-        let Some(_active) = self.guard_active() else { return false };
-        drop(self.interpreters.main().attach());
-        true
+    /// (`deadlock-timeout`). How long that was; `None` once Python is being finalised.
+    pub fn probe_gil(&self) -> Option<Duration> {
+        let _active = self.guard_active()?;
+        let begun = Instant::now();
+        let attached = self.interpreters.main().attach();
+        let wait = begun.elapsed();
+        drop(attached);
+        Some(wait)
     }
 
     /// The source files of all modules that are loaded, in any interpreter (`reload=On`).

@@ -13,7 +13,7 @@ use crate::worker::response_head::{encode_head, oversize};
 use crate::worker::serving::{Unserved, WantedCode, end_in_forked_child};
 use crate::worker::target::Application;
 use crate::worker::variables::hand_over;
-use fastcgi::app_status::StatusOnly;
+use fastcgi::app_status::{Cause, StatusOnly};
 use fastcgi::head::HeadWriter;
 use fastcgi::{LogLevel, RecordType, app_status, encoder};
 use host::{AsgiExchange, AsgiSocket, Input, Load, Sent, Served};
@@ -173,7 +173,7 @@ impl LoopExchange {
                 Ok(())
             });
         if let Err(why) = written {
-            let line = format!("the WebSocket cannot be accepted: {why}");
+            let line = format!("the WebSocket cannot be accepted: {why} [XH]");
             self.log(Level::Error, line.as_bytes());
             AsgiExchange::fail(self, 500);
             return None;
@@ -294,7 +294,7 @@ impl LoopExchange {
                 }
             }
             Err(why) => {
-                let line = format!("the response cannot be sent: {why}");
+                let line = format!("the response cannot be sent: {why} [XH]");
                 self.log(Level::Error, line.as_bytes());
                 AsgiExchange::fail(self, 500);
                 return Err(SendError::Failed);
@@ -484,6 +484,10 @@ impl AsgiExchange for LoopExchange {
 
     fn fail(&mut self, status: u16) {
         self.fail_with(StatusOnly { status, cause: cause_of(status) });
+    }
+
+    fn fail_start(&mut self) {
+        self.fail_with(StatusOnly { status: 503, cause: Cause::NotStarted });
     }
 
     fn end(&mut self) {

@@ -7,6 +7,7 @@ use crate::worker::connection::{Connection, Next};
 use crate::worker::connections::Wakeup;
 use crate::worker::pool::Pool;
 use crate::worker::serving::{Admitted, QUEUE_TIMEOUT, QUEUE_TIMEOUT_LINE, end_in_forked_child};
+use fastcgi::app_status::{Cause, StatusOnly};
 use host::{AsgiEvent, AsgiExchange, AsgiSource};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -80,10 +81,10 @@ impl LoopSource {
         }
         if let Some(most) = most {
             let line = format!(
-                "WSGI0233: a WebSocket is refused: {most} are open in this process (websocket-limit)"
+                "WSGI0233: a WebSocket is refused: {most} are open in this process (websocket-limit) [OL]"
             );
             AsgiExchange::log(&mut exchange, Level::Warning, line.as_bytes());
-            AsgiExchange::fail(&mut exchange, 503);
+            exchange.fail_with(StatusOnly { status: 503, cause: Cause::Overloaded });
             return None;
         }
         Some(AsgiEvent::Request(Box::new(exchange)))

@@ -1,0 +1,46 @@
+//! Reads a scoreboard of any words as Apache and the manager do. It must never know where the words come from: property
+//! tests and a fuzz target share this file.
+
+use scoreboard::{ExitReason, Field, Scoreboard};
+use std::sync::atomic::AtomicU64;
+
+/// The most slots and threads that the words are taken for.
+const MOST: usize = 8;
+/// The longest description of an exit: its sentences, and the line of each thread, of 120 bytes that may take four each
+/// when they are escaped.
+const LONGEST: usize = 300 + MOST * (120 * 4 + 2);
+
+/// The first byte says how many slots and threads there are, the rest is memory. A file that is too short is mapped as
+/// little as one that is too long.
+pub(crate) fn read_board(data: &[u8]) {
+    let Some((sizes, memory)) = data.split_first() else { return };
+    let (slots, threads) = (usize::from(sizes & 7) + 1, usize::from(sizes >> 4 & 7) + 1);
+    let words: Vec<AtomicU64> = memory
+        .as_chunks::<8>()
+        .0
+        .iter()
+        .map(|word| AtomicU64::new(u64::from_le_bytes(*word)))
+        .collect();
+    let board = Scoreboard::new(&words, slots, threads);
+    let events = board.counters().read();
+    let _ = ExitReason::ALL.map(|reason| events.exits(reason));
+    let _ = board.is_draining();
+    for slot in 0..=slots {
+        for record in board.records(slot) {
+            let lines = record.requests();
+            assert!(lines.len() <= threads);
+            for (since, line) in &lines {
+                assert!(*since != 0 && line.len() <= 120 * 4 && line.is_ascii());
+                assert!(!line.contains(|sign: char| sign.is_control()));
+            }
+            assert_eq!(record.busy_threads().count(), lines.len());
+            assert_eq!(record.is_busy(), !lines.is_empty());
+            assert!(record.exit_description().len() <= LONGEST);
+            let _ = (record.get(Field::Pid), record.is_out_of_memory(), record.since(threads));
+        }
+        assert!(board.start_block_reason(slot).is_none_or(|why| why.len() <= LONGEST));
+        assert_eq!(board.start_failed_permanently(slot), board.start_block_reason(slot).is_some());
+        let _ = (board.is_ready(slot), board.has_script(slot, 200), board.pids(slot).count());
+        let _ = (board.ended(slot, 0).is_some(), board.serving(slot, u64::MAX));
+    }
+}
