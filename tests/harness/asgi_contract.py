@@ -5,7 +5,7 @@ FRAMEWORKS = ["starlette", "fastapi", "quart", "django", "litestar", "blacksheep
 WITH_WEBSOCKETS = [name for name in FRAMEWORKS if name != "django"]
 CONF = """
 WSGIRestrictEmbedded On
-WSGIDaemonProcess {name} python-path={packages}
+WSGIDaemonProcess {name} python-path={packages} shutdown-timeout=60
 ASGIScriptAlias /{name} ${{APPS}}/asgi_frameworks/{name}_app.py process-group={name}
 """
 UVICORN = ("uvicorn", "gunicorn, uvicorn's worker")

@@ -27,8 +27,8 @@ def find_browser():
 class Browser:
     """One page of a browser with a profile of its own."""
 
-    def __init__(self, program, profile):
-        flags = [*FLAGS.split(), f"--user-data-dir={profile}"]
+    def __init__(self, program, profile, *flags):
+        flags = [*FLAGS.split(), *flags, f"--user-data-dir={profile}"]
         if os.geteuid() == 0:
             flags.append("--no-sandbox")
         there, self.writer = os.pipe()
