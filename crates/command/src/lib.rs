@@ -64,6 +64,7 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Doctor(options) => return doctor::run(&options),
         Command::Status(options) => return Ok(control::status(&options)),
         Command::Ps(options) => return control::ps(&options),
+        Command::Stacks(options) => return control::stacks(&options),
         Command::Reload(options) => return control::reload(&options),
         Command::Drain(options) => return control::drain(&options),
         Command::Recycle(options) => return control::recycle(&options),

@@ -20,6 +20,7 @@ mod log_queue;
 mod manager;
 mod message;
 mod probe;
+mod process_stacks;
 mod process_title;
 mod program;
 mod program_error;

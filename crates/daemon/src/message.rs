@@ -2,6 +2,7 @@
 //! process has exited.
 #![forbid(unsafe_code)]
 
+use crate::process_stacks::ProcessStacks;
 use group_config::byte_string;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -77,6 +78,8 @@ pub(crate) enum Report {
     Stale(Loaded),
     /// The worker asks for its replacement.
     Replace { reason: Reason, detail: String },
+    /// What was asked for by [`Command::Stacks`] with this number.
+    Stacks { question: u64, stacks: ProcessStacks },
     /// From a template: the worker that was asked for has been forked.
     Forked { pid: i32 },
 }
@@ -92,6 +95,8 @@ pub(crate) enum Command {
     /// To a worker that was forked from a template. Beside it comes the pipe that takes its standard output and
     /// standard error.
     Output,
+    /// Report the Python stacks of all threads.
+    Stacks { question: u64 },
     /// Go on with the code that there is: newer code could not be loaded.
     KeepCode,
     /// To a template: fork a worker for this slot. Beside it comes the worker's end of its channel.

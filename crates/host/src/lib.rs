@@ -18,7 +18,7 @@
 //!
 //! | Folder | What is there |
 //! |---|---|
-//! | `host`, `shutdown`, `event_loop`, `process_events`, `interpreters::maintenance`, `observe::interrupt` | the methods of [`Host`] |
+//! | `host`, `shutdown`, `event_loop`, `process_events`, `interpreters::maintenance`, `observe::interrupt`, `observe::stacks` | the methods of [`Host`] |
 //! | `asgi` | applications of ASGI: the event loop, scope and messages; WSGI does not know it |
 //! | `gateway` | the rules of PEP 3333: one request through one application; scripts that the server consults |
 //! | `interpreters` | how interpreters are made and prepared, what is kept in each, the scripts they load |
@@ -49,12 +49,15 @@ pub use asgi::{
     AsgiEvent, AsgiExchange, AsgiSettings, AsgiSocket, AsgiSource, EventLoopKind, Input,
     LifespanMode, Load, Received, Sent, SocketMessage, StartupApplication,
 };
-pub use cpython::{EntryPoint, RunningPython, imported_version, module_definition, record_imports};
+pub use cpython::{
+    EntryPoint, Freeze, RunningPython, imported_version, module_definition, record_imports,
+};
 pub use gateway::consult::{Answer, Question, Unanswered};
 pub use gateway::target::{Served, Target};
 pub use host::{BUILT_FOR, Host, PYTHON_VERSION, StartError};
 pub use interpreters::script::{Reloading, Replacement, ScriptFile};
 pub use log::ServerLog;
+pub use observe::stacks::{StackFrame, ThreadName, ThreadStack};
 pub use options::{
     ApacheFacts, HashSeed, HostOptions, InterpreterOptions, ServerBoard, ServerProcess,
     ServerStatus, ServerWorker, TelemetryOptions,

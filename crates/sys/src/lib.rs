@@ -12,6 +12,7 @@ mod environment;
 mod epoll;
 mod execute;
 mod files;
+mod frozen_copy;
 mod inspector;
 mod interruption;
 mod limits;
@@ -44,6 +45,7 @@ pub use files::{
     chown_descriptor, free_space, loaded_from, memory_file, open_path, readable_length,
     resident_bytes, unnamed_file, write_all_at,
 };
+pub use frozen_copy::run_in_frozen_copy;
 pub use inspector::{Credentials, Inspector, MAX_CONTENT};
 pub use interruption::{forget_interruptions, interrupt_until, stop_interruptions};
 pub use limits::{

@@ -11,9 +11,11 @@ mod places;
 mod printable;
 mod ps;
 mod report;
+mod stacks;
 mod status;
 mod table;
 
 pub(crate) use orders::{drain, recycle, reload};
 pub(crate) use ps::ps;
+pub(crate) use stacks::stacks;
 pub(crate) use status::status;

@@ -4,7 +4,7 @@ use super::access::AccessControl;
 use super::buffers::Buffers;
 use super::capacity::Capacity;
 use super::content::Content;
-use super::control::{OfGroup, OfGroups, OfProcess};
+use super::control::{OfGroup, OfGroups, OfProcess, OfStacks};
 use super::development::Development;
 use super::doctor::Doctor;
 use super::entry_point::EntryPoint;
@@ -51,6 +51,8 @@ pub(crate) enum Command {
     Status(OfGroups),
     /// List the processes of the process groups of a running server
     Ps(OfGroups),
+    /// Show what the threads of a process group do in Python
+    Stacks(OfStacks),
     /// Replace the processes of a process group by new ones, without losing a request
     Reload(OfGroup),
     /// Have a process group take no more requests, until it is reloaded
@@ -157,6 +159,7 @@ pub(crate) fn parse(
         .mut_subcommand("doctor", |command| layers.apply(command))
         .mut_subcommand("status", |command| layers.apply(command))
         .mut_subcommand("ps", |command| layers.apply(command))
+        .mut_subcommand("stacks", |command| layers.apply(command))
         .mut_subcommand("reload", |command| layers.apply(command))
         .mut_subcommand("drain", |command| layers.apply(command))
         .mut_subcommand("recycle", |command| layers.apply(command));

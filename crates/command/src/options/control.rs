@@ -42,6 +42,18 @@ pub(crate) struct OfGroup {
     pub(crate) control: Control,
 }
 
+/// Options of stacks.
+#[derive(Args, Debug)]
+pub(crate) struct OfStacks {
+    /// name of the process group
+    pub(crate) group: String,
+    /// only those of this worker
+    #[arg(long, value_name = "PID")]
+    pub(crate) pid: Option<u32>,
+    #[command(flatten)]
+    pub(crate) control: Control,
+}
+
 /// Options of recycle.
 #[derive(Args, Debug)]
 pub(crate) struct OfProcess {

@@ -36,6 +36,10 @@ impl<'r> HttpRequest<'r> {
         let order = match self.path.strip_prefix("/-/") {
             Some("status") => Some(Order::Status),
             Some("metrics") => Some(Order::Metrics),
+            Some("stacks") => match self.value("pid") {
+                Some(pid) => pid.parse().ok().map(|pid| Order::Stacks(Some(pid))),
+                None => Some(Order::Stacks(None)),
+            },
             Some("drain") => Some(Order::Drain),
             Some("reload") => Some(Order::Reload),
             Some("recycle") => {
@@ -108,6 +112,8 @@ mod tests {
         for (line, order) in [
             ("GET /-/status HTTP/1.1", Order::Status),
             ("HEAD /-/metrics HTTP/1.1", Order::Metrics),
+            ("GET /-/stacks HTTP/1.1", Order::Stacks(None)),
+            ("GET /-/stacks?pid=7 HTTP/1.1", Order::Stacks(Some(7))),
             ("POST /-/drain HTTP/1.1", Order::Drain),
             ("POST /-/reload?a=b HTTP/1.1", Order::Reload),
             ("POST /-/recycle?a&pid=7 HTTP/1.1", Order::Recycle(7)),
@@ -125,6 +131,8 @@ mod tests {
             ("POST /-/status HTTP/1.1", "405"),
             ("POST /-/recycle?pid=x HTTP/1.1", "400"),
             ("POST /-/recycle HTTP/1.1", "400"),
+            ("GET /-/stacks?pid=x HTTP/1.1", "400"),
+            ("POST /-/stacks HTTP/1.1", "405"),
             ("POST /-/log-level?level=loud HTTP/1.1", "400"),
             ("GET /other HTTP/1.1", "404"),
             ("", "404"),

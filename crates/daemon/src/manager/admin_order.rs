@@ -11,6 +11,8 @@ pub(super) enum Order {
     Status,
     /// The same as figures for Prometheus.
     Metrics,
+    /// What the threads of the workers do, or of the one with this process id.
+    Stacks(Option<i32>),
     /// To take no more requests, and to tell when the last one is answered.
     Drain,
     /// To replace every worker by one with the code of now.
@@ -36,6 +38,7 @@ impl Order {
         match self {
             Self::Status => "status",
             Self::Metrics => "metrics",
+            Self::Stacks(_) => "stacks",
             Self::Drain => "drain",
             Self::Reload => "reload",
             Self::Recycle(_) => "recycle",
@@ -45,7 +48,7 @@ impl Order {
 
     /// Whether nothing is changed by it.
     pub(super) const fn is_question(self) -> bool {
-        matches!(self, Self::Status | Self::Metrics)
+        matches!(self, Self::Status | Self::Metrics | Self::Stacks(_))
     }
 
     /// Whether processes of other users and machines may ask it, as far as they may connect.

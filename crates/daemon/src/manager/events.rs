@@ -106,6 +106,7 @@ impl Group {
                 Report::Ready { failed } => self.replacement_ready(index, pid, failed),
                 Report::Loaded(loaded) => self.record_loaded(loaded),
                 Report::Stale(loaded) => self.script_changed(index, loaded),
+                Report::Stacks { question, stacks } => self.note_stacks(pid, question, stacks),
                 // Templates alone send it; see `Templates::fork`.
                 Report::Forked { .. } => {}
                 Report::Replace { reason, detail } => {

@@ -44,6 +44,8 @@ pub(crate) struct Group {
     pub(super) admin: Admin,
     /// Orders whose clients wait.
     pub(super) pending: Vec<Pending>,
+    /// How often workers have been asked for their stacks.
+    pub(super) stack_questions: u64,
     pub(super) started: Instant,
     /// The same in microseconds since the epoch.
     pub(super) started_at: i64,
@@ -119,6 +121,7 @@ impl Group {
             draining: None,
             admin: Admin::new(sockets.admin),
             pending: Vec::new(),
+            stack_questions: 0,
             started: Instant::now(),
             started_at: wsgi::epoch_micros(),
             templates: Templates::new(),

@@ -21,6 +21,8 @@ mod replacement;
 mod scripts;
 mod slot;
 mod socket;
+mod stack_question;
+mod stacks;
 mod start;
 mod status;
 mod templates;

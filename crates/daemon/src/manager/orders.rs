@@ -34,6 +34,7 @@ impl Group {
             Order::Status => Err(Answer::json(Answer::OK, &self.status())),
             Order::Metrics => Err(Answer::failure(Answer::NOT_FOUND, "no metrics yet")),
             Order::LogLevel(_) => Err(Answer::failure(Answer::NOT_FOUND, "no such command yet")),
+            Order::Stacks(only) => self.begin_stacks(only),
             Order::Drain => Ok(self.begin_drain()),
             Order::Reload => self.begin_reload(),
             Order::Recycle(pid) => self.begin_recycling(pid),
@@ -128,6 +129,7 @@ impl Group {
                 let is_drained = self.condition() == Condition::Drained;
                 return is_drained.then(|| Answer::text(Answer::OK, "drained\n"));
             }
+            Work::Stacks(question) => return self.stacks(question),
             Work::Replacement(replacement) => replacement,
         };
         let stopped = self.stopping.then(|| "the group has been stopped meanwhile".to_owned());

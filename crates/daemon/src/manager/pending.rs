@@ -1,6 +1,7 @@
 //! Orders that a group carries out while their clients wait. It must never know how that is done.
 #![forbid(unsafe_code)]
 
+use super::stack_question::StackQuestion;
 use std::time::Instant;
 
 /// An order, and who waits for its end.
@@ -16,6 +17,8 @@ pub(super) enum Work {
     Drain,
     /// Other workers serve in the place of some.
     Replacement(Replacement),
+    /// Workers answer.
+    Stacks(StackQuestion),
 }
 
 /// Workers that are being replaced because a client has asked for it.

@@ -31,8 +31,13 @@ impl Group {
         let spare = self.slots.iter().skip(least).any(|slot| slot.current.is_some());
         let idle = spare.then(|| now + Duration::from_secs(1));
         let template = self.templates.deadline(startup);
-        let others =
-            [template, self.outputs.deadline(), self.drain_deadline(), self.admin.deadline()];
+        let others = [
+            template,
+            self.outputs.deadline(),
+            self.drain_deadline(),
+            self.stacks_deadline(),
+            self.admin.deadline(),
+        ];
         let next = starts.chain(limits).chain(idle).chain(others.into_iter().flatten()).min();
         next.map(|when| when.saturating_duration_since(now).max(Duration::from_millis(1)))
     }

@@ -4,6 +4,7 @@
 use crate::message::{Channel, Command, Reason, Successor};
 use crate::time_limit;
 use crate::worker::pool::Pool;
+use crate::worker::stack_report;
 use crate::worker::supervise::{SIGNALS, Stop, report_hanging_requests};
 use scoreboard::{Field, now};
 use std::io::{PipeReader, Read};
@@ -56,11 +57,15 @@ pub(super) fn drain(
             match channel.receive() {
                 Ok(commands) => {
                     for command in commands {
-                        let Command::Finish { within, successor: now, .. } = command else {
-                            continue;
-                        };
-                        successor = now;
-                        deadline = deadline.min(time_limit::deadline(Instant::now(), within));
+                        match command {
+                            Command::Finish { within, successor: now, .. } => {
+                                successor = now;
+                                let new = time_limit::deadline(Instant::now(), within);
+                                deadline = deadline.min(new);
+                            }
+                            Command::Stacks { question } => stack_report::start(pool, question),
+                            _ => {}
+                        }
                     }
                 }
                 Err(_) => {

@@ -182,7 +182,10 @@ fn wait_for_go_ahead(channel: &mut Channel) -> Option<Reason> {
             match command {
                 Command::Finish { reason, .. } => return Some(reason),
                 Command::Serve => may_serve = true,
-                Command::KeepCode | Command::Output | Command::Fork { .. } => {}
+                Command::KeepCode
+                | Command::Output
+                | Command::Stacks { .. }
+                | Command::Fork { .. } => {}
             }
         }
         if may_serve {

@@ -34,6 +34,8 @@ mod service;
 mod serving;
 mod siblings;
 mod signal_events;
+mod stack_report;
+mod stack_reporter;
 mod supervise;
 mod target;
 mod template;

@@ -19,6 +19,7 @@ use crate::worker::recycling::Recycling;
 use crate::worker::response_claim::ResponseClaim;
 use crate::worker::scheduler::Scheduler;
 use crate::worker::siblings::{Siblings, script_number};
+use crate::worker::stack_reporter::StackReporter;
 use group_config::GroupConfig;
 use host::Host;
 use scoreboard::{Record, Scoreboard};
@@ -54,6 +55,8 @@ pub(crate) struct Pool {
     pub(super) is_broken: AtomicBool,
     /// Reports requests for which the worker is given up.
     pub(super) hang_report: HangReport,
+    /// Reports to the manager what the threads do.
+    pub(super) stacks: StackReporter,
     /// Wakes the main thread while it drains.
     main_thread: PipeWriter,
     /// The requests that the event loop has, where it serves applications of ASGI.
@@ -101,6 +104,7 @@ impl Pool {
             claims,
             is_broken: AtomicBool::new(false),
             hang_report: HangReport::default(),
+            stacks: StackReporter::default(),
             main_thread,
             asgi,
         };

@@ -6,6 +6,7 @@ use crate::message::{Channel, Command, Reason, Successor};
 use crate::time_limit;
 use crate::worker::pool::Pool;
 use crate::worker::signal_events::SignalEventThread;
+use crate::worker::stack_report;
 use scoreboard::Field;
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -54,6 +55,7 @@ pub(super) fn supervise(
                                 return Stop { within, reason, successor };
                             }
                             Command::KeepCode => pool.keep_code(),
+                            Command::Stacks { question } => stack_report::start(pool, question),
                             Command::Serve | Command::Output | Command::Fork { .. } => {}
                         }
                     }

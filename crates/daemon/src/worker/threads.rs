@@ -71,6 +71,7 @@ pub(super) fn start_serving(pool: &Arc<Pool>) -> io::Result<Vec<JoinHandle<()>>>
         builder.spawn(serve)
     };
     let mut threads = (0..pool.config.threads).map(start).collect::<io::Result<Vec<_>>>()?;
+    pool.stacks.note_serving(&threads);
     if pool.scheduler.needs_thread() {
         let pool = Arc::clone(pool);
         let scheduler_thread = thread::Builder::new().name("wsgi-scheduler".to_owned());

@@ -65,6 +65,11 @@ impl InterpreterHandle {
         Self { raw: InterpreterPointer(raw), index, states }
     }
 
+    /// Where CPython has it, to be compared.
+    pub(crate) fn address(&self) -> usize {
+        self.raw.0.as_ptr() as usize
+    }
+
     /// Attaches the calling thread, with a new state at its first time. `None` when memory is exhausted, and once the
     /// interpreter is being ended.
     pub(crate) fn attach(&self) -> Option<Attachment> {

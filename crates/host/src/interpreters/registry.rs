@@ -59,6 +59,14 @@ impl Registry {
         table.values().map(Arc::clone).collect()
     }
 
+    /// The same without waiting: none where one is just being added.
+    pub(crate) fn all_now(&self) -> Vec<Arc<Interpreter>> {
+        self.table
+            .try_read()
+            .map(|table| table.values().map(Arc::clone).collect())
+            .unwrap_or_default()
+    }
+
     /// Takes all interpreters out, the main one included.
     pub(crate) fn take_all(&self) -> Vec<Arc<Interpreter>> {
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);

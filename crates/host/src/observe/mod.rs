@@ -11,4 +11,5 @@ pub(crate) mod metrics;
 pub(crate) mod observation;
 pub(crate) mod running_request;
 pub(crate) mod slow;
+pub(crate) mod stacks;
 pub(crate) mod thread_id;

@@ -1,0 +1,263 @@
+"""mod_wsgi_rs stacks: where the threads of a group's workers are, at a real server's socket."""
+
+import contextlib
+import json
+import os
+import pwd
+import re
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+from harness import command, daemons
+from harness.client import head
+from harness.conf import Conf
+from harness.httpd import wait_until
+
+pytestmark = pytest.mark.ours_only("mod_wsgi has no such command")
+
+APP = r"""
+import ctypes, os, threading, time
+OUT = os.path.join(os.path.dirname(__file__), "out")
+
+def mark(name):
+    open(os.path.join(OUT, name), "w").close()
+
+def waits_for_the_test():
+    mark("waits")
+    while not os.path.exists(os.path.join(OUT, "finish")):
+        time.sleep(0.01)
+
+def holds_the_lock():
+    mark("holds")
+    # A function of C that keeps Python's lock, for ever.
+    ctypes.PyDLL(None).pause()
+
+def works_in_background():
+    while not os.path.exists(os.path.join(OUT, "finish")):
+        time.sleep(0.01)
+
+def hostile():
+    code = "def f():\n    waits_for_the_test()\nf()"
+    exec(compile(code, "\x1b[2Jevil\n\u202e", "exec"), globals())
+
+def churns():
+    until = time.monotonic() + 0.3
+    while time.monotonic() < until:
+        threads = [threading.Thread(target=sum, args=(range(500),)) for _ in range(5)]
+        [thread.start() for thread in threads]
+        [thread.join() for thread in threads]
+
+def application(environ, start_response):
+    path = environ["PATH_INFO"]
+    todo = {"/wait": waits_for_the_test, "/hold": holds_the_lock}
+    todo |= {"/hostile": hostile, "/churn": churns}
+    if path == "/background":
+        threading.Thread(target=works_in_background, name="my \x1bthread", daemon=True).start()
+    elif path in todo:
+        todo[path]()
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [str(os.getpid()).encode()]
+"""
+
+
+def conf(process="processes=1 threads=3", group="%{GLOBAL}", **more):
+    text = f"""
+    WSGIDaemonProcess site {process} shutdown-timeout=2
+    WSGIScriptAlias /app ${{ROOT}}/app.py process-group=site application-group={group}
+    # The only application of a group would have the main interpreter.
+    WSGIScriptAlias /other ${{ROOT}}/app.py process-group=site application-group=other
+    """
+    files = (("app.py", APP), ("out/README", "the application writes here"))
+    return Conf(text, files=files, **({"timeout": 60} | more))
+
+
+@pytest.fixture
+def start(private):
+    def start(*arguments, **options):
+        server = private(
+            conf(*arguments, **options), lambda server: (server.root / "out").chmod(0o777)
+        )
+        assert server.get("/app").status == 200
+        return server
+
+    return start
+
+
+@pytest.fixture
+def run(env):
+    """run(server, "site"): the command, its exit status and what it prints."""
+    if not Path(command.COMMAND).exists():
+        pytest.skip(f"{command.COMMAND} is not built")
+
+    def run(server, *words):
+        words = ["stacks", *words, "--runtime-dir", server.root]
+        return command.run_command(*words, cwd="/", module=env.module, check=False)
+
+    return run
+
+
+@pytest.fixture
+def asks(run):
+    """asks(server): the workers, as the command prints them with --json."""
+
+    def asks(server, *words, status=0):
+        done = run(server, "site", *words, "--json")
+        assert done.returncode == status, done.stdout + done.stderr
+        return json.loads(done.stdout)["workers"]
+
+    return asks
+
+
+@contextlib.contextmanager
+def begin(server, path, mark, *fields, **options):
+    """A request that is under way."""
+    with server.socket() as sock:
+        sock.sendall(head(path, *fields, **options))
+        wait_until((server.root / "out" / mark).exists, f"the request of {path}")
+        yield sock
+
+
+def thread_of(worker, function):
+    found = [
+        thread
+        for thread in worker["threads"]
+        if any(frame["function"] == function for frame in thread["frames"])
+    ]
+    assert len(found) == 1, worker
+    return found[0]
+
+
+@pytest.mark.parametrize("group", ["%{GLOBAL}", "shop"])
+def test_stack_of_a_request_has_its_place_and_its_request_line(start, run, asks, group):
+    server = start(group=group)
+    with begin(server, "/app/wait?secret=x", "waits") as sock:
+        [worker] = asks(server)
+        assert worker["pid"] == daemons.workers(server)[0]
+        assert (worker["error"], worker["lock_obtained"]) == (None, True)
+        thread = thread_of(worker, "waits_for_the_test")
+        assert thread["request"]["line"] == "GET /app/wait"
+        assert 0 < thread["request"]["age_seconds"] < 60
+        assert thread["application_group"] == group.replace("%{GLOBAL}", "")
+        places = [(frame["function"], Path(frame["file"]).name) for frame in thread["frames"]]
+        assert places[:2] == [("waits_for_the_test", "app.py"), ("application", "app.py")]
+        line = APP.split("\n").index("        time.sleep(0.01)") + 1
+        assert thread["frames"][0]["line"] in (line, line - 1)
+        text = run(server, "site").stdout
+        assert re.search(r"thread wsgi-\d.*: GET /app/wait for \d", text), text
+        assert re.search(r"app.py:\d+ waits_for_the_test\n", text), text
+        assert "secret" not in text
+        assert [it["pid"] for it in asks(server, "--pid", str(worker["pid"]))] == [worker["pid"]]
+        (server.root / "out/finish").touch()
+        assert b"200 OK" in sock.recv(1000)
+
+
+@pytest.mark.needs_lock("is about the lock")
+def test_stack_comes_while_c_code_holds_the_lock_for_ever(start, run, asks):
+    server = start()
+    with begin(server, "/app/hold", "holds", "Content-Length: 0", method="POST") as sock:
+        [worker] = asks(server)
+        assert (worker["error"], worker["lock_obtained"]) == (None, False)
+        thread = thread_of(worker, "holds_the_lock")
+        assert thread["frames"][0]["function"] == "holds_the_lock"
+        assert thread["request"]["line"] == "POST /app/hold"
+        # Once more: a thread of the worker still waits for the lock.
+        assert thread_of(asks(server)[0], "holds_the_lock")["frames"] == thread["frames"]
+        assert "lock was not to be had" in run(server, "site").stdout
+        os.kill(worker["pid"], 9)
+        assert b" 502 " in sock.recv(1000)
+        server.log.expect("WSGI0146.* was killed by signal 9 while serving POST /app/hold")
+        server.log.allow("was killed by signal 9")
+
+
+def test_thread_of_the_application_has_its_name_and_texts_are_harmless(start, run, asks):
+    server = start()
+    assert server.get("/app/background").status == 200
+    with begin(server, "/app/hostile", "waits"):
+        [worker] = asks(server)
+        assert thread_of(worker, "works_in_background")["name"] == "my \\u001bthread"
+        files = [frame["file"] for frame in thread_of(worker, "hostile")["frames"]]
+        assert "\\u001b[2Jevil\\u000a\\u202e" in files
+        for done in [run(server, "site"), run(server, "site", "--json")]:
+            assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", done.stdout)
+        (server.root / "out/finish").touch()
+
+
+def test_healthy_worker_survives_many_dumps_while_its_threads_come_and_go(start, asks):
+    server = start("processes=1 threads=5")
+    pid = int(server.get("/app").text)
+    failed, end = [], threading.Event()
+
+    def browse():
+        while not end.is_set():
+            answer = server.get("/app/churn")
+            if (answer.status, answer.text) != (200, str(pid)):
+                failed.append((answer.status, answer.text))
+
+    threads = [threading.Thread(target=browse) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        complete = 0
+        for _ in range(60):
+            [worker] = asks(server)
+            assert (worker["pid"], worker["error"]) == (pid, None)
+            complete += not worker["incomplete"]
+    finally:
+        end.set()
+        for thread in threads:
+            thread.join()
+    assert failed == []
+    assert complete >= 55
+    # No copy of the process is left.
+    assert daemons.workers(server) == [pid]
+
+
+def test_stopped_worker_keeps_nothing_waiting(start, run, asks):
+    server = start("processes=2 threads=1")
+    one, other = daemons.settled(server, 2)
+
+    def all_answer():
+        done = run(server, "site", "--json")
+        return all(it["error"] is None for it in json.loads(done.stdout)["workers"])
+
+    wait_until(all_answer, "both workers")
+    os.kill(one, 19)
+    try:
+        workers = {worker["pid"]: worker for worker in asks(server, status=1)}
+        assert workers[one]["error"] == "the process has not answered in time"
+        assert workers[other]["error"] is None
+        assert workers[other]["threads"]
+    finally:
+        os.kill(one, 18)
+
+
+def test_unknown_worker_and_group_are_named(start, run):
+    server = start()
+    done = run(server, "site", "--pid", "1")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "no worker is process 1" in done.stderr
+    assert "there is no process group 'other'" in run(server, "other").stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become other users")
+def test_only_root_and_the_user_of_the_group_see_stacks(start):
+    server = start()
+    [path] = server.root.rglob("*.admin")
+    path.chmod(0o666)
+    for folder in [server.root, *server.root.parents]:
+        if str(folder).startswith("/tmp/"):
+            folder.chmod(folder.stat().st_mode | 0o005)
+    nobody = pwd.getpwnam("nobody").pw_uid
+    program = f"""
+import os, socket
+os.setuid({nobody})
+sock = socket.socket(socket.AF_UNIX)
+sock.connect({str(path)!r})
+sock.sendall(b"GET /-/stacks HTTP/1.1\\r\\n\\r\\n")
+print(sock.recv(1000).decode().splitlines()[0])
+"""
+    told = subprocess.run(["python3", "-c", program], capture_output=True, text=True, check=True)
+    assert told.stdout == "HTTP/1.1 403 Forbidden\n"
+    server.log.allow("a request to stacks was refused")
