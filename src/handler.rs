@@ -101,7 +101,9 @@ impl Wsgi {
         let (settings, checked) = match (script, alias) {
             (Some(script), _) => (settings.served_by(script), check_path_info(request)),
             (None, Some(alias)) => (settings.with_alias(alias), check(request, true)),
-            (None, None) if handler == ASGI_HANDLER => (settings.of_asgi(), check(request, false)),
+            (None, None) if handler == ASGI_HANDLER => {
+                (settings.of_interface(Interface::Asgi), check(request, false))
+            }
             (None, None) => (settings, check(request, false)),
         };
         if let Err(refusal) = checked {
@@ -166,9 +168,9 @@ fn dispatch(
     };
     let adopted = aliased && child.sole && settings.handler_script.is_none();
     let application = Application { script, modified, application_group, callable, adopted };
-    let outcome = if process_group.is_empty() && settings.interface == Interface::Asgi {
+    let outcome = if process_group.is_empty() && settings.interface != Interface::Wsgi {
         let what = "applications of ASGI are served by a WSGIDaemonProcess (process-group=), not in Apache's \
-                    own processes";
+                    own processes; so are those of interface=auto";
         Refusal::new(500, "WSGI0223", what).answer(request)
     } else if process_group.is_empty() {
         serve_embedded(request, settings, &application, child)
@@ -280,15 +282,7 @@ fn daemon_group(
         );
         return Err(Refusal::new(503, "WSGI0153", what));
     }
-    let interface = group.definition().config.interface;
-    if interface != settings.interface {
-        let (own, other) = (settings.interface.name(), interface.name());
-        let what = format!(
-            "WSGI daemon process '{}' serves applications of {other} (interface=), and this is one of {own}",
-            shown()
-        );
-        return Err(Refusal::new(500, "WSGI0224", what));
-    }
+    check_interface(group, settings)?;
     if !group.definition().sees(script) {
         let what =
             format!("the script lies outside of the chroot of WSGI daemon process '{}'", shown());
@@ -296,6 +290,25 @@ fn daemon_group(
     }
     check_owner(script, group)?;
     Ok(group)
+}
+
+/// Whether the application of a request has the interface of its group, as far as the configuration says.
+fn check_interface(group: &Group, settings: &Settings<'_>) -> Result<(), Refusal> {
+    let name = group.name();
+    let what = match (settings.interface, group.definition().config.interface) {
+        (own, other) if own == other || own == Interface::Auto => return Ok(()),
+        (own, Interface::Auto) => format!(
+            "WSGI daemon process '{name}' has interface=auto, and this is an application of {}; a script alias with \
+             interface=auto leads to it",
+            own.name()
+        ),
+        (own, other) => format!(
+            "WSGI daemon process '{name}' serves applications of {} (interface=), and this is one of {}",
+            other.name(),
+            own.name()
+        ),
+    };
+    Err(Refusal::new(500, "WSGI0224", what))
 }
 
 /// `script-user` and `script-group`: a script that another account could have written is not run.

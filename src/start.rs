@@ -63,8 +63,12 @@ fn check_config(main: Server<'_>) -> Result<(), String> {
     let options = resolve(config, &names);
     check_group_references(&config.group_references, &options.daemon_processes, &names)
         .map_err(|why| why.to_string())?;
-    check_interfaces(&config.interface_references, &options.daemon_processes)
-        .map_err(|why| why.to_string())?;
+    check_interfaces(
+        &config.interface_references,
+        &options.daemon_processes,
+        &config.import_scripts,
+    )
+    .map_err(|why| why.to_string())?;
     check_repeated_groups(&config.repeated_groups, &options.daemon_processes, &names)
         .map_err(|why| why.to_string())?;
     let servers = aliases(main);
@@ -213,7 +217,7 @@ impl ChildStopping for Start {
 /// The lines of the event MPM on which streams depend, where applications of ASGI are served under it.
 fn stream_limits(options: &ProcessOptions) -> Option<StreamLimits> {
     let mut groups = options.daemon_processes.iter();
-    let serves_asgi = groups.any(|group| group.config.interface == Interface::Asgi);
+    let serves_asgi = groups.any(|group| group.config.interface != Interface::Wsgi);
     if !serves_asgi || Mpm::query().name != "event" {
         return None;
     }

@@ -77,14 +77,20 @@ fn parse(
         application_group: None,
         callable_object: None,
         pass_authorization: None,
-        interface: Interface::Wsgi,
+        interface: if line.name().starts_with("ASGI") { Interface::Asgi } else { Interface::Wsgi },
         mark: CString::default(),
     };
-    let of_asgi = line.name().starts_with("ASGI");
-    let allowed = ["process-group", "application-group", "callable-object", "pass-authorization"]
-        .into_iter()
-        .chain((!of_asgi).then_some("interface"));
-    let mut options = Options::new(line, words, allowed);
+    let mut options = Options::new(
+        line,
+        words,
+        [
+            "process-group",
+            "application-group",
+            "callable-object",
+            "pass-authorization",
+            "interface",
+        ],
+    );
     while let Some(option) = options.next_option()? {
         match option.name {
             "process-group" => alias.process_group = Some(option.process_group()?),
@@ -100,13 +106,10 @@ fn parse(
             _ => alias.pass_authorization = Some(option.flag()?),
         }
     }
-    if of_asgi {
-        alias.interface = Interface::Asgi;
-    }
-    if alias.interface == Interface::Asgi && alias.process_group.as_deref() == Some(b"") {
+    if alias.interface != Interface::Wsgi && alias.process_group.as_deref() == Some(b"") {
         return Err(line.error(
             "names %{GLOBAL} for the process group; applications of ASGI are served by a WSGIDaemonProcess, \
-             not in Apache's own processes",
+             not in Apache's own processes; so are those of interface=auto",
         ));
     }
     alias.mark = ScriptAlias::handler(alias.interface).to_owned();
@@ -119,9 +122,9 @@ fn preload(
     process: &ProcessConfig,
     alias: &ScriptAlias,
 ) -> Result<Option<ImportScript>, ConfigError> {
-    // Applications of ASGI share the main interpreter.
-    let of_asgi = (alias.interface == Interface::Asgi).then(Bytes::default);
-    let application_group = of_asgi.as_ref().or(alias.application_group.as_ref());
+    // Applications of ASGI share the main interpreter, and so do those that may be ones.
+    let main = (alias.interface != Interface::Wsgi).then(Bytes::default);
+    let application_group = main.as_ref().or(alias.application_group.as_ref());
     let (Some(process_group), Some(application_group)) = (&alias.process_group, application_group)
     else {
         return Ok(None);
@@ -141,7 +144,14 @@ fn preload(
         path: alias.target.clone(),
         process_group: process_group.clone(),
         application_group: application_group.clone(),
-        callable: alias.callable_object.clone().filter(|_| alias.interface == Interface::Asgi),
+        callable: match alias.interface {
+            Interface::Wsgi => None,
+            Interface::Asgi => alias.callable_object.clone(),
+            // By this a worker knows which of its scripts decide.
+            Interface::Auto => {
+                Some(alias.callable_object.clone().unwrap_or(b"application".as_slice().into()))
+            }
+        },
         server: line.context.server(),
     }))
 }

@@ -7,7 +7,8 @@ use super::options::OptionValue;
 
 /// `interface=`
 pub(super) fn interface(value: &OptionValue<'_>) -> Result<Interface, ConfigError> {
-    choice(value, &[("wsgi", Interface::Wsgi), ("asgi", Interface::Asgi)])
+    let (wsgi, asgi) = (Interface::Wsgi, Interface::Asgi);
+    choice(value, &[("wsgi", wsgi), ("asgi", asgi), ("auto", Interface::Auto)])
 }
 
 /// `interface=` of a group; `given` is set.

@@ -40,7 +40,7 @@ pub(crate) static DAEMON_OPTIONS: [DaemonOption; 62] = [
         set_processes),
     row("threads", "15", "0 to 65533",
         |it, value| put(&mut it.config.threads, count(value, 65_533, "a number of threads"))),
-    row("interface", "that of the aliases that lead to it", "wsgi or asgi",
+    row("interface", "that of the aliases that lead to it", "wsgi, asgi or auto",
         |it, value| put(&mut it.config.interface, interface_of_group(&mut it.interface_given, value))),
     row("asgi-lifespan", "auto", "auto, on or off", |it, value| put(&mut it.config.asgi.lifespan, lifespan(value))),
     row("asgi-loop", "auto", "auto, asyncio or uvloop", |it, value| put(&mut it.config.asgi.event_loop, event_loop(value))),

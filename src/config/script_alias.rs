@@ -46,7 +46,7 @@ impl ScriptAlias {
     /// The name of the handler for scripts of an interface.
     pub(crate) const fn handler(interface: Interface) -> &'static CStr {
         match interface {
-            Interface::Wsgi => c"wsgi-script",
+            Interface::Wsgi | Interface::Auto => c"wsgi-script",
             Interface::Asgi => c"asgi-script",
         }
     }

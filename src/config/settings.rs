@@ -110,14 +110,19 @@ impl<'a> Settings<'a> {
             application_group: alias.application_group.as_deref().unwrap_or(self.application_group),
             callable_object: alias.callable_object.as_deref().unwrap_or(self.callable_object),
             pass_authorization: alias.pass_authorization.unwrap_or(self.pass_authorization),
-            ..if alias.interface == Interface::Asgi { self.of_asgi() } else { self }
+            ..self.of_interface(alias.interface)
         }
     }
 
-    /// The same for an application of ASGI: it gets bodies of any length, and requests as they are.
-    pub(crate) fn of_asgi(self) -> Self {
-        let (interface, map_head_to_get) = (Interface::Asgi, MapHead::Off);
-        Self { interface, map_head_to_get, chunked_request: true, ..self }
+    /// The same for an application of this interface. One of ASGI gets bodies of any length, and requests as they are;
+    /// so does one whose interface its worker alone knows.
+    pub(crate) fn of_interface(self, interface: Interface) -> Self {
+        match interface {
+            Interface::Wsgi => self,
+            Interface::Asgi | Interface::Auto => {
+                Self { interface, map_head_to_get: MapHead::Off, chunked_request: true, ..self }
+            }
+        }
     }
 
     /// The same for a request that is served by `script`: what its line says wins, and its callable

@@ -50,7 +50,7 @@ pub(super) struct Attempt<'a, 'call> {
     pub(super) body: &'a mut Body<'call>,
     pub(super) lease: WorkerLease<'static>,
     pub(super) connection: Box<Connection>,
-    relay: Relay<'a, 'call>,
+    pub(super) relay: Relay<'a, 'call>,
 }
 
 impl<'a, 'call> Attempt<'a, 'call> {
@@ -76,14 +76,17 @@ impl<'a, 'call> Attempt<'a, 'call> {
         // The rest of a body that was sent to another worker is sent again.
         self.body.begin();
         self.relay.expect_websocket(params.asks_for_websocket());
+        self.relay.expect_request_for_body(self.body.is_withheld());
         let complete = self.body.has_ended();
         self.connection
             .send_request(params, &[self.body.kept()], complete)
             .map_err(|why| Failure::sending(name, &why))?;
         let mut done = None;
-        if self.body.has_ended() && !self.connection.has_unsent() {
+        let is_sent = self.body.has_ended() && !self.connection.has_unsent();
+        if is_sent || self.body.is_withheld() {
             self.await_start()?;
-        } else {
+        }
+        if !is_sent {
             done = self.exchange_both_ways()?;
             if done == Some(Outcome::Done) && !self.relay.has_rest() {
                 self.request.flush_complete();

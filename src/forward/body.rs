@@ -38,6 +38,8 @@ pub(super) struct Body<'call> {
     /// The first bytes for which there is to be memory: all of a short body, and the place where its end shows.
     first: usize,
     ended: bool,
+    /// The client waits for `100 Continue`, and nothing is read before the application asks for it.
+    withheld: bool,
 }
 
 /// A piece of a body, by the place where it lies.
@@ -106,8 +108,9 @@ impl Gathered {
 
 impl<'call> Body<'call> {
     /// The body of `request`. One of a known length of `limit` bytes or less is gathered, unless its client waits for
-    /// `100 Continue`: it may be that the application does not want it.
-    pub(super) fn new(request: &Request<'call>, limit: u64) -> Self {
+    /// `100 Continue`: it may be that the application does not want it. With `may_withhold` nothing at all is read of such a
+    /// body before the worker says that it does.
+    pub(super) fn new(request: &Request<'call>, limit: u64, may_withhold: bool) -> Self {
         let headers = request.headers_in();
         let length = match headers.get(c"Transfer-Encoding") {
             Some(_) => None,
@@ -122,18 +125,32 @@ impl<'call> Body<'call> {
             Some(length) if length <= limit && !request.expects_continue() => limit,
             _ => 0,
         };
+        let ended = length == Some(0) || reader.has_ended();
         Self {
             kept: Vec::new(),
             gathered: None,
             replayable: true,
+            withheld: may_withhold && !ended && request.expects_continue(),
             gathers,
             streamed: 0,
             piece: Piece::Kept(0),
             first: length
                 .and_then(|length| usize::try_from(length).ok()?.checked_add(1))
                 .map_or(MEMORY_LIMIT, |length| length.min(MEMORY_LIMIT)),
-            ended: length == Some(0) || reader.has_ended(),
+            ended,
             reader,
+        }
+    }
+
+    /// Whether nothing is read, because the client waits for `100 Continue` and the application has not asked for the body.
+    pub(super) const fn is_withheld(&self) -> bool {
+        self.withheld
+    }
+
+    /// The application asks for the body: from now on it is read. The client is told, unless the response has begun.
+    pub(super) fn release(&mut self, request: &mut Request<'call>, has_response: bool) {
+        if std::mem::take(&mut self.withheld) && !has_response {
+            request.send_continue();
         }
     }
 
@@ -175,6 +192,9 @@ impl<'call> Body<'call> {
 
     /// Reads what is to be there before a worker is chosen.
     pub(super) fn fill(&mut self, request: &mut Request<'call>) -> Result<(), GatherError> {
+        if self.withheld {
+            return Ok(());
+        }
         while !self.ended && self.kept.len() < MEMORY_LIMIT {
             // httpd sends `100 Continue` only where a read waits.
             let waits = (self.kept.len() as u64) < self.gathers

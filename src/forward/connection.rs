@@ -76,7 +76,7 @@ impl Connection {
         stream.set_timeout(timeout)?;
         Ok(Self {
             stream,
-            extensions: Extensions { log: true, file: files },
+            extensions: Extensions { log: true, file: files, interim: true },
             closer,
             client: ClientConnection::new(limits),
             file: None,

@@ -62,6 +62,9 @@ impl<'call> Attempt<'_, 'call> {
     /// Passes on body and response until the worker has all of the body; `Some` when the response ended first.
     pub(super) fn exchange_both_ways(&mut self) -> Result<Option<Outcome>, Failure> {
         let timeout = self.request.client_timeout();
+        if let Some(done) = self.await_request_for_body()? {
+            return Ok(Some(done));
+        }
         let mut progress = Progress {
             client: self.request.client_socket(),
             client_timeout: timeout.unwrap_or_else(|| self.group().client_timeout()),
@@ -114,6 +117,20 @@ impl<'call> Attempt<'_, 'call> {
                 }
             }
         }
+    }
+
+    /// Relays what comes while the application has not asked for a body that is withheld; `Some` when the response ended
+    /// first.
+    fn await_request_for_body(&mut self) -> Result<Option<Outcome>, Failure> {
+        while self.body.is_withheld() {
+            if let Some(done) = self.step()? {
+                return Ok(Some(done));
+            }
+            if self.relay.asks_for_body() {
+                self.body.release(self.request, self.relay.has_head());
+            }
+        }
+        Ok(None)
     }
 
     /// Waits for the worker to take what has been read of the body.

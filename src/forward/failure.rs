@@ -5,6 +5,7 @@
 use super::connection_error::ConnectionError;
 use crate::failure_flag::Flag;
 use crate::httpd::{PassError, Request};
+use fastcgi::app_status::Cause;
 use std::io::{self, ErrorKind};
 use wsgi::Level;
 
@@ -181,6 +182,20 @@ pub(super) fn note_client(why: PassError) {
     match why {
         PassError::Aborted => Flag::ClientLeft.note(),
         PassError::Failed => Flag::Filter.note(),
+    }
+}
+
+/// The flag of a request that its worker answers with a status alone.
+pub(super) const fn flag(cause: Cause) -> Flag {
+    match cause {
+        Cause::Application => Flag::Exception,
+        Cause::QueueTimeout => Flag::QueueTimeout,
+        Cause::RequestTimeout => Flag::RequestTimeout,
+        Cause::Stopping => Flag::Stopping,
+        Cause::Load => Flag::LoadFailed,
+        Cause::RequestBody => Flag::RequestBody,
+        Cause::Overloaded => Flag::Overloaded,
+        Cause::NotStarted => Flag::StartFailed,
     }
 }
 

@@ -7,6 +7,7 @@ use super::group::Group;
 use super::passed_over::PassedOver;
 use super::stream::WorkerStream;
 use crate::failure_flag::Flag;
+use group_config::Interface;
 use scoreboard::{Field, Record, now};
 use std::io;
 use std::ops::ControlFlow;
@@ -58,7 +59,8 @@ enum Prospect {
 }
 
 impl<'a> WorkerLease<'a> {
-    /// Claims the least busy worker that is ready; among equals always the same one, whose code and data are in the
+    /// Claims the least busy worker that is ready, the one with the fewest open WebSockets among those that are as busy;
+    /// among equals always the same one, whose code and data are in the
     /// processor's caches. One that is not ready is chosen, and thereby started, when all threads of the others are
     /// taken; one that is suspected to hang when there is no other.
     ///
@@ -73,11 +75,17 @@ impl<'a> WorkerLease<'a> {
         group.reclaim_dead_rows(since);
         let board = group.plan.board.view();
         let counters = &group.plan.counters;
-        let threads = u64::from(group.plan.definition.config.capacity());
+        let config = &group.plan.definition.config;
+        // Of a worker whose interface is its application's it is known once that serves.
+        let is_told = config.interface == Interface::Auto;
+        let may_have_sockets = config.interface != Interface::Wsgi;
+        let capacity = u64::from(config.capacity());
         let rank = |slot: usize| {
+            let told = if is_told { board.capacity(slot) } else { None };
+            let capacity = told.map_or(capacity, |told| told.min(capacity));
             let claimed = counters.count(slot);
             let count = claimed + group.abandoned_requests(slot, &board, claimed);
-            let prospect = match (board.is_ready(slot), count < threads) {
+            let prospect = match (board.is_ready(slot), count < capacity) {
                 _ if passed_over.contains(slot) || board.start_failed_permanently(slot) => {
                     Prospect::None
                 }
@@ -86,7 +94,9 @@ impl<'a> WorkerLease<'a> {
                 (false, true) => Prospect::NotReady,
                 (_, false) => Prospect::Busy,
             };
-            (prospect, count, claimed)
+            // An open WebSocket is no request, and work may come with it at any time.
+            let sockets = if may_have_sockets { board.open_sockets(slot) } else { 0 };
+            (prospect, count, sockets, claimed)
         };
         let slots = group.plan.sockets.len().max(1);
         let first = if next {
@@ -99,7 +109,7 @@ impl<'a> WorkerLease<'a> {
                 .map(|step| (first + step) % slots)
                 .map(|slot| (rank(slot), slot))
                 .min_by_key(|(rank, _)| *rank);
-            let (slot, claimed) = best.map_or((0, 0), |((_, _, claimed), slot)| (slot, claimed));
+            let (slot, claimed) = best.map_or((0, 0), |((.., claimed), slot)| (slot, claimed));
             // Fails where another thread or child has chosen the same worker meanwhile.
             if counters.add(group.row, slot, claimed) {
                 let served = group.plan.board.served(slot);

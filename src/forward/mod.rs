@@ -13,6 +13,7 @@ mod closer;
 mod connection;
 mod connection_error;
 mod duplex;
+mod early_hints;
 mod failure;
 mod group;
 mod idle;

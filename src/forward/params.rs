@@ -104,6 +104,16 @@ impl<'a> Params<'a> {
         self.buffers.request_params.pair(param::WEBSOCKET, b"1");
     }
 
+    /// The body is read once the application asks for it.
+    pub(super) fn set_continue(&mut self) {
+        self.buffers.request_params.pair(param::CONTINUE, b"1");
+    }
+
+    /// The client may get early hints.
+    pub(super) fn set_early_hints(&mut self) {
+        self.buffers.request_params.pair(param::EARLY_HINTS, b"1");
+    }
+
     /// Whether [`Self::set_websocket`] has been called.
     pub(super) const fn asks_for_websocket(&self) -> bool {
         self.asks_for_websocket

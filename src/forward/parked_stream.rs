@@ -195,6 +195,8 @@ impl ParkedStream {
             match piece {
                 Piece::Log(level, line) => request.log(level, &line),
                 Piece::Error(text) => body.log_errors(request, &text),
+                // The request body has been read, and behind the head there is no place for hints.
+                Piece::BodyWanted | Piece::EarlyHints(_) => {}
                 // It may be long: it is read as the client takes it.
                 Piece::File(span) => {
                     let file = body.take_file(request, connection, span, true)?;

@@ -3,10 +3,12 @@
 
 use super::connection::Connection;
 use super::connection_error::ConnectionError;
+use super::early_hints::EarlyHints;
+use super::failure::flag;
 use super::group::Group;
 use super::parked_stream;
 use super::relay_buffers::{HeadBuffers, RelayBuffers};
-use super::relay_error::RelayError;
+use super::relay_error::{RelayError, head_error, malformed};
 use super::response_body::{Piece, ResponseBody, Rest, outcome, times_since};
 use crate::apr::Brigade;
 use crate::config::Settings;
@@ -15,10 +17,8 @@ use crate::failure_flag::Flag;
 use crate::httpd::{BrigadeEnd, Head, Outcome, PassError, Request};
 use crate::hub;
 use crate::request_times::RequestTimes;
-use fastcgi::app_status::{self, Cause, NotLoaded, StatusOnly};
-use fastcgi::head::HeadError;
+use fastcgi::app_status::{self, NotLoaded, StatusOnly};
 use fastcgi::{Answer, ProtocolStatus};
-use std::fmt::Display;
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::os::fd::AsFd;
@@ -54,6 +54,9 @@ pub(super) struct Relay<'a, 'call> {
     times: Option<(u64, i64)>,
     /// The request asks for a WebSocket.
     asks_for_websocket: bool,
+    /// The client waits for `100 Continue`, and the application has not asked for the body.
+    withholds_body: bool,
+    hints: EarlyHints,
     /// The fields of the 101, once the application has accepted a WebSocket and the worker has left the connection to it.
     switched: Option<Vec<u8>>,
 }
@@ -103,6 +106,8 @@ impl<'a, 'call> Relay<'a, 'call> {
             given_back: None,
             times: None,
             asks_for_websocket: false,
+            withholds_body: false,
+            hints: EarlyHints::default(),
             switched: None,
         }
     }
@@ -110,6 +115,16 @@ impl<'a, 'call> Relay<'a, 'call> {
     /// Whether the request asks for a WebSocket, which the application may accept.
     pub(super) const fn expect_websocket(&mut self, asks: bool) {
         self.asks_for_websocket = asks;
+    }
+
+    /// Whether the body is read once the application asks for it.
+    pub(super) const fn expect_request_for_body(&mut self, is_withheld: bool) {
+        self.withholds_body = is_withheld;
+    }
+
+    /// Whether the application has asked for the body.
+    pub(super) const fn asks_for_body(&self) -> bool {
+        !self.withholds_body
     }
 
     /// Whether the head has been relayed.
@@ -156,7 +171,7 @@ impl<'a, 'call> Relay<'a, 'call> {
             waited => waited?,
         }
         connection.read()?;
-        let before = (self.stage, self.body.written);
+        let before = (self.stage, self.body.written, self.withholds_body);
         while let Some(piece) = self.next_piece(request, connection)? {
             match piece {
                 Piece::Log(level, line) => request.log(level, &line),
@@ -165,6 +180,12 @@ impl<'a, 'call> Relay<'a, 'call> {
                     let wanted = self.stage == Stage::Body;
                     self.body.file::<RelayError>(request, connection, span, wanted)?;
                 }
+                Piece::BodyWanted => self.withholds_body = false,
+                Piece::EarlyHints(links) if self.stage == Stage::Head => {
+                    self.hints.pass(request, &links)?;
+                }
+                // Behind the head there is no place for them.
+                Piece::EarlyHints(_) => {}
                 Piece::End { protocol_status: status, app_status, queue_time } => {
                     self.times = Some((queue_time, wsgi::epoch_micros()));
                     if matches!(app_status, app_status::ABORTED | app_status::SWITCHED) {
@@ -180,7 +201,7 @@ impl<'a, 'call> Relay<'a, 'call> {
                 }
             }
         }
-        if before != (self.stage, self.body.written) {
+        if before != (self.stage, self.body.written, self.withholds_body) {
             self.stalled_since = None;
         } else if self.stalled_since.is_none() {
             self.stalled_since = Some(Instant::now());
@@ -440,6 +461,10 @@ impl<'a, 'call> Relay<'a, 'call> {
             self.body.promised = None;
             self.discarding_since = Some(Instant::now());
         }
+        if self.withholds_body {
+            // The client may send its body or not: only the end of the connection tells.
+            request.close_connection();
+        }
         request.set_head(&Head::of(head));
         self.stage = Stage::Body;
         Ok(())
@@ -498,31 +523,4 @@ impl<'a, 'call> Relay<'a, 'call> {
         let passed = self.body.pass_end(request, rest);
         Ok(outcome(request, passed))
     }
-}
-
-/// The flag of a request that its worker answers with a status alone.
-const fn flag(cause: Cause) -> Flag {
-    match cause {
-        Cause::Application => Flag::Exception,
-        Cause::QueueTimeout => Flag::QueueTimeout,
-        Cause::RequestTimeout => Flag::RequestTimeout,
-        Cause::Stopping => Flag::Stopping,
-        Cause::Load => Flag::LoadFailed,
-        Cause::RequestBody => Flag::RequestBody,
-        Cause::Overloaded => Flag::Overloaded,
-        Cause::NotStarted => Flag::StartFailed,
-    }
-}
-
-fn head_error(why: &HeadError) -> ConnectionError {
-    match why {
-        HeadError::TooLarge { .. }
-        | HeadError::TooManyFields { .. }
-        | HeadError::LineTooLong { .. } => ConnectionError::HeadTooLong(why.to_string()),
-        _ => malformed(why),
-    }
-}
-
-fn malformed(what: &(impl Display + ?Sized)) -> ConnectionError {
-    ConnectionError::Malformed(what.to_string())
 }

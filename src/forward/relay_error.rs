@@ -3,6 +3,8 @@
 
 use super::connection_error::ConnectionError;
 use crate::httpd::PassError;
+use fastcgi::head::HeadError;
+use std::fmt::Display;
 
 /// Why relaying stops before the end of the response.
 pub(super) enum RelayError {
@@ -24,4 +26,19 @@ impl From<ConnectionError> for RelayError {
     fn from(why: ConnectionError) -> Self {
         Self::Worker(why)
     }
+}
+
+/// What is wrong with a head.
+pub(super) fn head_error(why: &HeadError) -> ConnectionError {
+    match why {
+        HeadError::TooLarge { .. }
+        | HeadError::TooManyFields { .. }
+        | HeadError::LineTooLong { .. } => ConnectionError::HeadTooLong(why.to_string()),
+        _ => malformed(why),
+    }
+}
+
+/// What is wrong with a response.
+pub(super) fn malformed(what: &(impl Display + ?Sized)) -> ConnectionError {
+    ConnectionError::Malformed(what.to_string())
 }

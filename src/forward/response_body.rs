@@ -11,7 +11,7 @@ use crate::apr::Brigade;
 use crate::failure_flag::Flag;
 use crate::httpd::{BrigadeEnd, Outcome, PassError, Request};
 use crate::request_times::RequestTimes;
-use fastcgi::{Answer, ErrorLines, FileSpan, ProtocolStatus, app_status};
+use fastcgi::{Answer, ErrorLines, FileSpan, Interim, ProtocolStatus, app_status};
 use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 use wsgi::Level;
@@ -50,7 +50,14 @@ pub(super) enum Piece {
     Log(Level, Vec<u8>),
     Error(Vec<u8>),
     File(FileSpan),
-    End { protocol_status: ProtocolStatus, app_status: u32, queue_time: u64 },
+    /// The application asks for the request body.
+    BodyWanted,
+    EarlyHints(Vec<u8>),
+    End {
+        protocol_status: ProtocolStatus,
+        app_status: u32,
+        queue_time: u64,
+    },
 }
 
 impl Piece {
@@ -63,6 +70,8 @@ impl Piece {
                 Self::Log(Level::from_number(level.number()), line.to_vec())
             }
             Answer::File(span) => Self::File(*span),
+            Answer::Interim(Interim::Continue) => Self::BodyWanted,
+            Answer::Interim(Interim::EarlyHints(links)) => Self::EarlyHints(links.to_vec()),
             Answer::End { protocol_status, app_status, queue_time } => Self::End {
                 protocol_status: *protocol_status,
                 app_status: *app_status,

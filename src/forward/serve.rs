@@ -16,6 +16,7 @@ use crate::application::Application;
 use crate::config::{ScriptReloading, Settings};
 use crate::failure_flag::Flag;
 use crate::httpd::{Outcome, Request};
+use group_config::Interface;
 use scoreboard::now;
 use std::io;
 use std::time::{Duration, Instant};
@@ -51,7 +52,10 @@ fn deliver(
     group: &'static Group,
     upgrade: Option<Upgrade>,
 ) -> Outcome {
-    let mut body = Body::new(request, group.request_buffer_size());
+    // Of an application of ASGI it is known when it asks for the body, and a client may be told more than once.
+    let is_awaited = group.definition().config.interface != Interface::Wsgi;
+    let takes_interim = is_awaited && request.takes_interim_responses();
+    let mut body = Body::new(request, group.request_buffer_size(), takes_interim);
     if let Err(why) = body.fill(request) {
         return refuse_gathering(request, &why);
     }
@@ -61,6 +65,12 @@ fn deliver(
     let mut params = Params::of(request, settings, application, &group.plan, wsgi::epoch_micros());
     if upgrade.is_some() {
         params.set_websocket();
+    }
+    if body.is_withheld() {
+        params.set_continue();
+    }
+    if takes_interim && upgrade.is_none() {
+        params.set_early_hints();
     }
     // A client that does not read its response ties up a worker: it may have a limit of its own.
     let before = group

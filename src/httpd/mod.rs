@@ -8,6 +8,7 @@ mod child_slots;
 mod directives;
 mod filters;
 mod hooks;
+mod interim;
 mod log;
 mod log_id;
 mod module;

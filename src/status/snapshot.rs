@@ -32,7 +32,7 @@ pub(crate) struct Snapshot {
 /// A process group.
 pub(crate) struct GroupStatus {
     pub(crate) name: String,
-    /// `wsgi` or `asgi`.
+    /// `wsgi`, `asgi` or `auto`.
     pub(crate) interface: &'static str,
     /// Requests that a worker serves at a time.
     pub(crate) capacity: u64,
@@ -135,6 +135,7 @@ impl GroupStatus {
             interface: match definition.config.interface {
                 Interface::Wsgi => "wsgi",
                 Interface::Asgi => "asgi",
+                Interface::Auto => "auto",
             },
             capacity: definition.config.capacity().into(),
             rate: readings.rate(now(), counts.total()),

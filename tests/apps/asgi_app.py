@@ -298,3 +298,65 @@ async def do_process(scope, receive, send):
         "executor": executor(loop),
     }
     await reply(send, json.dumps(facts))
+
+
+async def do_ignore_body(scope, receive, send):
+    """Answers without a look at the body."""
+    await reply(send, "not read")
+
+
+async def do_when_asked(scope, receive, send):
+    """Asks for the body once another request opens the gate."""
+    global gate
+    gate = gate or asyncio.Event()
+    EVENTS.append("waits")
+    await gate.wait()
+    await do_echo(scope, receive, send)
+
+
+async def do_answer_first(scope, receive, send):
+    """Begins to answer, then asks for the body."""
+    await start(send)
+    await send({"type": "http.response.body", "body": b"early|", "more_body": True})
+    await end(send, (await receive())["body"])
+
+
+async def hint(send, *links):
+    await send({"type": "http.response.early_hint", "links": list(links)})
+
+
+async def do_hints(scope, receive, send):
+    """As many early hints as the query says, each with two links."""
+    for number in range(int(scope["query_string"] or 1)):
+        await hint(send, b"</%d.css>; rel=preload" % number, b"</%d.js>; rel=preload" % number)
+    await reply(send, "hinted", headers=[("link", "</own>; rel=next")])
+
+
+async def do_hints_then_wait(scope, receive, send):
+    await hint(send, b"</0.css>; rel=preload", b"</0.js>; rel=preload")
+    await do_wait(scope, receive, send)
+
+
+async def do_hints_and_echo(scope, receive, send):
+    await hint(send, b"</0.css>; rel=preload", b"</0.js>; rel=preload")
+    await do_echo(scope, receive, send)
+
+
+async def do_wrong_hints(scope, receive, send):
+    """What is said of early hints that are not allowed."""
+    said = []
+
+    async def attempt(message):
+        try:
+            await send({"type": "http.response.early_hint"} | message)
+        except Exception as error:
+            said.append(f"{type(error).__name__}: {error}")
+        else:
+            said.append("sent")
+
+    for links in [(b"</a>\r\nSet-Cookie: evil=1",), (b"</a>\n",), (b"\0",), ("text",), (), None]:
+        await attempt({"links": links} if links is not None else {})
+    await attempt({"links": [b"x" * 5000, b"y" * 5000]})
+    await start(send)
+    await attempt({"links": [b"</late>"]})
+    await end(send, json.dumps(said).encode())

@@ -24,7 +24,11 @@ EXPORTS = """
     SSLVerifyDepth 3
 </Location>
 """
-FILE_EXTENSIONS = {"http.response.pathsend": {}, "http.response.zerocopysend": {}}
+HTTP_EXTENSIONS = {
+    "http.response.pathsend": {},
+    "http.response.zerocopysend": {},
+    "http.response.early_hint": {},
+}
 VERSIONS = {"TLSv1.2": 0x0303, "TLSv1.3": 0x0304}
 
 
@@ -115,7 +119,7 @@ def test_client_that_httpd_has_authenticated_is_named(serve):
     # No header of a client is taken for it.
     assert (
         server.get("/scope", headers={"Remote-User": "someone"}).json()["extensions"]
-        == FILE_EXTENSIONS
+        == HTTP_EXTENSIONS
     )
 
 
@@ -192,7 +196,7 @@ def sender(serve):
 
 
 def test_files_are_announced(sender):
-    assert sender.get("/scope").json()["extensions"] == FILE_EXTENSIONS
+    assert sender.get("/scope").json()["extensions"] == HTTP_EXTENSIONS
 
 
 @pytest.mark.all_mpms

@@ -172,6 +172,48 @@ def test_start_that_takes_too_long_fails(start):
     server.log.allow(*ENDED, *late, "WSGI0117", "WSGI0145")
 
 
+SLOW_START = """
+import asyncio
+
+async def application(scope, receive, send):
+    await receive()
+    await asyncio.sleep(6)
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+"""
+
+
+def test_applications_of_a_group_have_one_limit_on_the_time_of_their_start(private):
+    text = "WSGIRestrictEmbedded On\nWSGIDaemonProcess site startup-timeout=10\n"
+    text += "".join(f"ASGIScriptAlias /{n} ${{ROOT}}/{n}.py process-group=site\n" for n in "ab")
+    server = private(Conf(text, files=(("a.py", SLOW_START), ("b.py", SLOW_START))))
+    assert server.get("/a").status in (503, 504)
+    server.log.expect(r"WSGI0225: .*/b.py.*complete was not sent within 8 s, .* before it took")
+    late = ("did not become ready within startup-timeout", "was killed by signal 9")
+    server.log.allow(*ENDED, *late, "WSGI0117", "WSGI0145")
+
+
+NEVER_STOPS = """
+import asyncio
+
+async def application(scope, receive, send):
+    await receive()
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    await asyncio.sleep(3600)
+"""
+
+
+def test_worker_without_limits_ends_although_an_application_that_has_started_does_not_stop(private):
+    options = "startup-timeout=0 shutdown-timeout=0"
+    text = f"WSGIRestrictEmbedded On\nWSGIDaemonProcess site {options}\n"
+    text += "".join(f"ASGIScriptAlias /{n} ${{ROOT}}/{n}.py process-group=site\n" for n in "ab")
+    server = private(Conf(text, files=(("a.py", NEVER_STOPS), ("b.py", FAILING))))
+    wait_until(lambda: len(server.log.find("WSGI0225")) > 1, "a second start", timeout=60)
+    server.log.expect("did not stop within 10 s after its start has failed; terminating it")
+    server.log.allow(*ENDED)
+
+
 def test_replacement_starts_the_application_again(start):
     server = start("maximum-requests=3")
     first = server.get("/process").json()

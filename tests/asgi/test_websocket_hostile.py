@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import socket
+import threading
 import time
 
 import pytest
@@ -11,6 +12,7 @@ from harness import daemons
 from harness.asgi import WEBSOCKET_APP, conf
 from harness.conf import tls_host
 from harness.httpd import wait_until
+from harness.valgrind import SLOWER
 from harness.websocket import BINARY, PING, frame, websocket
 
 pytestmark = [
@@ -158,3 +160,29 @@ def test_application_may_keep_send_and_receive_of_closed_sockets(start):
         said = json.loads(ws.receive())
     gone = ["ClientDisconnected"] * 3
     assert said == [one for it in range(8) for one in [["websocket.disconnect", 3000 + it], *gone]]
+
+
+@pytest.mark.parametrize("data", [b"", b"x"], ids=["empty", "one_byte"])
+def test_message_of_endless_fragments_does_not_hold_other_requests_up(start, data):
+    server, port = start("websocket-max-message=0")
+    answered = threading.Event()
+    fragments = frame(0, data, fin=False) * 20_000
+    # Bounded, where the other request is never answered.
+    until = time.monotonic() + 20 * SLOWER
+
+    def flood(ws):
+        with contextlib.suppress(OSError):
+            ws.send(frame(BINARY, b"x", fin=False))
+            while not answered.is_set() and time.monotonic() < until:
+                ws.send(fragments)
+
+    with websocket(port, "/echo") as ws:
+        sender = threading.Thread(target=flood, args=(ws,))
+        sender.start()
+        try:
+            for _ in range(5):
+                assert server.get("/events").status == 200
+            assert time.monotonic() < until
+        finally:
+            answered.set()
+            sender.join()

@@ -344,3 +344,23 @@ def test_idle_socket_is_activity(private):
         assert daemons.workers(server) == [pid]
         ws.close()
     wait_until(lambda: not daemons.is_alive(pid), "the idle worker to end", timeout=60)
+
+
+def test_open_websockets_are_spread_over_the_processes(private):
+    server = private(sockets("processes=2"))
+    with contextlib.ExitStack() as stack:
+        pids = []
+
+        def opened():
+            pids.append(stack.enter_context(websocket(server.port, "/pid")).receive())
+            return pids[-1]
+
+        # The second process is ready later.
+        wait_until(lambda: opened() != pids[0], "the second process", timeout=60)
+        first, second = pids[0], pids[-1]
+        missing = pids.count(first) - 1
+        assert [opened() for _ in range(missing)] == [second] * missing
+        assert {opened(), opened()} == {first, second}
+        # Requests go where fewer are open.
+        fewer = {first, second} - {opened()}
+        assert {str(server.get("/").json()["pid"]) for _ in range(5)} == fewer

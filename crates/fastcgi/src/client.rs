@@ -7,7 +7,7 @@ use crate::decoder::{Decoder, Piece};
 use crate::encoder;
 use crate::extension::Extensions;
 use crate::params::{PairList, ParamsWriter};
-use crate::private::{self, COMMON_VARIABLES_NAME, FileSpan, LogLevel};
+use crate::private::{self, COMMON_VARIABLES_NAME, FileSpan, Interim, LogLevel};
 use crate::record_type::{ProtocolStatus, RecordType, Role};
 use crate::{Limits, WireError};
 
@@ -47,6 +47,8 @@ pub enum Answer<'a> {
     },
     /// At this point of STDOUT comes a piece of a file.
     File(FileSpan),
+    /// An interim response, or the application asks for the body.
+    Interim(Interim<'a>),
     /// The request is over (FastCGI 1.0, 5.5).
     End {
         /// What exit(3) was for a CGI program.
@@ -165,6 +167,10 @@ impl ClientConnection {
             Step::Stderr(range) => Answer::Stderr(self.decoder.bytes(range)),
             Step::Log(level, range) => Answer::Log { level, line: self.decoder.bytes(range) },
             Step::File(span) => Answer::File(span),
+            Step::Interim(range) => {
+                let content = self.decoder.bytes(range);
+                Answer::Interim(Interim::parse(content).unwrap_or(Interim::EarlyHints(&[])))
+            }
             Step::End { app_status, protocol_status, queue_time } => {
                 Answer::End { app_status, protocol_status, queue_time }
             }
@@ -263,7 +269,16 @@ impl ClientConnection {
                 let range = piece.range.end - line.len()..piece.range.end;
                 Ok(Some(Step::Log(level, range)))
             }
+            (RecordType::INTERIM, _) if !self.extensions.interim => {
+                Err(WireError::NotAnnounced { record_type })
+            }
             (RecordType::FILE, Phase::Answer) => self.file(&piece),
+            (RecordType::INTERIM, Phase::Answer) => {
+                match Interim::parse(self.decoder.bytes(piece.range.clone())) {
+                    Some(_) => Ok(Some(Step::Interim(piece.range))),
+                    None => Err(WireError::BadInterim),
+                }
+            }
             (RecordType::END_REQUEST, _) => self.end(&piece),
             _ if !record_type.is_application() => Err(WireError::UnknownType { record_type }),
             _ => Err(self.out_of_place(record_type)),
@@ -310,6 +325,7 @@ enum Step {
     Stderr(Range<usize>),
     Log(LogLevel, Range<usize>),
     File(FileSpan),
+    Interim(Range<usize>),
     End { app_status: u32, protocol_status: ProtocolStatus, queue_time: u64 },
 }
 

@@ -3,7 +3,7 @@
 //!
 //! Nothing is ever padded: FastCGI 1.0, 3.3 only recommends it, and fewer bytes are fewer bytes.
 
-use crate::private::{FileSpan, LogLevel, queue_time_to_wire};
+use crate::private::{FileSpan, Interim, LogLevel, queue_time_to_wire};
 use crate::record::{Header, MAX_CONTENT};
 use crate::record_type::{ProtocolStatus, RecordType, Role};
 
@@ -125,6 +125,19 @@ pub fn append_log(out: &mut Vec<u8>, id: u16, level: LogLevel, line: &[u8]) {
     out.extend_from_slice(&Header::new(RecordType::LOG, id, length).to_bytes());
     out.push(level.number());
     out.extend_from_slice(line);
+}
+
+/// An interim record at the end of a buffer. Only for a peer that announced [`Extensions::interim`], before the answer;
+/// hints longer than a record are left out.
+///
+/// [`Extensions::interim`]: crate::Extensions::interim
+pub fn append_interim(out: &mut Vec<u8>, id: u16, interim: Interim<'_>) {
+    let rest = Some(interim.rest()).filter(|rest| rest.len() < MAX_CONTENT).unwrap_or_default();
+    // At most MAX_CONTENT, as just ensured.
+    let length = (rest.len() + 1) as u16;
+    out.extend_from_slice(&Header::new(RecordType::INTERIM, id, length).to_bytes());
+    out.push(interim.kind());
+    out.extend_from_slice(rest);
 }
 
 /// A file record. Only for a peer that announced [`Extensions::file`], and only as the first

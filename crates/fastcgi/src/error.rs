@@ -100,6 +100,8 @@ pub enum WireError {
         /// The level, unless the record is empty.
         level: Option<u8>,
     },
+    /// An interim record of a kind that is not known.
+    BadInterim,
     /// END_REQUEST with a protocol status that is not defined.
     BadProtocolStatus {
         /// The status.
@@ -173,6 +175,7 @@ impl fmt::Display for WireError {
                 write!(f, "LOG record with unknown level {level}")
             }
             Self::BadLogLevel { level: None } => f.write_str("LOG record without a level"),
+            Self::BadInterim => f.write_str("INTERIM record of an unknown kind"),
             Self::BadProtocolStatus { status } => {
                 write!(f, "END_REQUEST record with unknown protocol status {status}")
             }

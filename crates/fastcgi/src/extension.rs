@@ -13,6 +13,9 @@ pub struct Extensions {
     pub log: bool,
     /// [`RecordType::FILE`](crate::RecordType::FILE): a [`FileSpan`], both numbers big-endian.
     pub file: bool,
+    /// [`RecordType::INTERIM`](crate::RecordType::INTERIM): an [`Interim`](crate::Interim), before the answer. Which
+    /// ones the client of a request may get its own params say.
+    pub interim: bool,
 }
 
 impl Extensions {
@@ -20,18 +23,25 @@ impl Extensions {
     pub const LOG_NAME: &str = "MOD_WSGI_RS_LOG";
     /// The name that announces [`file`](Self::file) in the params, with the value `1`.
     pub const FILE_NAME: &str = "MOD_WSGI_RS_FILE";
+    /// The name that announces [`interim`](Self::interim) in the params, with the value `1`.
+    pub const INTERIM_NAME: &str = "MOD_WSGI_RS_INTERIM";
 
     /// The extensions that params announce: those of a request, or its common ones.
     pub fn from_params(params: Params<'_>) -> Self {
         let has = |name: &str| params.get(name.as_bytes()) == Some(b"1");
-        Self { log: has(Self::LOG_NAME), file: has(Self::FILE_NAME) }
+        Self {
+            log: has(Self::LOG_NAME),
+            file: has(Self::FILE_NAME),
+            interim: has(Self::INTERIM_NAME),
+        }
     }
 
     /// The names to put into the params, each with the value `1`.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
         let log = self.log.then_some(Self::LOG_NAME);
         let file = self.file.then_some(Self::FILE_NAME);
-        log.into_iter().chain(file)
+        let interim = self.interim.then_some(Self::INTERIM_NAME);
+        log.into_iter().chain(file).chain(interim)
     }
 }
 
@@ -42,13 +52,15 @@ mod tests {
 
     #[test]
     fn only_the_value_one_announces() {
-        let table: [(&[u8], Extensions); 4] = [
+        let none = Extensions::default();
+        let table: [(&[u8], Extensions); 5] = [
             (b"", Extensions::default()),
-            (b"\x0f\x01MOD_WSGI_RS_LOG1", Extensions { log: true, file: false }),
+            (b"\x0f\x01MOD_WSGI_RS_LOG1", Extensions { log: true, ..none }),
             (
                 b"\x0f\x01MOD_WSGI_RS_LOG0\x10\x01MOD_WSGI_RS_FILE1",
-                Extensions { log: false, file: true },
+                Extensions { file: true, ..none },
             ),
+            (b"\x13\x01MOD_WSGI_RS_INTERIM1", Extensions { interim: true, ..none }),
             (b"\x10\x02MOD_WSGI_RS_FILE11", Extensions::default()),
         ];
         for (block, expected) in table {

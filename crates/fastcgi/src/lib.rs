@@ -80,7 +80,7 @@ pub use extension::Extensions;
 pub use limits::Limits;
 pub use management::Capabilities;
 pub use params::{PairList, Pairs, Params, ParamsWriter};
-pub use private::{FileSpan, LogLevel, app_status, param, tunnel};
+pub use private::{FileSpan, Interim, LogLevel, app_status, param, tunnel};
 pub use record::{Header, MAX_CONTENT};
 pub use record_type::{ProtocolStatus, RecordType, Role};
 pub use server::{Begin, Event, ServerConnection};

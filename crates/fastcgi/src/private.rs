@@ -37,6 +37,11 @@ pub mod param {
     /// `1`: the client has asked for a WebSocket, and the connection may become one
     /// ([`SWITCHED`](super::app_status::SWITCHED)).
     pub const WEBSOCKET: &[u8] = b"mod_wsgi.x-websocket";
+    /// `1`: the client waits for `100 Continue`, and the web server reads nothing of the body before the application asks
+    /// for it ([`Interim::Continue`](super::Interim::Continue)).
+    pub const CONTINUE: &[u8] = b"mod_wsgi.x-continue";
+    /// `1`: the client may get [`Interim::EarlyHints`](super::Interim::EarlyHints).
+    pub const EARLY_HINTS: &[u8] = b"mod_wsgi.x-early-hints";
     /// `1`: the client gets no body.
     pub const HEADER_ONLY: &[u8] = b"mod_wsgi.x-header-only";
     /// The name of the application object in the script.
@@ -219,6 +224,47 @@ impl FileSpan {
     }
 }
 
+/// An interim response, or what leads to one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interim<'a> {
+    /// The application asks for the body: 100, where the client waits for that.
+    Continue,
+    /// 103: values of `Link`, which end with a newline each. A receiver must check what is in them.
+    EarlyHints(&'a [u8]),
+}
+
+impl<'a> Interim<'a> {
+    /// The first byte of a record's content.
+    pub(crate) const fn kind(self) -> u8 {
+        match self {
+            Self::Continue => b'C',
+            Self::EarlyHints(_) => b'H',
+        }
+    }
+
+    /// What follows it.
+    pub(crate) const fn rest(self) -> &'a [u8] {
+        match self {
+            Self::Continue => &[],
+            Self::EarlyHints(links) => links,
+        }
+    }
+
+    /// Reads the content of a record.
+    pub(crate) fn parse(content: &'a [u8]) -> Option<Self> {
+        match content {
+            [b'C'] => Some(Self::Continue),
+            [b'H', links @ ..] => Some(Self::EarlyHints(links)),
+            _ => None,
+        }
+    }
+
+    /// The values of `Link`.
+    pub fn links(self) -> impl Iterator<Item = &'a [u8]> {
+        self.rest().split(|byte| *byte == b'\n').filter(|link| !link.is_empty())
+    }
+}
+
 /// Reads the content of a log record.
 pub(crate) fn parse_log(content: &[u8]) -> Result<(LogLevel, &[u8]), WireError> {
     let Some((&number, line)) = content.split_first() else {
@@ -273,6 +319,18 @@ mod tests {
         assert_eq!(queue_time_from_wire(queue_time_to_wire(524_287)), 524_287);
         assert!(queue_time_from_wire(queue_time_to_wire(u64::MAX)) > 1 << 49);
         queue_time_from_wire([0xff; 3]);
+    }
+
+    #[test]
+    fn interim_response_is_one_of_two_and_hints_are_lines() {
+        let hints = Interim::parse(b"H</a.css>; rel=preload\n\n</b.js>\n").unwrap();
+        let links: Vec<_> = hints.links().collect();
+        assert_eq!(links, [&b"</a.css>; rel=preload"[..], b"</b.js>"]);
+        assert_eq!(Interim::parse(b"C"), Some(Interim::Continue));
+        assert_eq!(Interim::Continue.links().count(), 0);
+        for content in [&b""[..], b"Cx", b"X", b"101"] {
+            assert_eq!(Interim::parse(content), None);
+        }
     }
 
     #[test]

@@ -110,6 +110,6 @@ mod tests {
         assert_eq!(RecordType(200).to_string(), "type 200");
         let known = (0..=255).map(RecordType).filter(|kind| kind.name() != "unknown");
         assert!(known.clone().all(|kind| kind.is_management() != kind.is_application()));
-        assert_eq!(known.count(), 13);
+        assert_eq!(known.count(), 14);
     }
 }

@@ -42,6 +42,10 @@ impl RecordType {
     ///
     /// [`Extensions`]: crate::Extensions
     pub const FILE: Self = Self(b'F');
+    /// Ours, application: an interim response (RFC 9110, 15.2) before the answer, see [`Extensions`].
+    ///
+    /// [`Extensions`]: crate::Extensions
+    pub const INTERIM: Self = Self(b'I');
 
     /// Whether the content is a piece of a byte stream, which ends with an empty record (3.3).
     /// Only such content may be handed on before all of it is here.
@@ -56,7 +60,7 @@ impl RecordType {
 
     /// Whether the standard defines this type for a request (5), or we do.
     pub const fn is_application(self) -> bool {
-        matches!(self.0, 1..=8) || matches!(self, Self::LOG | Self::FILE)
+        matches!(self.0, 1..=8) || matches!(self, Self::LOG | Self::FILE | Self::INTERIM)
     }
 
     /// Its name in the standard without `FCGI_`, or what it is to us.
@@ -75,6 +79,7 @@ impl RecordType {
             Self::UNKNOWN_TYPE => "UNKNOWN_TYPE",
             Self::LOG => "LOG",
             Self::FILE => "FILE",
+            Self::INTERIM => "INTERIM",
             _ => "unknown",
         }
     }

@@ -13,6 +13,9 @@ pub enum Interface {
     Wsgi,
     /// ASGI 3: coroutines on the event loop of the worker.
     Asgi,
+    /// That of the applications which the configuration names, as a worker finds them when it has loaded them. No worker
+    /// serves before it knows, so that none serves by this.
+    Auto,
 }
 
 impl Interface {
@@ -21,6 +24,7 @@ impl Interface {
         match self {
             Self::Wsgi => "WSGI",
             Self::Asgi => "ASGI",
+            Self::Auto => "auto",
         }
     }
 }

@@ -258,10 +258,11 @@ impl GroupConfig {
         named.chain(worker_sockets.iter().copied())
     }
 
-    /// How many requests a worker has under way at once.
+    /// How many requests a worker has under way at once; the most that it may have while its interface is not known.
     pub fn capacity(&self) -> u32 {
         match self.interface {
             Interface::Asgi if !self.is_service() => self.asgi.concurrency,
+            Interface::Auto if !self.is_service() => self.threads.max(self.asgi.concurrency),
             _ => self.threads,
         }
     }
@@ -283,7 +284,9 @@ impl GroupConfig {
 
     /// Whether the script of a request belongs into the main interpreter whatever its group.
     pub fn main_interpreter(&self) -> bool {
-        self.sole || self.is_asgi() || self.application.is_some()
+        // An application whose interface is not known yet may be one of ASGI.
+        let may_be_asgi = self.interface != Interface::Wsgi && !self.is_service();
+        self.sole || may_be_asgi || self.application.is_some()
     }
 }
 
@@ -332,6 +335,16 @@ mod tests {
         let refusal = refused(GroupConfig { processes: two, descriptors: sockets, ..fine });
         assert_eq!(refusal, Invalid::Sockets { sockets: 1, processes: 2 });
         assert!(serde_json::from_str::<GroupConfig>(r#"{"thread": 3}"#).is_err());
+    }
+
+    #[test]
+    fn group_whose_interface_is_not_known_has_places_for_either() {
+        let auto = GroupConfig { interface: Interface::Auto, ..GroupConfig::default() };
+        assert_eq!((auto.capacity(), auto.is_asgi(), auto.main_interpreter()), (100, false, true));
+        let many = GroupConfig { threads: 200, ..auto.clone() };
+        assert_eq!(many.capacity(), 200);
+        let service = GroupConfig { threads: 0, ..auto };
+        assert_eq!((service.capacity(), service.main_interpreter()), (0, false));
     }
 
     #[test]

@@ -18,7 +18,7 @@
 //!
 //! | Folder | What is there |
 //! |---|---|
-//! | `host`, `shutdown`, `event_loop`, `process_events`, `interpreters::maintenance`, `observe::interrupt`, `observe::stacks` | the methods of [`Host`] |
+//! | `host`, `shutdown`, `event_loop`, `application_interface`, `process_events`, `interpreters::maintenance`, `observe::interrupt`, `observe::stacks` | the methods of [`Host`] |
 //! | `asgi` | applications of ASGI: the event loop, scope and messages; WSGI does not know it |
 //! | `gateway` | the rules of PEP 3333: one request through one application; scripts that the server consults |
 //! | `interpreters` | how interpreters are made and prepared, what is kept in each, the scripts they load |
@@ -27,6 +27,7 @@
 //! | `objects` | the Python types that an application sees |
 //! | `cpython` | the C API made safe; `unsafe` is allowed there, in `gateway::lease` and in `posix` only |
 
+mod application_interface;
 mod asgi;
 mod cpython;
 mod event_loop;
@@ -55,6 +56,7 @@ pub use cpython::{
 pub use gateway::consult::{Answer, Question, Unanswered};
 pub use gateway::target::{Served, Target};
 pub use host::{BUILT_FOR, Host, PYTHON_VERSION, StartError};
+pub use interpreters::interface::ApplicationInterface;
 pub use interpreters::script::{Reloading, Replacement, ScriptFile};
 pub use log::ServerLog;
 pub use observe::stacks::{StackFrame, ThreadName, ThreadStack};

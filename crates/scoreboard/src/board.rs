@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use crate::events::{COUNTERS, Counters};
+use crate::field::{Field, State};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The first word: `wsgi-sb3`.
@@ -17,7 +18,7 @@ const DRAINING: usize = 5;
 const DRAINED: u64 = 2;
 /// The word of the header at which the [`Counters`] begin.
 const COUNTED: usize = 6;
-const FIXED: usize = 16;
+const FIXED: usize = 20;
 const LINE: usize = 16;
 const LINE_BYTES: usize = (LINE - 1) * 8;
 /// After this many failed starts in a row requests are refused instead of waiting for the next start.
@@ -35,54 +36,6 @@ pub struct Scoreboard<'m> {
 #[derive(Clone, Copy)]
 pub struct Record<'m> {
     words: &'m [AtomicU64],
-}
-
-/// The words of a record that are numbers.
-#[derive(Clone, Copy)]
-pub enum Field {
-    /// The worker's process id.
-    Pid = 0,
-    /// A [`State`].
-    State = 1,
-    /// How many workers the slot had before.
-    Generation = 2,
-    /// Not 0 where the worker ends itself because of a limit on time.
-    TimeLimit = 3,
-    /// Requests served so far.
-    Served = 4,
-    /// Resident memory in bytes, where the worker measures it.
-    Resident = 5,
-    /// When the process started.
-    Started = 6,
-    /// When something was last done for a request: its beginning, or its end.
-    LastRequest = 7,
-    /// How it ended, as wait(2) has it.
-    LastExit = 8,
-    /// The slot.
-    Slot = 9,
-    /// When its end was noticed; 0 while it lives.
-    Ended = 10,
-    /// How many workers of the slot in a row, this one included, died before they were ready.
-    Failures = 11,
-    /// The scripts that it has loaded: a bit for each by its number, which several may share.
-    Scripts = 12,
-    /// Not 0 where an application has refused to start in it, which it says before it exits.
-    Unstarted = 13,
-    /// Not 0 where the kernel has killed it for want of memory, as far as is known.
-    OutOfMemory = 15,
-}
-
-/// The state of a worker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    /// The record has no worker.
-    Gone = 0,
-    /// The worker imports the application.
-    Starting = 1,
-    /// The worker serves requests.
-    Ready = 2,
-    /// The worker takes no new requests.
-    Leaving = 3,
 }
 
 /// What keeps a slot's workers from becoming ready.
@@ -136,6 +89,20 @@ impl<'m> Scoreboard<'m> {
     /// Whether a worker of this slot takes requests.
     pub fn is_ready(&self, slot: usize) -> bool {
         self.records(slot).iter().any(|record| record.get(Field::State) == State::Ready as u64)
+    }
+
+    /// How many requests the worker of this slot that takes requests has under way at once, where it has said so.
+    pub fn capacity(&self, slot: usize) -> Option<u64> {
+        let records = self.records(slot);
+        let ready = records.iter().find(|it| it.get(Field::State) == State::Ready as u64)?;
+        Some(ready.get(Field::Capacity)).filter(|capacity| *capacity != 0)
+    }
+
+    /// How many WebSockets the worker of this slot that takes requests has open.
+    pub fn open_sockets(&self, slot: usize) -> u64 {
+        let records = self.records(slot);
+        let ready = records.iter().find(|it| it.get(Field::State) == State::Ready as u64);
+        ready.map_or(0, |record| record.get(Field::Sockets))
     }
 
     /// Whether a worker of this slot takes requests and has loaded a script of that number, as far as is known.
@@ -332,8 +299,9 @@ impl Record<'_> {
             [] => String::new(),
             lines => format!(" while serving {}", lines.join(", ")),
         };
-        if self.get(Field::Unstarted) != 0 {
-            return format!("worker {pid} {how}: its application has not started (WSGI0225)");
+        let code = self.get(Field::Unstarted);
+        if code != 0 {
+            return format!("worker {pid} {how}: its application has not started (WSGI{code:04})");
         }
         format!("worker {pid} {how}{serving}")
     }
@@ -429,6 +397,20 @@ mod tests {
     }
 
     #[test]
+    fn worker_that_takes_requests_tells_what_it_takes_and_what_it_has_open() {
+        let words = words(1, 2);
+        let board = Scoreboard::new(&words, 1, 2);
+        let record = board.record(0, 1);
+        record.set(Field::Capacity, 15);
+        record.set(Field::Sockets, 3);
+        assert_eq!((board.capacity(0), board.open_sockets(0)), (None, 0));
+        record.set_state(State::Ready);
+        assert_eq!((board.capacity(0), board.open_sockets(0)), (Some(15), 3));
+        record.set(Field::Capacity, 0);
+        assert_eq!(board.capacity(0), None);
+    }
+
+    #[test]
     fn a_request_line_is_there_while_it_is_served_and_two_workers_of_a_slot_are_apart() {
         let words = words(2, 3);
         let board = Scoreboard::new(&words, 2, 3);
@@ -510,7 +492,7 @@ mod tests {
             "{told}"
         );
         record.mark_exited(3 << 8, 7);
-        record.set(Field::Unstarted, 1);
+        record.set(Field::Unstarted, 225);
         assert_eq!(
             record.exit_description(),
             "worker 8 exited with status 3: its application has not started (WSGI0225)"

@@ -53,7 +53,8 @@ impl Upgrade {
         settings: &Settings<'_>,
         group: &Group,
     ) -> Result<Option<Self>, Outcome> {
-        if settings.interface != Interface::Asgi {
+        // A worker that finds its application to be one of WSGI answers a handshake as any other request.
+        if [settings.interface, group.definition().config.interface].contains(&Interface::Wsgi) {
             return Ok(None);
         }
         let handshake = match Handshake::of(request) {

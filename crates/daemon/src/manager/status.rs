@@ -32,6 +32,7 @@ impl Group {
             "interface": match self.config.interface {
                 Interface::Wsgi => "wsgi",
                 Interface::Asgi => "asgi",
+                Interface::Auto => "auto",
             },
             "serves": !self.config.is_service(),
             "manager": {

@@ -1,11 +1,13 @@
 //! How a worker stops: it accepts no more, waits for what it serves, and exits within shutdown-timeout.
 #![forbid(unsafe_code)]
 
+use crate::log::Log;
 use crate::message::{Channel, Command, Reason, Successor};
 use crate::time_limit;
 use crate::worker::pool::Pool;
 use crate::worker::stack_report;
 use crate::worker::supervise::{SIGNALS, Stop, report_hanging_requests};
+use group_config::GroupConfig;
 use scoreboard::{Field, now};
 use std::io::{PipeReader, Read};
 use std::os::fd::AsFd;
@@ -17,6 +19,8 @@ use wsgi::Level;
 
 /// How often connections are checked while draining.
 const DRAIN_POLL: Duration = Duration::from_millis(100);
+/// How long the end of a worker may take whose start has failed, where `shutdown-timeout` is off: nothing waits for it.
+const FAILED_START_LIMIT: Duration = Duration::from_secs(10);
 
 /// Accepts no more and waits for what is being served, at most for the time that `stop` says; whether all of it has
 /// been served. `woken` is readable whenever that may have become so.
@@ -125,15 +129,35 @@ pub(super) fn arm_shutdown_watchdog(pool: &Arc<Pool>, reason: Reason) {
     let Some(limit) = time_limit::enabled(pool.config.timers.shutdown_timeout) else {
         return;
     };
-    let pool = Arc::clone(pool);
-    let exit = move || {
-        thread::sleep(limit);
-        let age = now().saturating_sub(pool.record.get(Field::Started)) / 1_000_000;
+    let own = Arc::clone(pool);
+    exit_after(limit, move || {
+        let age = now().saturating_sub(own.record.get(Field::Started)) / 1_000_000;
         let line = format!(
             "this worker ({age} s old) did not stop within shutdown-timeout; terminating it"
         );
-        pool.log.write(Level::Warning, line.as_bytes());
-        pool.host.report_end(reason.event_name());
+        own.log.write(Level::Warning, line.as_bytes());
+        own.host.report_end(reason.event_name());
+    });
+}
+
+/// The same for a worker whose start has failed: with `shutdown-timeout=0` as well, or the manager would wait for its end
+/// before it starts another one.
+pub(super) fn arm_watchdog_of_failed_start(config: &GroupConfig, log: Log) {
+    let limit = time_limit::enabled(config.timers.shutdown_timeout).unwrap_or(FAILED_START_LIMIT);
+    exit_after(limit, move || {
+        let line = format!(
+            "this worker did not stop within {} s after its start has failed; terminating it",
+            limit.as_secs_f32()
+        );
+        log.write(Level::Warning, line.as_bytes());
+    });
+}
+
+/// Has this process exit, `last` being the last that it does.
+fn exit_after(limit: Duration, last: impl FnOnce() + Send + 'static) {
+    let exit = move || {
+        thread::sleep(limit);
+        last();
         sys::exit_now(1);
     };
     // Without the thread, the manager's SIGKILL still ends the process.

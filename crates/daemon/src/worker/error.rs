@@ -13,6 +13,8 @@ pub(super) enum WorkerError {
     NoEventLoop,
     /// An application of ASGI has not started; the log has the reason.
     NotStarted,
+    /// The applications do not decide on the interface of their group; the log has the reason, under this code.
+    NoInterface(u16),
     /// A system call has failed; `action` is what it was for.
     System { action: &'static str, source: io::Error },
 }
@@ -33,6 +35,9 @@ impl fmt::Display for WorkerError {
             Self::NoEventLoop => f.write_str("there is no event loop for applications of ASGI"),
             Self::NotStarted => f.write_str(
                 "this worker serves no request: an application of ASGI has not started in it",
+            ),
+            Self::NoInterface(_) => f.write_str(
+                "this worker serves no request: its applications do not decide on the interface (interface=auto)",
             ),
             Self::System { action, source } => write!(f, "cannot {action}: {source}"),
         }

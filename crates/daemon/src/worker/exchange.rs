@@ -10,7 +10,7 @@ use crate::worker::target::Application;
 use crate::worker::variables::hand_over;
 use fastcgi::app_status::{Cause, StatusOnly};
 use fastcgi::head::HeadError;
-use fastcgi::{FileSpan, LogLevel, MAX_CONTENT, RecordType, app_status, encoder};
+use fastcgi::{FileSpan, Interim, LogLevel, MAX_CONTENT, RecordType, app_status, encoder};
 use group_config::FrontEnds;
 use std::fs::File;
 use std::io::{self, IoSlice};
@@ -50,6 +50,8 @@ pub(crate) type Release<'a> = dyn Fn(Box<Connection>, bool) -> Option<Box<Connec
 pub(crate) struct RequestInfo<'a> {
     /// The client gets the body.
     pub(crate) wants_body: bool,
+    /// The web server reads the body once the application asks for it.
+    pub(crate) is_body_withheld: bool,
     /// The web servers in front of a daemon that is run by hand.
     pub(crate) front_ends: Option<&'a FrontEnds>,
     /// What is written to the log for it (a number of `APLOG_*`).
@@ -221,6 +223,12 @@ impl Exchange for FastCgiExchange<'_> {
         let Some(connection) = self.connection.as_mut() else {
             return Err(ReadError::Other("the answer is complete".to_owned()));
         };
+        if std::mem::take(&mut self.facts.is_body_withheld) {
+            let mut record = Vec::new();
+            encoder::append_interim(&mut record, connection.id(), Interim::Continue);
+            // Where the web server has closed the connection, reading fails as well.
+            let _ = connection.send(&mut [IoSlice::new(&record)], None);
+        }
         let failure = match connection.read_body(into) {
             Ok(BodyPart::Bytes(count)) => return Ok(count),
             Ok(BodyPart::End) => {
@@ -459,7 +467,12 @@ mod tests {
             let silent = group_config::GroupConfig { log_level: 0, ..Default::default() };
             let (claim, log, barrier) =
                 (ResponseClaim::default(), Log::of_worker(&silent), Barrier::new(2));
-            let info = RequestInfo { wants_body: true, front_ends: None, log_level: 0 };
+            let info = RequestInfo {
+                wants_body: true,
+                is_body_withheld: false,
+                front_ends: None,
+                log_level: 0,
+            };
             let release = |connection: Box<Connection>, _| {
                 connection.close();
                 None

@@ -3,11 +3,13 @@
 #![forbid(unsafe_code)]
 
 use crate::connection_queue::ConnectionQueue;
-use crate::launch::WorkerStart;
+use crate::launch::{SlotHandle, WorkerStart};
+use crate::log::Log;
 use crate::message::{Channel, Command, Loaded, Reason, Report};
 use crate::worker::asgi;
-use crate::worker::drain::{arm_shutdown_watchdog, drain};
+use crate::worker::drain::{arm_shutdown_watchdog, arm_watchdog_of_failed_start, drain};
 use crate::worker::error::WorkerError;
+use crate::worker::interface;
 use crate::worker::pool::Pool;
 use crate::worker::python::{PreparedPython, Python};
 use crate::worker::resource_limits;
@@ -27,6 +29,8 @@ use wsgi::Level;
 
 /// Arenas of malloc in a process whose Python runs under one lock.
 const ARENAS: i32 = 2;
+/// The number of the error code of an application that has not started.
+const NOT_STARTED: u64 = 225;
 
 /// Makes this process a worker. Ends the process.
 pub(crate) fn run(start: WorkerStart, python: Python) -> ! {
@@ -103,12 +107,15 @@ struct Serving {
 /// Starts Python, loads scripts, starts the threads and begins to accept. `None` where the manager has refused a
 /// worker whose scripts did not all load.
 fn begin(start: WorkerStart, python: Python) -> Result<Option<Serving>, WorkerError> {
-    let WorkerStart { config, log, slot, mut channel, sockets, queue, known, manager: _ } = start;
+    let WorkerStart { mut config, log, slot, mut channel, sockets, queue, known, manager: _ } =
+        start;
     let mut prepared = python.prepare(&config, &log)?;
     // The scripts of workers before this one come first: their callables are known. A script whose file was
     // deleted is no error.
     prepared.import(&config, known.into_iter().filter(|it| it.path.is_file()).collect());
     prepared.import(&config, named_scripts(&config));
+    let settled = interface::settle(&mut config, &prepared, &log);
+    settled.inspect_err(|why| give_up_start(&slot, &prepared, &config, log, why))?;
     prepared.warm_up(&config, &log);
     let PreparedPython { host, scripts, failed, .. } = prepared;
 
@@ -160,12 +167,28 @@ fn begin(start: WorkerStart, python: Python) -> Result<Option<Serving>, WorkerEr
     Ok(Some(Serving { pool, channel, threads, stop, _stopped: stopped, woken }))
 }
 
+/// Stops Python in a worker whose applications cannot be served. As with an application that does not start, the manager
+/// starts another worker after a pause, and keeps a worker that this one was to replace.
+fn give_up_start(
+    slot: &SlotHandle,
+    prepared: &PreparedPython,
+    config: &GroupConfig,
+    log: Log,
+    why: &WorkerError,
+) {
+    let code =
+        if let WorkerError::NoInterface(code) = why { u64::from(*code) } else { NOT_STARTED };
+    slot.record().set(Field::Unstarted, code);
+    arm_watchdog_of_failed_start(config, log);
+    prepared.host.stop(Reason::StartupTimeout.event_name());
+}
+
 /// Stops what has started of a worker one of whose applications has not: no request comes before that. The manager starts
 /// another worker after a pause, and keeps a worker that this one was to replace.
 fn refuse_to_serve(pool: &Arc<Pool>, mut stop: PipeWriter, threads: Vec<JoinHandle<()>>) {
     let reason = Reason::StartupTimeout;
-    pool.record.set(Field::Unstarted, 1);
-    arm_shutdown_watchdog(pool, reason);
+    pool.record.set(Field::Unstarted, NOT_STARTED);
+    arm_watchdog_of_failed_start(&pool.config, pool.log);
     let _ = stop.write_all(&[0]);
     // A panic has been logged.
     threads.into_iter().for_each(|thread| drop(thread.join()));

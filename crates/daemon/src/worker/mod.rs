@@ -16,6 +16,7 @@ mod file_version;
 mod gil_probe;
 mod hang_report;
 mod host_options;
+mod interface;
 mod life_cycle;
 mod loaded_scripts;
 mod manager_channel;

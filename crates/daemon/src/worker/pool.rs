@@ -22,7 +22,7 @@ use crate::worker::siblings::{Siblings, script_number};
 use crate::worker::stack_reporter::StackReporter;
 use group_config::GroupConfig;
 use host::Host;
-use scoreboard::{Record, Scoreboard};
+use scoreboard::{Field, Record, Scoreboard};
 use std::io::{self, PipeReader, PipeWriter, Write};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::AtomicBool;
@@ -108,6 +108,7 @@ impl Pool {
             main_thread,
             asgi,
         };
+        pool.record.set(Field::Capacity, pool.config.capacity().into());
         Ok((pool, woken))
     }
 

@@ -7,7 +7,7 @@ use crate::worker::error::WorkerError;
 use crate::worker::file_version;
 use crate::worker::host_options::host_options;
 use crate::worker::warm_up;
-use group_config::GroupConfig;
+use group_config::{GroupConfig, ImportScript};
 use host::{Host, Reloading, RunningPython, ScriptFile, Target};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
@@ -64,6 +64,13 @@ impl PreparedPython {
         if let Some(request) = &config.warm_up {
             warm_up::run(request, &self.host, *log, config);
         }
+    }
+
+    /// Whether a script of the configuration has been loaded, with its application.
+    pub(super) fn has_loaded(&self, script: &ImportScript) -> bool {
+        let (path, group) =
+            (script.path.as_os_str().as_bytes(), script.application_group.as_bytes());
+        self.scripts.iter().any(|loaded| loaded.is_script(path, group))
     }
 
     /// Loads those of `scripts` that are not loaded yet.

@@ -92,6 +92,10 @@ pub(super) struct Admitted {
     pub(super) health: Option<StatusOnly>,
     /// The client asks for a WebSocket.
     pub(super) is_websocket: bool,
+    /// The web server reads the body once the application asks for it.
+    pub(super) is_body_withheld: bool,
+    /// The client may get early hints.
+    pub(super) takes_early_hints: bool,
 }
 
 impl Pool {
@@ -182,11 +186,21 @@ impl Pool {
         let queue_time = queue_time(params.queued);
         let wants = self.wanted_code(&application, params.waiting_since);
         let RequestParams { wants_body, is_websocket, probe, .. } = params;
+        let RequestParams { is_body_withheld, takes_early_hints, .. } = params;
         connection.queue_time = queue_time;
         let limit = time_limit::enabled(self.config.timers.queue_timeout);
         let is_overdue = limit.is_some_and(|limit| Duration::from_micros(queue_time) > limit);
         let health = probe.and_then(|probe| self.health(probe));
-        Some(Admitted { wants_body, application, wants, is_overdue, is_websocket, health })
+        Some(Admitted {
+            application,
+            wants_body,
+            wants,
+            is_overdue,
+            health,
+            is_websocket,
+            is_body_withheld,
+            takes_early_hints,
+        })
     }
 
     /// Ends a connection whose web server has closed it, or has sent what is not FastCGI: a health check in HTTP is
@@ -225,9 +239,10 @@ impl Pool {
             self.connections.close(connection);
             return None;
         };
-        let Admitted { application, wants_body, wants, is_overdue, health, .. } = admitted;
+        let Admitted { application, wants, is_overdue, health, .. } = admitted;
         let info = RequestInfo {
-            wants_body,
+            wants_body: admitted.wants_body,
+            is_body_withheld: admitted.is_body_withheld,
             front_ends: self.config.front_ends(),
             log_level: application.log_level.unwrap_or(self.config.log_level),
         };

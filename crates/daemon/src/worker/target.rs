@@ -138,6 +138,10 @@ pub(crate) struct RequestParams<'a> {
     pub(crate) probe: Option<Probe>,
     /// The client asks for a WebSocket.
     pub(crate) is_websocket: bool,
+    /// The web server reads the body once the application asks for it.
+    pub(crate) is_body_withheld: bool,
+    /// The client may get early hints.
+    pub(crate) takes_early_hints: bool,
     /// Method and URL of the request, as far as the params name them.
     pub(crate) method: &'a [u8],
     pub(crate) uri: &'a [u8],
@@ -152,6 +156,8 @@ impl<'a> RequestParams<'a> {
             wants_body: true,
             probe: None,
             is_websocket: false,
+            is_body_withheld: false,
+            takes_early_hints: false,
             method: b"",
             uri: b"",
         };
@@ -159,11 +165,15 @@ impl<'a> RequestParams<'a> {
             match name {
                 param::HEADER_ONLY
                 | param::WEBSOCKET
+                | param::CONTINUE
+                | param::EARLY_HINTS
                 | param::WAITING_SINCE
                 | b"mod_wsgi.queue_start"
                     if remote => {}
                 param::HEADER_ONLY => asked.wants_body = value != b"1",
                 param::WEBSOCKET => asked.is_websocket = value == b"1",
+                param::CONTINUE => asked.is_body_withheld = value == b"1",
+                param::EARLY_HINTS => asked.takes_early_hints = value == b"1",
                 param::WAITING_SINCE => asked.waiting_since = number(value),
                 b"mod_wsgi.queue_start" => asked.queued = number(value),
                 b"REQUEST_URI" => asked.uri = value,
@@ -289,7 +299,7 @@ mod tests {
         let common: Vec<_> = it.common.iter().collect();
         assert_eq!(common, [(Key::ServerName, &b"example.com"[..])]);
         assert_eq!(it.others, [(b"GEOIP".to_vec(), b"x".to_vec())]);
-        assert_eq!(it.extensions, Extensions { log: true, file: false });
+        assert_eq!(it.extensions, Extensions { log: true, ..Extensions::default() });
     }
 
     #[test]
@@ -312,6 +322,8 @@ mod tests {
         let block = block(&[
             ("mod_wsgi.x-header-only", "1"),
             ("mod_wsgi.x-websocket", "1"),
+            ("mod_wsgi.x-continue", "1"),
+            ("mod_wsgi.x-early-hints", "1"),
             ("mod_wsgi.x-waiting-since", "7"),
             ("mod_wsgi.queue_start", "7"),
             ("REQUEST_URI", "/a"),
@@ -319,9 +331,11 @@ mod tests {
         let params = Params::parse(&block, &Limits::default()).unwrap();
         let asked = RequestParams::read(params, true);
         assert!(asked.wants_body && !asked.is_websocket);
+        assert!(!asked.is_body_withheld && !asked.takes_early_hints);
         assert_eq!((asked.waiting_since, asked.queued, asked.uri), (None, None, &b"/a"[..]));
         let asked = RequestParams::read(params, false);
         assert!(!asked.wants_body && asked.is_websocket);
+        assert!(asked.is_body_withheld && asked.takes_early_hints);
         assert_eq!((asked.waiting_since, asked.queued), (Some(7), Some(7)));
     }
 }

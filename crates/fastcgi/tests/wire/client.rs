@@ -16,8 +16,9 @@ fn heard(wire: &[u8], extensions: Extensions) -> Vec<Heard> {
     whole
 }
 
-const NONE: Extensions = Extensions { log: false, file: false };
-const BOTH: Extensions = Extensions { log: true, file: true };
+const NONE: Extensions = Extensions { log: false, file: false, interim: false };
+const BOTH: Extensions = Extensions { log: true, file: true, interim: false };
+const ALL: Extensions = Extensions { log: true, file: true, interim: true };
 
 const STDOUT_END: [u8; 8] = *b"\x01\x06\0\x01\0\0\0\0";
 /// END_REQUEST, application status 7, request complete.
@@ -71,7 +72,7 @@ fn a_refusal_is_an_answer() {
 fn malformations_have_names() {
     let log = b"\x01L\0\x01\0\x02\0\0\x03x";
     let file = b"\x01F\0\x01\0\x10\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
-    let table: [(&[&[u8]], Extensions, &str); 17] = [
+    let table: [(&[&[u8]], Extensions, &str); 21] = [
         (&[b"HTTP/1.1 400"], NONE, "first byte of a record is 0x48, not FastCGI version 1"),
         (&[b"\x01\x06\0\x02\0\0\0\0"], NONE, "STDOUT record for request 2, expected request 1"),
         (&[b"\x01\x06\0\0\0\0\0\0"], NONE, "STDOUT record with request id 0"),
@@ -94,13 +95,25 @@ fn malformations_have_names() {
         (&[&END, &STDOUT_END], NONE, "STDOUT record out of place: the answer has ended"),
         (
             &[log],
-            Extensions { log: false, file: true },
+            Extensions { log: false, ..ALL },
             "private LOG record that was not announced as welcome",
         ),
         (
             &[file],
-            Extensions { log: true, file: false },
+            Extensions { file: false, ..ALL },
             "private FILE record that was not announced as welcome",
+        ),
+        (
+            &[b"\x01I\0\x01\0\x01\0\0C"],
+            BOTH,
+            "private INTERIM record that was not announced as welcome",
+        ),
+        (&[b"\x01I\0\x01\0\x01\0\0X"], ALL, "INTERIM record of an unknown kind"),
+        (&[b"\x01I\0\x01\0\0\0\0"], ALL, "INTERIM record of an unknown kind"),
+        (
+            &[&STDOUT_END, b"\x01I\0\x01\0\x01\0\0C"],
+            ALL,
+            "INTERIM record out of place: the answer's STDOUT has ended",
         ),
         (&[b"\x01L\0\x01\0\0\0\0"], BOTH, "LOG record without a level"),
         (&[b"\x01L\0\x01\0\x01\0\0\x10"], BOTH, "LOG record with unknown level 16"),

@@ -48,11 +48,12 @@ proptest! {
         keep_conn: bool,
         log: bool,
         file: bool,
+        interim: bool,
         reads in reads(),
     ) {
         let mut wire = Vec::new();
         let mut client = ClientConnection::new(Limits::default());
-        let mut params = client.begin(&mut wire, keep_conn, Extensions { log, file });
+        let mut params = client.begin(&mut wire, keep_conn, Extensions { log, file, interim });
         for (name, value) in &pairs {
             params.pair(name, value);
         }
@@ -62,7 +63,7 @@ proptest! {
         wire.extend(encoder::end_of_stream(RecordType::STDIN, id));
 
         let heard = serve(&wire, Finish::StdinEnd, Limits::default(), &reads);
-        let mut expected: Vec<(Vec<u8>, Vec<u8>)> = Extensions { log, file }
+        let mut expected: Vec<(Vec<u8>, Vec<u8>)> = Extensions { log, file, interim }
             .names()
             .map(|name| (name.into(), b"1".to_vec()))
             .collect();
@@ -119,6 +120,6 @@ proptest! {
         wire.extend(encoder::end_answer(1, app_status));
         let end = Heard::End(app_status, ProtocolStatus::RequestComplete);
         expected.extend([Heard::StdoutEnd, end, Heard::Reusable]);
-        prop_assert_eq!(ask(&wire, Extensions { log: true, file: true }, &reads), expected);
+        prop_assert_eq!(ask(&wire, Extensions { log: true, file: true, interim: true }, &reads), expected);
     }
 }

@@ -2,7 +2,7 @@
 //! It must never know which bytes; the fuzz targets share this file with the tests.
 
 use fastcgi::head::{HeadParser, HeadWriter};
-use fastcgi::{Answer, Capabilities, ClientConnection, Event, Extensions, Limits};
+use fastcgi::{Answer, Capabilities, ClientConnection, Event, Extensions, Interim, Limits};
 use fastcgi::{MAX_CONTENT, ProtocolStatus, Role, ServerConnection};
 
 /// What an end of a connection said, with the pieces of a stream joined.
@@ -23,6 +23,8 @@ pub(crate) enum Heard {
     Stderr(Vec<u8>),
     Log(u8, Vec<u8>),
     File(u64, u64),
+    /// The values of `Link`; `None`: the body is asked for.
+    Interim(Option<Vec<Vec<u8>>>),
     End(u32, ProtocolStatus),
     /// The connection must be, or may be kept, at the end of the bytes.
     Closed,
@@ -125,6 +127,10 @@ pub(crate) fn ask(wire: &[u8], extensions: Extensions, reads: &[usize]) -> Vec<H
                     heard.push(Heard::Log(level.number(), line.to_vec()));
                 }
                 Ok(Some(Answer::File(span))) => heard.push(Heard::File(span.offset, span.length)),
+                Ok(Some(Answer::Interim(Interim::Continue))) => heard.push(Heard::Interim(None)),
+                Ok(Some(Answer::Interim(hints))) => {
+                    heard.push(Heard::Interim(Some(hints.links().map(<[u8]>::to_vec).collect())));
+                }
                 Ok(Some(Answer::End { app_status, protocol_status, .. })) => {
                     heard.push(Heard::End(app_status, protocol_status));
                 }
@@ -189,7 +195,11 @@ pub(crate) fn fuzz_server(data: &[u8]) {
 /// Fuzz entry, for a client.
 pub(crate) fn fuzz_client(data: &[u8]) {
     let Some(([extensions, read_a, read_b], wire)) = data.split_first_chunk() else { return };
-    let extensions = Extensions { log: extensions & 1 != 0, file: extensions & 2 != 0 };
+    let extensions = Extensions {
+        log: extensions & 1 != 0,
+        file: extensions & 2 != 0,
+        interim: extensions & 4 != 0,
+    };
     let whole = ask(wire, extensions, &[usize::MAX]);
     let reads = [1 + usize::from(*read_a), 1 + usize::from(*read_b)];
     assert_eq!(ask(wire, extensions, &reads), whole);

@@ -71,6 +71,8 @@ pub(super) enum Violation {
     AcceptLate,
     /// A path is all of the body.
     Mixed,
+    HintNotTaken,
+    HintLate,
 }
 
 impl Violation {
@@ -81,6 +83,10 @@ impl Violation {
             Self::AfterEnd => "a message was sent after the response was complete",
             Self::AcceptLate => "'websocket.accept' was sent after a response had begun",
             Self::Mixed => "'http.response.pathsend' was sent beside other parts of the body",
+            Self::HintNotTaken => {
+                "'http.response.early_hint' was sent, and the extensions of the scope do not have it"
+            }
+            Self::HintLate => "'http.response.early_hint' was sent after 'http.response.start'",
             Self::TooLong => "the body of the response is longer than its Content-Length",
         }
     }
@@ -173,6 +179,29 @@ impl Gate {
         self.head = head;
         self.stage = Stage::Started;
         Ok(if self.is_disconnected() { Outcome::Disconnected } else { Outcome::Sent })
+    }
+
+    /// Whether the client may get early hints.
+    pub(super) fn takes_early_hints(&self) -> bool {
+        self.exchange.takes_early_hints()
+    }
+
+    /// Sends early hints, values of `Link` with a newline behind each.
+    pub(super) fn hint(&mut self, links: &[u8]) -> Result<Outcome, Violation> {
+        match self.stage {
+            _ if !self.takes_early_hints() => return Err(Violation::HintNotTaken),
+            Stage::Silent => {}
+            Stage::Started | Stage::Sending => return Err(Violation::HintLate),
+            Stage::Complete => return Err(Violation::AfterEnd),
+        }
+        if self.is_disconnected() {
+            return Ok(Outcome::Disconnected);
+        }
+        if links.is_empty() {
+            return Ok(Outcome::Sent);
+        }
+        let sent = self.exchange.hint(links);
+        Ok(self.outcome(sent))
     }
 
     /// Sends a piece of body, the last one unless there is `more`.

@@ -34,14 +34,16 @@ class Application:
         self.startup = None
         self.shutdown = None
 
-    async def start(self):
-        """Starts it, once for all that wait for it; whether that went well."""
+    async def start(self, limit=None):
+        """Starts it, once for all that wait for it; whether that went well. `limit`: what is left of the time for the
+        start of the worker, in seconds.
+        """
         if self.is_started:
             return True
         if self.starting is None:
             if self.seconds_to_next_start() > 0:
                 return False
-            self.starting = asyncio.ensure_future(self._start())
+            self.starting = asyncio.ensure_future(self._start(limit))
         # A request that is cancelled leaves the start to the others.
         return await asyncio.shield(self.starting)
 
@@ -49,9 +51,9 @@ class Application:
         """How long it is not started again because that has failed."""
         return max(0, self.next_start - asyncio.get_running_loop().time())
 
-    async def _start(self):
+    async def _start(self, limit):
         try:
-            self.is_started = await self._begin()
+            self.is_started = await self._begin(limit)
             if not self.is_started:
                 self.next_start = asyncio.get_running_loop().time() + self.pause
                 self.pause = min(2 * self.pause, LONGEST_PAUSE)
@@ -59,7 +61,7 @@ class Application:
             self.starting = None
         return self.is_started
 
-    async def _begin(self):
+    async def _begin(self, left):
         if self.settings["lifespan"] == "off":
             return True
         loop = asyncio.get_running_loop()
@@ -73,11 +75,13 @@ class Application:
         self.messages.put_nowait({"type": "lifespan.startup"})
         self.task = loop.create_task(self._run())
         limit = self.settings["startup_limit"]
-        done, _ = await asyncio.wait({self.startup}, timeout=limit)
+        left = limit if left is None else max(0, left)
+        done, _ = await asyncio.wait({self.startup}, timeout=left)
         if not done:
             self.startup.cancel()
             self.task.cancel()
-            self._failed(f"lifespan.startup.complete was not sent within {limit:g} s")
+            others = f", of which others before it took {limit - left:.1f} s" if left < limit else ""
+            self._failed(f"lifespan.startup.complete was not sent within {limit:g} s{others}")
             return False
         return self.startup.result()
 

@@ -10,6 +10,8 @@ use wsgi::{HeadError, ResponseHead};
 pub(super) enum Outgoing<'py> {
     /// `http.response.start`.
     Start(ResponseHead),
+    /// `http.response.early_hint`: values of `Link`, each with a newline behind it.
+    EarlyHint(Vec<u8>),
     /// `http.response.body`.
     Body(Piece<'py>),
     /// `http.response.pathsend`: the file is all of the body.
@@ -24,6 +26,9 @@ pub(super) struct Piece<'py> {
     pub(super) more: bool,
 }
 
+/// The most bytes of links in one message.
+const MAX_HINTS: usize = 8 * 1024;
+
 /// Reads a message of the application.
 ///
 /// # Errors
@@ -34,6 +39,7 @@ pub(super) fn outgoing<'py>(message: &Object<'py>) -> Result<'py, Outgoing<'py>>
     match kind.as_str() {
         "http.response.start" => start(message).map(Outgoing::Start),
         "http.response.body" => body(message).map(Outgoing::Body),
+        "http.response.early_hint" => early_hint(message).map(Outgoing::EarlyHint),
         "http.response.pathsend" => path(message),
         "http.response.zerocopysend" => file(message),
         _ => {
@@ -125,6 +131,32 @@ fn push<'py>(head: &mut ResponseHead, header: &Object<'py>) -> Result<'py, ()> {
         return Ok(());
     }
     head.push(name, value).map_err(|why| invalid(py, &why))
+}
+
+/// Reads a message with early hints.
+fn early_hint<'py>(message: &Object<'py>) -> Result<'py, Vec<u8>> {
+    let py = message.py();
+    let mut lines = Vec::new();
+    let Some(links) = message.item(&py.interned("links")?)? else { return Ok(lines) };
+    let links = links.iter()?;
+    while let Some(link) = links.next()? {
+        let Some(link) = link.as_bytes() else {
+            let text = format!(
+                "a link of 'http.response.early_hint' must be a byte string, not {}",
+                link.type_name()
+            );
+            return Err(py.raise(ExceptionKind::Type, &text));
+        };
+        // A line end in it would begin another header.
+        ResponseHead::new().push(b"Link", link).map_err(|why| invalid(py, &why))?;
+        lines.extend_from_slice(link);
+        lines.push(b'\n');
+        if lines.len() > MAX_HINTS {
+            let text = format!("the links of 'http.response.early_hint' exceed {MAX_HINTS} bytes");
+            return Err(py.raise(ExceptionKind::Value, &text));
+        }
+    }
+    Ok(lines)
 }
 
 /// Reads a message with a piece of a response.

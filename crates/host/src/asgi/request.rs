@@ -97,9 +97,15 @@ fn answered<'py>(this: &This<'_, 'py>) -> Result<'py, Object<'py>> {
 
 /// `scope()`
 fn make_scope<'py>(this: &This<'_, 'py>, _: &Arguments<'_, 'py>) -> Result<'py, Object<'py>> {
-    let found = this.while_running(|gate| (gate.variables(), gate.is_websocket()));
-    let (variables, is_websocket) = found.unwrap_or_default();
-    let kind = if is_websocket { scope::Kind::WebSocket } else { scope::Kind::Http };
+    let found = this.while_running(|gate| {
+        let kind = match gate.is_websocket() {
+            true => scope::Kind::WebSocket,
+            false => scope::Kind::Http { takes_early_hints: gate.takes_early_hints() },
+        };
+        (gate.variables(), kind)
+    });
+    let (variables, kind) = found
+        .unwrap_or_else(|| (Default::default(), scope::Kind::Http { takes_early_hints: false }));
     scope::scope(this.py(), &variables, kind)
 }
 
@@ -121,6 +127,7 @@ fn send<'py>(this: &This<'_, 'py>, arguments: &Arguments<'_, 'py>) -> Result<'py
     let Some(message) = arguments.get(0) else { return Ok(py.none()) };
     let outcome = match message::outgoing(&message)? {
         Outgoing::Start(head) => this.while_running(|gate| gate.start(head)),
+        Outgoing::EarlyHint(links) => this.while_running(|gate| gate.hint(&links)),
         Outgoing::Body(Piece { body, more }) => {
             this.while_running(|gate| gate.send(body.as_bytes().unwrap_or_default(), more))
         }

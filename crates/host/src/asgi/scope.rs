@@ -146,7 +146,10 @@ impl Environ for Variables {
 /// What a scope is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    Http,
+    Http {
+        /// The client may get early hints.
+        takes_early_hints: bool,
+    },
     WebSocket,
 }
 
@@ -164,11 +167,14 @@ pub(super) fn scope<'py>(
     put("http_version", py.interned(variables.http_version())?)?;
     let extensions = extensions(py, variables)?;
     match kind {
-        Kind::Http => {
+        Kind::Http { takes_early_hints } => {
             put("type", py.interned("http")?)?;
             put("method", text(&variables.method)?)?;
             put("scheme", text(&variables.scheme)?)?;
-            for name in ["http.response.pathsend", "http.response.zerocopysend"] {
+            let hints = takes_early_hints.then_some("http.response.early_hint");
+            for name in
+                ["http.response.pathsend", "http.response.zerocopysend"].into_iter().chain(hints)
+            {
                 extensions.set_item(&py.interned(name)?, &py.dict()?)?;
             }
         }

@@ -136,11 +136,15 @@ class Server:
     async def run(self):
         """Serves from the start of the applications to their end."""
         failed = False
+        # One limit for all of them: the manager does not wait longer.
+        limit, begun, started = self.settings["startup_limit"], self.loop.time(), 0
         for index in range(self.settings["applications"]):
             found = self.server.application(index)
             # Several aliases may lead to one application.
             if found is not None and id(found[0]) not in self.applications:
-                failed |= not await self.application(*found).start()
+                left = limit - (self.loop.time() - begun) if started else limit
+                failed |= not await self.application(*found).start(left)
+                started += 1
         self.server.started(failed)
         self.watch()
         await self.ended.wait()

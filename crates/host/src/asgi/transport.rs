@@ -65,6 +65,13 @@ pub trait AsgiExchange: Send {
     fn watch(&mut self);
     /// Whether the client has gone, as far as that has been reported.
     fn is_disconnected(&mut self) -> bool;
+    /// Whether the client may get early hints (103) before the response.
+    fn takes_early_hints(&self) -> bool;
+    /// Sends early hints: values of `Link`, valid in a header, each with a newline behind it.
+    ///
+    /// # Errors
+    /// As for [`AsgiExchange::send`].
+    fn hint(&mut self, links: &[u8]) -> Result<Sent, SendError>;
     /// Whether the client gets the body of the response (not so for `HEAD`).
     fn wants_body(&self) -> bool;
     /// Whether the client asks for a WebSocket.

@@ -6,6 +6,7 @@ mod child_signals;
 mod fork_hint;
 mod forked_threads;
 pub(crate) mod gil_mode;
+pub(crate) mod interface;
 pub(crate) mod interpreter;
 pub(crate) mod keys;
 pub(crate) mod load;

@@ -15,7 +15,7 @@ use crate::worker::target::Application;
 use crate::worker::variables::hand_over;
 use fastcgi::app_status::{Cause, StatusOnly};
 use fastcgi::head::HeadWriter;
-use fastcgi::{LogLevel, RecordType, app_status, encoder};
+use fastcgi::{Interim, LogLevel, RecordType, app_status, encoder};
 use host::{AsgiExchange, AsgiSocket, Input, Load, Sent, Served};
 use std::io::{self, IoSlice};
 use std::os::fd::AsFd;
@@ -37,6 +37,9 @@ pub(super) struct LoopExchange {
     log_level: u8,
     head_only: bool,
     wants_body: bool,
+    /// The web server reads the body once it is asked for.
+    is_body_withheld: bool,
+    takes_early_hints: bool,
     input: BodyState,
     /// The application waits for more of the body.
     asks: bool,
@@ -67,6 +70,10 @@ pub(super) struct Begun {
     pub(super) number: usize,
     pub(super) wants: WantedCode,
     pub(super) wants_body: bool,
+    /// The web server reads the body once it is asked for.
+    pub(super) is_body_withheld: bool,
+    /// The client may get early hints.
+    pub(super) takes_early_hints: bool,
     /// Where it asks for a WebSocket.
     pub(super) place: Option<SocketPlace>,
 }
@@ -97,6 +104,8 @@ impl LoopExchange {
             wants: begun.wants,
             head_only: !begun.wants_body,
             wants_body: begun.wants_body,
+            is_body_withheld: begun.is_body_withheld,
+            takes_early_hints: begun.takes_early_hints,
             input,
             asks: false,
             is_watched: false,
@@ -182,6 +191,13 @@ impl LoopExchange {
         encoder::append_stream(&mut bytes, RecordType::STDOUT, id, &text);
         bytes.extend_from_slice(&encoder::end_answer(id, app_status::SWITCHED));
         Some(bytes)
+    }
+
+    /// Sends a record of which the application learns nothing: where it cannot be sent, the response cannot either.
+    fn send_aside(&mut self, record: &[u8]) {
+        if self.transmit(&[IoSlice::new(record)]).is_ok() && !self.queue.is_empty() {
+            self.rearm();
+        }
     }
 
     /// Has the next thing that happens on the connection reported.
@@ -373,6 +389,13 @@ impl AsgiExchange for LoopExchange {
             BodyState::Ended => return Ok(Input::End),
             BodyState::Failed(why) => return Err(why.clone()),
         }
+        if std::mem::take(&mut self.is_body_withheld)
+            && let Some(connection) = &self.connection
+        {
+            let mut record = Vec::new();
+            encoder::append_interim(&mut record, connection.id(), Interim::Continue);
+            self.send_aside(&record);
+        }
         let Some(connection) = self.connection.as_mut() else { return Ok(Input::End) };
         let read = connection.read_body_now(into);
         self.asks = matches!(read, Ok(None));
@@ -450,6 +473,23 @@ impl AsgiExchange for LoopExchange {
         self.disconnected
     }
 
+    fn takes_early_hints(&self) -> bool {
+        self.takes_early_hints
+    }
+
+    fn hint(&mut self, links: &[u8]) -> Result<Sent, SendError> {
+        end_in_forked_child();
+        let here = self.connection.as_ref().filter(|_| !self.disconnected && !self.answered);
+        let Some(connection) = here else { return Err(SendError::Disconnected) };
+        let mut record = Vec::with_capacity(links.len() + 16);
+        encoder::append_interim(&mut record, connection.id(), Interim::EarlyHints(links));
+        if self.transmit(&[IoSlice::new(&record)]).is_err() {
+            self.cut();
+            return Err(SendError::Disconnected);
+        }
+        Ok(self.settle())
+    }
+
     fn wants_body(&self) -> bool {
         self.wants_body
     }
@@ -517,10 +557,7 @@ impl AsgiExchange for LoopExchange {
                 encoder::append_stream(&mut record, RecordType::STDERR, id, &line);
             }
         }
-        // Where the web server has closed the connection, sending the response will fail as well.
-        if self.transmit(&[IoSlice::new(&record)]).is_ok() && !self.queue.is_empty() {
-            self.rearm();
-        }
+        self.send_aside(&record);
     }
 
     fn logs(&self, level: Level) -> bool {

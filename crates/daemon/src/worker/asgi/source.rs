@@ -64,11 +64,17 @@ impl LoopSource {
             pool.connections.close(connection);
             return None;
         };
-        let Admitted { application, wants_body, wants, is_overdue, is_websocket, health } =
-            admitted;
+        let Admitted { application, wants, is_overdue, is_websocket, health, .. } = admitted;
         let place = is_websocket.then(|| slots.take_socket());
         let most = place.as_ref().and_then(|place| place.as_ref().err().copied());
-        let begun = Begun { number, wants, wants_body, place: place.and_then(Result::ok) };
+        let begun = Begun {
+            number,
+            wants,
+            wants_body: admitted.wants_body,
+            is_body_withheld: admitted.is_body_withheld,
+            takes_early_hints: admitted.takes_early_hints,
+            place: place.and_then(Result::ok),
+        };
         let mut exchange = LoopExchange::new(pool, connection, application, begun);
         if let Some(health) = health {
             exchange.fail_with(health);

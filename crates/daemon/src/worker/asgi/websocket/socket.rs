@@ -112,7 +112,15 @@ impl OpenSocket {
             next_tick: None,
         };
         it.rearm();
+        it.tell_open_sockets();
         it
+    }
+
+    /// Tells Apache how many WebSockets this process has open, by which it chooses among processes that are as busy.
+    fn tell_open_sockets(&self) {
+        if let Some(slots) = &self.pool.asgi {
+            self.pool.record.set(Field::Sockets, slots.open_sockets() as u64);
+        }
     }
 
     fn ping_interval(&self) -> Option<Duration> {
@@ -158,6 +166,7 @@ impl OpenSocket {
     /// Reads what there is room for.
     fn read(&mut self) {
         self.has_more = false;
+        self.begin_turn();
         for _ in 0..BATCH {
             let is_reading =
                 self.has_room() && matches!(self.state, State::Open | State::Closing(_));
@@ -170,6 +179,13 @@ impl OpenSocket {
             }
         }
         self.has_more = true;
+    }
+
+    /// What is beyond a turn is left in the kernel, which reports it again.
+    const fn begin_turn(&mut self) {
+        if let Some(stream) = self.stream.as_mut() {
+            stream.begin_turn();
+        }
     }
 
     /// Takes what one read has given; whether there may be more.
@@ -292,6 +308,7 @@ impl OpenSocket {
         if self.is_blocked {
             self.send_kept();
         }
+        self.begin_turn();
         let Some(stream) = self.stream.as_mut() else { return };
         if !self.is_blocked {
             stream.end_output();
@@ -325,6 +342,7 @@ impl OpenSocket {
             self.pool.record.set(Field::LastRequest, now());
         }
         self.place.note_end();
+        self.tell_open_sockets();
         if self.pool.connections.is_draining() {
             self.pool.wake_main_thread();
         }

@@ -16,7 +16,13 @@ pub(super) struct Stream {
     has_received: bool,
     /// Bytes have been taken since [`Stream::take_sent`].
     has_sent: bool,
+    /// Bytes that are still read before others have their turn.
+    turn: usize,
 }
+
+/// Bytes that are read before others have their turn. The reader of frames reads on until a message is complete, of however
+/// many fragments; so many bytes of empty ones take it a few milliseconds.
+const TURN: usize = 128 * 1024;
 
 enum Kind {
     /// The connection to Apache's child, which carries the bytes on.
@@ -42,7 +48,12 @@ impl Stream {
     }
 
     const fn new(kind: Kind) -> Self {
-        Self { kind, has_ended: false, has_received: false, has_sent: false }
+        Self { kind, has_ended: false, has_received: false, has_sent: false, turn: TURN }
+    }
+
+    /// Begins a turn, in which so much is read as is permitted; what is beyond that seems not to have come.
+    pub(super) const fn begin_turn(&mut self) {
+        self.turn = TURN;
     }
 
     /// Whether the end has been read of what the other end sends.
@@ -88,7 +99,7 @@ impl AsFd for Stream {
 /// The end is not an end for the reader of frames, which could then send nothing more: see [`Stream::has_ended`].
 impl Read for Stream {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        if self.has_ended {
+        if self.has_ended || self.turn == 0 {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         match sys::receive_now(self.as_fd(), into) {
@@ -98,6 +109,7 @@ impl Read for Stream {
             }
             read => {
                 self.has_received |= read.is_ok();
+                self.turn = self.turn.saturating_sub(*read.as_ref().unwrap_or(&0));
                 read
             }
         }
@@ -130,6 +142,29 @@ impl Drop for Stream {
 mod tests {
     use super::*;
     use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn turn_ends_after_so_many_bytes_and_the_next_one_goes_on() {
+        let (here, mut there) = UnixStream::pair().unwrap();
+        let mut stream = Stream::client(here.into());
+        let mut bytes = vec![0; 16 * 1024];
+        let mut read_turn = |stream: &mut Stream| {
+            let mut total = 0;
+            loop {
+                there.write_all(&bytes[..1024]).unwrap();
+                match stream.read(&mut bytes) {
+                    Ok(count) => total += count,
+                    Err(why) => return (total, why.kind()),
+                }
+            }
+        };
+        let would_block = io::ErrorKind::WouldBlock;
+        assert_eq!(read_turn(&mut stream), (TURN, would_block));
+        assert_eq!(read_turn(&mut stream), (0, would_block));
+        stream.begin_turn();
+        let (total, kind) = read_turn(&mut stream);
+        assert!(total >= TURN && kind == would_block && !stream.has_ended());
+    }
 
     #[test]
     fn end_is_known_and_what_is_kept_can_still_be_sent() {
