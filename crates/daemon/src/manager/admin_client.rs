@@ -36,8 +36,8 @@ pub(super) enum Peer {
 pub(super) enum Request {
     /// Nothing, or no more than an answer.
     None,
-    /// To be answered later; and the user who asks, if that is known.
-    Order(Order, Option<u32>),
+    /// To be answered later; and the user who asks.
+    Order(Order, u32),
     /// An order, which this peer may not give; it has been told so.
     Refused(String),
 }
@@ -165,10 +165,9 @@ impl AdminClient {
         self.protocol = Protocol::Waits { dropped: 0, with_body };
         match request.target(condition) {
             Target::Known(answer) => self.answer(&answer),
-            Target::Order(order) => match (order.is_public(), self.peer) {
-                (true, _) => return Request::Order(order, None),
-                (false, Peer::Local) => match self.check_user() {
-                    Ok(user) => return Request::Order(order, Some(user)),
+            Target::Order(order) => match self.peer {
+                Peer::Local => match self.check_user() {
+                    Ok(user) => return Request::Order(order, user),
                     Err(user) => {
                         let text = "only for root and the daemon's user\n";
                         self.answer(&Answer::text("403 Forbidden", text));
@@ -178,7 +177,7 @@ impl AdminClient {
                         ));
                     }
                 },
-                (false, Peer::Remote) => {
+                Peer::Remote => {
                     self.answer(&Answer::text("403 Forbidden", "only over a Unix socket\n"));
                 }
             },

@@ -3,7 +3,6 @@
 
 use super::admin_order::{Answer, Order};
 use crate::probe::{Condition, Probe};
-use wsgi::Level;
 
 /// A request, as far as it matters.
 #[derive(Debug, PartialEq, Eq)]
@@ -35,7 +34,6 @@ impl<'r> HttpRequest<'r> {
     pub(super) fn target(&self, condition: Condition) -> Target {
         let order = match self.path.strip_prefix("/-/") {
             Some("status") => Some(Order::Status),
-            Some("metrics") => Some(Order::Metrics),
             Some("stacks") => match self.value("pid") {
                 Some(pid) => pid.parse().ok().map(|pid| Order::Stacks(Some(pid))),
                 None => Some(Order::Stacks(None)),
@@ -45,11 +43,10 @@ impl<'r> HttpRequest<'r> {
             Some("recycle") => {
                 self.value("pid").and_then(|pid| pid.parse().ok()).map(Order::Recycle)
             }
-            Some("log-level") => self.value("level").and_then(level).map(Order::LogLevel),
             _ => return Target::Known(probe(self.path.as_bytes(), condition)),
         };
         let Some(order) = order else {
-            let what = "it needs ?pid=NUMBER or ?level=NAME\n";
+            let what = "it needs ?pid=NUMBER\n";
             return Target::Known(Answer::text("400 Bad Request", what));
         };
         let (allowed, methods) = match order.is_question() {
@@ -68,11 +65,6 @@ impl<'r> HttpRequest<'r> {
     }
 }
 
-/// A level by its name in the error log.
-fn level(name: &str) -> Option<Level> {
-    (0..=8).map(Level::from_number).find(|level| level.name() == name)
-}
-
 /// The answer to a path that asks how the group is.
 pub(super) fn probe(path: &[u8], condition: Condition) -> Answer {
     const UNAVAILABLE: &str = "503 Service Unavailable";
@@ -84,7 +76,7 @@ pub(super) fn probe(path: &[u8], condition: Condition) -> Answer {
             Answer::text(UNAVAILABLE, "draining\n")
         }
         (None, _) => {
-            Answer::text(Answer::NOT_FOUND, "there are /-/healthy, /-/ready and /-/metrics\n")
+            Answer::text(Answer::NOT_FOUND, "there are /-/healthy, /-/ready and /-/status\n")
         }
     }
 }
@@ -111,13 +103,11 @@ mod tests {
     fn requests_are_orders_by_their_path_and_method() {
         for (line, order) in [
             ("GET /-/status HTTP/1.1", Order::Status),
-            ("HEAD /-/metrics HTTP/1.1", Order::Metrics),
             ("GET /-/stacks HTTP/1.1", Order::Stacks(None)),
             ("GET /-/stacks?pid=7 HTTP/1.1", Order::Stacks(Some(7))),
             ("POST /-/drain HTTP/1.1", Order::Drain),
             ("POST /-/reload?a=b HTTP/1.1", Order::Reload),
             ("POST /-/recycle?a&pid=7 HTTP/1.1", Order::Recycle(7)),
-            ("POST /-/log-level?level=debug HTTP/1.1", Order::LogLevel(Level::Debug)),
         ] {
             assert_eq!(target(line), Target::Order(order), "{line}");
             assert!(line.contains(order.name()));
@@ -133,7 +123,6 @@ mod tests {
             ("POST /-/recycle HTTP/1.1", "400"),
             ("GET /-/stacks?pid=x HTTP/1.1", "400"),
             ("POST /-/stacks HTTP/1.1", "405"),
-            ("POST /-/log-level?level=loud HTTP/1.1", "400"),
             ("GET /other HTTP/1.1", "404"),
             ("", "404"),
             ("GET /-/ready HTTP/1.1", "200"),

@@ -2,15 +2,11 @@
 //! worker.
 #![forbid(unsafe_code)]
 
-use wsgi::Level;
-
 /// What is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Order {
     /// What the group is doing.
     Status,
-    /// The same as figures for Prometheus.
-    Metrics,
     /// What the threads of the workers do, or of the one with this process id.
     Stacks(Option<i32>),
     /// To take no more requests, and to tell when the last one is answered.
@@ -19,8 +15,6 @@ pub(super) enum Order {
     Reload,
     /// To replace one worker, by its process id.
     Recycle(i32),
-    /// To write lines of this level and of those above it.
-    LogLevel(Level),
 }
 
 /// What is answered.
@@ -37,23 +31,16 @@ impl Order {
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Status => "status",
-            Self::Metrics => "metrics",
             Self::Stacks(_) => "stacks",
             Self::Drain => "drain",
             Self::Reload => "reload",
             Self::Recycle(_) => "recycle",
-            Self::LogLevel(_) => "log-level",
         }
     }
 
     /// Whether nothing is changed by it.
     pub(super) const fn is_question(self) -> bool {
-        matches!(self, Self::Status | Self::Metrics | Self::Stacks(_))
-    }
-
-    /// Whether processes of other users and machines may ask it, as far as they may connect.
-    pub(super) const fn is_public(self) -> bool {
-        matches!(self, Self::Metrics)
+        matches!(self, Self::Status | Self::Stacks(_))
     }
 }
 

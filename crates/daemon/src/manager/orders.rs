@@ -25,15 +25,11 @@ impl Group {
     fn obey(&mut self, asked: &Asked) {
         let Asked { client, order, user } = *asked;
         if !order.is_question() {
-            let user =
-                user.map_or_else(|| "an unknown user".to_owned(), |uid| format!("uid {uid}"));
             let name = order.name();
-            self.log(Level::Info, &format!("command {name} of {user}"));
+            self.log(Level::Info, &format!("command {name} of uid {user}"));
         }
         let begun = match order {
             Order::Status => Err(Answer::json(Answer::OK, &self.status())),
-            Order::Metrics => Err(Answer::failure(Answer::NOT_FOUND, "no metrics yet")),
-            Order::LogLevel(_) => Err(Answer::failure(Answer::NOT_FOUND, "no such command yet")),
             Order::Stacks(only) => self.begin_stacks(only),
             Order::Drain => Ok(self.begin_drain()),
             Order::Reload => self.begin_reload(),

@@ -21,7 +21,8 @@ impl Group {
             let started = current.started;
             slot.failures = 0;
             if failed {
-                let why = format!("worker {pid} could not load its scripts");
+                let why =
+                    format!("worker {pid} could not load its scripts; the error log says why");
                 self.fail_replacement_of(index, started, &why);
             }
             return;
@@ -33,7 +34,9 @@ impl Group {
             incoming.finish(reason, Duration::ZERO, grace, Successor::None);
             slot.leaving.push(incoming);
             if !stopping {
-                self.abort_replacement(&format!("worker {pid} could not load its scripts"));
+                self.abort_replacement(&format!(
+                    "worker {pid} could not load its scripts; the error log says why"
+                ));
             }
             return;
         }

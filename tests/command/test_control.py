@@ -1,0 +1,61 @@
+"""Commands to a server of start-server: it is found without a word about where it is."""
+
+import json
+import os
+import signal
+
+import pytest
+
+pytestmark = pytest.mark.ours_only("runs ours")
+
+
+def groups_of(run, *arguments, **variables):
+    done = run("status", "--json", *arguments, check=False, **variables)
+    return done.returncode, json.loads(done.stdout)
+
+
+def test_server_of_start_server_is_found_and_reloaded(start, run, short, site):
+    server = start(TMPDIR=str(short))
+    assert server.get()[0] == 200
+    status, answer = groups_of(run, TMPDIR=str(short))
+    assert status == 0, answer
+    [group] = [it for it in answer["groups"] if it["socket"].startswith(str(short))]
+    assert group["condition"] == "ready"
+    (site / "app.py").write_text((site / "app.py").read_text().replace("one", "two"))
+    pid = str(group["server_pid"])
+    done = run("reload", group["name"], "--server", pid, TMPDIR=str(short))
+    assert done.stdout.startswith(f"process group '{group['name']}' is reloaded\n")
+    assert server.get() == (200, "<html><body>two</body></html>")
+
+
+def test_ordinary_user_commands_the_own_server(start, run, ordinary_user, short):
+    if ordinary_user is None:
+        pytest.skip("the other tests run as an ordinary user already")
+    os.chown(short, ordinary_user.pw_uid, ordinary_user.pw_gid)
+    server = start(user=ordinary_user, TMPDIR=str(short), HOME="/")
+    assert server.get()[0] == 200
+    status, answer = groups_of(run, user=ordinary_user, TMPDIR=str(short), HOME="/")
+    [group] = [it for it in answer["groups"] if it["socket"].startswith(str(short))]
+    assert (group["condition"], group["uid"]) == ("ready", ordinary_user.pw_uid)
+    [worker, *_] = [it for it in group["workers"] if it["state"] == "ready"]
+    done = run("recycle", worker["pid"], user=ordinary_user, TMPDIR=str(short), HOME="/")
+    assert f"in place of {worker['pid']}\n" in done.stdout
+    assert server.get()[0] == 200
+    # A server of another user is none that root is to trust.
+    folder = group["socket"].rpartition("/")[0]
+    status, answer = groups_of(run, "--runtime-dir", folder)
+    assert status == 3
+    assert "is not trusted" in answer["groups"][0]["problem"]
+
+
+def test_status_without_a_server_is_unknown(start, run, short):
+    server = start(TMPDIR=str(short))
+    [folder] = short.glob("mod_wsgi_rs-*")
+    status, answer = groups_of(run, "--runtime-dir", folder)
+    assert status in (0, 1), answer
+    server.signal(signal.SIGTERM)
+    server.wait()
+    folder.mkdir()
+    status, answer = groups_of(run, "--runtime-dir", folder)
+    assert (status, answer["severity"]) == (3, "unknown")
+    assert groups_of(run, "--runtime-dir", folder / "none")[0] == 3
