@@ -27,6 +27,11 @@ impl RequestTimes {
         CURRENT.set(self);
     }
 
+    /// Those of the request that the calling thread serves, so far.
+    pub(crate) fn so_far() -> Self {
+        CURRENT.get()
+    }
+
     /// The calling thread begins a request: those of the request in which it is, if it is in one. They are to be given
     /// back to [`RequestTimes::end`].
     pub(crate) fn begin() -> Self {

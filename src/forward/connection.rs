@@ -265,7 +265,20 @@ impl Connection {
     /// Reads bytes that are no records, once the connection is no FastCGI any more; 0 at the end. Waits up to the time limit
     /// of the socket.
     pub(crate) fn read_raw(&mut self, into: &mut [u8]) -> Result<usize, ConnectionError> {
-        let received = sys::receive(self.stream.as_fd(), into)?;
+        self.read_raw_by(sys::receive, into)
+    }
+
+    /// As [`Self::read_raw`], without waiting; [`ConnectionError::Timeout`] where nothing has come.
+    pub(crate) fn read_raw_now(&mut self, into: &mut [u8]) -> Result<usize, ConnectionError> {
+        self.read_raw_by(sys::receive_now_with_descriptors, into)
+    }
+
+    fn read_raw_by(
+        &mut self,
+        receive: fn(BorrowedFd<'_>, &mut [u8]) -> io::Result<Received>,
+        into: &mut [u8],
+    ) -> Result<usize, ConnectionError> {
+        let received = receive(self.stream.as_fd(), into)?;
         if received.truncated || !received.descriptors.is_empty() {
             // Nothing is asked for.
             self.had_file = true;

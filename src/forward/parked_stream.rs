@@ -13,7 +13,7 @@ use super::stream;
 use crate::apr::Brigade;
 use crate::failure_flag::{Flag, Flags};
 use crate::httpd::{Outcome, Parked, PassError, Request};
-use crate::hub::{self, Ready, Session, Step, Wants};
+use crate::hub::{self, EarlyEnd, Ready, Session, Step, Wants};
 use crate::request_outcome::conclude;
 use fastcgi::{Answer, ProtocolStatus, app_status};
 use std::fs::File;
@@ -391,6 +391,8 @@ impl Session<Parked> for ParkedStream {
             worker: self.connection.is_some() && !self.is_full,
             writable: self.behind_since.is_some(),
             half_closed: self.looks_at_client,
+            end: true,
+            ..Wants::default()
         }
     }
 
@@ -405,8 +407,8 @@ impl Session<Parked> for ParkedStream {
         self.with_body(client, now, |stream, request, body| stream.step(request, body, ready, now))
     }
 
-    fn may_be_ended(&self) -> bool {
-        self.comes_back && self.ending.is_none()
+    fn early_end(&self) -> Option<EarlyEnd> {
+        (self.comes_back && self.ending.is_none()).then_some(EarlyEnd::AnyTime)
     }
 
     fn end(&mut self, client: &mut Parked, now: Instant) -> Step {

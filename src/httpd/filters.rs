@@ -21,22 +21,31 @@ pub(super) unsafe fn last_output_filter(connection: *const conn_rec) -> Option<*
     }
 }
 
+/// Whether all filters from this one on have one of these `names`, which are in small letters.
+///
+/// # Safety
+/// A filter of a live chain, or null.
+pub(super) unsafe fn are_known(first: *const ap_filter_t, names: &[&[u8]]) -> bool {
+    // SAFETY: the caller's promise; each filter has its record, and its name is a C string.
+    unsafe {
+        let mut next = first.as_ref();
+        while let Some(filter) = next {
+            let name = CStr::from_ptr((*filter.frec).name).to_bytes();
+            if !names.iter().any(|known| name.eq_ignore_ascii_case(known)) {
+                return false;
+            }
+            next = filter.next.as_ref();
+        }
+    }
+    true
+}
+
 impl Request<'_> {
     /// Whether all filters that stand between the response and the client's socket have one of these `names`, which are in
     /// small letters.
     pub(crate) fn has_only_filters(&self, names: &[&[u8]]) -> bool {
-        // SAFETY: the filter chain of a live request; each filter has its record, and its name is a C string.
-        unsafe {
-            let mut next = (*self.raw).output_filters.as_ref();
-            while let Some(filter) = next {
-                let name = CStr::from_ptr((*filter.frec).name).to_bytes();
-                if !names.iter().any(|known| name.eq_ignore_ascii_case(known)) {
-                    return false;
-                }
-                next = filter.next.as_ref();
-            }
-        }
-        true
+        // SAFETY: the filter chain of a live request.
+        unsafe { are_known((*self.raw).output_filters, names) }
     }
 
     /// Whether a content filter stands first among the output filters.

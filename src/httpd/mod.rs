@@ -15,6 +15,7 @@ mod module;
 mod panic_hook;
 mod parked;
 mod previous_request;
+mod raw_bytes;
 mod regex;
 mod request;
 mod request_identity;

@@ -4,9 +4,11 @@
 //! A content handler calls [`Request::suspend`] and returns; httpd's thread leaves; its last hook hands the connection
 //! over as a [`Parked`]. What must hold for that is in docs/safety.md, "Connections without a thread".
 
-use super::filters::last_output_filter;
+use super::filters::{are_known, last_output_filter};
 use super::module::{module_config, set_module_config};
+use super::raw_bytes::{pass_bytes, read_bytes};
 use super::request::Request;
+use super::response::PassError;
 use super::{Mpm, Outcome, guard};
 use crate::apr::{Brigade, Pool};
 use crate::bindings::{
@@ -21,6 +23,7 @@ use std::ffi::{CStr, c_int};
 use std::os::fd::BorrowedFd;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
+use wsgi::ReadError;
 
 /// `HTTP/1.1` as httpd writes it.
 const HTTP_1_1: c_int = 1001;
@@ -33,17 +36,28 @@ const YOUTH: Duration = Duration::from_secs(2);
 const GUARD: &CStr = c"WSGI_PARKED";
 /// Output filters, as httpd writes their names, that never wait and never read a file while they are called with bytes in
 /// memory.
-const NEVER_WAIT: [&[u8]; 10] = [
+const NEVER_WAIT: [&[u8]; 11] = [
     b"byterange",
     b"chunk",
     b"content_length",
     b"core",
+    b"dumpio_out",
     b"http_header",
     b"http_outerror",
     b"log_input_output",
     b"ssl/tls coalescing filter",
     b"ssl/tls filter",
     b"wsgi_parked",
+];
+
+/// Input filters of connections that never wait when they are not to.
+const NEVER_WAIT_FOR_INPUT: [&[u8]; 6] = [
+    b"core_in",
+    b"dumpio_in",
+    b"log_input_output",
+    b"remoteip_input",
+    b"reqtimeout",
+    b"ssl/tls filter",
 ];
 
 /// What takes a suspended connection over.
@@ -59,6 +73,22 @@ impl Request<'_> {
     /// Whether the rest of the response needs no thread of httpd: the event MPM, a connection of its own with HTTP/1.1, no
     /// internal redirect, and only output filters that never wait.
     pub(crate) fn is_parkable(&self) -> bool {
+        self.may_be_suspended() && self.has_only_filters(&NEVER_WAIT)
+    }
+
+    /// Whether the bytes of the connection need no thread of httpd: as [`Self::is_parkable`], of the connection's filters in
+    /// both directions, and not of those of the response.
+    pub(crate) fn is_connection_parkable(&self) -> bool {
+        // SAFETY: the chains of filters of a live connection.
+        let is_known = || unsafe {
+            let connection = (*self.raw).connection;
+            are_known((*connection).output_filters, &NEVER_WAIT)
+                && are_known((*connection).input_filters, &NEVER_WAIT_FOR_INPUT)
+        };
+        self.may_be_suspended() && is_known()
+    }
+
+    fn may_be_suspended(&self) -> bool {
         // SAFETY: a live request and its connection, which outlives it (`Request::from_raw`).
         let fits = unsafe {
             let connection = (*self.raw).connection;
@@ -69,7 +99,7 @@ impl Request<'_> {
                 && !(*connection).cs.is_null()
                 && (*connection).aborted == 0
         };
-        fits && is_event() && self.has_only_filters(&NEVER_WAIT)
+        fits && is_event()
     }
 
     /// Has httpd's thread leave once the handler has returned what this gives. Then `take_over` gets the connection. Where the
@@ -236,6 +266,34 @@ impl Parked {
         }
     }
 
+    /// Passes bytes to the client past any request. What it does not take at once is left to [`Self::push`]: no more is to be
+    /// passed on before all of that has gone.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), PassError> {
+        // SAFETY: the connection is live until `self` is consumed, and its owner alone uses it.
+        unsafe { pass_bytes(self.connection, &mut self.own_brigade(), bytes) }
+    }
+
+    /// Reads what the client has sent past any request; whether there was something. Never waits.
+    ///
+    /// # Errors
+    /// Also at the end of what the client sends.
+    pub(crate) fn read(&mut self, into: &mut Vec<u8>) -> Result<bool, ReadError> {
+        // SAFETY: the connection is live until `self` is consumed, and its owner alone uses it.
+        unsafe { read_bytes(self.connection, &mut self.own_brigade(), into) }
+    }
+
+    /// An empty brigade of the connection's.
+    ///
+    /// # Safety
+    /// The connection is live, and there is no other handle to the brigade.
+    unsafe fn own_brigade<'a>(&self) -> Brigade<'a> {
+        // SAFETY: the caller's promise; the brigade was made by `new` with this pool and this allocator.
+        unsafe {
+            let pool = Pool::from_raw((*self.connection).pool);
+            Brigade::from_raw(self.last, pool, (*self.connection).bucket_alloc)
+        }
+    }
+
     /// Ends the request: what is missing of its response's end is passed on, and it is logged and freed once httpd has
     /// sent all of it.
     pub(crate) fn end_request(&mut self) {
@@ -257,10 +315,8 @@ impl Parked {
         // SAFETY: the connection is live until `self` is consumed; the bucket is made with the brigade's allocator.
         unsafe {
             ap_prep_lingering_close(self.connection);
-            let allocator = (*self.connection).bucket_alloc;
-            let pool = Pool::from_raw((*self.connection).pool);
-            let mut brigade = Brigade::from_raw(self.last, pool, allocator);
-            brigade.append(ap_bucket_eoc_create(allocator));
+            let mut brigade = self.own_brigade();
+            brigade.append(ap_bucket_eoc_create((*self.connection).bucket_alloc));
             ap_pass_brigade((*self.connection).output_filters, brigade.as_ptr());
             brigade.clear();
             self.set_suspended();

@@ -1,18 +1,16 @@
 //! The connection of a request whose answer is 101: bytes past the filters of the request, and how it is left to another
 //! process.
 
+use super::filters::are_known;
+use super::raw_bytes::{failure, pass_bytes, read_bytes};
 use super::request::Request;
 use super::response::PassError;
-use crate::apr::{Brigade, Bucket, Status};
+use crate::apr::{Brigade, Status};
 use crate::bindings::{
-    ap_filter_t, ap_get_brigade, ap_input_mode_t, ap_pass_brigade, ap_remove_input_filter,
-    apr_read_type_e, conn_rec,
+    ap_filter_t, ap_get_brigade, ap_input_mode_t, ap_remove_input_filter, apr_read_type_e, conn_rec,
 };
 use std::ffi::CStr;
 use wsgi::ReadError;
-
-/// Bytes that the connection's filters are asked for at once.
-const READ: usize = 16 * 1024;
 
 /// The filters of a connection that hand bytes on as they are, and need not see those that come after a response.
 const TRANSPARENT: [&[u8]; 4] = [b"core", b"core_in", b"reqtimeout", b"log_input_output"];
@@ -56,8 +54,8 @@ impl<'call> Request<'call> {
         unsafe {
             let connection = (*self.raw).connection;
             (*connection).master.is_null()
-                && is_transparent((*connection).output_filters)
-                && is_transparent((*connection).input_filters)
+                && are_known((*connection).output_filters, &TRANSPARENT)
+                && are_known((*connection).input_filters, &TRANSPARENT)
         }
     }
 
@@ -83,18 +81,8 @@ impl<'call> Request<'call> {
         brigade: &mut Brigade<'call>,
         bytes: &[u8],
     ) -> Result<(), PassError> {
-        // SAFETY: the bytes outlive the call, after which the brigade is empty; a filter that keeps some copies them.
-        unsafe { brigade.append_transient(bytes) };
-        brigade.append_flush();
         // SAFETY: a live request and its connection; the brigade is of its pool and its connection's allocator.
-        let status =
-            unsafe { ap_pass_brigade((*(*self.raw).connection).output_filters, brigade.as_ptr()) };
-        brigade.clear();
-        match status {
-            _ if self.is_aborted() => Err(PassError::Aborted),
-            0 => Ok(()),
-            _ => Err(PassError::Failed),
-        }
+        unsafe { pass_bytes((*self.raw).connection, brigade, bytes) }
     }
 
     /// Reads what the client has sent behind its request, past the filters of the request; never waits. Whether there was
@@ -107,26 +95,8 @@ impl<'call> Request<'call> {
         brigade: &mut Brigade<'call>,
         into: &mut Vec<u8>,
     ) -> Result<bool, ReadError> {
-        let before = into.len();
         // SAFETY: a live request and its connection; the brigade is of its pool and its connection's allocator.
-        let status = Status(unsafe {
-            ap_get_brigade(
-                (*(*self.raw).connection).input_filters,
-                brigade.as_ptr(),
-                ap_input_mode_t::AP_MODE_READBYTES,
-                apr_read_type_e::APR_NONBLOCK_READ,
-                READ as i64,
-            )
-        });
-        let taken = if status.is_success() { take_all(brigade, into) } else { Ok(false) };
-        brigade.clear();
-        let is_end = taken.map_err(failure)?;
-        match (into.len() > before, is_end) {
-            (true, _) => Ok(true),
-            (false, true) => Err(ReadError::Disconnected),
-            (false, false) if status.is_success() || status.is_again() => Ok(false),
-            (false, false) => Err(failure(status)),
-        }
+        unsafe { read_bytes((*self.raw).connection, brigade, into) }
     }
 
     /// Takes what httpd has read from the client behind its request; what is still in the socket stays there. Nothing can be
@@ -176,45 +146,6 @@ impl<'call> Request<'call> {
         // httpd logs a request before it destroys the pool: the connection does not look lost in the line.
         self.keep_until_its_end(LeftToOther(connection));
     }
-}
-
-/// Moves all bytes of a brigade to `into`; whether it shows the end of the stream.
-fn take_all(brigade: &mut Brigade<'_>, into: &mut Vec<u8>) -> Result<bool, Status> {
-    loop {
-        let count = match brigade.first()? {
-            None => return Ok(false),
-            Some(Bucket::End) => return Ok(true),
-            Some(Bucket::Data(data)) => {
-                into.extend_from_slice(data);
-                data.len()
-            }
-        };
-        brigade.consume(count)?;
-    }
-}
-
-fn failure(status: Status) -> ReadError {
-    match status {
-        _ if status.is_timeout() => ReadError::Timeout,
-        _ if status.is_disconnect() => ReadError::Disconnected,
-        _ => ReadError::Other(status.to_string()),
-    }
-}
-
-/// # Safety
-/// The first filter of a live chain, or null.
-unsafe fn is_transparent(first: *mut ap_filter_t) -> bool {
-    let mut filter = first;
-    // SAFETY: the caller's promise; every filter has its record.
-    unsafe {
-        while let Some(next) = filter.as_ref().map(|filter| filter.next) {
-            if !TRANSPARENT.contains(&name_of(filter)) {
-                return false;
-            }
-            filter = next;
-        }
-    }
-    true
 }
 
 /// The name under which a filter is registered, in small letters.

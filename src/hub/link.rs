@@ -3,9 +3,10 @@
 #![forbid(unsafe_code)]
 
 use super::places::Place;
-use super::session::{Client, Ready, Session, Step, Wants};
+use super::session::{Client, EarlyEnd, Ready, Session, Step, Wants};
+use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
-use sys::{EPOLL_ENDS, EPOLLIN, EPOLLOUT, EPOLLRDHUP, Epoll};
+use sys::{EPOLL_ENDS, EPOLLIN, EPOLLOUT, EPOLLRDHUP, Epoll, EventFlags};
 
 /// How long a client may take nothing of what is left for it once its session is over.
 const FLUSH_TIME: Duration = Duration::from_secs(60);
@@ -18,8 +19,8 @@ const FORGOTTEN: usize = 16 * 1024;
 pub(super) struct Link<C> {
     client: C,
     state: State<C>,
-    /// What is watched at the client's socket and at the worker's; `None`: nothing.
-    watched: [Option<Wants>; 2],
+    /// What is watched at the client's socket and at the worker's; `None`: nothing, not even its end.
+    watched: [Option<EventFlags>; 2],
     /// The tokens of the client's socket and of the worker's.
     tokens: [u64; 2],
     /// What `deadlines` has for it.
@@ -56,9 +57,12 @@ impl<C: Client> Link<C> {
         matches!(self.state, State::Dead)
     }
 
-    /// Whether its session may be ended before its time.
-    pub(super) fn may_be_ended(&self) -> bool {
-        matches!(&self.state, State::Open(session) if session.may_be_ended())
+    /// When its session may be ended before its time.
+    pub(super) fn early_end(&self) -> Option<EarlyEnd> {
+        match &self.state {
+            State::Open(session) => session.early_end(),
+            _ => None,
+        }
     }
 
     /// When it is to be advanced at the latest.
@@ -147,44 +151,22 @@ impl<C: Client> Link<C> {
     }
 
     fn watch(&mut self, epoll: &Epoll) -> std::io::Result<()> {
-        let (wants, worker) = match &self.state {
-            State::Open(session) => (session.wants(), session.worker()),
-            State::Flushing(_) | State::Leaving(_) => {
-                (Wants { writable: true, ..Wants::default() }, None)
-            }
-            State::Lingering(_) => (Wants { half_closed: true, ..Wants::default() }, None),
+        let rest = Wants { end: true, ..Wants::default() };
+        let wants = match &self.state {
+            State::Open(session) => session.wants(),
+            State::Flushing(_) | State::Leaving(_) => Wants { writable: true, ..rest },
+            State::Lingering(_) => Wants { readable: true, half_closed: true, ..rest },
             State::Dead => return Ok(()),
+        };
+        let worker = match &self.state {
+            State::Open(session) => session.worker(),
+            _ => None,
         };
         let [at_client, at_worker] = &mut self.watched;
         let [client_token, worker_token] = self.tokens;
-        let of_client = Wants { worker: false, ..wants };
-        if *at_client != Some(of_client) {
-            let (socket, lingers) =
-                (self.client.socket(), matches!(self.state, State::Lingering(_)));
-            // A client that has left altogether is told in any case.
-            let mut events = EPOLL_ENDS;
-            if wants.writable {
-                events |= EPOLLOUT;
-            }
-            if wants.half_closed {
-                events |= if lingers { EPOLLIN | EPOLLRDHUP } else { EPOLLRDHUP };
-            }
-            match at_client {
-                None => epoll.add(socket, events, client_token)?,
-                Some(_) => epoll.rearm(socket, events, client_token)?,
-            }
-            *at_client = Some(of_client);
-        }
-        // A worker that has closed its end would be told again and again, so it is not watched at all meanwhile.
-        let of_worker = wants.worker.then_some(Wants { worker: true, ..Wants::default() });
-        if let Some(worker) = worker
-            && *at_worker != of_worker
-        {
-            match of_worker {
-                Some(_) => epoll.add(worker, EPOLLIN, worker_token)?,
-                None => epoll.remove(worker),
-            }
-            *at_worker = of_worker;
+        watch_socket(epoll, self.client.socket(), client_token, at_client, client_events(wants))?;
+        if let Some(worker) = worker {
+            watch_socket(epoll, worker, worker_token, at_worker, worker_events(wants))?;
         }
         Ok(())
     }
@@ -216,6 +198,47 @@ impl<C: Client> Link<C> {
         epoll.remove(self.client.socket());
         self.client.release()
     }
+}
+
+/// What is watched at a client's socket. Its end is told in any case, so that none of it is watched where that is known.
+fn client_events(wants: Wants) -> Option<EventFlags> {
+    let pairs =
+        [(wants.readable, EPOLLIN), (wants.writable, EPOLLOUT), (wants.half_closed, EPOLLRDHUP)];
+    wants.end.then(|| all_of(pairs))
+}
+
+/// What is watched at a worker's socket. One that has closed its end would be told again and again, so none of it is watched
+/// where nothing is waited for.
+fn worker_events(wants: Wants) -> Option<EventFlags> {
+    let pairs = [(wants.worker, EPOLLIN), (wants.worker_takes, EPOLLOUT)];
+    (wants.worker || wants.worker_takes).then(|| all_of(pairs))
+}
+
+fn all_of<const N: usize>(pairs: [(bool, EventFlags); N]) -> EventFlags {
+    pairs
+        .into_iter()
+        .filter(|(is_wanted, _)| *is_wanted)
+        .fold(EPOLL_ENDS, |all, (_, one)| all | one)
+}
+
+/// Has `epoll` watch for `events` where it watches for `watched`.
+fn watch_socket(
+    epoll: &Epoll,
+    socket: BorrowedFd<'_>,
+    token: u64,
+    watched: &mut Option<EventFlags>,
+    events: Option<EventFlags>,
+) -> std::io::Result<()> {
+    if *watched == events {
+        return Ok(());
+    }
+    match (&watched, events) {
+        (None, Some(events)) => epoll.add(socket, events, token)?,
+        (Some(_), Some(events)) => epoll.rearm(socket, events, token)?,
+        (_, None) => epoll.remove(socket),
+    }
+    *watched = events;
+    Ok(())
 }
 
 #[cfg(test)]
@@ -287,7 +310,7 @@ mod tests {
             }
         }
         fn wants(&self) -> Wants {
-            Wants { worker: true, ..Wants::default() }
+            Wants { worker: true, end: true, ..Wants::default() }
         }
         fn deadline(&self) -> Option<Instant> {
             None
@@ -296,8 +319,8 @@ mod tests {
             client.is_aborted |= ready.gone;
             if ready.worker || ready.gone { Step::Over } else { Step::Open }
         }
-        fn may_be_ended(&self) -> bool {
-            true
+        fn early_end(&self) -> Option<EarlyEnd> {
+            Some(EarlyEnd::AnyTime)
         }
         fn end(&mut self, _client: &mut TestClient, _now: Instant) -> Step {
             self.calls.lock().unwrap().push("end early");
@@ -346,6 +369,20 @@ mod tests {
         fn calls(&self) -> Vec<&'static str> {
             std::mem::take(&mut *self.calls.lock().unwrap())
         }
+    }
+
+    #[test]
+    fn no_more_is_watched_than_is_waited_for() {
+        let none = Wants::default();
+        assert_eq!((client_events(none), worker_events(none)), (None, None));
+        // The worker is not watched for the end of the client.
+        let end = Wants { end: true, ..none };
+        assert_eq!((client_events(end), worker_events(end)), (Some(EPOLL_ENDS), None));
+        let both = Wants { readable: true, writable: true, half_closed: true, ..end };
+        assert_eq!(client_events(both), Some(EPOLLIN | EPOLLOUT | EPOLLRDHUP));
+        assert_eq!(client_events(Wants { end: false, ..both }), None);
+        assert_eq!(worker_events(Wants { worker: true, ..none }), Some(EPOLLIN));
+        assert_eq!(worker_events(Wants { worker_takes: true, ..none }), Some(EPOLLOUT));
     }
 
     #[test]

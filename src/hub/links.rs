@@ -4,7 +4,7 @@
 use super::deadlines::Deadlines;
 use super::link::Link;
 use super::places::Place;
-use super::session::{Client, Ready, Session};
+use super::session::{Client, EarlyEnd, Ready, Session};
 use crate::httpd::guard;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -65,8 +65,8 @@ impl<C: Client> Links<C> {
         [self.deadlines.next(), records].into_iter().flatten().min()
     }
 
-    /// Takes a connection over; `ends_at`: when it is to end before its time, if it may be.
-    pub(super) fn add(&mut self, newcomer: Newcomer<C>, ends_at: Option<Instant>, now: Instant) {
+    /// Takes a connection over. It is to end before its time, if it may be, where the process `leaves`.
+    pub(super) fn add(&mut self, newcomer: Newcomer<C>, leaves: bool, now: Instant) {
         let index = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot { generation: 0, link: None });
             self.slots.len() - 1
@@ -76,7 +76,10 @@ impl<C: Client> Links<C> {
         let token = (slot.generation << GENERATION_SHIFT) | (index as u64) << 1;
         let Newcomer { client, session, place } = newcomer;
         let mut link = Link::new(client, session, place, [token, token | 1]);
-        link.ends_at = ends_at.filter(|_| link.may_be_ended());
+        link.ends_at = link.early_end().filter(|_| leaves).map(|end| match end {
+            EarlyEnd::AnyTime => now,
+            EarlyEnd::After(grace) => now + grace,
+        });
         slot.link = Some(link);
         self.open += 1;
         self.advance(index, Ready::default(), now);
@@ -94,11 +97,17 @@ impl<C: Client> Links<C> {
         let ready = match event.token & 1 {
             0 => Ready {
                 worker: false,
+                worker_takes: false,
+                readable: event.readable,
                 writable: event.writable,
                 half_closed: event.half_closed,
                 gone: event.ended,
             },
-            _ => Ready { worker: event.readable || event.ended, ..Ready::default() },
+            _ => Ready {
+                worker: event.readable || event.ended,
+                worker_takes: event.writable,
+                ..Ready::default()
+            },
         };
         self.advance(index, ready, now);
     }
@@ -150,18 +159,26 @@ impl<C: Client> Links<C> {
         }
     }
 
-    /// Has all links that may be ended end, evenly spread over `time`.
+    /// Has the links end that may be ended: those that may be at any time evenly spread over `time`, the others when they may
+    /// be, unless that has been set before.
     pub(super) fn end_within(&mut self, time: Duration, now: Instant) {
-        let may_be_ended = |slot: &Slot<C>| slot.link.as_ref().is_some_and(Link::may_be_ended);
-        let count = self.slots.iter().filter(|slot| may_be_ended(slot)).count();
+        let ends = |slot: &Slot<C>| slot.link.as_ref().and_then(Link::early_end);
+        let is_spread = |slot: &&Slot<C>| ends(slot) == Some(EarlyEnd::AnyTime);
+        let count = self.slots.iter().filter(is_spread).count();
         let step = time / u32::try_from(count.max(1)).unwrap_or(u32::MAX);
         let mut at = now;
         for index in 0..self.slots.len() {
-            let Some(slot) = self.slots.get_mut(index).filter(|slot| may_be_ended(slot)) else {
-                continue;
-            };
-            at += step;
-            slot.link.iter_mut().for_each(|link| link.ends_at = Some(at));
+            let Some(slot) = self.slots.get_mut(index) else { return };
+            let (Some(end), Some(link)) = (ends(slot), &mut slot.link) else { continue };
+            match end {
+                EarlyEnd::AnyTime => {
+                    at += step;
+                    link.ends_at = Some(at);
+                }
+                EarlyEnd::After(grace) => {
+                    link.ends_at.get_or_insert(now + grace);
+                }
+            }
             self.schedule(index);
         }
     }

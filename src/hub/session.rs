@@ -4,7 +4,7 @@
 
 use crate::httpd::{ClosedRecord, Parked};
 use std::os::fd::BorrowedFd;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The connection to a client, as far as a link needs it. No call waits.
 pub(crate) trait Client: Send + Sized {
@@ -50,6 +50,10 @@ impl Client for Parked {
 pub(crate) struct Ready {
     /// The worker has sent something, or has closed its end.
     pub(crate) worker: bool,
+    /// The worker takes more.
+    pub(crate) worker_takes: bool,
+    /// The client has sent something, or its end.
+    pub(crate) readable: bool,
     /// The client takes more.
     pub(crate) writable: bool,
     /// The client sends no more. It may have left.
@@ -58,15 +62,30 @@ pub(crate) struct Ready {
     pub(crate) gone: bool,
 }
 
-/// What a session waits for, besides the client's leaving altogether.
+/// What a session waits for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Wants {
     /// For the worker to send something.
     pub(crate) worker: bool,
+    /// For the worker to take more.
+    pub(crate) worker_takes: bool,
+    /// For the client to send something.
+    pub(crate) readable: bool,
     /// For the client to take more.
     pub(crate) writable: bool,
     /// For the client to send no more.
     pub(crate) half_closed: bool,
+    /// For the client to leave altogether. It is told together with anything else of the client.
+    pub(crate) end: bool,
+}
+
+/// When a session may be ended before its time, because the process is to leave: the client comes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EarlyEnd {
+    /// At any time, the sooner the better.
+    AnyTime,
+    /// Once it has gone on for so long.
+    After(Duration),
 }
 
 /// How a session goes on.
@@ -89,8 +108,8 @@ pub(crate) trait Session<C>: Send {
     fn deadline(&self) -> Option<Instant>;
     /// Does what can be done without waiting.
     fn advance(&mut self, client: &mut C, ready: Ready, now: Instant) -> Step;
-    /// Whether the session may be ended before its time, because the process is to leave: the client comes back.
-    fn may_be_ended(&self) -> bool;
+    /// When it may be ended before its time; `None`: it ends by itself.
+    fn early_end(&self) -> Option<EarlyEnd>;
     /// Ends the session: what the client has been sent is complete as far as it can be.
     fn end(&mut self, client: &mut C, now: Instant) -> Step;
     /// Ends it at once, because the process stops.

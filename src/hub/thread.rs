@@ -153,9 +153,8 @@ impl Thread {
 
     fn take_newcomers(&mut self, now: Instant) {
         let newcomers = std::mem::take(&mut self.hub.lock().newcomers);
-        let ends_at = self.drain.as_ref().map(|_| now);
         for newcomer in newcomers {
-            self.links.add(newcomer, ends_at, now);
+            self.links.add(newcomer, self.drain.is_some(), now);
         }
     }
 
@@ -201,7 +200,7 @@ impl Thread {
             std::mem::take(&mut inbox.newcomers)
         };
         for newcomer in newcomers {
-            self.links.add(newcomer, None, now);
+            self.links.add(newcomer, false, now);
         }
         self.links.stop(now);
     }

@@ -55,8 +55,10 @@ def processor_seconds(pid):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+# Over TLS the hub carries the bytes under event, a thread of Apache under worker.
+@pytest.mark.parametrize("mpm", ["event", "worker"])
 @pytest.mark.parametrize("tls", [False, True], ids=["passed", "carried"])
-def test_pings_of_a_client_that_does_not_read_fill_no_memory(start, tls):
+def test_pings_of_a_client_that_does_not_read_fill_no_memory(start, mpm, tls):
     server, port = start("websocket-ping-interval=0", tls)
     worker = server.get("/events").json()["pid"]
     ping = frame(PING, b"x" * 125)
@@ -81,8 +83,10 @@ def test_pings_of_a_client_that_does_not_read_fill_no_memory(start, tls):
             assert ws.receive() == "all answered"
 
 
+# Over TLS the hub carries the bytes under event, a thread of Apache under worker.
+@pytest.mark.parametrize("mpm", ["event", "worker"])
 @pytest.mark.parametrize("tls", [False, True], ids=["passed", "carried"])
-def test_reset_while_nothing_is_received_costs_no_processor(start, tls):
+def test_reset_while_nothing_is_received_costs_no_processor(start, mpm, tls):
     server, port = start("websocket-ping-interval=0", tls)
     worker = server.get("/events").json()["pid"]
     with websocket(port, "/deaf", tls=tls) as ws:

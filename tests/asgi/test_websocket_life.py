@@ -67,7 +67,9 @@ def test_over_tls_messages_of_all_sizes_come_back(private, encrypted, mpm):
         assert ws.close(1000, "done") == (1000, "done")
 
 
-def test_over_tls_half_of_the_threads_are_left_to_requests(private, encrypted):
+# Under event they hold no thread: test_websocket_parked.py.
+@pytest.mark.parametrize("mpm", ["worker"])
+def test_over_tls_half_of_the_threads_are_left_to_requests(private, encrypted, mpm):
     server = private(encrypted(children=1, start=1))
     server.log.allow(TLS)
     port = server.port2
@@ -264,7 +266,8 @@ def test_sockets_go_on_through_a_graceful_restart_of_apache(private):
         assert ws.receive() == "still here"
 
 
-def test_carried_sockets_end_with_their_child_of_apache(private, encrypted):
+@pytest.mark.parametrize("mpm", ["event", "worker"])
+def test_carried_sockets_end_with_their_child_of_apache(private, encrypted, mpm):
     """Over TLS: a graceful restart gives them graceful-timeout, then they are closed with 1012."""
     server = private(encrypted("graceful-timeout=2 websocket-ping-interval=0"))
     server.log.allow(TLS)

@@ -3,7 +3,8 @@
 
 use crate::readiness;
 use rustix::event::Timespec;
-use rustix::event::epoll::{self, EventData, EventFlags};
+pub use rustix::event::epoll::EventFlags;
+use rustix::event::epoll::{self, EventData};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;

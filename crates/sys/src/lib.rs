@@ -39,7 +39,9 @@ pub use descriptors::{
 pub use environment::{
     local_time, set_locale, set_text_locale, set_umask, set_variable, unset_variable,
 };
-pub use epoll::{EPOLL_ENDS, EPOLLIN, EPOLLONESHOT, EPOLLOUT, EPOLLRDHUP, Epoll, Event};
+pub use epoll::{
+    EPOLL_ENDS, EPOLLIN, EPOLLONESHOT, EPOLLOUT, EPOLLRDHUP, Epoll, Event, EventFlags,
+};
 pub use execute::{Executable, execute};
 pub use files::{
     chown_descriptor, free_space, loaded_from, memory_file, open_path, readable_length,

@@ -11,6 +11,7 @@
 
 mod block;
 mod handshake;
+mod park;
 mod pass;
 mod tunnel;
 mod way;
@@ -88,7 +89,7 @@ impl Upgrade {
         request: &mut Request<'_>,
         tunnel: Tunnel,
         fields: &[u8],
-        group: &Group,
+        group: &'static Group,
     ) -> Outcome {
         let Self { handshake, way } = self;
         let head = handshake.head(request, fields);

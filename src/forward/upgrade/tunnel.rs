@@ -40,6 +40,14 @@ impl Tunnel {
         self.connection.read_raw(into)
     }
 
+    /// As [`Self::read`], without waiting; `None` where nothing has come.
+    pub(crate) fn read_now(&mut self, into: &mut [u8]) -> Result<Option<usize>, ConnectionError> {
+        match self.connection.read_raw_now(into) {
+            Err(ConnectionError::Timeout) => Ok(None),
+            read => read.map(Some),
+        }
+    }
+
     /// Sends as much as there is room for, without waiting; how many bytes.
     ///
     /// # Errors

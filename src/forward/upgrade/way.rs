@@ -2,15 +2,18 @@
 #![forbid(unsafe_code)]
 
 use super::block::{self, Pinned};
-use super::pass;
 use super::tunnel::Tunnel;
+use super::{park, pass};
 use crate::forward::group::Group;
 use crate::httpd::{Outcome, Request};
+use crate::hub::Place;
 
 /// A way. Each has one function that takes over request and tunnel after the 101 has been sent.
 pub(super) enum Way {
     /// The worker gets the client's socket: nothing of the WebSocket stays in this process.
     Pass,
+    /// The hub carries the bytes, and this thread leaves.
+    Park(Place),
     /// This thread carries the bytes until the WebSocket is closed.
     Block(Pinned),
 }
@@ -33,13 +36,22 @@ impl Way {
         if block::is_draining() {
             return Err(NoWay::Draining);
         }
+        if let Some(place) = park::take_place(request) {
+            return Ok(Self::Park(place));
+        }
         Pinned::take(group).map(Self::Block).map_err(NoWay::Pinned)
     }
 
     /// Carries a WebSocket whose 101 has been sent.
-    pub(super) fn carry(self, request: &mut Request<'_>, tunnel: Tunnel, group: &Group) -> Outcome {
+    pub(super) fn carry(
+        self,
+        request: &mut Request<'_>,
+        tunnel: Tunnel,
+        group: &'static Group,
+    ) -> Outcome {
         match self {
             Self::Pass => pass::carry(request, &tunnel, group),
+            Self::Park(place) => park::carry(request, tunnel, group, place),
             Self::Block(_pinned) => block::carry(request, tunnel, group),
         }
     }
