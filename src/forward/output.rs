@@ -163,6 +163,11 @@ impl<'a, 'call> ClientOutput<'a, Brigade<'call>> {
         limit.saturating_sub(self.moved.get_or_insert_with(Instant::now).elapsed())
     }
 
+    /// Has the client get the head of a response that has no body yet. Waits until the client has taken it.
+    pub(super) fn pass_head(&mut self, request: &mut Request<'call>) -> Result<(), PassError> {
+        request.pass_bytes(&mut self.brigade, &[], BrigadeEnd::Flush)
+    }
+
     /// Writes bytes of the body. Up to `limit` of them wait for what comes after them.
     pub(super) fn write(
         &mut self,

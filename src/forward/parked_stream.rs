@@ -52,8 +52,9 @@ pub(super) fn park(
     mut body: ResponseBody<'static, ()>,
     queued: i64,
 ) -> Outcome {
+    debug_assert!(request.is_head_out(), "a response without a head is suspended");
     body.output.never_wait();
-    let comes_back = request.has_content_type(EVENT_STREAM);
+    let comes_back = request.is_get_or_head() && request.has_content_type(EVENT_STREAM);
     let group = lease.group();
     let (client_limit, worker_limit) = (group.response_timeout(), group.worker_timeout());
     let (place, flags) = (hub::Place::take(), Flags::so_far());
@@ -67,6 +68,7 @@ pub(super) fn park(
             file: None,
             comes_back,
             ending: None,
+            has_read: false,
             failure: None,
             is_done: false,
             is_full: false,
@@ -95,8 +97,11 @@ struct ParkedStream {
     body: Option<ResponseBody<'static, ()>>,
     /// What is left of the worker's file.
     file: Option<(File, Range<u64>)>,
-    /// The client of an event stream connects anew after its end.
+    /// The client connects anew when the stream breaks off: a `GET` of an event stream, as `EventSource` sends it. What reads
+    /// such a response to another method does not come back, and may take half of it for all.
     comes_back: bool,
+    /// What has been read from the worker has yet to be relayed: a file comes first.
+    has_read: bool,
     /// Nothing more comes from the worker; the end waits for the client.
     ending: Option<Rest>,
     failure: Option<WorkerFailure>,
@@ -106,7 +111,7 @@ struct ParkedStream {
     is_full: bool,
     /// When the worker last brought the response on.
     moved: Instant,
-    /// When the worker last sent anything.
+    /// When the worker last sent anything, or the client caught up: since then the worker is what is waited for.
     heard: Instant,
     /// The worker has been silent for so long that the client may have left.
     looks_at_client: bool,
@@ -139,11 +144,8 @@ impl ParkedStream {
         ready: Ready,
         now: Instant,
     ) -> Step {
-        let waits = ready.half_closed && now < self.heard + CLIENT_PATIENCE;
-        if ready.gone
-            || ready.half_closed && !waits
-            || self.client_deadline().is_some_and(|at| at <= now)
-        {
+        let has_left = ready.half_closed && self.awaits_worker() && self.looks_at_client;
+        if ready.gone || has_left || self.client_deadline().is_some_and(|at| at <= now) {
             return self.abandon(request);
         }
         if ready.writable {
@@ -158,7 +160,7 @@ impl ParkedStream {
             false if self.silence_deadline().is_some_and(|at| at <= now) => {
                 Err(ConnectionError::Timeout.into())
             }
-            false => Ok(()),
+            false => self.relay(request, body, now),
         };
         match read {
             Ok(()) => {}
@@ -189,9 +191,24 @@ impl ParkedStream {
             Err(ConnectionError::Timeout) => return Ok(()),
             read => read?,
         }
-        self.heard = now;
+        (self.heard, self.has_read) = (now, true);
+        self.relay(request, body, now)
+    }
+
+    /// Relays what has been read, up to a file whose turn it is: what comes after the file may not overtake it.
+    fn relay<'call>(
+        &mut self,
+        request: &mut Request<'call>,
+        body: &mut Body<'call>,
+        now: Instant,
+    ) -> Result<(), RelayError> {
         let before = body.written;
-        while let Some(piece) = next_piece(request, body, connection)? {
+        while self.has_read && self.file.is_none() {
+            let Some(connection) = &mut self.connection else { break };
+            let Some(piece) = next_piece(request, body, connection)? else {
+                self.has_read = false;
+                break;
+            };
             match piece {
                 Piece::Log(level, line) => request.log(level, &line),
                 Piece::Error(text) => body.log_errors(request, &text),
@@ -201,6 +218,7 @@ impl ParkedStream {
                 Piece::File(span) => {
                     let file = body.take_file(request, connection, span, true)?;
                     self.file = file.map(|(file, part)| (File::from(file), part));
+                    self.pass_file(request, body)?;
                 }
                 Piece::End { protocol_status, app_status, queue_time } => {
                     self.times = Some((queue_time, wsgi::epoch_micros()));
@@ -212,8 +230,7 @@ impl ParkedStream {
                         connection.mark_closing();
                     }
                     self.ending = Some(body.rest(app_status));
-                    self.is_done = true;
-                    break;
+                    (self.is_done, self.has_read) = (true, false);
                 }
             }
         }
@@ -223,7 +240,6 @@ impl ParkedStream {
         if body.output.unflushed() > 0 {
             body.output.flush(request)?;
         }
-        self.pass_file(request, body)?;
         Ok(())
     }
 
@@ -282,7 +298,7 @@ impl ParkedStream {
         if matches!(why, ConnectionError::NoDescriptor) {
             self.group.drop_every_idle();
         }
-        self.is_done = true;
+        (self.is_done, self.has_read) = (true, false);
         self.failure = Some(WorkerFailure { why, since: now, look: now });
     }
 
@@ -314,6 +330,12 @@ impl ParkedStream {
         conclude(request, Outcome::Done, Some(self.group.plan()), flags, times);
     }
 
+    /// Whether the worker is what is waited for, and not the client, which takes what has come. One that reads has not left,
+    /// whether or not it is going to send more.
+    const fn awaits_worker(&self) -> bool {
+        self.ending.is_none() && self.file.is_none() && self.behind_since.is_none()
+    }
+
     /// When the client has taken nothing for too long.
     fn client_deadline(&self) -> Option<Instant> {
         self.behind_since.map(|since| since + self.client_limit)
@@ -335,7 +357,7 @@ impl ParkedStream {
         let Some(body) = self.body.take() else { return Step::Over };
         let Some((mut request, brigade)) = client.lend() else { return Step::Over };
         let (mut body, ()) = body.with_brigade(brigade);
-        let outer = self.flags.resume();
+        let (outer, was_behind) = (self.flags.resume(), self.behind_since.is_some());
         let step = work(self, &mut request, &mut body);
         self.flags = Flags::end(outer);
         if step == Step::Over {
@@ -347,13 +369,13 @@ impl ParkedStream {
         if self.is_full {
             self.moved = now;
         }
-        self.looks_at_client = now >= self.heard + CLIENT_PATIENCE;
         self.body = Some(body);
         if client.push() || is_behind || self.file.is_some() {
             self.behind_since.get_or_insert(now);
-        } else {
-            self.behind_since = None;
+        } else if was_behind {
+            (self.behind_since, self.heard) = (None, now);
         }
+        self.looks_at_client = now >= self.heard + CLIENT_PATIENCE;
         if client.is_aborted() && step == Step::Open {
             self.abort();
             if let Some((request, _)) = client.lend() {
@@ -390,7 +412,7 @@ impl Session<Parked> for ParkedStream {
         Wants {
             worker: self.connection.is_some() && !self.is_full,
             writable: self.behind_since.is_some(),
-            half_closed: self.looks_at_client,
+            half_closed: self.looks_at_client && self.awaits_worker(),
             end: true,
             ..Wants::default()
         }
@@ -408,14 +430,23 @@ impl Session<Parked> for ParkedStream {
     }
 
     fn early_end(&self) -> Option<EarlyEnd> {
-        (self.comes_back && self.ending.is_none()).then_some(EarlyEnd::AnyTime)
+        // Where the worker has failed the response ends anyway, and the cause is to be told.
+        let goes_on = self.ending.is_none() && self.failure.is_none();
+        (self.comes_back && goes_on).then_some(EarlyEnd::AnyTime)
     }
 
+    /// Breaks the stream off: a client that has got half of a response is to see so. `EventSource` connects anew either way.
     fn end(&mut self, client: &mut Parked, now: Instant) -> Step {
+        if self.early_end().is_none() {
+            return Step::Open;
+        }
         self.abort();
-        (self.is_done, self.failure) = (true, None);
-        self.ending.get_or_insert(Rest::Complete);
-        self.advance(client, Ready::default(), now)
+        (self.is_done, self.has_read) = (true, false);
+        self.ending = Some(Rest::Broken);
+        self.with_body(client, now, |stream, request, body| {
+            Flag::Stopping.note();
+            stream.step(request, body, Ready::default(), now)
+        })
     }
 
     fn stop(&mut self, client: &mut Parked) {

@@ -258,7 +258,9 @@ impl<'a, 'call> Relay<'a, 'call> {
             if connection.waits_for_input(limit.min(patience)) {
                 return Ok(());
             }
-            return Err(RelayError::Silent);
+            if self.can_leave(request)? {
+                return Err(RelayError::Silent);
+            }
         }
         if connection.waits_for_input(limit.min(CLIENT_PATIENCE)) {
             return Ok(());
@@ -284,6 +286,16 @@ impl<'a, 'call> Relay<'a, 'call> {
             && !self.is_discarding()
             && self.body.output.may_leave();
         (free && hub::has_room() && request.is_parkable()).then(|| parked_stream::patience(request))
+    }
+
+    /// Whether this thread can leave now: the head of the response has to be out. httpd writes it with the first bytes of the
+    /// body, and would say by then that no thread has the connection any more: `Connection: close`, and no chunks, by
+    /// which the client could tell half a response from a whole one.
+    fn can_leave(&mut self, request: &mut Request<'call>) -> Result<bool, PassError> {
+        if !request.is_head_out() {
+            self.body.output.pass_head(request)?;
+        }
+        Ok(request.is_head_out() && request.is_parkable() && self.body.output.may_leave())
     }
 
     /// From now on this thread is not needed while the worker is silent: the worker has all of the request.

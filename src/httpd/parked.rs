@@ -70,8 +70,8 @@ struct Suspension {
 }
 
 impl Request<'_> {
-    /// Whether the rest of the response needs no thread of httpd: the event MPM, a connection of its own with HTTP/1.1, no
-    /// internal redirect, and only output filters that never wait.
+    /// Whether the rest of the response needs no thread of httpd, once its head is out: the event MPM, a connection of its own
+    /// with HTTP/1.1, no internal redirect, and only output filters that never wait.
     pub(crate) fn is_parkable(&self) -> bool {
         self.may_be_suspended() && self.has_only_filters(&NEVER_WAIT)
     }
@@ -104,6 +104,9 @@ impl Request<'_> {
 
     /// Has httpd's thread leave once the handler has returned what this gives. Then `take_over` gets the connection. Where the
     /// thread finds the connection broken, it closes it and drops `take_over`. No further request comes over the connection.
+    ///
+    /// Of a request that is to go on the head has to be out ([`Self::is_head_out`]): before that, to break the response off
+    /// has httpd answer by itself, with an internal redirect to an `ErrorDocument`, which would run without a thread.
     pub(crate) fn suspend(&mut self, take_over: impl FnOnce(Parked) + Send + 'static) -> Outcome {
         self.close_connection();
         // SAFETY: a live request and its connection, which outlives it; the filter is registered. What is put into the

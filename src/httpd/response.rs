@@ -161,12 +161,16 @@ impl<'call> Request<'call> {
         unsafe { (*(*self.raw).connection).keepalive = ap_conn_keepalive_e::AP_CONN_CLOSE };
     }
 
+    /// Whether httpd has written the head of the answer.
+    pub(crate) fn is_head_out(&self) -> bool {
+        // SAFETY: reads a field of a live request (`Request::from_raw`).
+        unsafe { (*self.raw).sent_bodyct != 0 }
+    }
+
     /// What becomes of a request whose answer was passed on, as far as it went.
     pub(crate) fn outcome(&mut self, passed: Result<(), PassError>) -> Outcome {
-        // SAFETY: a live request and its connection, which outlives it (`Request::from_raw`).
-        let head_is_out = unsafe { (*self.raw).sent_bodyct } != 0;
         match passed {
-            Err(PassError::Failed) if !head_is_out => return Outcome::FilterFailed,
+            Err(PassError::Failed) if !self.is_head_out() => return Outcome::FilterFailed,
             Err(PassError::Failed) => self.cut(),
             // A client that has left gets nothing.
             Ok(()) | Err(PassError::Aborted) => {}

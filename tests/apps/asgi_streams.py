@@ -1,6 +1,7 @@
 """Responses that go on for long, each path in its own way. A file says what became of them."""
 
 import asyncio
+import os
 import time
 from pathlib import Path
 
@@ -81,6 +82,38 @@ async def do_end(name, query, receive, send):
     for queue in list(OPEN.values()) if name == "all" else [OPEN[name]]:
         queue.put_nowait(None)
     await do_hello(name, query, receive, send)
+
+
+async def do_empty(name, query, receive, send):
+    """Has its head sent, and is silent before its first bytes until /end/NAME."""
+    queue = OPEN[name] = asyncio.Queue()
+    await start(send, query.get("kind", "text/event-stream").encode())
+    await body(send, b"")
+    note(f"open {name}")
+    await queue.get()
+    await body(send, b"last\n", more=False)
+
+
+async def do_big(name, query, receive, send):
+    """Is silent for a moment, then sends `size` bytes at once."""
+    await start(send)
+    await body(send, b"first\n")
+    await asyncio.sleep(0.3)
+    await body(send, b"x" * int(query["size"]))
+    await body(send, b"last\n", more=False)
+
+
+async def do_file(name, query, receive, send):
+    """Is silent for a moment, then sends a file, and more in the same turn of the loop."""
+    (HERE / "large").write_bytes(b"f" * int(query["size"]))
+    await start(send)
+    await body(send, b"first\n")
+    await asyncio.sleep(0.3)
+    file = os.open(HERE / "large", os.O_RDONLY)
+    await send({"type": "http.response.zerocopysend", "file": file, "more_body": True})
+    await body(send, b"after\n")
+    await body(send, b"last\n", more=False)
+    os.close(file)
 
 
 async def do_short(name, query, receive, send):

@@ -143,6 +143,80 @@ def test_other_response_that_pauses_holds_no_thread_either(start):
             assert read_all(sock).endswith(b"last\n\r\n0\r\n\r\n")
 
 
+@pytest.mark.parametrize("kind", ["text/event-stream", "text/plain"])
+def test_head_is_out_before_a_thread_leaves_a_response_without_a_body_yet(start, kind):
+    server = start()
+    with contextlib.ExitStack() as stack:
+        socks = [stack.enter_context(server.socket()) for _ in range(4)]
+        heads = []
+        for number, sock in enumerate(socks):
+            sock.settimeout(20 * SLOWER)
+            sock.sendall(head(f"/empty/{number}?kind={kind}"))
+            heads.append(read_until(sock, b"\r\n\r\n"))
+            # In chunks: an end that is missing is seen to be.
+            assert b"Transfer-Encoding: chunked" in heads[-1]
+            assert b"Connection: close" not in heads[-1]
+        assert are_threads_free(server)
+        server.get("/end/0")
+        assert read_all(socks[0]) == b"5\r\nlast\n\r\n0\r\n\r\n"
+        for pid in daemons.workers(server):
+            os.kill(pid, signal.SIGKILL)
+        for sock in socks[1:]:
+            assert read_all(sock) == b""
+    server.log.allow("worker \\d+ was killed", "WSGI0119")
+    server.log.expect("WSGI0119: .*killed by signal 9", count=3)
+
+
+def test_error_document_is_not_run_for_a_response_without_a_thread(start):
+    server = start(more="ErrorDocument 502 /hello\n")
+    with contextlib.ExitStack() as stack:
+        socks = [stack.enter_context(server.socket()) for _ in range(4)]
+        for number, sock in enumerate(socks):
+            sock.settimeout(20 * SLOWER)
+            sock.sendall(head(f"/empty/{number}"))
+        wait_until(lambda: sum(line.startswith("open") for line in notes(server)) == 4, "streams")
+        assert are_threads_free(server)
+        server.send_signal(signal.SIGTERM)
+        for sock in socks:
+            received = read_all(sock)
+            assert received.startswith(b"HTTP/1.1 200 OK\r\n")
+            assert received.endswith(b"\r\n\r\n")
+
+
+def test_bytes_after_a_file_do_not_overtake_the_file(start):
+    server = start()
+    size = 3_000_000
+    with server.socket() as sock:
+        sock.settimeout(20 * SLOWER)
+        sock.sendall(head(f"/file/0?size={size}"))
+        read_until(sock, b"first\n")
+        # The file goes out in pieces, as the client takes it.
+        daemons.pause(1)
+        received = read_until(sock, b"\r\n0\r\n\r\n")
+    assert daemons.has_hub(server)
+    assert received.count(b"f") == size
+    assert received.rindex(b"f") < received.index(b"after\n") < received.index(b"last\n")
+
+
+def test_client_that_has_closed_one_side_and_reads_gets_all(start):
+    server = start()
+    size = 8_000_000
+    with server.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 20_000)
+        sock.settimeout(20 * SLOWER)
+        sock.sendall(head(f"/big/0?size={size}"))
+        sock.shutdown(socket.SHUT_WR)
+        received, began = 0, time.monotonic()
+        # For longer than a client that sends no more is waited for while its worker is silent.
+        while time.monotonic() - began < 7:
+            received += sock.recv(20_000).count(b"x")
+            daemons.pause(0.05)
+        assert daemons.has_hub(server)
+        rest = read_all(sock)
+    assert received + rest.count(b"x") == size
+    assert rest.endswith(b"last\n\r\n0\r\n\r\n")
+
+
 def test_application_is_told_that_a_client_has_left(start):
     server = start()
     with streams(server, 2) as socks:
@@ -273,16 +347,42 @@ def test_response_that_is_too_short_is_seen_to_be(start):
     assert (answer.truncated, answer.body) == (True, b"first\nlast\n")
 
 
-def test_streams_end_with_a_graceful_restart_and_the_old_child_leaves(start):
-    server = start()
+def test_streams_break_off_with_a_graceful_restart_and_the_old_child_leaves(start):
+    server = start(more=TOLD)
     for _ in range(2):
         with streams(server, 10) as socks:
             assert are_threads_free(server)
             daemons.restart(server, 1)
             # ServerLimit leaves no slot for another child: all end at once.
             for sock in socks:
-                assert read_all(sock).endswith(b"0\r\n\r\n")
+                # A client that does not connect anew by itself sees that this is not all.
+                assert read_all(sock) == b""
         assert server.get("/hello").text == "hello"
+    lines = (server.root / "told.log").read_text().splitlines()
+    flags = [line.split()[1:4] for line in lines if line.startswith("/stream/")]
+    assert flags == [["200", "-", "WS"]] * 20
+
+
+def test_event_stream_that_answers_a_post_is_finished_before_a_child_leaves(start):
+    # One child at a time, and slots for those that leave.
+    more = "MinSpareThreads 1\nMaxSpareThreads 100\nMaxRequestWorkers 3\n"
+    server = start("graceful-timeout=60", children=4, more=more)
+    with streams(server, 1) as (other,), server.socket() as sock:
+        sock.settimeout(40 * SLOWER)
+        # As the API of a language model is asked, by a client that does not ask again.
+        target = f"/short?for={6 * SLOWER}"
+        sock.sendall(head(target, "Content-Length: 2", method="POST") + b"{}")
+        read_until(sock, b"first\n")
+        assert are_threads_free(server)
+        old = daemons.httpd_children(server)
+        server.send_signal(signal.SIGUSR1)
+        # Ended before its time.
+        assert read_all(other) == b""
+        wait_until(lambda: set(daemons.httpd_children(server)) - set(old), "a new child")
+        assert set(old) & set(daemons.httpd_children(server))
+        assert read_all(sock).endswith(b"last\n\r\n0\r\n\r\n")
+        left = lambda: not set(old) & set(daemons.httpd_children(server))  # noqa: E731
+        wait_until(left, "the old child to leave", timeout=30)
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP])
