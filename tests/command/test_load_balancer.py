@@ -120,6 +120,16 @@ def test_peer_that_is_no_trusted_proxy_speaks_for_itself_alone(behind):
     assert ask(server.port) == (0, None)
 
 
+def test_trusted_proxy_may_be_named_by_its_address_mapped_into_ipv6(start, env, site):
+    if not env.has_module("remoteip"):
+        pytest.skip("this Apache has no mod_remoteip")
+    server = start("--proxy-protocol", "--trust-proxy", f"::ffff:{BALANCER}")
+    header, address = HEADERS["version 1"]
+    status, found = ask(server.port, header)
+    assert (status, found["REMOTE_ADDR"]) == (200, address)
+    assert ask(server.port, header, peer=OTHER) == (400, None)
+
+
 def test_scheme_is_believed_of_a_trusted_proxy_alone(behind):
     server = behind("--trust-proxy-header", "X-Forwarded-Proto")
     header, _ = HEADERS["version 2"]

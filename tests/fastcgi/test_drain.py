@@ -135,6 +135,13 @@ def test_workers_answer_for_health_in_http_at_the_port_of_the_requests(site, dae
     with socket.create_connection(it.address, 20) as old:
         old.sendall(b"GET /-/ready HTTP/1.0\r\nHost: a\r\n\r\n")
         assert b"".join(iter(lambda: old.recv(4096), b"")).endswith(b"\r\n\r\nready\n")
+    # In pieces, as some load balancers send it.
+    with socket.create_connection(it.address, 20) as slow:
+        slow.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for piece in (b"GET /-/re", b"ady HTTP/1.0\r\n", b"Host: a\r\n", b"\r\n"):
+            slow.sendall(piece)
+            time.sleep(0.2)
+        assert b"".join(iter(lambda: slow.recv(4096), b"")).endswith(b"\r\n\r\nready\n")
     daemon.process.terminate()
     wait_until(lambda: it.says("/-/ready") == (503, "draining\n"), "not ready")
     assert says_in_http(it, "/-/ready") == (503, "draining\n")

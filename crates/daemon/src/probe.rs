@@ -35,6 +35,11 @@ pub(crate) enum Condition {
     Drained,
 }
 
+/// The methods of health checks in HTTP.
+const METHODS: [&[u8]; 3] = [b"GET", b"HEAD", b"OPTIONS"];
+/// Bytes that the head of a health check in HTTP may have.
+const HEAD_LIMIT: usize = 8 * 1024;
+
 /// A health check in HTTP, sent to a socket for requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct HttpCheck {
@@ -43,6 +48,15 @@ pub(crate) struct HttpCheck {
 }
 
 impl HttpCheck {
+    /// Whether more bytes are needed to tell that these are one: load balancers may send the head in pieces.
+    pub(crate) fn is_begun(bytes: &[u8]) -> bool {
+        let is_question = METHODS.iter().any(|method| {
+            let both = method.iter().chain(b" ").zip(bytes);
+            both.into_iter().all(|(expected, byte)| expected == byte)
+        });
+        is_question && bytes.len() < HEAD_LIMIT && !bytes.windows(4).any(|end| end == b"\r\n\r\n")
+    }
+
     /// Reads a request without a body that has come whole; `None` where the bytes are none, or one for another path.
     pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
         let head = bytes.strip_suffix(b"\r\n\r\n")?;
@@ -51,7 +65,7 @@ impl HttpCheck {
         let (method, target, version) = (words.next()?, words.next()?, words.next()?);
         let is_http = version.starts_with(b"HTTP/1.") && words.next().is_none();
         let wants_body = method != b"HEAD";
-        let is_question = matches!(method, b"GET" | b"HEAD" | b"OPTIONS");
+        let is_question = METHODS.contains(&method);
         let path = target.split(|&byte| byte == b'?').next()?;
         let probe = Probe::of_path(path).filter(|_| is_http && is_question)?;
         Some(Self { probe, wants_body })
@@ -94,6 +108,23 @@ mod tests {
         ] {
             let found = HttpCheck::read(bytes.as_bytes()).map(|check| check.probe);
             assert_eq!(found, probe, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn more_bytes_are_needed_of_the_beginning_of_a_health_check_in_http() {
+        let long = format!("GET /-/ready HTTP/1.0\r\nX: {}", "x".repeat(HEAD_LIMIT));
+        for (bytes, is_begun) in [
+            ("G", true),
+            ("GET /-/re", true),
+            ("OPTIONS /-/ready HTTP/1.0\r\nHost: a\r\n", true),
+            ("HEAD /-/ready HTTP/1.0\r\n\r\n", false),
+            ("GETS", false),
+            ("POST /-/ready", false),
+            ("\u{1}\u{1}\0\u{1}\0\u{8}\0\0", false),
+            (&long, false),
+        ] {
+            assert_eq!(HttpCheck::is_begun(bytes.as_bytes()), is_begun, "{bytes:?}");
         }
     }
 

@@ -1,6 +1,7 @@
 //! A connection from a web server: its socket and its side of FastCGI. It knows no Python.
 #![forbid(unsafe_code)]
 
+use crate::probe::HttpCheck;
 use crate::worker::target::Application;
 use fastcgi::{Capabilities, Event, Header, Limits, MAX_CONTENT, RecordType, ServerConnection};
 use fastcgi::{WireError, encoder};
@@ -202,7 +203,14 @@ impl Connection {
                         return Next::Closed(None);
                     }
                 }
-                Err(why) => return Next::Closed(Some(why)),
+                Err(why) => {
+                    if !HttpCheck::is_begun(self.wire.unread()) {
+                        return Next::Closed(Some(why));
+                    }
+                    if let Some(end) = self.fetch(&mut allowance, may_wait) {
+                        return end;
+                    }
+                }
                 Ok(None) => {
                     if let Some(end) = self.fetch(&mut allowance, may_wait) {
                         return end;
