@@ -21,8 +21,8 @@ use crate::group_hints::group_hints;
 use crate::groups::ServerCounters;
 use crate::handler::TIME_VARIABLES;
 use crate::httpd::{
-    CheckConfig, ChildInit, ChildStopping, Mpm, PostConfig, Server, ServerInfo, log_server,
-    main_directive,
+    CheckConfig, ChildInit, ChildStopping, Mpm, PostConfig, Server, ServerInfo, every_directive,
+    log_server, main_directive,
 };
 use crate::hub;
 use crate::module_config::{process_config, server_config, server_defaults};
@@ -176,7 +176,10 @@ impl ChildInit for Start {
         let threads = usize::try_from(Mpm::query().threads).unwrap_or(1);
         let groups = Group::all(supervisor::plans(), threads);
         if !groups.is_empty() && Mpm::query().name == "event" {
-            hub::set_limit(parked_limit(threads, main_directive(WORKER_FACTOR).as_deref()));
+            hub::set_limit(match waits_early() {
+                true => 0,
+                false => parked_limit(threads, main_directive(WORKER_FACTOR).as_deref()),
+            });
             child.adopt_above_others(hub::StopGuard);
         }
         if !ServerInfo::is_single_process() {
@@ -231,10 +234,28 @@ fn stream_limits(options: &ProcessOptions) -> Option<StreamLimits> {
     Some(StreamLimits {
         streams: parked_limit(threads, main_directive(WORKER_FACTOR).as_deref()),
         threads,
+        waits_early: waits_early(),
         workers: number(&[c"MaxRequestWorkers", c"MaxClients"], 16 * threads),
         spare_threads: number(&[c"MaxSpareThreads"], 10 * threads),
         connections: number(&[c"MaxConnectionsPerChild", c"MaxRequestsPerChild"], 0),
     })
+}
+
+/// Bytes for a client up to which httpd's network filter does not wait for it, unless `FlushMaxThreshold` says otherwise
+/// (`AP_FLUSH_MAX_THRESHOLD`).
+const FLUSH_THRESHOLD: i64 = 65_535;
+
+/// Whether the configuration has httpd's network filter wait for a client sooner than the hub reckons with, which never waits:
+/// fewer bytes in memory (`FlushMaxThreshold`), or the end of a response that has not gone out (`FlushMaxPipelined 0`).
+fn waits_early() -> bool {
+    let is_among = |name: &CStr, range: std::ops::Range<i64>| {
+        every_directive(name).iter().any(|text| {
+            let text = std::str::from_utf8(text).unwrap_or_default();
+            let number = text.trim_matches(['"', ' ', '\t']).parse::<i64>();
+            number.is_ok_and(|number| range.contains(&number))
+        })
+    };
+    is_among(c"FlushMaxThreshold", 0..FLUSH_THRESHOLD) || is_among(c"FlushMaxPipelined", 0..1)
 }
 
 /// What says how many connections a child of the event MPM accepts beyond its threads.
@@ -243,14 +264,15 @@ const WORKER_FACTOR: &CStr = c"AsyncRequestWorkerFactor";
 const OTHER_DESCRIPTORS: u64 = 256;
 
 /// How many connections of a child with so many `threads` may have no thread. A child of event accepts connections while it
-/// has fewer than its threads and `AsyncRequestWorkerFactor` times those that are idle: half of the latter is left for others.
+/// has fewer than its threads and `AsyncRequestWorkerFactor` times those that are idle. A quarter of the latter, where all are
+/// idle, leaves connections for at least three quarters of the threads.
 fn parked_limit(threads: usize, factor: Option<&[u8]>) -> usize {
     let factor = factor.and_then(|text| std::str::from_utf8(text).ok()?.trim().parse().ok());
     let factor: f64 = factor.unwrap_or(2.0);
     // Each has a descriptor for its client and one for its worker.
     let descriptors = sys::descriptor_limit().saturating_sub(OTHER_DESCRIPTORS) / 2;
-    let half = (threads as f64 * factor / 2.0) as usize;
-    half.min(usize::try_from(descriptors).unwrap_or(usize::MAX))
+    let quarter = (threads as f64 * factor / 4.0) as usize;
+    quarter.min(usize::try_from(descriptors).unwrap_or(usize::MAX))
 }
 
 /// What the process is to be, with the names that the servers of its groups have ended up with.
@@ -290,6 +312,22 @@ impl Drop for StopPythonGuard {
         #[cfg(feature = "embedded")]
         if let Some(python) = Child::get().and_then(|child| child.python.as_ref()) {
             python.stop();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn streams_leave_connections_for_three_quarters_of_the_threads() {
+        for (threads, factor) in [(4, 1), (8, 2), (25, 2), (64, 16), (3, 400)] {
+            let streams = parked_limit(threads, Some(factor.to_string().as_bytes()));
+            assert!(streams > 0);
+            let busy = threads * 3 / 4;
+            // What the event MPM compares before it accepts one more (`should_enable_listensocks`, `listener_thread`).
+            assert!(streams + busy <= threads + (threads - busy) * factor, "{threads} {factor}");
         }
     }
 }

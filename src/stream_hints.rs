@@ -11,6 +11,8 @@ pub(crate) struct StreamLimits {
     pub(crate) streams: usize,
     /// `ThreadsPerChild`.
     pub(crate) threads: usize,
+    /// `FlushMaxThreshold` or `FlushMaxPipelined` has httpd wait for clients sooner than a thread for all streams could.
+    pub(crate) waits_early: bool,
     /// `MaxRequestWorkers`.
     pub(crate) workers: usize,
     /// `MaxSpareThreads`.
@@ -38,7 +40,10 @@ pub(crate) fn stream_hints(limits: &StreamLimits) -> Vec<(Level, String)> {
         );
         hints.push((Level::Info, line));
     }
-    if limits.streams < 4 * limits.threads {
+    if limits.waits_early {
+        let line = "FlushMaxThreshold below 65535, or FlushMaxPipelined 0, has each event stream hold a thread of Apache";
+        hints.push((Level::Warning, line.to_owned()));
+    } else if limits.streams < 4 * limits.threads {
         let line = format!(
             "each process of Apache keeps up to {} event streams without a thread; AsyncRequestWorkerFactor, and the \
              number of files that it may have open, permit more",
@@ -58,6 +63,7 @@ mod tests {
         let limits = StreamLimits {
             streams: 1000,
             threads: 64,
+            waits_early: false,
             workers: 384,
             spare_threads: 384,
             connections: 0,
@@ -67,6 +73,9 @@ mod tests {
         assert!(
             matches!(&stream_hints(&few)[..], [(Level::Info, line)] if line.contains(" 25 event"))
         );
+        let early = StreamLimits { waits_early: true, ..few };
+        let hints = stream_hints(&early);
+        assert!(matches!(&hints[..], [(Level::Warning, line)] if line.contains("hold a thread")));
         let spare = StreamLimits { spare_threads: 75, ..limits.clone() };
         let hints = stream_hints(&spare);
         assert!(matches!(&hints[..], [(Level::Info, line)] if line.contains("MaxSpareThreads 75")));

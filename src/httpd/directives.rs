@@ -20,3 +20,22 @@ pub(crate) fn main_directive(name: &CStr) -> Option<Vec<u8>> {
     }
     found
 }
+
+/// The arguments of every line of this name, those in sections included, in the order of the configuration.
+pub(crate) fn every_directive(name: &CStr) -> Vec<Vec<u8>> {
+    let mut found = Vec::new();
+    // SAFETY: as of `main_directive`: the tree and its strings live as long as the configuration, and do not change while hooks
+    // run.
+    let mut rest = vec![unsafe { ap_conftree.cast_const() }];
+    while let Some(line) = rest.pop() {
+        // SAFETY: null, or a line of the same tree, whose name is a C string.
+        unsafe {
+            let Some(line) = line.as_ref() else { continue };
+            if CStr::from_ptr(line.directive).to_bytes().eq_ignore_ascii_case(name.to_bytes()) {
+                found.push(crate::apr::bytes(line.args).unwrap_or_default().to_vec());
+            }
+            rest.extend([line.next.cast_const(), line.first_child.cast_const()]);
+        }
+    }
+    found
+}

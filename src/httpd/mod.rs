@@ -33,7 +33,7 @@ pub(crate) use auth::{
 };
 pub(crate) use body::RequestBody;
 pub(crate) use child_slots::{ChildSlots, fill_slots_at_once};
-pub(crate) use directives::main_directive;
+pub(crate) use directives::{every_directive, main_directive};
 pub(crate) use hooks::{
     BeforeServing, CheckConfig, ChildInit, ChildStopping, ContentHandler, Monitor, Order, Outcome,
     PostConfig, RedirectedLog, TranslateName, hook_before_serving, hook_check_config,

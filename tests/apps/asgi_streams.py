@@ -99,13 +99,13 @@ async def do_big(name, query, receive, send):
     await start(send)
     await body(send, b"first\n")
     await asyncio.sleep(0.3)
-    await body(send, b"x" * int(query["size"]))
+    await body(send, b"#" * int(query["size"]))
     await body(send, b"last\n", more=False)
 
 
 async def do_file(name, query, receive, send):
     """Is silent for a moment, then sends a file, and more in the same turn of the loop."""
-    (HERE / "large").write_bytes(b"f" * int(query["size"]))
+    (HERE / "large").write_bytes(b"#" * int(query["size"]))
     await start(send)
     await body(send, b"first\n")
     await asyncio.sleep(0.3)

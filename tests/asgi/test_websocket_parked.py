@@ -202,8 +202,8 @@ def test_module_that_sees_all_bytes_is_no_obstacle(start):
 
 
 def test_sockets_beyond_the_limit_hold_at_most_half_of_the_threads(start):
-    # Eight threads and the factor 2: eight sockets without a thread, four with one.
-    server = start(more="AsyncRequestWorkerFactor 2\n", threads=8)
+    # Eight threads and the factor 4: eight sockets without a thread, four with one.
+    server = start(more="AsyncRequestWorkerFactor 4\n", threads=8)
     with contextlib.ExitStack() as stack:
         opened = []
         with pytest.raises(Refused) as refused:
