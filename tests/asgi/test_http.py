@@ -1,12 +1,10 @@
 """What an application of ASGI is given and what becomes of what it sends (ASGI 3, "HTTP")."""
 
-import socket
-import struct
 import threading
 
 import pytest
 from harness.asgi import conf
-from harness.client import head, read_all, read_until
+from harness.client import head, read_all, read_until, reset
 from harness.httpd import wait_until
 
 pytestmark = [
@@ -158,14 +156,9 @@ def test_client_that_leaves_is_a_disconnect_and_then_an_error_of_send(server):
     with server.socket() as sock:
         sock.sendall(head("/disconnect"))
         read_until(sock, b"first")
-        abort(sock)
+        reset(sock)
     expected = ["http.disconnect", "True the client has disconnected"]
     wait_until(lambda: server.get("/events").json() == expected, "the disconnect", timeout=20)
-
-
-def abort(sock):
-    """Closes a connection with a reset."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def test_task_of_a_client_that_has_left_is_cancelled_after_graceful_timeout(serve):
@@ -174,7 +167,7 @@ def test_task_of_a_client_that_has_left_is_cancelled_after_graceful_timeout(serv
         sock.sendall(head("/cancelled"))
         read_until(sock, b"first")
         assert server.get("/events").json() == []
-        abort(sock)
+        reset(sock)
     wait_until(lambda: server.get("/events").json() == ["cancelled"], "the end", timeout=20)
 
 

@@ -14,7 +14,15 @@ import pytest
 from harness import daemons
 from harness.conf import Conf
 from harness.httpd import wait_until
-from harness.pythons import build_extension, by_age, every_python, link_whole
+from harness.pythons import (
+    build_extension,
+    by_age,
+    every_python,
+    extension_name,
+    has_manager,
+    link_whole,
+    place_module,
+)
 
 pytestmark = pytest.mark.ours_only("our own programs")
 
@@ -61,32 +69,18 @@ def application(environ, start_response):
 )
 
 
-def suffix(version):
-    return f"cpython-{version.replace('.', '')}-{os.uname().machine}-linux-gnu.so"
-
-
 @pytest.fixture
 def modules(env, servers, tmp_path_factory):
     """modules({version: extension}, linked=()) is the module with these beside it, and the programs
     linked to a Python of these versions.
     """
-    release = Path(env.module).parent
-    if not (release / "wsgi-daemon-manager").exists():
+    if not has_manager(env):
         pytest.skip("this module has no manager beside it")
     made = []
 
     def modules(extensions, linked=()):
-        folder = servers.base / tmp_path_factory.mktemp("modules").name
-        folder.mkdir()
-        folder.chmod(0o755)
-        made.append(folder)
-        for name in (Path(env.module).name, "wsgi-daemon-manager"):
-            shutil.copy2(release / name, folder / name)
-        for version, extension in extensions.items():
-            shutil.copy2(extension, folder / f"wsgi_host.{suffix(version)}")
-        for version in linked:
-            shutil.copy2(release / f"wsgi-daemon-{version}", folder / f"wsgi-daemon-{version}")
-        return folder / Path(env.module).name
+        made.append(servers.base / tmp_path_factory.mktemp("modules").name)
+        return place_module(env, made[-1], extensions, linked)
 
     yield modules
     for folder in made:
@@ -96,7 +90,7 @@ def modules(env, servers, tmp_path_factory):
 @pytest.fixture(scope="session")
 def extension(env):
     """The extension for the Python of the module: that of `make build`, where there is one."""
-    built = Path(env.module).parent / f"wsgi_host.{suffix(env.python)}"
+    built = Path(env.module).parent / extension_name(env.python)
     if built.exists():
         return built
     if not shutil.which("cargo"):
@@ -399,7 +393,7 @@ def test_linked_program_serves_without_a_separate_manager(env, modules, start, e
 
 def test_linked_program_serves_where_the_extension_is_not_readable(env, modules, start, extension):
     both = modules({env.python: extension}, linked=[env.python])
-    (both.parent / f"wsgi_host.{suffix(env.python)}").chmod(0o640)
+    (both.parent / extension_name(env.python)).chmod(0o640)
     assert runs_linked(env, start(both, group("site", "")))
 
 

@@ -5,6 +5,7 @@ import contextlib
 import http.client
 import json
 import socket
+import struct
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -111,6 +112,11 @@ def read_until(sock, marker):
         assert piece, f"the server closed before {marker!r}; it sent {received!r}"
         received += piece
     return received
+
+
+def reset(sock):
+    """Makes the close of the connection a reset."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def basic(credentials):

@@ -4,6 +4,7 @@ import functools
 import os
 import re
 import shlex
+import shutil
 import subprocess
 from pathlib import Path
 from typing import NamedTuple
@@ -106,6 +107,31 @@ def build_extension(python, version):
     options = ["--features", "extension"]
     folder = build("wsgi-extension", target, *options, python=python, version=version)
     return folder / "libwsgi_host.so"
+
+
+def extension_name(version):
+    """What Python calls the extension for this version."""
+    return f"wsgi_host.cpython-{version.replace('.', '')}-{os.uname().machine}-linux-gnu.so"
+
+
+def has_manager(env):
+    """Whether the module under test has the manager beside it, which extensions need."""
+    return (Path(env.module).parent / "wsgi-daemon-manager").exists()
+
+
+def place_module(env, folder, extensions, linked=()):
+    """Makes a folder of the module and its manager, with {version: extension} beside them and the
+    programs linked to a Python of the versions `linked`. The path of the module.
+    """
+    release = Path(env.module).parent
+    folder.mkdir()
+    folder.chmod(0o755)
+    names = [Path(env.module).name, "wsgi-daemon-manager"]
+    for name in [*names, *(f"wsgi-daemon-{version}" for version in linked)]:
+        shutil.copy2(release / name, folder / name)
+    for version, extension in extensions.items():
+        shutil.copy2(extension, folder / extension_name(version))
+    return folder / names[0]
 
 
 def link_whole(prefix, version):
