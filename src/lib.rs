@@ -68,6 +68,7 @@ mod start;
 mod status;
 mod stream_hints;
 mod trusted_proxy;
+mod worker_factor;
 
 /// Apache's headers, by bindgen from `apache-headers/wrapper.h`.
 #[allow(

@@ -30,6 +30,7 @@ use crate::python_home::TimeBudget;
 use crate::request_times::RequestTimes;
 use crate::single_application::{has_single_application, scripts};
 use crate::stream_hints::{StreamLimits, stream_hints};
+use crate::worker_factor::worker_factor;
 use group_config::Interface;
 use std::ffi::CStr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -260,19 +261,12 @@ fn waits_early() -> bool {
 
 /// What says how many connections a child of the event MPM accepts beyond its threads.
 const WORKER_FACTOR: &CStr = c"AsyncRequestWorkerFactor";
-/// Descriptors of a child that connections without a thread leave for everything else.
-const OTHER_DESCRIPTORS: u64 = 256;
-
 /// How many connections of a child with so many `threads` may have no thread. A child of event accepts connections while it
 /// has fewer than its threads and `AsyncRequestWorkerFactor` times those that are idle. A quarter of the latter, where all are
 /// idle, leaves connections for at least three quarters of the threads.
 fn parked_limit(threads: usize, factor: Option<&[u8]>) -> usize {
-    let factor = factor.and_then(|text| std::str::from_utf8(text).ok()?.trim().parse().ok());
-    let factor: f64 = factor.unwrap_or(2.0);
-    // Each has a descriptor for its client and one for its worker.
-    let descriptors = sys::descriptor_limit().saturating_sub(OTHER_DESCRIPTORS) / 2;
-    let quarter = (threads as f64 * factor / 4.0) as usize;
-    quarter.min(usize::try_from(descriptors).unwrap_or(usize::MAX))
+    let quarter = (threads as f64 * worker_factor(factor) / 4.0) as usize;
+    quarter.min(hub::allowed_by_descriptors(sys::descriptor_limit()))
 }
 
 /// What the process is to be, with the names that the servers of its groups have ended up with.

@@ -307,9 +307,9 @@ impl ParkedStream {
         let Some(failure) = self.failure.as_mut().filter(|failure| failure.look <= now) else {
             return;
         };
-        failure.look = now + EXIT_POLL;
         let lease = self.lease.as_ref().filter(|_| failure.why.is_end() && !stream::have_ended());
         let awaited = now.saturating_duration_since(failure.since);
+        failure.look = now + exit_pause(awaited);
         let exit = match lease.map(|lease| lease.exit_report(awaited)) {
             Some(ControlFlow::Continue(())) => return,
             Some(ControlFlow::Break(exit)) => exit,
@@ -457,6 +457,24 @@ impl Session<Parked> for ParkedStream {
             Step::Over
         });
     }
+
+    fn fail(&mut self, client: &mut Parked, why: &std::io::Error) {
+        self.abort();
+        self.with_body(client, Instant::now(), |_, request, _| {
+            let code = Flag::Cut.code();
+            let line = format!("WSGI0258: the response is cut: {why} [{code}]");
+            request.log(Level::Error, line.as_bytes());
+            Flag::Cut.note();
+            request.cut();
+            Step::Over
+        });
+    }
+}
+
+/// How long after a look for a worker's exit, which has been `awaited` so long, the next one follows. A thousand streams of one
+/// worker look for the same exit: so each looks some twenty times at most in two seconds.
+fn exit_pause(awaited: Duration) -> Duration {
+    EXIT_POLL.max(awaited / 4)
 }
 
 /// Relays bytes of the response up to the next piece of another kind; `None`: more is to be read first.
@@ -473,4 +491,20 @@ fn next_piece<'call>(
         }
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exit_of_a_worker_is_looked_for_soon_and_not_often() {
+        let (mut awaited, mut looks) = (Duration::ZERO, 0);
+        while awaited < Duration::from_secs(2) {
+            awaited += exit_pause(awaited);
+            looks += 1;
+        }
+        assert_eq!(exit_pause(Duration::ZERO), EXIT_POLL);
+        assert!(looks <= 25, "{looks} looks");
+    }
 }

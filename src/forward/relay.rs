@@ -23,7 +23,7 @@ use std::io::Write;
 use std::ops::ControlFlow;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
-use wsgi::DISCARD_LIMIT;
+use wsgi::{DISCARD_LIMIT, Level};
 
 /// How long a worker may be silent before the client's connection is looked at. A client that has closed its side
 /// only is not told from one that has left, and gets no response after that.
@@ -258,7 +258,8 @@ impl<'a, 'call> Relay<'a, 'call> {
             if connection.waits_for_input(limit.min(patience)) {
                 return Ok(());
             }
-            if self.can_leave(request)? {
+            let is_ready = hub::is_ready(|line| request.log(Level::Warning, line.as_bytes()));
+            if is_ready && self.can_leave(request)? {
                 return Err(RelayError::Silent);
             }
         }

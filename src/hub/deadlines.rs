@@ -1,27 +1,36 @@
 //! When which link is to be looked at although nothing has happened at its descriptors. It must never know a link.
 #![forbid(unsafe_code)]
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::BTreeSet;
 use std::time::Instant;
 
-/// Times and keys. An entry that has become wrong is found when its time has come: its key's owner then says the right time.
+/// Times and keys. A key whose owner has moved it has the time that was set last only: with one more entry for each move, the
+/// streams of a child that are silent and send an event in turn would fill its memory.
 pub(super) struct Deadlines {
-    heap: BinaryHeap<Reverse<(Instant, u64)>>,
+    entries: BTreeSet<(Instant, u64)>,
 }
 
 impl Deadlines {
     pub(super) const fn new() -> Self {
-        Self { heap: BinaryHeap::new() }
+        Self { entries: BTreeSet::new() }
     }
 
-    pub(super) fn add(&mut self, at: Instant, key: u64) {
-        self.heap.push(Reverse((at, key)));
+    /// Sets the time of a key that has had the time `before`.
+    pub(super) fn set(&mut self, key: u64, before: Option<Instant>, at: Instant) {
+        self.remove(key, before);
+        self.entries.insert((at, key));
+    }
+
+    /// Forgets a key that has the time `at`.
+    pub(super) fn remove(&mut self, key: u64, at: Option<Instant>) {
+        if let Some(at) = at {
+            self.entries.remove(&(at, key));
+        }
     }
 
     /// The earliest time.
     pub(super) fn next(&self) -> Option<Instant> {
-        self.heap.peek().map(|Reverse((at, _))| *at)
+        self.entries.first().map(|(at, _)| *at)
     }
 
     /// Takes one key whose time has come.
@@ -29,7 +38,12 @@ impl Deadlines {
         if self.next()? > now {
             return None;
         }
-        self.heap.pop().map(|Reverse((_, key))| key)
+        self.entries.pop_first().map(|(_, key)| key)
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
     }
 }
 
@@ -42,13 +56,24 @@ mod tests {
     fn keys_come_when_their_time_has_come_the_earliest_first() {
         let (mut deadlines, now) = (Deadlines::new(), Instant::now());
         let later = |milliseconds| now + Duration::from_millis(milliseconds);
-        deadlines.add(later(20), 1);
-        deadlines.add(later(10), 2);
-        deadlines.add(later(30), 3);
+        deadlines.set(1, None, later(20));
+        deadlines.set(2, None, later(10));
+        deadlines.set(3, None, later(30));
         assert_eq!(deadlines.next(), Some(later(10)));
         assert_eq!(deadlines.take_due(now), None);
         assert_eq!(deadlines.take_due(later(25)), Some(2));
         assert_eq!(deadlines.take_due(later(25)), Some(1));
         assert_eq!(deadlines.take_due(later(25)), None);
+    }
+
+    #[test]
+    fn key_has_one_time_and_none_once_it_is_removed() {
+        let (mut deadlines, now) = (Deadlines::new(), Instant::now());
+        let later = now + Duration::from_secs(1);
+        deadlines.set(1, None, later);
+        deadlines.set(1, Some(later), now);
+        assert_eq!((deadlines.len(), deadlines.next()), (1, Some(now)));
+        deadlines.remove(1, Some(now));
+        assert_eq!(deadlines.take_due(later), None);
     }
 }

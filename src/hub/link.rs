@@ -8,7 +8,7 @@ use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 use sys::{EPOLL_ENDS, EPOLLIN, EPOLLOUT, EPOLLRDHUP, Epoll, EventFlags};
 
-/// How long a client may take nothing of what is left for it once its session is over.
+/// How long a client may take nothing of what is left for it once its session is over. Its socket tells when it takes something.
 const FLUSH_TIME: Duration = Duration::from_secs(60);
 /// How long a client's end is waited for after the server's own.
 const LINGER_TIME: Duration = Duration::from_secs(2);
@@ -23,15 +23,17 @@ pub(super) struct Link<C> {
     watched: [Option<EventFlags>; 2],
     /// The tokens of the client's socket and of the worker's.
     tokens: [u64; 2],
-    /// What `deadlines` has for it.
+    /// The time that `deadlines` has for it.
     pub(super) scheduled: Option<Instant>,
     /// When its session is to end before its time.
     pub(super) ends_at: Option<Instant>,
-    _place: Place,
+    place: Place,
 }
 
 enum State<C> {
     Open(Box<dyn Session<C>>),
+    /// The session is over, and its request has yet to be ended.
+    Over,
     /// What httpd holds goes out, then the end of the connection.
     Flushing(Instant),
     /// The end of the connection goes out.
@@ -44,17 +46,22 @@ enum State<C> {
 impl<C: Client> Link<C> {
     pub(super) fn new(
         client: C,
-        session: Box<dyn Session<C>>,
+        session: Option<Box<dyn Session<C>>>,
         place: Place,
         tokens: [u64; 2],
     ) -> Self {
-        let state = State::Open(session);
+        let state = session.map_or(State::Over, State::Open);
         let watched = [None, None];
-        Self { client, state, watched, tokens, scheduled: None, ends_at: None, _place: place }
+        Self { client, state, watched, tokens, scheduled: None, ends_at: None, place }
     }
 
     pub(super) const fn is_dead(&self) -> bool {
         matches!(self.state, State::Dead)
+    }
+
+    /// Whether its session is over, and what comes after that has yet to begin.
+    pub(super) const fn is_over(&self) -> bool {
+        matches!(self.state, State::Over)
     }
 
     /// When its session may be ended before its time.
@@ -72,12 +79,13 @@ impl<C: Client> Link<C> {
             State::Flushing(until) | State::Leaving(until) | State::Lingering(until) => {
                 Some(*until)
             }
-            State::Dead => None,
+            State::Over | State::Dead => None,
         };
         [own, self.ends_at].into_iter().flatten().min()
     }
 
-    /// Does what can be done without waiting, and has `epoll` watch for what comes next.
+    /// Does what can be done without waiting, and has `epoll` watch for what comes next. Where the session is over it does
+    /// no more than that: [`Self::close`] comes next.
     pub(super) fn advance(&mut self, ready: Ready, epoll: &Epoll, now: Instant) {
         if let State::Open(session) = &mut self.state {
             let mut step = session.advance(&mut self.client, ready, now);
@@ -89,16 +97,25 @@ impl<C: Client> Link<C> {
                 self.let_worker_go(epoll);
             }
             if step == Step::Over {
-                self.client.end_request();
                 self.ends_at = None;
-                self.state = State::Flushing(now + FLUSH_TIME);
+                self.state = State::Over;
             }
         }
-        self.close(ready, now);
+        self.finish(ready, now);
         if let Err(why) = self.watch(epoll) {
-            debug_assert!(false, "epoll: {why}");
-            self.state = State::Dead;
+            self.fail(epoll, &why);
         }
+    }
+
+    /// Begins what comes after the session. To end a request has httpd log it, now or when the client has taken the rest of
+    /// it, which may wait for a program that logs, or for a name server.
+    pub(super) fn close(&mut self, ready: Ready, epoll: &Epoll, now: Instant) {
+        if !self.is_over() {
+            return;
+        }
+        self.client.end_request();
+        self.state = State::Flushing(now + FLUSH_TIME);
+        self.advance(Ready { writable: false, ..ready }, epoll, now);
     }
 
     fn let_worker_go(&mut self, epoll: &Epoll) {
@@ -112,7 +129,12 @@ impl<C: Client> Link<C> {
     }
 
     /// The steps after the session.
-    fn close(&mut self, ready: Ready, now: Instant) {
+    fn finish(&mut self, ready: Ready, now: Instant) {
+        if let State::Flushing(until) = &mut self.state
+            && ready.writable
+        {
+            *until = now + FLUSH_TIME;
+        }
         if let State::Flushing(until) = self.state {
             if self.client.is_aborted() || ready.gone || until <= now {
                 self.state = State::Dead;
@@ -156,7 +178,7 @@ impl<C: Client> Link<C> {
             State::Open(session) => session.wants(),
             State::Flushing(_) | State::Leaving(_) => Wants { writable: true, ..rest },
             State::Lingering(_) => Wants { readable: true, half_closed: true, ..rest },
-            State::Dead => return Ok(()),
+            State::Over | State::Dead => return Ok(()),
         };
         let worker = match &self.state {
             State::Open(session) => session.worker(),
@@ -171,14 +193,30 @@ impl<C: Client> Link<C> {
         Ok(())
     }
 
+    /// Ends it at once, because nothing would tell what happens at its descriptors.
+    fn fail(&mut self, epoll: &Epoll, why: &std::io::Error) {
+        if let State::Open(session) = &mut self.state {
+            session.fail(&mut self.client, why);
+            self.let_worker_go(epoll);
+            self.ends_at = None;
+            self.state = State::Over;
+        } else {
+            self.state = State::Dead;
+        }
+    }
+
     /// Ends it at once, because the process stops.
     pub(super) fn stop(&mut self, epoll: &Epoll) {
         if let State::Open(session) = &mut self.state {
             session.stop(&mut self.client);
             self.let_worker_go(epoll);
+        }
+        if matches!(self.state, State::Open(_) | State::Over) {
             self.client.end_request();
         }
-        if matches!(self.state, State::Open(_) | State::Flushing(_)) && !self.client.is_aborted() {
+        if matches!(self.state, State::Open(_) | State::Over | State::Flushing(_))
+            && !self.client.is_aborted()
+        {
             self.client.end_connection();
             self.client.push();
         }
@@ -190,6 +228,12 @@ impl<C: Client> Link<C> {
     pub(super) fn give_up(&mut self, epoll: &Epoll) {
         self.let_worker_go(epoll);
         self.state = State::Dead;
+    }
+
+    /// The client and its place, watched no more.
+    pub(super) fn hand_over(self, epoll: &Epoll) -> (C, Place) {
+        epoll.remove(self.client.socket());
+        (self.client, self.place)
     }
 
     /// Closes the connection.
@@ -329,6 +373,9 @@ mod tests {
         fn stop(&mut self, _client: &mut TestClient) {
             self.calls.lock().unwrap().push("stop");
         }
+        fn fail(&mut self, _client: &mut TestClient, _why: &std::io::Error) {
+            self.calls.lock().unwrap().push("fail");
+        }
     }
 
     struct Scene {
@@ -349,7 +396,7 @@ mod tests {
                 TestClient { socket, pushes, is_aborted: false, calls: Arc::clone(&calls) };
             let session =
                 TestSession { worker: Some(tunnel), is_done: false, calls: Arc::clone(&calls) };
-            let link = Link::new(test_client, Box::new(session), Place::take(), [2, 3]);
+            let link = Link::new(test_client, Some(Box::new(session)), Place::of_test(), [2, 3]);
             let (epoll, now) = (Epoll::new().unwrap(), Instant::now());
             let mut scene = Self { link, epoll, client, worker, calls, now };
             scene.advance(Ready::default());
@@ -358,6 +405,7 @@ mod tests {
 
         fn advance(&mut self, ready: Ready) {
             self.link.advance(ready, &self.epoll, self.now);
+            self.link.close(ready, &self.epoll, self.now);
         }
 
         fn events(&self) -> Vec<u64> {
@@ -430,6 +478,20 @@ mod tests {
     }
 
     #[test]
+    fn client_that_takes_something_now_and_then_gets_all_of_it() {
+        let mut scene = Scene::new(usize::MAX);
+        scene.advance(Ready { worker: true, ..Ready::default() });
+        for _ in 0..10 {
+            scene.now += FLUSH_TIME - Duration::from_secs(1);
+            scene.advance(Ready { writable: true, ..Ready::default() });
+        }
+        assert!(!scene.link.is_dead());
+        scene.now += FLUSH_TIME;
+        scene.advance(Ready::default());
+        assert!(scene.link.is_dead());
+    }
+
+    #[test]
     fn client_that_has_left_is_not_told_its_end() {
         let mut scene = Scene::new(0);
         drop(scene.client.try_clone().unwrap());
@@ -452,6 +514,25 @@ mod tests {
         scene.advance(Ready::default());
         assert_eq!(scene.calls(), ["end early", "let go", "end", "end of connection"]);
         assert!(!scene.link.is_dead());
+    }
+
+    #[test]
+    fn session_whose_descriptors_cannot_be_watched_is_told_and_its_request_ends() {
+        let calls = Calls::default();
+        let file = std::fs::File::open("/proc/self/exe").unwrap();
+        // epoll takes no regular files.
+        let socket = UnixStream::from(std::os::fd::OwnedFd::from(file));
+        let client = TestClient { socket, pushes: 0, is_aborted: false, calls: Arc::clone(&calls) };
+        let (_worker, tunnel) = UnixStream::pair().unwrap();
+        let session =
+            TestSession { worker: Some(tunnel), is_done: false, calls: Arc::clone(&calls) };
+        let mut link = Link::new(client, Some(Box::new(session)), Place::of_test(), [2, 3]);
+        let epoll = Epoll::new().unwrap();
+        link.advance(Ready::default(), &epoll, Instant::now());
+        assert!(link.is_over());
+        link.close(Ready::default(), &epoll, Instant::now());
+        assert!(link.is_dead());
+        assert_eq!(*calls.lock().unwrap(), ["fail", "let go", "end", "end of connection"]);
     }
 
     #[test]

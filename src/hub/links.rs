@@ -15,10 +15,11 @@ const RECORD_TIME: Duration = Duration::from_secs(2);
 /// A token has the generation of a place, the place, and the side.
 const GENERATION_SHIFT: u32 = 33;
 
-/// A connection that is given to the hub.
+/// A connection that is given to one of the hub's threads.
 pub(super) struct Newcomer<C> {
     pub(super) client: C,
-    pub(super) session: Box<dyn Session<C>>,
+    /// What goes over it; `None`: that is over, and the connection is to be ended.
+    pub(super) session: Option<Box<dyn Session<C>>>,
     pub(super) place: Place,
 }
 
@@ -30,7 +31,15 @@ pub(super) struct Links<C: Client> {
     deadlines: Deadlines,
     /// Those that have died in this round.
     dead: Vec<usize>,
+    /// Those whose session is over are for another thread: [`Self::take_over`].
+    hands_over: bool,
+    over: Vec<Newcomer<C>>,
     records: VecDeque<(Instant, C::Record)>,
+}
+
+/// The token of a client's socket, and the key of its link's deadline.
+const fn token(generation: u64, index: usize) -> u64 {
+    (generation << GENERATION_SHIFT) | (index as u64) << 1
 }
 
 struct Slot<C> {
@@ -39,7 +48,7 @@ struct Slot<C> {
 }
 
 impl<C: Client> Links<C> {
-    pub(super) const fn new(epoll: Epoll) -> Self {
+    pub(super) const fn new(epoll: Epoll, hands_over: bool) -> Self {
         Self {
             epoll,
             slots: Vec::new(),
@@ -47,6 +56,8 @@ impl<C: Client> Links<C> {
             open: 0,
             deadlines: Deadlines::new(),
             dead: Vec::new(),
+            hands_over,
+            over: Vec::new(),
             records: VecDeque::new(),
         }
     }
@@ -73,7 +84,7 @@ impl<C: Client> Links<C> {
         });
         let Some(slot) = self.slots.get_mut(index) else { return };
         slot.generation += 1;
-        let token = (slot.generation << GENERATION_SHIFT) | (index as u64) << 1;
+        let token = token(slot.generation, index);
         let Newcomer { client, session, place } = newcomer;
         let mut link = Link::new(client, session, place, [token, token | 1]);
         link.ends_at = link.early_end().filter(|_| leaves).map(|end| match end {
@@ -135,18 +146,39 @@ impl<C: Client> Links<C> {
         if link.is_dead() {
             return;
         }
-        let epoll = &self.epoll;
+        let (epoll, hands_over) = (&self.epoll, self.hands_over);
         if !guard(false, || {
             link.advance(ready, epoll, now);
+            if !hands_over {
+                link.close(ready, epoll, now);
+            }
             true
         }) {
             link.give_up(epoll);
         }
-        if link.is_dead() {
+        if link.is_over() {
+            self.hand_over(index);
+        } else if link.is_dead() {
             self.dead.push(index);
         } else {
             self.schedule(index);
         }
+    }
+
+    /// Leaves a connection to another thread. Events of the round that name it find another generation in its slot.
+    fn hand_over(&mut self, index: usize) {
+        let Some(slot) = self.slots.get_mut(index) else { return };
+        let Some(link) = slot.link.take() else { return };
+        self.deadlines.remove(token(slot.generation, index), link.scheduled);
+        let (client, place) = link.hand_over(&self.epoll);
+        self.over.push(Newcomer { client, session: None, place });
+        self.free.push(index);
+        self.open -= 1;
+    }
+
+    /// The connections that are for another thread.
+    pub(super) fn take_over(&mut self) -> Vec<Newcomer<C>> {
+        std::mem::take(&mut self.over)
     }
 
     fn schedule(&mut self, index: usize) {
@@ -154,8 +186,8 @@ impl<C: Client> Links<C> {
         let (generation, Some(link)) = (slot.generation, slot.link.as_mut()) else { return };
         let Some(at) = link.deadline() else { return };
         if link.scheduled.is_none_or(|scheduled| at < scheduled) {
-            link.scheduled = Some(at);
-            self.deadlines.add(at, (generation << GENERATION_SHIFT) | (index as u64) << 1);
+            let before = link.scheduled.replace(at);
+            self.deadlines.set(token(generation, index), before, at);
         }
     }
 
@@ -186,9 +218,9 @@ impl<C: Client> Links<C> {
     /// Closes what has died, once no event of the round can name it any more.
     pub(super) fn close_dead(&mut self, now: Instant) {
         while let Some(index) = self.dead.pop() {
-            let Some(link) = self.slots.get_mut(index).and_then(|slot| slot.link.take()) else {
-                continue;
-            };
+            let Some(slot) = self.slots.get_mut(index) else { continue };
+            let Some(link) = slot.link.take() else { continue };
+            self.deadlines.remove(token(slot.generation, index), link.scheduled);
             let epoll = &self.epoll;
             let record = guard(None, || link.release(epoll));
             self.records.extend(record.map(|record| (now + RECORD_TIME, record)));
@@ -216,5 +248,84 @@ impl<C: Client> Links<C> {
             self.dead.push(index);
         }
         self.close_dead(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::session::{Step, Wants};
+    use std::os::fd::{AsFd, BorrowedFd};
+    use std::os::unix::net::UnixStream;
+
+    const SILENCE: Duration = Duration::from_secs(5);
+
+    struct TestClient(UnixStream);
+
+    impl Client for TestClient {
+        type Record = ();
+        fn socket(&self) -> BorrowedFd<'_> {
+            self.0.as_fd()
+        }
+        fn is_aborted(&self) -> bool {
+            false
+        }
+        fn push(&mut self) -> bool {
+            false
+        }
+        fn end_request(&mut self) {}
+        fn end_connection(&mut self) {}
+        fn release(self) -> Option<()> {
+            None
+        }
+    }
+
+    /// Is looked at after five seconds of silence, then much later. Its last step, and whether that was an event.
+    struct TestSession(Instant, bool);
+
+    impl Session<TestClient> for TestSession {
+        fn worker(&self) -> Option<BorrowedFd<'_>> {
+            None
+        }
+        fn is_done_with_worker(&self) -> bool {
+            false
+        }
+        fn let_worker_go(&mut self) {}
+        fn wants(&self) -> Wants {
+            Wants { end: true, ..Wants::default() }
+        }
+        fn deadline(&self) -> Option<Instant> {
+            Some(self.0 + if self.1 { SILENCE } else { 60 * SILENCE })
+        }
+        fn advance(&mut self, _client: &mut TestClient, ready: Ready, now: Instant) -> Step {
+            (self.0, self.1) = (now, ready.writable);
+            Step::Open
+        }
+        fn early_end(&self) -> Option<EarlyEnd> {
+            None
+        }
+        fn end(&mut self, _client: &mut TestClient, _now: Instant) -> Step {
+            Step::Over
+        }
+        fn stop(&mut self, _client: &mut TestClient) {}
+        fn fail(&mut self, _client: &mut TestClient, _why: &std::io::Error) {}
+    }
+
+    #[test]
+    fn link_that_is_silent_and_heard_of_in_turn_has_one_deadline() {
+        let mut links = Links::new(Epoll::new().unwrap(), true);
+        let (_client, socket) = UnixStream::pair().unwrap();
+        let mut now = Instant::now();
+        let (client, session) = (TestClient(socket), Box::new(TestSession(now, false)));
+        links.add(Newcomer { client, session: Some(session), place: Place::of_test() }, false, now);
+        for _ in 0..1000 {
+            links.advance(0, Ready { writable: true, ..Ready::default() }, now);
+            now += SILENCE;
+            links.on_time(now);
+            assert_eq!(links.deadlines.len(), 1);
+            now += SILENCE;
+        }
+        links.stop(now);
+        assert_eq!((links.deadlines.len(), links.is_empty()), (0, true));
     }
 }

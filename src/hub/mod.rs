@@ -1,5 +1,6 @@
-//! One thread of a child for all connections that no thread of httpd serves: responses that go on although nothing is
-//! to be sent just now, and WebSockets. It begins with the first of them. It must never know what goes over a connection.
+//! Two threads of a child for all connections that no thread of httpd serves: responses that go on although nothing is
+//! to be sent just now, and WebSockets. They begin with the first of them ([`is_ready`]). It must never know what goes over a
+//! connection.
 //!
 //! A worker thread of httpd gives a connection away ([`adopt`]); a [`Link`](link::Link) is one of them, from then until it
 //! is closed; what goes over it is a [`Session`]'s matter.
@@ -12,6 +13,6 @@ mod places;
 mod session;
 mod thread;
 
-pub(crate) use places::{Place, begin_drain, has_room, set_limit};
+pub(crate) use places::{Place, allowed_by_descriptors, begin_drain, has_room, set_limit};
 pub(crate) use session::{EarlyEnd, Ready, Session, Step, Wants};
-pub(crate) use thread::{StopGuard, adopt, wake};
+pub(crate) use thread::{StopGuard, adopt, is_ready, wake};

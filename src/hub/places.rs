@@ -9,12 +9,24 @@ static OPEN: AtomicUsize = AtomicUsize::new(0);
 /// The child is to leave.
 static DRAINING: AtomicBool = AtomicBool::new(false);
 
+/// Descriptors of a process that connections without a thread leave for everything else.
+const OTHER_DESCRIPTORS: u64 = 256;
+/// Descriptors that one may need: its client's, its worker's, that of the file in which its response waits for the client, and
+/// that of a file which the worker has passed.
+const DESCRIPTORS_EACH: u64 = 4;
+
 /// The place of one connection, given back when this is dropped.
-pub(crate) struct Place(());
+pub(crate) struct Place(&'static AtomicUsize);
 
 /// Sets how many connections of this process may have no thread.
 pub(crate) fn set_limit(limit: usize) {
     LIMIT.store(limit, Ordering::Relaxed);
+}
+
+/// How many connections without a thread a process can have that may open so many descriptors.
+pub(crate) fn allowed_by_descriptors(limit: u64) -> usize {
+    let count = limit.saturating_sub(OTHER_DESCRIPTORS) / DESCRIPTORS_EACH;
+    usize::try_from(count).unwrap_or(usize::MAX)
 }
 
 /// Whether one more connection may be given away.
@@ -26,8 +38,19 @@ impl Place {
     /// For a connection for which [`has_room`] has found a place. Threads that ask at the same moment may take more places
     /// than there are, by their own number at most.
     pub(crate) fn take() -> Self {
-        OPEN.fetch_add(1, Ordering::Relaxed);
-        Self(())
+        Self::of(&OPEN)
+    }
+
+    fn of(count: &'static AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+
+    /// One that is not counted among those of the process.
+    #[cfg(test)]
+    pub(super) fn of_test() -> Self {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        Self::of(&COUNT)
     }
 }
 
@@ -43,13 +66,19 @@ pub(super) fn is_draining() -> bool {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        OPEN.fetch_sub(1, Ordering::Relaxed);
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn clients_that_are_behind_leave_descriptors_for_others() {
+        assert_eq!(allowed_by_descriptors(1024), 192);
+        assert_eq!(allowed_by_descriptors(100), 0);
+    }
 
     #[test]
     fn places_are_limited_and_given_back() {

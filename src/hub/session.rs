@@ -114,4 +114,6 @@ pub(crate) trait Session<C>: Send {
     fn end(&mut self, client: &mut C, now: Instant) -> Step;
     /// Ends it at once, because the process stops.
     fn stop(&mut self, client: &mut C);
+    /// Ends it at once, because `why` keeps its descriptors from being watched.
+    fn fail(&mut self, client: &mut C, why: &std::io::Error);
 }

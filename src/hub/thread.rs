@@ -1,4 +1,7 @@
-//! The thread of the hub: what it waits for, and the phases of its process. It must never know what goes over a link.
+//! The two threads of the hub: what each waits for, and the phases of its process. They must never know what goes over a link.
+//!
+//! One has the links with a session. What comes after the session is the other's: there httpd logs the request, which waits
+//! where a program that logs does not read, or a name server does not answer, and such a wait is to hold up no open stream.
 #![forbid(unsafe_code)]
 
 use super::links::{Links, Newcomer};
@@ -6,6 +9,7 @@ use super::places::{self, Place};
 use super::session::Session;
 use crate::httpd::{ChildSlots, Mpm, Parked};
 use std::io;
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
@@ -19,8 +23,14 @@ const LOOK_AT_SLOTS: Duration = Duration::from_secs(1);
 /// The token of the wake-up: no link has it, as generations begin with 1.
 const WAKEUP: u64 = 0;
 
-/// What other threads have of the hub.
+/// The threads.
 struct Hub {
+    sessions: Side,
+    endings: Side,
+}
+
+/// What other threads have of one.
+struct Side {
     wakeup: Wakeup,
     inbox: Mutex<Inbox>,
     /// The process stops: the thread is to end.
@@ -36,7 +46,7 @@ struct Inbox {
     is_closed: bool,
 }
 
-/// Made by the first connection of this process, which never sees another configuration.
+/// Made for the first connection of this process, which never sees another configuration.
 static HUB: OnceLock<Hub> = OnceLock::new();
 
 impl Hub {
@@ -44,59 +54,114 @@ impl Hub {
         if let Some(hub) = HUB.get() {
             return Ok(hub);
         }
-        let hub =
-            Self { wakeup: Wakeup::new()?, inbox: Mutex::default(), stops: AtomicBool::new(false) };
+        let hub = Self { sessions: Side::new()?, endings: Side::new()? };
         Ok(HUB.get_or_init(|| hub))
+    }
+}
+
+impl Side {
+    fn new() -> io::Result<Self> {
+        let wakeup = Wakeup::new()?;
+        Ok(Self { wakeup, inbox: Mutex::default(), stops: AtomicBool::new(false) })
     }
 
     fn lock(&self) -> MutexGuard<'_, Inbox> {
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn start(&'static self) -> io::Result<JoinHandle<()>> {
-        let epoll = Epoll::new()?;
-        let work = move || Thread { hub: self, links: Links::new(epoll), drain: None }.run();
-        std::thread::Builder::new().name("wsgi-hub".to_owned()).spawn(work)
+    /// Starts the thread, unless there is one, which leaves what is over to `next`; whether it takes more connections.
+    fn start(&'static self, name: &str, next: Option<&'static Self>) -> io::Result<bool> {
+        let mut inbox = self.lock();
+        if inbox.thread.is_none() && !inbox.is_closed {
+            let epoll = Epoll::new()?;
+            epoll.add(self.wakeup.as_fd(), EPOLLIN, WAKEUP)?;
+            let links = Links::new(epoll, next.is_some());
+            let work = move || Thread { side: self, next, links, drain: None }.run();
+            inbox.thread = Some(std::thread::Builder::new().name(name.to_owned()).spawn(work)?);
+        }
+        Ok(!inbox.is_closed)
     }
-}
 
-/// Gives a connection to the hub, which closes it in the end. Where there is no thread to be had it is closed at once.
-pub(crate) fn adopt(client: Parked, session: Box<dyn Session<Parked>>, place: Place) {
-    let Ok(hub) = Hub::get() else { return };
-    let mut inbox = hub.lock();
-    if inbox.is_closed {
-        return;
+    /// Gives connections to the thread; gives them back where it takes no more.
+    fn give(&self, newcomers: Vec<Newcomer<Parked>>) -> Vec<Newcomer<Parked>> {
+        let mut inbox = self.lock();
+        if inbox.is_closed {
+            return newcomers;
+        }
+        inbox.newcomers.extend(newcomers);
+        drop(inbox);
+        self.wakeup.wake();
+        Vec::new()
     }
-    if inbox.thread.is_none() {
-        match hub.start() {
-            Ok(thread) => inbox.thread = Some(thread),
-            Err(_) => return,
+
+    /// Ends the thread, and all connections that it has.
+    fn stop(&self) {
+        self.stops.store(true, Ordering::SeqCst);
+        self.wakeup.wake();
+        let thread = self.lock().thread.take();
+        if let Some(thread) = thread {
+            let _ = thread.join();
         }
     }
-    inbox.newcomers.push(Newcomer { client, session, place });
-    drop(inbox);
-    hub.wakeup.wake();
 }
 
-/// Has the thread look at the phase of its process, if there is a thread.
-pub(crate) fn wake() {
-    if let Some(hub) = HUB.get() {
-        hub.wakeup.wake();
+/// Whether there is a hub for one more connection; it is started if it has not been. To be asked before a connection loses its
+/// thread. Where it cannot be started, the first time is told to `log`.
+pub(crate) fn is_ready(log: impl FnOnce(&str)) -> bool {
+    static HAS_FAILED: AtomicBool = AtomicBool::new(false);
+    match begin() {
+        Ok(takes_more) => takes_more,
+        Err(why) => {
+            if !HAS_FAILED.swap(true, Ordering::Relaxed) {
+                log(&format!(
+                    "WSGI0257: connections hold threads of Apache where none would be needed, because the thread for all of \
+                     them cannot be started: {why}"
+                ));
+            }
+            false
+        }
     }
 }
 
-/// Ends the thread, and all connections that it has, when this is dropped.
+/// Starts the threads unless they run; whether they take more connections.
+fn begin() -> io::Result<bool> {
+    let hub = Hub::get()?;
+    Ok(hub.endings.start("wsgi-hub-end", None)?
+        && hub.sessions.start("wsgi-hub", Some(&hub.endings))?)
+}
+
+/// Gives a connection to the hub, which closes it in the end. Where the process stops it is closed at once.
+pub(crate) fn adopt(client: Parked, session: Box<dyn Session<Parked>>, place: Place) {
+    let newcomers = vec![Newcomer { client, session: Some(session), place }];
+    let left = match HUB.get() {
+        Some(hub) => hub.sessions.give(newcomers),
+        None => newcomers,
+    };
+    for Newcomer { mut client, session, .. } in left {
+        if let Some(mut session) = session {
+            session.stop(&mut client);
+            session.let_worker_go();
+        }
+        client.end_request();
+    }
+}
+
+/// Has the threads look at the phase of their process, if there are any.
+pub(crate) fn wake() {
+    if let Some(hub) = HUB.get() {
+        hub.sessions.wakeup.wake();
+    }
+}
+
+/// Ends the threads, and all connections that they have, when this is dropped.
 pub(crate) struct StopGuard;
 
 impl Drop for StopGuard {
     fn drop(&mut self) {
         let Some(hub) = HUB.get() else { return };
-        hub.stops.store(true, Ordering::SeqCst);
-        hub.wakeup.wake();
-        let thread = hub.lock().thread.take();
-        if let Some(thread) = thread {
-            let _ = thread.join();
-        }
+        // Each gives the next what is over.
+        hub.sessions.stop();
+        hub.endings.stop();
     }
 }
 
@@ -108,19 +173,18 @@ struct Drain {
 }
 
 struct Thread {
-    hub: &'static Hub,
+    side: &'static Side,
+    /// The one that gets what is over.
+    next: Option<&'static Side>,
     links: Links<Parked>,
     drain: Option<Drain>,
 }
 
 impl Thread {
     fn run(mut self) {
-        let wakeup = &self.hub.wakeup;
+        let wakeup = &self.side.wakeup;
         let mut events: Vec<Event> = Vec::new();
-        if self.links.epoll().add(std::os::fd::AsFd::as_fd(wakeup), EPOLLIN, WAKEUP).is_err() {
-            self.hub.stops.store(true, Ordering::SeqCst);
-        }
-        while !self.hub.stops.load(Ordering::SeqCst) {
+        while !self.side.stops.load(Ordering::SeqCst) {
             let limit = self.next_deadline().map(|at| at.saturating_duration_since(Instant::now()));
             if self.links.epoll().wait_for_events(&mut events, limit).is_err() {
                 break;
@@ -136,6 +200,7 @@ impl Thread {
             self.leave(now);
             self.links.on_time(now);
             self.links.close_dead(now);
+            self.hand_over();
         }
         self.stop();
     }
@@ -152,22 +217,39 @@ impl Thread {
     }
 
     fn take_newcomers(&mut self, now: Instant) {
-        let newcomers = std::mem::take(&mut self.hub.lock().newcomers);
+        let newcomers = std::mem::take(&mut self.side.lock().newcomers);
         for newcomer in newcomers {
             self.links.add(newcomer, self.drain.is_some(), now);
         }
     }
 
-    /// Ends what may be ended, if the process is to leave.
-    fn leave(&mut self, now: Instant) {
-        if !places::is_draining() {
+    /// Leaves what is over to the other thread, or closes it where that takes no more.
+    fn hand_over(&mut self) {
+        let Some(next) = self.next else { return };
+        let over = self.links.take_over();
+        if over.is_empty() {
             return;
         }
+        for mut newcomer in next.give(over) {
+            newcomer.client.end_request();
+        }
+    }
+
+    /// Ends what may be ended, if the process is to leave.
+    fn leave(&mut self, now: Instant) {
+        // The endings do not take long by themselves.
+        let Some(next) = self.next.filter(|_| places::is_draining()) else {
+            if sys::has_signal_come() {
+                self.links.stop(now);
+            }
+            return;
+        };
         let drain = match &mut self.drain {
             Some(drain) => drain,
             None => {
-                // httpd has set its own handler long ago, and does not look at its pipe any more.
-                let _ = self.hub.wakeup.wake_on_signal(sys::SIGTERM);
+                // httpd has set its own handler long ago. Where the child leaves by itself its main thread reads a pipe still,
+                // and a signal of the own process ends that.
+                let _ = self.side.wakeup.wake_on_signal(sys::SIGTERM);
                 self.links.end_within(DRAIN_TIME, now);
                 let looked_at_slots = now.checked_sub(LOOK_AT_SLOTS).unwrap_or(now);
                 self.drain.insert(Drain { is_hurried: false, looked_at_slots })
@@ -175,6 +257,7 @@ impl Thread {
         };
         if sys::has_signal_come() {
             // The server stops, and kills this process if it stays.
+            next.wakeup.wake();
             self.links.stop(now);
             return;
         }
@@ -195,13 +278,14 @@ impl Thread {
     fn stop(&mut self) {
         let now = Instant::now();
         let newcomers = {
-            let mut inbox = self.hub.lock();
+            let mut inbox = self.side.lock();
             inbox.is_closed = true;
             std::mem::take(&mut inbox.newcomers)
         };
         for newcomer in newcomers {
             self.links.add(newcomer, false, now);
         }
+        self.hand_over();
         self.links.stop(now);
     }
 }

@@ -32,7 +32,8 @@ impl Wakeup {
     }
 
     /// From now on this signal, where it comes from another process, wakes the thread and does nothing else; whether it
-    /// has come is told by [`has_signal_come`]. The descriptor is to last as long as the process.
+    /// has come is told by [`has_signal_come`]. Blocking calls of the thread that gets it fail with `EINTR`, wherever it
+    /// comes from. The descriptor is to last as long as the process.
     ///
     /// # Errors
     /// Those of sigaction(2).
@@ -46,7 +47,8 @@ impl Wakeup {
             let handler: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) =
                 on_signal;
             action.sa_sigaction = handler as libc::sighandler_t;
-            action.sa_flags = libc::SA_RESTART | libc::SA_SIGINFO;
+            // Without SA_RESTART, as APR sets its handlers: httpd signals its own process to end a read of its main thread.
+            action.sa_flags = libc::SA_SIGINFO;
             libc::sigaction(number, &raw const action, std::ptr::null_mut())
         })
         .map(drop)
@@ -114,9 +116,38 @@ mod tests {
         wakeup.clear();
     }
 
+    /// One for all tests: the process has one handler's descriptor.
+    fn for_signals() -> &'static Wakeup {
+        static WAKEUP: std::sync::OnceLock<Wakeup> = std::sync::OnceLock::new();
+        WAKEUP.get_or_init(|| Wakeup::new().unwrap())
+    }
+
+    #[test]
+    fn signal_of_the_own_process_ends_a_blocking_read_of_the_thread_that_gets_it() {
+        let wakeup = for_signals();
+        wakeup.wake_on_signal(libc::SIGURG).unwrap();
+        let (pipe, write_end) = std::io::pipe().unwrap();
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let reader = std::thread::spawn(move || {
+            // SAFETY: the own thread's name for pthread_kill, which is called while this thread runs.
+            sender.send(unsafe { libc::pthread_self() }).unwrap();
+            rustix::io::read(&pipe, &mut [0_u8; 1])
+        });
+        let thread = receiver.recv().unwrap();
+        let until = std::time::Instant::now() + Duration::from_secs(10);
+        while !reader.is_finished() && std::time::Instant::now() < until {
+            // SAFETY: the thread has not been joined, and the signal has a handler.
+            assert_eq!(unsafe { libc::pthread_kill(thread, libc::SIGURG) }, 0);
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        // A read that has been restarted ends with the pipe.
+        drop(write_end);
+        assert_eq!(reader.join().unwrap(), Err(rustix::io::Errno::INTR));
+    }
+
     #[test]
     fn signal_of_another_process_wakes_the_thread_and_one_of_its_own_does_not() {
-        let wakeup: &'static Wakeup = Box::leak(Box::new(Wakeup::new().unwrap()));
+        let wakeup = for_signals();
         wakeup.wake_on_signal(libc::SIGUSR2).unwrap();
         let own = std::process::id().cast_signed();
         // SAFETY: a signal to this process, which has a handler for it.

@@ -5,7 +5,7 @@
 use super::tunnel::Tunnel;
 use crate::failure_flag::Flags;
 use crate::forward::group::Group;
-use crate::httpd::{Outcome, Parked, Request};
+use crate::httpd::{Outcome, Parked, Request, Server, log_server};
 use crate::hub::{self, EarlyEnd, Place, Ready, Session, Step, Wants};
 use crate::request_outcome::conclude;
 use crate::request_times::RequestTimes;
@@ -22,7 +22,9 @@ const CLOSE: Duration = Duration::from_secs(5);
 
 /// Whether the hub can carry a WebSocket of `request`, and has a place for it.
 pub(super) fn take_place(request: &Request<'_>) -> Option<Place> {
-    (hub::has_room() && request.is_connection_parkable()).then(Place::take)
+    let fits = hub::has_room() && request.is_connection_parkable();
+    let is_ready = || hub::is_ready(|line| request.log(Level::Warning, line.as_bytes()));
+    (fits && is_ready()).then(Place::take)
 }
 
 /// Gives the connection to the hub, once this thread has left.
@@ -246,4 +248,11 @@ impl Session<Parked> for ParkedSocket {
     }
 
     fn stop(&mut self, _client: &mut Parked) {}
+
+    fn fail(&mut self, _client: &mut Parked, why: &std::io::Error) {
+        if let Some(server) = Server::main() {
+            let line = format!("WSGI0258: a WebSocket is cut: {why}");
+            log_server(server, Level::Error, line.as_bytes());
+        }
+    }
 }
