@@ -78,7 +78,7 @@ pub(crate) fn check_interfaces(
     groups.iter().try_for_each(|group| {
         if let Some(option) = unsupported(group) {
             return Err(ConfigError::new(format!(
-                "WSGIDaemonProcess {}: {option}= is not for applications of ASGI",
+                "WSGIDaemonProcess {}: {option}= is not for applications of ASGI, nor for interface=auto",
                 quoted(&group.name)
             )));
         }

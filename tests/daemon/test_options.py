@@ -172,7 +172,7 @@ def test_memory_limit_is_a_memoryerror(start):
 )
 def test_requests_of_a_leaving_worker_get_graceful_or_eviction_timeout(start, options, finishes):
     server = start(f"processes=1 threads=2 {options}")
-    server.log.allow("still running", "worker stopped before serving the request")
+    server.log.allow("still running", "worker stopped before the application answered")
     (worker,) = daemons.settled(server, 1)
     # The time-out begins when the next worker is ready, however long that takes.
     seconds = 2.5 if finishes else 60
@@ -217,7 +217,11 @@ def test_startup_timeout_ends_a_worker_whose_first_request_cannot_load_its_scrip
         files=(("app.py", SLOW),),
     )
     server.log.allow(
-        "still running", "worker stopped before serving", "exited with", "did not stop", "killed"
+        "still running",
+        "worker stopped before the application answered",
+        "exited with",
+        "did not stop",
+        "killed",
     )
     before = daemons.settled(server, 1)
     began = time.monotonic()

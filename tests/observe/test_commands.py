@@ -250,7 +250,7 @@ def test_drained_group_refuses_requests_until_a_reload(start, run, asks):
     assert answers[0].status == 200
     assert drained[0].returncode == 0, drained[0].stderr
     assert server.get("/app").status == 503
-    server.log.expect("WSGI0117: .*an administrator has had it drain")
+    server.log.expect("WSGI0117: .*it was drained")
     group = only_group(asks(server, "status", status=1))
     assert (group["condition"], group["severity"]) == ("drained", "warning")
     assert asks(server, "reload", "site")["done"]

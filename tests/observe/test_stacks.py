@@ -164,7 +164,7 @@ def test_stack_comes_while_c_code_holds_the_lock_for_ever(start, run, asks):
         assert thread["request"]["line"] == "POST /app/hold"
         # Once more: a thread of the worker still waits for the lock.
         assert thread_of(asks(server)[0], "holds_the_lock")["frames"] == thread["frames"]
-        assert "lock was not to be had" in run(server, "site").stdout
+        assert "the GIL was not free" in run(server, "site").stdout
         os.kill(worker["pid"], 9)
         assert b" 502 " in sock.recv(1000)
         server.log.expect("WSGI0146.* was killed by signal 9 while serving POST /app/hold")

@@ -1,5 +1,5 @@
 //! What the threads of a worker do, as the worker tells its manager, and the manager a client of its admin socket. Texts
-//! come from applications: whoever shows them cuts and escapes them, by [`ProcessStacks::sanitise`].
+//! come from applications: before they are shown they are cut and escaped by [`ProcessStacks::sanitise`].
 #![forbid(unsafe_code)]
 
 use serde::{Deserialize, Serialize};

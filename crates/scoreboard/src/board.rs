@@ -157,8 +157,7 @@ impl<'m> Scoreboard<'m> {
             StartBlock::ManagerExits => "its manager ends again and again at its start".to_owned(),
             StartBlock::NoManager => "its manager could not be started".to_owned(),
             StartBlock::Drained => {
-                "an administrator has had it drain (mod_wsgi_rs reload has it serve again)"
-                    .to_owned()
+                "it was drained (mod_wsgi_rs reload puts it back into service)".to_owned()
             }
         })
     }
@@ -287,7 +286,7 @@ impl Record<'_> {
         let how = match (status & 0x7f, (status >> 8) & 0xff) {
             (0, code) => format!("exited with status {code}"),
             (signal, _) if self.is_out_of_memory() => format!(
-                "was killed by signal {signal}, by the kernel for want of memory as it seems (oom_kill \
+                "was killed by signal {signal}, probably by the OOM killer (oom_kill \
                  of its control group has risen)"
             ),
             (signal, _) => format!("was killed by signal {signal}"),

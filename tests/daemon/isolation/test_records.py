@@ -161,7 +161,7 @@ def test_a_post_after_a_request_that_was_given_up_is_served(start, option):
     served = "POST /app/exec"
     server.log.allow(
         f"{served}: exceeded request-timeout; worker stopping",
-        f"{served}: worker stopped before serving the request",
+        f"{served}: worker stopped before the application answered",
         f"{served} takes longer than request-timeout",
         f"stopping with {served} still running",
         f"hanging request {served}",

@@ -44,7 +44,11 @@ impl fmt::Display for Unanswered {
             Self::Forbidden => f.write_str("only root and the group's user may ask it"),
             Self::Untrusted(why) => write!(f, "its socket is not trusted: {why}"),
             Self::TimedOut(limit) => {
-                write!(f, "its manager has not answered within {} s", limit.as_secs())
+                write!(
+                    f,
+                    "its manager has not answered within {} s; what was asked may go on",
+                    limit.as_secs()
+                )
             }
             Self::Broken(why) => write!(f, "its answer cannot be read: {why}"),
         }

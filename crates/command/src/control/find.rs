@@ -27,14 +27,21 @@ pub(crate) fn groups(options: &Control, only: Option<&str>) -> Result<Vec<Group>
     if found.is_empty() && options.runtime_dir.is_none() {
         found.extend(in_folders(&places::configured(options)));
     }
+    let mut servers: Vec<String> =
+        found.iter().map(|group| group.name.server.to_string()).collect();
+    servers.dedup();
     if let Some(server) = options.server {
         found.retain(|group| group.name.server == server);
     }
     if found.is_empty() {
-        let server = options.server.map(|pid| format!(" of server {pid}")).unwrap_or_default();
-        return Err(Failure::server(format!(
-            "no process group{server} is found; name the folder of its sockets with --runtime-dir"
-        )));
+        return Err(Failure::server(match options.server {
+            Some(pid) if !servers.is_empty() => {
+                format!("no process group of server {pid} is found; there are the servers {}", servers.join(", "))
+            }
+            _ => "no process group is found; name the folder of its sockets with --runtime-dir, or be root or the \
+                  user of the server"
+                .to_owned(),
+        }));
     }
     let Some(only) = only else { return Ok(found) };
     let (named, others): (Vec<Group>, Vec<Group>) =

@@ -73,7 +73,11 @@ fn row(report: &Report, worker: &Value) -> Vec<String> {
     let slot = number(&worker["slot"]).to_string();
     let seconds = |value: &Value| value.as_f64().unwrap_or(0.0);
     if worker["pid"].as_u64().is_none() {
-        let next = format!("next in {}", duration(seconds(&worker["restart_in_seconds"])));
+        // Nothing starts in a drained group.
+        let next = match report.is_drained() {
+            true => "-".to_owned(),
+            false => format!("next in {}", duration(seconds(&worker["restart_in_seconds"]))),
+        };
         let blank = || String::new();
         let (pid, state) = ("-".to_owned(), text(&worker["state"]));
         let exit = text(&worker["last_exit"]);

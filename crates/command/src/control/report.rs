@@ -78,9 +78,8 @@ impl Report {
         let ready = number(&status["workers_ready"]);
         let least = number(&status["processes"]["least"]);
         let block = status["start_block"].as_str();
-        let is_drained = matches!(status["condition"].as_str(), Some("draining" | "drained"));
-        if is_drained {
-            let what = "it is drained: reload has it serve again".to_owned();
+        if self.is_drained() {
+            let what = "it is drained: reload puts it back into service".to_owned();
             return (Severity::Warning, Some(what));
         }
         let serves = status["serves"].as_bool().unwrap_or(true);
@@ -92,6 +91,12 @@ impl Report {
             }
             None => (Severity::Ok, None),
         }
+    }
+
+    /// Whether it takes no requests until it is reloaded.
+    pub(super) fn is_drained(&self) -> bool {
+        let condition = self.status.as_ref().ok().and_then(|status| status["condition"].as_str());
+        matches!(condition, Some("draining" | "drained"))
     }
 
     /// For programs.

@@ -69,9 +69,7 @@ fn push_worker(text: &mut String, worker: &Value) {
         return;
     }
     if worker["lock_obtained"] == false {
-        text.push_str(
-            "  Python's lock was not to be had: a thread holds it, and names are missing\n",
-        );
+        text.push_str("  the GIL was not free within 0.25 s: thread names are missing\n");
     }
     for thread in threads {
         push_thread(text, thread);
@@ -134,7 +132,7 @@ mod tests {
             "incomplete": false, "lock_obtained": false, "threads": [thread, idle] });
         let failed = json!({ "slot": 1, "pid": 4712, "state": "starting", "error": "it starts" });
         let expected = "worker 4711 (slot 0, ready)\n  \
-            Python's lock was not to be had: a thread holds it, and names are missing\n  \
+            the GIL was not free within 0.25 s: thread names are missing\n  \
             thread wsgi-0 (4713), application group 'shop': GET /report for 12 s\n    \
             /srv/app.py:12 View.get\\u{1b}[2J\n    \
             … 3 outer frames\n  \

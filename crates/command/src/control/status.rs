@@ -80,7 +80,7 @@ fn row(report: &Report) -> Vec<String> {
     let seconds = |value: &Value| duration(value.as_f64().unwrap_or(0.0));
     let (ready, busy) = (number(&status["workers_ready"]), number(&status["requests_active"]));
     let exits = status["exits"].as_object();
-    let by_itself = ["exited", "status", "signal", "killed", "start_failed"];
+    let by_itself = ["exited", "status", "signal", "killed", "time_limit", "oom", "start_failed"];
     let exits =
         by_itself.iter().map(|name| exits.map_or(0, |exits| exits.get(*name).map_or(0, number)));
     vec![

@@ -47,15 +47,15 @@ pub(crate) enum Command {
     ModuleLocation(ModuleLocation),
     /// Look at an Apache as it is configured or runs, and say what is wrong or slow
     Doctor(Doctor),
-    /// Say how the process groups of a running server are; the exit status is that of a monitoring plugin
+    /// Show the state of the process groups of a running server; the exit status is that of a monitoring plugin
     Status(OfGroups),
     /// List the processes of the process groups of a running server
     Ps(OfGroups),
-    /// Show what the threads of a process group do in Python
+    /// Show the Python stacks of the threads of a process group
     Stacks(OfStacks),
     /// Replace the processes of a process group by new ones, without losing a request
     Reload(OfGroup),
-    /// Have a process group take no more requests, until it is reloaded
+    /// Take a process group out of service until it is reloaded: requests under way have shutdown-timeout, new ones get a 503
     Drain(OfGroup),
     /// Replace one process of a process group
     Recycle(OfProcess),

@@ -11,13 +11,13 @@ pub(crate) struct Control {
     /// [default: each of them that is known]
     #[arg(long, value_name = "FOLDER")]
     pub(crate) runtime_dir: Option<PathBuf>,
-    /// process id of Apache's parent, where several servers have a group of that name
+    /// process id of Apache's parent (SERVER of status), where several servers have a group of that name
     #[arg(long, value_name = "PID")]
     pub(crate) server: Option<u32>,
     /// print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
-    /// how long to wait for an answer [default: 5; 120 for what is waited for]
+    /// how long to wait for an answer [default: 5; stacks 6; reload, recycle and drain 120]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub(crate) timeout: Option<u64>,
     #[command(flatten)]

@@ -75,9 +75,10 @@ pub(super) fn probe(path: &[u8], condition: Condition) -> Answer {
         (Some(Probe::Ready), Condition::Draining | Condition::Drained) => {
             Answer::text(UNAVAILABLE, "draining\n")
         }
-        (None, _) => {
-            Answer::text(Answer::NOT_FOUND, "there are /-/healthy, /-/ready and /-/status\n")
-        }
+        (None, _) => Answer::text(
+            Answer::NOT_FOUND,
+            "there are /-/healthy and /-/ready; at a Unix socket also /-/status, /-/stacks, /-/reload, /-/recycle and /-/drain\n",
+        ),
     }
 }
 

@@ -11,7 +11,7 @@ pub(super) enum Order {
     Stacks(Option<i32>),
     /// To take no more requests, and to tell when the last one is answered.
     Drain,
-    /// To replace every worker by one with the code of now.
+    /// To replace every worker by one with the current code.
     Reload,
     /// To replace one worker, by its process id.
     Recycle(i32),

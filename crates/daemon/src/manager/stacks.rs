@@ -12,7 +12,7 @@ use crate::process_stacks::ProcessStacks;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
-/// How long a worker may take. Commands of an administrator wait for five seconds.
+/// How long a worker may take. The command waits for six seconds.
 const TIMEOUT: Duration = Duration::from_secs(4);
 
 impl Group {

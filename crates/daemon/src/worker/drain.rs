@@ -91,7 +91,7 @@ fn abandon(pool: &Arc<Pool>) {
     }
     report_what_hangs(pool);
     log_what_is_left(pool);
-    let why = "worker stopped before serving the request";
+    let why = "worker stopped before the application answered";
     pool.answer_outstanding(|_| true, 503, ("WSGI0245", "WS"), why);
 }
 
