@@ -483,11 +483,11 @@ mod tests {
             "worker 8 exited with status 3 before its first request"
         );
         record.set(Field::OutOfMemory, 1);
-        assert!(!record.exit_description().contains("memory"));
+        assert!(!record.exit_description().contains("OOM"));
         record.mark_exited(9, 6);
         let told = record.exit_description();
         assert!(
-            told.starts_with("worker 8 was killed by signal 9, by the kernel for want"),
+            told.starts_with("worker 8 was killed by signal 9, probably by the OOM killer"),
             "{told}"
         );
         record.mark_exited(3 << 8, 7);
