@@ -65,6 +65,7 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Status(options) => return Ok(control::status(&options)),
         Command::Ps(options) => return control::ps(&options),
         Command::Stacks(options) => return control::stacks(&options),
+        Command::Top(options) => return control::top(options),
         Command::Reload(options) => return control::reload(&options),
         Command::Drain(options) => return control::drain(&options),
         Command::Recycle(options) => return control::recycle(&options),

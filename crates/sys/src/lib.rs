@@ -68,8 +68,8 @@ pub use readiness::{
 };
 pub use shared_words::SharedWords;
 pub use signals::{
-    SIGCHLD, SIGHUP, SIGINT, SIGKILL, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH, SIGXCPU, SIGXFSZ,
-    Signals, block_signals, disregard_signal, ignore_signal, reset_signal,
+    SIGCHLD, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH, SIGXCPU,
+    SIGXFSZ, Signals, block_signals, disregard_signal, ignore_signal, reset_signal,
 };
 pub use socket_file::{SocketFile, socket_file};
 pub use sockets::{

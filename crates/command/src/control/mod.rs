@@ -14,8 +14,10 @@ mod report;
 mod stacks;
 mod status;
 mod table;
+mod top;
 
 pub(crate) use orders::{drain, recycle, reload};
 pub(crate) use ps::ps;
 pub(crate) use stacks::stacks;
 pub(crate) use status::status;
+pub(crate) use top::top;

@@ -51,6 +51,8 @@ pub(crate) enum Command {
     Status(OfGroups),
     /// List the processes of the process groups of a running server
     Ps(OfGroups),
+    /// Show the process groups of a running server live
+    Top(OfGroups),
     /// Show the Python stacks of the threads of a process group
     Stacks(OfStacks),
     /// Replace the processes of a process group by new ones, without losing a request
@@ -160,6 +162,7 @@ pub(crate) fn parse(
         .mut_subcommand("status", |command| layers.apply(command))
         .mut_subcommand("ps", |command| layers.apply(command))
         .mut_subcommand("stacks", |command| layers.apply(command))
+        .mut_subcommand("top", |command| layers.apply(command))
         .mut_subcommand("reload", |command| layers.apply(command))
         .mut_subcommand("drain", |command| layers.apply(command))
         .mut_subcommand("recycle", |command| layers.apply(command));
