@@ -26,21 +26,21 @@ use wsgi::Level;
 /// The media type of responses that are known to go on for long, and whose clients come back by themselves.
 const EVENT_STREAM: &[u8] = b"text/event-stream";
 /// How long a worker may be silent before the thread leaves an event stream.
-const STREAM_PATIENCE: Duration = Duration::from_millis(20);
+const STREAM_IDLE_TIME: Duration = Duration::from_millis(20);
 /// The same for any other response. To leave it costs the connection, over which another request might come.
-const OTHER_PATIENCE: Duration = Duration::from_secs(1);
+const OTHER_IDLE_TIME: Duration = Duration::from_secs(1);
 /// How long a worker may be silent before the client's connection is looked at. A client that has closed its side
 /// only is not told from one that has left, and gets no response after that.
-const CLIENT_PATIENCE: Duration = Duration::from_secs(5);
+const CLIENT_IDLE_TIME: Duration = Duration::from_secs(5);
 
 /// Bytes of a file that are passed on at once.
 const FILE_PIECE: u64 = 32 * 1024;
 
 /// How long the worker may be silent before the thread of this `request` leaves.
-pub(super) fn patience(request: &Request<'_>) -> Duration {
+pub(super) fn idle_time(request: &Request<'_>) -> Duration {
     match request.has_content_type(EVENT_STREAM) {
-        true => STREAM_PATIENCE,
-        false => OTHER_PATIENCE,
+        true => STREAM_IDLE_TIME,
+        false => OTHER_IDLE_TIME,
     }
 }
 
@@ -54,7 +54,7 @@ pub(super) fn park(
 ) -> Outcome {
     debug_assert!(request.is_head_out(), "a response without a head is suspended");
     body.output.never_wait();
-    let comes_back = request.is_get_or_head() && request.has_content_type(EVENT_STREAM);
+    let reconnects = request.is_get_or_head() && request.has_content_type(EVENT_STREAM);
     let group = lease.group();
     let (client_limit, worker_limit) = (group.response_timeout(), group.worker_timeout());
     let (place, flags) = (hub::Place::take(), Flags::so_far());
@@ -66,7 +66,7 @@ pub(super) fn park(
             connection: Some(connection),
             body: Some(body),
             file: None,
-            comes_back,
+            reconnects,
             ending: None,
             has_read: false,
             failure: None,
@@ -82,7 +82,7 @@ pub(super) fn park(
             client_limit: client_limit.unwrap_or(default),
             worker_limit,
         };
-        hub::adopt(client, Box::new(stream), place);
+        hub::submit(client, Box::new(stream), place);
     })
 }
 
@@ -99,7 +99,7 @@ struct ParkedStream {
     file: Option<(File, Range<u64>)>,
     /// The client connects anew when the stream breaks off: a `GET` of an event stream, as `EventSource` sends it. What reads
     /// such a response to another method does not come back, and may take half of it for all.
-    comes_back: bool,
+    reconnects: bool,
     /// What has been read from the worker has yet to be relayed: a file comes first.
     has_read: bool,
     /// Nothing more comes from the worker; the end waits for the client.
@@ -375,7 +375,7 @@ impl ParkedStream {
         } else if was_behind {
             (self.behind_since, self.heard) = (None, now);
         }
-        self.looks_at_client = now >= self.heard + CLIENT_PATIENCE;
+        self.looks_at_client = now >= self.heard + CLIENT_IDLE_TIME;
         if client.is_aborted() && step == Step::Open {
             self.abort();
             if let Some((request, _)) = client.lend() {
@@ -399,7 +399,7 @@ impl Session<Parked> for ParkedStream {
         self.is_done
     }
 
-    fn let_worker_go(&mut self) {
+    fn release_worker(&mut self) {
         if let (Some(connection), Some(lease)) = (self.connection.take(), &self.lease) {
             lease.give_back(connection);
         }
@@ -419,7 +419,7 @@ impl Session<Parked> for ParkedStream {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let look = (!self.looks_at_client).then(|| self.heard + CLIENT_PATIENCE);
+        let look = (!self.looks_at_client).then(|| self.heard + CLIENT_IDLE_TIME);
         let exit = self.failure.as_ref().map(|failure| failure.look);
         let times = [self.silence_deadline(), look, exit, self.client_deadline()];
         times.into_iter().flatten().min()
@@ -432,7 +432,7 @@ impl Session<Parked> for ParkedStream {
     fn early_end(&self) -> Option<EarlyEnd> {
         // Where the worker has failed the response ends anyway, and the cause is to be told.
         let goes_on = self.ending.is_none() && self.failure.is_none();
-        (self.comes_back && goes_on).then_some(EarlyEnd::AnyTime)
+        (self.reconnects && goes_on).then_some(EarlyEnd::AnyTime)
     }
 
     /// Breaks the stream off: a client that has got half of a response is to see so. `EventSource` connects anew either way.

@@ -27,7 +27,7 @@ use wsgi::{DISCARD_LIMIT, Level};
 
 /// How long a worker may be silent before the client's connection is looked at. A client that has closed its side
 /// only is not told from one that has left, and gets no response after that.
-const CLIENT_PATIENCE: Duration = Duration::from_secs(5);
+const CLIENT_IDLE_TIME: Duration = Duration::from_secs(5);
 
 /// A response, as far as it has come.
 pub(super) struct Relay<'a, 'call> {
@@ -254,8 +254,8 @@ impl<'a, 'call> Relay<'a, 'call> {
         if limit.is_zero() {
             return Err(ConnectionError::Timeout.into());
         }
-        if let Some(patience) = self.parking(request) {
-            if connection.waits_for_input(limit.min(patience)) {
+        if let Some(idle_time) = self.parking(request) {
+            if connection.waits_for_input(limit.min(idle_time)) {
                 return Ok(());
             }
             let is_ready = hub::is_ready(|line| request.log(Level::Warning, line.as_bytes()));
@@ -263,10 +263,10 @@ impl<'a, 'call> Relay<'a, 'call> {
                 return Err(RelayError::Silent);
             }
         }
-        if connection.waits_for_input(limit.min(CLIENT_PATIENCE)) {
+        if connection.waits_for_input(limit.min(CLIENT_IDLE_TIME)) {
             return Ok(());
         }
-        let left = limit.saturating_sub(CLIENT_PATIENCE);
+        let left = limit.saturating_sub(CLIENT_IDLE_TIME);
         let client = request.client_socket().filter(|_| !left.is_zero());
         match client.map(|client| sys::is_readable_before_hang_up(connection.as_fd(), client, left))
         {
@@ -286,7 +286,8 @@ impl<'a, 'call> Relay<'a, 'call> {
             && self.has_head()
             && !self.is_discarding()
             && self.body.output.may_leave();
-        (free && hub::has_room() && request.is_parkable()).then(|| parked_stream::patience(request))
+        (free && hub::has_room() && request.is_parkable())
+            .then(|| parked_stream::idle_time(request))
     }
 
     /// Whether this thread can leave now: the head of the response has to be out. httpd writes it with the first bytes of the

@@ -31,7 +31,7 @@ const HTTP_1_1: c_int = 1001;
 const REALLY_LAST: c_int = 30;
 /// The thread of httpd that has suspended a connection writes to its record once more, after its last hook. When so much
 /// time has passed since that hook, it has.
-const YOUTH: Duration = Duration::from_secs(2);
+const RECORD_IN_USE: Duration = Duration::from_secs(2);
 /// The filter above httpd's network filter.
 const GUARD: &CStr = c"WSGI_PARKED";
 /// Output filters, as httpd writes their names, that never wait and never read a file while they are called with bytes in
@@ -176,7 +176,7 @@ unsafe extern "C" fn drop_flushes(
     }
 }
 
-/// A connection that its owner alone uses. Whoever has it closes it: httpd does not.
+/// A connection that its owner alone uses and closes: httpd does not.
 pub(crate) struct Parked {
     connection: *mut conn_rec,
     descriptor: c_int,
@@ -336,11 +336,11 @@ impl Parked {
     /// Closes the connection, and frees it and its request. Of one that has been suspended a moment ago the record is left,
     /// in a [`ClosedRecord`].
     pub(crate) fn release(self) -> Option<ClosedRecord> {
-        let young = self.since.elapsed() < YOUTH;
+        let is_recent = self.since.elapsed() < RECORD_IN_USE;
         let record = self.clear();
         std::mem::forget(self);
         // Dropping a record frees it.
-        Some(record).filter(|_| young)
+        Some(record).filter(|_| is_recent)
     }
 
     /// Closes and frees all but the record.

@@ -13,7 +13,7 @@ const FLUSH_TIME: Duration = Duration::from_secs(60);
 /// How long a client's end is waited for after the server's own.
 const LINGER_TIME: Duration = Duration::from_secs(2);
 /// Bytes of a client that are read and forgotten at once.
-const FORGOTTEN: usize = 16 * 1024;
+const DISCARDED: usize = 16 * 1024;
 
 /// A connection and what goes over it.
 pub(super) struct Link<C> {
@@ -40,7 +40,7 @@ enum State<C> {
     Leaving(Instant),
     /// The server's end is out; the client's is awaited, or it might lose what it has not read.
     Lingering(Instant),
-    Dead,
+    Closed,
 }
 
 impl<C: Client> Link<C> {
@@ -55,8 +55,8 @@ impl<C: Client> Link<C> {
         Self { client, state, watched, tokens, scheduled: None, ends_at: None, place }
     }
 
-    pub(super) const fn is_dead(&self) -> bool {
-        matches!(self.state, State::Dead)
+    pub(super) const fn is_closed(&self) -> bool {
+        matches!(self.state, State::Closed)
     }
 
     /// Whether its session is over, and what comes after that has yet to begin.
@@ -79,7 +79,7 @@ impl<C: Client> Link<C> {
             State::Flushing(until) | State::Leaving(until) | State::Lingering(until) => {
                 Some(*until)
             }
-            State::Over | State::Dead => None,
+            State::Over | State::Closed => None,
         };
         [own, self.ends_at].into_iter().flatten().min()
     }
@@ -94,7 +94,7 @@ impl<C: Client> Link<C> {
                 step = session.end(&mut self.client, now);
             }
             if session.is_done_with_worker() || step == Step::Over {
-                self.let_worker_go(epoll);
+                self.release_worker(epoll);
             }
             if step == Step::Over {
                 self.ends_at = None;
@@ -118,14 +118,14 @@ impl<C: Client> Link<C> {
         self.advance(Ready { writable: false, ..ready }, epoll, now);
     }
 
-    fn let_worker_go(&mut self, epoll: &Epoll) {
+    fn release_worker(&mut self, epoll: &Epoll) {
         let State::Open(session) = &mut self.state else { return };
         if let Some(worker) = session.worker()
             && self.watched.last_mut().and_then(Option::take).is_some()
         {
             epoll.remove(worker);
         }
-        session.let_worker_go();
+        session.release_worker();
     }
 
     /// The steps after the session.
@@ -137,7 +137,7 @@ impl<C: Client> Link<C> {
         }
         if let State::Flushing(until) = self.state {
             if self.client.is_aborted() || ready.gone || until <= now {
-                self.state = State::Dead;
+                self.state = State::Closed;
             } else if !self.client.push() {
                 self.client.end_connection();
                 self.state = State::Leaving(now + LINGER_TIME);
@@ -146,7 +146,7 @@ impl<C: Client> Link<C> {
         if let State::Leaving(until) = self.state {
             let pending = self.client.push();
             if self.client.is_aborted() || ready.gone || until <= now {
-                self.state = State::Dead;
+                self.state = State::Closed;
             } else if !pending {
                 sys::shutdown_write(self.client.socket());
                 self.state = State::Lingering(now + LINGER_TIME);
@@ -155,14 +155,14 @@ impl<C: Client> Link<C> {
         if let State::Lingering(until) = self.state
             && (ready.gone || until <= now || self.has_client_ended())
         {
-            self.state = State::Dead;
+            self.state = State::Closed;
         }
     }
 
     /// Reads what the client sends and forgets it; whether its end has come.
     fn has_client_ended(&self) -> bool {
         let mut bytes = [0; 1024];
-        for _ in 0..FORGOTTEN / bytes.len() {
+        for _ in 0..DISCARDED / bytes.len() {
             match sys::receive_now(self.client.socket(), &mut bytes) {
                 Ok(0) => return true,
                 Ok(_) => {}
@@ -178,7 +178,7 @@ impl<C: Client> Link<C> {
             State::Open(session) => session.wants(),
             State::Flushing(_) | State::Leaving(_) => Wants { writable: true, ..rest },
             State::Lingering(_) => Wants { readable: true, half_closed: true, ..rest },
-            State::Over | State::Dead => return Ok(()),
+            State::Over | State::Closed => return Ok(()),
         };
         let worker = match &self.state {
             State::Open(session) => session.worker(),
@@ -197,11 +197,11 @@ impl<C: Client> Link<C> {
     fn fail(&mut self, epoll: &Epoll, why: &std::io::Error) {
         if let State::Open(session) = &mut self.state {
             session.fail(&mut self.client, why);
-            self.let_worker_go(epoll);
+            self.release_worker(epoll);
             self.ends_at = None;
             self.state = State::Over;
         } else {
-            self.state = State::Dead;
+            self.state = State::Closed;
         }
     }
 
@@ -209,7 +209,7 @@ impl<C: Client> Link<C> {
     pub(super) fn stop(&mut self, epoll: &Epoll) {
         if let State::Open(session) = &mut self.state {
             session.stop(&mut self.client);
-            self.let_worker_go(epoll);
+            self.release_worker(epoll);
         }
         if matches!(self.state, State::Open(_) | State::Over) {
             self.client.end_request();
@@ -221,13 +221,13 @@ impl<C: Client> Link<C> {
             self.client.push();
         }
         sys::shutdown_write(self.client.socket());
-        self.state = State::Dead;
+        self.state = State::Closed;
     }
 
     /// Closes it, because its session has failed in a way that was not foreseen.
     pub(super) fn give_up(&mut self, epoll: &Epoll) {
-        self.let_worker_go(epoll);
-        self.state = State::Dead;
+        self.release_worker(epoll);
+        self.state = State::Closed;
     }
 
     /// The client and its place, watched no more.
@@ -348,7 +348,7 @@ mod tests {
         fn is_done_with_worker(&self) -> bool {
             self.is_done
         }
-        fn let_worker_go(&mut self) {
+        fn release_worker(&mut self) {
             if self.worker.take().is_some() {
                 self.calls.lock().unwrap().push("let go");
             }
@@ -378,7 +378,7 @@ mod tests {
         }
     }
 
-    struct Scene {
+    struct Fixture {
         link: Link<TestClient>,
         epoll: Epoll,
         client: UnixStream,
@@ -387,7 +387,7 @@ mod tests {
         now: Instant,
     }
 
-    impl Scene {
+    impl Fixture {
         fn new(pushes: usize) -> Self {
             let calls = Calls::default();
             let (client, socket) = UnixStream::pair().unwrap();
@@ -398,9 +398,9 @@ mod tests {
                 TestSession { worker: Some(tunnel), is_done: false, calls: Arc::clone(&calls) };
             let link = Link::new(test_client, Some(Box::new(session)), Place::of_test(), [2, 3]);
             let (epoll, now) = (Epoll::new().unwrap(), Instant::now());
-            let mut scene = Self { link, epoll, client, worker, calls, now };
-            scene.advance(Ready::default());
-            scene
+            let mut fixture = Self { link, epoll, client, worker, calls, now };
+            fixture.advance(Ready::default());
+            fixture
         }
 
         fn advance(&mut self, ready: Ready) {
@@ -435,85 +435,85 @@ mod tests {
 
     #[test]
     fn session_that_is_over_is_flushed_told_its_end_and_lingers_until_the_client_ends() {
-        let mut scene = Scene::new(1);
-        assert!(scene.events().is_empty());
-        scene.worker.write_all(b"x").unwrap();
-        assert_eq!(scene.events(), [3]);
-        scene.advance(Ready { worker: true, ..Ready::default() });
+        let mut fixture = Fixture::new(1);
+        assert!(fixture.events().is_empty());
+        fixture.worker.write_all(b"x").unwrap();
+        assert_eq!(fixture.events(), [3]);
+        fixture.advance(Ready { worker: true, ..Ready::default() });
         // The worker's socket is watched no more before it is let go; the client takes the rest later.
-        assert_eq!(scene.calls(), ["let go", "end"]);
-        assert_eq!(scene.events(), [2]);
-        scene.advance(Ready { writable: true, ..Ready::default() });
-        assert_eq!(scene.calls(), ["end of connection"]);
-        assert_eq!(scene.client.read(&mut [0]).unwrap(), 0);
-        assert!(!scene.link.is_dead());
-        scene.client.write_all(b"something that nothing reads").unwrap();
-        scene.advance(Ready { half_closed: false, ..Ready::default() });
-        assert!(!scene.link.is_dead() && scene.events().is_empty());
-        scene.client.shutdown(std::net::Shutdown::Write).unwrap();
-        assert_eq!(scene.events(), [2]);
-        scene.advance(Ready { half_closed: true, ..Ready::default() });
-        assert!(scene.link.is_dead());
-        assert_eq!(scene.link.release(&scene.epoll), Some(()));
+        assert_eq!(fixture.calls(), ["let go", "end"]);
+        assert_eq!(fixture.events(), [2]);
+        fixture.advance(Ready { writable: true, ..Ready::default() });
+        assert_eq!(fixture.calls(), ["end of connection"]);
+        assert_eq!(fixture.client.read(&mut [0]).unwrap(), 0);
+        assert!(!fixture.link.is_closed());
+        fixture.client.write_all(b"something that nothing reads").unwrap();
+        fixture.advance(Ready { half_closed: false, ..Ready::default() });
+        assert!(!fixture.link.is_closed() && fixture.events().is_empty());
+        fixture.client.shutdown(std::net::Shutdown::Write).unwrap();
+        assert_eq!(fixture.events(), [2]);
+        fixture.advance(Ready { half_closed: true, ..Ready::default() });
+        assert!(fixture.link.is_closed());
+        assert_eq!(fixture.link.release(&fixture.epoll), Some(()));
     }
 
     #[test]
     fn client_that_does_not_end_is_closed_after_a_while() {
-        let mut scene = Scene::new(0);
-        scene.advance(Ready { worker: true, ..Ready::default() });
-        assert_eq!(scene.link.deadline(), Some(scene.now + LINGER_TIME));
-        scene.now += LINGER_TIME;
-        scene.advance(Ready::default());
-        assert!(scene.link.is_dead());
+        let mut fixture = Fixture::new(0);
+        fixture.advance(Ready { worker: true, ..Ready::default() });
+        assert_eq!(fixture.link.deadline(), Some(fixture.now + LINGER_TIME));
+        fixture.now += LINGER_TIME;
+        fixture.advance(Ready::default());
+        assert!(fixture.link.is_closed());
     }
 
     #[test]
     fn client_that_takes_nothing_is_closed_after_a_while() {
-        let mut scene = Scene::new(usize::MAX);
-        scene.advance(Ready { worker: true, ..Ready::default() });
-        scene.now += FLUSH_TIME;
-        scene.advance(Ready::default());
-        assert!(scene.link.is_dead());
-        assert_eq!(scene.calls(), ["let go", "end"]);
+        let mut fixture = Fixture::new(usize::MAX);
+        fixture.advance(Ready { worker: true, ..Ready::default() });
+        fixture.now += FLUSH_TIME;
+        fixture.advance(Ready::default());
+        assert!(fixture.link.is_closed());
+        assert_eq!(fixture.calls(), ["let go", "end"]);
     }
 
     #[test]
     fn client_that_takes_something_now_and_then_gets_all_of_it() {
-        let mut scene = Scene::new(usize::MAX);
-        scene.advance(Ready { worker: true, ..Ready::default() });
+        let mut fixture = Fixture::new(usize::MAX);
+        fixture.advance(Ready { worker: true, ..Ready::default() });
         for _ in 0..10 {
-            scene.now += FLUSH_TIME - Duration::from_secs(1);
-            scene.advance(Ready { writable: true, ..Ready::default() });
+            fixture.now += FLUSH_TIME - Duration::from_secs(1);
+            fixture.advance(Ready { writable: true, ..Ready::default() });
         }
-        assert!(!scene.link.is_dead());
-        scene.now += FLUSH_TIME;
-        scene.advance(Ready::default());
-        assert!(scene.link.is_dead());
+        assert!(!fixture.link.is_closed());
+        fixture.now += FLUSH_TIME;
+        fixture.advance(Ready::default());
+        assert!(fixture.link.is_closed());
     }
 
     #[test]
     fn client_that_has_left_is_not_told_its_end() {
-        let mut scene = Scene::new(0);
-        drop(scene.client.try_clone().unwrap());
-        scene.client.shutdown(std::net::Shutdown::Both).unwrap();
+        let mut fixture = Fixture::new(0);
+        drop(fixture.client.try_clone().unwrap());
+        fixture.client.shutdown(std::net::Shutdown::Both).unwrap();
         // Told without having been asked for.
-        assert_eq!(scene.events(), [2]);
-        scene.advance(Ready { gone: true, ..Ready::default() });
-        assert!(scene.link.is_dead());
-        assert_eq!(scene.calls(), ["let go", "end"]);
+        assert_eq!(fixture.events(), [2]);
+        fixture.advance(Ready { gone: true, ..Ready::default() });
+        assert!(fixture.link.is_closed());
+        assert_eq!(fixture.calls(), ["let go", "end"]);
     }
 
     #[test]
     fn session_ends_before_its_time_when_that_has_come() {
-        let mut scene = Scene::new(0);
-        scene.link.ends_at = Some(scene.now + Duration::from_secs(1));
-        assert_eq!(scene.link.deadline(), scene.link.ends_at);
-        scene.advance(Ready::default());
-        assert!(scene.calls().is_empty());
-        scene.now += Duration::from_secs(1);
-        scene.advance(Ready::default());
-        assert_eq!(scene.calls(), ["end early", "let go", "end", "end of connection"]);
-        assert!(!scene.link.is_dead());
+        let mut fixture = Fixture::new(0);
+        fixture.link.ends_at = Some(fixture.now + Duration::from_secs(1));
+        assert_eq!(fixture.link.deadline(), fixture.link.ends_at);
+        fixture.advance(Ready::default());
+        assert!(fixture.calls().is_empty());
+        fixture.now += Duration::from_secs(1);
+        fixture.advance(Ready::default());
+        assert_eq!(fixture.calls(), ["end early", "let go", "end", "end of connection"]);
+        assert!(!fixture.link.is_closed());
     }
 
     #[test]
@@ -531,16 +531,16 @@ mod tests {
         link.advance(Ready::default(), &epoll, Instant::now());
         assert!(link.is_over());
         link.close(Ready::default(), &epoll, Instant::now());
-        assert!(link.is_dead());
+        assert!(link.is_closed());
         assert_eq!(*calls.lock().unwrap(), ["fail", "let go", "end", "end of connection"]);
     }
 
     #[test]
     fn process_that_stops_ends_all_at_once() {
-        let mut scene = Scene::new(0);
-        scene.link.stop(&scene.epoll);
-        assert_eq!(scene.calls(), ["stop", "let go", "end", "end of connection"]);
-        assert!(scene.link.is_dead());
-        assert_eq!(scene.client.read(&mut [0]).unwrap(), 0);
+        let mut fixture = Fixture::new(0);
+        fixture.link.stop(&fixture.epoll);
+        assert_eq!(fixture.calls(), ["stop", "let go", "end", "end of connection"]);
+        assert!(fixture.link.is_closed());
+        assert_eq!(fixture.client.read(&mut [0]).unwrap(), 0);
     }
 }

@@ -16,7 +16,7 @@ const RECORD_TIME: Duration = Duration::from_secs(2);
 const GENERATION_SHIFT: u32 = 33;
 
 /// A connection that is given to one of the hub's threads.
-pub(super) struct Newcomer<C> {
+pub(super) struct Submission<C> {
     pub(super) client: C,
     /// What goes over it; `None`: that is over, and the connection is to be ended.
     pub(super) session: Option<Box<dyn Session<C>>>,
@@ -29,11 +29,11 @@ pub(super) struct Links<C: Client> {
     free: Vec<usize>,
     open: usize,
     deadlines: Deadlines,
-    /// Those that have died in this round.
-    dead: Vec<usize>,
+    /// Those that have been closed in this round.
+    closed: Vec<usize>,
     /// Those whose session is over are for another thread: [`Self::take_over`].
     hands_over: bool,
-    over: Vec<Newcomer<C>>,
+    over: Vec<Submission<C>>,
     records: VecDeque<(Instant, C::Record)>,
 }
 
@@ -55,7 +55,7 @@ impl<C: Client> Links<C> {
             free: Vec::new(),
             open: 0,
             deadlines: Deadlines::new(),
-            dead: Vec::new(),
+            closed: Vec::new(),
             hands_over,
             over: Vec::new(),
             records: VecDeque::new(),
@@ -77,7 +77,7 @@ impl<C: Client> Links<C> {
     }
 
     /// Takes a connection over. It is to end before its time, if it may be, where the process `leaves`.
-    pub(super) fn add(&mut self, newcomer: Newcomer<C>, leaves: bool, now: Instant) {
+    pub(super) fn add(&mut self, submission: Submission<C>, leaves: bool, now: Instant) {
         let index = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot { generation: 0, link: None });
             self.slots.len() - 1
@@ -85,7 +85,7 @@ impl<C: Client> Links<C> {
         let Some(slot) = self.slots.get_mut(index) else { return };
         slot.generation += 1;
         let token = token(slot.generation, index);
-        let Newcomer { client, session, place } = newcomer;
+        let Submission { client, session, place } = submission;
         let mut link = Link::new(client, session, place, [token, token | 1]);
         link.ends_at = link.early_end().filter(|_| leaves).map(|end| match end {
             EarlyEnd::AnyTime => now,
@@ -143,7 +143,7 @@ impl<C: Client> Links<C> {
         let Some(link) = self.slots.get_mut(index).and_then(|slot| slot.link.as_mut()) else {
             return;
         };
-        if link.is_dead() {
+        if link.is_closed() {
             return;
         }
         let (epoll, hands_over) = (&self.epoll, self.hands_over);
@@ -158,8 +158,8 @@ impl<C: Client> Links<C> {
         }
         if link.is_over() {
             self.hand_over(index);
-        } else if link.is_dead() {
-            self.dead.push(index);
+        } else if link.is_closed() {
+            self.closed.push(index);
         } else {
             self.schedule(index);
         }
@@ -171,13 +171,13 @@ impl<C: Client> Links<C> {
         let Some(link) = slot.link.take() else { return };
         self.deadlines.remove(token(slot.generation, index), link.scheduled);
         let (client, place) = link.hand_over(&self.epoll);
-        self.over.push(Newcomer { client, session: None, place });
+        self.over.push(Submission { client, session: None, place });
         self.free.push(index);
         self.open -= 1;
     }
 
     /// The connections that are for another thread.
-    pub(super) fn take_over(&mut self) -> Vec<Newcomer<C>> {
+    pub(super) fn take_over(&mut self) -> Vec<Submission<C>> {
         std::mem::take(&mut self.over)
     }
 
@@ -215,9 +215,9 @@ impl<C: Client> Links<C> {
         }
     }
 
-    /// Closes what has died, once no event of the round can name it any more.
-    pub(super) fn close_dead(&mut self, now: Instant) {
-        while let Some(index) = self.dead.pop() {
+    /// Frees what has been closed, once no event of the round can name it any more.
+    pub(super) fn free_closed(&mut self, now: Instant) {
+        while let Some(index) = self.closed.pop() {
             let Some(slot) = self.slots.get_mut(index) else { continue };
             let Some(link) = slot.link.take() else { continue };
             self.deadlines.remove(token(slot.generation, index), link.scheduled);
@@ -245,9 +245,9 @@ impl<C: Client> Links<C> {
             }) {
                 link.give_up(epoll);
             }
-            self.dead.push(index);
+            self.closed.push(index);
         }
-        self.close_dead(now);
+        self.free_closed(now);
     }
 }
 
@@ -290,7 +290,7 @@ mod tests {
         fn is_done_with_worker(&self) -> bool {
             false
         }
-        fn let_worker_go(&mut self) {}
+        fn release_worker(&mut self) {}
         fn wants(&self) -> Wants {
             Wants { end: true, ..Wants::default() }
         }
@@ -317,7 +317,11 @@ mod tests {
         let (_client, socket) = UnixStream::pair().unwrap();
         let mut now = Instant::now();
         let (client, session) = (TestClient(socket), Box::new(TestSession(now, false)));
-        links.add(Newcomer { client, session: Some(session), place: Place::of_test() }, false, now);
+        links.add(
+            Submission { client, session: Some(session), place: Place::of_test() },
+            false,
+            now,
+        );
         for _ in 0..1000 {
             links.advance(0, Ready { writable: true, ..Ready::default() }, now);
             now += SILENCE;

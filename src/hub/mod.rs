@@ -2,7 +2,7 @@
 //! to be sent just now, and WebSockets. They begin with the first of them ([`is_ready`]). It must never know what goes over a
 //! connection.
 //!
-//! A worker thread of httpd gives a connection away ([`adopt`]); a [`Link`](link::Link) is one of them, from then until it
+//! A worker thread of httpd gives a connection away ([`submit`]); a [`Link`](link::Link) is one of them, from then until it
 //! is closed; what goes over it is a [`Session`]'s matter.
 #![forbid(unsafe_code)]
 
@@ -15,4 +15,4 @@ mod thread;
 
 pub(crate) use places::{Place, allowed_by_descriptors, begin_drain, has_room, set_limit};
 pub(crate) use session::{EarlyEnd, Ready, Session, Step, Wants};
-pub(crate) use thread::{StopGuard, adopt, is_ready, wake};
+pub(crate) use thread::{StopGuard, is_ready, submit, wake};

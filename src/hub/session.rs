@@ -100,9 +100,9 @@ pub(crate) enum Step {
 pub(crate) trait Session<C>: Send {
     /// The socket to the worker, as long as the worker is needed.
     fn worker(&self) -> Option<BorrowedFd<'_>>;
-    /// Whether [`Session::worker`] is needed no more. Then [`Session::let_worker_go`] follows once nothing watches it.
+    /// Whether [`Session::worker`] is needed no more. Then [`Session::release_worker`] follows once nothing watches it.
     fn is_done_with_worker(&self) -> bool;
-    fn let_worker_go(&mut self);
+    fn release_worker(&mut self);
     fn wants(&self) -> Wants;
     /// When [`Session::advance`] is to be called at the latest.
     fn deadline(&self) -> Option<Instant>;

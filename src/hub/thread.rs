@@ -4,7 +4,7 @@
 //! where a program that logs does not read, or a name server does not answer, and such a wait is to hold up no open stream.
 #![forbid(unsafe_code)]
 
-use super::links::{Links, Newcomer};
+use super::links::{Links, Submission};
 use super::places::{self, Place};
 use super::session::Session;
 use crate::httpd::{ChildSlots, Mpm, Parked};
@@ -39,7 +39,7 @@ struct Side {
 
 #[derive(Default)]
 struct Inbox {
-    newcomers: Vec<Newcomer<Parked>>,
+    submissions: Vec<Submission<Parked>>,
     /// The thread, once there is one.
     thread: Option<JoinHandle<()>>,
     /// The thread takes no more.
@@ -83,12 +83,12 @@ impl Side {
     }
 
     /// Gives connections to the thread; gives them back where it takes no more.
-    fn give(&self, newcomers: Vec<Newcomer<Parked>>) -> Vec<Newcomer<Parked>> {
+    fn give(&self, submissions: Vec<Submission<Parked>>) -> Vec<Submission<Parked>> {
         let mut inbox = self.lock();
         if inbox.is_closed {
-            return newcomers;
+            return submissions;
         }
-        inbox.newcomers.extend(newcomers);
+        inbox.submissions.extend(submissions);
         drop(inbox);
         self.wakeup.wake();
         Vec::new()
@@ -131,16 +131,16 @@ fn begin() -> io::Result<bool> {
 }
 
 /// Gives a connection to the hub, which closes it in the end. Where the process stops it is closed at once.
-pub(crate) fn adopt(client: Parked, session: Box<dyn Session<Parked>>, place: Place) {
-    let newcomers = vec![Newcomer { client, session: Some(session), place }];
+pub(crate) fn submit(client: Parked, session: Box<dyn Session<Parked>>, place: Place) {
+    let submissions = vec![Submission { client, session: Some(session), place }];
     let left = match HUB.get() {
-        Some(hub) => hub.sessions.give(newcomers),
-        None => newcomers,
+        Some(hub) => hub.sessions.give(submissions),
+        None => submissions,
     };
-    for Newcomer { mut client, session, .. } in left {
+    for Submission { mut client, session, .. } in left {
         if let Some(mut session) = session {
             session.stop(&mut client);
-            session.let_worker_go();
+            session.release_worker();
         }
         client.end_request();
     }
@@ -168,7 +168,7 @@ impl Drop for StopGuard {
 /// How the process leaves.
 struct Drain {
     /// All that may be ended is ending at once.
-    is_hurried: bool,
+    ends_at_once: bool,
     looked_at_slots: Instant,
 }
 
@@ -196,10 +196,10 @@ impl Thread {
                     _ => self.links.on_event(event, now),
                 }
             }
-            self.take_newcomers(now);
+            self.take_submissions(now);
             self.leave(now);
             self.links.on_time(now);
-            self.links.close_dead(now);
+            self.links.free_closed(now);
             self.hand_over();
         }
         self.stop();
@@ -208,7 +208,7 @@ impl Thread {
     fn next_deadline(&self) -> Option<Instant> {
         let links = self.links.next_deadline();
         match &self.drain {
-            Some(drain) if !drain.is_hurried && !self.links.is_empty() => {
+            Some(drain) if !drain.ends_at_once && !self.links.is_empty() => {
                 let look = drain.looked_at_slots + LOOK_AT_SLOTS;
                 Some(links.map_or(look, |at| at.min(look)))
             }
@@ -216,10 +216,10 @@ impl Thread {
         }
     }
 
-    fn take_newcomers(&mut self, now: Instant) {
-        let newcomers = std::mem::take(&mut self.side.lock().newcomers);
-        for newcomer in newcomers {
-            self.links.add(newcomer, self.drain.is_some(), now);
+    fn take_submissions(&mut self, now: Instant) {
+        let submissions = std::mem::take(&mut self.side.lock().submissions);
+        for submission in submissions {
+            self.links.add(submission, self.drain.is_some(), now);
         }
     }
 
@@ -230,8 +230,8 @@ impl Thread {
         if over.is_empty() {
             return;
         }
-        for mut newcomer in next.give(over) {
-            newcomer.client.end_request();
+        for mut submission in next.give(over) {
+            submission.client.end_request();
         }
     }
 
@@ -252,7 +252,7 @@ impl Thread {
                 let _ = self.side.wakeup.wake_on_signal(sys::SIGTERM);
                 self.links.end_within(DRAIN_TIME, now);
                 let looked_at_slots = now.checked_sub(LOOK_AT_SLOTS).unwrap_or(now);
-                self.drain.insert(Drain { is_hurried: false, looked_at_slots })
+                self.drain.insert(Drain { ends_at_once: false, looked_at_slots })
             }
         };
         if sys::has_signal_come() {
@@ -261,7 +261,7 @@ impl Thread {
             self.links.stop(now);
             return;
         }
-        if drain.is_hurried {
+        if drain.ends_at_once {
             return;
         }
         let looks = drain.looked_at_slots + LOOK_AT_SLOTS <= now;
@@ -269,7 +269,7 @@ impl Thread {
             drain.looked_at_slots = now;
         }
         if looks && are_slots_short() {
-            drain.is_hurried = true;
+            drain.ends_at_once = true;
             self.links.end_within(Duration::ZERO, now);
         }
     }
@@ -277,13 +277,13 @@ impl Thread {
     /// The last round: nothing is waited for.
     fn stop(&mut self) {
         let now = Instant::now();
-        let newcomers = {
+        let submissions = {
             let mut inbox = self.side.lock();
             inbox.is_closed = true;
-            std::mem::take(&mut inbox.newcomers)
+            std::mem::take(&mut inbox.submissions)
         };
-        for newcomer in newcomers {
-            self.links.add(newcomer, false, now);
+        for submission in submissions {
+            self.links.add(submission, false, now);
         }
         self.hand_over();
         self.links.stop(now);

@@ -369,7 +369,7 @@ def test_event_stream_that_answers_a_post_is_finished_before_a_child_leaves(star
     with streams(server, 1) as (other,), server.socket() as sock:
         sock.settimeout(40 * SLOWER)
         # As the API of a language model is asked, by a client that does not ask again.
-        target = f"/short?for={6 * SLOWER}"
+        target = f"/short?for={14 * SLOWER}"
         sock.sendall(head(target, "Content-Length: 2", method="POST") + b"{}")
         read_until(sock, b"first\n")
         assert are_threads_free(server)

@@ -40,7 +40,7 @@ pub enum Answer<'a> {
     Stderr(&'a [u8]),
     /// One line for the error log. It may hold any byte.
     Log {
-        /// How grave it is.
+        /// Its severity.
         level: LogLevel,
         /// The line, without its end.
         line: &'a [u8],

@@ -62,7 +62,7 @@ pub(super) fn carry(
             told: None,
             is_over: false,
         };
-        hub::adopt(client, Box::new(socket), place);
+        hub::submit(client, Box::new(socket), place);
     })
 }
 
@@ -206,7 +206,7 @@ impl Session<Parked> for ParkedSocket {
         self.is_over
     }
 
-    fn let_worker_go(&mut self) {
+    fn release_worker(&mut self) {
         self.tunnel = None;
     }
 
