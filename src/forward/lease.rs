@@ -16,6 +16,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+/// How long another process of the slot is watched where one has exited in order: it may have been the one with the request.
+const ORDERLY_EXIT_DELAY: Duration = Duration::from_millis(20);
 /// The end of a worker shows on its connections before its manager has reported the exit.
 const EXIT_REPORT_DELAY: Duration = Duration::from_millis(300);
 /// How long the report is awaited where the process is known to be dead: on a crowded machine its manager comes late.
@@ -223,13 +225,14 @@ impl<'a> WorkerLease<'a> {
     fn look_for_exit(&self, awaited: Duration) -> ControlFlow<Option<Record<'_>>> {
         let board = self.group.plan.board.view();
         // Before the look for the report: a process that has been reported is among these no more.
-        let is_dead = awaited > EXIT_REPORT_DELAY && board.pids(self.slot).any(sys::is_dead);
+        let has_other = board.pids(self.slot).next().is_some();
+        let is_dead = awaited > ORDERLY_EXIT_DELAY && board.pids(self.slot).any(sys::is_dead);
         let exited = board.ended(self.slot, self.since);
-        if exited.is_some() {
+        // A worker that was replaced ends in order, beside the replacement that the request may have had.
+        let is_certain = exited.is_some_and(|exit| !has_other || exit.get(Field::LastExit) != 0);
+        let delay = if exited.is_some() { ORDERLY_EXIT_DELAY } else { EXIT_REPORT_DELAY };
+        if is_certain || awaited > MAX_EXIT_REPORT_DELAY || (awaited > delay && !is_dead) {
             return ControlFlow::Break(exited);
-        }
-        if awaited > MAX_EXIT_REPORT_DELAY || (awaited > EXIT_REPORT_DELAY && !is_dead) {
-            return ControlFlow::Break(None);
         }
         ControlFlow::Continue(())
     }

@@ -1,5 +1,6 @@
 """What Apache decides of a handshake before the application hears of it."""
 
+import collections
 import json
 
 import pytest
@@ -151,18 +152,25 @@ def over_http_2(start):
         connection.initiate_connection()
         with_sock.sendall(connection.data_to_send())
 
-        def next_of(*kinds):
+        come = collections.deque()
+
+        def next_of(*kinds, stream=None):
             while True:
-                for event in connection.receive_data(with_sock.recv(65536)):
-                    if isinstance(event, kinds):
-                        with_sock.sendall(connection.data_to_send())
+                while come:
+                    event = come.popleft()
+                    if isinstance(event, kinds) and stream in (
+                        None,
+                        getattr(event, "stream_id", None),
+                    ):
                         return event
+                come.extend(connection.receive_data(with_sock.recv(65536)))
+                with_sock.sendall(connection.data_to_send())
 
         def ask(*headers):
             stream = connection.get_next_available_stream_id()
             connection.send_headers(stream, headers)
             with_sock.sendall(connection.data_to_send())
-            event = next_of(events.ResponseReceived, events.StreamReset)
+            event = next_of(events.ResponseReceived, events.StreamReset, stream=stream)
             return dict(getattr(event, "headers", [])).get(b":status")
 
         next_of(events.RemoteSettingsChanged)

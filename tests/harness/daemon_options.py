@@ -103,7 +103,7 @@ OURS = {
         ["0-1", "2-8", "9999-10000"],
         dict.fromkeys(["0-0", "3-2", "1-x", "1-", "1-10001"], RANGE),
     ),
-    "interface": (["wsgi", "ASGI"], dict.fromkeys(["", "x"], "must be one of: wsgi | asgi")),
+    "interface": (["wsgi", "ASGI"], dict.fromkeys(["", "x"], "must be one of: wsgi | asgi | auto")),
     "asgi-lifespan": (
         ["auto", "on", "Off"],
         dict.fromkeys(["", "x"], "must be one of: auto | on | off"),

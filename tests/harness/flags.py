@@ -30,13 +30,20 @@ def conf(groups, aliases, more="", files=(), modules=()):
 
 
 def logged(server, path):
-    """Status, flags, and times of the last request to this path, once it has been logged."""
+    """Status, flags, and times of the last request to this path, once it has been logged.
+
+    A line is read once.
+    """
+    read = server.__dict__.setdefault("lines_read", {})
 
     def there():
         log = server.root / "out/access_log"
         lines = log.read_text().splitlines() if log.exists() else []
         found = [line.split()[1:] for line in lines if line.split()[0] == path]
-        return found and found[-1]
+        if len(found) <= read.get(path, 0):
+            return None
+        read[path] = len(found)
+        return found[-1]
 
     return wait_until(there, f"a line about {path}", timeout=30)
 

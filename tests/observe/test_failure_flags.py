@@ -38,6 +38,9 @@ def pieces(environ, start_response, path):
         yield b"x" * 10000
 def application(environ, start_response):
     path = environ["PATH_INFO"]
+    if path == "/pid":
+        start_response("200 OK", [])
+        return [str(os.getpid()).encode()]
     if path == "/raise":
         raise RuntimeError("on purpose")
     if path == "/exit" or path == "/exit-once" and note("exited"):
@@ -45,6 +48,11 @@ def application(environ, start_response):
     if path == "/sleep":
         note("sleeps")
         time.sleep(float(environ["QUERY_STRING"]))
+    if path == "/die":
+        note("dies")
+        while not os.path.exists(os.path.join(HERE, "out", "now")):
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGKILL)
     if path == "/read":
         environ["wsgi.input"].read()
     if path in ("/raise-later", "/endless"):
@@ -220,6 +228,36 @@ def test_worker_that_exits_and_request_sent_again_have_their_flags(start):
     daemons.await_all_workers(server)
     assert server.get("/app/exit").status == 502
     assert flags(server, "/app/exit")[1] in ("RY,CR", "CR")
+
+
+def test_cause_is_the_end_of_the_worker_that_had_the_request(start):
+    """Not that of the one that it has replaced, which has exited in order meanwhile."""
+    server = start(daemon_conf("processes=1 threads=2 graceful-timeout=30"))
+    assert server.get("/app/fine").status == 200
+    [former] = daemons.settled(server, 1)
+    manager = daemons.manager(server)
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        kept = pool.submit(server.get, "/app/sleep?4")
+        wait_until((server.root / "out/sleeps").exists, "the request that keeps the worker")
+        os.kill(former, signal.SIGTERM)
+        replaced = lambda: server.get("/app/pid").text != str(former)  # noqa: E731
+        wait_until(replaced, "the replacement", timeout=30)
+        worker = int(server.get("/app/pid").text)
+        lost = pool.submit(server.post, "/app/die", b"x")
+        wait_until((server.root / "out/dies").exists, "the request of the replacement")
+        assert kept.result().status == 200
+        daemons.settled(server, 1, without=[former])
+        server.log.expect(f"worker {former} exited with status 0")
+        # Its report comes after that of the former worker has been read.
+        daemons.freeze(manager)
+        (server.root / "out/now").touch()
+        wait_until(lambda: daemons.status_of(worker)["State"].startswith("Z"), "the end")
+        # Long enough for several looks at what has been reported, which nothing shows from outside.
+        time.sleep(0.1)
+        os.kill(manager, signal.SIGCONT)
+        assert lost.result().status == 502
+    assert flags(server, "/app/die") == ("502", "CR")
+    told(server, "CR", f"WSGI0146: .*worker {worker} was killed by signal 9")
 
 
 def test_response_without_end_of_a_worker_that_is_killed_has_its_flags(start):
