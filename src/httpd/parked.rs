@@ -239,7 +239,13 @@ impl Parked {
         self.timeout
     }
 
-    /// The client's socket.
+    /// Whether the client's socket is there still: at a stop that is not graceful the MPM closes those of the connections
+    /// that its threads serve.
+    pub(crate) const fn has_socket(&self) -> bool {
+        self.descriptor >= 0
+    }
+
+    /// The client's socket, where there is one ([`Self::has_socket`]).
     pub(crate) fn socket(&self) -> BorrowedFd<'_> {
         // SAFETY: a connection of the event MPM has a socket, which is closed with the connection's pool, when `self` is
         // consumed.

@@ -130,12 +130,14 @@ fn begin() -> io::Result<bool> {
         && hub.sessions.start("wsgi-hub", Some(&hub.endings))?)
 }
 
-/// Gives a connection to the hub, which closes it in the end. Where the process stops it is closed at once.
+/// Gives a connection to the hub, which closes it in the end. Where the process stops, or has closed its socket already, it
+/// is closed at once.
 pub(crate) fn submit(client: Parked, session: Box<dyn Session<Parked>>, place: Place) {
+    let has_socket = client.has_socket();
     let submissions = vec![Submission { client, session: Some(session), place }];
     let left = match HUB.get() {
-        Some(hub) => hub.sessions.give(submissions),
-        None => submissions,
+        Some(hub) if has_socket => hub.sessions.give(submissions),
+        _ => submissions,
     };
     for Submission { mut client, session, .. } in left {
         if let Some(mut session) = session {

@@ -142,7 +142,7 @@ def test_scheme_is_believed_of_a_trusted_proxy_alone(behind):
 
 # Options, and what is wrong with them together with --proxy-protocol.
 REFUSED = {
-    "nobody is trusted": ([], "needs --trust-proxy"),
+    "no trusted proxy": ([], "needs --trust-proxy"),
     "a name": (["--trust-proxy", "proxy.example"], "must be an address"),
     "another header": (
         ["--trust-proxy", "10.1.0.5", "--trust-proxy-header", "X-Forwarded-For"],

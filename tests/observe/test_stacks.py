@@ -249,10 +249,10 @@ def test_only_root_and_the_user_of_the_group_see_stacks(start):
     for folder in [server.root, *server.root.parents]:
         if str(folder).startswith("/tmp/"):
             folder.chmod(folder.stat().st_mode | 0o005)
-    nobody = pwd.getpwnam("nobody").pw_uid
+    other_user = pwd.getpwnam("nobody").pw_uid
     program = f"""
 import os, socket
-os.setuid({nobody})
+os.setuid({other_user})
 sock = socket.socket(socket.AF_UNIX)
 sock.connect({str(path)!r})
 sock.sendall(b"GET /-/stacks HTTP/1.1\\r\\n\\r\\n")
