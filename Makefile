@@ -16,7 +16,7 @@ WITH_PYTHON = scripts/with-python "$(PYTHON)"
 VENV := .venv
 MODULE := target/release/mod_wsgi_rs.so
 # Four processes on two processors: tests mostly wait for servers to start and stop.
-PYTEST := $(VENV)/bin/python -m pytest -n 4
+PYTEST := $(VENV)/bin/python -m pytest -n 6
 # T with a slash is a path: daemon/ is tests/daemon, daemon/faults is tests/daemon/test_faults.py.
 SELECTED = $(if $(findstring /,$(T)),$(patsubst %/,tests/%,$(filter %/,$(T))) $(foreach t,$(filter-out %/,$(T)),tests/$(dir $t)test_$(notdir $t).py),$(if $(T),-k '$(T)') tests)
 DESTDIR ?=
