@@ -34,6 +34,13 @@ ip link set lo up
 # This machine's own sites and another mod_wsgi are not part of the page.
 rm -f /etc/apache2/sites-enabled/* /etc/apache2/mods-enabled/*wsgi*
 a2ensite -q 000-default
+# Debian's package has started Apache before a reader comes to the page. It detaches before its
+# PidFile is there, and the apachectl of that moment would start another one.
+apachectl start
+for look in $(seq 300); do
+    test -s /run/apache2/apache2.pid && break
+    sleep 0.1
+done
 """
 
 
