@@ -36,9 +36,9 @@ def test_install_module_copies_the_module_and_its_programs(run, env, tmp_path):
 
 
 def test_setup_server_writes_a_server_that_apachectl_checks_starts_and_stops(
-    run, start, site, tmp_path
+    run, start, site, short
 ):
-    root = tmp_path / "root"
+    root = short / "root"
     said = run("setup-server", "--server-root", root, "--port", "8000", "--host", "127.0.0.1")
     assert "application: app:app, found by app.py" in said.stdout
     assert 'entry-point = "app:app"' in said.stdout
@@ -56,10 +56,10 @@ def test_setup_server_writes_a_server_that_apachectl_checks_starts_and_stops(
     [("", False), (":create_app()", False), (":create_app('x')", True), (":made.app", True)],
 )
 def test_factory_of_a_script_is_named_by_the_directive(
-    run, site, tmp_path, callable_object, is_generated
+    run, site, short, callable_object, is_generated
 ):
     (site / "factory.py").write_text("def create_app(name=''):\n    return None\n")
-    root = tmp_path / "root"
+    root = short / "root"
     run("setup-server", f"factory.py{callable_object}", "--server-root", root)
     assert (root / "application.wsgi").exists() == is_generated
     script = root / "application.wsgi" if is_generated else site / "factory.py"
@@ -131,9 +131,9 @@ OPTIONS = {
 
 
 @pytest.mark.parametrize("name", OPTIONS)
-def test_options_become_a_configuration_that_httpd_accepts(run, site, tmp_path, name):
+def test_options_become_a_configuration_that_httpd_accepts(run, site, short, name):
     options, parts = OPTIONS[name]
-    root = tmp_path / "root"
+    root = short / "root"
     run("setup-server", "--server-root", root, *options)
     conf = httpd_conf(root)
     assert [part for part in parts if part not in conf] == []
@@ -158,16 +158,16 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("option", REFUSED)
-def test_option_that_means_nothing_is_refused_with_a_sentence(run, tmp_path, option):
-    done = run("setup-server", "--server-root", tmp_path / "root", option, check=False)
+def test_option_that_means_nothing_is_refused_with_a_sentence(run, short, option):
+    done = run("setup-server", "--server-root", short / "root", option, check=False)
     assert done.returncode == 2
     assert REFUSED[option] in done.stderr
     assert len(done.stderr.strip().splitlines()) <= 4
-    assert not (tmp_path / "root/httpd.conf").exists()
+    assert not (short / "root/httpd.conf").exists()
 
 
-def test_options_come_from_arguments_then_variables_then_files(run, site, tmp_path):
-    root = tmp_path / "root"
+def test_options_come_from_arguments_then_variables_then_files(run, site, short):
+    root = short / "root"
 
     def port(*arguments, **variables):
         run("setup-server", "--server-root", root, *arguments, **variables)
@@ -191,8 +191,8 @@ def test_options_come_from_arguments_then_variables_then_files(run, site, tmp_pa
     assert "the variable PORT: 'many' is no value for --port" in done.stderr
 
 
-def test_variables_that_were_kept_are_not_overwritten(run, tmp_path):
-    root = tmp_path / "root"
+def test_variables_that_were_kept_are_not_overwritten(run, short):
+    root = short / "root"
     run("setup-server", "--server-root", root)
     (root / "envvars").write_text("export KEPT=1\n")
     run("setup-server", "--server-root", root)

@@ -153,9 +153,9 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_proxy_protocol_is_refused_with(run, tmp_path, name):
+def test_proxy_protocol_is_refused_with(run, short, name):
     options, why = REFUSED[name]
-    root = tmp_path / "root"
+    root = short / "root"
     done = run("setup-server", "--server-root", root, "--proxy-protocol", *options, check=False)
     assert done.returncode == 2
     assert why in done.stderr
