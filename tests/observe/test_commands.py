@@ -14,7 +14,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from harness import command, daemons
+from harness import daemons
 from harness.client import head
 from harness.conf import Conf
 from harness.httpd import wait_until
@@ -45,44 +45,6 @@ def conf(groups="WSGIDaemonProcess site processes=2 threads=2", aliases="", **mo
     """
     files = (("app.py", APP), ("out/README", "the application writes here"))
     return Conf(text, files=files, **({"timeout": 60} | more))
-
-
-@pytest.fixture
-def start(private):
-    def start(*arguments, **options):
-        server = private(
-            conf(*arguments, **options), lambda server: (server.root / "out").chmod(0o777)
-        )
-        assert server.get("/app").status == 200
-        return server
-
-    return start
-
-
-@pytest.fixture
-def run(env):
-    """run(server, "status"): the command, its exit status and what it prints."""
-    if not Path(command.COMMAND).exists():
-        pytest.skip(f"{command.COMMAND} is not built")
-
-    def run(server, *arguments, folder=None, **options):
-        folder = folder or server.root
-        words = [*arguments, "--runtime-dir", folder]
-        return command.run_command(*words, cwd="/", module=env.module, check=False, **options)
-
-    return run
-
-
-@pytest.fixture
-def asks(run):
-    """asks(server, "ps"): the object that the command prints, whatever its exit status."""
-
-    def asks(server, *arguments, status=None, **options):
-        done = run(server, *arguments, "--json", **options)
-        assert status in (None, done.returncode), done.stdout + done.stderr
-        return json.loads(done.stdout)
-
-    return asks
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from harness import command, daemons
+from harness import daemons
 from harness.client import head
 from harness.conf import Conf
 from harness.httpd import wait_until
@@ -74,40 +74,13 @@ def conf(process="processes=1 threads=3", group="%{GLOBAL}", **more):
 
 
 @pytest.fixture
-def start(private):
-    def start(*arguments, **options):
-        server = private(
-            conf(*arguments, **options), lambda server: (server.root / "out").chmod(0o777)
-        )
-        assert server.get("/app").status == 200
-        return server
+def stacks(asks):
+    """stacks(server): the workers of the group `site` with the stacks of their threads."""
 
-    return start
+    def stacks(server, *words, status=0):
+        return asks(server, "stacks", "site", *words, status=status)["workers"]
 
-
-@pytest.fixture
-def run(env):
-    """run(server, "site"): the command, its exit status and what it prints."""
-    if not Path(command.COMMAND).exists():
-        pytest.skip(f"{command.COMMAND} is not built")
-
-    def run(server, *words):
-        words = ["stacks", *words, "--runtime-dir", server.root]
-        return command.run_command(*words, cwd="/", module=env.module, check=False)
-
-    return run
-
-
-@pytest.fixture
-def asks(run):
-    """asks(server): the workers, as the command prints them with --json."""
-
-    def asks(server, *words, status=0):
-        done = run(server, "site", *words, "--json")
-        assert done.returncode == status, done.stdout + done.stderr
-        return json.loads(done.stdout)["workers"]
-
-    return asks
+    return stacks
 
 
 @contextlib.contextmanager
@@ -130,10 +103,10 @@ def thread_of(worker, function):
 
 
 @pytest.mark.parametrize("group", ["%{GLOBAL}", "shop"])
-def test_stack_of_a_request_has_its_place_and_its_request_line(start, run, asks, group):
+def test_stack_of_a_request_has_its_place_and_its_request_line(start, run, stacks, group):
     server = start(group=group)
     with begin(server, "/app/wait?secret=x", "waits") as sock:
-        [worker] = asks(server)
+        [worker] = stacks(server)
         assert worker["pid"] == daemons.workers(server)[0]
         assert (worker["error"], worker["lock_obtained"]) == (None, True)
         thread = thread_of(worker, "waits_for_the_test")
@@ -144,47 +117,47 @@ def test_stack_of_a_request_has_its_place_and_its_request_line(start, run, asks,
         assert places[:2] == [("waits_for_the_test", "app.py"), ("application", "app.py")]
         line = APP.split("\n").index("        time.sleep(0.01)") + 1
         assert thread["frames"][0]["line"] in (line, line - 1)
-        text = run(server, "site").stdout
+        text = run(server, "stacks", "site").stdout
         assert re.search(r"thread wsgi-\d.*: GET /app/wait for \d", text), text
         assert re.search(r"app.py:\d+ waits_for_the_test\n", text), text
         assert "secret" not in text
-        assert [it["pid"] for it in asks(server, "--pid", str(worker["pid"]))] == [worker["pid"]]
+        assert [it["pid"] for it in stacks(server, "--pid", str(worker["pid"]))] == [worker["pid"]]
         (server.root / "out/finish").touch()
         assert b"200 OK" in sock.recv(1000)
 
 
 @pytest.mark.needs_lock("is about the lock")
-def test_stack_comes_while_c_code_holds_the_lock_for_ever(start, run, asks):
+def test_stack_comes_while_c_code_holds_the_lock_for_ever(start, run, stacks):
     server = start()
     with begin(server, "/app/hold", "holds", "Content-Length: 0", method="POST") as sock:
-        [worker] = asks(server)
+        [worker] = stacks(server)
         assert (worker["error"], worker["lock_obtained"]) == (None, False)
         thread = thread_of(worker, "holds_the_lock")
         assert thread["frames"][0]["function"] == "holds_the_lock"
         assert thread["request"]["line"] == "POST /app/hold"
         # Once more: a thread of the worker still waits for the lock.
-        assert thread_of(asks(server)[0], "holds_the_lock")["frames"] == thread["frames"]
-        assert "the GIL was not free" in run(server, "site").stdout
+        assert thread_of(stacks(server)[0], "holds_the_lock")["frames"] == thread["frames"]
+        assert "the GIL was not free" in run(server, "stacks", "site").stdout
         os.kill(worker["pid"], 9)
         assert b" 502 " in sock.recv(1000)
         server.log.expect("WSGI0146.* was killed by signal 9 while serving POST /app/hold")
         server.log.allow("was killed by signal 9")
 
 
-def test_thread_of_the_application_has_its_name_and_texts_are_harmless(start, run, asks):
+def test_thread_of_the_application_has_its_name_and_texts_are_harmless(start, run, stacks):
     server = start()
     assert server.get("/app/background").status == 200
     with begin(server, "/app/hostile", "waits"):
-        [worker] = asks(server)
+        [worker] = stacks(server)
         assert thread_of(worker, "works_in_background")["name"] == "my \\u001bthread"
         files = [frame["file"] for frame in thread_of(worker, "hostile")["frames"]]
         assert "\\u001b[2Jevil\\u000a\\u202e" in files
-        for done in [run(server, "site"), run(server, "site", "--json")]:
+        for done in [run(server, "stacks", "site"), run(server, "stacks", "site", "--json")]:
             assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", done.stdout)
         (server.root / "out/finish").touch()
 
 
-def test_healthy_worker_survives_many_dumps_while_its_threads_come_and_go(start, asks):
+def test_healthy_worker_survives_many_dumps_while_its_threads_come_and_go(start, stacks):
     server = start("processes=1 threads=5")
     pid = int(server.get("/app").text)
     failed, end = [], threading.Event()
@@ -201,7 +174,7 @@ def test_healthy_worker_survives_many_dumps_while_its_threads_come_and_go(start,
     try:
         complete = 0
         for _ in range(60):
-            [worker] = asks(server)
+            [worker] = stacks(server)
             assert (worker["pid"], worker["error"]) == (pid, None)
             complete += not worker["incomplete"]
     finally:
@@ -214,18 +187,18 @@ def test_healthy_worker_survives_many_dumps_while_its_threads_come_and_go(start,
     assert daemons.workers(server) == [pid]
 
 
-def test_stopped_worker_keeps_nothing_waiting(start, run, asks):
+def test_stopped_worker_keeps_nothing_waiting(start, run, stacks):
     server = start("processes=2 threads=1")
     one, other = daemons.settled(server, 2)
 
     def all_answer():
-        done = run(server, "site", "--json")
+        done = run(server, "stacks", "site", "--json")
         return all(it["error"] is None for it in json.loads(done.stdout)["workers"])
 
     wait_until(all_answer, "both workers")
     os.kill(one, 19)
     try:
-        workers = {worker["pid"]: worker for worker in asks(server, status=1)}
+        workers = {worker["pid"]: worker for worker in stacks(server, status=1)}
         assert workers[one]["error"] == "the process has not answered in time"
         assert workers[other]["error"] is None
         assert workers[other]["threads"]
@@ -235,10 +208,10 @@ def test_stopped_worker_keeps_nothing_waiting(start, run, asks):
 
 def test_unknown_worker_and_group_are_named(start, run):
     server = start()
-    done = run(server, "site", "--pid", "1")
+    done = run(server, "stacks", "site", "--pid", "1")
     assert (done.returncode, done.stdout) == (1, "")
     assert "no worker is process 1" in done.stderr
-    assert "there is no process group 'other'" in run(server, "other").stderr
+    assert "there is no process group 'other'" in run(server, "stacks", "other").stderr
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become other users")
