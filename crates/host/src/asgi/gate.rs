@@ -124,7 +124,7 @@ impl Gate {
     }
 
     pub(super) fn variables(&mut self) -> Variables {
-        let mut variables = Variables::default();
+        let mut variables = Variables::with_room();
         self.exchange.environ(&mut variables);
         variables
     }

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use crate::asgi::file_body::{FileBody, FileError};
+use crate::asgi::names::Name;
 use crate::cpython::{Attached, ExceptionKind, Object, Result};
 use std::path::Path;
 use wsgi::{HeadError, ResponseHead};
@@ -61,7 +62,7 @@ pub(super) fn kind<'py>(message: &Object<'py>) -> Result<'py, String> {
         let text = format!("an ASGI message must be a dict, not {}", message.type_name());
         return Err(py.raise(ExceptionKind::Type, &text));
     }
-    let kind = message.item(&py.interned("type")?)?;
+    let kind = message.item(&Name::Type.object(py)?)?;
     Ok(kind.filter(Object::is_str).map(|kind| kind.text()).unwrap_or_default())
 }
 
@@ -71,7 +72,7 @@ pub(super) fn kind<'py>(message: &Object<'py>) -> Result<'py, String> {
 /// As of [`outgoing`].
 pub(super) fn start<'py>(message: &Object<'py>) -> Result<'py, ResponseHead> {
     let py = message.py();
-    let status = message.item(&py.interned("status")?)?;
+    let status = message.item(&Name::Status.object(py)?)?;
     let status = match status.map(|status| status.as_index()).transpose()? {
         Some(status @ 100..=999) => status,
         _ => {
@@ -79,7 +80,7 @@ pub(super) fn start<'py>(message: &Object<'py>) -> Result<'py, ResponseHead> {
             return Err(py.raise(ExceptionKind::Value, text));
         }
     };
-    if let Some(trailers) = message.item(&py.interned("trailers")?)?
+    if let Some(trailers) = message.item(&Name::Trailers.object(py)?)?
         && trailers.is_true()?
     {
         let text = "'trailers' are an extension that the scope does not announce";
@@ -99,7 +100,7 @@ pub(super) fn start<'py>(message: &Object<'py>) -> Result<'py, ResponseHead> {
 /// Adds the headers of a message.
 pub(super) fn push_all<'py>(head: &mut ResponseHead, message: &Object<'py>) -> Result<'py, ()> {
     let py = message.py();
-    if let Some(headers) = message.item(&py.interned("headers")?)? {
+    if let Some(headers) = message.item(&Name::Headers.object(py)?)? {
         let headers = headers.iter()?;
         while let Some(header) = headers.next()? {
             push(head, &header)?;
@@ -165,7 +166,7 @@ fn early_hint<'py>(message: &Object<'py>) -> Result<'py, Vec<u8>> {
 /// As of [`outgoing`].
 pub(super) fn body<'py>(message: &Object<'py>) -> Result<'py, Piece<'py>> {
     let py = message.py();
-    let body = match message.item(&py.interned("body")?)? {
+    let body = match message.item(&Name::Body.object(py)?)? {
         None => py.bytes(b"")?,
         Some(body) if body.as_bytes().is_some() => body,
         Some(body) if body.is_str() => {
@@ -179,7 +180,7 @@ pub(super) fn body<'py>(message: &Object<'py>) -> Result<'py, Piece<'py>> {
 
 /// Whether more of the body is to follow.
 fn more<'py>(message: &Object<'py>) -> Result<'py, bool> {
-    let more = message.item(&message.py().interned("more_body")?)?;
+    let more = message.item(&Name::MoreBody.object(message.py())?)?;
     Ok(more.map(|more| more.is_true()).transpose()?.unwrap_or(false))
 }
 
@@ -234,16 +235,16 @@ pub(super) fn invalid<'py>(py: Attached<'py>, why: &HeadError) -> crate::cpython
 /// `http.request`.
 pub(super) fn request<'py>(py: Attached<'py>, body: &[u8], more: bool) -> Result<'py, Object<'py>> {
     let message = py.dict()?;
-    message.set_item(&py.interned("type")?, &py.interned("http.request")?)?;
-    message.set_item(&py.interned("body")?, &py.bytes(body)?)?;
-    message.set_item(&py.interned("more_body")?, &py.bool(more))?;
+    message.set_item(&Name::Type.object(py)?, &Name::Request.object(py)?)?;
+    message.set_item(&Name::Body.object(py)?, &py.bytes(body)?)?;
+    message.set_item(&Name::MoreBody.object(py)?, &py.bool(more))?;
     Ok(message)
 }
 
 /// `http.disconnect`.
 pub(super) fn disconnect(py: Attached<'_>) -> Result<'_, Object<'_>> {
     let message = py.dict()?;
-    message.set_item(&py.interned("type")?, &py.interned("http.disconnect")?)?;
+    message.set_item(&Name::Type.object(py)?, &Name::Disconnect.object(py)?)?;
     Ok(message)
 }
 

@@ -9,6 +9,7 @@ mod event_loop;
 mod file_body;
 mod gate;
 mod message;
+mod names;
 mod request;
 mod scope;
 mod sent;

@@ -1,9 +1,11 @@
 //! The scope of a request (ASGI 3, "HTTP Connection Scope"), from the variables of the transport.
 #![forbid(unsafe_code)]
 
+use crate::asgi::names::Name;
 use crate::asgi::tls::TlsVariables;
-use crate::cpython::{Attached, Object, Result};
+use crate::cpython::{Attached, Object, Persistent, Result};
 use std::ops::Range;
+use std::sync::OnceLock;
 use wsgi::{Environ, Key};
 
 /// The variables of a request, as far as its scope needs them: no Python object is made while the transport is locked.
@@ -33,7 +35,20 @@ struct Endpoint {
     port: Range<usize>,
 }
 
+/// What the variables and headers of most requests take, so that they are stored without growing.
+const USUAL_BYTES: usize = 1536;
+const USUAL_HEADERS: usize = 24;
+
 impl Variables {
+    /// With room for those of a request.
+    pub(super) fn with_room() -> Self {
+        Self {
+            bytes: Vec::with_capacity(USUAL_BYTES),
+            headers: Vec::with_capacity(USUAL_HEADERS),
+            ..Self::default()
+        }
+    }
+
     fn store(&mut self, value: &[u8]) -> Range<usize> {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(value);
@@ -78,13 +93,13 @@ impl Variables {
     }
 
     /// `1.0`, `1.1`, `2`.
-    fn http_version(&self) -> &str {
+    fn http_version(&self) -> Name {
         let protocol = self.get(&self.protocol);
         match protocol.strip_prefix(b"HTTP/").unwrap_or_default() {
-            b"1.0" => "1.0",
-            b"2" | b"2.0" => "2",
-            b"3" | b"3.0" => "3",
-            _ => "1.1",
+            b"1.0" => Name::Http10,
+            b"2" | b"2.0" => Name::Http2,
+            b"3" | b"3.0" => Name::Http3,
+            _ => Name::Http11,
         }
     }
 }
@@ -153,6 +168,36 @@ pub(super) enum Kind {
     WebSocket,
 }
 
+/// Every key of a scope but `state`, in the order of the specification. Copies of this have room for all of them.
+static TEMPLATE: OnceLock<Persistent> = OnceLock::new();
+
+const KEYS: [Name; 12] = [
+    Name::Type,
+    Name::Asgi,
+    Name::HttpVersion,
+    Name::Scheme,
+    Name::Path,
+    Name::RawPath,
+    Name::QueryString,
+    Name::RootPath,
+    Name::Headers,
+    Name::Client,
+    Name::Server,
+    Name::Extensions,
+];
+
+fn template(py: Attached<'_>) -> Result<'_, Object<'_>> {
+    if let Some(made) = TEMPLATE.get() {
+        return Ok(made.get(py));
+    }
+    let made = py.dict()?;
+    for key in KEYS {
+        made.set_item(&key.object(py)?, &py.none())?;
+    }
+    let _ = TEMPLATE.set(Persistent::new(made.clone()));
+    Ok(made)
+}
+
 /// The scope, but for its `state`.
 pub(super) fn scope<'py>(
     py: Attached<'py>,
@@ -161,46 +206,43 @@ pub(super) fn scope<'py>(
 ) -> Result<'py, Object<'py>> {
     let text = |range: &Range<usize>| py.str(&String::from_utf8_lossy(variables.get(range)));
     let bytes = |range: &Range<usize>| py.bytes(variables.get(range));
-    let scope = py.dict()?;
-    let put = |name: &str, value: Object<'py>| scope.set_item(&py.interned(name)?, &value);
-    put("asgi", versions(py)?)?;
-    put("http_version", py.interned(variables.http_version())?)?;
+    let scope = template(py)?.dict_copy()?;
+    let put = |name: Name, value: Object<'py>| scope.set_item(&name.object(py)?, &value);
+    put(Name::Asgi, versions(py)?)?;
+    put(Name::HttpVersion, variables.http_version().object(py)?)?;
     let extensions = extensions(py, variables)?;
     match kind {
         Kind::Http { takes_early_hints } => {
-            put("type", py.interned("http")?)?;
-            put("method", text(&variables.method)?)?;
-            put("scheme", text(&variables.scheme)?)?;
-            let hints = takes_early_hints.then_some("http.response.early_hint");
-            for name in
-                ["http.response.pathsend", "http.response.zerocopysend"].into_iter().chain(hints)
-            {
-                extensions.set_item(&py.interned(name)?, &py.dict()?)?;
+            put(Name::Type, Name::Http.object(py)?)?;
+            put(Name::Method, method(py, variables.get(&variables.method))?)?;
+            put(Name::Scheme, scheme(py, variables.get(&variables.scheme))?)?;
+            let hints = takes_early_hints.then_some(Name::EarlyHint);
+            for name in [Name::PathSend, Name::ZeroCopySend].into_iter().chain(hints) {
+                extensions.set_item(&name.object(py)?, &py.dict()?)?;
             }
         }
         Kind::WebSocket => {
-            put("type", py.interned("websocket")?)?;
+            put(Name::Type, Name::WebSocket.object(py)?)?;
             let is_encrypted = variables.get(&variables.scheme) == b"https";
-            put("scheme", py.interned(if is_encrypted { "wss" } else { "ws" })?)?;
+            put(Name::Scheme, if is_encrypted { Name::Wss } else { Name::Ws }.object(py)?)?;
             let subprotocols = py.list()?;
             for name in variables.subprotocols() {
                 subprotocols.append(&py.str(&String::from_utf8_lossy(name))?)?;
             }
-            put("subprotocols", subprotocols)?;
-            extensions.set_item(&py.interned("websocket.http.response")?, &py.dict()?)?;
+            put(Name::Subprotocols, subprotocols)?;
+            extensions.set_item(&Name::WebSocketResponse.object(py)?, &py.dict()?)?;
         }
     }
-    let path = [variables.get(&variables.script_name), variables.get(&variables.path_info)];
-    put("path", py.str(&String::from_utf8_lossy(&path.concat()))?)?;
-    put("raw_path", py.bytes(variables.raw_path())?)?;
-    put("query_string", bytes(&variables.query)?)?;
-    put("root_path", text(&variables.script_name)?)?;
+    put(Name::Path, path(py, variables)?)?;
+    put(Name::RawPath, py.bytes(variables.raw_path())?)?;
+    put(Name::QueryString, bytes(&variables.query)?)?;
+    put(Name::RootPath, text(&variables.script_name)?)?;
     let headers = py.list()?;
     for (name, value) in variables.headers() {
         headers.append(&py.tuple([py.bytes(name)?, py.bytes(value)?])?)?;
     }
-    put("headers", headers)?;
-    for (name, endpoint) in [("client", &variables.client), ("server", &variables.server)] {
+    put(Name::Headers, headers)?;
+    for (name, endpoint) in [(Name::Client, &variables.client), (Name::Server, &variables.server)] {
         let port = std::str::from_utf8(variables.get(&endpoint.port)).ok();
         let value = match port.and_then(|port| port.parse().ok()) {
             Some(port) => py.tuple([text(&endpoint.address)?, py.int(port)?])?,
@@ -208,8 +250,33 @@ pub(super) fn scope<'py>(
         };
         put(name, value)?;
     }
-    put("extensions", extensions)?;
+    put(Name::Extensions, extensions)?;
     Ok(scope)
+}
+
+/// The method; the two that most requests have are made once.
+fn method<'py>(py: Attached<'py>, method: &[u8]) -> Result<'py, Object<'py>> {
+    match method {
+        b"GET" => Name::Get.object(py),
+        b"POST" => Name::Post.object(py),
+        other => py.str(&String::from_utf8_lossy(other)),
+    }
+}
+
+fn scheme<'py>(py: Attached<'py>, scheme: &[u8]) -> Result<'py, Object<'py>> {
+    match scheme {
+        b"https" => Name::Https.object(py),
+        b"http" => Name::Http.object(py),
+        other => py.str(&String::from_utf8_lossy(other)),
+    }
+}
+
+/// `root_path` and what follows it.
+fn path<'py>(py: Attached<'py>, variables: &Variables) -> Result<'py, Object<'py>> {
+    match [variables.get(&variables.script_name), variables.get(&variables.path_info)] {
+        [b"", rest] => py.str(&String::from_utf8_lossy(rest)),
+        both => py.str(&String::from_utf8_lossy(&both.concat())),
+    }
 }
 
 /// What the scope has beside the specification, where there is any of it.
@@ -233,8 +300,8 @@ fn extensions<'py>(py: Attached<'py>, variables: &Variables) -> Result<'py, Obje
 /// What is kept of the specification.
 fn versions(py: Attached<'_>) -> Result<'_, Object<'_>> {
     let asgi = py.dict()?;
-    asgi.set_item(&py.interned("version")?, &py.interned("3.0")?)?;
-    asgi.set_item(&py.interned("spec_version")?, &py.interned("2.5")?)?;
+    asgi.set_item(&Name::Version.object(py)?, &Name::VersionKept.object(py)?)?;
+    asgi.set_item(&Name::SpecVersion.object(py)?, &Name::SpecVersionKept.object(py)?)?;
     Ok(asgi)
 }
 
@@ -281,9 +348,12 @@ mod tests {
 
     #[test]
     fn version_of_http_is_that_of_the_request() {
-        for (protocol, version) in
-            [("HTTP/1.0", "1.0"), ("HTTP/1.1", "1.1"), ("HTTP/2.0", "2"), ("INCLUDED", "1.1")]
-        {
+        for (protocol, version) in [
+            ("HTTP/1.0", Name::Http10),
+            ("HTTP/1.1", Name::Http11),
+            ("HTTP/2.0", Name::Http2),
+            ("INCLUDED", Name::Http11),
+        ] {
             let mut variables = Variables::default();
             variables.set(Key::ServerProtocol, protocol.as_bytes());
             assert_eq!(variables.http_version(), version);

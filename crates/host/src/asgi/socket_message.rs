@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use crate::asgi::message::{self, Piece, invalid, kind, push_all};
+use crate::asgi::names::Name;
 use crate::asgi::socket_transport::Received;
 use crate::cpython::{Attached, ExceptionKind, Object, Result};
 use wsgi::ResponseHead;
@@ -69,7 +70,7 @@ fn accept<'py>(message: &Object<'py>) -> Result<'py, Answer<'py>> {
         }
         head.push(name, value).map_err(|why| invalid(py, &why))?;
     }
-    let subprotocol = message.item(&py.interned("subprotocol")?)?;
+    let subprotocol = message.item(&Name::Subprotocol.object(py)?)?;
     if let Some(subprotocol) = subprotocol.filter(|it| !it.is_none()) {
         if !subprotocol.is_str() {
             let name = subprotocol.type_name();
@@ -103,8 +104,8 @@ pub(super) fn action<'py>(message: &Object<'py>) -> Result<'py, Action<'py>> {
 
 fn send<'py>(message: &Object<'py>) -> Result<'py, Action<'py>> {
     let py = message.py();
-    let get = |name| Ok(message.item(&py.interned(name)?)?.filter(|it| !it.is_none()));
-    let (bytes, text) = (get("bytes")?, get("text")?);
+    let get = |name: Name| Ok(message.item(&name.object(py)?)?.filter(|it| !it.is_none()));
+    let (bytes, text) = (get(Name::Bytes)?, get(Name::Text)?);
     match (bytes, text) {
         (Some(bytes), None) if bytes.as_bytes().is_some() => Ok(Action::Bytes(bytes)),
         (Some(bytes), None) if bytes.is_str() => {
@@ -135,14 +136,14 @@ const REASON: usize = 123;
 
 fn close<'py>(message: &Object<'py>) -> Result<'py, Action<'py>> {
     let py = message.py();
-    let code = message.item(&py.interned("code")?)?.filter(|it| !it.is_none());
+    let code = message.item(&Name::Code.object(py)?)?.filter(|it| !it.is_none());
     let code = code.map(|code| code.as_index()).transpose()?.unwrap_or(1000);
     let is_usable = |code: &u16| matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999);
     let Some(code) = u16::try_from(code).ok().filter(is_usable) else {
         let why = format!("{code} is no code that a WebSocket can be closed with");
         return Err(py.raise(ExceptionKind::Value, &why));
     };
-    let reason = message.item(&py.interned("reason")?)?.filter(|it| !it.is_none());
+    let reason = message.item(&Name::Reason.object(py)?)?.filter(|it| !it.is_none());
     let mut reason = reason.and_then(|reason| reason.to_utf8()).unwrap_or_default();
     if reason.len() > REASON {
         let cut = (0..=REASON).rev().find(|at| reason.is_char_boundary(*at)).unwrap_or(0);
@@ -157,21 +158,21 @@ pub(super) fn received<'py>(
     received: &Received,
 ) -> Result<'py, Option<Object<'py>>> {
     let message = py.dict()?;
-    let put = |name, value: Object<'py>| message.set_item(&py.interned(name)?, &value);
+    let put = |name: Name, value: Object<'py>| message.set_item(&name.object(py)?, &value);
     match received {
         Received::Nothing => return Ok(None),
         Received::Text(text) => {
-            put("type", py.interned("websocket.receive")?)?;
-            put("text", py.str(text)?)?;
+            put(Name::Type, Name::WebSocketReceive.object(py)?)?;
+            put(Name::Text, py.str(text)?)?;
         }
         Received::Bytes(bytes) => {
-            put("type", py.interned("websocket.receive")?)?;
-            put("bytes", py.bytes(bytes)?)?;
+            put(Name::Type, Name::WebSocketReceive.object(py)?)?;
+            put(Name::Bytes, py.bytes(bytes)?)?;
         }
         Received::Closed { code, reason } => {
-            put("type", py.interned("websocket.disconnect")?)?;
-            put("code", py.int((*code).into())?)?;
-            put("reason", py.str(reason)?)?;
+            put(Name::Type, Name::WebSocketDisconnect.object(py)?)?;
+            put(Name::Code, py.int((*code).into())?)?;
+            put(Name::Reason, py.str(reason)?)?;
         }
     }
     Ok(Some(message))
