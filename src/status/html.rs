@@ -4,6 +4,7 @@
 
 use super::escaped::Escaped;
 use super::snapshot::{GroupStatus, Snapshot, WorkerStatus};
+use super::stack::{Stack, StackFrame};
 use super::utc_time::UtcTime;
 use crate::failure_flag::{Flag, Flags};
 use crate::groups::{Configuration, Histogram, Rate, RecentFailure, RequestCounts, percentile};
@@ -23,6 +24,7 @@ th,td{text-align:left;padding:.2rem .6rem;border-bottom:1px solid #ddd;vertical-
 td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 .m{text-align:center}.t{min-width:14rem}.l{white-space:nowrap}a{color:inherit}
 code{font:13px/1.4 ui-monospace,monospace;overflow-wrap:anywhere}
+details{margin:0 0 .4em 1em}ol{list-style:none;margin:0;padding:0}
 .bad{color:#a40000;font-weight:600}.small{color:#555;font-size:.9em}
 @media(prefers-color-scheme:dark){body{color:#e6e6e6;background:#181818}
 th,td{border-color:#444}.bad{color:#ff8a80}.small{color:#aaa}}
@@ -131,11 +133,13 @@ fn group(page: &mut String, number: usize, group: &GroupStatus) {
         "<div class=wide><table><tr><th class=n>Slot<th class=n>Process<th>State<th class=n>Age<th class=n>Served\
          <th class=n>Resident<th class=n>Private<th class=n>CPU<th>Requests<th>Last exit\n",
     );
-    group.workers.iter().for_each(|it| worker(page, it));
+    let oldest = group.oldest();
+    group.workers.iter().for_each(|it| worker(page, it, oldest));
     page.push_str("</table></div>\n");
 }
 
-fn worker(page: &mut String, worker: &WorkerStatus) {
+/// `oldest`: how old the oldest request of the group is, whose stack is open.
+fn worker(page: &mut String, worker: &WorkerStatus, oldest: u64) {
     let WorkerStatus { slot, pid, state, served, usage, .. } = worker;
     let (age, cpu) = (duration(worker.age), duration(usage.cpu.saturating_mul(1000)));
     let (resident, private) = (megabytes(usage.resident), megabytes(usage.private));
@@ -148,11 +152,30 @@ fn worker(page: &mut String, worker: &WorkerStatus) {
     );
     for request in &worker.requests {
         let line = request.line.as_deref().unwrap_or("(not shown)");
-        let age = duration(request.age);
+        let (age, is_oldest) = (duration(request.age), request.age == oldest);
         put(page, format_args!("<div>{age} <code>{}</code></div>", Escaped(line)));
+        if let Some(stack) = &request.stack {
+            put_stack(page, stack, is_oldest);
+        }
     }
     let exit = worker.last_exit.as_deref().unwrap_or_default();
     put(page, format_args!("<td class=t>{}", Escaped(exit)));
+}
+
+/// Where a request is, the innermost frame first.
+fn put_stack(page: &mut String, stack: &Stack, is_open: bool) {
+    let (age, open) = (duration(stack.age), if is_open { " open" } else { "" });
+    put(page, format_args!("<details{open}><summary>{age} ago</summary><ol>"));
+    for StackFrame { file, line, function } in &stack.frames {
+        let (file, function) = (Escaped(file), Escaped(function));
+        put(page, format_args!("<li><code>{file}:{line} {function}</code>"));
+    }
+    match (stack.frames.is_empty(), stack.is_cut) {
+        (true, _) => page.push_str("<li>not in Python code"),
+        (false, true) => page.push_str("<li>&#8230;"),
+        (false, false) => {}
+    }
+    page.push_str("</ol></details>\n");
 }
 
 fn failures(page: &mut String, failures: &[RecentFailure]) {

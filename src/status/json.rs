@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::snapshot::{GroupStatus, Snapshot, WorkerStatus};
+use super::stack::{Stack, StackFrame};
 use crate::failure_flag::{Flag, Flags};
 use crate::groups::{Histogram, Rate, RecentFailure, RequestCounts, percentile};
 use scoreboard::{Events, ExitReason, START_BOUNDS};
@@ -48,10 +49,13 @@ fn group(group: &GroupStatus) -> Value {
 }
 
 fn worker(worker: &WorkerStatus) -> Value {
-    let requests = worker
-        .requests
-        .iter()
-        .map(|request| json!({ "age_seconds": seconds(request.age), "line": request.line }));
+    let requests = worker.requests.iter().map(|request| {
+        json!({
+            "age_seconds": seconds(request.age),
+            "line": request.line,
+            "stack": request.stack.as_ref().map(stack),
+        })
+    });
     json!({
         "slot": worker.slot,
         "pid": worker.pid,
@@ -63,6 +67,16 @@ fn worker(worker: &WorkerStatus) -> Value {
         "cpu_seconds": worker.usage.cpu as f64 / 1e3,
         "requests": requests.collect::<Vec<_>>(),
         "last_exit": worker.last_exit,
+    })
+}
+
+fn stack(stack: &Stack) -> Value {
+    let frame =
+        |it: &StackFrame| json!({ "file": it.file, "line": it.line, "function": it.function });
+    json!({
+        "age_seconds": seconds(stack.age),
+        "frames": stack.frames.iter().map(frame).collect::<Vec<_>>(),
+        "is_cut": stack.is_cut,
     })
 }
 

@@ -9,6 +9,7 @@ mod json;
 mod openmetrics;
 mod query;
 mod snapshot;
+mod stack;
 mod utc_time;
 
 pub(crate) use handler::{answer, answer_health};

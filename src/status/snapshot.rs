@@ -9,6 +9,7 @@ use crate::child::Child;
 use crate::config::RequestLines;
 use crate::forward::Group;
 use crate::groups::{Configuration, Rate, RecentFailure, RequestCounts, ServerCounters};
+use crate::status::stack::Stack;
 use group_config::Interface;
 use scoreboard::{Events, Field, Record, State, now};
 use sys::ProcessUsage;
@@ -76,6 +77,8 @@ pub(crate) struct RunningRequest {
     pub(crate) age: u64,
     /// Method and target, as far as they are to be shown.
     pub(crate) line: Option<String>,
+    /// Of the oldest request of a worker, once it is older than a second.
+    pub(crate) stack: Option<Stack>,
 }
 
 impl Snapshot {
@@ -204,9 +207,15 @@ fn worker(
         _ => return None,
     };
     let (now, pid) = (now(), u32::try_from(record.get(Field::Pid)).unwrap_or(0));
-    let requests = record.requests().into_iter().map(|(since, line)| RunningRequest {
+    let written = record.stack().read();
+    let requests = record.busy_threads().map(|(thread, since, line)| RunningRequest {
         age: now.saturating_sub(since),
         line: shown(line, lines),
+        // What was written of another request is outdated.
+        stack: written
+            .as_ref()
+            .filter(|it| it.thread == thread && it.since == since)
+            .map(|it| Stack::of(it, now)),
     });
     Some(WorkerStatus {
         slot,
@@ -266,7 +275,7 @@ mod tests {
     proptest! {
         #[test]
         fn arbitrary_words_of_a_scoreboard_make_pages_all_the_same(
-            words in prop::collection::vec(prop_oneof![0..4_u64, any::<u64>()], 0..250)
+            words in prop::collection::vec(prop_oneof![0..4_u64, any::<u64>()], 0..=Scoreboard::size(2, 2))
         ) {
             let words: Vec<_> = words.into_iter().map(AtomicU64::new).collect();
             let snapshot = Snapshot {

@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import time
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from harness import daemons
 from harness.client import head
 from harness.conf import Conf
 from harness.httpd import wait_until
+from harness.status import LIMIT, Texts, group, status
 
 pytestmark = pytest.mark.ours_only("mod_wsgi has no such handlers")
 
@@ -52,19 +52,11 @@ def application(environ, start_response):
         ctypes.PyDLL(None).usleep(500_000)
     if path == "/lock":
         ctypes.PyDLL(None).sleep(60)
-    if path == "/spin":
-        note("stuck")
-        while True:
-            pass
     if path.startswith("/sleep"):
-        note("stuck")
         time.sleep(60)
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [b"fine"]
 """
-# Seconds for each answer: less than what waits for a worker takes, on a machine that others use.
-# `make soak` holds each of them to 50 ms.
-LIMIT = 0.05 if "LIMITS" in os.environ else 5
 STUCK = ["still running", "did not stop", "killed", "stopping", "WSGI0245", "hanging", r"^\[script"]
 
 
@@ -103,16 +95,6 @@ def start(private):
         return server
 
     return start
-
-
-def status(server, query="json"):
-    answer = server.get(f"/wsgi-status?{query}")
-    assert answer.status == 200
-    return answer.json() if query.startswith("json") else answer.text
-
-
-def group(server, name="site"):
-    return next(it for it in status(server)["groups"] if it["name"] == name)
 
 
 def metrics(server):
@@ -155,21 +137,6 @@ def control_group():
     return made
 
 
-class Texts(HTMLParser):
-    """The texts of a page, and its elements."""
-
-    def __init__(self, page):
-        super().__init__()
-        self.texts, self.tags = [], []
-        self.feed(page)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-
-    def handle_data(self, data):
-        self.texts.append(data)
-
-
 def test_counts_agree_with_those_of_a_client(start):
     server = start(one_group())
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
@@ -203,31 +170,6 @@ def test_embedded_requests_are_counted_as_those_of_no_group(start):
     name = 'wsgi_requests_total{group="",interface="wsgi",code="2xx"}'
     assert metrics(server)[name] == 5
     assert "own processes" in status(server, "")
-
-
-@pytest.mark.parametrize("path", ["/app/spin", "/app/sleep"])
-def test_status_answers_at_once_while_each_thread_of_each_worker_is_stuck(start, path):
-    server = start(one_group("processes=2 threads=2 graceful-timeout=1 shutdown-timeout=1"))
-    with contextlib.ExitStack() as stack:
-        for _ in range(6):
-            stack.enter_context(server.socket()).sendall(head(path))
-        stuck = server.root / "out/stuck"
-        wait_until(lambda: stuck.exists() and len(stuck.read_text()) == 4, "requests", timeout=30)
-        wait_until(lambda: group(server)["queue_depth"] == 2, "the queue")
-        took = []
-        for query in ("", "json", "prometheus", "json&group=site") * 5:
-            began = time.monotonic()
-            text = status(server, query)
-            took.append(time.monotonic() - began)
-        assert "site" in str(text)
-        assert max(took) < LIMIT, took
-        seen = group(server)
-        assert (seen["requests_active"], seen["workers_ready"]) == (4, 2)
-        assert {it["line"] for worker in seen["workers"] for it in worker["requests"]} == {
-            f"GET {path}"
-        }
-        assert server.get("/-/healthy").text == "healthy\n"
-        assert server.get("/-/ready").status == 200
 
 
 def test_status_answers_while_workers_are_killed_and_tells_of_their_signals(start):

@@ -1,12 +1,16 @@
 //! The Python stacks of a process whose threads come and go, run and wait, and hold Python's lock: read a thousand times
-//! by a thread that never takes a lock. One process, because Python is started once.
+//! by a thread that never takes a lock, of all threads in a copy that stands still, and of one that goes on. One process,
+//! because Python is started once.
 
 #![allow(clippy::unwrap_used, reason = "a test: whatever fails ends it")]
 
 use host::{
-    Host, HostOptions, InterpreterOptions, Reloading, ScriptFile, ServerLog, Target, ThreadStack,
+    Host, HostOptions, InterpreterOptions, Reloading, ScriptFile, ServerLog, StackFrame, Target,
+    ThreadStack,
 };
 use std::io::Write;
+use std::os::unix::thread::JoinHandleExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wsgi::Level;
@@ -54,26 +58,48 @@ threads.append(threading.Thread(target=holds_the_lock, daemon=True))
 [thread.start() for thread in threads]
 "#;
 
+/// Runs in a thread of this program while it is loaded.
+const BUSY: &str = r#"
+import os, time
+
+def is_over(*_):
+    return os.path.exists(__file__ + ".over")
+
+def wäits():
+    while not is_over():
+        time.sleep(
+            0.02
+        )
+
+class Page:
+    def computes(self, until):
+        total = 0
+        while time.monotonic() < until:
+            total += sum(
+                number * number
+                for number in range(200))
+        return total
+
+    def recurses(self, depth):
+        try:
+            raise KeyError(depth)
+        except KeyError:
+            return wäits() if depth == 0 else self.recurses(depth - 1)
+
+exec(compile("def od漢d(page):\n    page.recurses(9)\n", "a\nb\x1b\u202e.py", "exec"))
+Page().computes(time.monotonic() + 3)
+od漢d(Page())
+def computes():
+    pass
+"#;
+
 #[test]
 fn stacks_of_all_threads_are_read_and_the_process_lives() {
     let script = std::env::temp_dir().join(format!("stacks-{}.wsgi", std::process::id()));
     std::fs::write(&script, CODE).unwrap();
-    let host = Host::start(options(), Arc::new(Log)).unwrap();
+    let host = Arc::new(Host::start(options(), Arc::new(Log)).unwrap());
     for group in ["", "shop"] {
-        let loaded = host.preload(&Target {
-            script: ScriptFile {
-                path: script.as_os_str().as_encoded_bytes(),
-                modified: None,
-                reloading: Reloading::Never,
-                case_sensitive: true,
-                replacement: None,
-            },
-            callable: b"churns",
-            application_group: group.as_bytes(),
-            main_interpreter: false,
-            is_elsewhere: false,
-        });
-        assert!(loaded);
+        assert!(load(&host, &script, b"churns", group));
     }
     read_until_all_are_where_they_are_expected(&host);
     names_are_those_of_the_application(&host);
@@ -85,8 +111,25 @@ fn stacks_of_all_threads_are_read_and_the_process_lives() {
     }
     // Memory that is being changed while a copy is made is looked at again, and that three times in a row is rare.
     assert!(whole * 100 >= DUMPS * 95, "{whole} of {DUMPS} are complete");
+    thread_is_read_while_it_goes_on(&host, &script.with_extension("busy.wsgi"));
     lock_is_not_needed(&host, &script);
     std::fs::remove_file(script).unwrap();
+}
+
+fn load(host: &Host, script: &Path, callable: &[u8], group: &str) -> bool {
+    host.preload(&Target {
+        script: ScriptFile {
+            path: script.as_os_str().as_encoded_bytes(),
+            modified: None,
+            reloading: Reloading::Never,
+            case_sensitive: true,
+            replacement: None,
+        },
+        callable,
+        application_group: group.as_bytes(),
+        main_interpreter: false,
+        is_elsewhere: false,
+    })
 }
 
 fn named<'s>(stacks: &'s [ThreadStack], group: &str, function: &str) -> Option<&'s ThreadStack> {
@@ -147,8 +190,55 @@ fn names_are_those_of_the_application(host: &Host) {
     }
 }
 
+/// A thread of this program computes, waits and recurses in Python; what it executes is what a copy of it executes.
+fn thread_is_read_while_it_goes_on(host: &Arc<Host>, script: &Path) {
+    std::fs::write(script, BUSY).unwrap();
+    let (own, path) = (Arc::clone(host), script.to_owned());
+    let thread = std::thread::spawn(move || load(&own, &path, b"computes", "shop"));
+    #[allow(clippy::unnecessary_cast, reason = "it has 32 bits on some machines")]
+    let ident = thread.as_pthread_t() as u64;
+    let mut memory = sys::OwnMemory::new().unwrap();
+    let mut read = |address: usize, into: &mut [u8]| memory.read(address, into);
+    let mut live = || host.live_stack(ident, &mut read);
+    let until = Instant::now() + LONG;
+    let has = |stack: &Option<(Vec<StackFrame>, bool)>, function: &str| {
+        stack.iter().flat_map(|(frames, _)| frames).any(|it| it.function.ends_with(function))
+    };
+    let (mut computing, mut read_at_all) = (0, 0);
+    let waiting = loop {
+        let stack = live();
+        computing += usize::from(has(&stack, "computes"));
+        read_at_all += usize::from(stack.is_some());
+        if has(&stack, "od\u{6f22}d") {
+            break stack.unwrap();
+        }
+        assert!(Instant::now() < until, "{stack:#?}");
+    };
+    // What changes each time that it is looked at is left out; the outer frames do not.
+    assert!(computing >= 100 && read_at_all >= computing, "{computing} {read_at_all}");
+    assert!(waiting.1);
+    let copied = || {
+        let (stacks, _) = host.stacks(sys::run_in_frozen_copy).unwrap();
+        stacks.into_iter().find(|it| it.ident == ident && !it.frames.is_empty()).unwrap()
+    };
+    let same = (0..100).any(|_| live().is_some_and(|(frames, _)| frames == copied().frames));
+    assert!(same, "{:#?} {:#?}", live(), copied());
+    let lines: Vec<_> = waiting.0.iter().map(|frame| frame.line).collect();
+    let odd = waiting.0.iter().position(|it| it.function == "od\u{6f22}d").unwrap();
+    assert_eq!(
+        (waiting.0[odd].line, waiting.0[odd].file.as_str()),
+        (2, "a\\u000ab\\u001b\\u202e.py")
+    );
+    assert_eq!(lines.iter().filter(|line| **line == 26).count(), 10, "{waiting:#?}");
+    std::fs::write(script.with_extension("wsgi.over"), "").unwrap();
+    assert!(thread.join().unwrap());
+    assert!(live().is_none());
+    std::fs::remove_file(script).unwrap();
+    std::fs::remove_file(script.with_extension("wsgi.over")).unwrap();
+}
+
 /// A thread calls a function of C that keeps the lock for 0.9 s: until then nothing else of Python runs.
-fn lock_is_not_needed(host: &Host, script: &std::path::Path) {
+fn lock_is_not_needed(host: &Host, script: &Path) {
     let hold = script.with_extension("wsgi.hold");
     std::fs::write(&hold, "").unwrap();
     let until = Instant::now() + LONG;

@@ -51,7 +51,8 @@ pub use asgi::{
     LifespanMode, Load, Received, Sent, SocketMessage, StartupApplication,
 };
 pub use cpython::{
-    EntryPoint, Freeze, RunningPython, imported_version, module_definition, record_imports,
+    EntryPoint, Freeze, ReadMemory, RunningPython, imported_version, module_definition,
+    record_imports,
 };
 pub use gateway::consult::{Answer, Question, Unanswered};
 pub use gateway::target::{Served, Target};

@@ -4,10 +4,11 @@
 
 use crate::events::{COUNTERS, Counters};
 use crate::field::{Field, State};
+use crate::request_stack::{STACK, StackSlot};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The first word: `wsgi-sb3`.
-pub const MAGIC: u64 = u64::from_be_bytes(*b"wsgi-sb3");
+/// The first word: `wsgi-sb4`.
+pub const MAGIC: u64 = u64::from_be_bytes(*b"wsgi-sb4");
 
 const HEADER: usize = 40;
 /// The word of the header that holds the manager's failed starts in a row; Apache's parent writes it.
@@ -19,6 +20,8 @@ const DRAINED: u64 = 2;
 /// The word of the header at which the [`Counters`] begin.
 const COUNTED: usize = 6;
 const FIXED: usize = 20;
+/// The word of a record at which the lines of requests begin.
+const LINES: usize = FIXED + STACK;
 const LINE: usize = 16;
 const LINE_BYTES: usize = (LINE - 1) * 8;
 /// After this many failed starts in a row requests are refused instead of waiting for the next start.
@@ -53,7 +56,7 @@ enum StartBlock<'m> {
 impl<'m> Scoreboard<'m> {
     /// The words a group needs.
     pub const fn size(slots: usize, threads: usize) -> usize {
-        HEADER + 2 * slots * (FIXED + threads * LINE)
+        HEADER + 2 * slots * width(threads)
     }
 
     /// The board in `words`, shared memory of [`Scoreboard::size`] words.
@@ -63,7 +66,7 @@ impl<'m> Scoreboard<'m> {
 
     /// Writes the header, for readers that do not know the sizes.
     pub fn initialise(&self) {
-        let width = FIXED + self.threads * LINE;
+        let width = width(self.threads);
         let header = [self.records, self.threads, width];
         for (word, value) in self.words.iter().skip(1).zip(header) {
             word.store(value as u64, Ordering::Relaxed);
@@ -76,7 +79,7 @@ impl<'m> Scoreboard<'m> {
     /// The record of a slot's worker: the other one than its predecessor's.
     pub fn record(&self, slot: usize, generation: u64) -> Record<'m> {
         let index = (2 * slot + usize::from(generation % 2 == 1)) % self.records.max(1);
-        let width = FIXED + self.threads * LINE;
+        let width = width(self.threads);
         let start = HEADER + index * width;
         Record { words: self.words.get(start..start + width).unwrap_or_default() }
     }
@@ -220,7 +223,10 @@ impl<'m> Scoreboard<'m> {
 impl Record<'_> {
     /// Clears what the record's last worker left.
     pub fn clear(&self) {
-        self.words.iter().for_each(|word| word.store(0, Ordering::Relaxed));
+        self.stack().clear();
+        let fields = self.words.iter().take(FIXED);
+        let rest = self.words.iter().skip(LINES);
+        fields.chain(rest).for_each(|word| word.store(0, Ordering::Relaxed));
     }
 
     /// The number in a field.
@@ -252,6 +258,11 @@ impl Record<'_> {
         if let Some(word) = self.words.get(Field::Scripts as usize) {
             word.fetch_or(script_bit(number), Ordering::Relaxed);
         }
+    }
+
+    /// Where the oldest request is in its application.
+    pub fn stack(&self) -> StackSlot<'_> {
+        StackSlot(self.words.get(FIXED..LINES).unwrap_or_default())
     }
 
     /// Whether any thread serves a request.
@@ -373,14 +384,19 @@ impl Record<'_> {
     }
 
     fn lines(&self) -> impl Iterator<Item = (&AtomicU64, &[AtomicU64])> {
-        let lines = self.words.get(FIXED..).unwrap_or_default();
+        let lines = self.words.get(LINES..).unwrap_or_default();
         lines.chunks_exact(LINE).filter_map(<[_]>::split_first)
     }
 
     fn line(&self, thread: usize) -> Option<(&AtomicU64, &[AtomicU64])> {
-        let start = FIXED + thread * LINE;
+        let start = LINES + thread * LINE;
         self.words.get(start..start + LINE)?.split_first()
     }
+}
+
+/// The words of a record.
+const fn width(threads: usize) -> usize {
+    LINES + threads * LINE
 }
 
 const fn script_bit(number: u8) -> u64 {

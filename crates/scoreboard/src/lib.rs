@@ -10,6 +10,7 @@
 //! |---|---|
 //! | 40 | header: [`MAGIC`], records, threads, words of a record, failed starts of the manager in a row, whether the group drains; then the [`Counters`]; the rest is reserved |
 //! | per record: 20 | as [`Field`] numbers them, the rest reserved |
+//! | per record: 256 | where the oldest request is, as [`StackSlot`] has it |
 //! | per record and thread: 16 | time the request began (0: none), then 120 bytes of request line, closed by NULs |
 //!
 //! A slot has two records, `2 * slot` and `2 * slot + 1`: while a worker is replaced there are two.
@@ -20,9 +21,11 @@ mod board;
 mod events;
 mod field;
 mod posix;
+mod request_stack;
 
 pub use back_off::BackOff;
 pub use board::{MAGIC, Record, Scoreboard};
 pub use events::{Counters, Events, ExitReason, START_BOUNDS};
 pub use field::{Field, State};
 pub use posix::now;
+pub use request_stack::{RequestStack, StackSlot};

@@ -18,6 +18,7 @@ mod interruption;
 mod limits;
 mod memory;
 mod names;
+mod own_memory;
 mod process_usage;
 mod processes;
 mod readiness;
@@ -56,6 +57,7 @@ pub use limits::{
 };
 pub use memory::limit_arenas;
 pub use names::{overwrite_arguments, set_process_name};
+pub use own_memory::OwnMemory;
 pub use process_usage::ProcessUsage;
 pub use processes::{
     Reaped, become_subreaper, begin_session, exit_now, exits_before, fork, fork_reparented,

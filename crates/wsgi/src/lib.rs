@@ -12,6 +12,7 @@ mod head;
 mod key;
 mod level;
 mod log_pieces;
+mod printable;
 mod rule;
 
 pub use common_variables::CommonVariables;
@@ -22,4 +23,5 @@ pub use head::{HeadError, ResponseHead};
 pub use key::Key;
 pub use level::Level;
 pub use log_pieces::log_pieces;
+pub use printable::is_printable;
 pub use rule::{HeaderRule, header_rule, python_repr};

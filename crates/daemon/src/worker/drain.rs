@@ -4,6 +4,7 @@
 use crate::log::Log;
 use crate::message::{Channel, Command, Reason, Successor};
 use crate::time_limit;
+use crate::worker::oldest_request::OldestRequest;
 use crate::worker::pool::Pool;
 use crate::worker::stack_report;
 use crate::worker::supervise::{SIGNALS, Stop, report_hanging_requests};
@@ -38,6 +39,7 @@ pub(super) fn drain(
     }
     let mut deadline = time_limit::deadline(Instant::now(), stop.within);
     let mut has_manager = true;
+    let mut oldest = OldestRequest::default();
     while !pool.is_drained() {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
@@ -52,6 +54,7 @@ pub(super) fn drain(
         descriptors.extend(has_manager.then(|| channel.as_fd()));
         let ready = sys::wait_readable(&descriptors, Some(step));
         signals.take(&SIGNALS);
+        oldest.note(pool);
         pool.drain(successor);
         if ready.first() == Some(&true) {
             // One byte for each time the thread was to be woken; the number does not matter.

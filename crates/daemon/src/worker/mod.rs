@@ -21,6 +21,7 @@ mod life_cycle;
 mod loaded_scripts;
 mod manager_channel;
 mod mount;
+mod oldest_request;
 mod periodic_thread;
 mod pool;
 mod python;

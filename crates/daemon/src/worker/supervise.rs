@@ -4,6 +4,7 @@
 
 use crate::message::{Channel, Command, Reason, Successor};
 use crate::time_limit;
+use crate::worker::oldest_request::{INTERVAL, OldestRequest};
 use crate::worker::pool::Pool;
 use crate::worker::signal_events::SignalEventThread;
 use crate::worker::stack_report;
@@ -16,8 +17,6 @@ use wsgi::Level;
 
 /// The signals that a worker reacts to.
 pub(super) const SIGNALS: [i32; 6] = [SIGTERM, SIGINT, SIGUSR1, SIGXCPU, SIGHUP, SIGUSR2];
-/// How often limits on time are checked.
-const TIMER_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How a worker is to stop.
 pub(super) struct Stop {
@@ -34,8 +33,11 @@ pub(super) fn supervise(
     channel: &mut Channel,
     signal_events: &mut SignalEventThread,
 ) -> Stop {
-    let interval = check_interval(pool);
+    let limits = check_interval(pool);
+    let mut oldest = OldestRequest::default();
     loop {
+        let own = (pool.config.threads > 0).then(|| OldestRequest::interval(pool));
+        let interval = limits.into_iter().chain(own).min();
         let ready = sys::wait_readable(&[signals.as_fd(), channel.as_fd()], interval);
         for signal in signals.take(&SIGNALS) {
             match signal {
@@ -71,7 +73,8 @@ pub(super) fn supervise(
         if let Some(limit) = pool.gil_probe.exceeded() {
             exit_deadlocked(pool, limit);
         }
-        if interval.is_some()
+        oldest.note(pool);
+        if limits.is_some()
             && let Some((reason, detail)) =
                 pool.recycling.check_timers(&pool.record, pool.has_open_sockets())
         {
@@ -90,7 +93,7 @@ pub(super) fn report_hanging_requests(pool: &Arc<Pool>) {
     pool.hang_report.start(move || own.host.report_hanging_requests(limit));
 }
 
-/// How often something has to be checked; `None` where no limit on time is on.
+/// How often limits have to be checked; `None` where no limit on time is on.
 fn check_interval(pool: &Pool) -> Option<Duration> {
     let timers = &pool.config.timers;
     let limits = [
@@ -100,7 +103,7 @@ fn check_interval(pool: &Pool) -> Option<Duration> {
         timers.startup_timeout,
     ];
     let has_limit = limits.into_iter().any(|limit| time_limit::enabled(limit).is_some());
-    has_limit.then_some(TIMER_INTERVAL).into_iter().chain(pool.gil_probe.interval()).min()
+    has_limit.then_some(INTERVAL).into_iter().chain(pool.gil_probe.interval()).min()
 }
 
 const fn reason_of(signal: i32) -> (Reason, &'static str) {

@@ -6,6 +6,7 @@ use pyo3_ffi as ffi;
 use std::ffi::c_int;
 use std::fmt::{self, Write};
 use std::io;
+use wsgi::is_printable;
 
 /// Runs a function in a copy of this process that stands still, and gives what that hands on, and whether all of it has
 /// come. Its contract: the function neither allocates nor waits for a lock, and may end the copy.
@@ -238,13 +239,6 @@ impl Write for Line {
         }
         Ok(())
     }
-}
-
-/// Whether a character neither controls a terminal nor the direction of a text.
-pub(super) const fn is_printable(character: char) -> bool {
-    !matches!(character,
-        '\0'..='\x1f' | '\x7f'..='\u{9f}' | '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 unsafe extern "C" {

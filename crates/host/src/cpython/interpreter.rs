@@ -70,6 +70,14 @@ impl InterpreterHandle {
         self.raw.0.as_ptr() as usize
     }
 
+    /// Where CPython has the thread states of this crate, for reading by the kernel: each may be deleted at any time.
+    /// None where another thread is just changing the list.
+    pub(crate) fn state_addresses(&self) -> Vec<usize> {
+        let states = self.states.try_lock();
+        let states = states.iter().filter_map(|states| states.as_ref()).flatten();
+        states.map(|state| state.as_ptr() as usize).collect()
+    }
+
     /// Attaches the calling thread, with a new state at its first time. `None` when memory is exhausted, and once the
     /// interpreter is being ended.
     pub(crate) fn attach(&self) -> Option<Attachment> {

@@ -1,6 +1,7 @@
 //! Where CPython keeps what a thread executes: the offsets of a few fields, in bytes. From 3.13 on CPython tells them
 //! itself, for debuggers (`_PyRuntime.debug_offsets`); before that they are written down here, and are the same in all
-//! releases of a minor version. They are followed in a frozen copy only, where a mistake ends the copy.
+//! releases of a minor version. They are followed in a frozen copy, where a mistake ends the copy, and by calls of the kernel
+//! for which a mistake is an error.
 
 /// The offsets.
 #[derive(Clone, Copy, Debug)]
@@ -85,35 +86,42 @@ const fn of_this_version() -> Option<Layout> {
     })
 }
 
-/// As CPython tells it: a mark, its version, and then offsets, each 8 bytes. Other numbers than those of small
-/// structures are those of a version that has been changed since.
 #[cfg(Py_3_13)]
 fn of_this_version() -> Option<Layout> {
-    /// Which of the words are the offsets of a thread state's frame, ident and native id, and the size of a frame, its
-    /// caller, code and owner, and a code object's file and qualified name.
+    /// Which of the words are the offsets of a thread state's frame, ident and native id, and of a frame's caller, code
+    /// and owner, and a code object's file and qualified name.
     const WORDS: [usize; 8] = if cfg!(Py_3_14) {
         [26, 27, 28, 32, 33, 36, 40, 42]
     } else {
         [23, 24, 25, 29, 30, 33, 35, 37]
     };
-    const LARGEST: usize = 4096;
-    // SAFETY: CPython's own structure, which begins with at least 43 words of constants that never change.
-    let words = unsafe { (&raw const _PyRuntime).read() };
-    let [mark, version, ..] = words;
-    let minor = if cfg!(Py_3_14) { 14 } else { 13 };
-    if mark.to_ne_bytes() != *b"xdebugpy" || version >> 16 != 0x0300 | minor {
-        return None;
-    }
-    let mut offsets = [0; 8];
-    for (offset, word) in offsets.iter_mut().zip(WORDS) {
-        *offset = usize::try_from(*words.get(word)?).ok().filter(|it| *it < LARGEST)?;
-    }
-    let [current_frame, ident, native_id, previous, code, owner, file, name] = offsets;
+    let [current_frame, ident, native_id, previous, code, owner, file, name] =
+        debug_offsets(WORDS)?;
     let native_id = Some(native_id);
     Some(Layout { current_frame, ident, native_id, previous, code, owner, file, name })
 }
 
+/// Words of what CPython tells debuggers: a mark, its version, and then offsets, each 8 bytes. Other numbers than those
+/// of small structures are those of a version that has been changed since.
+#[cfg(Py_3_13)]
+pub(super) fn debug_offsets<const N: usize>(words: [usize; N]) -> Option<[usize; N]> {
+    const LARGEST: usize = 4096;
+    // SAFETY: CPython's own structure, which begins with at least 71 words of constants, 81 from 3.14 on, that never
+    // change; larger members follow.
+    let all = unsafe { (&raw const _PyRuntime).read() };
+    let [mark, version, ..] = all;
+    let minor = if cfg!(Py_3_14) { 14 } else { 13 };
+    if mark.to_ne_bytes() != *b"xdebugpy" || version >> 16 != 0x0300 | minor {
+        return None;
+    }
+    let mut offsets = [0; N];
+    for (offset, word) in offsets.iter_mut().zip(words) {
+        *offset = usize::try_from(*all.get(word)?).ok().filter(|it| *it < LARGEST)?;
+    }
+    Some(offsets)
+}
+
 #[cfg(Py_3_13)]
 unsafe extern "C" {
-    static _PyRuntime: [u64; 43];
+    static _PyRuntime: [u64; 81];
 }

@@ -1,8 +1,8 @@
-//! The Python stacks of all threads of a process, for its administrator: read from a copy that stands still, so that no
-//! lock is needed and no application notices.
+//! The Python stacks of threads of a process, for its administrator: those of all threads are read from a copy that
+//! stands still, that of one thread while it goes on. No lock is needed, and no application notices.
 #![forbid(unsafe_code)]
 
-use crate::cpython::{Attached, Freeze, Result, read_stacks};
+use crate::cpython::{Attached, Freeze, ReadMemory, Result, live_stack, read_stacks};
 use crate::host::Host;
 use std::io;
 
@@ -70,6 +70,24 @@ impl Host {
             }
         }
         Ok((best, false))
+    }
+
+    /// Where the thread of this number in Python is, the innermost frame first, and whether there are no more frames: read
+    /// while the thread goes on, by some hundred calls of `read`, without a lock of Python's. `None` where that is not
+    /// known.
+    pub fn live_stack(&self, ident: u64, read: ReadMemory<'_>) -> Option<(Vec<StackFrame>, bool)> {
+        for interpreter in self.interpreters.all_now() {
+            let states = interpreter.python.state_addresses();
+            if let Some((frames, is_whole)) = live_stack(&states, ident, &mut *read) {
+                let frames = frames.into_iter().map(|frame| StackFrame {
+                    function: frame.function,
+                    file: frame.file,
+                    line: frame.line,
+                });
+                return Some((frames.collect(), is_whole));
+            }
+        }
+        None
     }
 
     /// The names that applications have given their threads. Waits for the lock of each interpreter.

@@ -1,7 +1,7 @@
 //! Reads a scoreboard of any words as Apache and the manager do. It must never know where the words come from: property
 //! tests and a fuzz target share this file.
 
-use scoreboard::{ExitReason, Field, Scoreboard};
+use scoreboard::{ExitReason, Field, Scoreboard, StackSlot};
 use std::sync::atomic::AtomicU64;
 
 /// The most slots and threads that the words are taken for.
@@ -34,6 +34,10 @@ pub(crate) fn read_board(data: &[u8]) {
                 assert!(!line.contains(|sign: char| sign.is_control()));
             }
             assert_eq!(record.busy_threads().count(), lines.len());
+            if let Some(stack) = record.stack().read() {
+                // Each byte that is no UTF-8 becomes a character of three.
+                assert!(stack.since != 0 && stack.text.len() <= 3 * StackSlot::ROOM);
+            }
             assert_eq!(record.is_busy(), !lines.is_empty());
             assert!(record.exit_description().len() <= LONGEST);
             let _ = (record.get(Field::Pid), record.is_out_of_memory(), record.since(threads));

@@ -1,0 +1,128 @@
+//! Where the oldest request of this worker is in its application, for readers of the scoreboard. The main thread writes it,
+//! which never enters Python and waits for nothing: once the request is older than a second, and anew each second while
+//! it lasts. Requests themselves do nothing for this.
+#![forbid(unsafe_code)]
+
+use crate::worker::pool::Pool;
+use host::StackFrame;
+use scoreboard::{Field, RequestStack, StackSlot, now};
+use std::fmt::Write;
+use std::time::Duration;
+use sys::OwnMemory;
+use wsgi::Level;
+
+/// How often requests are looked at, and how old one is whose stack is written.
+pub(super) const INTERVAL: Duration = Duration::from_secs(1);
+/// How often they are looked at where there has been no request for [`QUIET`].
+const QUIET_INTERVAL: Duration = Duration::from_secs(5);
+const QUIET: Duration = Duration::from_secs(60);
+/// Stands in the place of frames that find no room.
+const MORE: &str = "…\n";
+
+/// What the main thread knows of it.
+#[derive(Default)]
+pub(super) struct OldestRequest {
+    /// While a stack is on the scoreboard.
+    memory: Option<OwnMemory>,
+    /// When requests were looked at last.
+    last: u64,
+    /// The log has been told that memory cannot be read.
+    has_failed: bool,
+}
+
+impl OldestRequest {
+    /// How long to wait until the next [`Self::note`].
+    pub(super) fn interval(pool: &Pool) -> Duration {
+        let quiet = now().saturating_sub(pool.record.get(Field::LastRequest));
+        let is_quiet = u128::from(quiet) > QUIET.as_micros() && !pool.record.is_busy();
+        if is_quiet { QUIET_INTERVAL } else { INTERVAL }
+    }
+
+    /// Writes where the oldest request is, if that is old enough, and removes what is outdated. May be called more often
+    /// than that is wanted.
+    pub(super) fn note(&mut self, pool: &Pool) {
+        let now = now();
+        if u128::from(now.saturating_sub(self.last)) < INTERVAL.as_micros() / 2 {
+            return;
+        }
+        self.last = now;
+        let threads = (0..pool.claims.len()).map(|thread| (thread, pool.record.since(thread)));
+        let oldest = threads.filter(|(_, since)| *since != 0).min_by_key(|(_, since)| *since);
+        let old = |since: u64| u128::from(now.saturating_sub(since)) >= INTERVAL.as_micros();
+        let Some((thread, since)) = oldest.filter(|(_, since)| old(*since)) else {
+            if self.memory.take().is_some() {
+                pool.record.stack().clear();
+            }
+            return;
+        };
+        let Some(text) = self.stack(pool, thread) else { return };
+        // What has been read is that of another request if the thread has begun one meanwhile.
+        if pool.record.since(thread) == since {
+            pool.record.stack().put(&RequestStack { thread, since, taken: now, text });
+        }
+    }
+
+    /// Where a thread is, as [`text`] has it; `None` where that cannot be found out.
+    fn stack(&mut self, pool: &Pool, thread: usize) -> Option<String> {
+        let ident = *pool.stacks.serving().get(thread)?;
+        if self.memory.is_none() {
+            match OwnMemory::new() {
+                Ok(memory) => self.memory = Some(memory),
+                Err(why) => {
+                    if !std::mem::replace(&mut self.has_failed, true) {
+                        let line = format!("cannot read the stacks of slow requests: {why}");
+                        pool.log.write(Level::Info, line.as_bytes());
+                    }
+                    return None;
+                }
+            }
+        }
+        let memory = self.memory.as_mut()?;
+        let mut read = |address: usize, into: &mut [u8]| memory.read(address, into);
+        let (frames, is_whole) = pool.host.live_stack(ident, &mut read).unwrap_or_default();
+        Some(text(&frames, is_whole))
+    }
+}
+
+/// A line for each frame: file, line and function, with tabs between.
+fn text(frames: &[StackFrame], is_whole: bool) -> String {
+    let mut text = String::new();
+    for frame in frames {
+        let before = text.len();
+        let StackFrame { function, file, line } = frame;
+        // Writing to memory does not fail.
+        let _ = writeln!(text, "{file}\t{line}\t{function}");
+        if text.len() + MORE.len() > StackSlot::ROOM {
+            text.truncate(before);
+            text.push_str(MORE);
+            return text;
+        }
+    }
+    if !is_whole && !frames.is_empty() {
+        text.push_str(MORE);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_lines_and_those_without_room_are_said_to_be_missing() {
+        let frame = |line| StackFrame {
+            function: "View.get".to_owned(),
+            file: "/srv/app.py".to_owned(),
+            line,
+        };
+        let frames = [frame(7), frame(8)];
+        let lines = "/srv/app.py\t7\tView.get\n/srv/app.py\t8\tView.get\n";
+        assert_eq!(text(&frames, true), lines);
+        assert_eq!(text(&frames, false), format!("{lines}…\n"));
+        assert_eq!(text(&[], false), "");
+        let many: Vec<_> = (0..500).map(frame).collect();
+        let text = text(&many, true);
+        assert!(text.len() <= StackSlot::ROOM && text.len() > StackSlot::ROOM - 40);
+        assert!(text.ends_with("\tView.get\n…\n"));
+    }
+}

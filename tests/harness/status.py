@@ -1,0 +1,33 @@
+"""The page of `SetHandler wsgi-status`, as tests ask for it."""
+
+import os
+from html.parser import HTMLParser
+
+# Seconds for each answer: less than what waits for a worker takes, on a machine that others use.
+# `make soak` holds each of them to 50 ms.
+LIMIT = 0.05 if "LIMITS" in os.environ else 5
+
+
+def status(server, query="json"):
+    answer = server.get(f"/wsgi-status?{query}")
+    assert answer.status == 200
+    return answer.json() if query.startswith("json") else answer.text
+
+
+def group(server, name="site"):
+    return next(it for it in status(server)["groups"] if it["name"] == name)
+
+
+class Texts(HTMLParser):
+    """The texts of a page, and its elements."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.texts, self.tags = [], []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+
+    def handle_data(self, data):
+        self.texts.append(data)
