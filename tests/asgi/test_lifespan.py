@@ -93,7 +93,8 @@ def test_start_that_fails_ends_the_worker_and_requests_are_a_503_with_the_cause(
     server = start("", app=app)
     assert server.get("/").status == 503
     server.log.expect(REFUSED)
-    (line, *_) = server.log.find("WSGI0225: .*the ASGI application has not started: ")
+    # It comes from the worker, by another way than the line of the request.
+    (line, *_) = server.log.wait_for("WSGI0225: .*the ASGI application has not started: ")
     assert line.text.endswith("no database")
     server.log.allow_traceback("ConnectionError: no database")
     server.log.allow(*ENDED)

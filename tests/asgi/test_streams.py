@@ -301,13 +301,14 @@ def test_response_without_a_thread_is_counted_and_logged_once_and_at_its_end(sta
     server = start(more=TOLD)
     with streams(server, 1) as (sock,):
         assert are_threads_free(server)
-        # Of requests that have ended.
+        # Of requests that have ended, each of which may be counted just after its answer.
+        wait_until(lambda: counted(server)["total"] >= 2, "both requests to be counted")
         before = counted(server)
         assert before["by_flag"] == {}
         daemons.pause(0.5)
         server.get("/send/0")
         read_until(sock, b"\n\r\n")
-        assert counted(server)["total"] == before["total"] + 1
+        wait_until(lambda: counted(server)["total"] == before["total"] + 1, "one more request")
         assert "/stream/0" not in (server.root / "told.log").read_text()
         server.get("/end/0")
         read_all(sock)
@@ -316,6 +317,7 @@ def test_response_without_a_thread_is_counted_and_logged_once_and_at_its_end(sta
     assert 0 <= int(queue) < 5_000_000 * SLOWER
     # Microseconds.
     assert 500_000 <= int(application) < 60_000_000 * SLOWER
+    wait_until(lambda: counted(server)["total"] == before["total"] + 3, "all three requests")
     after = counted(server)
     assert after["total"] == after["by_class"]["2xx"] == before["total"] + 3
     assert after["by_flag"] == {}

@@ -35,7 +35,7 @@ PAGE = """<!doctype html><title>chat</title><link rel=icon href="data:,">
 <pre id=lines></pre><script>
 const show = text => document.getElementById("lines").textContent += text + "\\\\n";
 const waiting = [];
-let socket, fetched = 0, failed = 0, opened = 0;
+let socket, fetched = 0, repeated = 0, failed = 0, opened = 0;
 function open() {
     socket = new WebSocket(location.origin.replace(/^http/, "ws") + "/chat");
     socket.onopen = () => { show(`opened ${++opened}`); waiting.splice(0).forEach(say); };
@@ -45,8 +45,15 @@ function open() {
 function say(text) {
     if (socket.readyState === WebSocket.OPEN) socket.send(text); else waiting.push(text);
 }
+const fetchOnce = async () => { (await fetch("/pid")).ok ? ++fetched : ++failed; };
+let tries = 0;
 async function ask() {
-    try { (await fetch("/pid")).ok ? ++fetched : ++failed; } catch { ++failed; }
+    try {
+        await fetchOnce();
+        tries = 0;
+    } catch {
+        ++tries > 5 ? ++failed : ++repeated;
+    }
     setTimeout(ask, 50);
 }
 open();
@@ -128,11 +135,22 @@ def test_chat_goes_on_through_a_graceful_restart(private, certificate, packages,
     wait_until(lambda: server.get("/pid").text != old, "the new worker", timeout=60)
     browser.wait_for_text("said: while it is closed, or just after")
     with websocket(port, "/chat", tls=tls) as ws:
-        ws.send_text("after the restart")
-        assert ws.receive() == "said: after the restart"
-    browser.wait_for_text("said: after the restart")
-    shown = browser.evaluate("document.getElementById('lines').textContent").splitlines()
-    assert [line for line in shown if line.startswith("closed")] == ["closed 1012"]
-    fetched, failed = json.loads(browser.evaluate("JSON.stringify([fetched, failed])"))
+
+        def is_heard():
+            # The page may be between two connections: a message is for those that are there.
+            ws.send_text("after the restart")
+            assert ws.receive() == "said: after the restart"
+            shown = browser.evaluate("document.getElementById('lines').textContent")
+            return "said: after the restart" in shown and shown.splitlines()
+
+        shown = wait_until(is_heard, "the page to hear of the new worker", timeout=60)
+    # Over TLS it may have connected to the old worker once more, before there was a new one.
+    closed = [line for line in shown if line.startswith("closed")]
+    assert closed in ([["closed 1012"], ["closed 1012"] * 2] if tls else [["closed 1012"]])
+    counts = browser.evaluate("JSON.stringify([fetched, repeated, failed])")
+    fetched, repeated, failed = json.loads(counts)
     assert failed == 0
     assert fetched > 10
+    # Over HTTP/2 httpd tells a client which requests it has not begun (GOAWAY), and chromium
+    # leaves it to the page to repeat them: docs/asgi.md has the figures of httpd alone.
+    assert repeated <= (5 if "h2" in over else 0)

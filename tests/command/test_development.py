@@ -55,6 +55,21 @@ def test_import_that_fails_shows_its_traceback_and_recovers(start, site, printed
     assert max(broken, recovered) < AT_MOST
 
 
+def test_save_that_takes_longer_than_startup_timeout_is_loaded_in_the_end(start, site):
+    """A busy machine is enough for that. The terminal says that it is loaded once it is."""
+    server = start("--reload", "--startup-timeout", "4")
+    server.wait_for("application loaded in")
+    go = site / "go"
+    wait = f"import os, time\nwhile not os.path.exists({str(go)!r}): time.sleep(0.05)\n"
+    (site / "app.py").write_text(wait + (site / "app.py").read_text().replace("one", "two"))
+    told = server.wait_for("what was saved is not loaded yet; the version before answers")
+    server.wait_for("did not become ready within startup-timeout")
+    server.wait_for_page("one")
+    go.touch()
+    server.wait_for_page("two")
+    server.wait_for("application loaded in", after=told.end())
+
+
 @pytest.mark.parametrize(
     ("text", "error"),
     [

@@ -26,6 +26,9 @@ from harness.pythons import (
 
 pytestmark = pytest.mark.ours_only("our own programs")
 
+# Seconds for an answer. The application starts a Pool by *spawn*, which compiles half of the
+# standard library where no bytecode of its optimisation is kept.
+PATIENCE = 120
 # What an interpreter is: asked in a group and in a terminal. A group has no first '' in sys.path,
 # and an argument list of its own.
 ABOUT = """
@@ -103,7 +106,8 @@ def conf(module, text, **more):
         f'LoadModule wsgi_module "{module}"\n{text}',
         files=(("app.py", APP),),
         load_wsgi=False,
-        **more,
+        # On a busy machine a Python takes long to start and to import, in a terminal as well.
+        **({"timeout": PATIENCE} | more),
     )
 
 
@@ -187,7 +191,7 @@ def prepared(servers, python, version):
 
 
 def asked(server, name):
-    return server.get(f"/{name}").json()
+    return server.get(f"/{name}", timeout=PATIENCE).json()
 
 
 def maps_library(pid):
@@ -204,7 +208,7 @@ def test_one_apache_serves_groups_of_pythons_of_any_kind(servers, modules, start
     made = {name: prepared(servers, it[1], it[0]) for name, it in kinds.items()}
     module = modules({kinds[name][0]: it[1] for name, it in made.items()})
     text = "".join(group(name, f"python-home={venv}") for name, (venv, _) in made.items())
-    server = start(module, text + "Timeout 120\n")
+    server = start(module, text)
     for name, (venv, _) in made.items():
         wait_until(lambda at=f"/{name}?brief": daemons.serves(server, at), name, timeout=60)
         found = asked(server, name)
@@ -232,8 +236,7 @@ def test_free_threaded_group_runs_without_its_lock(servers, modules, start):
     </WSGIInterpreterOptions>
     """
     text = group("free", f"python-home={venv} preload=On") + options
-    # On a busy machine 3.13t takes long to start and to import, in a terminal as well.
-    server = start(modules({python.version: built}), text + "Timeout 120\n")
+    server = start(modules({python.version: built}), text)
     wait_until(lambda: daemons.serves(server, "/free?brief"), "the group", timeout=60)
     found = asked(server, "free?brief")
     assert (found["locked"], found["is a copy"]) == (False, True)

@@ -59,8 +59,19 @@ class Client:
     def __init__(self, port):
         self.port = port
 
-    def request(self, method, path, *, headers=None, body=None, host="localhost", chunked=False):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT)
+    def request(
+        self,
+        method,
+        path,
+        *,
+        headers=None,
+        body=None,
+        host="localhost",
+        chunked=False,
+        timeout=TIMEOUT,
+    ):
+        """`timeout`: seconds for each read and write."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
         fields = {"Host": host, "Connection": "close"}
         if chunked:
             fields["Transfer-Encoding"] = "chunked"

@@ -111,7 +111,7 @@ class Started:
             self.output += piece
         return self.output.decode(errors="replace").replace("\r\n", "\n")
 
-    def wait_for(self, pattern, after=0, seconds=30):
+    def wait_for(self, pattern, after=0, seconds=60):
         """Waits for a line beyond `after` characters; what was printed up to there."""
         deadline = time.monotonic() + seconds
         while not (found := re.compile(pattern).search(self.text(), after)):
@@ -128,19 +128,26 @@ class Started:
             response = connection.getresponse()
             return response.status, response.read().decode()
 
-    def wait_for_page(self, part, path="/", seconds=30):
+    def wait_for_page(self, part, path="/", seconds=60):
         """Waits until the page has this text; how long it took."""
         begun = time.monotonic()
+        seen = None
         with contextlib.suppress(OSError):
             self.get(path)
 
         def has_it():
+            nonlocal seen
             try:
-                return part in self.get(path)[1]
-            except OSError:
+                seen = self.get(path)
+            except OSError as why:
+                seen = why
                 return False
+            return part in seen[1]
 
-        wait_until(has_it, f"{part!r} in the page", seconds)
+        try:
+            wait_until(has_it, f"{part!r} in the page", seconds)
+        except AssertionError as vain:
+            raise AssertionError(f"{vain}\nthe page: {seen}\nprinted:\n{self.text()}") from None
         return time.monotonic() - begun
 
     def processes(self):

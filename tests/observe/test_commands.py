@@ -380,7 +380,12 @@ def test_only_root_and_the_user_of_the_group_may_connect(start, run, asks):
     assert "only root and the group's user may ask it" in done.stdout
     done = run(server, "drain", "other", user=games)
     assert done.returncode == 1
-    assert only_group(asks(server, "status", "other"))["condition"] == "ready"
+    # No request has waited for that group to start.
+    wait_until(
+        lambda: only_group(asks(server, "status", "other"))["condition"] == "ready",
+        "the other group, which was not drained",
+        timeout=30,
+    )
 
 
 # Listens under the name of the socket of a group, and says what comes.

@@ -200,11 +200,11 @@ def test_fork_in_a_sub_interpreter_is_told_once_before_cpython_ends_the_child(se
     assert server.get("/").text == answer
     if env.oracle:
         return
-    (line,) = server.log.find("WSGI0255: an application forks in a sub-interpreter")
+    (line,) = server.log.wait_for("WSGI0255: an application forks in a sub-interpreter")
     assert line.level == "error"
     assert "Hint: a fork by Python only works in the main interpreter; give the" in line.text
     assert server.get("/other").status == 200
-    assert len(server.log.find("WSGI0255")) == 2
+    assert len(server.log.wait_for("WSGI0255", count=2)) == 2
 
 
 def test_fork_in_the_main_interpreter_has_no_hint(serve):

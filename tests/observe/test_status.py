@@ -143,6 +143,8 @@ def test_counts_agree_with_those_of_a_client(start):
         answers = list(pool.map(server.get, ["/app/fine"] * 40 + ["/app/raise"] * 3))
     assert sorted({answer.status for answer in answers}) == [200, 500]
     server.log.allow("WSGI0174", "RuntimeError", "Traceback", "^  ")
+    # The last of them may be counted just after the client has its answer.
+    wait_until(lambda: group(server)["requests"]["total"] >= 43, "43 requests")
     requests = group(server)["requests"]
     assert requests["total"] == 43
     assert (requests["by_class"]["2xx"], requests["by_class"]["5xx"]) == (40, 3)
@@ -166,6 +168,7 @@ def test_counts_agree_with_those_of_a_client(start):
 def test_embedded_requests_are_counted_as_those_of_no_group(start):
     server = start(conf("", "WSGIScriptAlias /app ${ROOT}/app.py"))
     assert {server.get("/app/fine").status for _ in range(5)} == {200}
+    wait_until(lambda: status(server)["embedded"]["by_class"]["2xx"] >= 5, "five requests")
     assert status(server)["embedded"]["by_class"]["2xx"] == 5
     name = 'wsgi_requests_total{group="",interface="wsgi",code="2xx"}'
     assert metrics(server)[name] == 5
@@ -255,6 +258,7 @@ def test_hostile_group_falsifies_its_own_workers_only(start):
     server.log.allow("hostile")
     for path in ("/app/fine", "/bad/fine"):
         assert server.get(path).status == 200
+    wait_until(lambda: group(server)["requests"]["total"] == 1, "the request to be counted")
     before = group(server)
     with server.socket() as sock:
         sock.sendall(head("/bad/falsify"))

@@ -95,5 +95,5 @@ fn watch(options: &ServerOptions, setup: &Setup, output: &mut Output) -> Result<
     let host = listener.server_name.clone().unwrap_or_else(|| "localhost".to_owned());
     let loading =
         Loading::new(address, listener.port, host).map_err(|why| failed("a socket pair", why))?;
-    Ok(Watch { watcher, channel, loading, pages: Vec::new() })
+    Ok(Watch { watcher, channel, loading, pages: Vec::new(), again: None })
 }

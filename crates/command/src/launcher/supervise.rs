@@ -23,6 +23,10 @@ const CTRL_C: Duration = Duration::from_secs(2);
 const REST: Duration = Duration::from_secs(1);
 /// Between two looks whether the server listens yet.
 const LOOK: Duration = Duration::from_millis(20);
+/// The first and the longest pause between two questions whether what was saved has been loaded at last.
+const ASK_AGAIN: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(16)];
+/// Longer than an answer to such a question takes.
+const LONGEST_ANSWER: Duration = Duration::from_secs(150);
 /// After the last static file of a page its line is printed.
 const FILES: Duration = Duration::from_millis(300);
 
@@ -33,6 +37,8 @@ pub(super) struct Watch {
     pub(super) loading: Loading,
     /// The pages that have been told of.
     pub(super) pages: Vec<Page>,
+    /// Where the version before the last save answers: when the server is asked again, and how long after that.
+    pub(super) again: Option<(Instant, Duration)>,
 }
 
 /// A server that runs.
@@ -109,6 +115,7 @@ impl<'a> Supervisor<'a> {
             descriptors.push(watch.loading.as_fd());
             descriptors.extend(watch.channel.iter().flat_map(Channel::descriptors));
             sooner(watch.watcher.deadline());
+            sooner(watch.again.map(|(when, _)| when));
             sooner(watch.channel.as_ref().and_then(Channel::deadline));
         }
         let limit = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
@@ -227,33 +234,22 @@ impl<'a> Supervisor<'a> {
                 }
                 Change::Code => {
                     self.output.say(&format!("{name} has changed"));
-                    let asked = Loading::touch(script).and_then(|()| watch.loading.ask());
+                    watch.again = None;
+                    let asked = watch.loading.touch(script).and_then(|()| watch.loading.ask());
                     if let Err(why) = asked {
                         self.output.warn(&format!("{}: {why}", script.display()));
                     }
                 }
             }
         }
+        if let Some((when, pause)) = watch.again
+            && when <= Instant::now()
+        {
+            // The answer sets it anew.
+            watch.again = watch.loading.ask().is_ok().then(|| (when + LONGEST_ANSWER, pause));
+        }
         if let Some(loaded) = watch.loading.result() {
-            match loaded {
-                Loaded::Well(time) => {
-                    self.output.say(&format!("application loaded in {} ms", time.as_millis()));
-                    let pages = watch.loading.take_pages();
-                    // Once, and again where a save has brought another one.
-                    for page in pages.iter().filter(|page| !watch.pages.contains(page)) {
-                        let url = self.setup.url(&page.path);
-                        self.output.say(&format!("{}: {url}", page.name));
-                    }
-                    watch.pages = pages;
-                }
-                Loaded::WithError(_) => {
-                    self.output.warn("the application cannot be loaded; the next save is tried");
-                }
-                Loaded::Not => self.output.warn("no process of the application answers"),
-            }
-            if let Some(channel) = &mut watch.channel {
-                channel.publish();
-            }
+            watch.tell(loaded, &mut self.output, self.setup);
         }
         if let Some(channel) = &mut watch.channel {
             channel.serve();
@@ -292,6 +288,40 @@ impl<'a> Supervisor<'a> {
             true => format!("Apache has ended by itself: {status}"),
             false => format!("Apache does not start: {status}; the lines before tell the cause"),
         }))
+    }
+}
+
+impl Watch {
+    /// Tells terminal and browsers what has become of a save.
+    fn tell(&mut self, loaded: Loaded, output: &mut Output, setup: &Setup) {
+        let again = self.again.take();
+        match loaded {
+            Loaded::Well(time) => {
+                output.say(&format!("application loaded in {} ms", time.as_millis()));
+                let pages = self.loading.take_pages();
+                // Once, and again where a save has brought another one.
+                for page in pages.iter().filter(|page| !self.pages.contains(page)) {
+                    output.say(&format!("{}: {}", page.name, setup.url(&page.path)));
+                }
+                self.pages = pages;
+            }
+            Loaded::WithError(_) => {
+                output.warn("the application cannot be loaded; the next save is tried");
+            }
+            Loaded::Before => {
+                let [first, longest] = ASK_AGAIN;
+                let pause = again.map_or(first, |(_, pause)| (pause * 2).min(longest));
+                self.again = Some((Instant::now() + pause, pause));
+                if again.is_none() {
+                    output.warn("what was saved is not loaded yet; the version before answers");
+                }
+                return;
+            }
+            Loaded::Not => output.warn("no process of the application answers"),
+        }
+        if let Some(channel) = &mut self.channel {
+            channel.publish();
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 /// Watched folders.
 pub(super) struct Inotify {
     descriptor: OwnedFd,
+    roots: Vec<PathBuf>,
     folders: HashMap<i32, PathBuf>,
 }
 
@@ -24,13 +25,14 @@ impl Inotify {
     /// Also where the system permits no more watches.
     pub(super) fn new(roots: &[PathBuf], patterns: &Patterns) -> io::Result<Self> {
         let descriptor = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
-        let mut watched = Self { descriptor, folders: HashMap::new() };
-        for root in roots {
-            for folder in tree::folders(root, patterns) {
-                watched.add(folder)?;
-            }
-        }
+        let mut watched = Self { descriptor, roots: roots.to_vec(), folders: HashMap::new() };
+        watched.watch_all(patterns)?;
         Ok(watched)
+    }
+
+    fn watch_all(&mut self, patterns: &Patterns) -> io::Result<()> {
+        let folders = self.roots.iter().flat_map(|root| tree::folders(root, patterns));
+        folders.collect::<Vec<_>>().into_iter().try_for_each(|folder| self.add(folder))
     }
 
     fn add(&mut self, folder: PathBuf) -> io::Result<()> {
@@ -64,6 +66,12 @@ impl Inotify {
         }
         let mut changed = Vec::new();
         for (number, flags, name) in events {
+            if flags.contains(ReadFlags::QUEUE_OVERFLOW) {
+                // More has changed at once than the kernel keeps: what is not known, so that all of it may have.
+                let _ = self.watch_all(patterns);
+                changed.extend(self.roots.first().map(|root| (Change::Code, root.clone())));
+                continue;
+            }
             let (Some(folder), Some(name)) = (self.folders.get(&number), name) else { continue };
             let path = folder.join(name);
             if flags.contains(ReadFlags::ISDIR) {

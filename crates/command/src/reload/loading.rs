@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,6 +24,8 @@ pub(crate) enum Loaded {
     Well(Duration),
     /// It could not be loaded; its page shows the traceback.
     WithError(Duration),
+    /// The version before the last [`Loading::touch`] serves: no process has become ready with the newest in time.
+    Before,
     /// No process has answered.
     Not,
 }
@@ -44,8 +47,20 @@ pub(crate) struct Loading {
     writer: UnixStream,
     /// Only the answer of the newest counts.
     newest: u8,
+    /// The state of the script that is to be loaded, in microseconds since the epoch, and since when it is.
+    wanted: i64,
+    since: Instant,
     /// What the newest answer told.
     pages: Arc<Mutex<Vec<Page>>>,
+}
+
+/// What the server has answered.
+#[derive(Default)]
+struct Answer {
+    status: u16,
+    /// The state of the script that has answered; `None` where it does not say.
+    state: Option<i64>,
+    pages: Vec<Page>,
 }
 
 impl Loading {
@@ -54,12 +69,18 @@ impl Loading {
         let (results, writer) = UnixStream::pair()?;
         results.set_nonblocking(true)?;
         let (server, pages) = ((address, port).into(), Arc::default());
-        Ok(Self { server, host, results, writer, newest: 0, pages })
+        let (newest, wanted, since) = (0, 0, Instant::now());
+        Ok(Self { server, host, results, writer, newest, wanted, since, pages })
     }
 
     /// Marks the script as changed.
-    pub(crate) fn touch(script: &Path) -> std::io::Result<()> {
-        File::options().append(true).open(script)?.set_modified(SystemTime::now())
+    pub(crate) fn touch(&mut self, script: &Path) -> std::io::Result<()> {
+        let file = File::options().append(true).open(script)?;
+        file.set_modified(SystemTime::now())?;
+        let found = file.metadata()?;
+        self.wanted = found.mtime() * 1_000_000 + found.mtime_nsec() / 1000;
+        self.since = Instant::now();
+        Ok(())
     }
 
     /// Asks the server; the answer can be read from [`AsFd`] and is taken by [`result`](Self::result).
@@ -71,13 +92,11 @@ impl Loading {
         let mut writer = self.writer.try_clone()?;
         let pages = Arc::clone(&self.pages);
         std::thread::Builder::new().name("load".into()).spawn(move || {
-            let begun = Instant::now();
-            let (status, found) = answer(server, &head).unwrap_or_default();
+            let Answer { status, state, pages: found } = answer(server, &head).unwrap_or_default();
             *pages.lock().unwrap_or_else(PoisonError::into_inner) = found;
-            let milliseconds = u32::try_from(begun.elapsed().as_millis()).unwrap_or(u32::MAX);
             let mut message = vec![number];
             message.extend_from_slice(&status.to_ne_bytes());
-            message.extend_from_slice(&milliseconds.to_ne_bytes());
+            message.extend_from_slice(&state.unwrap_or(i64::MAX).to_ne_bytes());
             // The launcher may have ended meanwhile.
             let _ = writer.write_all(&message);
         })?;
@@ -92,12 +111,13 @@ impl Loading {
     /// The answer to the newest question, if it has come.
     pub(crate) fn result(&mut self) -> Option<Loaded> {
         let mut found = None;
-        let mut message = [0; 7];
+        let mut message = [0; 11];
         while self.results.read_exact(&mut message).is_ok() {
-            let [number, s0, s1, m0, m1, m2, m3] = message;
-            let took = Duration::from_millis(u32::from_ne_bytes([m0, m1, m2, m3]).into());
+            let [number, s0, s1, state @ ..] = message;
+            let took = self.since.elapsed();
             if number == self.newest {
                 found = Some(match u16::from_ne_bytes([s0, s1]) {
+                    204 | 205 if i64::from_ne_bytes(state) < self.wanted => Loaded::Before,
                     204 => Loaded::Well(took),
                     205 => Loaded::WithError(took),
                     _ => Loaded::Not,
@@ -114,8 +134,8 @@ impl AsFd for Loading {
     }
 }
 
-/// The status of the response, and the pages in its head.
-fn answer(server: SocketAddr, head: &str) -> Option<(u16, Vec<Page>)> {
+/// The response, and what its head tells.
+fn answer(server: SocketAddr, head: &str) -> Option<Answer> {
     let mut stream = TcpStream::connect_timeout(&server, Duration::from_secs(2)).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(120))).ok()?;
     stream.write_all(head.as_bytes()).ok()?;
@@ -125,13 +145,18 @@ fn answer(server: SocketAddr, head: &str) -> Option<(u16, Vec<Page>)> {
     let text = String::from_utf8_lossy(&text);
     let mut lines = text.lines();
     let status = lines.next()?.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()?;
-    let page = |line: &str| {
-        let (name, value) = line.split_once(": ")?;
-        let (title, path) = value.split_once(' ')?;
-        name.eq_ignore_ascii_case("x-mod-wsgi-rs-page")
-            .then(|| Page { name: title.to_owned(), path: path.to_owned() })
-    };
-    Some((status, lines.take_while(|line| !line.is_empty()).filter_map(page).collect()))
+    let fields = lines.take_while(|line| !line.is_empty()).filter_map(|it| it.split_once(": "));
+    let mut answer = Answer { status, ..Answer::default() };
+    for (name, value) in fields {
+        if name.eq_ignore_ascii_case("x-mod-wsgi-rs-state") {
+            answer.state = value.parse().ok();
+        } else if name.eq_ignore_ascii_case("x-mod-wsgi-rs-page")
+            && let Some((title, path)) = value.split_once(' ')
+        {
+            answer.pages.push(Page { name: title.to_owned(), path: path.to_owned() });
+        }
+    }
+    Some(answer)
 }
 
 #[cfg(test)]
@@ -168,5 +193,16 @@ mod tests {
         answer("503");
         assert_eq!(wait(&mut loading), Some(Loaded::Not));
         assert_eq!(loading.result(), None);
+        let script = std::env::temp_dir().join(format!("loading-{}.wsgi", std::process::id()));
+        std::fs::write(&script, "").unwrap();
+        loading.touch(&script).unwrap();
+        std::fs::remove_file(&script).unwrap();
+        for (state, is_newest) in [(loading.wanted - 1, false), (loading.wanted, true)] {
+            loading.ask().unwrap();
+            answer(&format!("204 x\r\nX-Mod-Wsgi-Rs-State: {state}\r\nOther:"));
+            let found = wait(&mut loading);
+            assert_eq!(matches!(found, Some(Loaded::Well(_))), is_newest, "{found:?}");
+            assert_eq!(found == Some(Loaded::Before), !is_newest, "{found:?}");
+        }
     }
 }

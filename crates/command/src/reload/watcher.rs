@@ -149,6 +149,28 @@ mod tests {
     }
 
     #[test]
+    fn more_changes_than_the_kernel_keeps_are_one_of_the_code() {
+        let root = std::env::temp_dir().join(format!("watch-many-{}", std::process::id()));
+        std::fs::create_dir_all(&root).unwrap();
+        let patterns = Patterns::default();
+        let mut inotify = Inotify::new(std::slice::from_ref(&root), &patterns).unwrap();
+        let most = std::fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap();
+        // Two events each, of which the next one differs.
+        for number in 0..most.trim().parse::<usize>().unwrap() / 2 + 10 {
+            std::fs::write(root.join(["a.txt", "b.txt"][number % 2]), "").unwrap();
+            std::fs::remove_file(root.join(["a.txt", "b.txt"][number % 2])).unwrap();
+        }
+        std::fs::write(root.join("app.py"), "").unwrap();
+        std::fs::create_dir(root.join("new")).unwrap();
+        let lost = inotify.changed(&patterns);
+        std::fs::write(root.join("new/b.py"), "").unwrap();
+        let after = inotify.changed(&patterns);
+        std::fs::remove_dir_all(&root).unwrap();
+        assert_eq!(lost, [(Change::Code, root.clone())]);
+        assert_eq!(after.last(), Some(&(Change::Code, root.join("new/b.py"))));
+    }
+
+    #[test]
     fn changes_are_seen_by_looking() {
         sees_changes("looking", |roots, patterns| {
             let polling = Polling::new(roots, &patterns);

@@ -81,6 +81,9 @@ impl Group {
             self.fail_replacement_of(index, worker.started, &description);
         }
         if was_incoming && is_for_new_code && !stopping {
+            if worker.told == Some(Reason::StartupTimeout) {
+                return self.postpone_replacement(&description);
+            }
             if let Some(slot) = self.slots.get_mut(index) {
                 slot.wanted = None;
             }

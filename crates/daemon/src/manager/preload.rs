@@ -7,6 +7,7 @@ use super::templates::{MAX_START_FAILURES, Template};
 use crate::launch::TemplateStart;
 use crate::log::Log;
 use crate::message::{Channel, Report};
+use crate::time_limit;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::Instant;
@@ -90,6 +91,8 @@ impl Group {
     /// A child that is no worker has exited: perhaps a template.
     pub(super) fn handle_template_exit(&mut self, pid: i32, status: ExitStatus) {
         let is_it = |template: &mut Template| template.pid == pid;
+        let startup = time_limit::enabled(self.config.timers.startup_timeout);
+        let is_overdue = self.templates.is_overdue(startup);
         let current = self.templates.current.take_if(is_it);
         let incoming = self.templates.incoming.take_if(is_it);
         if current.is_none() && incoming.is_none() || self.stopping {
@@ -102,7 +105,12 @@ impl Group {
         self.log(Level::Error, &format!("template {pid} (preload) {how}"));
         self.templates.note_failure();
         if incoming.is_some() && self.templates.current.is_some() {
-            self.abort_replacement(&format!("template {pid} (preload) {how}"));
+            let why = format!("template {pid} (preload) {how}");
+            if !is_overdue {
+                return self.abort_replacement(&why);
+            }
+            self.templates.outdated = true;
+            return self.postpone_replacement(&why);
         }
         if self.templates.failures == MAX_START_FAILURES {
             self.log(

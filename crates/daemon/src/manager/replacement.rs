@@ -70,6 +70,21 @@ impl Group {
         );
     }
 
+    /// A replacement, or the template that is to fork it, was not ready within startup-timeout, as `why` says. That tells
+    /// nothing of the new code, for the machine may have been busy: the current workers go on with theirs, and another one
+    /// is started after a pause, as where there is no worker yet.
+    pub(super) fn postpone_replacement(&mut self, why: &str) {
+        self.fail_replacements(why);
+        for worker in self.slots.iter_mut().filter_map(|slot| slot.current.as_mut()) {
+            worker.keep_code();
+        }
+        self.log(
+            Level::Error,
+            "a replacement was not ready within startup-timeout; keeping the current workers and their code until \
+             another one is",
+        );
+    }
+
     /// How long a worker may go on with its requests, by the reason to stop, and how much later it is killed, if at
     /// all.
     pub(super) fn drain_timeouts(&self) -> (impl Fn(Reason) -> Duration + use<>, Option<Duration>) {

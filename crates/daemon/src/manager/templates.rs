@@ -50,7 +50,16 @@ impl Templates {
 
     /// Whether a worker has to wait until a template is ready; `needs_new_code`: the current one will not do.
     pub(super) fn is_pending(&self, needs_new_code: bool) -> bool {
-        self.incoming.is_some() && (needs_new_code || self.current.is_none())
+        if self.current.is_none() {
+            return self.incoming.is_some();
+        }
+        needs_new_code && (self.incoming.is_some() || self.outdated)
+    }
+
+    /// Whether the template that still imports has had its time.
+    pub(super) fn is_overdue(&self, startup: Option<Duration>) -> bool {
+        self.incoming.is_some()
+            && self.deadline(startup).is_some_and(|deadline| deadline <= Instant::now())
     }
 
     /// Whether there is newer code than that of the current template.
@@ -78,10 +87,7 @@ impl Templates {
 
     /// Kills a template whose imports take longer than `startup`.
     pub(super) fn kill_if_overdue(&self, startup: Option<Duration>) {
-        let late = |when: Instant| when <= Instant::now();
-        if let Some(incoming) = &self.incoming
-            && self.deadline(startup).is_some_and(late)
-        {
+        if let Some(incoming) = self.incoming.as_ref().filter(|_| self.is_overdue(startup)) {
             sys::kill(incoming.pid, SIGKILL);
         }
     }

@@ -7,6 +7,7 @@ use crate::time_limit;
 use crate::worker::oldest_request::OldestRequest;
 use crate::worker::pool::Pool;
 use crate::worker::stack_report;
+use crate::worker::stop_report::{Awaited, StopProgress};
 use crate::worker::supervise::{SIGNALS, Stop, report_hanging_requests};
 use group_config::GroupConfig;
 use scoreboard::{Field, now};
@@ -20,6 +21,8 @@ use wsgi::Level;
 
 /// How often connections are checked while draining.
 const DRAIN_POLL: Duration = Duration::from_millis(100);
+/// How long before its end a worker looks what keeps it from stopping.
+const REPORT_LEAD: Duration = Duration::from_millis(500);
 /// How long the end of a worker may take whose start has failed, where `shutdown-timeout` is off: nothing waits for it.
 const FAILED_START_LIMIT: Duration = Duration::from_secs(10);
 
@@ -127,20 +130,28 @@ fn log_what_is_left(pool: &Pool) {
     pool.log.write(Level::Warning, line.as_bytes());
 }
 
-/// Has this process exit after shutdown-timeout, whatever Python does.
-pub(super) fn arm_shutdown_watchdog(pool: &Arc<Pool>, reason: Reason) {
+/// Has this process exit after shutdown-timeout, whatever Python does. It is to be told what the worker waits for.
+pub(super) fn arm_shutdown_watchdog(pool: &Arc<Pool>, reason: Reason) -> Arc<StopProgress> {
+    let awaited = if pool.asgi.is_some() { Awaited::EventLoop } else { Awaited::Threads };
+    let progress = Arc::new(StopProgress::begin(awaited));
     let Some(limit) = time_limit::enabled(pool.config.timers.shutdown_timeout) else {
-        return;
+        return progress;
     };
-    let own = Arc::clone(pool);
-    exit_after(limit, move || {
+    let (own, stop) = (Arc::clone(pool), Arc::clone(&progress));
+    // The manager kills a worker soon after the limit: what the line tells is found before that.
+    let lead = REPORT_LEAD.min(limit / 4);
+    exit_after(limit - lead, move || {
+        let begun = Instant::now();
+        let why = stop.describe(&own);
+        thread::sleep(lead.saturating_sub(begun.elapsed()));
         let age = now().saturating_sub(own.record.get(Field::Started)) / 1_000_000;
         let line = format!(
-            "this worker ({age} s old) did not stop within shutdown-timeout; terminating it"
+            "WSGI0293: this worker ({age} s old) did not stop within shutdown-timeout; terminating it: {why}"
         );
         own.log.write(Level::Warning, line.as_bytes());
         own.host.report_end(reason.event_name());
     });
+    progress
 }
 
 /// The same for a worker whose start has failed: with `shutdown-timeout=0` as well, or the manager would wait for its end

@@ -134,7 +134,8 @@ impl<'a> FastCgiExchange<'a> {
 
     /// Whether the response is this exchange's to send: claims it if nothing has.
     fn claims_response(&mut self) -> bool {
-        self.claimed |= self.claim.claim();
+        // Once: a later request of the thread has the same claim.
+        self.claimed = self.claimed || self.claim.claim();
         self.claimed
     }
 
@@ -403,6 +404,9 @@ mod tests {
     use std::sync::Barrier;
     use std::thread;
 
+    const INFO: RequestInfo<'_> =
+        RequestInfo { wants_body: true, is_body_withheld: false, front_ends: None, log_level: 0 };
+
     /// A connection on which a request has come, and the other end of it.
     fn request() -> (Box<Connection>, UnixStream, ClientConnection) {
         let (stream, mut web_server) = UnixStream::pair().unwrap();
@@ -461,25 +465,37 @@ mod tests {
     }
 
     #[test]
+    fn a_response_is_claimed_once_and_not_that_of_a_later_request() {
+        let ((connection, _web_server, _), (later, _later_server, _)) = (request(), request());
+        let silent = group_config::GroupConfig { log_level: 0, ..Default::default() };
+        let (claim, log) = (ResponseClaim::default(), Log::of_worker(&silent));
+        let release = |connection: Box<Connection>, _| {
+            connection.close();
+            None
+        };
+        let application = Arc::new(Application::default());
+        let mut exchange =
+            FastCgiExchange::new(connection, application, INFO, &log, &claim, &release);
+        exchange.fail(StatusOnly { status: 500, cause: Cause::Application });
+        claim.begin(&later, false);
+        drop(exchange);
+        assert!(claim.claim());
+    }
+
+    #[test]
     fn of_two_threads_that_answer_at_once_one_does_and_no_other_descriptor_is_written_to() {
         for _ in 0..500 {
             let (connection, web_server, mut client) = request();
             let silent = group_config::GroupConfig { log_level: 0, ..Default::default() };
             let (claim, log, barrier) =
                 (ResponseClaim::default(), Log::of_worker(&silent), Barrier::new(2));
-            let info = RequestInfo {
-                wants_body: true,
-                is_body_withheld: false,
-                front_ends: None,
-                log_level: 0,
-            };
             let release = |connection: Box<Connection>, _| {
                 connection.close();
                 None
             };
             let application = Arc::new(Application::default());
             let mut exchange =
-                FastCgiExchange::new(connection, application, info, &log, &claim, &release);
+                FastCgiExchange::new(connection, application, INFO, &log, &claim, &release);
             thread::scope(|scope| {
                 scope.spawn(|| {
                     barrier.wait();

@@ -15,6 +15,7 @@ use crate::worker::python::{PreparedPython, Python};
 use crate::worker::resource_limits;
 use crate::worker::service;
 use crate::worker::signal_events::SignalEventThread;
+use crate::worker::stop_report::Awaited;
 use crate::worker::supervise::{SIGNALS, supervise};
 use crate::worker::threads::{start_periodic, start_serving};
 use crate::worker::warm_up;
@@ -74,7 +75,7 @@ fn run_worker(start: WorkerStart, python: Python) -> Result<(), WorkerError> {
     pool.host.report_stopping(reason.event_name());
     pool.record.set_own_state(std::process::id(), State::Leaving);
     let drained = drain(pool, &signals, &mut serving.channel, serving.woken, &stop);
-    arm_shutdown_watchdog(pool, reason);
+    let progress = arm_shutdown_watchdog(pool, reason);
     drop(periodic);
     // An event loop ends what is left by itself.
     if drained || pool.asgi.is_some() {
@@ -87,7 +88,9 @@ fn run_worker(start: WorkerStart, python: Python) -> Result<(), WorkerError> {
             let _ = thread.join();
         }
     }
+    progress.wait_for(Awaited::Events);
     signal_events.finish();
+    progress.wait_for(Awaited::Python);
     pool.host.stop(reason.event_name());
     Ok(())
 }

@@ -38,6 +38,7 @@ mod siblings;
 mod signal_events;
 mod stack_report;
 mod stack_reporter;
+mod stop_report;
 mod supervise;
 mod target;
 mod template;

@@ -31,7 +31,8 @@ pub(super) fn start(pool: &Arc<Pool>, question: u64) {
     }
 }
 
-fn stacks(pool: &Arc<Pool>) -> ProcessStacks {
+/// The stacks of all threads of this process.
+pub(super) fn stacks(pool: &Arc<Pool>) -> ProcessStacks {
     let (threads, is_whole) = match pool.host.stacks(sys::run_in_frozen_copy) {
         Ok(stacks) => stacks,
         Err(why) => return ProcessStacks::failure(why.to_string()),
