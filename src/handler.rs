@@ -8,7 +8,7 @@ use crate::config::{
     self, DirectoryConfig, Dispatched, HandlerScript, NotDispatched, RequestLines, ScriptAlias,
     Settings,
 };
-use crate::failure_flag::{Flag, Flags};
+use crate::failure_flag::{Flag, Flags, Note};
 use crate::file_version::version;
 use crate::forward::Group;
 use crate::httpd::{ContentHandler, FileKind, Outcome, RedirectedLog, Request, TranslateName};

@@ -19,7 +19,7 @@ fuzz_target!(|data: &[u8]| {
     for text in [&name, &*String::from_utf8_lossy(data)] {
         let element = escaped::Escaped(text).to_string();
         assert!(!element.contains(|sign: char| "<>\"'".contains(sign) || sign.is_control()));
-        let value = escaped::Label(text).to_string();
+        let value = scoreboard::Label(text).to_string();
         assert!(!value.contains(['\n', '\r']));
         // A quote that ends the value would have an even number of backslashes before it.
         for (at, _) in value.match_indices('"') {

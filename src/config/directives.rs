@@ -28,7 +28,7 @@ const NEW_RELIC: Support =
 /// Every directive. `module` makes Apache's `command_rec[]` of it; `docs/directives.md` is held
 /// against it.
 #[rustfmt::skip]
-pub(crate) static DIRECTIVES: [Directive; 58] = [
+pub(crate) static DIRECTIVES: [Directive; 59] = [
     // Which URL leads to which script.
     Directive::new(c"WSGIScriptAlias", ServerWide, Raw,
         c"URL path, script file or directory, and options",
@@ -139,6 +139,11 @@ pub(crate) static DIRECTIVES: [Directive; 58] = [
         ToProcess(|process, line|
             set(&mut process.interpreter_at(line).print_level, line.choice(&PRINT_LEVELS))))
         .in_section(),
+    Directive::new(c"WSGILogFormat", GlobalOnly, Words,
+        c"text or json: how records of logging and printed lines are written to the error log",
+        ToProcess(|process, line|
+            set(&mut process.interpreter_at(line).json_records, line.choice(&LOG_FORMATS))))
+        .in_section(),
     Directive::new(c"WSGIRestrictSignal", GlobalOnly, Words,
         c"On or Off: whether signal handlers are left alone",
         ToProcess(|process, line|
@@ -242,6 +247,8 @@ pub(crate) static DIRECTIVES: [Directive; 58] = [
 /// With the numbers of Apache (`APLOG_ERR` and those after it).
 const PRINT_LEVELS: [(&str, u8); 5] =
     [("error", 3), ("warn", 4), ("notice", 5), ("info", 6), ("debug", 7)];
+/// Whether it is JSON.
+const LOG_FORMATS: [(&str, bool); 2] = [("text", false), ("json", true)];
 const RELOADING: [(&str, ScriptReloading); 3] =
     [("Off", ScriptReloading::Off), ("On", ScriptReloading::On), ("Wait", ScriptReloading::Wait)];
 const REQUEST_LINES: [(&str, RequestLines); 3] =

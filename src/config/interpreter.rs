@@ -19,6 +19,8 @@ pub(crate) struct InterpreterOptions {
     pub(crate) restrict_stdout: Option<bool>,
     /// As Apache numbers levels.
     pub(crate) print_level: Option<u8>,
+    /// Records of `logging` are JSON.
+    pub(crate) json_records: Option<bool>,
     pub(crate) restrict_signal: Option<bool>,
 }
 
@@ -44,6 +46,8 @@ pub(crate) struct InterpreterSettings {
     pub(crate) restrict_stdout: bool,
     /// The level of lines written to `sys.stdout`, as Apache numbers it.
     pub(crate) print_level: u8,
+    /// Records of `logging` are JSON.
+    pub(crate) json_records: bool,
     pub(crate) restrict_signal: bool,
 }
 
@@ -70,6 +74,7 @@ impl InterpreterSettings {
             mut restrict_stdin,
             mut restrict_stdout,
             mut print_level,
+            mut json_records,
             mut restrict_signal,
         } = top_level.clone();
         // At the top level the path is for embedded mode; daemons have python-path=.
@@ -88,6 +93,7 @@ impl InterpreterSettings {
             restrict_stdin = options.restrict_stdin.or(restrict_stdin);
             restrict_stdout = options.restrict_stdout.or(restrict_stdout);
             print_level = options.print_level.or(print_level);
+            json_records = options.json_records.or(json_records);
             restrict_signal = options.restrict_signal.or(restrict_signal);
             path.extend(options.python_path.clone());
         }
@@ -100,6 +106,7 @@ impl InterpreterSettings {
             restrict_stdin: restrict_stdin.unwrap_or(false),
             restrict_stdout: restrict_stdout.unwrap_or(false),
             print_level: print_level.unwrap_or(DEFAULT_PRINT_LEVEL),
+            json_records: json_records.unwrap_or(false),
             restrict_signal: restrict_signal.unwrap_or(true),
         }
     }

@@ -123,6 +123,7 @@ fn python(definition: &DaemonProcess, options: &ProcessOptions, home: Option<Pat
         restrict_stdin: all.restrict_stdin,
         restrict_stdout: all.restrict_stdout,
         print_level: all.print_level,
+        json_records: all.json_records,
         restrict_signal: all.restrict_signal,
         own_gil: all.own_gil,
         free_threading: all.free_threading,
@@ -165,6 +166,7 @@ fn interpreters(definition: &DaemonProcess, options: &ProcessOptions) -> Vec<Int
             restrict_stdin: own.restrict_stdin,
             restrict_stdout: own.restrict_stdout,
             print_level: own.print_level,
+            json_records: own.json_records,
             restrict_signal: own.restrict_signal,
             own_gil: own.own_gil,
         }

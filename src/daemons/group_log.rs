@@ -3,10 +3,12 @@
 //! know which process reads.
 #![forbid(unsafe_code)]
 
-use crate::httpd::{Server, log_server};
+use crate::groups::Board;
+use crate::httpd::{Server, log_server, log_server_from};
 use group_config::log_stream::LineSplitter;
 use std::io::{self, PipeReader, PipeWriter, Read};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 use wsgi::Level;
 
 /// The most that is read of one group before the others have their turn: all that a pipe holds. Managers write whole
@@ -23,6 +25,8 @@ pub(super) struct GroupLog {
 /// A reader of the pipe, in any process.
 pub(super) struct LogReader {
     group: String,
+    /// Where an administrator may have set the level of its lines.
+    board: Option<Arc<Board>>,
     pipe: PipeReader,
     lines: LineSplitter,
 }
@@ -45,13 +49,13 @@ impl GroupLog {
         self.writer.as_fd()
     }
 
-    /// A reader that begins where the last one ended.
+    /// A reader that begins where the last one ended, of a group with this scoreboard.
     ///
     /// # Errors
     /// Where there is no descriptor for it.
-    pub(super) fn reader(&self) -> io::Result<LogReader> {
+    pub(super) fn reader(&self, board: Option<Arc<Board>>) -> io::Result<LogReader> {
         let (group, lines) = (self.group.clone(), LineSplitter::default());
-        Ok(LogReader { group, pipe: self.reader.try_clone()?, lines })
+        Ok(LogReader { group, board, pipe: self.reader.try_clone()?, lines })
     }
 }
 
@@ -64,7 +68,8 @@ impl LogReader {
     /// Writes what is here to the log of `server`, without waiting; whether more may come. `buffer` has [`MAX_READ`]
     /// bytes.
     pub(super) fn pass_on(&mut self, server: Server<'_>, buffer: &mut [u8]) -> bool {
-        let Self { group, pipe, lines } = self;
+        let Self { group, board, pipe, lines } = self;
+        let board = board.as_deref();
         loop {
             match pipe.read(buffer) {
                 Ok(0) => {
@@ -73,7 +78,7 @@ impl LogReader {
                 }
                 Ok(count) => {
                     let new = buffer.get(..count).unwrap_or_default();
-                    lines.push(new, &mut |level, line| log(server, group, level, line));
+                    lines.push(new, &mut |level, line| log(server, group, board, level, line));
                     return true;
                 }
                 Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
@@ -85,8 +90,9 @@ impl LogReader {
 
     /// Writes a line whose end has not come.
     pub(super) fn finish(&mut self, server: Server<'_>) {
-        let Self { group, lines, .. } = self;
-        lines.finish(&mut |level, line| log(server, group, level, line));
+        let Self { group, board, lines, .. } = self;
+        let board = board.as_deref();
+        lines.finish(&mut |level, line| log(server, group, board, level, line));
     }
 
     /// Whether there is such a line.
@@ -97,8 +103,13 @@ impl LogReader {
 
 /// Writes a line that names its group: no process of another group can write it. Text that is no record comes from the
 /// loader of programs, or is that of a panic.
-fn log(server: Server<'_>, group: &str, level: Option<u8>, line: &[u8]) {
+fn log(server: Server<'_>, group: &str, board: Option<&Board>, level: Option<u8>, line: &[u8]) {
     let level = level.map_or(Level::Error, Level::from_number);
     let line = [format!("daemon '{group}' ").as_bytes(), line].concat();
-    log_server(server, level, &line);
+    match board.and_then(|board| board.view().log_level()) {
+        Some(threshold) => {
+            log_server_from(server, Level::from_number(threshold), level, &line);
+        }
+        None => log_server(server, level, &line),
+    }
 }

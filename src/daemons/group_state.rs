@@ -84,7 +84,7 @@ impl GroupState {
             admin: None,
             counters: new_counters(definition)?,
             board: new_board(definition)?,
-            requests: share("counters", definition, RequestCounters::new())?,
+            requests: share("counters", definition, RequestCounters::with_file())?,
             timeout: Duration::ZERO,
             requirement,
             program: None,
@@ -152,6 +152,8 @@ impl GroupState {
             sockets: self.sockets.descriptors(),
             admin: self.admin.as_ref().map(AsRawFd::as_raw_fd),
             scoreboard: self.board.as_fd().as_raw_fd(),
+            request_counts: self.requests.file().map(|file| file.as_raw_fd()),
+            sent_counts: self.counters.file().map(|file| file.as_raw_fd()),
             log: Arc::clone(&self.log),
             delay,
             shutdown_timeout: self

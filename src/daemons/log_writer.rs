@@ -10,6 +10,7 @@ use super::group_log::{GroupLog, LogReader, MAX_READ};
 use super::group_state::server_of;
 use super::registry::{groups, retired, stopping};
 use crate::apr::guard;
+use crate::groups::Board;
 use crate::httpd::{OtherChild, Server, ServerInfo, log_server};
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::AsFd;
@@ -112,17 +113,22 @@ impl OtherChild for ExitHandler {
 fn readers(main: Server<'_>) -> Vec<(LogReader, Server<'_>)> {
     let groups = groups();
     let retired = retired();
-    let mut logs: Vec<(Arc<GroupLog>, Server<'_>)> = groups
+    let mut logs: Vec<(Arc<GroupLog>, Option<Arc<Board>>, Server<'_>)> = groups
         .iter()
         .chain(retired.iter().map(|it| &it.group))
-        .map(|group| (Arc::clone(&group.log), server_of(main, &group.definition)))
+        .map(|group| {
+            let board = Some(Arc::clone(&group.board));
+            (Arc::clone(&group.log), board, server_of(main, &group.definition))
+        })
         .collect();
     for manager in stopping().iter() {
-        if !logs.iter().any(|(log, _)| Arc::ptr_eq(log, &manager.log)) {
-            logs.push((Arc::clone(&manager.log), main));
+        if !logs.iter().any(|(log, ..)| Arc::ptr_eq(log, &manager.log)) {
+            logs.push((Arc::clone(&manager.log), None, main));
         }
     }
-    logs.iter().filter_map(|(log, server)| Some((log.reader().ok()?, *server))).collect()
+    let readers =
+        logs.into_iter().map(|(log, board, server)| Some((log.reader(board).ok()?, server)));
+    readers.flatten().collect()
 }
 
 fn start(main: Server<'_>) -> io::Result<()> {

@@ -48,6 +48,9 @@ pub(super) struct Launch<'a> {
     /// The socket for commands, where there is one.
     pub(super) admin: Option<RawFd>,
     pub(super) scoreboard: RawFd,
+    /// Where the manager reads what becomes of requests, and how many are under way.
+    pub(super) request_counts: Option<RawFd>,
+    pub(super) sent_counts: Option<RawFd>,
     /// The pipe of the group's log, which the manager writes to.
     pub(super) log: Arc<GroupLog>,
     /// How long the manager waits before it begins.
@@ -64,6 +67,7 @@ impl Manager {
     pub(super) fn start(launch: Launch<'_>) -> io::Result<Self> {
         let Launch { program, manager, config, sockets, admin, scoreboard, log, delay, .. } =
             launch;
+        let (request_counts, sent_counts) = (launch.request_counts, launch.sent_counts);
         let (theirs, lifeline) = UnixStream::pair()?;
         let config = GroupConfig {
             delay,
@@ -72,6 +76,8 @@ impl Manager {
                 admin,
                 parent: Some(theirs.as_raw_fd()),
                 scoreboard: Some(scoreboard),
+                request_counts,
+                sent_counts,
                 ..Descriptors::default()
             },
             log_records: true,
@@ -81,7 +87,7 @@ impl Manager {
         };
         let config = sys::memory_file(&serde_json::to_vec(&config)?)?;
         let mut inherited = sockets;
-        inherited.extend(admin);
+        inherited.extend([admin, request_counts, sent_counts].into_iter().flatten());
         inherited.extend([theirs.as_raw_fd(), scoreboard, config.as_raw_fd()]);
         let number = config.as_raw_fd().to_string();
         let environment = daemon_program::environment();

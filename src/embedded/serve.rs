@@ -7,7 +7,7 @@ use crate::child::Child;
 use crate::config::Settings;
 use crate::environ;
 use crate::error_override;
-use crate::failure_flag::Flag;
+use crate::failure_flag::{Flag, Note};
 use crate::httpd::{
     BrigadeEnd, Head, Outcome, PassError, Request, RequestBody, ServerLogHandle, SourceLocation,
 };

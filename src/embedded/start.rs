@@ -154,6 +154,7 @@ fn interpreter_options(settings: InterpreterSettings) -> InterpreterOptions {
         restrict_stdin: settings.restrict_stdin,
         restrict_stdout: settings.restrict_stdout,
         print_level: Level::from_number(settings.print_level),
+        json_records: settings.json_records,
         restrict_signal: settings.restrict_signal,
         own_gil: settings.own_gil,
     }

@@ -16,7 +16,7 @@ use super::relay_error::RelayError;
 use super::stream;
 use super::upgrade::Tunnel;
 use crate::config::Settings;
-use crate::failure_flag::Flag;
+use crate::failure_flag::{Flag, Note};
 use crate::httpd::{Outcome, PassError, Request};
 use fastcgi::app_status::NotLoaded;
 use std::time::Instant;

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::spool::{SpoolError, SpoolFile};
-use crate::failure_flag::Flag;
+use crate::failure_flag::{Flag, Note};
 use crate::httpd::{Outcome, Request, RequestBody};
 use std::sync::atomic::{AtomicBool, Ordering};
 use wsgi::{Level, ReadError};

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::connection_error::ConnectionError;
-use crate::failure_flag::Flag;
+use crate::failure_flag::{Flag, Note};
 use crate::httpd::{PassError, Request};
 use fastcgi::app_status::Cause;
 use std::io::{self, ErrorKind};

@@ -13,6 +13,7 @@ use scoreboard::Scoreboard;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
+use wsgi::Level;
 
 /// A group in a child.
 pub(crate) struct Group {
@@ -87,6 +88,11 @@ impl Group {
 
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The level that an administrator has set for lines of its workers.
+    pub(super) fn log_level(&self) -> Option<Level> {
+        self.plan.board.view().log_level().map(Level::from_number)
     }
 
     /// What the parent has handed to its children about it.

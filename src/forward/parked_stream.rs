@@ -11,7 +11,7 @@ use super::relay_error::RelayError;
 use super::response_body::{Piece, ResponseBody, Rest, outcome, times_since};
 use super::stream;
 use crate::apr::Brigade;
-use crate::failure_flag::{Flag, Flags};
+use crate::failure_flag::{Flag, Flags, Note};
 use crate::httpd::{Outcome, Parked, PassError, Request};
 use crate::hub::{self, EarlyEnd, Ready, Session, Step, Wants};
 use crate::request_outcome::conclude;
@@ -210,7 +210,9 @@ impl ParkedStream {
                 break;
             };
             match piece {
-                Piece::Log(level, line) => request.log(level, &line),
+                Piece::Log(level, line) => {
+                    request.log_of_group(self.group.log_level(), level, &line);
+                }
                 Piece::Error(text) => body.log_errors(request, &text),
                 // The request body has been read, and behind the head there is no place for hints.
                 Piece::BodyWanted | Piece::EarlyHints(_) => {}

@@ -13,7 +13,7 @@ use super::response_body::{Piece, ResponseBody, Rest, outcome, times_since};
 use crate::apr::Brigade;
 use crate::config::Settings;
 use crate::error_override;
-use crate::failure_flag::Flag;
+use crate::failure_flag::{Flag, Note};
 use crate::httpd::{BrigadeEnd, Head, Outcome, PassError, Request};
 use crate::hub;
 use crate::request_times::RequestTimes;
@@ -174,7 +174,9 @@ impl<'a, 'call> Relay<'a, 'call> {
         let before = (self.stage, self.body.written, self.withholds_body);
         while let Some(piece) = self.next_piece(request, connection)? {
             match piece {
-                Piece::Log(level, line) => request.log(level, &line),
+                Piece::Log(level, line) => {
+                    request.log_of_group(self.group.log_level(), level, &line);
+                }
                 Piece::Error(text) => self.body.log_errors(request, &text),
                 Piece::File(span) => {
                     let wanted = self.stage == Stage::Body;

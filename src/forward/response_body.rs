@@ -8,7 +8,7 @@ use super::failure::note_client;
 use super::group::Group;
 use super::output::ClientOutput;
 use crate::apr::Brigade;
-use crate::failure_flag::Flag;
+use crate::failure_flag::{Flag, Note};
 use crate::httpd::{BrigadeEnd, Outcome, PassError, Request};
 use crate::request_times::RequestTimes;
 use fastcgi::{Answer, ErrorLines, FileSpan, Interim, ProtocolStatus, app_status};

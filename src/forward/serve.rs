@@ -14,7 +14,7 @@ use super::stream;
 use super::upgrade::Upgrade;
 use crate::application::Application;
 use crate::config::{ScriptReloading, Settings};
-use crate::failure_flag::Flag;
+use crate::failure_flag::{Flag, Note};
 use crate::httpd::{Outcome, Request};
 use group_config::Interface;
 use scoreboard::now;

@@ -7,6 +7,7 @@
 
 use std::io;
 use std::ops::Deref;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use sys::SharedWords;
 
@@ -16,6 +17,8 @@ pub(crate) struct GroupCounters<W = SharedWords> {
     /// child: its process id, and its part of each sum.
     words: W,
     slots: usize,
+    /// By which another program can read them; `None` where there is none.
+    file: Option<OwnedFd>,
 }
 
 /// More children than that share the last row, which is never reclaimed.
@@ -26,7 +29,13 @@ const RECLAIMING: u64 = u64::MAX;
 impl GroupCounters {
     /// Counters for `slots` workers and at most `children` processes at a time.
     pub(crate) fn new(slots: usize, children: usize) -> io::Result<Self> {
-        Ok(Self::over(SharedWords::new(Self::size(slots, children))?, slots))
+        let (words, file) = SharedWords::with_file_for_readers(Self::size(slots, children))?;
+        Ok(Self { file, ..Self::over(words, slots) })
+    }
+
+    /// The file, for the manager of the group: it begins with the sums of requests, by slot.
+    pub(crate) fn file(&self) -> Option<BorrowedFd<'_>> {
+        self.file.as_ref().map(AsFd::as_fd)
     }
 }
 
@@ -40,7 +49,7 @@ impl<W: Deref<Target = [AtomicU64]>> GroupCounters<W> {
     }
 
     fn over(words: W, slots: usize) -> Self {
-        Self { words, slots: slots.max(1) }
+        Self { words, slots: slots.max(1), file: None }
     }
 
     /// Claims a row for process `pid`, after those of processes that are gone have been reclaimed.

@@ -17,5 +17,5 @@ pub(crate) use known_cause::KnownCause;
 pub(crate) use plan::GroupPlan;
 pub(crate) use readings::Rate;
 pub(crate) use recent_failures::RecentFailure;
-pub(crate) use request_counters::{Histogram, RequestCounters, RequestCounts, percentile};
+pub(crate) use request_counters::RequestCounters;
 pub(crate) use server_counters::{Configuration, ServerCounters};

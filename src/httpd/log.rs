@@ -3,8 +3,8 @@
 use super::module::module_index;
 use super::server::Server;
 use crate::bindings::{
-    ap_log_error_, ap_log_rerror_, ap_server_conf, request_rec, server_rec, shim_request_level,
-    shim_server_level,
+    ap_log_error_, ap_log_rerror_, ap_logconf, ap_server_conf, request_rec, server_rec,
+    shim_request_level, shim_server_level,
 };
 use std::borrow::Cow;
 use std::ffi::{CStr, CString, c_int};
@@ -41,6 +41,30 @@ pub(super) unsafe fn log_request(
     }
 }
 
+/// Writes to the request's log what is not less serious than `threshold`, whatever its `LogLevel` says.
+///
+/// # Safety
+/// `request` is live, and no other thread uses it.
+pub(super) unsafe fn log_request_from(
+    request: *mut request_rec,
+    threshold: Level,
+    level: Level,
+    line: &[u8],
+) {
+    if level > threshold {
+        return;
+    }
+    let levels = ap_logconf { module_levels: std::ptr::null_mut(), level: threshold as c_int };
+    // SAFETY: the caller's promise; nothing between the two assignments panics or keeps the pointer, so that the request
+    // has its own configuration of the log again before `levels` ends.
+    unsafe {
+        let own = (*request).log;
+        (*request).log = &raw const levels;
+        log_request(request, level, line, &SourceLocation::ours());
+        (*request).log = own;
+    }
+}
+
 /// Whether the request's log takes lines of this level.
 ///
 /// # Safety
@@ -73,6 +97,23 @@ impl SourceLocation {
 pub(crate) fn log_server(server: Server<'_>, level: Level, line: &[u8]) {
     // SAFETY: the configuration of a `Server` is not destroyed during its lifetime (`Server::from_raw`).
     unsafe { log_raw(server.as_ptr(), level, line, &SourceLocation::ours()) };
+}
+
+/// Writes to the server's log what is not less serious than `threshold`, whatever its `LogLevel` says. Only in a process with
+/// one thread.
+pub(crate) fn log_server_from(server: Server<'_>, threshold: Level, level: Level, line: &[u8]) {
+    if level > threshold {
+        return;
+    }
+    let levels = ap_logconf { module_levels: std::ptr::null_mut(), level: threshold as c_int };
+    let raw = server.as_ptr();
+    // SAFETY: the configuration of a `Server` is not destroyed during its lifetime, and httpd has allocated it for writing;
+    // no other thread reads it (the contract of this function), and nothing between the two assignments panics.
+    unsafe {
+        let own = std::mem::replace(&mut (*raw).log, levels);
+        log_raw(raw, level, line, &SourceLocation::ours());
+        (*raw).log = own;
+    }
 }
 
 /// Writes about a line of the configuration. While it is read a virtual host has no `LogLevel` yet, and

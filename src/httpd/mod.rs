@@ -40,7 +40,9 @@ pub(crate) use hooks::{
     hook_child_init, hook_child_stopping, hook_content_handler, hook_monitor, hook_post_config,
     hook_redirected_log, hook_translate_name,
 };
-pub(crate) use log::{ServerLogHandle, SourceLocation, log_config_line, log_server};
+pub(crate) use log::{
+    ServerLogHandle, SourceLocation, log_config_line, log_server, log_server_from,
+};
 pub(crate) use module::register_module;
 pub(crate) use panic_hook::install_panic_hook;
 pub(crate) use parked::{ClosedRecord, Parked, hook_suspend_connection};

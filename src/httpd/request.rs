@@ -1,6 +1,6 @@
 //! A request, lent by httpd for the length of one hook call.
 
-use super::log::{SourceLocation, log_request, logs_request};
+use super::log::{SourceLocation, log_request, log_request_from, logs_request};
 use super::log_id;
 use super::module::{module_config, set_module_config};
 use super::previous_request::PreviousRequest;
@@ -371,6 +371,16 @@ impl<'call> Request<'call> {
     /// Writes to the error log of the request's virtual host.
     pub(crate) fn log(&self, level: Level, line: &[u8]) {
         self.log_from(level, line, &SourceLocation::ours());
+    }
+
+    /// The same for a line of a worker, where an administrator has set the level of its group: that holds in place of
+    /// `LogLevel`.
+    pub(crate) fn log_of_group(&self, threshold: Option<Level>, level: Level, line: &[u8]) {
+        match threshold {
+            // SAFETY: a live request, lent to this thread for the length of the hook (`from_raw`).
+            Some(threshold) => unsafe { log_request_from(self.raw, threshold, level, line) },
+            None => self.log(level, line),
+        }
     }
 
     /// The same, for a line that comes from a place in an application.

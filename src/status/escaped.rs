@@ -21,22 +21,6 @@ impl Display for Escaped<'_> {
     }
 }
 
-/// The value of a label of a metric, between double quotes.
-pub(super) struct Label<'a>(pub(super) &'a str);
-
-impl Display for Label<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.chars().try_for_each(|character| match character {
-            '\\' => f.write_str("\\\\"),
-            '"' => f.write_str("\\\""),
-            '\n' => f.write_str("\\n"),
-            // A carriage return ends a line for some readers.
-            '\r' => f.write_char('\u{fffd}'),
-            other => f.write_char(other),
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -48,10 +32,5 @@ mod tests {
             Escaped(&text).to_string(),
             "&lt;script&gt;&#39;&quot;&amp;\u{fffd}&lt;/script&gt;"
         );
-    }
-
-    #[test]
-    fn value_of_a_label_ends_at_its_quote() {
-        assert_eq!(Label("x\"\\\ny\rz").to_string(), "x\\\"\\\\\\ny\u{fffd}z");
     }
 }

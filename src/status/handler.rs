@@ -7,13 +7,12 @@ use super::{html, json, openmetrics};
 use crate::child::Child;
 use crate::config::RequestLines;
 use crate::httpd::{BrigadeEnd, Head, Mpm, Outcome, Request};
+use scoreboard::Exposition;
 use wsgi::{Level, ResponseHead};
 
 const HTML: &[u8] = b"text/html; charset=utf-8";
 const TEXT: &[u8] = b"text/plain; charset=utf-8";
 const JSON: &[u8] = b"application/json";
-const PROMETHEUS: &[u8] = b"text/plain; version=0.0.4; charset=utf-8";
-const OPENMETRICS: &[u8] = b"application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Answers with the status, as the query asks for it. `lines`: what is shown of requests.
 pub(crate) fn answer(request: &mut Request<'_>, lines: RequestLines) -> Outcome {
@@ -76,9 +75,8 @@ fn permit(request: &Request<'_>) -> Result<(), u16> {
 
 fn send_metrics(request: &mut Request<'_>, snapshot: &Snapshot) -> Outcome {
     let accepted = request.headers_in().get(c"Accept").unwrap_or_default();
-    let wanted = b"application/openmetrics-text";
-    let is_openmetrics = accepted.windows(wanted.len()).any(|part| part == wanted);
-    let kind = if is_openmetrics { OPENMETRICS } else { PROMETHEUS };
+    let is_openmetrics = Exposition::is_openmetrics_wanted(accepted);
+    let kind = Exposition::media_type(is_openmetrics).as_bytes();
     send(request, 200, kind, &openmetrics::page(snapshot, is_openmetrics))
 }
 

@@ -5,11 +5,11 @@
 use super::escaped::Escaped;
 use super::snapshot::{GroupStatus, Snapshot, WorkerStatus};
 use super::stack::{Stack, StackFrame};
-use super::utc_time::UtcTime;
 use crate::failure_flag::{Flag, Flags};
-use crate::groups::{Configuration, Histogram, Rate, RecentFailure, RequestCounts, percentile};
-use scoreboard::{ExitReason, START_BOUNDS};
+use crate::groups::{Configuration, Rate, RecentFailure};
+use scoreboard::{ExitReason, Histogram, RequestCounts, START_BOUNDS, percentile};
 use std::fmt::{Display, Write};
+use wsgi::UtcTime;
 
 const HEAD: &str = "<!DOCTYPE html>
 <html lang=\"en\"><head><meta charset=\"utf-8\"><title>mod_wsgi_rs status</title>

@@ -4,8 +4,8 @@
 use super::snapshot::{GroupStatus, Snapshot, WorkerStatus};
 use super::stack::{Stack, StackFrame};
 use crate::failure_flag::{Flag, Flags};
-use crate::groups::{Histogram, Rate, RecentFailure, RequestCounts, percentile};
-use scoreboard::{Events, ExitReason, START_BOUNDS};
+use crate::groups::{Rate, RecentFailure};
+use scoreboard::{Events, ExitReason, Histogram, RequestCounts, START_BOUNDS, percentile};
 use serde_json::{Map, Value, json};
 
 /// The text.

@@ -10,6 +10,5 @@ mod openmetrics;
 mod query;
 mod snapshot;
 mod stack;
-mod utc_time;
 
 pub(crate) use handler::{answer, answer_health};

@@ -8,10 +8,10 @@
 use crate::child::Child;
 use crate::config::RequestLines;
 use crate::forward::Group;
-use crate::groups::{Configuration, Rate, RecentFailure, RequestCounts, ServerCounters};
+use crate::groups::{Configuration, Rate, RecentFailure, ServerCounters};
 use crate::status::stack::Stack;
 use group_config::Interface;
-use scoreboard::{Events, Field, Record, State, now};
+use scoreboard::{Events, Field, Record, RequestCounts, State, now};
 use sys::ProcessUsage;
 
 /// What there is to show.

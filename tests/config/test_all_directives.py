@@ -79,6 +79,7 @@ WSGIRestrictEmbedded Off
 WSGIRestrictStdin On
 WSGIRestrictStdout Off
 WSGIPrintLevel info
+WSGILogFormat json
 WSGIRestrictSignal On
 WSGISwitchInterval 0.005
 WSGISocketPrefix ${ROOT}/wsgi

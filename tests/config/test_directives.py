@@ -133,6 +133,7 @@ WORDS = (
         "WSGIScriptReloading": "Off | On | Wait",
         "WSGIStatusRequestLines": "Off | Path | Full",
         "WSGIPrintLevel": "error | warn | notice | info | debug",
+        "WSGILogFormat": "text | json",
     }
 )
 

@@ -5,8 +5,10 @@ import http.client
 import itertools
 import json
 import os
+import re
 import resource
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -107,6 +109,33 @@ def test_admin_sockets_speak_http_and_fastcgi(site):
         for byte in fastcgi.request("/-/ready"):
             slow.send(bytes([byte]))
         assert slow.answer().status == 200
+
+
+def test_manager_tells_metrics_at_each_admin_socket(site):
+    it = site("--processes", "2")
+    texts = [it.says("/-/metrics"), it.says_over_tcp("/-/metrics")]
+    for address in (it.admin, ("127.0.0.1", it.admin_port)):
+        texts.append(it.says_over_fastcgi("/-/metrics", address))
+        assert it.says_over_fastcgi("/-/metrics", address, method="HEAD") == (200, "")
+        as_nginx = {"SCRIPT_NAME": "/-/metrics", "PATH_INFO": None}
+        assert it.says_over_fastcgi("/", address, **as_nginx)[0] == 200
+        accept = {"HTTP_ACCEPT": "application/openmetrics-text"}
+        assert it.says_over_fastcgi("/-/metrics", address, **accept)[1].endswith("# EOF\n")
+    for status, text in texts:
+        assert status == 200
+        assert re.search(r"^wsgi_uptime_seconds \d", text, re.MULTILINE)
+        assert re.search(r'^wsgi_threads\{group="[^"]*"\} \d+$', text, re.MULTILINE)
+        assert len(re.findall(r"^wsgi_process_resident_memory_bytes\{", text, re.MULTILINE)) == 2
+        # Only Apache counts requests.
+        assert "wsgi_requests" not in text
+        assert "wsgi_queue_depth" not in text
+    assert it.says("/-/metrics", "HEAD") == (200, "")
+    assert it.says("/-/metrics", "POST")[0] == 405
+    checked = [it.says("/-/metrics")[1]] if shutil.which("promtool") else []
+    for text in checked:
+        words = ["promtool", "check", "metrics"]
+        done = subprocess.run(words, input=text, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_workers_answer_for_health_at_the_socket_of_the_requests(site, daemon):

@@ -33,6 +33,7 @@ DIRECTIVES = {
     "WSGIRestrictStdin": ("SI", "On"),
     "WSGIRestrictStdout": ("SI", "On"),
     "WSGIPrintLevel": ("SI", "info"),
+    "WSGILogFormat": ("SI", "json"),
     "WSGIRestrictSignal": ("SI", "Off"),
     "<WSGIInterpreterOptions": ("S", "application-group=a>\n</WSGIInterpreterOptions>"),
     "WSGIRestrictProcess": ("SVD", "site other"),
@@ -58,7 +59,7 @@ DIRECTIVES = {
     "WSGIGroupAuthoritative": ("DA", "Off"),
 }
 # Those that mod_wsgi does not have.
-NEW = frozenset({"WSGIPrintLevel", "WSGIStatusRequestLines"})
+NEW = frozenset({"WSGILogFormat", "WSGIPrintLevel", "WSGIStatusRequestLines"})
 # What mod_wsgi 4 and 5 had.
 FORMER = {
     "WSGILazyInitialization": ("S", "On"),

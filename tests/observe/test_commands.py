@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pwd
+import re
 import signal
 import socket
 import stat
@@ -14,7 +15,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from harness import daemons
+from harness import command, daemons
 from harness.client import head
 from harness.conf import Conf
 from harness.httpd import wait_until
@@ -78,6 +79,12 @@ def ready(asks, server, count):
         return group if group["workers_ready"] == count else None
 
     return wait_until(is_ready, f"{count} workers", timeout=30)
+
+
+def exits(asks, server):
+    """How many workers have ended, by reason."""
+    found = only_group(asks(server, "status", "site"))["exits"]
+    return {reason: count for reason, count in found.items() if count}
 
 
 def test_status_and_ps_tell_of_groups_and_workers(start, run, asks):
@@ -171,7 +178,14 @@ def test_reload_of_code_that_does_not_load_names_the_cause_and_keeps_the_old_cod
     assert {server.get("/app").text.split()[0] for _ in range(8)} == {"one"}
     answer = asks(server, "reload", "site", status=1)
     assert answer["workers_ready"] == 2
-    assert "could not load" in answer["error"]
+    failed = r"worker \d+ could not load its scripts: "
+    assert re.fullmatch(failed + "RuntimeError: on purpose", answer["error"])
+    server.log.allow("no database", "exited with status 7", "invalid syntax", "WSGI0105")
+    put(server, "def broken(:\n")
+    assert ": SyntaxError: invalid syntax" in asks(server, "reload", "site", status=1)["error"]
+    put(server, "import os\nos.write(2, b'no database\\n')\nos._exit(7)\n")
+    error = asks(server, "reload", "site", status=1)["error"]
+    assert re.search(r"exited with status 7 before its first request: no database$", error), error
     put(server, APP.replace('"one"', '"two"'))
     assert asks(server, "reload", "site")["done"]
     assert {server.get("/app").text.split()[0] for _ in range(8)} == {"two"}
@@ -186,6 +200,13 @@ def test_recycle_replaces_one_worker(start, run, asks):
     assert replaced["old_pid"] == one
     pids = {worker["pid"] for worker in asks(server, "ps")["workers"]} - {one}
     assert pids == {other, replaced["pid"]}
+    wait_until(lambda: exits(asks, server) == {"recycle_command": 1}, "the exit")
+    assert asks(server, "reload", "site")["done"]
+    of_both = {"recycle_command": 1, "reload_command": 2}
+    wait_until(lambda: exits(asks, server) == of_both, "the exits")
+    assert asks(server, "drain", "site")["done"]
+    assert exits(asks, server) == of_both | {"drain_command": 2}
+    assert asks(server, "reload", "site")["done"]
     done = run(server, "recycle", str(os.getpid()))
     assert done.returncode == 1
     assert "is no worker of a process group" in done.stderr
@@ -315,9 +336,23 @@ def test_name_of_a_group_that_is_no_file_name_is_found(start, asks):
     assert names == {"site", name}
 
 
+def test_group_with_a_long_name_is_found_by_that(start, run, asks):
+    # Of the two only the end is different, and in the names of files there is neither.
+    long = ["x" * 240, "x" * 239 + "\u00e9"]
+    server = start("\n".join(f"WSGIDaemonProcess {it} threads=1" for it in ["site", *long]))
+    assert {group["name"] for group in asks(server, "status")["groups"]} == {"site", *long}
+    assert not any("xxx" in path.name for path in admin_sockets(server))
+    for name in long:
+        assert asks(server, "reload", name, status=0)["group"] == name
+        assert run(server, "ps", name).stdout.count(name) == 1
+    assert run(server, "reload", "x" * 200).returncode == 1
+
+
 def test_group_without_a_socket_for_commands_serves(start, asks):
-    name = "x" * 240
-    server = start(f"WSGIDaemonProcess site threads=1\nWSGIDaemonProcess {name} threads=1")
+    # The names of workers' sockets have room, and that of this group's has not.
+    name = "x" * 60
+    groups = f"WSGISocketPrefix {'p' * 40}\nWSGIDaemonProcess site threads=1"
+    server = start(f"{groups}\nWSGIDaemonProcess {name} threads=1")
     assert [group["name"] for group in asks(server, "status")["groups"]] == ["site"]
     [line] = server.log.find("takes no commands")
     assert line.level == "info"
@@ -350,6 +385,27 @@ def test_groups_of_one_name_of_two_servers_are_told_apart(start, run, asks):
         assert daemons.workers(one) == old[0]
         one.stop()
         two.stop()
+
+
+def test_configuration_is_asked_where_a_usual_folder_has_another_server(start, env, run):
+    """The system's Apache is one whose program reads the configuration of this server."""
+    server = start("WSGISocketPrefix ${ROOT}/w\nWSGIDaemonProcess site processes=1 threads=1")
+    with short_folder() as folder:
+        program = folder / "httpd"
+        conf_file = server.root / "httpd.conf"
+        program.write_text(f'#!/bin/sh\nexec {env.httpd} -d {server.root} -f {conf_file} "$@"\n')
+        program.chmod(0o755)
+        other = folder / "mod_wsgi_rs-other"
+        other.mkdir()
+        with pretended(other, b""):
+            words = ["status", "--json", "--httpd-executable", program]
+            options = {"cwd": "/", "module": env.module, "check": False, "TMPDIR": str(folder)}
+            done = command.run_command(*words, **options)
+    groups = json.loads(done.stdout)["groups"]
+    of = {group["socket"].rpartition("/")[0]: group["name"] for group in groups}
+    assert of[str(other)] == "evil"
+    [path] = admin_sockets(server)
+    assert of[str(path.parent)] == "site"
 
 
 # --- what other users can do ----------------------------------------------------------------------

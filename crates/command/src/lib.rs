@@ -69,6 +69,7 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Reload(options) => return control::reload(&options),
         Command::Drain(options) => return control::drain(&options),
         Command::Recycle(options) => return control::recycle(&options),
+        Command::LogLevel(options) => return control::log_level(&options),
     }
     Ok(ExitCode::SUCCESS)
 }

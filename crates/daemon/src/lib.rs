@@ -17,6 +17,7 @@ mod log;
 mod log_limit;
 mod log_pipe;
 mod log_queue;
+mod log_threshold;
 mod manager;
 mod message;
 mod probe;

@@ -4,14 +4,16 @@
 
 use crate::log_pipe;
 use crate::log_queue;
+use crate::log_threshold::LogThreshold;
 use group_config::{GroupConfig, log_stream};
+use scoreboard::Scoreboard;
 use std::io::Write;
 use wsgi::Level;
 
 /// The log of manager and workers.
 #[derive(Clone, Copy)]
 pub(crate) struct Log {
-    level: u8,
+    threshold: LogThreshold,
     sink: Sink,
 }
 
@@ -30,18 +32,23 @@ impl Log {
     /// The log of a group's manager.
     pub(crate) const fn of_manager(config: &GroupConfig) -> Self {
         let sink = if config.log_records { Sink::Server } else { Sink::Text };
-        Self { level: config.log_level, sink }
+        Self { threshold: LogThreshold::configured(config.log_level), sink }
     }
 
-    /// The log of a worker or a template.
-    pub(crate) const fn of_worker(config: &GroupConfig) -> Self {
+    /// The log of a worker or a template, with the level that `board` may have.
+    pub(crate) const fn of_worker(config: &GroupConfig, board: Scoreboard<'static>) -> Self {
         let sink = if config.log_records { Sink::Manager } else { Sink::Text };
-        Self { level: config.log_level, sink }
+        Self { threshold: LogThreshold::of_group(config.log_level, board), sink }
+    }
+
+    /// The level of a request, which may have one of its own in the configuration.
+    pub(crate) const fn threshold_of_request(&self, level: Option<u8>) -> LogThreshold {
+        self.threshold.of_request(level)
     }
 
     /// Writes a line. It does not wait, or not for long: a line that has no room is lost and counted.
     pub(crate) fn write(&self, level: Level, line: &[u8]) {
-        if level as u8 > self.level {
+        if !self.threshold.takes(level) {
             return;
         }
         let records = || {
@@ -103,7 +110,7 @@ impl host::ServerLog for Log {
     }
 
     fn logs(&self, level: Level) -> bool {
-        level as u8 <= self.level
+        self.threshold.takes(level)
     }
 }
 

@@ -117,7 +117,10 @@ pub(crate) enum Successor {
 pub(crate) enum Reason {
     ScriptReload,
     Rolling,
+    ReloadCommand,
+    RecycleCommand,
     Signal,
+    DrainCommand,
     Eviction,
     CpuTimeLimit,
     MaximumRequests,
@@ -131,15 +134,18 @@ pub(crate) enum Reason {
 impl Reason {
     /// Whether the replacement is to have newer code, so that a worker with the current code is kept if it fails.
     pub(crate) const fn is_for_new_code(self) -> bool {
-        matches!(self, Self::ScriptReload | Self::Rolling)
+        matches!(
+            self,
+            Self::ScriptReload | Self::Rolling | Self::ReloadCommand | Self::RecycleCommand
+        )
     }
 
     /// The reason in the event `process_stopping`: mod_wsgi's name where it has one.
     pub(crate) const fn event_name(self) -> &'static str {
         match self {
             Self::ScriptReload => "script_reload",
-            Self::Rolling => "graceful_signal",
-            Self::Signal => "shutdown_signal",
+            Self::Rolling | Self::ReloadCommand | Self::RecycleCommand => "graceful_signal",
+            Self::Signal | Self::DrainCommand => "shutdown_signal",
             Self::Eviction => "eviction_signal",
             Self::CpuTimeLimit => "cpu_time_limit",
             Self::MaximumRequests => "maximum_requests",

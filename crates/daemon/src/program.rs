@@ -218,11 +218,22 @@ fn inherited_sockets(config: &GroupConfig) -> Result<Sockets, ProgramError> {
         parent: optional(named.parent)?,
         ready: optional(named.ready)?,
         scoreboard: optional(named.scoreboard)?,
+        request_counts: optional(named.request_counts)?,
+        sent_counts: optional(named.sent_counts)?,
     })
 }
 
 fn standalone_sockets(shared: Vec<OwnedFd>, admin: Vec<OwnedFd>) -> Sockets {
-    Sockets { shared, admin, workers: Vec::new(), parent: None, ready: None, scoreboard: None }
+    Sockets {
+        shared,
+        admin,
+        workers: Vec::new(),
+        parent: None,
+        ready: None,
+        scoreboard: None,
+        request_counts: None,
+        sent_counts: None,
+    }
 }
 
 fn write_stdout(text: &str) -> ExitCode {

@@ -145,18 +145,18 @@ impl SerializedStart {
     /// # Errors
     /// When a descriptor is missing.
     pub(crate) fn run(self, roles: &dyn ProcessRoles) -> Result<Infallible, StartError> {
-        let log = Log::of_worker(&self.config);
         // Before `set_dumpable`: afterwards /proc/self/mem may not be writable.
         process_title::restore(&self.config, self.extension.is_some());
         let adopt = |number| sys::take_inherited(number).map_err(StartError::Descriptor);
         // It is loaded.
         drop(self.extension.map(adopt).transpose()?);
-        self.restore_variables(&log);
         sys::set_dumpable(self.is_dumpable);
         let optional = |number: Option<RawFd>| number.map(adopt).transpose();
         let channel = Channel::from_socket(adopt(self.channel)?);
         let memory = ScoreboardMemory::map(Some(adopt(self.scoreboard)?), &self.config)
             .map_err(StartError::Descriptor)?;
+        let log = Log::of_worker(&self.config, memory.board);
+        self.restore_variables(&log);
         let Self { config, manager, scripts, role, .. } = self;
         match role {
             Role::Worker { slot, generation, sockets } => {

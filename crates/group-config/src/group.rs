@@ -170,6 +170,10 @@ pub struct Descriptors {
     pub ready: Option<i32>,
     /// Sealed shared memory for the scoreboard, large enough; made by the manager when absent.
     pub scoreboard: Option<i32>,
+    /// Sealed shared memory, to be read only, in which Apache counts what becomes of the group's requests.
+    pub request_counts: Option<i32>,
+    /// The same for the requests that Apache's processes have under way, by slot.
+    pub sent_counts: Option<i32>,
 }
 
 /// What is wrong with a configuration. Its text is for a log line that names the group.
@@ -252,9 +256,19 @@ impl GroupConfig {
 
     /// Every inherited descriptor.
     pub fn inherited(&self) -> impl Iterator<Item = i32> {
-        let Descriptors { shared_socket, worker_sockets, admin, parent, ready, scoreboard } =
-            &self.descriptors;
-        let named = [*shared_socket, *admin, *parent, *ready, *scoreboard].into_iter().flatten();
+        let Descriptors {
+            shared_socket,
+            worker_sockets,
+            admin,
+            parent,
+            ready,
+            scoreboard,
+            request_counts,
+            sent_counts,
+        } = &self.descriptors;
+        let sockets = [*shared_socket, *admin, *parent, *ready];
+        let memory = [*scoreboard, *request_counts, *sent_counts];
+        let named = sockets.into_iter().chain(memory).flatten();
         named.chain(worker_sockets.iter().copied())
     }
 

@@ -36,6 +36,8 @@ pub struct Python {
     pub restrict_stdout: bool,
     /// The level of lines written to standard output, as Apache numbers it: 0 (`emerg`) to 8 (`trace1`).
     pub print_level: u8,
+    /// Whether records of `logging` are written as JSON.
+    pub json_records: bool,
     /// Whether setting signal handlers has no effect.
     pub restrict_signal: bool,
     /// Whether each interpreter has a lock of its own.
@@ -73,6 +75,7 @@ impl Default for Python {
             restrict_stdin: false,
             restrict_stdout: false,
             print_level: 3,
+            json_records: false,
             restrict_signal: true,
             own_gil: false,
             free_threading: false,
@@ -121,6 +124,8 @@ pub struct Interpreter {
     pub restrict_stdout: bool,
     /// The level of lines written to standard output, as Apache numbers it.
     pub print_level: u8,
+    /// Whether records of `logging` are written as JSON.
+    pub json_records: bool,
     /// Whether setting signal handlers has no effect.
     pub restrict_signal: bool,
     /// Whether it has a lock of its own.

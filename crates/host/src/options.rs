@@ -80,6 +80,8 @@ pub struct InterpreterOptions {
     pub restrict_stdout: bool,
     /// `WSGIPrintLevel`: the level of lines written to `sys.stdout`.
     pub print_level: Level,
+    /// `WSGILogFormat`: records of `logging` are written as JSON.
+    pub json_records: bool,
     /// `WSGIRestrictSignal`.
     pub restrict_signal: bool,
     /// `WSGIPerInterpreterGIL`.

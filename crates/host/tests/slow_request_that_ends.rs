@@ -92,6 +92,7 @@ fn options() -> HostOptions {
             restrict_stdin: false,
             restrict_stdout: false,
             print_level: Level::Error,
+            json_records: false,
             restrict_signal: true,
             own_gil: false,
         },

@@ -19,6 +19,8 @@ const DRAINING: usize = 5;
 const DRAINED: u64 = 2;
 /// The word of the header at which the [`Counters`] begin.
 const COUNTED: usize = 6;
+/// The word behind them, of [`Scoreboard::log_level`].
+pub(crate) const LOG_LEVEL: usize = COUNTED + COUNTERS;
 const FIXED: usize = 20;
 /// The word of a record at which the lines of requests begin.
 const LINES: usize = FIXED + STACK;
@@ -30,7 +32,7 @@ const MAX_START_FAILURES: u64 = 3;
 /// A group's scoreboard.
 #[derive(Clone, Copy)]
 pub struct Scoreboard<'m> {
-    words: &'m [AtomicU64],
+    pub(crate) words: &'m [AtomicU64],
     records: usize,
     threads: usize,
 }
@@ -521,6 +523,8 @@ mod tests {
         board.initialise();
         board.set_start_failures(Some(2));
         board.counters().note_ready(u64::MAX);
+        board.set_log_level(Some(7));
+        assert_eq!(board.log_level(), Some(7));
         assert_eq!(board.counters().read().start_times.last(), Some(&1));
         assert_eq!(board.record(0, 0).get(Field::Pid), 0);
     }
@@ -587,6 +591,8 @@ mod tests {
                 .ended(1, 1)
                 .is_some_and(|it| it.exit_description().contains("killed by signal 127"))
         );
-        assert!(Scoreboard { words: &[], records: 4, threads: 3 }.ended(1, 0).is_none());
+        assert_eq!(board.log_level(), Some(8));
+        let empty = Scoreboard { words: &[], records: 4, threads: 3 };
+        assert!(empty.ended(1, 0).is_none() && empty.log_level().is_none());
     }
 }

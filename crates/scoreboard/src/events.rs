@@ -29,11 +29,17 @@ pub enum ExitReason {
     OutOfMemory = 9,
     /// It ended before it was ready.
     StartFailed = 10,
+    /// An administrator has had the group reload.
+    ReloadCommand = 11,
+    /// An administrator has had the worker replaced.
+    RecycleCommand = 12,
+    /// An administrator has had the group drain.
+    DrainCommand = 13,
 }
 
 impl ExitReason {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 14] = [
         Self::Stopped,
         Self::Reload,
         Self::Recycled,
@@ -45,6 +51,9 @@ impl ExitReason {
         Self::Signal,
         Self::OutOfMemory,
         Self::StartFailed,
+        Self::ReloadCommand,
+        Self::RecycleCommand,
+        Self::DrainCommand,
     ];
 
     /// Its name in metrics.
@@ -61,6 +70,9 @@ impl ExitReason {
             Self::Signal => "signal",
             Self::OutOfMemory => "oom",
             Self::StartFailed => "start_failed",
+            Self::ReloadCommand => "reload_command",
+            Self::RecycleCommand => "recycle_command",
+            Self::DrainCommand => "drain_command",
         }
     }
 }
@@ -194,8 +206,8 @@ mod tests {
         }
         let events = counters.read();
         let exits = ExitReason::ALL.map(|reason| events.exits(reason));
-        assert_eq!((events.starts, exits), (1, [1, 1, 1, 1, 1, 2, 1, 1, 1, 1, 1]));
-        assert_eq!((events.cpu, events.lock_wait, events.lock_probes), (55, 15, 2));
+        assert_eq!((events.starts, exits), (1, [1, 1, 1, 1, 1, 2, 1, 1, 1, 1, 1, 1, 1, 1]));
+        assert_eq!((events.cpu, events.lock_wait, events.lock_probes), (70, 15, 2));
         assert_eq!(events.start_times, [1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
         assert_eq!(events.start_sum, 300_100_002);
     }

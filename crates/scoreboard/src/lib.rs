@@ -8,10 +8,13 @@
 //!
 //! | words | what |
 //! |---|---|
-//! | 40 | header: [`MAGIC`], records, threads, words of a record, failed starts of the manager in a row, whether the group drains; then the [`Counters`]; the rest is reserved |
+//! | 40 | header: [`MAGIC`], records, threads, words of a record, failed starts of the manager in a row, whether the group drains; then the [`Counters`], and the log level that was set; the rest is reserved |
 //! | per record: 20 | as [`Field`] numbers them, the rest reserved |
 //! | per record: 256 | where the oldest request is, as [`StackSlot`] has it |
 //! | per record and thread: 16 | time the request began (0: none), then 120 bytes of request line, closed by NULs |
+//!
+//! Beside it: what became of requests ([`RequestWords`]), which only Apache writes to, and how all of that is shown to
+//! Prometheus ([`Exposition`]).
 //!
 //! A slot has two records, `2 * slot` and `2 * slot + 1`: while a worker is replaced there are two.
 //! Times are microseconds of [`now`], a clock that cannot be set.
@@ -19,13 +22,24 @@
 mod back_off;
 mod board;
 mod events;
+mod exposition;
 mod field;
+mod flag;
+mod histogram;
+mod label;
+mod log_level;
 mod posix;
 mod request_stack;
+mod requests;
 
 pub use back_off::BackOff;
 pub use board::{MAGIC, Record, Scoreboard};
 pub use events::{Counters, Events, ExitReason, START_BOUNDS};
+pub use exposition::{Exposition, GroupFigures, ProcessFigures, RequestFigures};
 pub use field::{Field, State};
+pub use flag::Flag;
+pub use histogram::{Histogram, percentile};
+pub use label::Label;
 pub use posix::now;
 pub use request_stack::{RequestStack, StackSlot};
+pub use requests::{REQUEST_WORDS, RequestCounts, RequestWords};

@@ -68,7 +68,7 @@ pub use readiness::{
     Ready, is_readable, is_readable_before_hang_up, is_writable, wait_for, wait_for_either,
     wait_readable,
 };
-pub use shared_words::SharedWords;
+pub use shared_words::{ReadableWords, SharedWords};
 pub use signals::{
     SIGCHLD, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH, SIGXCPU,
     SIGXFSZ, Signals, block_signals, disregard_signal, ignore_signal, reset_signal,

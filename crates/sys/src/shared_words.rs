@@ -2,12 +2,16 @@
 #![allow(unsafe_code, reason = "shared memory as atomics")]
 
 use crate::files::create_memory_file;
-use rustix::fs::{self, MemfdFlags, SealFlags};
+use rustix::fs::{self, MemfdFlags, Mode, OFlags, SealFlags};
 use rustix::mm::{self, MapFlags, ProtFlags};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr::{self, NonNull};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Words of memory that another process writes.
+#[derive(Debug)]
+pub struct ReadableWords(SharedWords);
 
 /// Words of memory that all processes forked from this one share, and those that map the same file.
 #[derive(Debug)]
@@ -21,6 +25,35 @@ unsafe impl Send for SharedWords {}
 // SAFETY: what `&SharedWords` gives access to are atomics, which threads may share.
 unsafe impl Sync for SharedWords {}
 
+impl ReadableWords {
+    /// The first `count` words of a file that [`SharedWords::with_file_for_readers`] has made.
+    ///
+    /// # Errors
+    /// As for [`SharedWords::of_file`].
+    pub fn of_file(file: BorrowedFd<'_>, count: usize) -> io::Result<Self> {
+        check_file(file, count)?;
+        SharedWords::map(count, Some(file), ProtFlags::READ).map(Self)
+    }
+
+    /// The word at this index, as it is now; 0 beyond the last one. There is no way to the atomics themselves, because to
+    /// write to one would end the process.
+    pub fn get(&self, index: usize) -> u64 {
+        self.0.get(index).map_or(0, |word| word.load(Ordering::Relaxed))
+    }
+}
+
+/// Checks that `count` words of the file are there and stay there.
+fn check_file(file: BorrowedFd<'_>, count: usize) -> io::Result<()> {
+    let length = u64::try_from(fs::fstat(file)?.st_size).unwrap_or(0);
+    if length < bytes(count)? as u64 {
+        return Err(io::Error::other("the shared memory is too small"));
+    }
+    if !fs::fcntl_get_seals(file).is_ok_and(|seals| seals.contains(SealFlags::SHRINK)) {
+        return Err(io::Error::other("the shared memory is not sealed"));
+    }
+    Ok(())
+}
+
 fn bytes(count: usize) -> io::Result<usize> {
     count.checked_mul(size_of::<AtomicU64>()).ok_or_else(|| io::ErrorKind::OutOfMemory.into())
 }
@@ -28,7 +61,7 @@ fn bytes(count: usize) -> io::Result<usize> {
 impl SharedWords {
     /// `count` words, all 0, for this process and those forked from it.
     pub fn new(count: usize) -> io::Result<Self> {
-        Self::map(count, None)
+        Self::map(count, None, ProtFlags::READ | ProtFlags::WRITE)
     }
 
     /// The same, and a file by which another program can map them. Its size is sealed: no other process can
@@ -38,7 +71,17 @@ impl SharedWords {
         let file = create_memory_file(flags)?;
         fs::ftruncate(&file, bytes(count)? as u64)?;
         fs::fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
-        Ok((Self::map(count, Some(file.as_fd()))?, file))
+        let access = ProtFlags::READ | ProtFlags::WRITE;
+        Ok((Self::map(count, Some(file.as_fd()), access)?, file))
+    }
+
+    /// The same, but by the file the memory can only be read; none where there is no `/proc` to open it by.
+    pub fn with_file_for_readers(count: usize) -> io::Result<(Self, Option<OwnedFd>)> {
+        let (words, file) = Self::with_file(count)?;
+        // Nor can another user open it again for writing: a descriptor of it leads to the file itself.
+        fs::fchmod(&file, Mode::RUSR)?;
+        let name = format!("/proc/self/fd/{}", file.as_raw_fd());
+        Ok((words, fs::open(name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()))
     }
 
     /// The first `count` words of such a file.
@@ -46,14 +89,8 @@ impl SharedWords {
     /// # Errors
     /// Where the file is shorter, and where its size is not sealed: a process that truncates it would end this one.
     pub fn of_file(file: BorrowedFd<'_>, count: usize) -> io::Result<Self> {
-        let length = u64::try_from(fs::fstat(file)?.st_size).unwrap_or(0);
-        if length < bytes(count)? as u64 {
-            return Err(io::Error::other("the memory for the scoreboard is too small"));
-        }
-        if !fs::fcntl_get_seals(file).is_ok_and(|seals| seals.contains(SealFlags::SHRINK)) {
-            return Err(io::Error::other("the memory for the scoreboard is not sealed"));
-        }
-        Self::map(count, Some(file))
+        check_file(file, count)?;
+        Self::map(count, Some(file), ProtFlags::READ | ProtFlags::WRITE)
     }
 
     /// The words for the rest of the process' life.
@@ -64,10 +101,11 @@ impl SharedWords {
         words
     }
 
-    fn map(count: usize, file: Option<BorrowedFd<'_>>) -> io::Result<Self> {
-        let (length, access) = (bytes(count)?, ProtFlags::READ | ProtFlags::WRITE);
+    fn map(count: usize, file: Option<BorrowedFd<'_>>, access: ProtFlags) -> io::Result<Self> {
+        let length = bytes(count)?;
         // SAFETY: a new mapping, at an address of the kernel's choice, that touches no memory of this program.
         // It is anonymous, or of a file whose first `length` bytes cannot be cut off (see the callers).
+        // Where it can only be read, `ReadableWords` alone has it, which gives out no atomic.
         let memory = unsafe {
             match file {
                 None => mm::mmap_anonymous(ptr::null_mut(), length, access, MapFlags::SHARED),
@@ -101,7 +139,6 @@ impl Drop for SharedWords {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::Ordering;
 
     #[test]
     fn two_mappings_of_a_file_share_their_words() {
@@ -110,14 +147,26 @@ mod tests {
         words[2].store(7, Ordering::Relaxed);
         assert_eq!(other[2].load(Ordering::Relaxed), 7);
         let why = SharedWords::of_file(file.as_fd(), 4).unwrap_err();
-        assert_eq!(why.to_string(), "the memory for the scoreboard is too small");
+        assert_eq!(why.to_string(), "the shared memory is too small");
         assert!(fs::ftruncate(&file, 0).is_err());
+    }
+
+    #[test]
+    fn reader_sees_what_is_written_and_cannot_write_itself() {
+        let (words, file) = SharedWords::with_file_for_readers(3).unwrap();
+        let file = file.unwrap();
+        let reader = ReadableWords::of_file(file.as_fd(), 3).unwrap();
+        words[2].store(7, Ordering::Relaxed);
+        assert_eq!([2, 3].map(|index| reader.get(index)), [7, 0]);
+        let why = SharedWords::of_file(file.as_fd(), 3).unwrap_err();
+        assert_eq!(why.kind(), io::ErrorKind::PermissionDenied);
+        assert_eq!(fs::fstat(&file).unwrap().st_mode & 0o777, 0o400);
     }
 
     #[test]
     fn file_that_could_be_cut_is_refused() {
         let file = crate::memory_file(&[0; 64]).unwrap();
         let why = SharedWords::of_file(file.as_fd(), 4).unwrap_err();
-        assert_eq!(why.to_string(), "the memory for the scoreboard is not sealed");
+        assert_eq!(why.to_string(), "the shared memory is not sealed");
     }
 }

@@ -41,6 +41,11 @@ impl Level {
         }
     }
 
+    /// The level of that name; `None` where there is none.
+    pub fn from_name(name: &str) -> Option<Self> {
+        (0..=Self::Trace as u8).map(Self::from_number).find(|level| level.name() == name)
+    }
+
     /// The name, as Apache's `LogLevel` and error log write it.
     pub const fn name(self) -> &'static str {
         match self {
@@ -64,8 +69,10 @@ mod tests {
     #[test]
     fn a_level_survives_the_wire() {
         for number in 0..=8 {
-            assert_eq!(Level::from_number(number) as u8, number);
+            let level = Level::from_number(number);
+            assert_eq!((level as u8, Level::from_name(level.name())), (number, Some(level)));
         }
         assert_eq!(Level::from_number(200), Level::Trace);
+        assert_eq!(Level::from_name("loud"), None);
     }
 }

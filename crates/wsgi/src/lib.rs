@@ -14,6 +14,7 @@ mod level;
 mod log_pieces;
 mod printable;
 mod rule;
+mod utc_time;
 
 pub use common_variables::CommonVariables;
 pub use environ::{Environ, epoch_micros, is_private_variable};
@@ -25,3 +26,4 @@ pub use level::Level;
 pub use log_pieces::log_pieces;
 pub use printable::is_printable;
 pub use rule::{HeaderRule, header_rule, python_repr};
+pub use utc_time::UtcTime;

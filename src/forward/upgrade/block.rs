@@ -4,7 +4,7 @@
 
 use super::tunnel::Tunnel;
 use crate::apr::Brigade;
-use crate::failure_flag::Flag;
+use crate::failure_flag::{Flag, Note};
 use crate::forward::group::Group;
 use crate::httpd::{Outcome, Request};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

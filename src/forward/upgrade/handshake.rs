@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use crate::apr::sha1_in_base64;
-use crate::failure_flag::Flag;
+use crate::failure_flag::{Flag, Note};
 use crate::httpd::{Outcome, Request};
 use wsgi::Level;
 

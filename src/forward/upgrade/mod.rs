@@ -20,7 +20,7 @@ pub(crate) use block::drain;
 pub(super) use tunnel::Tunnel;
 
 use crate::config::Settings;
-use crate::failure_flag::Flag;
+use crate::failure_flag::{Flag, Note};
 use crate::forward::group::Group;
 use crate::httpd::{Outcome, Request};
 use group_config::Interface;

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::tunnel::Tunnel;
-use crate::failure_flag::Flag;
+use crate::failure_flag::{Flag, Note};
 use crate::forward::group::Group;
 use crate::httpd::{Outcome, Request};
 use wsgi::Level;

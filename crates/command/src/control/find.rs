@@ -6,6 +6,10 @@ use super::printable::printable;
 use crate::failure::Failure;
 use crate::options::Control;
 use std::path::PathBuf;
+use std::time::Duration;
+
+/// How long a manager may take to say its name.
+const NAME_LIMIT: Duration = Duration::from_secs(2);
 
 /// All groups, or those of the name `only`; there is at least one.
 pub(crate) fn groups(options: &Control, only: Option<&str>) -> Result<Vec<Group>, Failure> {
@@ -21,12 +25,9 @@ pub(crate) fn groups(options: &Control, only: Option<&str>) -> Result<Vec<Group>
             })?;
             named
         }
-        None => places::usual(),
+        None => places::known(options),
     };
     found.extend(in_folders(&folders));
-    if found.is_empty() && options.runtime_dir.is_none() {
-        found.extend(in_folders(&places::configured(options)));
-    }
     let mut servers: Vec<String> =
         found.iter().map(|group| group.name.server.to_string()).collect();
     servers.dedup();
@@ -78,6 +79,13 @@ fn in_folders(folders: &[PathBuf]) -> Vec<Group> {
     let entries = folders.iter().filter_map(|folder| std::fs::read_dir(folder).ok()).flatten();
     let mut groups: Vec<Group> =
         entries.flatten().filter_map(|entry| Group::of_file(entry.path())).collect();
+    std::thread::scope(|scope| {
+        for group in &mut groups {
+            if group.name.is_hashed() {
+                scope.spawn(move || group.resolve(NAME_LIMIT));
+            }
+        }
+    });
     groups.sort();
     groups
 }

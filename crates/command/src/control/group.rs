@@ -2,6 +2,7 @@
 
 use super::connection::{self, Reply, Unanswered};
 use group_config::AdminSocketName;
+use serde_json::Value;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,7 +10,8 @@ use std::time::Duration;
 /// A process group that a server has, or has had.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Group {
-    /// What the name of the socket says. The group itself is not asked, because its user could say anything.
+    /// What the name of the socket says. The group itself is not asked, because its user could say anything; but for a name
+    /// that is too long for a socket (see [`resolve`](Self::resolve)).
     pub(crate) name: AdminSocketName,
     /// The socket.
     pub(crate) path: PathBuf,
@@ -20,6 +22,19 @@ impl Group {
     pub(crate) fn of_file(path: PathBuf) -> Option<Self> {
         let name = AdminSocketName::parse(path.file_name()?.as_bytes())?;
         Some(Self { name, path })
+    }
+
+    /// Asks for the name where a hash stands for it; where no name comes that has this hash, the hash stays.
+    pub(crate) fn resolve(&mut self, limit: Duration) {
+        if !self.name.is_hashed() {
+            return;
+        }
+        let Ok(reply) = self.ask("GET", "/-/status", limit) else { return };
+        let status: Value = serde_json::from_str(&reply.body).unwrap_or(Value::Null);
+        let name = status["name"].as_str().unwrap_or_default().as_bytes();
+        if AdminSocketName::hashed(name).is_some_and(|hash| hash.as_bytes() == self.name.group) {
+            self.name.group = name.to_vec();
+        }
     }
 
     /// The name for people.

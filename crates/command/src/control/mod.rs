@@ -6,6 +6,7 @@
 mod connection;
 mod find;
 mod group;
+mod log_level;
 mod orders;
 mod places;
 mod printable;
@@ -16,6 +17,7 @@ mod status;
 mod table;
 mod top;
 
+pub(crate) use log_level::log_level;
 pub(crate) use orders::{drain, recycle, reload};
 pub(crate) use ps::ps;
 pub(crate) use stacks::stacks;

@@ -4,6 +4,7 @@ use crate::doctor;
 use crate::options::Control;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// Runtime directories of Apache as distributions and its own installation have them, and what is used as
 /// `WSGISocketPrefix`.
@@ -22,19 +23,22 @@ pub(super) fn named(options: &Control) -> Option<Vec<PathBuf>> {
     options.runtime_dir.clone().map(|folder| vec![folder])
 }
 
-/// The server roots of this user's `start-server`, and the usual places.
-pub(super) fn usual() -> Vec<PathBuf> {
+/// The usual places, those that the configuration of the system's Apache names, and the server roots of this user's
+/// `start-server`. The configuration is asked whatever the usual places have: that may be of another server.
+pub(super) fn known(options: &Control) -> Vec<PathBuf> {
     let usual = USUAL.iter().map(PathBuf::from);
-    let mut folders: Vec<PathBuf> =
-        usual.chain(server_roots()).filter_map(|folder| folder.canonicalize().ok()).collect();
+    let all = usual.chain(configured(options)).chain(server_roots());
+    let mut folders: Vec<PathBuf> = all.filter_map(|folder| folder.canonicalize().ok()).collect();
     folders.sort();
     folders.dedup();
     folders
 }
 
-/// What the configuration of the system's Apache says; nothing where there is none.
-pub(super) fn configured(options: &Control) -> Vec<PathBuf> {
-    doctor::socket_folders(&options.programs)
+/// What the configuration of the system's Apache says; nothing where there is none. httpd reads it once for each command: top
+/// asks every second.
+fn configured(options: &Control) -> Vec<PathBuf> {
+    static FOLDERS: OnceLock<Vec<PathBuf>> = OnceLock::new();
+    FOLDERS.get_or_init(|| doctor::socket_folders(&options.programs)).clone()
 }
 
 /// See `server::setup::server_root`. Those of other users are theirs.

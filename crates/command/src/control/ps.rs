@@ -14,6 +14,22 @@ use std::time::Duration;
 /// How long a manager may take to say what its workers do.
 const LIMIT: u64 = 5;
 
+/// The columns.
+const HEAD: [&str; 12] = [
+    "GROUP",
+    "SLOT",
+    "PID",
+    "STATE",
+    "AGE",
+    "SERVED",
+    "BUSY",
+    "WAIT",
+    "MEMORY",
+    "PRIVATE",
+    "CPU",
+    "LAST EXIT",
+];
+
 /// Prints a line for each worker, and below it what it serves. The exit status is 1 where a group has not answered.
 pub(crate) fn ps(options: &OfGroups) -> Result<ExitCode, Failure> {
     let limit = Duration::from_secs(options.control.timeout.unwrap_or(LIMIT));
@@ -51,12 +67,7 @@ fn workers(report: &Report) -> Vec<Value> {
 }
 
 fn text(reports: &[Report]) -> String {
-    let head =
-        ["GROUP", "SLOT", "PID", "STATE", "AGE", "SERVED", "BUSY", "MEMORY", "PRIVATE", "CPU"];
-    let mut rows = vec![head.map(str::to_owned).to_vec()];
-    if let Some(head) = rows.first_mut() {
-        head.push("LAST EXIT".to_owned());
-    }
+    let mut rows = vec![HEAD.map(str::to_owned).to_vec()];
     for report in reports {
         for worker in report.workers() {
             rows.push(row(report, worker));
@@ -78,22 +89,9 @@ fn row(report: &Report, worker: &Value) -> Vec<String> {
             true => "-".to_owned(),
             false => format!("next in {}", duration(seconds(&worker["restart_in_seconds"]))),
         };
-        let blank = || String::new();
-        let (pid, state) = ("-".to_owned(), text(&worker["state"]));
-        let exit = text(&worker["last_exit"]);
-        return vec![
-            group,
-            slot,
-            pid,
-            state,
-            next,
-            blank(),
-            blank(),
-            blank(),
-            blank(),
-            blank(),
-            exit,
-        ];
+        let known = [group, slot, "-".to_owned(), text(&worker["state"]), next];
+        let blank = std::iter::repeat_n(String::new(), HEAD.len() - 1 - known.len());
+        return known.into_iter().chain(blank).chain([text(&worker["last_exit"])]).collect();
     }
     vec![
         group,
@@ -103,6 +101,7 @@ fn row(report: &Report, worker: &Value) -> Vec<String> {
         duration(seconds(&worker["age_seconds"])),
         number(&worker["served"]).to_string(),
         number(&worker["busy"]).to_string(),
+        worker["waiting"].as_u64().map_or("-".to_owned(), |count| count.to_string()),
         megabytes(&worker["resident_bytes"]),
         megabytes(&worker["private_bytes"]),
         format!("{:.1} s", seconds(&worker["cpu_seconds"])),

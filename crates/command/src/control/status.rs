@@ -13,6 +13,10 @@ use std::time::Duration;
 /// How long a manager may take to say how its group is.
 const LIMIT: u64 = 5;
 
+/// The columns.
+const HEAD: [&str; 10] =
+    ["GROUP", "STATE", "WORKERS", "BUSY", "WAIT", "OLDEST", "EXITS", "SINCE", "SERVER", "PROBLEM"];
+
 /// Prints, and gives the exit status of a monitoring plugin: 0 if all is well, 1 for a warning, 2 if a group does not
 /// serve, 3 if that is not known.
 pub(crate) fn status(options: &OfGroups) -> ExitCode {
@@ -59,11 +63,7 @@ fn text(reports: &[Report], worst: Severity) -> String {
         worst.name().to_uppercase(),
         reports.len()
     );
-    let mut rows = vec![
-        ["GROUP", "STATE", "WORKERS", "BUSY", "OLDEST", "EXITS", "SINCE", "SERVER", "PROBLEM"]
-            .map(str::to_owned)
-            .to_vec(),
-    ];
+    let mut rows = vec![HEAD.map(str::to_owned).to_vec()];
     rows.extend(reports.iter().map(row));
     format!("{}\n{}", printable(&head), table(&rows))
 }
@@ -72,10 +72,9 @@ fn row(report: &Report) -> Vec<String> {
     let (group, why) = (report.group.name(), report.judge().1.unwrap_or_default());
     let server = report.group.name.server.to_string();
     let Ok(status) = &report.status else {
-        let unknown = || "-".to_owned();
-        let dashes = [unknown(), unknown(), unknown(), unknown(), unknown()];
-        let [workers, busy, oldest, exits, since] = dashes;
-        return vec![group, "?".to_owned(), workers, busy, oldest, exits, since, server, why];
+        let unknown = std::iter::repeat_n("-".to_owned(), 6);
+        let known = [group, "?".to_owned()].into_iter();
+        return known.chain(unknown).chain([server, why]).collect();
     };
     let seconds = |value: &Value| duration(value.as_f64().unwrap_or(0.0));
     let (ready, busy) = (number(&status["workers_ready"]), number(&status["requests_active"]));
@@ -88,6 +87,7 @@ fn row(report: &Report) -> Vec<String> {
         status["condition"].as_str().unwrap_or("?").to_owned(),
         format!("{ready}/{}", number(&status["processes"]["most"])),
         format!("{busy}/{}", ready.saturating_mul(number(&status["capacity_per_worker"]))),
+        status["queue_depth"].as_u64().map_or("-".to_owned(), |count| count.to_string()),
         if busy > 0 { seconds(&status["oldest_request_seconds"]) } else { "-".to_owned() },
         exits.fold(0, u64::saturating_add).to_string(),
         seconds(&status["manager"]["age_seconds"]),

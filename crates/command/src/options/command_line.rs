@@ -4,7 +4,7 @@ use super::access::AccessControl;
 use super::buffers::Buffers;
 use super::capacity::Capacity;
 use super::content::Content;
-use super::control::{OfGroup, OfGroups, OfProcess, OfStacks};
+use super::control::{OfGroup, OfGroups, OfLogLevel, OfProcess, OfStacks};
 use super::development::Development;
 use super::doctor::Doctor;
 use super::entry_point::EntryPoint;
@@ -61,6 +61,8 @@ pub(crate) enum Command {
     Drain(OfGroup),
     /// Replace one process of a process group
     Recycle(OfProcess),
+    /// Change at once what the processes of a group write to the error log, until it is reloaded or Apache restarts
+    LogLevel(OfLogLevel),
 }
 
 /// Options of start-server and setup-server.

@@ -42,6 +42,22 @@ pub(crate) struct OfGroup {
     pub(crate) control: Control,
 }
 
+/// Options of log-level.
+#[derive(Args, Debug)]
+pub(crate) struct OfLogLevel {
+    /// name of the process group
+    pub(crate) group: String,
+    /// emerg, alert, crit, error, warn, notice, info, debug or trace1 [default: print the level]
+    #[arg(value_parser = LEVELS)]
+    pub(crate) level: Option<String>,
+    #[command(flatten)]
+    pub(crate) control: Control,
+}
+
+/// Names of levels, as Apache has them.
+const LEVELS: [&str; 9] =
+    ["emerg", "alert", "crit", "error", "warn", "notice", "info", "debug", "trace1"];
+
 /// Options of stacks.
 #[derive(Args, Debug)]
 pub(crate) struct OfStacks {

@@ -27,8 +27,8 @@ pub(super) struct Asked {
     /// The number of the client, which waits for an answer.
     pub(super) client: u64,
     pub(super) order: Order,
-    /// Who asks.
-    pub(super) user: u32,
+    /// Who asks; `None` where each client may.
+    pub(super) user: Option<u32>,
 }
 
 /// One of the sockets.

@@ -36,8 +36,8 @@ pub(super) enum Peer {
 pub(super) enum Request {
     /// Nothing, or no more than an answer.
     None,
-    /// To be answered later; and the user who asks.
-    Order(Order, u32),
+    /// To be answered later; and the user who asks, where not each client may.
+    Order(Order, Option<u32>),
     /// An order, which this peer may not give; it has been told so.
     Refused(String),
 }
@@ -54,6 +54,8 @@ enum Protocol {
         dropped: usize,
         /// Whether it wants more than the head of the answer.
         with_body: bool,
+        /// The request over FastCGI that is answered; `None`: it speaks HTTP.
+        fastcgi: Option<u16>,
     },
     /// It has its answer, but for what is unsent.
     Answered,
@@ -138,17 +140,9 @@ impl AdminClient {
             Protocol::FastCgi(connection) => {
                 connection.spare(count).iter_mut().zip(new).for_each(|(to, from)| *to = *from);
                 connection.filled(count);
-                let answer = answer_fastcgi(connection, condition);
-                let goes_on = answer.is_some() && !connection.must_close();
-                match answer {
-                    Some(bytes) if goes_on => self.send_short(&bytes),
-                    Some(bytes) => {
-                        self.protocol = Protocol::Answered;
-                        self.send(&bytes);
-                    }
-                    None => self.is_open = false,
-                }
-                Request::None
+                let reply = answer_fastcgi(connection, condition);
+                let must_close = connection.must_close();
+                self.answer_reply(reply, must_close)
             }
             Protocol::Waits { dropped, .. } => {
                 *dropped += count;
@@ -159,15 +153,36 @@ impl AdminClient {
         }
     }
 
+    /// Sends what is to be sent over FastCGI.
+    fn answer_reply(&mut self, reply: Option<FastCgiReply>, must_close: bool) -> Request {
+        match reply {
+            None => self.is_open = false,
+            Some(FastCgiReply { bytes, asked: Some(Question { order, id, with_body }) }) => {
+                self.protocol = Protocol::Waits { dropped: 0, with_body, fastcgi: Some(id) };
+                if !bytes.is_empty() {
+                    self.send_short(&bytes);
+                }
+                return Request::Order(order, None);
+            }
+            Some(FastCgiReply { bytes, .. }) if must_close => {
+                self.protocol = Protocol::Answered;
+                self.send(&bytes);
+            }
+            Some(FastCgiReply { bytes, .. }) => self.send_short(&bytes),
+        }
+        Request::None
+    }
+
     fn answer_http(&mut self, head: &str, condition: Condition) -> Request {
         let request = HttpRequest::parse(head);
         let with_body = request.method != "HEAD";
-        self.protocol = Protocol::Waits { dropped: 0, with_body };
+        self.protocol = Protocol::Waits { dropped: 0, with_body, fastcgi: None };
         match request.target(condition) {
             Target::Known(answer) => self.answer(&answer),
+            Target::Order(order) if order.is_open() => return Request::Order(order, None),
             Target::Order(order) => match self.peer {
                 Peer::Local => match self.check_user() {
-                    Ok(user) => return Request::Order(order, user),
+                    Ok(user) => return Request::Order(order, Some(user)),
                     Err(user) => {
                         let text = "only for root and the daemon's user\n";
                         self.answer(&Answer::text("403 Forbidden", text));
@@ -187,10 +202,17 @@ impl AdminClient {
 
     /// Answers a client that waits, and closes the connection.
     pub(super) fn answer(&mut self, answer: &Answer) {
-        if let Protocol::Waits { with_body, .. } = self.protocol {
+        if let Protocol::Waits { with_body, fastcgi, .. } = self.protocol {
             self.protocol = Protocol::Answered;
             self.until = Instant::now() + READ_TIMEOUT;
-            self.send(admin_http::response(answer, with_body).as_bytes());
+            match fastcgi {
+                None => self.send(admin_http::response(answer, with_body).as_bytes()),
+                Some(id) => {
+                    let mut bytes = Vec::new();
+                    append_answer(&mut bytes, id, answer, with_body);
+                    self.send(&bytes);
+                }
+            }
         }
     }
 
@@ -235,14 +257,28 @@ impl AsFd for AdminClient {
     }
 }
 
+/// What there is to say on a FastCGI connection.
+struct FastCgiReply {
+    bytes: Vec<u8>,
+    /// What its client asks of the group; nothing more is read after that.
+    asked: Option<Question>,
+}
+
+/// A request over FastCGI that the group answers.
+struct Question {
+    order: Order,
+    id: u16,
+    with_body: bool,
+}
+
 /// The answers to what has come on a FastCGI connection; `None` where that is broken.
-fn answer_fastcgi(connection: &mut ServerConnection, condition: Condition) -> Option<Vec<u8>> {
-    let mut out = Vec::new();
+fn answer_fastcgi(connection: &mut ServerConnection, condition: Condition) -> Option<FastCgiReply> {
+    let mut bytes = Vec::new();
     loop {
         let ends = match connection.next().ok()? {
-            None => return Some(out),
-            Some(Event::Reply(bytes)) => {
-                out.extend_from_slice(bytes);
+            None => return Some(FastCgiReply { bytes, asked: None }),
+            Some(Event::Reply(reply)) => {
+                bytes.extend_from_slice(reply);
                 false
             }
             // Not before all of the request is here: what is still to come to a closed socket would end the connection
@@ -250,22 +286,30 @@ fn answer_fastcgi(connection: &mut ServerConnection, condition: Condition) -> Op
             Some(Event::StdinEnd | Event::Abort) => true,
             Some(Event::Begin(_) | Event::Params(_) | Event::Stdin(_)) => false,
         };
-        if ends {
-            append_answer(&mut out, connection, condition);
-            connection.finish();
+        if !ends {
+            continue;
         }
+        let params = connection.params();
+        let param = |name: &[u8]| params.get(name).unwrap_or_default();
+        let path = [param(b"SCRIPT_NAME"), param(b"PATH_INFO")].concat();
+        let with_body = param(b"REQUEST_METHOD") != b"HEAD";
+        let id = connection.active().map_or(0, |active| active.id);
+        match admin_http::order_of_path(&path, param(b"HTTP_ACCEPT")) {
+            Some(order) => {
+                let asked = Some(Question { order, id, with_body });
+                return Some(FastCgiReply { bytes, asked });
+            }
+            None => append_answer(&mut bytes, id, &admin_http::probe(&path, condition), with_body),
+        }
+        connection.finish();
     }
 }
 
-/// The answer to the active request of a FastCGI connection.
-fn append_answer(out: &mut Vec<u8>, connection: &ServerConnection, condition: Condition) {
-    let params = connection.params();
-    let param = |name: &[u8]| params.get(name).unwrap_or_default();
-    let path = [param(b"SCRIPT_NAME"), param(b"PATH_INFO")].concat();
-    let Answer { status, content_type, body } = admin_http::probe(&path, condition);
-    let body = if param(b"REQUEST_METHOD") == b"HEAD" { String::new() } else { body };
+/// The answer to the request of a FastCGI connection with this id.
+fn append_answer(out: &mut Vec<u8>, id: u16, answer: &Answer, with_body: bool) {
+    let Answer { status, content_type, body } = answer;
+    let body = if with_body { body.as_str() } else { "" };
     let answer = format!("Status: {status}\r\nContent-Type: {content_type}\r\n\r\n{body}");
-    let id = connection.active().map_or(0, |active| active.id);
     encoder::append_stream(out, RecordType::STDOUT, id, answer.as_bytes());
     out.extend_from_slice(&encoder::end_answer(id, 0));
 }

@@ -3,6 +3,8 @@
 
 use super::admin_order::{Answer, Order};
 use crate::probe::{Condition, Probe};
+use scoreboard::Exposition;
+use wsgi::Level;
 
 /// A request, as far as it matters.
 #[derive(Debug, PartialEq, Eq)]
@@ -10,6 +12,7 @@ pub(super) struct HttpRequest<'r> {
     pub(super) method: &'r str,
     path: &'r str,
     query: &'r str,
+    accept: &'r str,
 }
 
 /// What a path is for.
@@ -27,16 +30,24 @@ impl<'r> HttpRequest<'r> {
         let mut words = head.split_ascii_whitespace();
         let (method, target) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        Self { method, path, query }
+        let fields = head.split("\r\n").skip(1).filter_map(|line| line.split_once(':'));
+        let accept = fields.filter(|(name, _)| name.eq_ignore_ascii_case("accept"));
+        let accept = accept.map(|(_, value)| value).next().unwrap_or("");
+        Self { method, path, query, accept }
     }
 
     /// What is asked for.
     pub(super) fn target(&self, condition: Condition) -> Target {
         let order = match self.path.strip_prefix("/-/") {
             Some("status") => Some(Order::Status),
+            Some("metrics") => Some(metrics(self.accept.as_bytes())),
             Some("stacks") => match self.value("pid") {
                 Some(pid) => pid.parse().ok().map(|pid| Order::Stacks(Some(pid))),
                 None => Some(Order::Stacks(None)),
+            },
+            Some("log-level") => match (self.method, self.value("level")) {
+                ("POST", level) => level.and_then(Level::from_name).map(Order::SetLogLevel),
+                _ => Some(Order::LogLevel),
             },
             Some("drain") => Some(Order::Drain),
             Some("reload") => Some(Order::Reload),
@@ -46,7 +57,7 @@ impl<'r> HttpRequest<'r> {
             _ => return Target::Known(probe(self.path.as_bytes(), condition)),
         };
         let Some(order) = order else {
-            let what = "it needs ?pid=NUMBER\n";
+            let what = "it needs ?pid=NUMBER or ?level=NAME\n";
             return Target::Known(Answer::text("400 Bad Request", what));
         };
         let (allowed, methods) = match order.is_question() {
@@ -65,6 +76,16 @@ impl<'r> HttpRequest<'r> {
     }
 }
 
+/// The question for the figures, of a client with this `Accept`.
+fn metrics(accept: &[u8]) -> Order {
+    Order::Metrics { is_openmetrics: Exposition::is_openmetrics_wanted(accept) }
+}
+
+/// The order in a request over FastCGI for this path, if it is one: of those only questions that anything may ask.
+pub(super) fn order_of_path(path: &[u8], accept: &[u8]) -> Option<Order> {
+    (path == b"/-/metrics").then(|| metrics(accept))
+}
+
 /// The answer to a path that asks how the group is.
 pub(super) fn probe(path: &[u8], condition: Condition) -> Answer {
     const UNAVAILABLE: &str = "503 Service Unavailable";
@@ -77,7 +98,7 @@ pub(super) fn probe(path: &[u8], condition: Condition) -> Answer {
         }
         (None, _) => Answer::text(
             Answer::NOT_FOUND,
-            "there are /-/healthy and /-/ready; at a Unix socket also /-/status, /-/stacks, /-/reload, /-/recycle and /-/drain\n",
+            "there are /-/healthy, /-/ready and /-/metrics; at a Unix socket also /-/status, /-/stacks, /-/log-level, /-/reload, /-/recycle and /-/drain\n",
         ),
     }
 }
@@ -104,9 +125,16 @@ mod tests {
     fn requests_are_orders_by_their_path_and_method() {
         for (line, order) in [
             ("GET /-/status HTTP/1.1", Order::Status),
+            ("GET /-/metrics HTTP/1.1", Order::Metrics { is_openmetrics: false }),
+            (
+                "HEAD /-/metrics?a HTTP/1.0\r\nHost: a\r\naccept: application/openmetrics-text\r\n\r\n",
+                Order::Metrics { is_openmetrics: true },
+            ),
             ("GET /-/stacks HTTP/1.1", Order::Stacks(None)),
             ("GET /-/stacks?pid=7 HTTP/1.1", Order::Stacks(Some(7))),
             ("POST /-/drain HTTP/1.1", Order::Drain),
+            ("GET /-/log-level HTTP/1.1", Order::LogLevel),
+            ("POST /-/log-level?level=debug HTTP/1.1", Order::SetLogLevel(Level::Debug)),
             ("POST /-/reload?a=b HTTP/1.1", Order::Reload),
             ("POST /-/recycle?a&pid=7 HTTP/1.1", Order::Recycle(7)),
         ] {
@@ -120,8 +148,12 @@ mod tests {
         for (line, status) in [
             ("GET /-/drain HTTP/1.1", "405"),
             ("POST /-/status HTTP/1.1", "405"),
+            ("POST /-/metrics HTTP/1.1", "405"),
             ("POST /-/recycle?pid=x HTTP/1.1", "400"),
             ("POST /-/recycle HTTP/1.1", "400"),
+            ("POST /-/log-level?level=loud HTTP/1.1", "400"),
+            ("POST /-/log-level HTTP/1.1", "400"),
+            ("PUT /-/log-level HTTP/1.1", "405"),
             ("GET /-/stacks?pid=x HTTP/1.1", "400"),
             ("POST /-/stacks HTTP/1.1", "405"),
             ("GET /other HTTP/1.1", "404"),

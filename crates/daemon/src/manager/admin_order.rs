@@ -2,13 +2,24 @@
 //! worker.
 #![forbid(unsafe_code)]
 
+use wsgi::Level;
+
 /// What is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Order {
     /// What the group is doing.
     Status,
+    /// Its figures for Prometheus.
+    Metrics {
+        /// As OpenMetrics, and not in Prometheus' own format.
+        is_openmetrics: bool,
+    },
     /// What the threads of the workers do, or of the one with this process id.
     Stacks(Option<i32>),
+    /// From which level lines of the workers are written.
+    LogLevel,
+    /// To write those from this level on.
+    SetLogLevel(Level),
     /// To take no more requests, and to tell when the last one is answered.
     Drain,
     /// To replace every worker by one with the current code.
@@ -31,7 +42,9 @@ impl Order {
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Status => "status",
+            Self::Metrics { .. } => "metrics",
             Self::Stacks(_) => "stacks",
+            Self::LogLevel | Self::SetLogLevel(_) => "log-level",
             Self::Drain => "drain",
             Self::Reload => "reload",
             Self::Recycle(_) => "recycle",
@@ -40,7 +53,12 @@ impl Order {
 
     /// Whether nothing is changed by it.
     pub(super) const fn is_question(self) -> bool {
-        matches!(self, Self::Status | Self::Stacks(_))
+        matches!(self, Self::Status | Self::Metrics { .. } | Self::Stacks(_) | Self::LogLevel)
+    }
+
+    /// Whether each client that may connect has its answer, as to the questions of load balancers.
+    pub(super) const fn is_open(self) -> bool {
+        matches!(self, Self::Metrics { .. })
     }
 }
 
@@ -48,6 +66,11 @@ impl Answer {
     /// A text for people.
     pub(super) fn text(status: &'static str, text: impl Into<String>) -> Self {
         Self { status, content_type: "text/plain", body: text.into() }
+    }
+
+    /// What was asked for, of that media type.
+    pub(super) const fn ok(content_type: &'static str, body: String) -> Self {
+        Self { status: Self::OK, content_type, body }
     }
 
     /// What programs read.

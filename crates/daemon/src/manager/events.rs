@@ -84,6 +84,7 @@ impl Group {
                 SIGWINCH => self.finish_for_successor(),
                 SIGUSR1 => {
                     self.resume();
+                    self.memory.board.set_log_level(None);
                     self.replace_all(Reason::Rolling);
                 }
                 _ => {}

@@ -1,6 +1,7 @@
 //! What a group does when one of its child processes has exited.
 #![forbid(unsafe_code)]
 
+use super::failure_cause::with_cause;
 use super::group::Group;
 use super::slot::{Slot, Worker};
 use crate::message::Reason;
@@ -21,16 +22,22 @@ impl Group {
         // A child that is no worker: a template, or an orphan that a worker has left behind.
         while let Some(child) = sys::reap() {
             let Reaped { pid, status, .. } = child;
-            self.outputs.note_exit(pid);
+            let cause = self.outputs.note_exit(pid);
             let of = |slot: &Slot| slot.workers().any(|worker| worker.pid == pid);
             match self.slots.iter().position(of) {
-                Some(index) => self.handle_exit(index, child),
-                None => self.handle_template_exit(pid, status),
+                Some(index) => self.handle_exit(index, child, cause.of_exit()),
+                None => self.handle_template_exit(pid, status, cause.of_exit()),
             }
         }
     }
 
-    fn handle_exit(&mut self, index: usize, Reaped { pid, status, cpu }: Reaped) {
+    /// `cause`: what the process has said about its end.
+    fn handle_exit(
+        &mut self,
+        index: usize,
+        Reaped { pid, status, cpu }: Reaped,
+        cause: Option<&str>,
+    ) {
         // Read at the end of each worker, so that what happened to another one is not taken for this one's.
         let oom = self.oom_kills.has_risen();
         let (stopping, service) = (self.stopping, self.config.is_service());
@@ -68,15 +75,9 @@ impl Group {
         self.publish_exit(&worker, status, reason(&worker, status, oom), cpu);
         let starting = if worker.ready { "" } else { " (it was starting)" };
         let description = worker.record.exit_description();
-        // A service script is stopped by SIGTERM, perhaps before Python has its handler.
-        let obeyed = service && status.signal() == Some(SIGTERM);
-        let level = match worker.told {
-            Some(_) if status.success() || worker.cancelled || obeyed => Level::Info,
-            Some(_) => Level::Warning,
-            None if service && status.success() => Level::Info,
-            None => Level::Error,
-        };
+        let level = level_of_exit(&worker, status, service);
         self.log(level, &format!("{description}{starting}{next}"));
+        let description = with_cause(&description, cause);
         if !worker.ready && !worker.cancelled {
             self.fail_replacement_of(index, worker.started, &description);
         }
@@ -97,6 +98,18 @@ impl Group {
         worker.record.mark_exited(status.into_raw(), now());
         let cpu = u64::try_from(cpu.as_micros()).unwrap_or(0);
         self.memory.board.counters().note_exit(reason, cpu);
+    }
+}
+
+/// How serious the end of a worker is.
+fn level_of_exit(worker: &Worker, status: ExitStatus, service: bool) -> Level {
+    // A service script is stopped by SIGTERM, perhaps before Python has its handler.
+    let obeyed = service && status.signal() == Some(SIGTERM);
+    match worker.told {
+        Some(_) if status.success() || worker.cancelled || obeyed => Level::Info,
+        Some(_) => Level::Warning,
+        None if service && status.success() => Level::Info,
+        None => Level::Error,
     }
 }
 
@@ -127,6 +140,9 @@ const fn reason_of_order(told: Reason) -> ExitReason {
     match told {
         Reason::Signal => ExitReason::Stopped,
         Reason::ScriptReload | Reason::Rolling => ExitReason::Reload,
+        Reason::ReloadCommand => ExitReason::ReloadCommand,
+        Reason::RecycleCommand => ExitReason::RecycleCommand,
+        Reason::DrainCommand => ExitReason::DrainCommand,
         Reason::MaximumMemory => ExitReason::MaximumMemory,
         Reason::CpuTimeLimit | Reason::RequestTimeout | Reason::StartupTimeout => {
             ExitReason::TimeLimit

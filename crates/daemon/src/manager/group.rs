@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::admin::Admin;
+use super::apache_counts::ApacheCounts;
 use super::oom_kills::OomKills;
 use super::output::Outputs;
 use super::pending::Pending;
@@ -52,6 +53,9 @@ pub(crate) struct Group {
     pub(super) templates: Templates,
     pub(super) outputs: Outputs,
     pub(super) oom_kills: OomKills,
+    pub(super) apache_counts: ApacheCounts,
+    /// The most processor time that metrics have told, in microseconds.
+    pub(super) highest_cpu: u64,
 }
 
 /// A stop that has been announced.
@@ -86,6 +90,9 @@ pub(crate) struct Sockets {
     pub(crate) ready: Option<OwnedFd>,
     /// The memory of the scoreboard.
     pub(crate) scoreboard: Option<OwnedFd>,
+    /// The memory of what has become of requests, and of the requests under way by slot; see [`ApacheCounts`].
+    pub(crate) request_counts: Option<OwnedFd>,
+    pub(crate) sent_counts: Option<OwnedFd>,
 }
 
 /// The signals that a manager reacts to.
@@ -98,8 +105,11 @@ impl Group {
         memory.board.initialise();
         memory.board.set_start_failures(Some(0));
         memory.board.set_draining(false);
+        memory.board.set_log_level(None);
         // The workers of a manager before this one have exited.
         (0..most).flat_map(|slot| memory.board.records(slot)).for_each(|record| record.clear());
+        let (requests, sent) = (sockets.request_counts, sockets.sent_counts);
+        let apache_counts = ApacheCounts::map(requests.as_ref(), sent.as_ref(), most)?;
         let mut own = sockets.workers.into_iter();
         Ok(Self {
             memory,
@@ -127,6 +137,8 @@ impl Group {
             templates: Templates::new(),
             outputs: Outputs::new(),
             oom_kills: OomKills::new(),
+            apache_counts,
+            highest_cpu: 0,
             config,
             log,
         })

@@ -8,6 +8,7 @@ use super::pending::{Pending, Replacement, Work};
 use super::slot::Slot;
 use crate::message::Reason;
 use crate::probe::Condition;
+use scoreboard::Exposition;
 use serde_json::{Value, json};
 use std::time::Instant;
 use wsgi::Level;
@@ -24,13 +25,23 @@ impl Group {
 
     fn obey(&mut self, asked: &Asked) {
         let Asked { client, order, user } = *asked;
-        if !order.is_question() {
+        if let Some(user) = user.filter(|_| !order.is_question()) {
             let name = order.name();
             self.log(Level::Info, &format!("command {name} of uid {user}"));
         }
         let begun = match order {
             Order::Status => Err(Answer::json(Answer::OK, &self.status())),
+            Order::Metrics { is_openmetrics } => {
+                let kind = Exposition::media_type(is_openmetrics);
+                Err(Answer::ok(kind, self.metrics(is_openmetrics)))
+            }
             Order::Stacks(only) => self.begin_stacks(only),
+            Order::LogLevel => Err(self.tell_log_level()),
+            Order::SetLogLevel(level) => {
+                self.memory.board.set_log_level(Some(level as u8));
+                self.log(Level::Notice, &format!("log level {} by command", level.name()));
+                Err(self.tell_log_level())
+            }
             Order::Drain => Ok(self.begin_drain()),
             Order::Reload => self.begin_reload(),
             Order::Recycle(pid) => self.begin_recycling(pid),
@@ -39,6 +50,18 @@ impl Group {
             Ok(work) => self.pending.push(Pending { client, work }),
             Err(answer) => self.admin.answer(client, &answer),
         }
+    }
+
+    /// The level from which lines of the workers are written.
+    pub(super) fn log_level(&self) -> Level {
+        let set = self.memory.board.log_level();
+        Level::from_number(set.unwrap_or(self.config.log_level))
+    }
+
+    fn tell_log_level(&self) -> Answer {
+        let configured = Level::from_number(self.config.log_level).name();
+        let level = self.log_level().name();
+        Answer::json(Answer::OK, &json!({ "level": level, "configured": configured }))
     }
 
     fn begin_drain(&mut self) -> Work {
@@ -53,15 +76,16 @@ impl Group {
     fn begin_reload(&mut self) -> Result<Work, Answer> {
         self.resume();
         self.check_not_stopping()?;
+        self.memory.board.set_log_level(None);
         let begun = Instant::now();
-        self.restart_unready();
+        self.restart_unready(Reason::ReloadCommand);
         let least = self.config.processes.least as usize;
         let old = self.slots.iter().enumerate().filter_map(|(index, slot)| {
             let pid = slot.current.as_ref().map(|worker| worker.pid);
             (pid.is_some() || index < least).then_some((index, pid))
         });
         let replacement = Replacement { begun, old: old.collect(), failure: None };
-        self.replace_all(Reason::Rolling);
+        self.replace_all(Reason::ReloadCommand);
         Ok(Work::Replacement(replacement))
     }
 
@@ -73,7 +97,7 @@ impl Group {
             return Err(Answer::failure(Answer::NOT_FOUND, &why));
         };
         let begun = Instant::now();
-        self.replace(index, pid, Reason::Rolling);
+        self.replace(index, pid, Reason::RecycleCommand);
         let old = vec![(index, Some(pid))];
         Ok(Work::Replacement(Replacement { begun, old, failure: None }))
     }
@@ -134,7 +158,7 @@ impl Group {
         let workers: Vec<Option<Value>> = workers.collect();
         if let Some(why) = failure {
             let workers: Vec<Value> = workers.into_iter().flatten().collect();
-            let serving = self.slots.iter().filter(|slot| slot.is_ready()).count();
+            let serving = self.workers_ready();
             let value = json!({ "error": why, "replaced": workers, "workers_ready": serving });
             return Some(Answer::json(Answer::CONFLICT, &value));
         }

@@ -3,8 +3,10 @@
 //! This file knows neither slots nor messages.
 #![forbid(unsafe_code)]
 
+use super::failure_cause::FailureCause;
 use crate::log_queue;
 use group_config::log_stream::{self, LineSplitter};
+use std::collections::VecDeque;
 use std::io::{self, PipeReader, PipeWriter, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
@@ -26,6 +28,8 @@ const NOTICE_INTERVAL: Duration = Duration::from_secs(1);
 /// The pipes of a group's processes.
 pub(super) struct Outputs {
     outputs: Vec<Output>,
+    /// What processes have told whose pipes are closed, until their exit is noted.
+    told: VecDeque<(i32, FailureCause)>,
     limit: RateLimit,
 }
 
@@ -34,6 +38,8 @@ struct Output {
     pid: i32,
     pipe: PipeReader,
     lines: LineSplitter,
+    /// Why the process fails, if it does while it starts.
+    cause: FailureCause,
     /// When the manager waits no longer for the end of a line.
     unfinished: Option<Instant>,
     has_exited: bool,
@@ -58,13 +64,15 @@ pub(super) fn pipe() -> io::Result<(PipeReader, PipeWriter)> {
 
 impl Outputs {
     pub(super) fn new() -> Self {
-        Self { outputs: Vec::new(), limit: RateLimit::new(Instant::now()) }
+        let limit = RateLimit::new(Instant::now());
+        Self { outputs: Vec::new(), told: VecDeque::new(), limit }
     }
 
     /// Adds the pipe of a new process.
     pub(super) fn add(&mut self, pid: i32, pipe: PipeReader) {
         let lines = LineSplitter::default();
-        self.outputs.push(Output { pid, pipe, lines, unfinished: None, has_exited: false });
+        let cause = FailureCause::default();
+        self.outputs.push(Output { pid, pipe, lines, cause, unfinished: None, has_exited: false });
     }
 
     /// What can be waited for.
@@ -84,24 +92,42 @@ impl Outputs {
         let limit = &mut self.limit;
         let now = Instant::now();
         limit.refill(now);
-        self.outputs.retain_mut(|output| output.pass_on(limit, now));
+        let closed = self.outputs.extract_if(.., |output| !output.pass_on(limit, now));
+        self.told.extend(closed.filter(|it| !it.has_exited).map(|it| (it.pid, it.cause)));
+        while self.told.len() > MAX_LEFT_BEHIND {
+            self.told.pop_front();
+        }
         limit.report(now);
         log_queue::send();
     }
 
-    /// A process has exited: its last lines are passed on before its exit is logged.
-    pub(super) fn note_exit(&mut self, pid: i32) {
+    /// What a process has told about why it fails, so far.
+    pub(super) fn cause(&self, pid: i32) -> Option<&FailureCause> {
+        self.outputs.iter().find(|output| output.pid == pid).map(|output| &output.cause)
+    }
+
+    /// A process has exited: its last lines are passed on before its exit is logged. What they have told.
+    pub(super) fn note_exit(&mut self, pid: i32) -> FailureCause {
         self.pass_on();
         for output in self.outputs.iter_mut().filter(|output| output.pid == pid) {
             output.has_exited = true;
             output.finish_line(&mut self.limit);
         }
+        let open = self.outputs.iter_mut().find(|output| output.pid == pid);
+        let cause = match open {
+            Some(output) => std::mem::take(&mut output.cause),
+            None => {
+                let place = self.told.iter().position(|(of, _)| *of == pid);
+                place.and_then(|place| self.told.remove(place)).map(|it| it.1).unwrap_or_default()
+            }
+        };
         let left_behind = self.outputs.iter().filter(|output| output.has_exited).count();
         if left_behind > MAX_LEFT_BEHIND
             && let Some(oldest) = self.outputs.iter().position(|output| output.has_exited)
         {
             self.outputs.remove(oldest);
         }
+        cause
     }
 }
 
@@ -118,9 +144,12 @@ impl Output {
                 }
                 Ok(count) => {
                     read += count;
-                    let pid = self.pid;
+                    let (pid, cause) = (self.pid, &mut self.cause);
                     let new = bytes.get(..count).unwrap_or_default();
-                    self.lines.push(new, &mut |level, line| limit.pass(pid, level, line));
+                    self.lines.push(new, &mut |level, line| {
+                        cause.note(level, line);
+                        limit.pass(pid, level, line);
+                    });
                 }
                 Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
                 // Nothing is here.
@@ -139,8 +168,11 @@ impl Output {
     }
 
     fn finish_line(&mut self, limit: &mut RateLimit) {
-        let pid = self.pid;
-        self.lines.finish(&mut |level, line| limit.pass(pid, level, line));
+        let (pid, cause) = (self.pid, &mut self.cause);
+        self.lines.finish(&mut |level, line| {
+            cause.note(level, line);
+            limit.pass(pid, level, line);
+        });
         self.unfinished = None;
     }
 }

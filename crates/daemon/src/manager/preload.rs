@@ -1,6 +1,7 @@
 //! How a group starts its templates (`preload=On`), and what it does when one has exited.
 #![forbid(unsafe_code)]
 
+use super::failure_cause::with_cause;
 use super::group::Group;
 use super::start::become_child;
 use super::templates::{MAX_START_FAILURES, Template};
@@ -43,7 +44,7 @@ impl Group {
                 let sockets = self.slots.iter_mut().map(|slot| slot.socket.take()).collect();
                 Some(Box::new(TemplateStart {
                     config: self.config.clone(),
-                    log: Log::of_worker(&self.config),
+                    log: Log::of_worker(&self.config, self.memory.board),
                     memory: self.memory.take(),
                     channel,
                     sockets,
@@ -80,16 +81,22 @@ impl Group {
         let Some(failed) = failed else { return };
         let incoming = self.templates.incoming.take();
         if failed && self.templates.current.is_some() {
-            drop(incoming);
-            return self.abort_replacement("the template (preload) could not load its scripts");
+            let pid = incoming.map(|template| template.pid).unwrap_or_default();
+            let why = self.load_failure("the template (preload)", pid);
+            return self.abort_replacement(&why);
         }
         // The template before it exits when its channel is closed.
         self.templates.current = incoming;
         self.templates.failures = 0;
     }
 
-    /// A child that is no worker has exited: perhaps a template.
-    pub(super) fn handle_template_exit(&mut self, pid: i32, status: ExitStatus) {
+    /// A child that is no worker has exited: perhaps a template. `cause`: what it has said about its end.
+    pub(super) fn handle_template_exit(
+        &mut self,
+        pid: i32,
+        status: ExitStatus,
+        cause: Option<&str>,
+    ) {
         let is_it = |template: &mut Template| template.pid == pid;
         let startup = time_limit::enabled(self.config.timers.startup_timeout);
         let is_overdue = self.templates.is_overdue(startup);
@@ -105,7 +112,7 @@ impl Group {
         self.log(Level::Error, &format!("template {pid} (preload) {how}"));
         self.templates.note_failure();
         if incoming.is_some() && self.templates.current.is_some() {
-            let why = format!("template {pid} (preload) {how}");
+            let why = with_cause(&format!("template {pid} (preload) {how}"), cause);
             if !is_overdue {
                 return self.abort_replacement(&why);
             }

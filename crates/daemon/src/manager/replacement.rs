@@ -1,6 +1,7 @@
 //! Which workers of a group are replaced, and when the replaced ones stop. It starts none.
 #![forbid(unsafe_code)]
 
+use super::failure_cause::{FailureCause, with_cause};
 use super::group::Group;
 use super::slot::Worker;
 use crate::message::{Loaded, Reason, Successor};
@@ -14,15 +15,14 @@ impl Group {
     pub(super) fn replacement_ready(&mut self, index: usize, pid: i32, failed: bool) {
         let (within, grace) = self.drain_timeouts();
         let stopping = self.stopping;
+        let load_failure = failed.then(|| self.load_failure(&format!("worker {pid}"), pid));
         let Some(slot) = self.slots.get_mut(index) else { return };
         if let Some(current) = slot.current.as_mut().filter(|worker| worker.pid == pid) {
             note_ready(self.memory.board.counters(), current);
             current.mark_ready(failed);
             let started = current.started;
             slot.failures = 0;
-            if failed {
-                let why =
-                    format!("worker {pid} could not load its scripts; the error log says why");
+            if let Some(why) = load_failure {
                 self.fail_replacement_of(index, started, &why);
             }
             return;
@@ -34,9 +34,7 @@ impl Group {
             incoming.finish(reason, Duration::ZERO, grace, Successor::None);
             slot.leaving.push(incoming);
             if !stopping {
-                self.abort_replacement(&format!(
-                    "worker {pid} could not load its scripts; the error log says why"
-                ));
+                self.abort_replacement(&load_failure.unwrap_or_default());
             }
             return;
         }
@@ -47,6 +45,13 @@ impl Group {
             old.finish(reason, within(reason), grace, Successor::Ready);
             slot.leaving.push(old);
         }
+    }
+
+    /// That a process could not load its scripts, with the cause where its lines have told that.
+    pub(super) fn load_failure(&self, process: &str, pid: i32) -> String {
+        let cause = self.outputs.cause(pid).and_then(FailureCause::of_load);
+        let cause = cause.unwrap_or("the error log says why");
+        with_cause(&format!("{process} could not load its scripts"), Some(cause))
     }
 
     /// Keeps the current workers, because of `why`: the new code does not load.
@@ -113,7 +118,7 @@ impl Group {
         let path = loaded.path.display();
         self.log(Level::Info, &format!("{path} has changed; workers are to be replaced"));
         if self.changed.as_ref() != Some(&loaded) {
-            self.cancel_incoming();
+            self.cancel_incoming(Reason::Rolling);
         }
         // A worker that started later has read the new state, and one that has the older state all the same will
         // report it.
@@ -134,30 +139,29 @@ impl Group {
 
     /// Stops replacements, and kills those that are still starting: their code is no longer the newest, and perhaps they
     /// will never be ready.
-    fn cancel_incoming(&mut self) {
+    fn cancel_incoming(&mut self, reason: Reason) {
         let (within, grace) = self.drain_timeouts();
         for slot in &mut self.slots {
             if let Some(mut incoming) = slot.incoming.take() {
                 if incoming.may_serve() {
-                    let within = within(Reason::Rolling);
-                    incoming.finish(Reason::Rolling, within, grace, Successor::Ready);
+                    incoming.finish(reason, within(reason), grace, Successor::Ready);
                 } else {
-                    incoming.finish(Reason::Rolling, Duration::ZERO, grace, Successor::None);
+                    incoming.finish(reason, Duration::ZERO, grace, Successor::None);
                     incoming.cancelled = true;
                     sys::kill(incoming.pid, sys::SIGKILL);
                 }
                 slot.leaving.push(incoming);
-                slot.wanted.get_or_insert(Reason::Rolling);
+                slot.wanted.get_or_insert(reason);
             }
         }
     }
 
     /// Gives up workers that have not begun to serve, and starts others in their place without a pause.
-    pub(super) fn restart_unready(&mut self) {
+    pub(super) fn restart_unready(&mut self, reason: Reason) {
         let (_, grace) = self.drain_timeouts();
         for slot in &mut self.slots {
             if let Some(mut worker) = slot.current.take_if(|worker| !worker.may_serve()) {
-                worker.finish(Reason::Rolling, Duration::ZERO, grace, Successor::None);
+                worker.finish(reason, Duration::ZERO, grace, Successor::None);
                 worker.cancelled = true;
                 sys::kill(worker.pid, sys::SIGKILL);
                 slot.leaving.push(worker);
@@ -167,13 +171,11 @@ impl Group {
         self.templates.forget_failures();
     }
 
-    /// Replaces every worker.
+    /// Replaces every worker by one with the current code.
     pub(super) fn replace_all(&mut self, reason: Reason) {
-        if reason == Reason::Rolling {
-            self.refused = None;
-            self.cancel_incoming();
-            self.renew_template();
-        }
+        self.refused = None;
+        self.cancel_incoming(reason);
+        self.renew_template();
         for slot in &mut self.slots {
             if slot.current.is_some() {
                 slot.wanted.get_or_insert(reason);
@@ -207,16 +209,18 @@ impl Group {
     /// Stops every worker; each may go on with its requests for the time `within`.
     pub(super) fn stop(&mut self, within: Duration) {
         self.stopping = true;
-        if !self.stays_when_drained() {
+        let is_drain = self.stays_when_drained();
+        if !is_drain {
             self.memory.board.set_draining(true);
         }
+        let reason = if is_drain { Reason::DrainCommand } else { Reason::Signal };
         self.templates.stop();
         let (_, grace) = self.drain_timeouts();
         for slot in &mut self.slots {
             let serving = slot.current.take().into_iter().chain(slot.incoming.take());
             slot.leaving.extend(serving);
             for worker in &mut slot.leaving {
-                worker.finish(Reason::Signal, within, grace, Successor::None);
+                worker.finish(reason, within, grace, Successor::None);
                 if !worker.may_serve() {
                     // A worker that is still starting reads no commands.
                     worker.cancelled = true;

@@ -129,7 +129,7 @@ impl Group {
         let slot = SlotHandle { memory: self.memory.take(), slot, generation };
         let sockets = own.into_iter().chain(std::mem::take(&mut self.shared)).collect();
         let known = if cold { Vec::new() } else { std::mem::take(&mut self.scripts) };
-        let (config, log) = (self.config.clone(), Log::of_worker(&self.config));
+        let (config, log) = (self.config.clone(), Log::of_worker(&self.config, self.memory.board));
         let queue = self.queue.take();
         Box::new(WorkerStart { config, log, slot, channel, sockets, queue, known, manager })
     }

@@ -21,19 +21,12 @@ impl Group {
             ExitReason::ALL.map(|reason| (reason.name().to_owned(), events.exits(reason).into()));
         let slots = self.slots.iter().enumerate();
         let workers: Vec<Value> = slots.flat_map(|(index, slot)| self.slot(index, slot)).collect();
-        let ages =
-            self.workers().flat_map(|worker| worker.record.busy_threads().collect::<Vec<_>>());
-        let oldest = ages.map(|(_, since, _)| now().saturating_sub(since)).max().unwrap_or(0);
-        let busy: usize = self.workers().map(|worker| worker.record.requests().len()).sum();
+        let busy = self.busy();
         json!({
             "version": env!("CARGO_PKG_VERSION"),
             "name": self.config.name,
             "condition": condition_name(self.condition()),
-            "interface": match self.config.interface {
-                Interface::Wsgi => "wsgi",
-                Interface::Asgi => "asgi",
-                Interface::Auto => "auto",
-            },
+            "interface": self.interface_name(),
             "serves": !self.config.is_service(),
             "manager": {
                 "pid": std::process::id(),
@@ -42,18 +35,45 @@ impl Group {
                 "age_seconds": self.started.elapsed().as_secs_f64(),
                 "generation": self.config.generation,
             },
-            "log_level": Level::from_number(self.config.log_level).name(),
+            "log_level": self.log_level().name(),
+            "log_level_configured": Level::from_number(self.config.log_level).name(),
             "processes": { "least": self.config.processes.least, "most": self.config.processes.most },
             "capacity_per_worker": self.config.capacity(),
-            "workers_ready": self.slots.iter().filter(|slot| slot.is_ready()).count(),
+            "workers_ready": self.workers_ready(),
             "requests_active": busy,
-            "oldest_request_seconds": seconds(oldest),
+            "queue_depth": self.apache_counts.queue_depth(busy),
+            "oldest_request_seconds": seconds(self.oldest_request()),
             "start_block": (0..self.slots.len()).find_map(|slot| board.start_block_reason(slot)),
             "starts": events.starts,
             "exits": exits.into_iter().collect::<Map<String, Value>>(),
             "templates": self.templates.pids(),
             "workers": workers,
         })
+    }
+
+    /// Workers that take requests.
+    pub(super) fn workers_ready(&self) -> usize {
+        self.slots.iter().filter(|slot| slot.is_ready()).count()
+    }
+
+    /// Requests that are being served.
+    pub(super) fn busy(&self) -> u64 {
+        self.workers().map(|worker| worker.record.requests().len() as u64).sum()
+    }
+
+    /// Microseconds since the oldest request that is being served was begun.
+    pub(super) fn oldest_request(&self) -> u64 {
+        let requests = self.workers().flat_map(|worker| worker.record.requests());
+        requests.map(|(since, _)| now().saturating_sub(since)).max().unwrap_or(0)
+    }
+
+    /// The interface of its applications.
+    pub(super) const fn interface_name(&self) -> &'static str {
+        match self.config.interface {
+            Interface::Wsgi => "wsgi",
+            Interface::Asgi => "asgi",
+            Interface::Auto => "auto",
+        }
     }
 
     fn workers(&self) -> impl Iterator<Item = &Worker> {
@@ -64,9 +84,14 @@ impl Group {
     fn slot(&self, index: usize, slot: &Slot) -> Vec<Value> {
         let last_exit = self.memory.board.ended(index, 0).map(|record| record.exit_description());
         let pause = slot.not_before.saturating_duration_since(Instant::now());
+        let busy = slot.workers().map(|worker| worker.record.requests().len() as u64).sum();
+        let waiting = self.apache_counts.waiting(index, busy);
         let describe = |worker: &Worker| {
             let mut value = worker_status(index, worker);
             value["last_exit"] = json!(last_exit);
+            // What waits for the slot is taken by the worker that serves.
+            let serves = slot.current.as_ref().is_some_and(|it| it.pid == worker.pid);
+            value["waiting"] = json!(waiting.filter(|_| serves));
             value
         };
         let mut workers: Vec<Value> = slot.workers().map(describe).collect();

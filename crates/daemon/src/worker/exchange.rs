@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use crate::log::Log;
+use crate::log_threshold::LogThreshold;
 use crate::worker::connection::{Body as BodyPart, Connection, would_block};
 use crate::worker::error_response;
 use crate::worker::response_claim::ResponseClaim;
@@ -54,8 +55,8 @@ pub(crate) struct RequestInfo<'a> {
     pub(crate) is_body_withheld: bool,
     /// The web servers in front of a daemon that is run by hand.
     pub(crate) front_ends: Option<&'a FrontEnds>,
-    /// What is written to the log for it (a number of `APLOG_*`).
-    pub(crate) log_level: u8,
+    /// What is written to the log for it.
+    pub(crate) log_threshold: LogThreshold,
 }
 
 /// How far the request body has been read.
@@ -323,7 +324,7 @@ impl Exchange for FastCgiExchange<'_> {
     }
 
     fn logs(&self, level: Level) -> bool {
-        level as u8 <= self.facts.log_level
+        self.facts.log_threshold.takes(level)
     }
 
     fn log(&mut self, level: Level, line: &[u8]) {
@@ -404,8 +405,12 @@ mod tests {
     use std::sync::Barrier;
     use std::thread;
 
-    const INFO: RequestInfo<'_> =
-        RequestInfo { wants_body: true, is_body_withheld: false, front_ends: None, log_level: 0 };
+    const INFO: RequestInfo<'_> = RequestInfo {
+        wants_body: true,
+        is_body_withheld: false,
+        front_ends: None,
+        log_threshold: LogThreshold::configured(0),
+    };
 
     /// A connection on which a request has come, and the other end of it.
     fn request() -> (Box<Connection>, UnixStream, ClientConnection) {
@@ -468,7 +473,7 @@ mod tests {
     fn a_response_is_claimed_once_and_not_that_of_a_later_request() {
         let ((connection, _web_server, _), (later, _later_server, _)) = (request(), request());
         let silent = group_config::GroupConfig { log_level: 0, ..Default::default() };
-        let (claim, log) = (ResponseClaim::default(), Log::of_worker(&silent));
+        let (claim, log) = (ResponseClaim::default(), Log::of_manager(&silent));
         let release = |connection: Box<Connection>, _| {
             connection.close();
             None
@@ -488,7 +493,7 @@ mod tests {
             let (connection, web_server, mut client) = request();
             let silent = group_config::GroupConfig { log_level: 0, ..Default::default() };
             let (claim, log, barrier) =
-                (ResponseClaim::default(), Log::of_worker(&silent), Barrier::new(2));
+                (ResponseClaim::default(), Log::of_manager(&silent), Barrier::new(2));
             let release = |connection: Box<Connection>, _| {
                 connection.close();
                 None

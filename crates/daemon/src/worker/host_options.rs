@@ -55,6 +55,7 @@ fn common_interpreter(config: &GroupConfig) -> InterpreterOptions {
         restrict_stdin: python.restrict_stdin,
         restrict_stdout: python.restrict_stdout,
         print_level: Level::from_number(python.print_level),
+        json_records: python.json_records,
         restrict_signal: python.restrict_signal && may_restrict_signal(config),
         own_gil: python.own_gil,
     }
@@ -68,6 +69,7 @@ fn named_interpreter(config: &GroupConfig, own: &Interpreter) -> InterpreterOpti
         restrict_stdin: own.restrict_stdin,
         restrict_stdout: own.restrict_stdout,
         print_level: Level::from_number(own.print_level),
+        json_records: own.json_records,
         restrict_signal: own.restrict_signal && may_restrict_signal(config),
         own_gil: own.own_gil,
     }

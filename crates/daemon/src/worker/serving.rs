@@ -244,7 +244,7 @@ impl Pool {
             wants_body: admitted.wants_body,
             is_body_withheld: admitted.is_body_withheld,
             front_ends: self.config.front_ends(),
-            log_level: application.log_level.unwrap_or(self.config.log_level),
+            log_threshold: self.log.threshold_of_request(application.log_level),
         };
         let _guard = RequestGuard { pool: self, thread, is_activity: application.is_activity };
         let release = |connection, complete| {

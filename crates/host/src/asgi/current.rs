@@ -5,7 +5,7 @@
 use crate::asgi::gate::Gate;
 use crate::asgi::request::Request;
 use crate::cpython::{Attached, ClassRef, Instance, Object, Persistent, Result};
-use crate::objects::{TaskLog, set_task_log};
+use crate::objects::{JsonLine, TaskLog, set_task_log};
 use std::sync::OnceLock;
 use wsgi::Level;
 
@@ -46,8 +46,8 @@ fn find(py: Attached<'_>, with: &mut dyn FnMut(&mut dyn TaskLog)) {
 }
 
 impl TaskLog for Gate {
-    fn text(&mut self, level: Level, text: &[u8]) {
-        self.log_text(level, text);
+    fn text(&mut self, level: Level, text: &[u8], json: Option<&JsonLine>) {
+        self.log_text(level, text, json);
     }
 
     fn line(&mut self, level: Level, line: &[u8]) {

@@ -7,6 +7,7 @@ use crate::asgi::scope::Variables;
 use crate::asgi::sent::Sent;
 use crate::asgi::socket_transport::AsgiSocket;
 use crate::asgi::transport::{AsgiExchange, Input, Load};
+use crate::objects::JsonLine;
 use std::os::fd::AsFd;
 use wsgi::{Body, Level, Output, ResponseHead, SendError, Then};
 
@@ -26,6 +27,8 @@ pub(super) struct Gate {
     unfinished_line: Vec<u8>,
     /// That of the unfinished line.
     line_level: Level,
+    /// How it is written where lines are JSON.
+    line_json: Option<JsonLine>,
 }
 
 /// How much of the response there is.
@@ -108,6 +111,7 @@ impl Gate {
             is_kept: false,
             unfinished_line: Vec::new(),
             line_level: Level::Error,
+            line_json: None,
         }
     }
 
@@ -367,16 +371,25 @@ impl Gate {
     fn finish_line(&mut self) {
         let line = std::mem::take(&mut self.unfinished_line);
         if !line.is_empty() {
-            self.exchange.log(self.line_level, &line);
+            self.log_line(&line);
+        }
+    }
+
+    /// Writes a line of what the application has printed.
+    fn log_line(&mut self, line: &[u8]) {
+        match &self.line_json {
+            Some(json) => self.exchange.log(self.line_level, &json.of(self.line_level, line)),
+            None => self.exchange.log(self.line_level, line),
         }
     }
 
     /// Writes text to the log, a record of this level for each line that is complete.
-    pub(super) fn log_text(&mut self, level: Level, text: &[u8]) {
-        if self.line_level != level {
+    pub(super) fn log_text(&mut self, level: Level, text: &[u8], json: Option<&JsonLine>) {
+        if self.line_level != level || JsonLine::are_apart(self.line_json.as_ref(), json) {
             self.finish_line();
             self.line_level = level;
         }
+        self.line_json = json.cloned();
         self.unfinished_line.extend_from_slice(text);
         let Some(last) = self.unfinished_line.iter().rposition(|byte| *byte == b'\n') else {
             return;
@@ -384,7 +397,7 @@ impl Gate {
         let rest = self.unfinished_line.split_off(last + 1);
         let lines = std::mem::replace(&mut self.unfinished_line, rest);
         for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-            self.exchange.log(level, line);
+            self.log_line(line);
         }
     }
 }

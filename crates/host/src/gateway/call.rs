@@ -275,7 +275,10 @@ impl<'a, 'py> Call<'a, 'py> {
         let keys = &state.keys;
         let input = state.input.get(py).instantiate(Input::new(Arc::clone(lease)))?;
         builder.put(&keys.wsgi_input.get(py), &input)?;
-        let errors = state.log.get(py).instantiate(Log::of_request(Arc::clone(lease)))?;
+        let errors = state
+            .log
+            .get(py)
+            .instantiate(Log::of_request(Arc::clone(lease), state.json.clone()))?;
         builder.put(&keys.wsgi_errors.get(py), &errors)?;
         builder.put(&keys.thread_id.get(py), &py.int(thread_id())?)?;
         builder.put(&keys.application_start.get(py), &py.float(seconds_now())?)?;

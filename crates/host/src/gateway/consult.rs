@@ -171,7 +171,8 @@ fn ask<'py>(
     lease: &Arc<Lease>,
 ) -> Result<'py, Vec<Option<Answer>>> {
     let state = &interpreter.state;
-    let errors = state.log.get(py).instantiate(Log::of_request(Arc::clone(lease)))?;
+    let errors =
+        state.log.get(py).instantiate(Log::of_request(Arc::clone(lease), state.json.clone()))?;
     variables.put(&state.keys.wsgi_errors.get(py), &errors)?;
     if question.tls {
         let auth = state.auth.get(py).instantiate(Auth { lease: Arc::clone(lease) })?;

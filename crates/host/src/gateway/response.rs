@@ -3,6 +3,7 @@
 //! The rules of PEP 3333 about heads, lengths and ends are here. Python is not known, nor the accounting of threads.
 #![forbid(unsafe_code)]
 
+use crate::objects::JsonLine;
 use crate::observe::io_counters::{IoCounters, Stopwatch};
 use wsgi::{
     Body, Exchange, HeadError, Level, Output, ReadError, ResponseHead, SendError, Source, Then,
@@ -28,6 +29,8 @@ pub struct Response<'r> {
     log_line: Vec<u8>,
     /// That of the text in `log_line`.
     log_level: Level,
+    /// How it is written where lines are JSON.
+    log_json: Option<JsonLine>,
     read_failure: Option<ReadError>,
     send_failure: Option<SendError>,
 }
@@ -70,6 +73,7 @@ impl<'r> Response<'r> {
             content_length: None,
             log_line: Vec::new(),
             log_level: Level::Error,
+            log_json: None,
             read_failure: None,
             send_failure: None,
         }
@@ -237,12 +241,14 @@ impl<'r> Response<'r> {
         self.send_failure
     }
 
-    /// Takes text an application wrote to a log; each complete line becomes a record of that level.
-    pub(crate) fn log_text(&mut self, level: Level, text: &[u8]) {
-        if self.log_level != level {
+    /// Takes text an application wrote to a log; each complete line becomes a record of that level, as JSON where there
+    /// is one.
+    pub(crate) fn log_text(&mut self, level: Level, text: &[u8], json: Option<&JsonLine>) {
+        if self.log_level != level || JsonLine::are_apart(self.log_json.as_ref(), json) {
             self.flush_log();
             self.log_level = level;
         }
+        self.log_json = json.cloned();
         let mut rest = text;
         while let Some(end) = rest.iter().position(|&byte| byte == b'\n') {
             let (line, after) = rest.split_at(end);
@@ -292,7 +298,10 @@ impl<'r> Response<'r> {
     }
 
     fn log_script_line(&mut self, line: &[u8]) {
-        let record = self.of_script(line);
+        let record = match &self.log_json {
+            Some(json) => self.of_script(&json.of(self.log_level, line)),
+            None => self.of_script(line),
+        };
         self.exchange.log(self.log_level, &record);
     }
 

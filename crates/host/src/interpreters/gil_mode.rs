@@ -93,6 +93,7 @@ mod tests {
             restrict_stdin: false,
             restrict_stdout: false,
             print_level: Level::Error,
+            json_records: false,
             restrict_signal: true,
             own_gil: false,
         };

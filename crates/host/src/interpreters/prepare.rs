@@ -16,8 +16,8 @@ use crate::interpreters::script::Scripts;
 use crate::interpreters::state::InterpreterState;
 use crate::log::SharedLog;
 use crate::objects::{
-    Adapter, Auth, FUNCTION_NAMES, FileWrapper, Functions, Input, Log, Restricted, SignalIntercept,
-    hide_shared_state,
+    Adapter, Auth, FUNCTION_NAMES, FileWrapper, Functions, Input, JsonSource, Log, Restricted,
+    SignalIntercept, hide_shared_state,
 };
 use crate::observe::activity::Activity;
 use crate::observe::events::Subscribers;
@@ -76,7 +76,13 @@ impl Preparation<'_> {
         inherit_package_path(py, &module)?;
         register(py, "mod_wsgi", &module)?;
         let log_class = py.class::<Log>()?;
-        replace_streams(py, &log_class, options, own, log)?;
+        let json = own.json_records.then(|| {
+            Arc::new(JsonSource {
+                process_group: options.process_group.clone(),
+                application_group: name.to_owned(),
+            })
+        });
+        replace_streams(py, &log_class, options, own, log, json.as_ref())?;
         if let (false, Some(stderr)) = (name.is_empty(), py.sys_attribute(c"stderr")?) {
             tell_of_forks(py, &stderr)?;
         }
@@ -89,7 +95,7 @@ impl Preparation<'_> {
         fill_module(py, &module, name, options, file_wrapper.object())?;
         module.set_attribute(c"RequestTimeout", &request_timeout)?;
         let subscribers = Arc::new(Subscribers::new(py)?);
-        add_functions(py, &module, options, activity, &subscribers, log)?;
+        add_functions(py, &module, options, activity, &subscribers, log, own.json_records)?;
         keep_levels(py)?;
         add_apache_module(py, options)?;
         let template = template(py, options, file_wrapper.object())?;
@@ -98,6 +104,7 @@ impl Preparation<'_> {
             scripts: Scripts::new(py)?,
             input: py.class::<Input>()?.persist(),
             log: log_class.persist(),
+            json,
             adapter: py.class::<Adapter>()?.persist(),
             auth: py.class::<Auth>()?.persist(),
             file_wrapper: file_wrapper.persist(),
@@ -208,6 +215,7 @@ fn add_functions<'py>(
     activity: &Arc<Activity>,
     subscribers: &Arc<Subscribers>,
     log: &SharedLog,
+    json_records: bool,
 ) -> Result<'py, ()> {
     let functions = Functions {
         subscribers: Arc::clone(subscribers),
@@ -217,6 +225,7 @@ fn add_functions<'py>(
         has_telemetry: options.telemetry.is_some(),
         threads: options.threads_per_process,
         server: options.server_status.clone(),
+        json_records,
         module: Some(Persistent::new(module.clone())),
     };
     let functions = py.class::<Functions>()?.instantiate(functions)?;
@@ -261,9 +270,10 @@ fn replace_streams<'py>(
     process: &HostOptions,
     options: &InterpreterOptions,
     log: &SharedLog,
+    json: Option<&Arc<JsonSource>>,
 ) -> Result<'py, ()> {
     let stream = |name, level, descriptor| {
-        let log = Log::of_thread(name, level, SharedLog::clone(log), descriptor);
+        let log = Log::of_thread(name, level, SharedLog::clone(log), json.cloned(), descriptor);
         text_stream(py, log_class, log)
     };
     // Standard error of a daemon process is a log; that of Apache's own processes may lead nowhere.

@@ -5,7 +5,7 @@ use crate::cpython::{Attached, ClassRef, Object, Persistent};
 use crate::gateway::environ::EnvironCache;
 use crate::interpreters::keys::InternedKeys;
 use crate::interpreters::script::Scripts;
-use crate::objects::{Adapter, Auth, FileWrapper, Input, Log};
+use crate::objects::{Adapter, Auth, FileWrapper, Input, JsonSource, Log};
 use crate::observe::events::Subscribers;
 use crate::telemetry::Collections;
 use std::sync::Arc;
@@ -16,6 +16,8 @@ pub(crate) struct InterpreterState {
     pub(crate) scripts: Scripts,
     pub(crate) input: ClassRef<Input>,
     pub(crate) log: ClassRef<Log>,
+    /// `WSGILogFormat json`: what lines of the log say.
+    pub(crate) json: Option<Arc<JsonSource>>,
     pub(crate) adapter: ClassRef<Adapter>,
     pub(crate) auth: ClassRef<Auth>,
     pub(crate) file_wrapper: ClassRef<FileWrapper>,

@@ -28,6 +28,8 @@ pub(crate) struct Functions {
     pub(crate) threads: i64,
     /// Apache's scoreboard, in embedded mode and where the configuration opens it.
     pub(crate) server: Option<Arc<dyn ServerStatus>>,
+    /// `WSGILogFormat json`.
+    pub(crate) json_records: bool,
     /// The module whose functions these are.
     pub(crate) module: Option<Persistent>,
 }
@@ -76,7 +78,7 @@ fn lazy_attributes<'py>(
     let py = this.py();
     let name = argument(arguments, "__getattr__")?.to_text()?;
     let value = match name.as_str() {
-        "LogHandler" => log_handler::class(py, &this.log)?,
+        "LogHandler" => log_handler::class(py, &this.log, this.json_records)?,
         "active_requests" => active_requests(this)?,
         _ => {
             let text = format!("module 'mod_wsgi' has no attribute '{name}'");

@@ -8,6 +8,7 @@ use crate::gateway::current;
 use crate::gateway::lease::Lease;
 use crate::gateway::response::Response;
 use crate::log::SharedLog;
+use crate::objects::json_line::{JsonLine, JsonSource};
 use crate::objects::task_log::with_task_log;
 use std::collections::BTreeMap;
 use std::ffi::CStr;
@@ -19,6 +20,8 @@ pub(crate) struct Log {
     pub(crate) name: &'static str,
     pub(crate) level: Level,
     pub(crate) target: LogTarget,
+    /// `WSGILogFormat json`: what its lines say beside their text.
+    pub(crate) json: Option<Arc<JsonSource>>,
     /// The number that `fileno()` gives: what is written to it reaches a log as well.
     pub(crate) descriptor: Option<i64>,
 }
@@ -74,24 +77,45 @@ impl Unfinished {
 }
 
 impl Log {
-    pub(crate) fn of_request(lease: Arc<Lease>) -> Self {
+    pub(crate) fn of_request(lease: Arc<Lease>, json: Option<Arc<JsonSource>>) -> Self {
         let target = LogTarget::Request(lease);
-        Self { name: "<wsgi.errors>", level: Level::Error, target, descriptor: None }
+        Self { name: "<wsgi.errors>", level: Level::Error, target, json, descriptor: None }
     }
 
     pub(crate) fn of_thread(
         name: &'static str,
         level: Level,
         server: SharedLog,
+        json: Option<Arc<JsonSource>>,
         descriptor: Option<i64>,
     ) -> Self {
         let target = LogTarget::Thread { server, unfinished: Unfinished::default() };
-        Self { name, level, target, descriptor }
+        Self { name, level, target, json, descriptor }
+    }
+
+    /// How its lines are written now, where they are JSON.
+    fn json_line(&self, py: Attached<'_>) -> Option<JsonLine> {
+        let source = Arc::clone(self.json.as_ref()?);
+        let request_id = current::request_id(py).and_then(|id| match id.is_none() {
+            true => Ok(None),
+            false => id.to_text().map(Some),
+        });
+        let request_id = request_id.unwrap_or_else(|raised| {
+            raised.clear();
+            None
+        });
+        let stream = match self.name {
+            "<stdout>" => "sys.stdout",
+            "<stderr>" => "sys.stderr",
+            _ => "wsgi.errors",
+        };
+        Some(JsonLine { source, stream, request_id })
     }
 
     /// Writes to the log of the request, or of the server; `None` when the request has ended.
     fn write(&self, py: Attached<'_>, text: &[u8]) -> Option<()> {
-        let add = |request: &mut Response<'_>| request.log_text(self.level, text);
+        let json = self.json_line(py);
+        let add = |request: &mut Response<'_>| request.log_text(self.level, text, json.as_ref());
         let to_request = |lease: &Lease| {
             // Only a complete line reaches the log file, and only that may block.
             if text.contains(&b'\n') { lease.with_detached(py, add) } else { lease.with(py, add) }
@@ -102,12 +126,12 @@ impl Log {
                 if let Some(lease) = current::lease() {
                     return to_request(&lease);
                 }
-                if with_task_log(py, |log| log.text(self.level, text)).is_some() {
+                if with_task_log(py, |log| log.text(self.level, text, json.as_ref())).is_some() {
                     return Some(());
                 }
                 let lines = unfinished.add(text);
                 if !lines.is_empty() {
-                    py.detached(|| log_lines(server, self.level, &lines));
+                    py.detached(|| log_lines(server, self.level, json.as_ref(), &lines));
                 }
                 Some(())
             }
@@ -125,16 +149,20 @@ impl Log {
                 }
                 let line = unfinished.take();
                 if !line.is_empty() {
-                    py.detached(|| log_lines(server, self.level, &line));
+                    let json = self.json_line(py);
+                    py.detached(|| log_lines(server, self.level, json.as_ref(), &line));
                 }
             }
         }
     }
 }
 
-fn log_lines(server: &SharedLog, level: Level, lines: &[u8]) {
+fn log_lines(server: &SharedLog, level: Level, json: Option<&JsonLine>, lines: &[u8]) {
     for line in lines.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
-        server.log(level, line);
+        match json {
+            Some(json) => server.log(level, &json.of(level, line)),
+            None => server.log(level, line),
+        }
     }
 }
 
@@ -209,8 +237,8 @@ fn flush<'py>(this: &This<'_, 'py>, arguments: &Arguments<'_, 'py>) -> Result<'p
 fn close<'py>(this: &This<'_, 'py>, arguments: &Arguments<'_, 'py>) -> Result<'py, Object<'py>> {
     flush(this, arguments)?;
     if let LogTarget::Thread { server, unfinished } = &this.target {
-        let (lines, level) = (unfinished.take_all(), this.level);
-        this.py().detached(|| log_lines(server, level, &lines));
+        let (lines, level, json) = (unfinished.take_all(), this.level, this.json_line(this.py()));
+        this.py().detached(|| log_lines(server, level, json.as_ref(), &lines));
     }
     Ok(this.py().none())
 }

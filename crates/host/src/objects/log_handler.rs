@@ -10,23 +10,14 @@ use wsgi::{Level, Source};
 
 /// In Python, because it is a subclass of a Python class. Run at its first use,
 /// because importing `logging` costs every interpreter some milliseconds.
-const SOURCE: &str = r#"
-import logging
+const SOURCE: &str = include_str!("log_handler.py");
 
-class LogHandler(logging.Handler):
-    """Writes records to Apache's error log at their own level."""
-
-    def emit(self, record):
-        if not writes(record.levelno):
-            return
-        try:
-            write(record.levelno, self.format(record), record.pathname, record.lineno)
-        except Exception:
-            self.handleError(record)
-"#;
-
-/// A new class.
-pub(crate) fn class<'py>(py: Attached<'py>, log: &SharedLog) -> Result<'py, Object<'py>> {
+/// A new class. `json_records`: records without a formatter of their own are lines of JSON.
+pub(crate) fn class<'py>(
+    py: Attached<'py>,
+    log: &SharedLog,
+    json_records: bool,
+) -> Result<'py, Object<'py>> {
     let names = py.dict()?;
     let put = |name, value: &Object<'py>| names.set_item(&py.interned(name)?, value);
     put("__name__", &py.str("mod_wsgi")?)?;
@@ -34,6 +25,8 @@ pub(crate) fn class<'py>(py: Attached<'py>, log: &SharedLog) -> Result<'py, Obje
     let class = py.class::<Writer>()?;
     put("writes", &class.instantiate(writer(What::Ask))?)?;
     put("write", &class.instantiate(writer(What::Write))?)?;
+    put("request_id", &class.instantiate(writer(What::RequestId))?)?;
+    put("json_records", &py.bool(json_records))?;
     let builtins = py.import(c"builtins")?;
     put("__builtins__", &builtins)?;
     builtins.call_method(c"exec", [&py.str(SOURCE)?, &names])?;
@@ -42,7 +35,7 @@ pub(crate) fn class<'py>(py: Attached<'py>, log: &SharedLog) -> Result<'py, Obje
         .ok_or_else(|| py.raise(ExceptionKind::System, "LogHandler is missing"))
 }
 
-/// `writes(level)` and `write(level, text, pathname, lineno)`.
+/// `writes(level)`, `write(level, text, pathname, lineno)` and `request_id()`.
 struct Writer {
     what: What,
     log: SharedLog,
@@ -51,6 +44,7 @@ struct Writer {
 enum What {
     Ask,
     Write,
+    RequestId,
 }
 
 impl Class for Writer {
@@ -63,6 +57,9 @@ fn call<'py>(
     arguments: &Object<'py>,
 ) -> Result<'py, Object<'py>> {
     let py = this.py();
+    if matches!(this.what, What::RequestId) {
+        return current::request_id(py);
+    }
     let level = level(arguments.sequence_item(0)?.as_index()?);
     if matches!(this.what, What::Ask) {
         let asked =

@@ -3,13 +3,14 @@
 #![forbid(unsafe_code)]
 
 use crate::cpython::Attached;
+use crate::objects::json_line::JsonLine;
 use std::sync::OnceLock;
 use wsgi::Level;
 
 /// The log of a request.
 pub(crate) trait TaskLog {
-    /// Writes text, a record of this level for each line that is complete.
-    fn text(&mut self, level: Level, text: &[u8]);
+    /// Writes text, a record of this level for each line that is complete; as JSON where there is one.
+    fn text(&mut self, level: Level, text: &[u8], json: Option<&JsonLine>);
     /// Writes one line.
     fn line(&mut self, level: Level, line: &[u8]);
     /// Whether a line of this level would be written.

@@ -15,6 +15,8 @@ pub(super) struct Figures {
     pub(super) rate: f64,
     pub(super) busy: u64,
     pub(super) capacity: u64,
+    /// Requests that wait for the worker, or for one of the group; `None` where the manager does not know.
+    pub(super) waiting: Option<u64>,
     /// The age of the oldest request in seconds.
     pub(super) oldest: f64,
     /// Resident memory in bytes.
@@ -51,6 +53,7 @@ impl Figures {
             rate,
             busy: number(&worker["busy"]),
             capacity,
+            waiting: worker["waiting"].as_u64(),
             oldest: requests.iter().map(|it| real(&it["age_seconds"])).fold(0.0, f64::max),
             memory: number(&worker["resident_bytes"]),
             cpu: used * 100.0,
@@ -63,6 +66,10 @@ impl Figures {
         self.rate += other.rate;
         self.busy = self.busy.saturating_add(other.busy);
         self.capacity = self.capacity.saturating_add(other.capacity);
+        self.waiting = match (self.waiting, other.waiting) {
+            (Some(one), Some(other)) => Some(one.saturating_add(other)),
+            (one, other) => one.or(other),
+        };
         self.oldest = self.oldest.max(other.oldest);
         self.memory = self.memory.saturating_add(other.memory);
         self.cpu += other.cpu;
@@ -106,7 +113,7 @@ mod tests {
     fn rates_come_from_two_answers_of_the_same_process() {
         let (mut before, start) = (Before::new(), Instant::now());
         let worker = |pid: u64, served: u64, cpu: f64| {
-            json!({ "pid": pid, "served": served, "cpu_seconds": cpu, "busy": 1,
+            json!({ "pid": pid, "served": served, "cpu_seconds": cpu, "busy": 1, "waiting": 2,
                 "resident_bytes": 1000, "requests": [{ "age_seconds": 2.5 }, { "age_seconds": 1 }] })
         };
         let first = Figures::of(&worker(7, 100, 5.0), 3, &mut before, start);
@@ -119,6 +126,7 @@ mod tests {
         let mut sum = second;
         sum.add(&other);
         assert_eq!((sum.rate, sum.busy, sum.capacity, sum.memory), (10.0, 2, 6, 2000));
+        assert_eq!(sum.waiting, Some(4));
         let nonsense = json!({ "pid": "x", "served": -1, "cpu_seconds": [], "requests": 1 });
         assert_eq!(Figures::of(&nonsense, 0, &mut before, later), Figures::default());
     }

@@ -20,6 +20,7 @@ pub(super) enum Order {
     Name,
     Rate,
     Busy,
+    Waiting,
     Oldest,
     Memory,
     Cpu,
@@ -71,14 +72,15 @@ pub(super) struct State {
 }
 
 impl Order {
-    pub(super) const ALL: [Self; 6] =
-        [Self::Name, Self::Rate, Self::Busy, Self::Oldest, Self::Memory, Self::Cpu];
+    pub(super) const ALL: [Self; 7] =
+        [Self::Name, Self::Rate, Self::Busy, Self::Waiting, Self::Oldest, Self::Memory, Self::Cpu];
 
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Name => "name",
             Self::Rate => "rate",
             Self::Busy => "busy",
+            Self::Waiting => "waiting",
             Self::Oldest => "oldest",
             Self::Memory => "memory",
             Self::Cpu => "cpu",
@@ -96,6 +98,7 @@ impl Order {
             Self::Name => 0.0,
             Self::Rate => row.figures.rate,
             Self::Busy => row.figures.busy as f64,
+            Self::Waiting => row.figures.waiting.unwrap_or(0) as f64,
             Self::Oldest => row.figures.oldest,
             Self::Memory => row.figures.memory as f64,
             Self::Cpu => row.figures.cpu,
@@ -154,6 +157,8 @@ impl State {
         }
         self.before.insert(report.group.clone(), before);
         let status = report.status.as_ref().ok();
+        // Of all workers, also of slots without one.
+        all.waiting = status.and_then(|status| status["queue_depth"].as_u64());
         let condition = status.and_then(|status| status["condition"].as_str());
         let problem = report.judge().1;
         let row = Row {

@@ -9,15 +9,16 @@ use ratatui::text::Line;
 use ratatui::widgets::{Paragraph, Sparkline};
 
 /// A column: its head, its width, and how wide a terminal has to be for it.
-const COLUMNS: [(&str, usize, u16); 8] = [
+const COLUMNS: [(&str, usize, u16); 9] = [
     ("GROUP / PROCESS", 24, 0),
     ("STATE", 8, 34),
     ("REQ/S", 8, 0),
     ("BUSY", 7, 43),
+    ("WAIT", 5, 80),
     ("OLDEST", 9, 54),
     ("CPU %", 6, 63),
     ("MEMORY", 9, 73),
-    ("SERVED", 9, 90),
+    ("SERVED", 9, 96),
 ];
 /// What is right of the columns is shown from this width on.
 const WIDTH_FOR_TEXT: u16 = 60;
@@ -58,8 +59,9 @@ pub(super) fn draw(frame: &mut Frame<'_>, state: &mut State, has_colours: bool) 
 
 fn summary(state: &State) -> String {
     let (all, groups, workers) = state.totals();
+    let waiting = all.waiting.map_or_else(String::new, |count| format!("  waiting {count}"));
     format!(
-        "{groups} groups, {workers} workers  {:.1} requests/s  busy {}/{}  cpu {:.0} %  {}  by {}",
+        "{groups} groups, {workers} workers  {:.1} requests/s  busy {}/{}{waiting}  cpu {:.0} %  {}  by {}",
         all.rate,
         all.busy,
         all.capacity,
@@ -158,6 +160,7 @@ fn cells(row: &Row, width: u16) -> String {
         row.state.clone(),
         format!("{:.1}", figures.rate),
         format!("{}/{}", figures.busy, figures.capacity),
+        figures.waiting.map_or_else(String::new, |count| count.to_string()),
         if figures.busy > 0 { duration(figures.oldest) } else { String::new() },
         format!("{:.0}", figures.cpu),
         bytes(figures.memory),

@@ -2,6 +2,7 @@
 //! when the connection can be written to. It knows no Python.
 #![forbid(unsafe_code)]
 
+use crate::log_threshold::LogThreshold;
 use crate::worker::asgi::kept_file::KeptFile;
 use crate::worker::asgi::queue::SendQueue;
 use crate::worker::asgi::slots::{Interest, SocketPlace};
@@ -34,7 +35,7 @@ pub(super) struct LoopExchange {
     /// Its place among the requests has been given back.
     is_released: bool,
     wants: WantedCode,
-    log_level: u8,
+    log_threshold: LogThreshold,
     head_only: bool,
     wants_body: bool,
     /// The web server reads the body once it is asked for.
@@ -96,7 +97,7 @@ impl LoopExchange {
         Self {
             pool: Arc::clone(pool),
             connection: Some(connection),
-            log_level: application.log_level.unwrap_or(pool.config.log_level),
+            log_threshold: pool.log.threshold_of_request(application.log_level),
             application,
             number: begun.number,
             place: begun.place,
@@ -561,7 +562,7 @@ impl AsgiExchange for LoopExchange {
     }
 
     fn logs(&self, level: Level) -> bool {
-        level as u8 <= self.log_level
+        self.log_threshold.takes(level)
     }
 }
 

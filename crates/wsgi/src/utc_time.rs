@@ -5,15 +5,29 @@ use std::fmt;
 
 /// Microseconds since the epoch.
 #[derive(Clone, Copy)]
-pub(super) struct UtcTime(pub(super) u64);
+pub struct UtcTime(pub u64);
 
-impl fmt::Display for UtcTime {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl UtcTime {
+    /// As ISO 8601 has it, with milliseconds: `2026-11-30T08:20:11.012Z`.
+    pub fn iso(self) -> String {
+        let (date, time) = self.parts();
+        format!("{date}T{time}.{:03}Z", self.0 / 1000 % 1000)
+    }
+
+    /// Date and time of day.
+    fn parts(self) -> (String, String) {
         let seconds = self.0 / 1_000_000;
         let (days, second) = (seconds / 86_400, seconds % 86_400);
         let (year, month, day) = civil(days);
         let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-        write!(f, "{year}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
+        (format!("{year}-{month:02}-{day:02}"), format!("{hour:02}:{minute:02}:{second:02}"))
+    }
+}
+
+impl fmt::Display for UtcTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (date, time) = self.parts();
+        write!(f, "{date} {time} UTC")
     }
 }
 
@@ -46,5 +60,6 @@ mod tests {
             assert_eq!(UtcTime(seconds * 1_000_000).to_string(), text);
         }
         let _ = UtcTime(u64::MAX).to_string();
+        assert_eq!(UtcTime(1_796_026_811_012_999).iso(), "2026-11-30T08:20:11.012Z");
     }
 }
