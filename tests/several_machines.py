@@ -28,11 +28,16 @@ from harness.balancers import (
     APACHE,
     APACHE_MODULES,
     CADDY,
+    CADDY_MACHINE,
+    COLUMNS,
+    EVENTS,
+    FRONT_ENDS,
     HAPROXY,
     HAPROXY_FASTCGI,
     HAPROXY_HTTP,
     INCLUDED,
     NGINX,
+    label,
 )
 
 REPO = Path(__file__).resolve().parent.parent
@@ -48,7 +53,6 @@ MIB = 1 << 20
 DISK = 8 * MIB
 SECONDS = float(os.environ.get("SECONDS_EACH", "8"))
 CLIENTS = 8
-FRONTS = ["haproxy", "nginx", "caddy", "apache", "server"]
 APPLICATION = """
 import os, time
 
@@ -133,7 +137,8 @@ class Host:
         """What runs the application."""
         command = [PROGRAM, "--listen", f"tcp:{self.address}:{PORT}", "--allow", f"{NETWORK}.1"]
         command += ["--application", self.disk / "site.py", "--processes", "2", "--threads", "8"]
-        return [*command, "--drain-delay", "2", "--admin", f"unix:{self.disk}/admin"]
+        command += ["--admin", f"unix:{self.disk}/admin", "--admin", f"tcp:{self.address}:9001"]
+        return [*command, "--drain-delay", "2"]
 
     def start(self, version):
         self.write(version)
@@ -219,7 +224,11 @@ class FrontEnd:
             (root / "nginx.conf").write_text(NGINX.format(root=root, servers=servers))
             return ["nginx", "-p", root, "-c", root / "nginx.conf"]
         if self.name == "caddy":
-            (root / "Caddyfile").write_text(CADDY.format(root=root, servers=servers))
+            machines = "".join(
+                CADDY_MACHINE.format(port=9010 + it.number, address=it.address) for it in self.hosts
+            )
+            text = CADDY.format(root=root, servers=servers, machines=machines)
+            (root / "Caddyfile").write_text(text)
             return ["caddy", "run", "--config", root / "Caddyfile", "--adapter", "caddyfile"]
         folder = Path("/usr/lib/apache2/modules")
         files = ((name, folder / f"mod_{name}.so") for name in APACHE_MODULES)
@@ -240,7 +249,8 @@ class FrontEnd:
             # A host that is not there yet fails its check, and is used as soon as it is there.
             lines = [f"    server h{it.number} {it.address}:{PORT}" for it in self.hosts]
         elif self.name == "caddy":
-            lines = [" ".join(f"{it.address}:{PORT}" for it in hosts)]
+            # Likewise.
+            lines = [" ".join(f"127.0.0.1:{9010 + it.number}" for it in self.hosts)]
         elif self.name == "nginx":
             lines = [
                 f"        server {it.address}:{PORT} max_fails=1 fail_timeout=2s;" for it in hosts
@@ -270,11 +280,7 @@ class FrontEnd:
     def add(self, hosts):
         """Takes another host, without a restart."""
         self.write(hosts)
-        if self.name == "caddy":
-            words = ["--config", self.root / "Caddyfile", "--adapter", "caddyfile"]
-            words += ["--address", f"unix/{self.root}/caddy.sock"]
-            run(*in_namespace(FRONT, "caddy", "reload", *words))
-        elif self.name == "nginx":
+        if self.name == "nginx":
             self.process.send_signal(signal.SIGHUP)
         elif self.name == "apache":
             self.process.send_signal(signal.SIGUSR1)
@@ -381,15 +387,13 @@ def add_one(site):
     site.front.add(site.hosts)
 
 
-EVENTS = {
-    "SIGTERM, `--drain-delay 2`": stop_by_term,
-    "a new version on all three": roll,
-    "a fourth host": add_one,
-    "`kill -9`": kill,
-    "link down": cut_link,
-    "SIGSTOP": stand_still,
-    "full disk, workers replaced": fill_disk,
-}
+ACTS = dict(
+    zip(
+        EVENTS,
+        (stop_by_term, roll, add_one, kill, cut_link, stand_still, fill_disk),
+        strict=True,
+    )
+)
 
 
 class Site:
@@ -430,7 +434,7 @@ class Site:
         run("ip", "netns", "del", FRONT, check=False)
 
 
-def measure(name, label):
+def measure(name, event):
     root = Path(tempfile.mkdtemp(prefix="several-machines-"))
     root.chmod(0o755)
     # Applications of start-server are not root's.
@@ -439,10 +443,10 @@ def measure(name, label):
     try:
         with Site(name, root) as site:
             time.sleep(1.5)
-            clients = Load(label.encode().hex()[:12])
+            clients = Load(event.encode().hex()[:12])
             time.sleep(1.5)
             began = time.monotonic()
-            EVENTS[label](site)
+            ACTS[event](site)
             time.sleep(max(0, SECONDS - (time.monotonic() - began)))
             results = clients.finish()
             found = [*root.glob("*.log"), *root.glob("*.out"), *root.glob("host-*/log")]
@@ -463,30 +467,28 @@ def measure(name, label):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--load", metavar="PREFIX", help=argparse.SUPPRESS)
-    parser.add_argument("fronts", nargs="*", default=FRONTS)
+    parser.add_argument("fronts", nargs="*", default=list(FRONT_ENDS))
     parser.add_argument("--only", help="events whose label holds this text")
     options = parser.parse_args()
     if options.load:
         return load(options.load)
     if os.geteuid() != 0:
         raise SystemExit("network namespaces need root")
-    print(
-        "| Front end | Event | GET sent | failed | slowest | POST sent | failed | slowest | twice |"
-    )
-    print("|---|---|---|---|---|---|---|---|---|")
+    print(f"| {' | '.join(COLUMNS)} |")
+    print("|---" * len(COLUMNS) + "|")
     for front in options.fronts:
         if not shutil.which({"apache": "apache2", "server": "haproxy"}.get(front, front)):
             print(f"{front} is not installed", file=sys.stderr)
             continue
-        for label in EVENTS:
-            if options.only and options.only not in label:
+        for event in EVENTS:
+            if options.only and options.only not in event:
                 continue
-            found = measure(front, label)
-            cells = [
-                f"{found[method]['sent']} | {found[method]['failed']} | {found[method]['slowest']:.2f} s"  # noqa: E501
-                for method in ("GET", "POST")
-            ]
-            print(f"| {front} | {label} | {' | '.join(cells)} | {found['twice']} |", flush=True)
+            found = measure(front, event)
+            cells = [FRONT_ENDS[front], label(front, event)]
+            for method in ("GET", "POST"):
+                one = found[method]
+                cells += [one["sent"], one["failed"], f"{one['slowest']:.2f} s"]
+            print("|", " | ".join(map(str, [*cells, found["twice"]])), "|", flush=True)
     return None
 
 

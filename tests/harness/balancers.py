@@ -1,6 +1,31 @@
 """Configurations of front ends of several machines, for tests/several_machines.py: like those of
-conf-examples, with short limits.
+conf-examples, with short limits. And what the table of docs/several-machines.md has.
 """
+
+# By the names that tests/several_machines.py takes.
+FRONT_ENDS = {
+    "haproxy": "HAProxy",
+    "nginx": "nginx",
+    "caddy": "Caddy",
+    "apache": "Apache",
+    "server": "HAProxy, HTTP, in front of `start-server`",
+}
+DRAIN = "SIGTERM, `--drain-delay 2`"
+# As start-server has no such option.
+DRAIN_OF_SERVER = "`draining`, then SIGTERM"
+PLANNED = [DRAIN, "a new version on all three", "a fourth host"]
+EVENTS = [*PLANNED, "`kill -9`", "link down", "SIGSTOP", "full disk, workers replaced"]
+COLUMNS = ["Front end", "Event"]
+COLUMNS += [
+    f"{method} {what}" for method in ("GET", "POST") for what in ("sent", "failed", "slowest")
+]
+COLUMNS += ["POST carried out twice"]
+
+
+def label(front_end, event):
+    """What the table calls an event behind this front end."""
+    return DRAIN_OF_SERVER if (front_end, event) == ("server", DRAIN) else event
+
 
 HAPROXY = """
 global
@@ -80,19 +105,35 @@ http {{
 """
 CADDY = """
 {{
-    admin unix/{root}/caddy.sock
+    admin off
 }}
+{machines}
 http://:8080 {{
     bind 127.0.0.1
     reverse_proxy {servers} {{
+        lb_policy round_robin
+        lb_try_duration 3s
+        lb_try_interval 100ms
+        health_uri /-/ready
+        health_interval 500ms
+        health_timeout 3s
+        health_status 200
+    }}
+}}
+"""
+# The site of a machine, at a port of its own on loopback.
+CADDY_MACHINE = """
+http://:{port} {{
+    bind 127.0.0.1
+    reverse_proxy /-/ready {address}:9001
+    reverse_proxy {address}:9000 {{
         transport fastcgi {{
             dial_timeout 1s
             read_timeout 4s
         }}
-        lb_policy round_robin
-        lb_try_duration 3s
-        lb_try_interval 100ms
-        fail_duration 2s
+    }}
+    handle_errors {{
+        abort
     }}
 }}
 """

@@ -75,8 +75,10 @@ class Daemon:
         self.script.write_text(APPLICATION)
         self.process = None
 
-    def start(self, *options):
-        self._run(["--listen", f"unix:{self.socket}", "--application", self.script, *options])
+    def start(self, *options, before=()):
+        """At its socket; `before` is a command that runs the program."""
+        arguments = ["--listen", f"unix:{self.socket}", "--application", self.script, *options]
+        self._run(arguments, before)
         wait_until(self.listens, "the socket")
         return self
 
@@ -109,10 +111,10 @@ class Daemon:
             self._run(["--config-fd", str(text.fileno())], pass_fds=[text.fileno(), *files["fds"]])
         return self
 
-    def _run(self, arguments, **options):
+    def _run(self, arguments, before=(), **options):
         with (self.root / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [PROGRAM, *arguments],
+                [*before, PROGRAM, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

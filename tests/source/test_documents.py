@@ -4,6 +4,7 @@ import re
 
 import pytest
 from harness.asgi_contract import DIFFERENT
+from harness.balancers import COLUMNS, EVENTS, FRONT_ENDS, PLANNED, label
 from harness.env import REPO
 
 pytestmark = pytest.mark.ours_only("reads our own documents")
@@ -64,3 +65,21 @@ def test_each_sentence_about_tenants_names_a_test_that_exists():
 def test_the_table_of_other_servers_of_asgi_has_every_difference_that_tests_expect():
     page = (REPO / "docs/asgi.md").read_text()
     assert [reason for _, _, reason in DIFFERENT.values() if reason not in page] == []
+
+
+def test_the_table_of_several_machines_has_each_front_end_and_event_and_loses_no_get():
+    page = (REPO / "docs/several-machines.md").read_text()
+    section = page.partition("\n## What was tried\n")[2].partition("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("| ")]
+    header, *rows = [[cell.strip() for cell in line[1:-1].split("|")] for line in lines]
+    assert header == COLUMNS
+    tried = [(front, event) for front in FRONT_ENDS for event in EVENTS]
+    assert [row[:2] for row in rows] == [
+        [FRONT_ENDS[front], label(front, event)] for front, event in tried
+    ]
+    for (_, event), row in zip(tried, rows, strict=True):
+        found = dict(zip(COLUMNS, row, strict=True))
+        assert int(found["GET sent"]) > 0
+        assert int(found["POST carried out twice"]) == 0
+        if event in PLANNED:
+            assert int(found["GET failed"]) == 0, row

@@ -48,13 +48,15 @@ pub(crate) struct HttpCheck {
 }
 
 impl HttpCheck {
-    /// Whether more bytes are needed to tell that these are one: load balancers may send the head in pieces.
+    /// Whether more bytes are needed to tell that these are one: load balancers may send the head in pieces. None at all are
+    /// what a broken record of FastCGI has left.
     pub(crate) fn is_begun(bytes: &[u8]) -> bool {
         let is_question = METHODS.iter().any(|method| {
             let both = method.iter().chain(b" ").zip(bytes);
             both.into_iter().all(|(expected, byte)| expected == byte)
         });
-        is_question && bytes.len() < HEAD_LIMIT && !bytes.windows(4).any(|end| end == b"\r\n\r\n")
+        let is_begun = is_question && !bytes.is_empty();
+        is_begun && bytes.len() < HEAD_LIMIT && !bytes.windows(4).any(|end| end == b"\r\n\r\n")
     }
 
     /// Reads a request without a body that has come whole; `None` where the bytes are none, or one for another path.
@@ -122,6 +124,7 @@ mod tests {
             ("GETS", false),
             ("POST /-/ready", false),
             ("\u{1}\u{1}\0\u{1}\0\u{8}\0\0", false),
+            ("", false),
             (&long, false),
         ] {
             assert_eq!(HttpCheck::is_begun(bytes.as_bytes()), is_begun, "{bytes:?}");

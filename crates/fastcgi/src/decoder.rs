@@ -86,6 +86,11 @@ impl Decoder {
         !self.buffer.is_empty()
     }
 
+    /// The bytes of its memory, used or not.
+    pub(crate) fn memory(&self) -> usize {
+        self.buffer.len()
+    }
+
     /// Gives its memory away where nothing is in it, for another decoder that has none; see
     /// [`give_memory`](Self::give_memory). `None` where there is none to give.
     pub fn take_memory(&mut self) -> Option<Vec<u8>> {

@@ -75,6 +75,12 @@ impl ServerConnection {
         }
     }
 
+    /// From now on params hold for one request alone: the web server is not ours, and what it says of
+    /// params that many requests have in common is a param as any other.
+    pub fn hold_no_params(&mut self) {
+        self.params.hold_nothing();
+    }
+
     /// At least `min` bytes to read(2) into; see [`Decoder::spare`].
     pub fn spare(&mut self, min: usize) -> &mut [u8] {
         self.decoder.spare(min)
@@ -85,14 +91,24 @@ impl ServerConnection {
         self.decoder.has_memory()
     }
 
-    /// Gives its memory for reading away, between two requests; see [`Decoder::take_memory`].
+    /// Gives its memory for reading away, between two requests; see [`Decoder::take_memory`]. Memory that large params have
+    /// needed is given back.
     pub fn take_memory(&mut self) -> Option<Vec<u8>> {
-        if self.is_idle() { self.decoder.take_memory() } else { None }
+        if !self.is_idle() {
+            return None;
+        }
+        self.params.shrink();
+        self.decoder.take_memory()
     }
 
     /// Takes memory for reading; see [`Decoder::give_memory`].
     pub fn give_memory(&mut self, memory: Vec<u8>) {
         self.decoder.give_memory(memory);
+    }
+
+    /// The bytes of memory that what has come of a request takes.
+    pub fn held(&self) -> usize {
+        self.decoder.memory() + self.params.memory()
     }
 
     /// What has come and was not understood yet; see [`Decoder::unread`].

@@ -30,6 +30,7 @@ mod spawn;
 mod tcp;
 mod thread_clock;
 mod threads;
+mod timer;
 mod users;
 mod wakeup;
 
@@ -87,6 +88,7 @@ pub use tcp::{
     prepare_tcp_listener,
 };
 pub use thread_clock::ThreadClock;
+pub use timer::Timer;
 pub use users::{
     User, effective_gid, effective_uid, group_id_by_name, groups_of, is_root, set_gid, set_groups,
     set_uid, user_by_id, user_by_name, user_name,

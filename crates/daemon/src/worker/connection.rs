@@ -28,6 +28,8 @@ pub(crate) struct Connection {
     answered_elsewhere: bool,
     /// What the web server may still send of the last request.
     rest: Rest,
+    /// The beginning of a request has come: until when the rest of its params is waited for.
+    params_until: Option<Instant>,
     /// How long the last request has waited for this worker, in microseconds.
     pub(super) queue_time: u64,
 }
@@ -71,20 +73,11 @@ impl AsFd for Socket {
     }
 }
 
-/// How long the params of a request may still take.
-enum Allowance {
-    /// Nothing has been read for it.
-    FirstRead,
-    /// One read has sufficed so far.
-    NotMeasured,
-    Until(Instant),
-}
-
 /// What has come on a connection.
 pub(crate) enum Next {
     /// A request with all of its params.
     Request,
-    /// Nothing yet.
+    /// Nothing yet, or not all of it: see [`Connection::awaits_params`].
     Nothing,
     /// Something for so long that the connection is to be closed.
     TooSlow,
@@ -108,9 +101,13 @@ const READ: usize = 16 * 1024;
 const READ_BODY: usize = 192 * 1024;
 /// How long a new connection may take to send its first request before it counts as idle.
 const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long all that precedes the body of a request may take from its first byte on: web servers send it at once, and
-/// a thread waits for it.
+/// How long all that precedes the body of a request may take from its first byte on: web servers send it at once.
 const PARAMS_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a thread waits for the first bytes on a new connection, and once in a request for what follows its beginning:
+/// some web servers write both in several pieces.
+const MOMENT: Duration = Duration::from_millis(2);
+/// So many reads in a row are made for one request, or for what is none: then other connections have their turn.
+const MAX_READS: u32 = 16;
 /// How long a web server may go on with a request that has been answered.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How much it may send of it, in bytes.
@@ -138,13 +135,16 @@ impl Connection {
             served: false,
             answered_elsewhere: false,
             rest: Rest::Nothing,
+            params_until: None,
             queue_time: 0,
         })
     }
 
     /// The same connection, which has come over TCP.
-    pub(crate) fn over_tcp(self) -> Self {
-        Self { is_remote: true, ..self }
+    pub(crate) fn over_tcp(mut self) -> Self {
+        self.is_remote = true;
+        self.wire.hold_no_params();
+        self
     }
 
     /// Whether it has come over TCP.
@@ -162,12 +162,12 @@ impl Connection {
         }
     }
 
-    /// Reads up to the params of the next request. Waits only once a request has begun, and not for long.
+    /// Reads up to the params of the next request. Waits only once a request has begun, once and for a moment.
     pub(crate) fn next_request(&mut self) -> Next {
         self.next_request_with(true)
     }
 
-    /// The same, without waiting: where a request has begun, the rest of it may be [`Next::Nothing`] as well.
+    /// The same, without waiting.
     pub(crate) fn next_request_now(&mut self) -> Next {
         self.next_request_with(false)
     }
@@ -176,7 +176,7 @@ impl Connection {
         if matches!(self.rest, Rest::Lingering { .. }) {
             return self.discard();
         }
-        let mut allowance = Allowance::FirstRead;
+        let mut reads = 0;
         loop {
             match self.wire.next() {
                 // It may have waited so long that the web server has given it up.
@@ -187,6 +187,7 @@ impl Connection {
                 }
                 Ok(Some(Event::Params(_))) => {
                     self.served = true;
+                    self.params_until = None;
                     return Next::Request;
                 }
                 Ok(Some(Event::Begin(_) | Event::Stdin(_) | Event::StdinEnd)) => {}
@@ -199,6 +200,7 @@ impl Connection {
                     }
                 }
                 Ok(Some(Event::Abort)) => {
+                    self.params_until = None;
                     if self.end_request(0).is_err() || self.wire.must_close() {
                         return Next::Closed(None);
                     }
@@ -207,12 +209,12 @@ impl Connection {
                     if !HttpCheck::is_begun(self.wire.unread()) {
                         return Next::Closed(Some(why));
                     }
-                    if let Some(end) = self.fetch(&mut allowance, may_wait) {
+                    if let Some(end) = self.fetch(&mut reads, may_wait) {
                         return end;
                     }
                 }
                 Ok(None) => {
-                    if let Some(end) = self.fetch(&mut allowance, may_wait) {
+                    if let Some(end) = self.fetch(&mut reads, may_wait) {
                         return end;
                     }
                 }
@@ -220,30 +222,43 @@ impl Connection {
         }
     }
 
-    /// Reads what has come of the next request, and waits for more of one that has begun; gives what has come instead.
-    fn fetch(&mut self, allowance: &mut Allowance, may_wait: bool) -> Option<Next> {
-        let begun = !self.wire.is_idle();
-        let waits = match self.fill(false) {
-            Ok(0) => return Some(Next::Closed(self.wire.end_of_input().err())),
-            // Most requests come at once: no clock is asked for them.
-            Ok(_) if matches!(allowance, Allowance::FirstRead) => {
-                *allowance = Allowance::NotMeasured;
-                return None;
+    /// Reads what has come of the next request; gives what has become of the request instead, where that is known.
+    /// `reads`: how many there have been in a row.
+    fn fetch(&mut self, reads: &mut u32, may_wait: bool) -> Option<Next> {
+        let may_read = *reads < MAX_READS;
+        if may_read {
+            *reads += 1;
+            match self.fill(false) {
+                Ok(0) => return Some(Next::Closed(self.wire.end_of_input().err())),
+                Ok(_) => return None,
+                Err(why) if would_block(&why) => {}
+                Err(_) => return Some(Next::Closed(None)),
             }
-            Ok(_) => false,
-            Err(why) if would_block(&why) && !(begun && may_wait) => return Some(Next::Nothing),
-            Err(why) if would_block(&why) => true,
-            Err(_) => return Some(Next::Closed(None)),
-        };
+        }
+        if self.wire.is_idle() {
+            self.params_until = None;
+            return Some(Next::Nothing);
+        }
+        self.await_params(may_wait && may_read)
+    }
+
+    /// Notes that the rest of a request is still to come, and waits for it the first time, for a moment; `None` where more
+    /// has come. No thread waits for longer: half a
+    /// request would cost one.
+    fn await_params(&mut self, may_wait: bool) -> Option<Next> {
+        // Most requests come at once: no clock is asked for them.
         let now = Instant::now();
-        let until = match *allowance {
-            Allowance::Until(until) => until,
-            _ => now + PARAMS_TIMEOUT,
-        };
-        *allowance = Allowance::Until(until);
-        let left = until.saturating_duration_since(now);
-        let goes_on = !left.is_zero() && (!waits || sys::is_readable(self.socket.as_fd(), left));
-        (!goes_on).then_some(Next::TooSlow)
+        let may_wait = may_wait && self.params_until.is_none();
+        if now >= *self.params_until.get_or_insert(now + PARAMS_TIMEOUT) {
+            return Some(Next::TooSlow);
+        }
+        let has_more = may_wait && sys::is_readable(self.socket.as_fd(), MOMENT);
+        (!has_more).then_some(Next::Nothing)
+    }
+
+    /// Where the beginning of a request has come: until when its params have to be complete.
+    pub(super) const fn awaits_params(&self) -> Option<Instant> {
+        self.params_until
     }
 
     /// Reads what the web server still sends of a request that has been answered.
@@ -450,7 +465,7 @@ impl Connection {
 
     /// Waits a moment for the first bytes on a new connection, so that the thread that accepted it serves it.
     pub(crate) fn wait_for_first_bytes(&self) {
-        sys::wait_readable(&[self.socket.as_fd()], Some(Duration::from_millis(2)));
+        sys::wait_readable(&[self.socket.as_fd()], Some(MOMENT));
     }
 
     /// Makes the web server send no more requests on this connection; whether one has come before that.

@@ -110,6 +110,7 @@ impl Pool {
                 Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
                 Err(why) => self.fail_fatally(&why),
                 Ok(Wakeup::Stop) => return,
+                Ok(Wakeup::Timer) => self.connections.close_late(&self.log),
                 Ok(Wakeup::Listener(index)) => self.accept(index, thread, &busy),
                 Ok(Wakeup::Connection(place)) => {
                     if let Some(connection) = self.connections.take(place) {
@@ -157,11 +158,7 @@ impl Pool {
                     current = self.answer(connection, thread);
                 }
                 Next::Nothing => current = self.connections.put_back(connection, &self.log),
-                Next::TooSlow => {
-                    let line = b"a connection was closed: no request has come in time";
-                    self.log.write(Level::Info, line);
-                    self.connections.close(connection);
-                }
+                Next::TooSlow => self.connections.close_too_slow(connection, &self.log),
                 Next::Closed(why) => self.end_connection(connection, why),
             }
         }

@@ -13,6 +13,8 @@ pub(crate) struct Collector {
     /// Where the request's own pairs begin, and how many come before.
     own: (usize, usize),
     common: CommonParams,
+    /// Nothing is held from one request for the next.
+    holds_nothing: bool,
 }
 
 /// Params that hold for one request after the other.
@@ -43,6 +45,9 @@ impl Collector {
     /// Takes the end of the stream.
     pub(crate) fn finish(&mut self, limits: &Limits) -> Result<(), WireError> {
         self.scan.finish(&self.bytes)?;
+        if self.holds_nothing {
+            return Ok(());
+        }
         let mut pairs = Params { bytes: &self.bytes, pairs: self.scan.pairs }.iter();
         let Some((COMMON_VARIABLES_NAME, length)) = pairs.next() else { return Ok(()) };
         let (own, version) = (self.bytes.len() - pairs.rest.len(), self.common.version);
@@ -87,6 +92,23 @@ impl Collector {
         self.common.referred = false;
     }
 
+    /// From now on params hold for one request alone, whatever they are called.
+    pub(crate) fn hold_nothing(&mut self) {
+        self.holds_nothing = true;
+    }
+
+    /// The bytes of its memory, used or not.
+    pub(crate) fn memory(&self) -> usize {
+        self.bytes.capacity() + self.common.bytes.capacity()
+    }
+
+    /// Gives memory back that few requests need. To be called between two requests.
+    pub(crate) fn shrink(&mut self) {
+        if self.bytes.capacity() > KEPT_BYTES_OF_MANY {
+            self.bytes.shrink_to(KEPT_BYTES_OF_MANY);
+        }
+    }
+
     /// Forgets the common params, too.
     pub(crate) fn reset(&mut self) {
         self.clear();
@@ -96,6 +118,8 @@ impl Collector {
 
 /// Memory a connection keeps for params between requests, in bytes.
 const KEPT_BYTES: usize = 64 << 10;
+/// The same where there are many connections.
+const KEPT_BYTES_OF_MANY: usize = 4 << 10;
 
 #[cfg(test)]
 mod tests {
@@ -137,6 +161,33 @@ mod tests {
         }
         let cut = ask(&announced("3", two, own));
         assert_eq!(cut, Err(WireError::ParamsTruncated { pairs: 0 }));
+    }
+
+    #[test]
+    fn collector_that_holds_nothing_has_ordinary_params_alone() {
+        let (limits, mut collector) = (Limits::default(), Collector::default());
+        collector.hold_nothing();
+        let sent = announced("4", b"\x01\x01C3", b"\x01\x01D4");
+        for _ in 0..2 {
+            collector.clear();
+            collector.push(&sent, &limits).unwrap();
+            collector.finish(&limits).unwrap();
+            let names: Vec<_> = collector.params().iter().map(|(name, _)| name).collect();
+            assert_eq!(names, [COMMON_VARIABLES_NAME, b"C", b"D"]);
+            assert!(collector.common().is_none());
+        }
+    }
+
+    #[test]
+    fn memory_of_a_large_request_is_given_back_between_two() {
+        let (limits, mut collector) = (Limits::default(), Collector::default());
+        let large = [&b"\x01\x80\0\xc0\0A"[..], &[b'x'; 0xc000]].concat();
+        collector.push(&large, &limits).unwrap();
+        assert!(collector.memory() >= large.len());
+        collector.clear();
+        assert!(collector.memory() >= large.len(), "one connection keeps it");
+        collector.shrink();
+        assert!(collector.memory() <= KEPT_BYTES_OF_MANY);
     }
 
     #[test]

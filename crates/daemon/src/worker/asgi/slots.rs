@@ -7,7 +7,6 @@ use std::io::{self, PipeReader};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 use sys::{EPOLLIN, EPOLLONESHOT, EPOLLOUT, EPOLLRDHUP, Epoll};
 
 /// Places for requests, and for WebSockets, whose numbers follow those of requests.
@@ -20,7 +19,6 @@ pub(crate) struct Slots {
     sockets: Arc<SocketPlaces>,
     /// By number: something has happened on the connection of the request.
     signalled: Vec<AtomicBool>,
-    partial: Mutex<Vec<Partial>>,
     /// Connections on which another request has come together with the one before.
     more: Mutex<VecDeque<Box<Connection>>>,
     start: Mutex<Option<Start>>,
@@ -68,13 +66,6 @@ impl Drop for SocketPlace {
     }
 }
 
-/// A connection on which part of a request has come.
-struct Partial {
-    number: usize,
-    connection: Box<Connection>,
-    until: Instant,
-}
-
 /// How the event loop has started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Start {
@@ -102,8 +93,6 @@ pub(super) enum Progress {
 }
 
 const STOP_TOKEN: u64 = u64::MAX;
-/// How long all that precedes the body of a request may take from its first byte on.
-const PARAMS_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Slots {
     /// `capacity`: for so many requests, and beside them so many WebSockets.
@@ -121,7 +110,6 @@ impl Slots {
                 capacity: sockets,
                 open: AtomicUsize::new(0),
             }),
-            partial: Mutex::default(),
             more: Mutex::default(),
             start: Mutex::default(),
             start_known: Condvar::new(),
@@ -228,40 +216,6 @@ impl Slots {
     /// Whether something has happened on the connection of a request since the last call.
     pub(super) fn take_signal(&self, number: usize) -> bool {
         self.signalled.get(number).is_some_and(|signalled| signalled.swap(false, Ordering::SeqCst))
-    }
-
-    /// Keeps a connection on which part of a request has come, until the rest has, and gives back what cannot be kept.
-    pub(super) fn keep_partial(&self, connection: Box<Connection>) -> Option<Box<Connection>> {
-        let Some(number) = self.take() else { return Some(connection) };
-        let input = Interest { input: true, output: false, end: true };
-        if self.watch(connection.as_fd(), number, input, false).is_err() {
-            self.give_back(number);
-            return Some(connection);
-        }
-        let until = Instant::now() + PARAMS_TIMEOUT;
-        lock(&self.partial).push(Partial { number, connection, until });
-        None
-    }
-
-    /// The connection on which the rest may have come of a request that has this number.
-    pub(super) fn take_partial(&self, number: usize) -> Option<Box<Connection>> {
-        self.remove_partial(|partial| partial.number == number)
-    }
-
-    /// A connection on which the rest has not come in time.
-    pub(super) fn take_overdue(&self) -> Option<Box<Connection>> {
-        let now = Instant::now();
-        self.remove_partial(|partial| partial.until < now)
-    }
-
-    fn remove_partial(&self, is_meant: impl Fn(&Partial) -> bool) -> Option<Box<Connection>> {
-        let mut partial = lock(&self.partial);
-        let at = partial.iter().position(is_meant)?;
-        let Partial { number, connection, .. } = partial.swap_remove(at);
-        drop(partial);
-        self.forget(connection.as_fd());
-        self.give_back(number);
-        Some(connection)
     }
 
     /// Keeps a connection on which another request has come already.

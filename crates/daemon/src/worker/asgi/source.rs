@@ -35,17 +35,12 @@ impl LoopSource {
         let Self(pool) = self;
         match connection.next_request_now() {
             Next::Request => return self.begin(connection),
-            Next::Nothing if connection.wire.is_idle() || connection.is_over() => {
+            Next::Nothing => {
                 if let Some(connection) = pool.connections.put_back(connection, &pool.log) {
                     self.slots()?.push_more(connection);
                 }
             }
-            Next::Nothing => {
-                if let Some(connection) = self.slots()?.keep_partial(connection) {
-                    pool.connections.close(connection);
-                }
-            }
-            Next::TooSlow => pool.connections.close(connection),
+            Next::TooSlow => pool.connections.close_too_slow(connection, &pool.log),
             Next::Closed(why) => pool.end_connection(connection, why),
         }
         None
@@ -102,6 +97,10 @@ impl LoopSource {
         let connection = match pool.connections.wait_now()? {
             None => return Ok(None),
             Some(Wakeup::Stop) => None,
+            Some(Wakeup::Timer) => {
+                pool.connections.close_late(&pool.log);
+                None
+            }
             Some(Wakeup::Listener(_)) if pool.connections.is_draining() => None,
             Some(Wakeup::Listener(index)) => {
                 pool.acceptor.accept(index, &pool.connections, &pool.config, &pool.log).connection()
@@ -136,11 +135,6 @@ impl AsgiSource for LoopSource {
         end_in_forked_child();
         let mut events = Vec::new();
         let Some(slots) = self.slots() else { return events };
-        while let Some(overdue) = slots.take_overdue() {
-            let line = b"a connection was closed: no request has come in time";
-            self.0.log.write(Level::Info, line);
-            self.0.connections.close(overdue);
-        }
         while slots.has_room()
             && let Some(connection) = slots.pop_more()
         {
@@ -172,10 +166,7 @@ impl AsgiSource for LoopSource {
                     events.push(AsgiEvent::Stop);
                     break;
                 }
-                Ok(Some(Progress::Request(number))) => match slots.take_partial(number) {
-                    Some(connection) => events.extend(self.examine(connection)),
-                    None => events.push(AsgiEvent::Ready(number)),
-                },
+                Ok(Some(Progress::Request(number))) => events.push(AsgiEvent::Ready(number)),
                 Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
                 Err(why) => self.0.fail_fatally(&why),
             }
