@@ -321,7 +321,8 @@ def load(prefix):
             began, body, outcome = time.monotonic(), None, ""
             try:
                 connection = connection or http.client.HTTPConnection("127.0.0.1", 8080, timeout=15)
-                connection.request(method, f"/{prefix}-{number}-{count}", b"x" * 100)
+                sent = b"x" * 100 if method == "POST" else None
+                connection.request(method, f"/{prefix}-{number}-{count}", sent)
                 answer = connection.getresponse()
                 body = answer.read()
                 is_served = answer.status == 200 and len(body) == 8

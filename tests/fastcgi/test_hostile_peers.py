@@ -136,7 +136,7 @@ def test_idle_connections_keep_no_memory_of_large_requests(daemon, over_tcp):
     (worker,) = daemon.workers()
     # As Apache's module sends params that many requests have in common; from elsewhere they are
     # params of one request.
-    common = fastcgi.pairs({f"C{number}": "x" * 8000 for number in range(60)})
+    common = fastcgi.pairs({f"C{number}": "x" * 8000 for number in range(30)})
     own = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "SCRIPT_NAME": "", "SERVER_NAME": "a"}
     own |= {"SERVER_PORT": "80", "SERVER_PROTOCOL": "HTTP/1.1", "HTTP_LARGE": "x" * 60_000}
     params = fastcgi.pairs({"MOD_WSGI_RS_COMMON": len(common)}) + common + fastcgi.pairs(own)
@@ -153,10 +153,10 @@ def test_idle_connections_keep_no_memory_of_large_requests(daemon, over_tcp):
                 assert len(environ["C7"]) == 8000
                 assert "MOD_WSGI_RS_COMMON" not in environ
 
-        park(80)
+        park(70)
         before = daemons.pss(worker)
-        park(200)
-        assert (daemons.pss(worker) - before) / 200 < 32 * 1024
+        park(100)
+        assert (daemons.pss(worker) - before) / 100 < 32 * 1024
 
 
 def test_records_that_lie_cost_their_own_connection_alone(daemon, over_tcp):
