@@ -468,6 +468,7 @@ ELSEWHERE = [
     "scripts/test_interpreter_options",
     "access/test_authentication",
     "observe/test_logging",
+    "observe/test_json_records",
 ]
 
 

@@ -344,7 +344,12 @@ def test_group_with_a_long_name_is_found_by_that(start, run, asks):
     assert not any("xxx" in path.name for path in admin_sockets(server))
     for name in long:
         assert asks(server, "reload", name, status=0)["group"] == name
-        assert run(server, "ps", name).stdout.count(name) == 1
+        # The worker that was replaced is a line as well until it has gone.
+        wait_until(
+            lambda name=name: run(server, "ps", name).stdout.count(name) == 1,
+            "one worker of the group",
+            timeout=30,
+        )
     assert run(server, "reload", "x" * 200).returncode == 1
 
 
