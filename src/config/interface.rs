@@ -61,7 +61,6 @@ fn unsupported(group: &DaemonProcess) -> Option<&'static str> {
     match () {
         () if group.config.interface == Interface::Wsgi || group.config.is_service() => None,
         () if group.forwarding.warm_up.is_some() => Some("warm-up"),
-        () if group.config.timers.is_interrupting() => Some("interrupt-timeout"),
         () => None,
     }
 }

@@ -72,10 +72,6 @@ def test_both_interfaces_are_served_by_one_server(private):
             "WSGIDaemonProcess site warm-up=/ interface=asgi",
             "warm-up= is not for applications of ASGI",
         ),
-        (
-            "WSGIDaemonProcess site request-timeout=5 interrupt-timeout=5 interface=asgi",
-            "interrupt-timeout= is not for applications of ASGI",
-        ),
     ],
 )
 def test_configuration_that_cannot_work_is_refused(configtest, lines, sentence):

@@ -16,7 +16,13 @@ pytestmark = [
 ]
 
 # The lines that a worker writes about a request for which it is given up.
-HANGING = ("takes longer than request-timeout", "exceeded request-timeout", "still running")
+HANGING = (
+    "takes longer than request-timeout",
+    "exceeded request-timeout",
+    "still running",
+    # With the place of its task.
+    r"^\[script .*app\.py\] ",
+)
 # How many processes have imported the script, and which.
 IMPORTED = APP + "IMPORTER = os.getpid()\n"
 

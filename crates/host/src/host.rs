@@ -143,14 +143,14 @@ impl Host {
     /// Reports that this process is to stop, and why.
     pub fn report_stopping(&self, reason: &str) {
         if let Some(reporter) = self.reporter.get() {
-            reporter.stopping(reason, self.active());
+            reporter.stopping(reason, self.requests());
         }
     }
 
     /// Reports that this process ends although it has not stopped.
     pub fn report_end(&self, reason: &str) {
         if let Some(reporter) = self.reporter.get() {
-            reporter.stopped(reason, false, self.active());
+            reporter.stopped(reason, false, self.requests());
         }
     }
 
@@ -226,6 +226,14 @@ impl Host {
     /// How many requests are being served.
     pub fn active(&self) -> usize {
         self.active.load(Ordering::SeqCst)
+    }
+
+    /// How many requests are under way: an event loop is one use of Python, and has many.
+    fn requests(&self) -> usize {
+        match self.activity.loop_requests.event_loop() {
+            Some(_) => usize::try_from(self.activity.active()).unwrap_or(usize::MAX),
+            None => self.active(),
+        }
     }
 
     /// The interpreter of an application group, made at its first request; `main`: the group has the main one.

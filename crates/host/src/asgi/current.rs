@@ -5,7 +5,9 @@
 use crate::asgi::gate::Gate;
 use crate::asgi::request::Request;
 use crate::cpython::{Attached, ClassRef, Instance, Object, Persistent, Result};
+use crate::gateway::current::set_task_data;
 use crate::objects::{JsonLine, TaskLog, set_task_log};
+use crate::observe::events::Subscribers;
 use std::sync::OnceLock;
 use wsgi::Level;
 
@@ -22,6 +24,7 @@ static CURRENT: OnceLock<Current> = OnceLock::new();
 pub(super) fn set_variable<'py>(variable: Object<'py>, class: ClassRef<Request>) {
     let _ = CURRENT.set(Current { variable: Persistent::new(variable), class });
     set_task_log(find);
+    set_task_data(data);
 }
 
 /// A new request as a Python object; `None` before the variable is known.
@@ -35,14 +38,27 @@ pub(super) fn with_request<R>(object: &Object<'_>, with: impl FnOnce(&Request) -
     Instance::of(object, &class).map(|request| with(&request))
 }
 
+/// The value of the variable in the running task, or in a thread that it has started.
+fn value(py: Attached<'_>) -> Result<'_, Option<Object<'_>>> {
+    match CURRENT.get() {
+        Some(current) => current.variable.get(py).context_value(),
+        None => Ok(None),
+    }
+}
+
 fn find(py: Attached<'_>, with: &mut dyn FnMut(&mut dyn TaskLog)) {
-    let Some(current) = CURRENT.get() else { return };
-    let value = match current.variable.get(py).context_value() {
+    let value = match value(py) {
         Ok(Some(value)) => value,
         Ok(None) => return,
         Err(raised) => return raised.clear(),
     };
     with_request(&value, |request| request.while_running(|gate| with(gate)));
+}
+
+/// `mod_wsgi.request_data()` of the running task's request, if there is one.
+fn data<'py>(py: Attached<'py>, subscribers: &Subscribers) -> Result<'py, Option<Object<'py>>> {
+    let Some(value) = value(py)? else { return Ok(None) };
+    with_request(&value, |request| request.data(py, subscribers)).unwrap_or(Ok(None))
 }
 
 impl TaskLog for Gate {

@@ -5,15 +5,20 @@ use crate::asgi::call;
 use crate::asgi::current;
 use crate::asgi::request::Request;
 use crate::asgi::settings::{AsgiSettings, EventLoopKind, LifespanMode, StartupApplication};
+use crate::asgi::shared::{self, Shared};
 use crate::asgi::transport::{AsgiEvent, AsgiSource};
 use crate::cpython::{
-    Arguments, Attached, Class, Exception, ExceptionKind, Instance, Method, Object, Result,
+    Arguments, Attached, Class, Exception, ExceptionKind, Instance, Method, Object, Persistent,
+    Result,
 };
 use crate::failure;
 use crate::gateway::target::{Served, Target};
 use crate::interpreters::interpreter::Interpreter;
 use crate::interpreters::script::{Reloading, ScriptFile};
 use crate::log::SharedLog;
+use crate::observe::activity::Activity;
+use crate::observe::loop_requests::EventLoop;
+use crate::observe::thread_id::thread_id;
 use std::ffi::CStr;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
@@ -21,6 +26,7 @@ use wsgi::Level;
 
 /// In Python, because coroutines are awaited there.
 const SOURCE: &str = concat!(
+    include_str!("task_stack.py"),
     include_str!("lifespan.py"),
     include_str!("exchange.py"),
     include_str!("websocket.py"),
@@ -38,6 +44,9 @@ pub(crate) struct Serving {
     pub(crate) process_group: String,
     pub(crate) log: SharedLog,
     pub(crate) settings: AsgiSettings,
+    pub(crate) activity: Arc<Activity>,
+    /// Others look whether requests are slow.
+    pub(crate) watches: bool,
 }
 
 /// Runs an event loop until its source ends it. The calling thread must not be attached.
@@ -62,14 +71,47 @@ fn run_server<'py>(py: Attached<'py>, serving: Serving) -> Result<'py, ()> {
     names.set_item(&py.interned("__name__")?, &py.str("mod_wsgi.asgi")?)?;
     let builtins = py.import(c"builtins")?;
     names.set_item(&py.interned("__builtins__")?, &builtins)?;
-    builtins.call_method(c"exec", [&py.str(SOURCE)?, &names])?;
+    let file = py.interned("<mod_wsgi.asgi>")?;
+    let code =
+        builtins.call_method(c"compile", [&py.str(SOURCE)?, &file, &py.interned("exec")?])?;
+    builtins.call_method(c"exec", [&code, &names])?;
     let missing = || py.raise(ExceptionKind::System, "server.py is incomplete");
     let variable = names.item(&py.interned("current_request")?)?.ok_or_else(missing)?;
     let serve = names.item(&py.interned("serve")?)?.ok_or_else(missing)?;
-    current::set_variable(variable, py.class::<Request>()?.persist());
+    let place_of = names.item(&py.interned("place_of")?)?.ok_or_else(missing)?;
+    let interrupt = names.item(&py.interned("interrupt")?)?.ok_or_else(missing)?;
+    make_known(py, &serving, variable, [place_of, interrupt])?;
     let settings = settings(py, &serving.settings)?;
     let server = py.class::<Serving>()?.instantiate(serving)?;
     serve.call([&server, &settings])?;
+    Ok(())
+}
+
+/// Makes the loop known to those who ask which request a task belongs to, and where it is.
+fn make_known<'py>(
+    py: Attached<'py>,
+    serving: &Serving,
+    variable: Object<'py>,
+    functions: [Object<'py>; 2],
+) -> Result<'py, ()> {
+    let Serving { interpreter, activity, log, .. } = serving;
+    let class = py.class::<Request>()?.persist();
+    current::set_variable(variable, class);
+    shared::set(Shared {
+        interpreter: Arc::clone(interpreter),
+        activity: Arc::clone(activity),
+        log: SharedLog::clone(log),
+    });
+    let [place_of, interrupt] = functions.map(Persistent::new);
+    if let Some(thread_state) = interpreter.python.thread_state() {
+        activity.loop_requests.set_event_loop(EventLoop {
+            thread: thread_id(),
+            thread_state,
+            concurrency: serving.settings.concurrency.into(),
+            place_of,
+            interrupt,
+        });
+    }
     Ok(())
 }
 
@@ -130,22 +172,28 @@ fn descriptors<'py>(this: &This<'_, 'py>, _: &Arguments<'_, 'py>) -> Result<'py,
 
 /// `arrivals()`: a list of new requests, and `None` where the loop is to end.
 fn arrivals<'py>(this: &This<'_, 'py>, _: &Arguments<'_, 'py>) -> Result<'py, Object<'py>> {
-    events(this.py(), this.source.take_arrivals())
+    events(this.py(), this.source.take_arrivals(), this.watches)
 }
 
 /// `progress()`: a list of the numbers of requests that can go on, of new ones, and `None` where the loop is to end.
 fn progress<'py>(this: &This<'_, 'py>, _: &Arguments<'_, 'py>) -> Result<'py, Object<'py>> {
-    events(this.py(), this.source.take_progress())
+    events(this.py(), this.source.take_progress(), this.watches)
 }
 
-fn events<'py>(py: Attached<'py>, events: Vec<AsgiEvent>) -> Result<'py, Object<'py>> {
+fn events<'py>(
+    py: Attached<'py>,
+    events: Vec<AsgiEvent>,
+    is_watched: bool,
+) -> Result<'py, Object<'py>> {
     let list = py.list()?;
     for event in events {
         list.append(&match event {
             AsgiEvent::Stop => py.none(),
             AsgiEvent::Ready(number) => py.int(i64::try_from(number).unwrap_or(-1))?,
-            AsgiEvent::Request(exchange) => current::instantiate(py, Request::new(exchange))
-                .ok_or_else(|| py.raise(ExceptionKind::System, "no class of requests"))??,
+            AsgiEvent::Request(exchange) => {
+                current::instantiate(py, Request::new(exchange, is_watched))
+                    .ok_or_else(|| py.raise(ExceptionKind::System, "no class of requests"))??
+            }
         })?;
     }
     Ok(list)
@@ -200,8 +248,19 @@ fn application<'py>(
     }
 }
 
-/// `load(request)`: its application, with the script, and whether it asks for a WebSocket; `None` where it has been answered
-/// without the application.
+impl Serving {
+    /// Whether anything is to be noted of a request.
+    fn observes(&self, py: Attached<'_>) -> bool {
+        let subscribers = &self.interpreter.state.subscribers;
+        self.watches
+            || self.activity.is_measuring()
+            || subscribers.active_requests.get().is_some()
+            || subscribers.subscribed_to_requests(py)
+    }
+}
+
+/// `load(request)`: its application, with the script, whether it asks for a WebSocket, and where it is to be observed the name of the
+/// application in the script; `None` where it has been answered without the application.
 fn load<'py>(this: &This<'_, 'py>, arguments: &Arguments<'_, 'py>) -> Result<'py, Object<'py>> {
     let py = this.py();
     arguments.expect("load", 1, 1)?;
@@ -211,8 +270,9 @@ fn load<'py>(this: &This<'_, 'py>, arguments: &Arguments<'_, 'py>) -> Result<'py
         let group = &this.process_group;
         match call::application(py, &this.interpreter, group, target, log) {
             Ok(application) => {
-                found =
-                    Some((application, String::from_utf8_lossy(target.script.path).into_owned()));
+                let name = this.observes(py).then(|| target.callable.to_vec());
+                let script = String::from_utf8_lossy(target.script.path).into_owned();
+                found = Some((application, script, name));
                 Served::Done
             }
             Err(served) => served,
@@ -226,8 +286,10 @@ fn load<'py>(this: &This<'_, 'py>, arguments: &Arguments<'_, 'py>) -> Result<'py
         })
     });
     match found {
-        Some((application, script)) => {
-            py.tuple([application, py.str(&script)?, py.bool(is_websocket)])
+        Some((application, script, name)) => {
+            let name = name.map_or(Ok(py.none()), |name| py.latin1(&name))?;
+            this.activity.begin_on_loop();
+            py.tuple([application, py.str(&script)?, py.bool(is_websocket), name])
         }
         None => {
             current::with_request(&request, Request::forget);
@@ -248,7 +310,11 @@ fn report<'py>(this: &This<'_, 'py>, arguments: &Arguments<'_, 'py>) -> Result<'
     if let Some(exception) = Exception::from_exc_info(&info)? {
         let (group, script) = (&this.process_group, script.text());
         let lines = call::report(&this.interpreter, group, &script, &exception);
-        current::with_request(&request, |request| request.fail(&exception, &lines));
+        current::with_request(&request, |request| {
+            if request.fail(&exception, &lines) {
+                request.tell_exception(py, &exception);
+            }
+        });
     }
     Ok(py.none())
 }

@@ -6,10 +6,12 @@ use crate::asgi::file_body::FileBody;
 use crate::asgi::scope::Variables;
 use crate::asgi::sent::Sent;
 use crate::asgi::socket_transport::AsgiSocket;
+use crate::asgi::traffic::Traffic;
 use crate::asgi::transport::{AsgiExchange, Input, Load};
 use crate::objects::JsonLine;
+use crate::observe::io_counters::IoCounters;
 use std::os::fd::AsFd;
-use wsgi::{Body, Level, Output, ResponseHead, SendError, Then};
+use wsgi::{Body, Environ, Level, Output, ResponseHead, SendError, Then};
 
 /// A request that is under way.
 pub(super) struct Gate {
@@ -29,6 +31,9 @@ pub(super) struct Gate {
     line_level: Level,
     /// How it is written where lines are JSON.
     line_json: Option<JsonLine>,
+    traffic: Traffic,
+    /// The HTTP status that the client gets; 0 before that is known.
+    status: u16,
 }
 
 /// How much of the response there is.
@@ -112,6 +117,8 @@ impl Gate {
             unfinished_line: Vec::new(),
             line_level: Level::Error,
             line_json: None,
+            traffic: Traffic::default(),
+            status: 0,
         }
     }
 
@@ -133,8 +140,49 @@ impl Gate {
         variables
     }
 
+    /// Hands over every variable of the request.
+    pub(super) fn environ(&mut self, environ: &mut dyn Environ) {
+        self.exchange.environ(environ);
+    }
+
+    /// From now on times are measured.
+    pub(super) fn measure_times(&mut self) {
+        self.traffic.io.timed = true;
+    }
+
+    /// What has been received and sent.
+    pub(super) fn io(&self) -> IoCounters {
+        self.traffic.io
+    }
+
+    /// The HTTP status that the client gets; `None` where there is none.
+    pub(super) fn status(&self) -> Option<u16> {
+        Some(self.status).filter(|status| *status > 0)
+    }
+
+    /// Whether the response is an event stream that has begun.
+    pub(super) fn is_event_stream(&self) -> bool {
+        let is_one = |(name, value): (&[u8], &[u8])| {
+            name.eq_ignore_ascii_case(b"content-type")
+                && value
+                    .get(..17)
+                    .is_some_and(|kind| kind.eq_ignore_ascii_case(b"text/event-stream"))
+        };
+        self.stage == Stage::Sending && self.head.headers().any(is_one)
+    }
+
     /// What the application gets next.
     pub(super) fn receive(&mut self) -> Incoming {
+        let incoming = self.next_message();
+        match &incoming {
+            Incoming::Body { bytes, .. } => self.traffic.received(bytes.len()),
+            Incoming::Nothing => self.traffic.wait_for_input(),
+            Incoming::Disconnect => self.traffic.end_input(),
+        }
+        incoming
+    }
+
+    fn next_message(&mut self) -> Incoming {
         // Applications that listen for the end of the request would cancel what still sends.
         if self.stage == Stage::Complete && self.is_kept && !self.disconnected {
             return Incoming::Nothing;
@@ -180,6 +228,7 @@ impl Gate {
             Stage::Complete => return Err(Violation::AfterEnd),
         }
         self.declared = head.content_length().ok().flatten();
+        self.status = head.status();
         self.head = head;
         self.stage = Stage::Started;
         Ok(if self.is_disconnected() { Outcome::Disconnected } else { Outcome::Sent })
@@ -275,6 +324,7 @@ impl Gate {
                 b"the body of the response is shorter than its Content-Length; the response is cut [XB]";
             self.exchange.log(Level::Error, line);
         }
+        self.traffic.begin_output(if has_body { length } else { 0 });
         let sent = self.exchange.send(&output);
         self.stage = if more { Stage::Sending } else { Stage::Complete };
         Ok(self.outcome(sent))
@@ -298,6 +348,7 @@ impl Gate {
         }
         let socket = self.exchange.accept(head);
         self.stage = Stage::Complete;
+        self.status = 101;
         self.disconnected = socket.is_none();
         Ok(socket)
     }
@@ -310,6 +361,9 @@ impl Gate {
 
     fn outcome(&mut self, sent: Result<Sent, SendError>) -> Outcome {
         self.is_kept = sent == Ok(Sent::Kept);
+        if !self.is_kept {
+            self.traffic.end_output();
+        }
         match sent {
             Ok(Sent::All) => Outcome::Sent,
             Ok(Sent::Kept) => Outcome::Kept,
@@ -339,6 +393,9 @@ impl Gate {
 
     pub(super) fn fail(&mut self, status: u16) {
         if self.stage != Stage::Complete {
+            if self.stage != Stage::Sending {
+                self.status = status;
+            }
             self.exchange.fail(status);
             self.stage = Stage::Complete;
         }
@@ -347,6 +404,7 @@ impl Gate {
     /// Answers in the place of an application that has not started.
     pub(super) fn fail_start(&mut self) {
         if self.stage != Stage::Complete {
+            self.status = 503;
             self.exchange.fail_start();
             self.stage = Stage::Complete;
         }

@@ -21,6 +21,17 @@ pub(super) enum Outgoing<'py> {
     File { file: FileBody, more: bool },
 }
 
+impl Outgoing<'_> {
+    /// Whether nothing of the response is to follow.
+    pub(super) const fn is_last(&self) -> bool {
+        match self {
+            Self::Start(_) | Self::EarlyHint(_) => false,
+            Self::Path(_) => true,
+            Self::Body(Piece { more, .. }) | Self::File { more, .. } => !*more,
+        }
+    }
+}
+
 /// A `bytes` of a body, and whether more is to follow.
 pub(super) struct Piece<'py> {
     pub(super) body: Object<'py>,

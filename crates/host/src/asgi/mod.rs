@@ -6,18 +6,22 @@
 mod call;
 mod current;
 mod event_loop;
+mod facts;
 mod file_body;
 mod gate;
 mod message;
 mod names;
+mod observed;
 mod request;
 mod scope;
 mod sent;
 mod settings;
+mod shared;
 mod socket;
 mod socket_message;
 mod socket_transport;
 mod tls;
+mod traffic;
 mod transport;
 
 pub(crate) use event_loop::{Serving, run};

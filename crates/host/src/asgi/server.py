@@ -76,12 +76,13 @@ class Server:
         found = self.server.load(request)
         if found is None:
             return None
-        callable_, script, is_websocket = found
+        callable_, script, is_websocket, observed = found
         application = self.application(callable_, script)
         if is_websocket:
             exchange = WebSocketExchange(self.loop, request, application, self.exchanges)
         else:
             exchange = Exchange(self.loop, request, application)
+        exchange.observed = observed
         self.exchanges[request.number] = exchange
         exchange.task = self.context.run(self.loop.create_task, self.serve(exchange))
         return exchange
@@ -97,6 +98,8 @@ class Server:
         current_request.set(request)
         failed = True
         try:
+            if exchange.observed is not None:
+                request.observe(asyncio.current_task(), application.script)
             if not application.is_started and not await application.start():
                 seconds = application.seconds_to_next_start()
                 why = f"{application.failure} [script {application.script}]"
@@ -105,10 +108,13 @@ class Server:
             scope = request.scope()
             if application.is_supported:
                 scope["state"] = application.state.copy()
-            await application.callable(scope, exchange.receive, exchange.send)
+            call = application.callable
+            if exchange.observed is not None:
+                call = request.started(scope, call, exchange.observed)
+            await call(scope, exchange.receive, exchange.send)
             failed = False
         except asyncio.CancelledError:
-            request.fail(503 if self.ended.is_set() else 500)
+            request.fail(503 if self.ended.is_set() else 504 if request.interrupted else 500)
         except BaseException:
             self.server.report(request, sys.exc_info(), application.script)
         finally:
@@ -159,6 +165,12 @@ class Server:
             await asyncio.wait(tasks, timeout=limit and limit / 2)
         for application in self.applications.values():
             await application.stop()
+
+
+def interrupt(task):
+    """Cancels the task of a request that takes longer than it may; called by another thread."""
+    if not task.done():
+        task.get_loop().call_soon_threadsafe(task.cancel)
 
 
 def new_loop(kind):

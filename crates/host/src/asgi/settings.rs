@@ -41,6 +41,8 @@ pub struct AsgiSettings {
     pub lifespan: LifespanMode,
     /// Whose event loop.
     pub event_loop: EventLoopKind,
+    /// How many requests are under way at once.
+    pub concurrency: u32,
     /// Threads of the loop's default executor.
     pub threads: u32,
     /// How long an application may take to start.

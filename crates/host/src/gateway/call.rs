@@ -66,7 +66,7 @@ pub(crate) struct Call<'a, 'py> {
     pub(crate) target: &'a Target<'a>,
     pub(crate) figures: &'a Figures,
     /// Set where an application has subscribed to events.
-    pub(crate) observation: &'a OnceCell<Observation<'a, 'py>>,
+    pub(crate) observation: &'a OnceCell<Observation<'a, 'py, Arc<Lease>>>,
 }
 
 impl<'a, 'py> Call<'a, 'py> {
@@ -112,7 +112,7 @@ impl<'a, 'py> Call<'a, 'py> {
     /// Sends what is left of the response and publishes `request_finished`.
     fn finished(
         &self,
-        observation: &Observation<'_, 'py>,
+        observation: &Observation<'_, 'py, Arc<Lease>>,
         completion: Completion,
         lease: &Lease,
     ) -> Completion {
@@ -136,7 +136,9 @@ impl<'a, 'py> Call<'a, 'py> {
             },
             timestamps: self.figures.timestamps.get().unwrap_or_default(),
             io: &io,
-            gil_wait: self.figures.gil_wait.get().map(GilWaitTimer::so_far).unwrap_or_default(),
+            gil_wait: Some(
+                self.figures.gil_wait.get().map(GilWaitTimer::so_far).unwrap_or_default(),
+            ),
             measurement: self.figures.measurement,
         });
         if let Err(raised) = published {
@@ -219,8 +221,12 @@ impl<'a, 'py> Call<'a, 'py> {
         self.figures.gil_wait.get_or_init(GilWaitTimer::measure);
         lease.with(self.py, |response| response.io.timed = true);
         let timestamps = self.timestamps(environ)?;
-        let application =
-            observation.started(application, self.target.callable, environ, &timestamps)?;
+        let application = observation.started(
+            application,
+            self.target.callable,
+            ("request_environ", environ),
+            &timestamps,
+        )?;
         self.figures.timestamps.set(Some(timestamps));
         // The cell is empty: this runs once for each `Call`.
         let _ = self.observation.set(observation);

@@ -5,7 +5,7 @@ use crate::cpython::{Attached, Object, Persistent, Result};
 use crate::gateway::lease::Lease;
 use crate::observe::events::Subscribers;
 use std::cell::RefCell;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 struct Current {
     lease: Arc<Lease>,
@@ -18,6 +18,16 @@ struct Current {
 
 thread_local! {
     static CURRENT: RefCell<Option<Current>> = const { RefCell::new(None) };
+}
+
+/// Finds the data of the request that the running task belongs to, where an event loop serves requests.
+type FindTaskData = for<'py> fn(Attached<'py>, &Subscribers) -> Result<'py, Option<Object<'py>>>;
+
+static FIND_TASK_DATA: OnceLock<FindTaskData> = OnceLock::new();
+
+/// Makes known how the data of a task's request is found. The first one stays.
+pub(crate) fn set_task_data(find: FindTaskData) {
+    let _ = FIND_TASK_DATA.set(find);
 }
 
 /// Makes a request the one this thread serves, until this is dropped; then it is again the request before, which
@@ -108,7 +118,8 @@ pub(crate) fn request_id(py: Attached<'_>) -> Result<'_, Object<'_>> {
     Ok(id.unwrap_or(py.none()))
 }
 
-/// The dict for an application's own data of this thread's request; `None` when it serves none.
+/// The dict for an application's own data of this thread's request, or that of the running task; `None` where there is
+/// none.
 pub(crate) fn data<'py>(
     py: Attached<'py>,
     subscribers: &Subscribers,
@@ -118,7 +129,9 @@ pub(crate) fn data<'py>(
         let get = |kept: &Option<Persistent>| kept.as_ref().map(|kept| kept.get(py));
         Some((get(&current.environ), get(&current.data), current.listed.is_some()))
     });
-    let Some((environ, data, listed)) = seen else { return Ok(None) };
+    let Some((environ, data, listed)) = seen else {
+        return FIND_TASK_DATA.get().map_or(Ok(None), |find| find(py, subscribers));
+    };
     // Nothing is borrowed while objects are made: a garbage collection could come back here.
     let data = match data {
         Some(data) => data,

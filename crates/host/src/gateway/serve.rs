@@ -138,7 +138,7 @@ fn record(
         status,
         timestamps: figures.timestamps.get(),
         io: &response.io,
-        gil_wait: GilWaitTimer::so_far(gil_wait),
+        gil_wait: Some(GilWaitTimer::so_far(gil_wait)),
     };
     active.record(&finished);
     if let Some((details, since)) = running.and_then(|it| Some((it.details?, it.since))) {

@@ -56,7 +56,7 @@ pub(super) fn of_requests<'py>(
     let used = interval.utilization();
     let table = Table::new(py)?;
     put_process(&table, &used)?;
-    let in_use = ThreadUtilization::of(&samples, used.period, threads);
+    let in_use = ThreadUtilization::of(&samples, used.period, activity.places(threads));
     let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
     table.int("request_threads_maximum", threads)?;
     table.int("request_threads_started", count(in_use.started))?;

@@ -4,6 +4,7 @@
 //! A request that is not measured costs three stores to memory of its own thread.
 #![forbid(unsafe_code)]
 
+use crate::observe::loop_requests::LoopRequests;
 use crate::observe::metrics::{Finished, Interval, Measurement, ThreadSample};
 use crate::observe::running_request::{Reported, RunningRequest};
 use crate::observe::thread_id::thread_id;
@@ -29,6 +30,8 @@ pub(crate) struct Activity {
     slow_records: OnceLock<SlowRecords>,
     /// Requests that were served by threads that have been removed.
     served_before: AtomicU64,
+    /// Those of the event loop, where one serves.
+    pub(crate) loop_requests: LoopRequests,
 }
 
 /// One thread that serves.
@@ -60,7 +63,21 @@ impl Activity {
             started: SystemTime::now(),
             slow_records: OnceLock::new(),
             served_before: AtomicU64::new(0),
+            loop_requests: LoopRequests::default(),
         }
+    }
+
+    /// The calling thread begins a request beside others that it has.
+    pub(crate) fn begin_on_loop(&self) {
+        THREAD.with(|thread| {
+            let thread = thread.get_or_init(|| self.new_thread());
+            thread.depth.store(thread.depth.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        });
+    }
+
+    /// A request of the calling thread is over that has begun so.
+    pub(crate) fn end_on_loop(&self) {
+        THREAD.with(|thread| thread.get().map(|thread| thread.end_request()));
     }
 
     /// The calling thread begins a request.
@@ -77,7 +94,7 @@ impl Activity {
         });
         let measurement = measured.then(|| Measurement {
             begun: Instant::now(),
-            cpu: Usage::thread(),
+            cpu: Some(Usage::thread()),
             outermost,
         });
         ActiveRequest { activity: self, measurement }
@@ -96,6 +113,11 @@ impl Activity {
         }
     }
 
+    /// Whether requests are measured from their start.
+    pub(crate) fn is_measuring(&self) -> bool {
+        self.measuring.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn is_recording(&self) -> bool {
         self.recording.load(Ordering::Relaxed)
     }
@@ -105,7 +127,13 @@ impl Activity {
         let threads = self.threads();
         let mut interval = lock(&self.interval);
         let ended = std::mem::replace(&mut *interval, Interval::begin());
-        let busy = threads.iter().map(|thread| (thread.id, *lock(&thread.since)));
+        let event_loop = self.loop_requests.event_loop();
+        let busy = threads.iter().map(|thread| {
+            if event_loop.is_some_and(|it| it.thread == thread.id) {
+                return (thread.id, self.loop_requests.begun());
+            }
+            (thread.id, lock(&thread.since).iter().copied().collect())
+        });
         let thread_samples = ended.thread_samples(busy);
         (ended, thread_samples)
     }
@@ -163,12 +191,58 @@ impl Activity {
             let late = running.as_ref().filter(|it| it.since.elapsed() >= limit)?;
             Some((Arc::clone(late.details.as_ref()?), late.since))
         };
-        self.threads().into_iter().filter_map(slow).collect()
+        let on_threads = self.threads().into_iter().filter_map(slow);
+        let on_loop = self.loop_requests.all().into_iter().filter_map(|request| {
+            let is_slow = request.since.elapsed() >= limit;
+            Some((Arc::clone(request.details.as_ref().filter(|_| is_slow)?), request.since))
+        });
+        on_threads.chain(on_loop).collect()
+    }
+
+    /// How many requests there may be at once in a process of so many threads.
+    pub(crate) fn places(&self, threads: i64) -> i64 {
+        self.loop_requests.event_loop().map_or(threads, |event_loop| event_loop.concurrency)
     }
 
     /// How long all requests took that were recorded.
     pub(crate) fn busy_time(&self) -> Duration {
         Duration::from_micros(self.busy.load(Ordering::Relaxed))
+    }
+
+    /// Keeps a record of a request of the calling thread if it was slow; `since` is when it began.
+    pub(crate) fn record_slow(
+        &self,
+        details: &Arc<Details>,
+        since: Instant,
+        finished: &Finished<'_>,
+        measurement: Option<Measurement>,
+    ) {
+        let records = self.slow_records();
+        if let Some(records) = records.filter(|records| since.elapsed() >= records.limit()) {
+            let (details, active) = (Arc::clone(details), self.active());
+            records.keep(SlowRecord::new(details, since, finished, measurement, active));
+        }
+    }
+
+    /// Adds a request of the calling thread that was measured from its start to the figures, where they are recorded.
+    pub(crate) fn record_request(&self, finished: &Finished<'_>, measurement: &Measurement) {
+        if !self.is_recording() {
+            return;
+        }
+        let cpu = measurement.cpu.map_or(0.0, |begun| {
+            let now = Usage::thread();
+            now.user + now.system - begun.user - begun.system
+        });
+        let lap = ThreadSample {
+            thread: thread_id(),
+            completed: 1,
+            busy: measurement.begun.elapsed(),
+            cpu,
+            ..ThreadSample::default()
+        };
+        let micros = u64::try_from(lap.busy.as_micros()).unwrap_or(0);
+        self.busy.fetch_add(micros, Ordering::Relaxed);
+        lock(&self.interval).add(finished, measurement.begun, lap);
     }
 
     fn new_thread(&self) -> Arc<Thread> {
@@ -186,6 +260,13 @@ impl Activity {
 }
 
 impl Thread {
+    /// To be called by the thread itself, which alone writes its figures.
+    fn end_request(&self) {
+        let depth = self.depth.load(Ordering::Relaxed);
+        self.depth.store(depth.saturating_sub(1), Ordering::Relaxed);
+        self.served.store(self.served.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
     /// How many requests it has served.
     pub(crate) fn served(&self) -> i64 {
         i64::try_from(self.served.load(Ordering::Relaxed)).unwrap_or(i64::MAX)
@@ -284,37 +365,21 @@ impl ActiveRequest<'_> {
         self.measurement
     }
 
-    /// Keeps a record of the request if it was slow; `since` is when it began.
+    /// As [`Activity::record_slow`].
     pub(crate) fn record_slow(
         &self,
         details: &Arc<Details>,
         since: Instant,
         finished: &Finished<'_>,
     ) {
-        let records = self.activity.slow_records();
-        if let Some(records) = records.filter(|records| since.elapsed() >= records.limit()) {
-            let active = self.activity.active();
-            let details = Arc::clone(details);
-            records.keep(SlowRecord::new(details, since, finished, self.measurement, active));
-        }
+        self.activity.record_slow(details, since, finished, self.measurement);
     }
 
     /// Records the request, if it was measured from its start.
     pub(crate) fn record(&self, finished: &Finished<'_>) {
-        let Some(measurement) = self.measurement.filter(|_| self.activity.is_recording()) else {
-            return;
-        };
-        let cpu = Usage::thread();
-        let lap = ThreadSample {
-            thread: thread_id(),
-            completed: 1,
-            busy: measurement.begun.elapsed(),
-            cpu: cpu.user + cpu.system - measurement.cpu.user - measurement.cpu.system,
-            ..ThreadSample::default()
-        };
-        let micros = u64::try_from(lap.busy.as_micros()).unwrap_or(0);
-        self.activity.busy.fetch_add(micros, Ordering::Relaxed);
-        lock(&self.activity.interval).add(finished, measurement.begun, lap);
+        if let Some(measurement) = self.measurement {
+            self.activity.record_request(finished, &measurement);
+        }
     }
 }
 
@@ -322,10 +387,7 @@ impl Drop for ActiveRequest<'_> {
     fn drop(&mut self) {
         THREAD.with(|thread| {
             let Some(thread) = thread.get() else { return };
-            let depth = thread.depth.load(Ordering::Relaxed);
-            thread.depth.store(depth.saturating_sub(1), Ordering::Relaxed);
-            // Only its own thread writes it.
-            thread.served.store(thread.served.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+            thread.end_request();
             if self.measurement.is_some_and(|measurement| measurement.outermost) {
                 *lock(&thread.since) = None;
             }

@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use crate::host::Host;
-use crate::observe::slow::{HANGING, report};
+use crate::observe::slow::{HANGING, report, report_task};
 use std::time::Duration;
 
 impl Host {
@@ -14,6 +14,10 @@ impl Host {
             if let Some(hanging) = thread.take_hanging_request(limit) {
                 report(&thread, &hanging, &HANGING, &self.log);
             }
+        }
+        let requests = &self.activity.loop_requests;
+        for hanging in requests.take_hanging(limit) {
+            report_task(requests, &hanging, &HANGING, &self.log);
         }
     }
 }

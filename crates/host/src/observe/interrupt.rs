@@ -1,10 +1,12 @@
 //! Interrupting requests that take too long: `mod_wsgi.RequestTimeout` is raised in their thread, wherever
-//! its Python code is (`interrupt-timeout`). Code that waits in C gets it when it returns to Python.
+//! its Python code is (`interrupt-timeout`). Code that waits in C gets it when it returns to Python. A request of an event
+//! loop has no thread: its task is cancelled.
 #![forbid(unsafe_code)]
 
 use crate::host::Host;
 use crate::observe::activity::Thread;
-use crate::observe::slow::stack;
+use crate::observe::loop_requests::LoopRequest;
+use crate::observe::slow::{INTERRUPTED, report_task, stack};
 use std::time::Duration;
 use wsgi::Level;
 
@@ -14,6 +16,18 @@ impl Host {
         let Some(_active) = self.guard_active() else { return };
         for (number, thread) in self.activity.threads().iter().enumerate() {
             self.interrupt(number, thread, limit);
+        }
+        for late in self.activity.loop_requests.take_overdue(limit) {
+            self.cancel(&late);
+        }
+    }
+
+    /// Has the task of a request cancelled, and says in its log where it was.
+    fn cancel(&self, late: &LoopRequest) {
+        let requests = &self.activity.loop_requests;
+        report_task(requests, late, &INTERRUPTED, &self.log);
+        if let Some(attachment) = late.interpreter.attach() {
+            requests.interrupt(late, &attachment);
         }
     }
 

@@ -21,15 +21,24 @@ pub(crate) struct Finished<'a> {
     pub(crate) status: u16,
     pub(crate) timestamps: Option<Timestamps>,
     pub(crate) io: &'a IoCounters,
-    pub(crate) gil_wait: GilWait,
+    /// `None` where the thread has other requests as well.
+    pub(crate) gil_wait: Option<GilWait>,
 }
 
 /// What is known at the start of a request that is measured.
 #[derive(Clone, Copy)]
 pub(crate) struct Measurement {
     pub(crate) begun: Instant,
-    pub(crate) cpu: Usage,
+    /// What its thread had used; `None` where that has other requests as well.
+    pub(crate) cpu: Option<Usage>,
     pub(super) outermost: bool,
+}
+
+impl Measurement {
+    /// Of a request that began then on a thread that has others beside it.
+    pub(crate) const fn on_loop(begun: Instant) -> Self {
+        Self { begun, cpu: None, outermost: false }
+    }
 }
 
 /// The requests since the metrics were last drained.
@@ -113,7 +122,7 @@ impl Interval {
             *bytes += i64::try_from(traffic.bytes).unwrap_or(0);
             *calls += i64::try_from(traffic.calls).unwrap_or(0);
         }
-        self.waits += i64::from(gil_wait.count);
+        self.waits += i64::from(gil_wait.map_or(0, |wait| wait.count));
 
         let mut times = [None; 8];
         if let Some(timestamps) = timestamps {
@@ -125,7 +134,7 @@ impl Interval {
                 daemon.and_then(|daemon| elapsed(daemon, timestamps.application)),
                 elapsed(timestamps.application, now),
                 elapsed(timestamps.request, now),
-                Some(gil_wait.time),
+                gil_wait.map(|wait| wait.time),
                 Some(io.input.time),
                 Some(io.output.time),
             ];
@@ -145,18 +154,18 @@ impl Interval {
         }
     }
 
-    /// The samples of all threads that have served; `busy` gives for each thread the start of the request it serves,
-    /// if there is one.
+    /// The samples of all threads that have served; `busy` gives for each thread when the requests have begun that it
+    /// serves.
     pub(crate) fn thread_samples(
         &self,
-        busy: impl Iterator<Item = (i64, Option<Instant>)>,
+        busy: impl Iterator<Item = (i64, Vec<Instant>)>,
     ) -> Vec<ThreadSample> {
-        let lap_of = |(thread, since): (i64, Option<Instant>)| {
+        let lap_of = |(thread, begun): (i64, Vec<Instant>)| {
             let known = self.thread_samples.iter().find(|lap| lap.thread == thread);
             let mut lap =
                 known.copied().unwrap_or(ThreadSample { thread, ..ThreadSample::default() });
-            if let Some(since) = since {
-                lap.current = since.elapsed();
+            for since in begun {
+                lap.current = lap.current.max(since.elapsed());
                 lap.busy += since.max(self.begun).elapsed();
             }
             lap
@@ -188,8 +197,8 @@ pub(crate) struct ThreadUtilization {
 }
 
 impl ThreadUtilization {
-    /// `threads` is how many there may be, `period` the interval in seconds.
-    pub(crate) fn of(thread_samples: &[ThreadSample], period: f64, threads: i64) -> Self {
+    /// `places` is how many requests there may be at once, `period` the interval in seconds.
+    pub(crate) fn of(thread_samples: &[ThreadSample], period: f64, places: i64) -> Self {
         let busy: Duration = thread_samples.iter().map(|lap| lap.busy).sum();
         Self {
             started: thread_samples.len(),
@@ -197,7 +206,7 @@ impl ThreadUtilization {
                 .iter()
                 .filter(|it| it.completed > 0 || !it.current.is_zero())
                 .count(),
-            capacity: (busy.as_secs_f64() / (period * threads.max(1) as f64)).min(1.0),
+            capacity: (busy.as_secs_f64() / (period * places.max(1) as f64)).min(1.0),
         }
     }
 }
@@ -247,7 +256,8 @@ mod tests {
         for (status, timestamps) in
             [(200, Some(embedded)), (404, Some(daemon)), (0, None), (999, Some(embedded))]
         {
-            let finished = Finished { status, timestamps, io: &io, gil_wait: GilWait::default() };
+            let finished =
+                Finished { status, timestamps, io: &io, gil_wait: Some(GilWait::default()) };
             interval.add(
                 &finished,
                 Instant::now(),
@@ -267,8 +277,7 @@ mod tests {
         std::thread::sleep(Duration::from_millis(20));
         let mut interval = Interval::begin();
         let io = IoCounters::default();
-        let finished =
-            Finished { status: 200, timestamps: None, io: &io, gil_wait: GilWait::default() };
+        let finished = Finished { status: 200, timestamps: None, io: &io, gil_wait: None };
         let lap = ThreadSample {
             thread: 7,
             completed: 1,
@@ -276,7 +285,8 @@ mod tests {
             ..ThreadSample::default()
         };
         interval.add(&finished, begun, lap);
-        let thread_samples = interval.thread_samples([(3, Some(begun)), (7, None)].into_iter());
+        let thread_samples =
+            interval.thread_samples([(3, vec![begun]), (7, Vec::new())].into_iter());
         let [busy, done] = thread_samples.as_slice() else { panic!() };
         assert!(busy.current >= Duration::from_millis(20) && busy.busy < busy.current);
         assert!(done.longest >= Duration::from_millis(20) && done.busy < done.longest);

@@ -7,6 +7,7 @@ mod hanging;
 pub(crate) mod histogram;
 mod interrupt;
 pub(crate) mod io_counters;
+pub(crate) mod loop_requests;
 pub(crate) mod metrics;
 pub(crate) mod observation;
 pub(crate) mod running_request;

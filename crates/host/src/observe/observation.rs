@@ -14,13 +14,25 @@ use std::sync::Arc;
 use wsgi::Level;
 
 /// What the events of a request have in common.
-pub(crate) struct Observation<'a, 'py> {
+pub(crate) struct Observation<'a, 'py, L> {
     py: Attached<'py>,
     subscribers: &'a Subscribers,
-    lease: Arc<Lease>,
+    log: L,
     request_id: Object<'py>,
     data: Object<'py>,
     server_pid: Object<'py>,
+}
+
+/// Where what callbacks raise is logged.
+pub(crate) trait EventLog {
+    /// Writes one line to the log of the request.
+    fn log(&self, py: Attached<'_>, level: Level, line: &str);
+}
+
+impl EventLog for Arc<Lease> {
+    fn log(&self, py: Attached<'_>, level: Level, line: &str) {
+        self.with_detached(py, |response| response.log(level, line));
+    }
 }
 
 /// How a request has ended.
@@ -28,11 +40,12 @@ pub(crate) struct Ending<'a> {
     pub(crate) status: u16,
     pub(crate) timestamps: Timestamps,
     pub(crate) io: &'a IoCounters,
-    pub(crate) gil_wait: GilWait,
+    /// `None` where its thread has other requests as well.
+    pub(crate) gil_wait: Option<GilWait>,
     pub(crate) measurement: Option<Measurement>,
 }
 
-impl<'a, 'py> Observation<'a, 'py> {
+impl<'a, 'py> Observation<'a, 'py, Arc<Lease>> {
     /// `None` where there is no subscriber.
     pub(crate) fn begin(
         subscribers: &'a Subscribers,
@@ -53,16 +66,32 @@ impl<'a, 'py> Observation<'a, 'py> {
             None => py.int(std::process::id().into())?,
         };
         let request_id = text("mod_wsgi.request_id")?;
-        let lease = Arc::clone(lease);
-        Ok(Some(Self { py, subscribers, lease, request_id, data, server_pid }))
+        let log = Arc::clone(lease);
+        Ok(Some(Self { py, subscribers, log, request_id, data, server_pid }))
+    }
+}
+
+impl<'a, 'py, L: EventLog> Observation<'a, 'py, L> {
+    /// Of a request that no thread has for itself; `data` is its dict for the application's own data.
+    pub(crate) fn of(
+        subscribers: &'a Subscribers,
+        log: L,
+        request_id: Object<'py>,
+        data: Object<'py>,
+        server_pid: u32,
+    ) -> Result<'py, Self> {
+        let py = data.py();
+        let server_pid = py.int(server_pid.into())?;
+        Ok(Self { py, subscribers, log, request_id, data, server_pid })
     }
 
-    /// `request_started`: what is to be called, which callbacks may replace.
+    /// `request_started`: what is to be called, which callbacks may replace. `variables`: what it is called with, and
+    /// the name of that.
     pub(crate) fn started(
         &self,
         application: Object<'py>,
         callable: &[u8],
-        environ: &Object<'py>,
+        (name, variables): (&str, &Object<'py>),
         timestamps: &Timestamps,
     ) -> Result<'py, Object<'py>> {
         let py = self.py;
@@ -76,7 +105,7 @@ impl<'a, 'py> Observation<'a, 'py> {
         self.put_timestamps(&event, timestamps)?;
         event.put("application_object", &application)?;
         event.put("callable_object", &py.latin1(callable)?)?;
-        event.put("request_environ", environ)?;
+        event.put(name, variables)?;
         event.put("application_start", &py.float(timestamps.application)?)?;
         self.publish(&event);
         Ok(event.get("application_object")?.unwrap_or(application))
@@ -111,9 +140,11 @@ impl<'a, 'py> Observation<'a, 'py> {
         event.put("application_finish", &py.float(finish)?)?;
         event.put("application_time", &py.float(time)?)?;
         event.put("status", &py.int((*status).into())?)?;
-        event.put("gil_wait_time", &py.float(gil_wait.time.as_secs_f64())?)?;
-        event.put("gil_wait_count", &py.int(gil_wait.count.into())?)?;
-        if let Some(before) = measurement.map(|it| it.cpu).filter(|cpu| cpu.user > 0.0) {
+        if let Some(gil_wait) = gil_wait {
+            event.put("gil_wait_time", &py.float(gil_wait.time.as_secs_f64())?)?;
+            event.put("gil_wait_count", &py.int(gil_wait.count.into())?)?;
+        }
+        if let Some(before) = measurement.and_then(|it| it.cpu).filter(|cpu| cpu.user > 0.0) {
             let now = Usage::thread();
             let (user, system) = (now.user - before.user, now.system - before.system);
             // The kernel's CPU time is coarser than the clock.
@@ -139,9 +170,24 @@ impl<'a, 'py> Observation<'a, 'py> {
         event.put("daemon_start", &self.py.float(timestamps.daemon)?)
     }
 
-    fn publish(&self, event: &Event<'py>) {
-        publish(self.py, self.subscribers, &self.lease, event);
+    /// `response_started`: what the application has given for status, headers and `exc_info`.
+    pub(crate) fn response_started(&self, given: &[Object<'py>; 3]) -> Result<'py, ()> {
+        let event = self.event("response_started")?;
+        put_response(&event, given)?;
+        self.publish(&event);
+        Ok(())
     }
+
+    fn publish(&self, event: &Event<'py>) {
+        self.subscribers.publish(None, event, &mut |level: Level, line: &str| {
+            self.log.log(self.py, level, line);
+        });
+    }
+}
+
+fn put_response<'py>(event: &Event<'py>, given: &[Object<'py>; 3]) -> Result<'py, ()> {
+    let names = ["response_status", "response_headers", "exception_info"];
+    names.into_iter().zip(given).try_for_each(|(name, value)| event.put(name, value))
 }
 
 /// `response_started`: the arguments of `start_response`, before they are checked.
@@ -154,11 +200,7 @@ pub(crate) fn response_started<'py>(
     let Some(data) = current::data(py, subscribers)? else { return Ok(()) };
     let event = Event::new(py, "response_started")?;
     event.put("request_id", &current::request_id(py)?)?;
-    for (name, value) in
-        ["response_status", "response_headers", "exception_info"].into_iter().zip(&arguments)
-    {
-        event.put(name, value)?;
-    }
+    put_response(&event, &arguments)?;
     event.put("request_data", &data)?;
     publish(py, subscribers, lease, &event);
     Ok(())

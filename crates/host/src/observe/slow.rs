@@ -6,6 +6,7 @@ use crate::cpython::{Attachment, Object, Result};
 use crate::failure;
 use crate::log::SharedLog;
 use crate::observe::activity::{Activity, Thread};
+use crate::observe::loop_requests::{LoopRequest, LoopRequests};
 use crate::observe::running_request::RunningRequest;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,6 +33,9 @@ impl SlowRequestThread {
                         report(&thread, &slow, &SLOW, &log);
                     }
                 }
+                for slow in activity.loop_requests.take_slow(limit) {
+                    report_task(&activity.loop_requests, &slow, &SLOW, &log);
+                }
             }
         };
         let thread = std::thread::Builder::new().name("wsgi-slow".to_owned()).spawn(check_thread);
@@ -56,11 +60,18 @@ pub(crate) struct Wording {
     level: Level,
     /// What it is.
     request: &'static str,
+    /// The flag of a request that fails with this line.
+    flag: &'static str,
 }
 
-const SLOW: Wording = Wording { level: Level::Warning, request: "slow request" };
+const SLOW: Wording = Wording { level: Level::Warning, request: "slow request", flag: "" };
 /// Of a request for which the process is given up.
-pub(crate) const HANGING: Wording = Wording { level: Level::Error, request: "hanging request" };
+pub(crate) const HANGING: Wording =
+    Wording { level: Level::Error, request: "hanging request", flag: "" };
+
+/// Of a request of an event loop that is cancelled for its time.
+pub(crate) const INTERRUPTED: Wording =
+    Wording { level: Level::Error, request: "WSGI0275: cancelled request", flag: " [RT]" };
 
 /// Logs what a thread does: its request, and where it is in Python.
 pub(crate) fn report(thread: &Thread, slow: &RunningRequest, wording: &Wording, log: &SharedLog) {
@@ -93,6 +104,32 @@ pub(crate) fn report(thread: &Thread, slow: &RunningRequest, wording: &Wording, 
             Some(lines) => lines.iter().for_each(|line| say(line)),
             None => say("it is not in Python code"),
         }
+    }
+}
+
+/// Logs what a request of an event loop does: where its task is in Python, and those that it waits for.
+pub(crate) fn report_task(
+    requests: &LoopRequests,
+    slow: &LoopRequest,
+    wording: &Wording,
+    log: &SharedLog,
+) {
+    let say = |line: &str| {
+        let line = format!("[script {}] {line}", slow.script);
+        let said = slow.response.as_ref().is_some_and(|it| it.log(wording.level, &line));
+        if !said {
+            log.log(wording.level, line.as_bytes());
+        }
+    };
+    // Logged before anything that might have to wait for the application.
+    let seconds = slow.since.elapsed().as_secs_f64();
+    let Wording { request, flag, .. } = wording;
+    say(&format!("{request} {} has taken {seconds:.3} s on the event loop{flag}", slow.line));
+    let Some(attachment) = slow.interpreter.attach() else { return };
+    let lines = requests.stack(slow, &attachment);
+    drop(attachment);
+    if slow.is_under_way() {
+        lines.iter().for_each(|line| say(line));
     }
 }
 

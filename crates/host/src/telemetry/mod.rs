@@ -13,4 +13,4 @@ mod socket;
 
 pub(crate) use garbage::{Collections, watch_garbage};
 pub(crate) use reporter::Reporter;
-pub(crate) use slow::{Details, SlowRecord, SlowRecords};
+pub(crate) use slow::{Details, RequestTexts, SlowRecord, SlowRecords};

@@ -19,7 +19,8 @@ pub(super) fn fill(datagram: &mut Datagram, activity: &Activity, threads: i64) {
     datagram.float(field::SAMPLE_PERIOD, used.period);
     datagram.count(field::REQUEST_COUNT, unsigned(interval.count));
     datagram.float(field::REQUEST_THROUGHPUT, interval.count as f64 / used.period);
-    let in_use = ThreadUtilization::of(&thread_samples, used.period, threads);
+    let places = activity.places(threads);
+    let in_use = ThreadUtilization::of(&thread_samples, used.period, places);
     datagram.float(field::CAPACITY_UTILIZATION, in_use.capacity);
     datagram.float(field::CPU_USER_UTILIZATION, used.user);
     datagram.float(field::CPU_SYSTEM_UTILIZATION, used.system);

@@ -21,17 +21,25 @@ pub(crate) struct Details {
     thread: i64,
     timestamps: Timestamps,
     active: u64,
-    log_id: String,
+    texts: RequestTexts,
     server_pid: u64,
-    method: String,
-    scheme: String,
-    hostname: String,
-    script_name: String,
-    path_info: String,
-    protocol: String,
-    peer: String,
     /// With `WSGITelemetryOptions CaptureUserAgent`.
     user_agent: Option<String>,
+}
+
+/// Variables of a request; what it does not have is empty.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RequestTexts {
+    pub(crate) log_id: String,
+    pub(crate) server_pid: String,
+    pub(crate) method: String,
+    pub(crate) scheme: String,
+    pub(crate) hostname: String,
+    pub(crate) script_name: String,
+    pub(crate) path_info: String,
+    pub(crate) protocol: String,
+    pub(crate) peer: String,
+    pub(crate) user_agent: String,
 }
 
 /// A request that is over.
@@ -110,19 +118,15 @@ impl Details {
         let Ok(variables) = variables else { return Self::default() };
         let text = |name| variables.text(name).unwrap_or_default();
         let moment = |name| variables.number(name).unwrap_or(0.0);
-        let now = seconds_now();
-        Self {
-            start: now,
-            thread: thread_id(),
-            timestamps: Timestamps {
-                request: moment("mod_wsgi.request_start"),
-                queue: moment("mod_wsgi.queue_start"),
-                daemon: moment("mod_wsgi.daemon_start"),
-                application: now,
-            },
-            active,
+        let timestamps = Timestamps {
+            request: moment("mod_wsgi.request_start"),
+            queue: moment("mod_wsgi.queue_start"),
+            daemon: moment("mod_wsgi.daemon_start"),
+            application: seconds_now(),
+        };
+        let texts = RequestTexts {
             log_id: text("mod_wsgi.request_id"),
-            server_pid: text("mod_wsgi.server_pid").parse().unwrap_or(std::process::id().into()),
+            server_pid: text("mod_wsgi.server_pid"),
             method: text("REQUEST_METHOD"),
             scheme: text("wsgi.url_scheme"),
             hostname: text("SERVER_NAME"),
@@ -130,7 +134,27 @@ impl Details {
             path_info: text("PATH_INFO"),
             protocol: text("SERVER_PROTOCOL"),
             peer: text("REMOTE_ADDR"),
-            user_agent: records.capture_user_agent().then(|| text("HTTP_USER_AGENT")),
+            user_agent: text("HTTP_USER_AGENT"),
+        };
+        Self::with(texts, timestamps, records, active)
+    }
+
+    /// Of a request whose application begins now, by its variables.
+    pub(crate) fn with(
+        mut texts: RequestTexts,
+        timestamps: Timestamps,
+        records: &SlowRecords,
+        active: u64,
+    ) -> Self {
+        let user_agent = std::mem::take(&mut texts.user_agent);
+        Self {
+            start: timestamps.application,
+            thread: thread_id(),
+            timestamps,
+            active,
+            server_pid: texts.server_pid.parse().unwrap_or(std::process::id().into()),
+            texts,
+            user_agent: records.capture_user_agent().then_some(user_agent),
         }
     }
 }
@@ -143,12 +167,14 @@ impl SlowRecord {
         measurement: Option<Measurement>,
         active: u64,
     ) -> Self {
-        let now = Usage::thread();
-        let cpu = measurement.map(|it| [now.user - it.cpu.user, now.system - it.cpu.system]);
+        let cpu = measurement.and_then(|it| it.cpu).map(|begun| {
+            let now = Usage::thread();
+            [now.user - begun.user, now.system - begun.system]
+        });
         let figures = RequestFigures {
             done: true,
             duration: since.elapsed(),
-            gil_wait: finished.gil_wait,
+            gil_wait: finished.gil_wait.unwrap_or_default(),
             io: *finished.io,
             status: finished.status,
             cpu: cpu.unwrap_or_default(),
@@ -202,15 +228,16 @@ fn fill(datagram: &mut Datagram, details: &Details, figures: &RequestFigures) {
     datagram.count(field::SLOW_ACTIVE_AT_START, details.active);
     datagram.count(field::SLOW_ACTIVE_AT_END, *active);
     datagram.count(field::SLOW_STATUS, u64::from(*status));
+    let texts = &details.texts;
     for (number, text, most) in [
-        (field::SLOW_LOG_ID, &details.log_id, 64),
-        (field::SLOW_METHOD, &details.method, 16),
-        (field::SLOW_SCHEME, &details.scheme, 16),
-        (field::SLOW_HOSTNAME, &details.hostname, 256),
-        (field::SLOW_SCRIPT_NAME, &details.script_name, 256),
-        (field::SLOW_PATH_INFO, &details.path_info, 512),
-        (field::SLOW_PROTOCOL, &details.protocol, 16),
-        (field::SLOW_PEER, &details.peer, 46),
+        (field::SLOW_LOG_ID, &texts.log_id, 64),
+        (field::SLOW_METHOD, &texts.method, 16),
+        (field::SLOW_SCHEME, &texts.scheme, 16),
+        (field::SLOW_HOSTNAME, &texts.hostname, 256),
+        (field::SLOW_SCRIPT_NAME, &texts.script_name, 256),
+        (field::SLOW_PATH_INFO, &texts.path_info, 512),
+        (field::SLOW_PROTOCOL, &texts.protocol, 16),
+        (field::SLOW_PEER, &texts.peer, 46),
     ] {
         datagram.bytes(number, text.as_bytes(), most);
     }
@@ -236,6 +263,7 @@ mod tests {
         let io = IoCounters::default();
         for status in 200..240 {
             let gil_wait = GilWait::default();
+            let gil_wait = Some(gil_wait);
             let finished = Finished { status, timestamps: None, io: &io, gil_wait };
             records.keep(SlowRecord::new(Arc::default(), Instant::now(), &finished, None, 1));
         }

@@ -77,6 +77,7 @@ fn settings(config: &GroupConfig) -> AsgiSettings {
             EventLoop::Asyncio => EventLoopKind::Asyncio,
             EventLoop::Uvloop => EventLoopKind::Uvloop,
         },
+        concurrency: config.capacity(),
         threads: config.threads,
         // Before the manager gives the worker up, which knows no reason.
         startup_limit: time_limit::enabled(timers.startup_timeout)
