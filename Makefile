@@ -102,9 +102,9 @@ sanitize: build $(VENV)/.ready ## the behaviour tests that go through C, under v
 soak: build $(VENV)/.ready ## restarts, faults and memory for longer
 	LIMITS=1 $(WITH_PYTHON) $(VENV)/bin/python -m pytest tests/soak.py tests/command/test_browser.py tests/observe/test_status.py tests/observe/test_status_stacks.py tests/asgi/test_websocket_scale.py tests/asgi/test_websocket_fuzz.py $(if $(T),-k '$(T)')
 
-fuzz: setup ## fuzz the wire format, response heads, the scoreboard and the status page's input, each target for SECONDS=60
+fuzz: setup ## fuzz the wire format, response heads, scoreboard, status page and frames of WebSockets, each target for SECONDS=60
 	@test -x target/tools/bin/cargo-fuzz || cargo install --quiet --locked --root target/tools cargo-fuzz
-	@for target in server client head scoreboard status; do \
+	@for target in server client head scoreboard status websocket; do \
 	    PATH="$(CURDIR)/target/tools/bin:$$PATH" RUSTC_BOOTSTRAP=1 $(WITH_PYTHON) cargo fuzz run $$target -- \
 	        -max_total_time=$(or $(SECONDS),60) -print_final_stats=1 -verbosity=0 || exit 1; \
 	done

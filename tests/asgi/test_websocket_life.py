@@ -158,6 +158,29 @@ def test_message_that_is_too_long_closes(private, pieces):
     assert ["disconnect", 1009, "message too big"] in events(server)
 
 
+def test_limit_of_messages_is_none_of_pings_and_closes(private):
+    server = private(sockets("websocket-max-message=20"))
+    with websocket(server.port) as ws:
+        ws.send(frame(9, b"x" * 125))
+        assert ws.receive_frame() == (10, b"x" * 125)
+        ws.send_bytes(b"x" * 20)
+        assert ws.receive() == b"x" * 20
+        assert ws.close(1000, "a reason of more than twenty") == (
+            1000,
+            "a reason of more than twenty",
+        )
+
+
+@pytest.mark.parametrize("length", [1 << 63, (1 << 63) - 1, 1 << 46, (1 << 30) + 1])
+def test_frame_that_announces_more_than_there_is_ends_its_own_websocket_alone(serve, length):
+    server = serve(sockets("websocket-max-message=0"))
+    with websocket(server.port) as other, websocket(server.port) as ws:
+        ws.send(b"\x82\xff" + length.to_bytes(8, "big") + b"\0\0\0\0")
+        assert ws.await_close()[0] == 1009
+        other.send_text("still here")
+        assert other.receive() == "still here"
+
+
 def test_client_that_answers_no_pings_is_closed(private):
     server = private(sockets("websocket-ping-interval=1"))
     with websocket(server.port) as ws:

@@ -26,7 +26,7 @@ FORBID = "#![forbid(unsafe_code)]"
 # Who may use whom among the crates of the workspace.
 CRATE_ARROWS = {
     "mod_wsgi_rs": {"host", "fastcgi", "group-config", "scoreboard", "sys", "wsgi"},
-    "daemon": {"host", "fastcgi", "group-config", "scoreboard", "sys", "wsgi"},
+    "daemon": {"host", "fastcgi", "group-config", "scoreboard", "sys", "websocket", "wsgi"},
     "command": {"group-config", "sys"},
     "extension": {"daemon", "host"},
     "host": {"wsgi"},
@@ -34,6 +34,7 @@ CRATE_ARROWS = {
     "group-config": set(),
     "scoreboard": set(),
     "sys": set(),
+    "websocket": set(),
     "wsgi": set(),
 }
 

@@ -1,4 +1,5 @@
-//! One WebSocket from its acceptance to its end: frames by tungstenite, over a stream on which nothing waits.
+//! One WebSocket from its acceptance to its end, over a stream on which nothing waits. It never knows how a frame is read or
+//! written.
 #![forbid(unsafe_code)]
 
 use crate::worker::asgi::slots::{Interest, SocketPlace};
@@ -13,13 +14,10 @@ use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tungstenite::error::ProtocolError;
-use tungstenite::protocol::frame::coding::CloseCode;
-use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig, WebSocketContext};
-use tungstenite::{Bytes, Error, Message};
+use websocket::{Frames, Incoming, Written};
 use wsgi::{Level, SendError};
 
-/// Bytes that are read at once, and kept for as long as the WebSocket is open.
+/// Bytes that are passed over at once once nothing is to be said any more.
 const READ: usize = 4 * 1024;
 /// Messages that are read before other WebSockets have their turn.
 const BATCH: usize = 64;
@@ -32,6 +30,9 @@ const OPENING_LIMIT: Duration = Duration::from_secs(60);
 const CLOSE_LIMIT: Duration = Duration::from_secs(10);
 /// And how long after that to close its connection.
 const LINGER_LIMIT: Duration = Duration::from_secs(2);
+/// Codes of a close (RFC 6455, 7.4.1, and the registry of IANA): the server cannot go on, and the server restarts.
+const INTERNAL_ERROR: u16 = 1011;
+const RESTART: u16 = 1012;
 /// How often to look where nothing is due.
 const IDLE_TICK: Duration = Duration::from_secs(60);
 
@@ -43,7 +44,7 @@ pub(crate) struct OpenSocket {
     is_activity: bool,
     /// `None` once it is over.
     stream: Option<Stream>,
-    frames: WebSocketContext,
+    frames: Frames,
     state: State,
     inbox: Inbox,
     /// The client has got its 101.
@@ -52,10 +53,6 @@ pub(crate) struct OpenSocket {
     closed: Option<(u16, String)>,
     /// The stream is among those that the loop's epoll instance knows.
     is_watched: bool,
-    /// There was no room for some of what was sent.
-    is_blocked: bool,
-    /// Pings that have come since there was no room.
-    kept_pongs: usize,
     /// The client has gone while nothing was read: what it has sent before is read when there is room.
     is_gone: bool,
     /// More may have been read than there was a turn for.
@@ -103,8 +100,6 @@ impl OpenSocket {
             has_opened: false,
             closed: None,
             is_watched,
-            is_blocked: false,
-            kept_pongs: 0,
             is_gone: false,
             has_more: false,
             heard: true,
@@ -158,7 +153,7 @@ impl OpenSocket {
     /// Whether there is room for what the client sends.
     fn has_room(&self) -> bool {
         match self.state {
-            State::Open => self.inbox.has_room() && self.kept_pongs < MAX_KEPT_PONGS,
+            State::Open => self.inbox.has_room() && self.frames.kept_pongs() < MAX_KEPT_PONGS,
             _ => true,
         }
     }
@@ -189,52 +184,35 @@ impl OpenSocket {
     }
 
     /// Takes what one read has given; whether there may be more.
-    fn take(&mut self, read: tungstenite::Result<Message>) -> bool {
-        match read {
-            Ok(Message::Text(text)) if matches!(self.state, State::Open) => {
-                self.inbox.push(Received::Text(text.as_str().to_owned()));
-            }
-            Ok(Message::Binary(bytes)) if matches!(self.state, State::Open) => {
-                self.inbox.push(Received::Bytes(bytes.to_vec()));
-            }
-            Ok(Message::Close(frame)) => self.note_close(frame),
-            Ok(Message::Ping(_)) => self.answer_ping(),
-            Ok(_) => {}
-            Err(Error::Io(why)) if why.kind() == io::ErrorKind::WouldBlock => {
+    fn take(&mut self, incoming: Incoming) -> bool {
+        let is_open = matches!(self.state, State::Open);
+        match incoming {
+            Incoming::Text(text) if is_open => self.inbox.push(Received::Text(text)),
+            Incoming::Bytes(bytes) if is_open => self.inbox.push(Received::Bytes(bytes)),
+            Incoming::Text(_) | Incoming::Bytes(_) | Incoming::Ping | Incoming::Pong => {}
+            Incoming::Close { code, reason } => self.note_close(code, reason),
+            Incoming::Nothing => {
                 self.note_end();
                 return false;
             }
-            Err(Error::ConnectionClosed | Error::AlreadyClosed) => {
+            Incoming::Over => {
                 self.linger();
                 return false;
             }
-            Err(why) => {
-                match failure(&why) {
-                    Some((code, reason)) if matches!(self.state, State::Open) => {
-                        self.fail(code, reason);
-                    }
-                    _ => self.lose(),
-                }
+            Incoming::Wrong { code, reason } if is_open => {
+                self.fail(code, reason);
+                return false;
+            }
+            Incoming::Wrong { .. } | Incoming::Lost => {
+                self.lose();
                 return false;
             }
         }
         true
     }
 
-    /// Sends the answer that the reader of frames has made, which says nothing of an answer that does not go out.
-    fn answer_ping(&mut self) {
-        self.send_kept();
-        if self.is_blocked {
-            self.kept_pongs += 1;
-        }
-    }
-
     /// The client closes, or answers a close.
-    fn note_close(&mut self, frame: Option<CloseFrame>) {
-        let (code, reason) = match frame {
-            Some(frame) => (frame.code.into(), frame.reason.as_str().to_owned()),
-            None => (1005, String::new()),
-        };
+    fn note_close(&mut self, code: u16, reason: String) {
         self.closed.get_or_insert((code, reason));
         if matches!(self.state, State::Open) {
             self.state = State::Closing(Instant::now() + CLOSE_LIMIT);
@@ -248,7 +226,7 @@ impl OpenSocket {
         let is_tunnel = stream.is_tunnel();
         self.closed.get_or_insert((1006, String::new()));
         if is_tunnel && matches!(self.state, State::Open) {
-            self.send_close(CloseCode::Restart, "");
+            self.send_close(RESTART, "");
             self.linger();
         } else {
             self.lose();
@@ -256,41 +234,39 @@ impl OpenSocket {
     }
 
     /// Ends it for what the client has sent.
-    fn fail(&mut self, code: CloseCode, reason: &'static str) {
-        self.closed.get_or_insert((code.into(), reason.to_owned()));
+    fn fail(&mut self, code: u16, reason: &'static str) {
+        self.closed.get_or_insert((code, reason.to_owned()));
         self.send_close(code, reason);
         self.linger();
     }
 
-    fn send_close(&mut self, code: CloseCode, reason: &str) {
-        let Some(stream) = self.stream.as_mut() else { return };
-        let frame = CloseFrame { code, reason: reason.into() };
-        let sent = self.frames.close(stream, Some(frame));
-        self.note_sent(sent);
+    fn send_close(&mut self, code: u16, reason: &str) {
+        if let Some(stream) = self.stream.as_mut() {
+            let written = self.frames.close(stream, code, reason);
+            self.note_written(written);
+        }
     }
 
-    /// Notes whether all has been sent; an end shows at the next read.
-    fn note_sent(&mut self, sent: tungstenite::Result<()>) {
-        self.is_blocked = false;
-        match sent {
-            Err(Error::Io(why)) if why.kind() == io::ErrorKind::WouldBlock => {
-                self.is_blocked = true;
-            }
-            Err(Error::Io(_)) => self.lose(),
-            _ => {}
+    /// An end shows at the next read.
+    fn note_written(&mut self, written: Written) {
+        if written == Written::Lost {
+            self.lose();
         }
-        if !self.is_blocked {
-            self.kept_pongs = 0;
-        }
+    }
+
+    /// Whether there was no room for some of what was sent.
+    const fn is_blocked(&self) -> bool {
+        self.stream.is_some() && self.frames.is_blocked()
     }
 
     fn send_kept(&mut self) {
+        let was_blocked = self.is_blocked();
         if let Some(stream) = self.stream.as_mut() {
             stream.take_sent();
-            let sent = self.frames.flush(stream);
+            let written = self.frames.flush(stream);
             // Where there was no room, room is a sign that the client reads.
-            self.heard |= self.is_blocked && stream.take_sent();
-            self.note_sent(sent);
+            self.heard |= was_blocked && stream.take_sent();
+            self.note_written(written);
         }
     }
 
@@ -305,12 +281,12 @@ impl OpenSocket {
 
     /// Sends the rest, then reads up to the end.
     fn pass_over(&mut self) {
-        if self.is_blocked {
+        if self.is_blocked() {
             self.send_kept();
         }
         self.begin_turn();
         let Some(stream) = self.stream.as_mut() else { return };
-        if !self.is_blocked {
+        if !self.frames.is_blocked() {
             stream.end_output();
         }
         let mut bytes = [0; READ];
@@ -318,7 +294,7 @@ impl OpenSocket {
             match io::Read::read(stream, &mut bytes) {
                 Ok(_) => {}
                 Err(why) if why.kind() == io::ErrorKind::WouldBlock => {
-                    let is_over = stream.has_ended() && !self.is_blocked;
+                    let is_over = stream.has_ended() && !self.frames.is_blocked();
                     if is_over {
                         self.lose();
                     }
@@ -336,7 +312,6 @@ impl OpenSocket {
         self.state = State::Over;
         self.forget();
         self.stream = None;
-        self.is_blocked = false;
         if self.is_activity && !self.place.has_ended() {
             // Before it counts as closed, or the worker would seem idle since the handshake.
             self.pool.record.set(Field::LastRequest, now());
@@ -368,7 +343,7 @@ impl OpenSocket {
         let output = match &self.state {
             State::Opening(opening, _) => opening.has_unsent(),
             // What has been read already is reported by nothing else than room to write.
-            _ => self.is_blocked || self.has_more,
+            _ => self.is_blocked() || self.has_more,
         };
         // An end that is known, or that is not read for now, would be reported again and again.
         let end = !stream.has_ended() && (input || !sys::is_shut_down(stream.as_fd()));
@@ -387,7 +362,7 @@ impl OpenSocket {
         match self.state {
             State::Opening(..) => self.open(),
             State::Open | State::Closing(_) => {
-                if self.is_blocked {
+                if self.is_blocked() {
                     self.send_kept();
                 }
                 self.read();
@@ -400,7 +375,7 @@ impl OpenSocket {
     /// Notes that the client has gone where nothing is read that would show it.
     fn note_gone(&mut self) {
         let is_gone = !self.has_room() && self.stream.as_ref().is_some_and(|it| it.is_gone());
-        if is_gone && self.is_blocked {
+        if is_gone && self.is_blocked() {
             // No room will come.
             self.lose();
         }
@@ -410,7 +385,7 @@ impl OpenSocket {
     fn outcome(&self) -> Result<Sent, SendError> {
         match self.state {
             State::Opening(..) => Ok(Sent::Kept),
-            State::Open if self.is_blocked => Ok(Sent::Kept),
+            State::Open if self.is_blocked() => Ok(Sent::Kept),
             State::Open => Ok(Sent::All),
             _ => Err(SendError::Disconnected),
         }
@@ -434,18 +409,18 @@ impl OpenSocket {
             return;
         }
         self.next_ping = Some(now + interval);
-        if self.is_blocked {
+        if self.is_blocked() {
             // A ping would stand behind what is kept; a slow client shows by what it takes that it lives.
             self.send_kept();
         }
         // What has come cannot be known while the application leaves no room for it.
-        let is_known = self.is_blocked || self.has_room();
+        let is_known = self.is_blocked() || self.has_room();
         if is_known && !std::mem::replace(&mut self.heard, false) {
-            return self.fail(CloseCode::Error, "no answer to a ping");
+            return self.fail(INTERNAL_ERROR, "no answer to a ping");
         }
-        if let Some(stream) = self.stream.as_mut().filter(|_| !self.is_blocked) {
-            let sent = self.frames.write(stream, Message::Ping(Bytes::new()));
-            self.note_sent(sent);
+        if let (Some(stream), false) = (self.stream.as_mut(), self.frames.is_blocked()) {
+            let written = self.frames.ping(stream);
+            self.note_written(written);
         }
     }
 }
@@ -477,23 +452,22 @@ impl AsgiSocket for OpenSocket {
         let (State::Open, Some(stream)) = (&self.state, self.stream.as_mut()) else {
             return Err(SendError::Disconnected);
         };
-        let message = match message {
-            SocketMessage::Text(text) => Message::Text(text.into()),
-            SocketMessage::Bytes(bytes) => Message::Binary(Bytes::copy_from_slice(bytes)),
+        let written = match message {
+            SocketMessage::Text(text) => self.frames.send_text(stream, text),
+            SocketMessage::Bytes(bytes) => self.frames.send_bytes(stream, bytes),
         };
-        let sent = self.frames.write(stream, message);
-        self.note_sent(sent);
-        if self.is_blocked {
+        self.note_written(written);
+        if self.is_blocked() {
             self.rearm();
         }
         self.outcome()
     }
 
     fn flush(&mut self) -> Result<Sent, SendError> {
-        if self.is_blocked && matches!(self.state, State::Open) {
+        if self.is_blocked() && matches!(self.state, State::Open) {
             self.send_kept();
         }
-        if self.is_blocked {
+        if self.is_blocked() {
             self.rearm();
         }
         self.outcome()
@@ -504,7 +478,7 @@ impl AsgiSocket for OpenSocket {
             State::Open => {
                 self.closed.get_or_insert((code, reason.to_owned()));
                 self.state = State::Closing(Instant::now() + CLOSE_LIMIT);
-                self.send_close(code.into(), reason);
+                self.send_close(code, reason);
                 self.rearm();
             }
             // The client has no frame to be told with.
@@ -557,27 +531,7 @@ impl Drop for OpenSocket {
 }
 
 /// What reads and writes frames; `early` has come already.
-fn frames(pool: &Pool, early: Vec<u8>) -> WebSocketContext {
+fn frames(pool: &Pool, early: Vec<u8>) -> Frames {
     let most = pool.config.asgi.websocket_max_message;
-    let most = (most > 0).then(|| usize::try_from(most).unwrap_or(usize::MAX));
-    let config = WebSocketConfig::default()
-        .read_buffer_size(READ)
-        // What there is no room for is kept, and `send` waits for it.
-        .write_buffer_size(0)
-        .max_message_size(most)
-        .max_frame_size(most);
-    WebSocketContext::from_partially_read(early, Role::Server, Some(config))
-}
-
-/// The code and the reason for which a WebSocket is closed; `None`: the client has gone.
-fn failure(why: &Error) -> Option<(CloseCode, &'static str)> {
-    Some(match why {
-        Error::Protocol(
-            ProtocolError::ResetWithoutClosingHandshake | ProtocolError::ReceivedAfterClosing,
-        ) => return None,
-        Error::Protocol(_) => (CloseCode::Protocol, "protocol error"),
-        Error::Utf8(_) => (CloseCode::Invalid, "text that is not UTF-8"),
-        Error::Capacity(_) => (CloseCode::Size, "message too big"),
-        _ => return None,
-    })
+    Frames::new(early, (most > 0).then(|| usize::try_from(most).unwrap_or(usize::MAX)))
 }
