@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -59,6 +61,16 @@ def start(env, site):
     yield start
     for server in started:
         server.close()
+
+
+@pytest.fixture
+def activated(short, packages):
+    """The variables of a shell that has activated an environment with Django, Flask, FastAPI."""
+    venv = short / ".venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
+    [site_packages] = venv.glob("lib/python*/site-packages")
+    (site_packages / "installed.pth").write_text(f"{packages}\n")
+    return {"VIRTUAL_ENV": str(venv), "PATH": f"{venv}/bin:{os.environ['PATH']}"}
 
 
 @pytest.fixture

@@ -3,22 +3,11 @@
 import os
 import re
 import subprocess
-import sys
 
 import pytest
 from harness.command import clean_environment
 
 pytestmark = pytest.mark.ours_only("runs ours")
-
-
-@pytest.fixture
-def activated(short, packages):
-    """The variables of a shell that has activated a virtual environment with Django and Flask."""
-    venv = short / ".venv"
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
-    [site_packages] = venv.glob("lib/python*/site-packages")
-    (site_packages / "installed.pth").write_text(f"{packages}\n")
-    return {"VIRTUAL_ENV": str(venv), "PATH": f"{venv}/bin:{os.environ['PATH']}"}
 
 
 @pytest.fixture

@@ -3,9 +3,9 @@
 An example says what it answers in lines like `# Answers: GET /path -> 200 text`; instead of the
 path it may give a URL, whose host is then requested. It may use ${EXAMPLE_PORT},
 ${EXAMPLE_TLS_PORT}, ${EXAMPLE_ROOT} (a readable copy of conf-examples), ${EXAMPLE_CERTIFICATE},
-${EXAMPLE_KEY}, ${EXAMPLE_VENV} (with Django and Flask), ${EXAMPLE_OTHER_VENV} (of another Python,
-where its daemon program is installed) and ${EXAMPLE_PACKAGES} (the first one's site-packages), and
-whatever else Apache lets it Define.
+${EXAMPLE_KEY}, ${EXAMPLE_VENV} (with Django, Flask, FastAPI), ${EXAMPLE_OTHER_VENV} (of another
+Python, where its daemon program is installed) and ${EXAMPLE_PACKAGES} (the first one's
+site-packages), and whatever else Apache lets it Define.
 """
 
 import http.client
@@ -132,7 +132,12 @@ def test_every_example_is_in_the_table():
 
 
 def as_parameter(example):
-    own = example.stem in ("django-environment", "preload-daemon", "virtual-hosts-daemon")
+    own = example.stem in (
+        "django-environment",
+        "fastapi",
+        "preload-daemon",
+        "virtual-hosts-daemon",
+    )
     marks = [pytest.mark.ours_only("mod_wsgi does not have all of its options")] if own else []
     return pytest.param(example, marks=marks, id=example.stem)
 

@@ -1,13 +1,22 @@
 //! The entry point: from what was written to what is loaded.
 
 use super::served::{Application, Kind};
-use super::{django, search, source};
+use super::{django, interface, search, source};
 use crate::failure::Failure;
-use crate::options::{ApplicationType, EntryPoint};
+use crate::options::{ApplicationType, EntryPoint, Interface};
 use std::path::{Path, PathBuf};
 
 /// Understands the options, or looks in `folder`, where relative paths begin too.
 pub(crate) fn find(options: &EntryPoint, folder: &Path) -> Result<Application, Failure> {
+    let mut found = named_or_searched(options, folder)?;
+    found.interface = match options.interface {
+        Interface::Auto => interface::seen(&found, folder),
+        named => named,
+    };
+    Ok(found)
+}
+
+fn named_or_searched(options: &EntryPoint, folder: &Path) -> Result<Application, Failure> {
     let callable = options.callable_object.as_deref();
     if let Some(callable) = callable {
         check_callable("--callable-object", callable)?;
@@ -15,12 +24,12 @@ pub(crate) fn find(options: &EntryPoint, folder: &Path) -> Result<Application, F
     let written = options.entry_point.as_deref().or(options.script.as_deref());
     match (written, options.application_type) {
         (Some(text), Some(kind)) => typed(text, kind, callable, folder),
-        (Some(text), None) => seen(text, callable, folder),
+        (Some(text), None) => seen(text, callable, folder, options.interface),
         (None, Some(ApplicationType::Static)) => {
             typed(".", ApplicationType::Static, callable, folder)
         }
         (None, _) => {
-            let mut found = search::application(folder)?;
+            let mut found = search::application(folder, options.interface)?;
             if let Some(callable) = callable {
                 callable.clone_into(&mut found.callable);
             }
@@ -51,7 +60,12 @@ fn typed(
 }
 
 /// From its form: a file, a folder, `file:callable`, a module.
-fn seen(text: &str, callable: Option<&str>, folder: &Path) -> Result<Application, Failure> {
+fn seen(
+    text: &str,
+    callable: Option<&str>,
+    folder: &Path,
+    interface: Interface,
+) -> Result<Application, Failure> {
     let path = folder.join(text);
     if path.is_file() {
         let kind = match path.extension().and_then(|extension| extension.to_str()) {
@@ -62,7 +76,7 @@ fn seen(text: &str, callable: Option<&str>, folder: &Path) -> Result<Application
     }
     if path.is_dir() {
         // A project's source is never served as files unless --application-type says so.
-        if let Ok(found) = search::application(&path) {
+        if let Ok(found) = search::application(&path, interface) {
             let inside = path
                 .canonicalize()
                 .is_ok_and(|path| folder.canonicalize().is_ok_and(|folder| folder == path));
@@ -155,7 +169,7 @@ mod tests {
     use super::*;
 
     fn written(text: &str, folder: &Path) -> Result<Application, String> {
-        seen(text, None, folder).map_err(|why| why.to_string())
+        seen(text, None, folder, Interface::Auto).map_err(|why| why.to_string())
     }
 
     #[test]

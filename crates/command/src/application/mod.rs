@@ -4,6 +4,7 @@
 
 mod django;
 mod entry;
+mod interface;
 mod search;
 mod served;
 mod source;

@@ -1,11 +1,12 @@
 //! What is served, as a value: the result of understanding an entry point.
 
+use crate::options::Interface;
 use std::path::PathBuf;
 
 /// How an application is loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// A WSGI script file.
+    /// A script file.
     Script(PathBuf),
     /// A module of Python.
     Module(String),
@@ -25,11 +26,20 @@ pub(crate) struct Application {
     pub(crate) django_settings: Option<String>,
     /// What it was found by, where nothing was named.
     pub(crate) found_by: Option<String>,
+    /// Its interface; `Auto`: each process decides when it has loaded the application.
+    pub(crate) interface: Interface,
 }
 
 impl Application {
     pub(crate) fn new(kind: Kind, callable: impl Into<String>) -> Self {
-        Self { kind, callable: callable.into(), django_settings: None, found_by: None }
+        let (django_settings, found_by) = (None, None);
+        Self {
+            kind,
+            callable: callable.into(),
+            django_settings,
+            found_by,
+            interface: Interface::Auto,
+        }
     }
 
     /// What a person would write as the entry point.

@@ -7,19 +7,10 @@ use std::path::Path;
 const APPLICATIONS: [&str; 2] = ["application", "app"];
 /// Functions that make one.
 const FACTORIES: [&str; 2] = ["create_app", "make_app"];
-/// What an ASGI application is made by.
-const ASGI: [&str; 4] = ["FastAPI(", "Starlette(", "get_asgi_application(", "Litestar("];
 
 /// The callable of a file: a name, or a call such as `create_app()`; `None` where none is seen.
 pub(crate) fn callable(path: &Path) -> Option<String> {
     callable_in(&std::fs::read_to_string(path).ok()?)
-}
-
-/// Whether the file makes an ASGI application.
-pub(crate) fn is_asgi(path: &Path) -> bool {
-    let text = std::fs::read_to_string(path).unwrap_or_default();
-    let code = text.lines().filter(|line| !line.trim_start().starts_with('#'));
-    code.into_iter().any(|line| ASGI.iter().any(|call| line.contains(call)))
 }
 
 fn callable_in(text: &str) -> Option<String> {
@@ -32,23 +23,44 @@ fn callable_in(text: &str) -> Option<String> {
 /// Whether a line of the top level gives the name a value: an assignment, a function, a class or an import.
 pub(crate) fn binds(text: &str, name: &str) -> bool {
     text.lines().any(|line| {
-        let Some(rest) = line.strip_prefix("from ").or_else(|| line.strip_prefix("import ")) else {
-            return is_assignment(line, name) || is_definition(line, name);
+        is_assignment(line, name) || is_definition(line, name) || imported(line, name).is_some()
+    })
+}
+
+/// Where a line of the top level imports the name from: a module, which may be relative, and its name there; `None` for
+/// the latter: the name is that of a module.
+pub(super) fn imported<'a>(line: &'a str, name: &str) -> Option<(&'a str, Option<&'a str>)> {
+    let code = line.split('#').next().unwrap_or_default();
+    let (module, names) = match code.strip_prefix("from ") {
+        Some(rest) => rest.split_once(" import ").map(|(module, names)| (Some(module), names))?,
+        None => (None, code.strip_prefix("import ")?),
+    };
+    names.split(',').find_map(|item| {
+        let item = item.trim().trim_matches(['(', ')']).trim();
+        let (original, alias) = match item.rsplit_once(" as ") {
+            Some((original, alias)) => (original.trim(), alias.trim()),
+            None => (item, item),
         };
-        let code = rest.split('#').next().unwrap_or_default();
-        let names = code.split_once(" import ").map_or(code, |(_, names)| names);
-        names.split(',').any(|item| {
-            let item = item.trim().trim_matches(['(', ')']).trim();
-            item.rsplit_once(" as ").map_or(item, |(_, alias)| alias.trim()) == name
+        (alias == name).then_some(match module {
+            Some(module) => (module.trim(), Some(original)),
+            None => (original, None),
         })
     })
 }
 
 fn is_assignment(line: &str, name: &str) -> bool {
-    let Some(rest) = line.strip_prefix(name) else { return false };
-    let rest = rest.trim_start();
-    (rest.starts_with('=') && !rest.starts_with("=="))
-        || (rest.starts_with(':') && rest.contains('='))
+    assigned(line, name).is_some()
+}
+
+/// What a line of the top level assigns to the name.
+pub(super) fn assigned<'a>(line: &'a str, name: &str) -> Option<&'a str> {
+    let rest = line.strip_prefix(name)?.trim_start();
+    let value = match rest.strip_prefix('=') {
+        Some(value) if !value.starts_with('=') => value,
+        Some(_) => return None,
+        None => rest.strip_prefix(':')?.split_once('=')?.1,
+    };
+    Some(value.trim_start())
 }
 
 fn is_definition(line: &str, name: &str) -> bool {

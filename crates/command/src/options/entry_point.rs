@@ -15,11 +15,23 @@ pub(crate) enum ApplicationType {
     Static,
 }
 
+/// The interface between server and application.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Interface {
+    /// That of the application: seen from the text of its files, else decided by each process.
+    Auto,
+    /// PEP 3333.
+    Wsgi,
+    /// ASGI 3.
+    Asgi,
+}
+
 #[derive(Args, Clone, Debug, serde::Serialize)]
 #[command(next_help_heading = "What to serve")]
 pub(crate) struct EntryPoint {
     /// a script file, `package.module:callable`, a factory `module:create_app()`, an ini file, a folder of static files;
-    /// without it the command looks for manage.py, wsgi.py, app.py, main.py
+    /// without it the command looks for manage.py, wsgi.py, app.py, main.py, asgi.py
     #[arg(value_name = "APPLICATION")]
     pub(crate) script: Option<String>,
     /// the same as APPLICATION
@@ -28,6 +40,9 @@ pub(crate) struct EntryPoint {
     /// how APPLICATION is understood; by default it is seen from its form
     #[arg(long, value_enum, value_name = "TYPE")]
     pub(crate) application_type: Option<ApplicationType>,
+    /// interface of the application: FastAPI, Starlette and others are asgi, Flask is wsgi, Django has both
+    #[arg(long, value_enum, value_name = "INTERFACE", default_value = "auto")]
+    pub(crate) interface: Interface,
     /// name of the application in its script or module, or a call such as `create_app()` [default: application, or app where
     /// only that is there]
     #[arg(long, value_name = "NAME")]

@@ -29,7 +29,7 @@ pub(crate) use command_line::{
 };
 pub(crate) use control::{Control, OfGroup, OfGroups, OfLogLevel, OfProcess, OfStacks};
 pub(crate) use doctor::Doctor;
-pub(crate) use entry_point::{ApplicationType, EntryPoint};
+pub(crate) use entry_point::{ApplicationType, EntryPoint, Interface};
 pub(crate) use env_file::words;
 pub(crate) use identity::Programs;
 pub(crate) use listener::Listener;

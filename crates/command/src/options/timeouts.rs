@@ -32,9 +32,9 @@ pub(crate) struct Timeouts {
     /// URL path whose requests are no activity
     #[arg(long, value_name = "URL-PATH")]
     pub(crate) ignore_activity: Vec<String>,
-    /// longest duration of a request
-    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
-    pub(crate) request_timeout: u32,
+    /// longest duration of a request [default: 60; 0 for ASGI, whose event streams and long polls may last]
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) request_timeout: Option<u32>,
     /// time after which mod_wsgi.RequestTimeout is raised in a request
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     pub(crate) interrupt_timeout: u32,

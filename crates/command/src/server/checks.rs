@@ -1,7 +1,8 @@
 //! What the options must be together.
 
+use crate::application::Application;
 use crate::failure::Failure;
-use crate::options::{Listener, ServerOptions};
+use crate::options::{Interface, Listener, ServerOptions};
 use crate::server::site::AddressBlock;
 
 /// The first thing that is wrong.
@@ -36,6 +37,45 @@ pub(crate) fn check(options: &ServerOptions) -> Result<(), Failure> {
         ));
     }
     Ok(())
+}
+
+/// An option that is for applications of WSGI alone, and why.
+pub(crate) fn of_wsgi_alone(options: &ServerOptions) -> Option<(&'static str, &'static str)> {
+    let given = [
+        (options.measurement.embedded_mode, "--embedded-mode", "ASGI needs processes of its own"),
+        (options.capacity.warm_up.is_some(), "--warm-up", "what warms ASGI up is its lifespan"),
+        (
+            options.timeouts.interrupt_timeout > 0,
+            "--interrupt-timeout",
+            "requests of ASGI have no thread to interrupt",
+        ),
+        (
+            !options.content.add_handler.is_empty(),
+            "--add-handler",
+            "handler scripts would share the processes of the application",
+        ),
+        (
+            options.entry_point.application_group != "%{GLOBAL}",
+            "--application-group",
+            "ASGI runs in the main interpreter",
+        ),
+    ];
+    given.into_iter().find(|(is_given, ..)| *is_given).map(|(_, name, why)| (name, why))
+}
+
+/// What the options must be for this application.
+pub(crate) fn check_interface(
+    options: &ServerOptions,
+    application: &Application,
+) -> Result<(), Failure> {
+    let (Interface::Asgi, Some((name, why))) = (application.interface, of_wsgi_alone(options))
+    else {
+        return Ok(());
+    };
+    Err(Failure::usage(format!(
+        "{name} is for applications of WSGI: {why}; {} is one of ASGI, unless --interface wsgi says otherwise",
+        application.name()
+    )))
 }
 
 /// What a proxy says of the client is for trusted proxies alone.

@@ -7,7 +7,7 @@ use crate::application::{self, Application};
 use crate::certificates::{self, Certificates};
 use crate::failure::Failure;
 use crate::machine::{Account, Apache, ModuleFiles, Python, addresses};
-use crate::options::ServerOptions;
+use crate::options::{Interface, ServerOptions};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -79,7 +79,11 @@ pub(crate) fn write(options: &ServerOptions, purpose: Purpose) -> Result<Setup, 
         ));
     }
     let working_directory = working_directory(options)?;
-    let application = application::find(&options.entry_point, &working_directory)?;
+    let mut application = application::find(&options.entry_point, &working_directory)?;
+    if application.interface == Interface::Auto && checks::of_wsgi_alone(options).is_some() {
+        application.interface = Interface::Wsgi;
+    }
+    checks::check_interface(options, &application)?;
     let python = Python::find(options.identity.python_home.as_deref(), &working_directory)?;
     let apache = Apache::find(&options.identity.programs)?;
     let module = ModuleFiles::find(&options.identity.programs)?;
@@ -184,6 +188,9 @@ pub(crate) fn what_was_chosen(setup: &Setup) -> String {
         ),
         None => format!("application: {name}\n"),
     };
+    if app.interface == Interface::Asgi {
+        text.push_str("interface: ASGI\n");
+    }
     if let Some(home) = &setup.python.home {
         text.push_str(&format!("Python: {} ({})\n", home.display(), setup.python.reason));
     }

@@ -1,6 +1,7 @@
-//! How many clients Apache serves at once, from the threads of the application. Pure arithmetic, that of mod_wsgi-express.
+//! How many clients Apache serves at once, from the threads of the application. Pure arithmetic, for WSGI that of
+//! mod_wsgi-express.
 
-use crate::options::Capacity;
+use crate::options::{Capacity, Interface};
 use serde::Serialize;
 
 /// Limits of the multi-processing modules.
@@ -14,8 +15,16 @@ pub(crate) struct Sizing {
     pub(crate) start_servers: u32,
     pub(crate) min_spare_threads: u32,
     pub(crate) max_spare_threads: u32,
+    /// Of the event MPM; `None`: Apache's own.
+    pub(crate) async_request_worker_factor: Option<u32>,
     pub(crate) prefork: Prefork,
 }
+
+/// Applications of ASGI: threads of a child of Apache, clients at once, and connections that hold no thread for each idle
+/// thread.
+const ASGI_THREADS_PER_CHILD: u32 = 64;
+const ASGI_CLIENTS: u32 = 2 * ASGI_THREADS_PER_CHILD;
+const ASGI_FACTOR: u32 = 16;
 
 /// The same under prefork, where a process serves one client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -28,8 +37,16 @@ pub(crate) struct Prefork {
 
 impl Sizing {
     /// `processes`: the most there are of the application.
-    pub(crate) fn new(options: &Capacity, processes: u32, embedded: bool) -> Self {
+    pub(crate) fn new(
+        options: &Capacity,
+        processes: u32,
+        embedded: bool,
+        interface: Interface,
+    ) -> Self {
         let concurrent = processes.saturating_mul(options.threads);
+        if interface == Interface::Asgi {
+            return Self::asynchronous(options);
+        }
         if embedded {
             return Self::embedded(options.threads, processes, concurrent);
         }
@@ -57,6 +74,33 @@ impl Sizing {
                 min_spare_servers: part(least.unwrap_or(prefork_start), clients),
                 max_spare_servers: part(most.unwrap_or(0.1), clients),
             },
+            async_request_worker_factor: None,
+        }
+    }
+
+    /// How much a process has under way has nothing to do with its threads.
+    fn asynchronous(options: &Capacity) -> Self {
+        let threads_per_child = ASGI_THREADS_PER_CHILD;
+        let clients = options.max_clients.unwrap_or(ASGI_CLIENTS);
+        let children = clients.div_ceil(threads_per_child).max(1);
+        let (initial, least, most) =
+            (options.initial_workers, options.minimum_spare_workers, options.maximum_spare_workers);
+        let spare = |fraction: f64| part(fraction, children) * threads_per_child;
+        Self {
+            max_request_workers: children * threads_per_child,
+            threads_per_child,
+            server_limit: children * 2,
+            start_servers: part(initial.unwrap_or(0.2), children),
+            min_spare_threads: least.map_or(threads_per_child / 2, spare),
+            // A child with open streams is not to be ended because its threads are idle.
+            max_spare_threads: spare(most.unwrap_or(1.0)),
+            prefork: Prefork {
+                max_request_workers: clients,
+                start_servers: part(initial.unwrap_or(0.05), clients),
+                min_spare_servers: part(least.unwrap_or(0.05), clients),
+                max_spare_servers: part(most.unwrap_or(0.1), clients),
+            },
+            async_request_worker_factor: Some(ASGI_FACTOR),
         }
     }
 
@@ -75,6 +119,7 @@ impl Sizing {
                 min_spare_servers: concurrent,
                 max_spare_servers: concurrent,
             },
+            async_request_worker_factor: None,
         }
     }
 }
@@ -104,7 +149,8 @@ mod tests {
 
     fn sizing(words: &[&str], processes: u32, embedded: bool) -> Sizing {
         let words = std::iter::once("x").chain(words.iter().copied());
-        Sizing::new(&Line::parse_from(words).capacity, processes, embedded)
+        let capacity = Line::parse_from(words).capacity;
+        Sizing::new(&capacity, processes, embedded, Interface::Auto)
     }
 
     #[test]
@@ -116,6 +162,21 @@ mod tests {
         assert_eq!(four.server_limit, 14);
         let most = sizing(&["--max-clients", "3"], 2, false);
         assert_eq!(most.max_request_workers, 10, "never fewer than threads of the application");
+    }
+
+    #[test]
+    fn clients_of_asgi_have_nothing_to_do_with_threads_of_the_application() {
+        let sizing = |words: &[&str]| {
+            let words = std::iter::once("x").chain(words.iter().copied());
+            Sizing::new(&Line::parse_from(words).capacity, 2, false, Interface::Asgi)
+        };
+        let usual = sizing(&[]);
+        assert_eq!(usual, sizing(&["--threads", "50"]));
+        assert_eq!((usual.max_request_workers, usual.server_limit), (128, 4));
+        assert_eq!((usual.min_spare_threads, usual.max_spare_threads), (32, 128));
+        let many = sizing(&["--max-clients", "1000", "--initial-workers", "1"]);
+        assert_eq!((many.max_request_workers, many.start_servers), (1024, 16));
+        assert_eq!(sizing(&["--max-clients", "1"]).max_request_workers, 64);
     }
 
     #[test]

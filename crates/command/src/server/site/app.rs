@@ -2,6 +2,7 @@
 
 use super::facts::Facts;
 use crate::application::Kind;
+use crate::options::Interface;
 use serde::Serialize;
 use std::path::Path;
 
@@ -17,7 +18,13 @@ pub(crate) struct App {
     script_module: String,
     paste: Option<String>,
     django_settings: Option<String>,
+    interface: Interface,
+    /// By which a script decides where the interface is not known.
+    decision: &'static str,
 }
+
+/// In Python. Processes decide by the same text.
+const DECISION: &str = include_str!("../../../../host/src/interpreters/interface.py");
 
 /// Where the alias leads.
 #[derive(Debug, Serialize)]
@@ -59,6 +66,8 @@ impl App {
             script_module,
             paste,
             django_settings: app.django_settings.clone(),
+            interface: app.interface,
+            decision: DECISION,
         }
     }
 

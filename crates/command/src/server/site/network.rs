@@ -67,7 +67,12 @@ fn sizing(facts: &Facts<'_>, processes: u32) -> Sizing {
     if facts.refreshes_browsers() {
         capacity.max_clients = capacity.max_clients.or(Some(100));
     }
-    Sizing::new(&capacity, processes, facts.options.measurement.embedded_mode)
+    Sizing::new(
+        &capacity,
+        processes,
+        facts.options.measurement.embedded_mode,
+        facts.application.interface,
+    )
 }
 
 /// The number of processes, or a range.

@@ -1,6 +1,7 @@
 //! Python: the group of processes, and how scripts are loaded.
 
 use super::facts::Facts;
+use crate::options::Interface;
 use serde::Serialize;
 
 #[derive(Debug, Serialize)]
@@ -15,6 +16,7 @@ pub(super) struct PythonValues {
     display_name: String,
     working_directory: String,
     locale: String,
+    request_timeout: u32,
     group_graceful_timeout: u32,
     group_shutdown_timeout: u32,
     script_reloading: &'static str,
@@ -63,6 +65,12 @@ impl PythonValues {
             process_group: group,
             working_directory,
             locale: locale(facts),
+            request_timeout: timeouts.request_timeout.unwrap_or(
+                match facts.application.interface {
+                    Interface::Asgi => 0,
+                    Interface::Wsgi | Interface::Auto => 60,
+                },
+            ),
             group_graceful_timeout: limit(timeouts.graceful_timeout),
             group_shutdown_timeout: limit(timeouts.shutdown_timeout),
             script_reloading: match () {
