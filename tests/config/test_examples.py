@@ -136,9 +136,10 @@ def as_parameter(example):
         "django-environment",
         "fastapi",
         "preload-daemon",
+        "status",
         "virtual-hosts-daemon",
     )
-    marks = [pytest.mark.ours_only("mod_wsgi does not have all of its options")] if own else []
+    marks = [pytest.mark.ours_only("mod_wsgi does not have all that it names")] if own else []
     return pytest.param(example, marks=marks, id=example.stem)
 
 
