@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import fcntl
 import os
+import random
 import shutil
 import signal
 import socket
@@ -48,12 +49,22 @@ def ports_locked():
         yield
 
 
+# Below those that the kernel gives to outgoing connections: one of these could take a port before
+# its server is there.
+PORTS = range(16000, 32000)
+
+
 def free_ports(count):
+    found = []
     with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for sock in sockets:
-            sock.bind(("127.0.0.1", 0))
-        return [sock.getsockname()[1] for sock in sockets]
+        for port in random.sample(PORTS, len(PORTS)):
+            sock = stack.enter_context(socket.socket())
+            with contextlib.suppress(OSError):
+                sock.bind(("127.0.0.1", port))
+                found.append(port)
+            if len(found) == count:
+                return found
+    raise RuntimeError(f"fewer than {count} ports are free")
 
 
 def die_with_parent():
