@@ -22,21 +22,9 @@ from harness import daemons
 from harness import fastcgi_client as fastcgi
 from harness.httpd import free_ports, ports_locked, wait_until
 from harness.standalone import PROGRAM
+from harness.unix_http import UnixClient
 
 pytestmark = pytest.mark.ours_only("mod_wsgi has no such program")
-
-
-class UnixClient(http.client.HTTPConnection):
-    """HTTP over a Unix socket."""
-
-    def __init__(self, path):
-        super().__init__("localhost", timeout=20)
-        self.path = str(path)
-
-    def connect(self):
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(20)
-        self.sock.connect(self.path)
 
 
 def asked(connection, path, method="GET"):

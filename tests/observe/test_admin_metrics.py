@@ -1,10 +1,8 @@
 """/-/metrics of a manager, and how many requests wait: what an admin socket tells of Apache."""
 
 import contextlib
-import http.client
 import re
 import shutil
-import socket
 import subprocess
 from pathlib import Path
 
@@ -13,6 +11,7 @@ from harness import daemons
 from harness.client import head
 from harness.conf import Conf
 from harness.httpd import wait_until
+from harness.unix_http import UnixClient
 
 pytestmark = pytest.mark.ours_only("mod_wsgi has no admin sockets")
 
@@ -51,23 +50,10 @@ def conf(options="processes=2 threads=2"):
     return Conf(text, files=(("app.py", APP), ("out/README", "")), timeout=60)
 
 
-class AtUnixSocket(http.client.HTTPConnection):
-    """HTTP over a Unix socket."""
-
-    def __init__(self, path):
-        super().__init__("localhost", timeout=20)
-        self.path = str(path)
-
-    def connect(self):
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(20)
-        self.sock.connect(self.path)
-
-
 def told(server, accept="text/plain"):
     """What the manager of the group `site` answers: media type and text."""
     [path] = server.root.rglob("*.site.admin")
-    connection = AtUnixSocket(path)
+    connection = UnixClient(path)
     connection.request("GET", "/-/metrics", headers={"Accept": accept})
     answer = connection.getresponse()
     assert answer.status == 200
