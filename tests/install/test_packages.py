@@ -6,6 +6,7 @@ import shutil
 import subprocess
 
 import pytest
+from harness.command import COMMAND
 from harness.env import REPO
 
 pytestmark = pytest.mark.ours_only("packages ours")
@@ -115,6 +116,55 @@ def test_packages_are_built_with_the_extension():
         assert "$(NAME_EXTENSION)\n" in recipe
 
 
+def test_packages_have_all_documents_beside_each_other_as_in_the_source():
+    """Below one folder, so that links between them lead somewhere."""
+    debian = (REPO / "debian/libapache2-mod-wsgi-rs.docs").read_text().split()
+    examples = (REPO / "debian/libapache2-mod-wsgi-rs.links").read_text().splitlines()[-1].split()
+    spec = (REPO / "rpm/mod_wsgi_rs.spec").read_text()
+    fedora = re.search(r"^%doc (.*)$", spec, re.M)[1].split()
+    assert debian == ["README.md", "CHANGELOG.md", "docs"]
+    assert [place.rpartition("/")[2] for place in examples] == ["examples", "conf-examples"]
+    assert fedora == [*debian, "conf-examples"]
+    for page in [REPO / "README.md", REPO / "CHANGELOG.md", *(REPO / "docs").glob("*.md")]:
+        for link in re.findall(r"\]\(([\w./-]+)(?:#[\w-]+)?\)", page.read_text()):
+            target = (page.parent / link).resolve().relative_to(REPO.resolve())
+            # What developers and builders read is in the source alone.
+            of_source = ("CONTRIBUTING.md", "LICENSE", "container", "tests", "bench", "crates")
+            assert target.parts[0] in (*fedora, *of_source), f"{page.name}: {link}"
+
+
+MANUAL = REPO / "debian/mod_wsgi_rs.1"
+
+
+@pytest.mark.skipif(not shutil.which("groff"), reason="groff is missing")
+def test_manual_page_has_each_command_and_options_that_exist():
+    formatted = subprocess.run(
+        ["groff", "-man", "-ww", "-Tascii", "-P-cbou", MANUAL],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert formatted.stderr == ""
+    if not os.path.exists(COMMAND):
+        pytest.skip(f"{COMMAND} is not built")
+
+    def printed(*words):
+        return subprocess.check_output([COMMAND, *words, "--help"], text=True)
+
+    commands = re.findall(r"^  ([a-z-]+)  ", printed().partition("Commands:\n")[2], re.M)
+    assert {"start-server", "log-level"} <= set(commands)
+    sections = re.split(r"^(?=[A-Z])", formatted.stdout, flags=re.M)
+    section = {text.partition("\n")[0]: text for text in sections}
+    described = re.findall(r"^       ([a-z-]+)(?: .*)?$", section["COMMANDS"], re.M)
+    assert sorted(set(commands) - {"help"} - set(described)) == []
+    of_servers = section["OPTIONS OF THE COMMANDS TO A RUNNING SERVER"]
+    options = re.findall(r"^       (--[a-z-]+)", of_servers, re.M)
+    assert {"--runtime-dir", "--timeout"} <= set(options)
+    for command in ("status", "stacks", "reload", "recycle", "drain", "log-level"):
+        text = printed(command)
+        assert [option for option in options if option not in text] == []
+
+
 @pytest.mark.skipif(not shutil.which("rpmbuild"), reason="rpmbuild is missing")
 def test_rpm_packages_have_their_files(env, tmp_path):
     if not all((REPO / "target/release" / built).exists() for built in BUILT):
@@ -134,8 +184,15 @@ def test_rpm_packages_have_their_files(env, tmp_path):
         return subprocess.check_output(["rpm", "-qp", what, file], text=True).splitlines()
 
     main, python = "mod_wsgi_rs", f"mod_wsgi_rs-python{env.python}"
-    documents = ("/usr/share/doc/", "/usr/share/licenses/", "/usr/lib/.build-id")
-    files = [line for line in query(main, "-l") if not line.startswith(documents)]
+    documents = ("/usr/share/doc/", "/usr/share/licenses/", "/usr/share/man/", "/usr/lib/.build-id")
+    everything = query(main, "-l")
+    # Fedora's has no version in its name.
+    found = [re.fullmatch(r"(/usr/share/doc/mod_wsgi_rs[^/]*)/README\.md", it) for it in everything]
+    (folder,) = {match[1] for match in found if match}
+    for name in ("CHANGELOG.md", "docs/command.md", "conf-examples/hello.conf"):
+        assert f"{folder}/{name}" in everything
+    assert [line for line in everything if line.startswith("/usr/share/man/man1/mod_wsgi_rs.1")]
+    files = [line for line in everything if not line.startswith(documents)]
     assert sorted(files) == [
         "/etc/httpd/conf.modules.d/10-wsgi_rs.conf",
         "/usr/bin/mod_wsgi_rs",
