@@ -59,6 +59,17 @@ def app(environ, start_response):
     return [body.encode()]
 """
 
+ASGI_APPLICATION = """
+import os
+
+async def app(scope, receive, send):
+    assert scope["type"] == "http"
+    headers = [(b"content-type", b"application/json")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    body = f'{{"asgi": {scope["asgi"]["version"]}, "uid": {os.getuid()}}}'
+    await send({"type": "http.response.body", "body": body.encode()})
+"""
+
 
 MISSING = missing("curl", "ip", "setpriv")
 
@@ -128,6 +139,36 @@ def test_entry_point_serves_as_a_random_user_on_a_read_only_file_system(run):
     # The log is the container's output: what Apache says, and each request.
     assert re.search(r'127\.0\.0\.1 \[.*\] "GET / HTTP/1\.1" 200', out), out
     assert "resuming normal operations" in out
+
+
+@pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
+def test_entry_point_serves_an_application_of_asgi_by_itself(run, tmp_path):
+    app = tmp_path / "image/app"
+    (app / "app.py").rename(app / "other.py")
+    (app / "asgi.py").write_text(ASGI_APPLICATION)
+    status, out, err = run(
+        r"""
+        begin() {
+            port=$1
+            shift
+            inside PORT=$port RUN_DIR=/tmp/$port WEB_CONCURRENCY=1 "$@" \
+                /srv/entrypoint >"$root/tmp/log$port" 2>&1 &
+            curl -sS --retry 60 --retry-connrefused --retry-delay 1 --max-time 60 \
+                http://127.0.0.1:$port/
+            echo
+            kill -TERM "$(cat "$root/tmp/$port/httpd.pid")"
+        }
+        begin 8123
+        begin 8124 APP=/srv/app/other.py DAEMON_OPTIONS=warm-up=/
+        wait
+        cat "$root/tmp/log8123" "$root/tmp/log8124"
+        """
+    )
+    assert status == 0, out + err
+    asgi, wsgi = out.splitlines()[:2]
+    assert asgi == f'{{"asgi": 3.0, "uid": {UID}}}', out + err
+    # warm-up= is for WSGI alone, and is no error for an application of WSGI.
+    assert wsgi.startswith(f"uid {UID} gid 0 "), out + err
 
 
 @pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
