@@ -126,7 +126,7 @@ def test_example_begins_with_its_purpose_and_promises_an_answer(example):
 def test_every_example_is_in_the_table():
     text = (FOLDER / "README.md").read_text()
     front_ends = (FOLDER / "front-ends").rglob("*")
-    files = [*EXAMPLES, *(file for file in front_ends if file.is_file())]
+    files = [*EXAMPLES, *FOLDER.glob("*.yml"), *(file for file in front_ends if file.is_file())]
     links = re.findall(r"\]\(([^)]+)\)", text)
     assert sorted(links) == sorted(str(file.relative_to(FOLDER)) for file in files)
 

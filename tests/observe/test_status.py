@@ -13,6 +13,7 @@ import pytest
 from harness import daemons
 from harness.client import head
 from harness.conf import Conf
+from harness.env import REPO
 from harness.httpd import wait_until
 from harness.status import LIMIT, Texts, group, status
 
@@ -479,6 +480,11 @@ def test_promtool_has_no_complaint(start):
         ["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False
     )
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
+    rules = REPO / "conf-examples/prometheus-alerts.yml"
+    checked = subprocess.run(
+        ["promtool", "check", "rules", rules], capture_output=True, text=True, check=False
+    )
+    assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
 def test_openmetrics_is_sent_to_a_client_that_accepts_openmetrics(start):

@@ -1,6 +1,8 @@
 """The documents agree with each other: their links, and the names that they use."""
 
 import re
+import shutil
+import subprocess
 
 import pytest
 from harness.asgi_contract import DIFFERENT
@@ -85,3 +87,41 @@ def test_the_table_of_several_machines_has_each_front_end_and_event_and_loses_no
         assert int(found["POST carried out twice"]) == 0
         if event in PLANNED:
             assert int(found["GET failed"]) == 0, row
+
+
+RULES = REPO / "conf-examples/prometheus-alerts.yml"
+
+
+def test_rules_of_alerts_use_metrics_flags_and_reasons_that_exist():
+    page = (REPO / "docs/operations.md").read_text()
+    lines = re.findall(r"^ +expr: (?:>-?\n)?((?:.*\n)(?: {10,}.*\n)*)", RULES.read_text(), re.M)
+    text = "".join(lines)
+    used = set(re.findall(r"\bwsgi_\w+", text))
+    assert len(used) > 5
+    metrics = set(re.findall(r"`(wsgi_\w+)`", page))
+    histograms = set(re.findall(r"^\| `(wsgi_\w+)` \| histogram", page, re.M))
+    metrics |= {f"{name}_{part}" for name in histograms for part in ("bucket", "count", "sum")}
+    assert used - metrics == set()
+    for name in ("flag", "reason"):
+        values = {
+            value
+            for values in re.findall(rf'{name}[!=]=?~?"([^"]+)"', text)
+            for value in values.split("|")
+        }
+        assert values
+        assert [value for value in values if f"`{value}`" not in page] == []
+
+
+@pytest.mark.skipif(not shutil.which("visudo"), reason="visudo is missing")
+def test_sudoers_line_of_the_monitoring_check_is_one_that_sudo_takes(tmp_path):
+    page = (REPO / "docs/operations.md").read_text()
+    (line,) = re.findall(r"^nagios ALL=.*$", page, re.M)
+    (check,) = re.findall(r"^command\[check_wsgi\]=/usr/bin/sudo -n (.*)$", page, re.M)
+    assert line.endswith(f"NOPASSWD: {check}")
+    file = tmp_path / "sudoers"
+    file.write_text(f"{line}\n")
+    file.chmod(0o440)
+    checked = subprocess.run(
+        ["visudo", "-c", "-f", file], capture_output=True, text=True, check=False
+    )
+    assert checked.returncode == 0, checked.stdout + checked.stderr

@@ -1,0 +1,135 @@
+"""The fields of docs/operations.md are those of real answers: status --json, ps --json, ?json."""
+
+import re
+
+import pytest
+from harness.conf import Conf
+from harness.env import REPO
+from harness.httpd import wait_until
+from harness.status import status
+
+pytestmark = pytest.mark.ours_only("mod_wsgi has no such answers")
+
+APP = r"""
+import os, time
+HERE = os.path.dirname(__file__)
+def application(environ, start_response):
+    path = environ["PATH_INFO"]
+    if path == "/raise":
+        raise ValueError("on purpose")
+    while path == "/wait" and not os.path.exists(os.path.join(HERE, "out", "finish")):
+        time.sleep(0.01)
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"fine"]
+"""
+# Its slot has no worker most of the time.
+BROKEN = "import os\nos._exit(3)\n"
+KINDS = {bool: "boolean", int: "number", float: "number", str: "string", type(None): "null"}
+
+
+def conf():
+    text = """
+    WSGIDaemonProcess site processes=2 threads=2 preload=On
+    WSGIDaemonProcess broken threads=1
+    WSGIScriptAlias /app ${ROOT}/app.py process-group=site application-group=%{GLOBAL}
+    WSGIScriptAlias /broken ${ROOT}/broken.py process-group=broken application-group=%{GLOBAL}
+    WSGIScriptAlias /own ${ROOT}/app.py
+    <Location /wsgi-status>
+        SetHandler wsgi-status
+    </Location>
+    """
+    files = (("app.py", APP), ("broken.py", BROKEN), ("out/README", ""))
+    return Conf(text, files=files, timeout=60)
+
+
+def rows(heading):
+    """The fields of a section, and the kinds that each may have."""
+    page = (REPO / "docs/operations.md").read_text()
+    section = page.partition(f"\n### {heading}\n")[2].partition("\n## ")[0].partition("\n### ")[0]
+    found = {}
+    for names, kinds in re.findall(r"^\| (`.*?`) \| ([a-z ]+) \|", section, re.M):
+        for name in re.findall(r"`([^`]+)`", names):
+            assert name not in found, name
+            found[name] = set(kinds.split(" or "))
+    assert found
+    return found
+
+
+def documented():
+    of_status, of_ps, of_page = map(rows, ("status --json", "ps --json", "wsgi-status?json"))
+    for name, kinds in of_status.items():
+        if name.startswith("groups[].workers[]"):
+            of_ps[name.removeprefix("groups[].")] = kinds
+    for name, kinds in [*of_page.items()]:
+        if kinds == {"as above"}:
+            of_page[name] = of_status[name]
+        if name.startswith("groups[].requests."):
+            of_page[name.replace("groups[].requests", "embedded", 1)] = kinds
+    del of_page["embedded.…"]
+    return {"status": of_status, "ps": of_ps, "page": of_page}
+
+
+def leaves(value, path=""):
+    """(path, kind) of each value below this one that has none below it."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from leaves(inner, f"{path}.{name}" if path else name)
+        if value:
+            yield path, "object"
+    elif isinstance(value, list):
+        for inner in value:
+            yield from leaves(inner, path + "[]")
+    else:
+        yield path, KINDS[type(value)]
+
+
+def pattern(name):
+    """`exits.REASON` is any field of `exits`."""
+    return re.compile(re.sub(r"[A-Z]{4,}", r"\\w+", re.escape(name)))
+
+
+class Compared:
+    """What answers had, beside what is documented."""
+
+    def __init__(self, fields):
+        self.kinds = fields
+        self.patterns = {name: pattern(name) for name in fields}
+        self.missing = set(fields)
+        self.wrong = set()
+
+    def take(self, answer):
+        for path, kind in leaves(answer):
+            names = [name for name, it in self.patterns.items() if it.fullmatch(path)]
+            self.missing -= set(names)
+            # An object is documented only where something else may be in its place.
+            if kind != "object" and not any(kind in self.kinds[name] for name in names):
+                self.wrong.add((path, kind))
+
+
+def test_answers_have_the_fields_that_are_documented_and_no_others(start, asks):
+    server = start()
+    server.log.allow("on purpose", "WSGI0174", "ValueError", "Traceback", "^  ", "exited with")
+    server.log.allow("WSGI0117", "not started", "broken")
+    assert [server.get(f"/{place}/raise").status for place in ("app", "own")] == [500, 500]
+    compared = {name: Compared(fields) for name, fields in documented().items()}
+    compared["status"].take(asks(server, "status", "no-such-group", status=3))
+    with server.socket() as sock:
+        sock.sendall(b"GET /app/wait HTTP/1.1\r\nHost: localhost\r\n\r\n")
+
+        def is_complete():
+            compared["status"].take(asks(server, "status"))
+            compared["ps"].take(asks(server, "ps"))
+            compared["page"].take(status(server))
+            return not any(it.missing for it in compared.values())
+
+        try:
+            wait_until(is_complete, "all fields", timeout=30)
+        except AssertionError:
+            assert {name: it.missing for name, it in compared.items()} == {}
+        (server.root / "out/finish").touch()
+        assert sock.recv(100).startswith(b"HTTP/1.1 200")
+    assert {name: it.wrong for name, it in compared.items()} == {
+        "status": set(),
+        "ps": set(),
+        "page": set(),
+    }
