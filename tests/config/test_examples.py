@@ -1,7 +1,8 @@
 """Every conf-examples/*.conf is started, and answers what its comments promise.
 
 An example says what it answers in lines like `# Answers: GET /path -> 200 text`; instead of the
-path it may give a URL, whose host is then requested. It may use ${EXAMPLE_PORT},
+path it may give a URL, whose host is then requested. `WEBSOCKET /path -> 101 hello` is what comes
+back for "hello". It may use ${EXAMPLE_PORT},
 ${EXAMPLE_TLS_PORT}, ${EXAMPLE_ROOT} (a readable copy of conf-examples), ${EXAMPLE_CERTIFICATE},
 ${EXAMPLE_KEY}, ${EXAMPLE_VENV} (with Django, Flask, FastAPI), ${EXAMPLE_OTHER_VENV} (of another
 Python, where its daemon program is installed) and ${EXAMPLE_PACKAGES} (the first one's
@@ -19,6 +20,7 @@ import pytest
 from harness.conf import Conf
 from harness.env import REPO
 from harness.pythons import pythons
+from harness.websocket import websocket
 
 FOLDER = REPO / "conf-examples"
 EXAMPLES = sorted(FOLDER.glob("*.conf"))
@@ -101,7 +103,14 @@ def fetch(server, example, method, path):
     text = without_comments(example.read_text())
     own_port = re.search(r"^\s*Listen\s+\S*EXAMPLE_", text, re.M)
     port = server.port2 if own_port else server.port
-    if re.search(r"SSLEngine\s+on", text, re.I):
+    has_tls = bool(re.search(r"SSLEngine\s+on", text, re.I))
+    if method == "WEBSOCKET":
+        # As the page of this host has it.
+        origin = f"Origin: http{'s' if has_tls else ''}://localhost:{port}"
+        with websocket(port, path, origin, tls=has_tls) as ws:
+            ws.send_text("hello")
+            return 101, ws.receive()
+    if has_tls:
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=15, context=context)
@@ -133,6 +142,7 @@ def test_every_example_is_in_the_table():
 
 def as_parameter(example):
     own = example.stem in (
+        "django-channels",
         "django-environment",
         "fastapi",
         "preload-daemon",

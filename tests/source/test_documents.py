@@ -89,6 +89,18 @@ def test_the_table_of_several_machines_has_each_front_end_and_event_and_loses_no
             assert int(found["GET failed"]) == 0, row
 
 
+def test_lines_of_the_mpm_are_those_of_the_example():
+    page = (REPO / "docs/asgi.md").read_text()
+    (block,) = re.findall(r"```apache\n(ThreadsPerChild .*?)```", page, re.S)
+    example = (REPO / "conf-examples/django-channels.conf").read_text()
+    section = re.search(r"<IfModule mpm_event_module>\n(.*?)</IfModule>", example, re.S)[1]
+
+    def directives(text):
+        return [line.strip() for line in text.splitlines() if not line.strip().startswith("#")]
+
+    assert directives(section) == directives(block)
+
+
 RULES = REPO / "conf-examples/prometheus-alerts.yml"
 
 
