@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+import sys
 
 import pytest
 from harness.asgi_contract import DIFFERENT
@@ -87,6 +88,21 @@ def test_the_table_of_several_machines_has_each_front_end_and_event_and_loses_no
         assert int(found["POST carried out twice"]) == 0
         if event in PLANNED:
             assert int(found["GET failed"]) == 0, row
+
+
+@pytest.mark.parametrize("column", ["uvicorn", "hypercorn"])
+def test_table_of_servers_of_asgi_names_options_of_these_servers(column):
+    pytest.importorskip(column)
+    page = (REPO / "docs/troubleshooting.md").read_text()
+    heading = "## Coming from uvicorn, hypercorn or daphne\n"
+    section = page.partition(heading)[2].partition("\n## ")[0]
+    header, _, *rows = [line for line in section.splitlines() if line.startswith("|")]
+    index = [name.strip() for name in header.split("|")].index(column)
+    named = {name for row in rows for name in re.findall(r"--[\w-]+", row.split("|")[index])}
+    assert len(named) > 10
+    command = [sys.executable, "-m", column, "--help"]
+    known = set(re.findall(r"--[\w-]+", subprocess.check_output(command, text=True)))
+    assert named - known == set()
 
 
 def test_lines_of_the_mpm_are_those_of_the_example():
