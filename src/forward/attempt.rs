@@ -7,7 +7,7 @@ use super::connection::Connection;
 use super::connection_error::ConnectionError;
 use super::failure::{ExitCause, Failure, log_failure, note_client};
 use super::group::Group;
-use super::lease::WorkerLease;
+use super::lease::{Start, WorkerLease};
 use super::params::Params;
 use super::parked_stream;
 use super::relay::{GivenBack, Relay};
@@ -76,6 +76,7 @@ impl<'a, 'call> Attempt<'a, 'call> {
         // The rest of a body that was sent to another worker is sent again.
         self.body.begin();
         self.relay.expect_websocket(params.asks_for_websocket());
+        self.relay.expect_old_code(params.waiting_since().is_some());
         self.relay.expect_request_for_body(self.body.is_withheld());
         let complete = self.body.has_ended();
         self.connection
@@ -84,9 +85,9 @@ impl<'a, 'call> Attempt<'a, 'call> {
         let mut done = None;
         let is_sent = self.body.has_ended() && !self.connection.has_unsent();
         if is_sent || self.body.is_withheld() {
-            self.await_start()?;
+            done = self.await_start()?;
         }
-        if !is_sent {
+        if done.is_none() && !is_sent {
             done = self.exchange_both_ways()?;
             if done == Some(Outcome::Done) && !self.relay.has_rest() {
                 self.request.flush_complete();
@@ -111,11 +112,17 @@ impl<'a, 'call> Attempt<'a, 'call> {
         })
     }
 
-    /// Waits until the worker serves or answers.
-    fn await_start(&mut self) -> Result<(), Failure> {
-        match self.lease.await_start(&self.connection) {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(Failure::not_ready(self.group().name(), self.connection.is_silent())),
+    /// Waits until the worker serves or answers; `Some` where the client has left meanwhile.
+    fn await_start(&mut self) -> Result<Option<Outcome>, Failure> {
+        match self.lease.await_start(&self.connection, self.request.client_socket()) {
+            Ok(Start::Begun) => Ok(None),
+            Ok(Start::TimedOut) => {
+                Err(Failure::not_ready(self.group().name(), self.connection.is_silent()))
+            }
+            Ok(Start::ClientLeft) => {
+                self.request.mark_aborted();
+                Ok(Some(self.client_gone(PassError::Aborted)))
+            }
             Err(why) => Err(self.start_blocked(&why)),
         }
     }

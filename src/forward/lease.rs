@@ -3,7 +3,7 @@
 
 use super::connection::Connection;
 use super::failure::ExitCause;
-use super::group::Group;
+use super::group::{CLIENT_IDLE_TIME, Group};
 use super::passed_over::PassedOver;
 use super::stream::WorkerStream;
 use crate::failure_flag::Flag;
@@ -11,7 +11,7 @@ use group_config::Interface;
 use scoreboard::{Field, Record, now};
 use std::io;
 use std::ops::ControlFlow;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -37,6 +37,17 @@ pub(super) struct WorkerLease<'a> {
     served: u64,
     /// When the request began to wait for a worker, in microseconds of [`now`].
     since: u64,
+}
+
+/// What has come of the wait for a worker that has yet to begin to serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Start {
+    /// The worker serves, or has answered.
+    Begun,
+    /// It has not begun within socket-timeout.
+    TimedOut,
+    /// The client has left meanwhile.
+    ClientLeft,
 }
 
 /// What the record of a worker that has ended says of that.
@@ -175,20 +186,27 @@ impl<'a> WorkerLease<'a> {
         Connection::new(stream, closer, files, timeout, self.group.limits()).map(Box::new)
     }
 
-    /// Waits until the worker serves or answers, as long as it is to be expected; whether it did within
-    /// socket-timeout.
+    /// Waits until the worker serves or answers, as long as it is to be expected and the `client` has not left.
     ///
     /// # Errors
     /// The sentence that says why no worker is to be expected.
-    pub(super) fn await_start(&self, connection: &Connection) -> Result<bool, String> {
-        let deadline = Instant::now() + self.group.worker_timeout();
+    pub(super) fn await_start(
+        &self,
+        connection: &Connection,
+        client: Option<BorrowedFd<'_>>,
+    ) -> Result<Start, String> {
+        let begun = Instant::now();
         while !self.is_ready() && !connection.waits_for_input(READY_POLL) {
             self.start_block_reason().map_or(Ok(()), Err)?;
-            if Instant::now() > deadline {
-                return Ok(false);
+            let waited = begun.elapsed();
+            if waited > self.group.worker_timeout() {
+                return Ok(Start::TimedOut);
+            }
+            if waited > CLIENT_IDLE_TIME && client.is_some_and(sys::has_ended) {
+                return Ok(Start::ClientLeft);
             }
         }
-        Ok(true)
+        Ok(Start::Begun)
     }
 
     /// Whether there is a worker that serves.

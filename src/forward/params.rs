@@ -7,7 +7,7 @@ use crate::config::Settings;
 use crate::environ;
 use crate::groups::GroupPlan;
 use crate::httpd::Request;
-use fastcgi::{Extensions, PairList, param};
+use fastcgi::{Extensions, PairList, PairListEnd, param};
 use std::cell::RefCell;
 use wsgi::{CommonVariables, Environ, Key};
 
@@ -25,6 +25,11 @@ pub(super) struct Params<'a> {
     /// When the request began to wait for its worker, in microseconds since the epoch.
     queued: i64,
     asks_for_websocket: bool,
+    /// Since when the request waits for a worker with new code, in microseconds of [`scoreboard::now`], or from now on (0);
+    /// `None`: it does not.
+    waiting_since: Option<u64>,
+    /// What every worker gets ends here, once the request has gone to a second one: what follows is for the last one.
+    end_for_all: Option<PairListEnd>,
 }
 
 #[derive(Default)]
@@ -71,6 +76,8 @@ impl<'a> Params<'a> {
             log_level,
             queued,
             asks_for_websocket: false,
+            waiting_since: None,
+            end_for_all: None,
         };
         params.make_key();
         params
@@ -78,16 +85,38 @@ impl<'a> Params<'a> {
 
     /// Has the request wait from now on: it goes to another worker, for which it has not waited so far.
     pub(super) fn restart_queue_clock(&mut self) {
+        let list = &mut self.buffers.request_params;
+        // However many workers get the request, its params do not grow.
+        let end = *self.end_for_all.get_or_insert_with(|| list.end());
+        list.cut(end);
         // The receiver takes the last value of a name.
         self.queued = wsgi::epoch_micros();
         self.buffers.time(Key::QueueStart, self.queued);
+        self.add_waiting_since();
     }
 
-    /// Has the request wait for a worker with new code: `since` then, in microseconds of [`scoreboard::now`], or
-    /// from now on (0); `None`: no more.
-    pub(super) fn set_waiting_since(&mut self, since: Option<u64>) {
+    /// Has the request wait for a worker with new code, unless the first one has it.
+    pub(super) fn wait_for_new_code(&mut self) {
+        self.waiting_since = Some(0);
+        self.add_waiting_since();
+    }
+
+    /// Has the request, which goes to another worker, wait for new code `since` then, in microseconds of
+    /// [`scoreboard::now`]; `None`: no more.
+    pub(super) fn restart_waiting_since(&mut self, since: Option<u64>) {
+        self.waiting_since = since;
+        self.restart_queue_clock();
+    }
+
+    /// Since when the request waits for new code, 0 where it has not waited yet; `None` where no worker may give it back for
+    /// that.
+    pub(super) const fn waiting_since(&self) -> Option<u64> {
+        self.waiting_since
+    }
+
+    fn add_waiting_since(&mut self) {
         let list = &mut self.buffers.request_params;
-        match since {
+        match self.waiting_since {
             Some(since) => list.pair(param::WAITING_SINCE, environ::decimal(since, &mut [0; 20])),
             None => list.pair(param::WAITING_SINCE, b""),
         }

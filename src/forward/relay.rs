@@ -5,7 +5,7 @@ use super::connection::Connection;
 use super::connection_error::ConnectionError;
 use super::early_hints::EarlyHints;
 use super::failure::flag;
-use super::group::Group;
+use super::group::{CLIENT_IDLE_TIME, Group};
 use super::parked_stream;
 use super::relay_buffers::{HeadBuffers, RelayBuffers};
 use super::relay_error::{RelayError, head_error, malformed};
@@ -24,10 +24,6 @@ use std::ops::ControlFlow;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 use wsgi::{DISCARD_LIMIT, Level};
-
-/// How long a worker may be silent before the client's connection is looked at. A client that has closed its side
-/// only is not told from one that has left, and gets no response after that.
-const CLIENT_IDLE_TIME: Duration = Duration::from_secs(5);
 
 /// A response, as far as it has come.
 pub(super) struct Relay<'a, 'call> {
@@ -54,6 +50,8 @@ pub(super) struct Relay<'a, 'call> {
     times: Option<(u64, i64)>,
     /// The request asks for a WebSocket.
     asks_for_websocket: bool,
+    /// The request waits for new code.
+    waits_for_new_code: bool,
     /// The client waits for `100 Continue`, and the application has not asked for the body.
     withholds_body: bool,
     hints: EarlyHints,
@@ -106,6 +104,7 @@ impl<'a, 'call> Relay<'a, 'call> {
             given_back: None,
             times: None,
             asks_for_websocket: false,
+            waits_for_new_code: false,
             withholds_body: false,
             hints: EarlyHints::default(),
             switched: None,
@@ -115,6 +114,11 @@ impl<'a, 'call> Relay<'a, 'call> {
     /// Whether the request asks for a WebSocket, which the application may accept.
     pub(super) const fn expect_websocket(&mut self, asks: bool) {
         self.asks_for_websocket = asks;
+    }
+
+    /// Whether the request waits for new code, so that a worker with old code may give it back.
+    pub(super) const fn expect_old_code(&mut self, waits: bool) {
+        self.waits_for_new_code = waits;
     }
 
     /// Whether the body is read once the application asks for it.
@@ -255,6 +259,12 @@ impl<'a, 'call> Relay<'a, 'call> {
         let limit = self.time_left();
         if limit.is_zero() {
             return Err(ConnectionError::Timeout.into());
+        }
+        // What no client gets, such as lines for the log, does not keep a worker from being silent.
+        let is_stalled = self.stalled_since.is_some_and(|at| at.elapsed() > CLIENT_IDLE_TIME);
+        if is_stalled && request.client_socket().is_some_and(sys::has_ended) {
+            request.mark_aborted();
+            return Err(PassError::Aborted.into());
         }
         if let Some(idle_time) = self.parking(request) {
             if connection.waits_for_input(limit.min(idle_time)) {
@@ -513,7 +523,7 @@ impl<'a, 'call> Relay<'a, 'call> {
             }
             Stage::Located => return Ok(Outcome::Done),
             // A request without a response ends with the HTTP status that says why.
-            Stage::Head if app_status == app_status::OUTDATED => {
+            Stage::Head if app_status == app_status::OUTDATED && self.waits_for_new_code => {
                 self.given_back = Some(GivenBack::Outdated);
                 return Ok(Outcome::Done);
             }

@@ -4,8 +4,8 @@
 
 use super::attempt::{Answer, Attempt, Switched};
 use super::body::{Body, refuse_gathering};
-use super::failure::Failure;
-use super::group::Group;
+use super::failure::{Failure, note_client};
+use super::group::{CLIENT_IDLE_TIME, Group};
 use super::lease::WorkerLease;
 use super::params::Params;
 use super::passed_over::PassedOver;
@@ -15,7 +15,7 @@ use super::upgrade::Upgrade;
 use crate::application::Application;
 use crate::config::{ScriptReloading, Settings};
 use crate::failure_flag::{Flag, Note};
-use crate::httpd::{Outcome, Request};
+use crate::httpd::{Outcome, PassError, Request};
 use group_config::Interface;
 use scoreboard::now;
 use std::io;
@@ -77,9 +77,9 @@ fn deliver(
         .response_timeout()
         .and_then(|limit| request.set_client_timeout(i64::try_from(limit.as_micros()).ok()?));
     let buffers = RelayBuffers::take();
-    let mut delivery = Delivery { request, settings, group, params, body, buffers };
+    let mut delivery = Delivery { request, settings, group, params, body, buffers, queued };
     delivery.wait_for_new_code();
-    let answer = delivery.run(queued);
+    let answer = delivery.run();
     delivery.params.return_buffers();
     delivery.buffers.put_back();
     if let Some(before) = before {
@@ -121,12 +121,6 @@ fn may_pass_over(attempt: &Attempt<'_, '_>, answer: &Answer, passed_over: &mut P
         && passed_over.note_not_loaded(attempt.lease.slot(), *failed, attempt.group())
 }
 
-/// The request goes to another worker.
-fn note_retry(params: &mut Params<'_>) {
-    Flag::Retried.note();
-    params.restart_queue_clock();
-}
-
 /// A request on its way to the workers of its group.
 struct Delivery<'a, 'call> {
     request: &'a mut Request<'call>,
@@ -135,21 +129,21 @@ struct Delivery<'a, 'call> {
     params: Params<'a>,
     body: Body<'call>,
     buffers: Box<RelayBuffers>,
+    /// When the request began to wait, in microseconds of [`scoreboard::now`].
+    queued: u64,
 }
 
 impl Delivery<'_, '_> {
     /// Sends the request to a worker, and if need be to others: a worker that goes away before it answers is
-    /// replaced, and the next one gets the request. `queued` is when the request began to wait, in
-    /// microseconds of [`scoreboard::now`].
-    fn run(&mut self, queued: u64) -> Answer {
+    /// replaced, and the next one gets the request.
+    fn run(&mut self) -> Answer {
         let group = self.group;
         let mut deadline = self.connect_deadline();
-        let mut waited = None;
         let (mut failed, mut replayed) = (0, 0);
         let mut passed_over = PassedOver::default();
         loop {
             // What ended in a slot before it was chosen again did not end by this attempt.
-            let since = if failed > 0 { scoreboard::now() } else { queued };
+            let since = if failed > 0 { scoreboard::now() } else { self.queued };
             let lease = WorkerLease::choose(group, &passed_over, failed > 0, since);
             // The lease is of the worker with the best prospects: the others have none either.
             if let Some(why) = lease.start_block_reason() {
@@ -172,7 +166,7 @@ impl Delivery<'_, '_> {
                 Ok(answer) => {
                     let has_another = may_pass_over(&attempt, &answer, &mut passed_over);
                     let answer = attempt.finish(answer, self.params.queued());
-                    if let Some(answer) = self.settle(answer, has_another, &mut waited) {
+                    if let Some(answer) = self.settle(answer, has_another) {
                         return answer;
                     }
                     deadline = self.connect_deadline();
@@ -193,8 +187,9 @@ impl Delivery<'_, '_> {
             replayed += usize::from(!failure.unread);
             failed += 1;
             if failed < group.attempts() && may_repeat(&attempt, &failure, replayed, deadline) {
-                note_retry(&mut self.params);
-                continue;
+                drop(attempt);
+                let Some(answer) = self.retry() else { continue };
+                return answer;
             }
             let failure = failure.with_cause(|| attempt.exit_cause());
             drop(attempt);
@@ -204,22 +199,39 @@ impl Delivery<'_, '_> {
 
     /// The answer, unless the request is to be sent again. `has_another`: there is another worker for one that could
     /// not be served by its worker.
-    fn settle(
-        &mut self,
-        answer: Answer,
-        has_another: bool,
-        waited: &mut Option<u64>,
-    ) -> Option<Answer> {
+    fn settle(&mut self, answer: Answer, has_another: bool) -> Option<Answer> {
         match answer {
-            Answer::Outdated => self.await_new_code(waited.get_or_insert_with(now)),
-            Answer::NotLoaded(_) if has_another => note_retry(&mut self.params),
+            Answer::Outdated => {
+                self.await_new_code();
+                self.abandon()
+            }
+            Answer::NotLoaded(_) if has_another => self.retry(),
             Answer::NotLoaded(failed) => {
                 let status = self.settings.error_status(failed.status);
-                return Some(self.refuse(&Failure::not_loaded(self.group.name(), status)));
+                Some(self.refuse(&Failure::not_loaded(self.group.name(), status)))
             }
-            Answer::Here(_) | Answer::At(_) | Answer::Switched(_) => return Some(answer),
+            Answer::Here(_) | Answer::At(_) | Answer::Switched(_) => Some(answer),
         }
-        None
+    }
+
+    /// Has the request go to another worker; the answer where there is no use for that.
+    fn retry(&mut self) -> Option<Answer> {
+        Flag::Retried.note();
+        self.params.restart_queue_clock();
+        self.abandon()
+    }
+
+    /// Gives up a request that is to be sent again, if its client has left; what has become of it then. Not at once: a client
+    /// that has closed its side only is not told from one that has left.
+    fn abandon(&mut self) -> Option<Answer> {
+        let waited = Duration::from_micros(now().saturating_sub(self.queued));
+        let has_left =
+            waited > CLIENT_IDLE_TIME && self.request.client_socket().is_some_and(sys::has_ended);
+        has_left.then(|| {
+            self.request.mark_aborted();
+            note_client(PassError::Aborted);
+            Answer::Here(self.request.outcome(Err(PassError::Aborted)))
+        })
     }
 
     /// There is no worker, and none is to be expected. A cause that the parent knows is logged now and then only.
@@ -244,19 +256,19 @@ impl Delivery<'_, '_> {
     /// to be complete: a worker may give it back.
     fn wait_for_new_code(&mut self) {
         if self.settings.script_reloading == ScriptReloading::Wait && self.body.is_complete() {
-            self.params.set_waiting_since(Some(0));
+            self.params.wait_for_new_code();
         }
     }
 
-    /// A worker with old code has given the request back, at `since` for the first time. When it has waited as long
-    /// as a worker may take to start, the next worker answers with what it has.
-    fn await_new_code(&mut self, since: &u64) {
+    /// A worker with old code has given the request back. When it has waited as long as a worker may take to start, the next
+    /// worker answers with what it has.
+    fn await_new_code(&mut self) {
         Flag::Outdated.note();
+        let since = self.params.waiting_since().filter(|since| *since > 0).unwrap_or_else(now);
         std::thread::sleep(NEW_CODE_POLL);
         let limit = self.group.start_timeout().as_micros();
-        let over = u128::from(now().saturating_sub(*since)) > limit;
-        self.params.set_waiting_since((!over).then_some(*since));
-        self.params.restart_queue_clock();
+        let over = u128::from(now().saturating_sub(since)) > limit;
+        self.params.restart_waiting_since((!over).then_some(since));
     }
 
     /// httpd stops without grace, and has closed the connection to the client, too.

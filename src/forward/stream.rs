@@ -36,8 +36,8 @@ impl WorkerStream {
     /// descriptors, if it can.
     ///
     /// # Errors
-    /// Those of connect(2), and where another user than root or the worker's listens there. A backlog that stays
-    /// full is reported as too many waiting requests.
+    /// Those of connect(2), where another user than root or the worker's listens there, and where the socket is another one
+    /// than was made by this name. A backlog that stays full is reported as too many waiting requests.
     pub(super) fn connect(
         path: &Path,
         uid: u32,
@@ -59,6 +59,10 @@ impl WorkerStream {
         if listener != 0 && listener != uid {
             let user = sys::user_name(listener);
             return Err(io::Error::other(format!("{user} listens there, not this server")));
+        }
+        // Root has called it for all groups. So the name may lead to the socket of another one.
+        if stream.peer_addr()?.as_pathname() != Some(path) {
+            return Err(io::Error::other("the socket there was made by another name"));
         }
         let closer = Arc::clone(closer);
         let close = move |socket: OwnedFd| {

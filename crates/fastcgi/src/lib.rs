@@ -79,7 +79,7 @@ pub use error::WireError;
 pub use extension::Extensions;
 pub use limits::Limits;
 pub use management::Capabilities;
-pub use params::{PairList, Pairs, Params, ParamsWriter};
+pub use params::{PairList, PairListEnd, Pairs, Params, ParamsWriter};
 pub use private::{FileSpan, Interim, LogLevel, app_status, param, tunnel};
 pub use record::{Header, MAX_CONTENT};
 pub use record_type::{ProtocolStatus, RecordType, Role};

@@ -33,6 +33,32 @@ while True:
 """
 
 
+def test_the_socket_of_another_group_is_not_talked_to(start):
+    extra = """
+    WSGIDaemonProcess other threads=1
+    WSGIScriptAlias /other ${ROOT}/app.py process-group=other application-group=%{GLOBAL}
+    """
+    server = start(extra=extra)
+    # No connection is made yet that could be kept.
+    one, other = server.root.rglob("*.sock")
+    aside = one.with_name("aside")
+
+    def swap():
+        one.rename(aside)
+        other.rename(one)
+        aside.rename(other)
+
+    swap()
+    for path, name in (("/app", "site"), ("/other", "other")):
+        assert server.get(path).status == 503
+        server.log.expect(f"WSGI0117: .* '{name}': .*: the socket there was made by another name")
+    swap()
+    for path in ("/app", "/other"):
+        assert server.get(path).status == 200
+    # Nothing was sent to a worker of the other group, which would have refused the secret.
+    assert not server.log.find("without the group's secret")
+
+
 def test_a_socket_in_place_of_a_workers_is_not_talked_to(start):
     if os.geteuid() != 0:
         pytest.skip("only root starts groups of other users")

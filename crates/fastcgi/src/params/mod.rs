@@ -7,4 +7,4 @@ mod writer;
 
 pub use block::{Pairs, Params};
 pub(crate) use collector::Collector;
-pub use writer::{PairList, ParamsWriter};
+pub use writer::{PairList, PairListEnd, ParamsWriter};

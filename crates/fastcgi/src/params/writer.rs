@@ -116,8 +116,15 @@ pub struct PairList {
     extent: Extent,
 }
 
+/// A place in a [`PairList`], behind its pairs of that moment.
+#[derive(Debug, Clone, Copy)]
+pub struct PairListEnd {
+    bytes: usize,
+    extent: Extent,
+}
+
 /// What a reader may have limits for, beside the bytes of all.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone, Copy)]
 struct Extent {
     pairs: usize,
     longest_name: usize,
@@ -179,6 +186,17 @@ impl PairList {
         }
         self.bytes.extend(name);
         self.bytes.extend_from_slice(value);
+    }
+
+    /// The end of the list as it is.
+    pub const fn end(&self) -> PairListEnd {
+        PairListEnd { bytes: self.bytes.len(), extent: self.extent }
+    }
+
+    /// Removes what has been added to this list since it gave `end`.
+    pub fn cut(&mut self, end: PairListEnd) {
+        self.bytes.truncate(end.bytes);
+        self.extent = end.extent;
     }
 
     /// Forgets everything but the memory, and of that what goes beyond `kept` bytes.
@@ -252,6 +270,15 @@ mod tests {
         writer.pairs(&list);
         writer.finish().unwrap();
         assert_eq!(direct, listed);
+        let (end, limit) = (list.end(), list.extent.pairs);
+        list.pair(&long, b"");
+        list.cut(end);
+        let mut cut = Vec::new();
+        let mut writer = ParamsWriter::new(&mut cut, 1);
+        writer.pairs(&list);
+        let limits = Limits { params_pairs: limit, name_bytes: 10, ..Limits::default() };
+        writer.finish_within(&limits).unwrap();
+        assert_eq!(direct, cut);
         list.clear(0);
         assert!(list.as_bytes().is_empty());
     }
