@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -527,6 +528,37 @@ def pretended(folder, answer):
         thread.start()
         yield
     path.unlink()
+
+
+def test_thousands_of_names_of_a_socket_cost_a_command_little_time(run):
+    with short_folder() as place, contextlib.ExitStack() as stack:
+
+        def name(number):
+            return str(place / f"x.1.{number}.~{number:016x}.admin")
+
+        listener = stack.enter_context(socket.socket(socket.AF_UNIX))
+        listener.bind(name(0))
+        listener.listen(0)
+        with contextlib.suppress(BlockingIOError):
+            # Until as many wait as may: then connect(2) waits before it tells who listens.
+            while True:
+                client = stack.enter_context(socket.socket(socket.AF_UNIX))
+                client.setblocking(False)
+                client.connect(name(0))
+        for number in range(1, 4000):
+            os.link(name(0), name(number))
+        body = json.dumps({"condition": "ready", "workers_ready": 1}).encode()
+        with pretended(place, b"HTTP/1.1 200 OK\r\n\r\n" + body):
+            begun = time.monotonic()
+            done = run(None, "status", "--json", "--timeout", "1", folder=place)
+            assert time.monotonic() - begun < 20
+            groups = {group["name"]: group for group in json.loads(done.stdout)["groups"]}
+            assert len(groups) == 4001
+            assert groups["evil"]["severity"] == "ok"
+            assert "takes no connection" in groups["~" + "0" * 16]["problem"]
+            # Of a group with a name no other one is asked for its name.
+            done = run(None, "status", "evil", folder=place)
+            assert (done.returncode, "~0" in done.stdout) == (0, False)
 
 
 def test_answer_of_a_group_cannot_command_the_terminal(run):

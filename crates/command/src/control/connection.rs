@@ -27,6 +27,8 @@ pub(crate) struct Reply {
 pub(crate) enum Unanswered {
     /// No process listens any more.
     Gone,
+    /// Its manager takes no more connections just now: as many wait as may.
+    Busy,
     /// This user may not connect.
     Forbidden,
     /// The socket is not what its name says; why.
@@ -41,6 +43,7 @@ impl fmt::Display for Unanswered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Gone => f.write_str("its manager does not listen"),
+            Self::Busy => f.write_str("its manager takes no connection"),
             Self::Forbidden => f.write_str("only root and the group's user may ask it"),
             Self::Untrusted(why) => write!(f, "its socket is not trusted: {why}"),
             Self::TimedOut(limit) => {
@@ -60,15 +63,17 @@ impl std::error::Error for Unanswered {}
 /// The most bytes of an answer: several times what ten thousand workers take.
 const MAX_ANSWER: usize = 64 * 1024 * 1024;
 
-/// Sends a request to the socket at `path`, and gives the answer.
+/// Sends a request to the socket at `path`, and gives the answer, which may take as long as `limit`. Where no connection is
+/// taken just now, that is waited for as long as `wait`: before the connection nothing says who has made the socket.
 pub(super) fn ask(
     path: &Path,
     method: &str,
     target: &str,
+    wait: Duration,
     limit: Duration,
 ) -> Result<Reply, Unanswered> {
     let until = Instant::now() + limit;
-    let (mut stream, user) = connect(path, limit)?;
+    let (mut stream, user) = connect(path, wait)?;
     let request =
         format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n");
     let broken = |why: io::Error| Unanswered::Broken(why.to_string());
@@ -100,7 +105,7 @@ pub(super) fn ask(
 
 /// Connects to the socket at `path` if root or this user has made it by that name; the connection, and the user of the
 /// group.
-fn connect(path: &Path, limit: Duration) -> Result<(UnixStream, u32), Unanswered> {
+fn connect(path: &Path, wait: Duration) -> Result<(UnixStream, u32), Unanswered> {
     let untrusted = |why: &str| Unanswered::Untrusted(why.to_owned());
     let file = sys::open_path(path).map_err(|why| refusal(&why))?;
     let found = file.metadata().map_err(|why| refusal(&why))?;
@@ -110,8 +115,8 @@ fn connect(path: &Path, limit: Duration) -> Result<(UnixStream, u32), Unanswered
     // The file that was examined, whatever has its name by now.
     let opened = format!("/proc/self/fd/{}", file.as_raw_fd());
     let stream =
-        sys::connect(Path::new(&opened), limit, |_| {}).map_err(|why| match why.kind() {
-            ErrorKind::WouldBlock => Unanswered::TimedOut(limit),
+        sys::connect(Path::new(&opened), wait, |_| {}).map_err(|why| match why.kind() {
+            ErrorKind::WouldBlock => Unanswered::Busy,
             _ => refusal(&why),
         })?;
     let maker = sys::peer_uid(stream.as_fd()).map_err(|why| refusal(&why))?;
@@ -164,7 +169,7 @@ mod tests {
         let listener = UnixListener::bind(&path).unwrap();
         let asked = change(&path);
         let outcome = std::thread::scope(|scope| {
-            let client = scope.spawn(|| ask(&asked, "GET", "/-/status", LIMIT));
+            let client = scope.spawn(|| ask(&asked, "GET", "/-/status", LIMIT, LIMIT));
             listener.set_nonblocking(true).unwrap();
             let mut connections = Vec::new();
             while !client.is_finished() {

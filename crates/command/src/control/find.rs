@@ -3,8 +3,10 @@
 use super::group::Group;
 use super::places;
 use super::printable::printable;
+use super::several::ask_each;
 use crate::failure::Failure;
 use crate::options::Control;
+use group_config::AdminSocketName;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -27,7 +29,7 @@ pub(crate) fn groups(options: &Control, only: Option<&str>) -> Result<Vec<Group>
         }
         None => places::known(options),
     };
-    found.extend(in_folders(&folders));
+    found.extend(in_folders(&folders, only));
     let mut servers: Vec<String> =
         found.iter().map(|group| group.name.server.to_string()).collect();
     servers.dedup();
@@ -45,9 +47,10 @@ pub(crate) fn groups(options: &Control, only: Option<&str>) -> Result<Vec<Group>
         }));
     }
     let Some(only) = only else { return Ok(found) };
-    let (named, others): (Vec<Group>, Vec<Group>) =
+    let (named, mut others): (Vec<Group>, Vec<Group>) =
         found.into_iter().partition(|group| group.name.group == only.as_bytes());
     if named.is_empty() {
+        resolve(&mut others, |_| true);
         let names: Vec<String> = others.iter().map(|group| printable(&group.name())).collect();
         return Err(Failure::server(format!(
             "there is no process group '{only}'; there are: {}",
@@ -75,17 +78,30 @@ pub(crate) fn group(options: &Control, name: &str) -> Result<Group, Failure> {
     }
 }
 
-fn in_folders(folders: &[PathBuf]) -> Vec<Group> {
+/// The groups whose sockets are in the folders. Of those for which a hash stands only that of the name `only` is asked.
+fn in_folders(folders: &[PathBuf], only: Option<&str>) -> Vec<Group> {
     let entries = folders.iter().filter_map(|folder| std::fs::read_dir(folder).ok()).flatten();
     let mut groups: Vec<Group> =
         entries.flatten().filter_map(|entry| Group::of_file(entry.path())).collect();
-    std::thread::scope(|scope| {
-        for group in &mut groups {
-            if group.name.is_hashed() {
-                scope.spawn(move || group.resolve(NAME_LIMIT));
-            }
-        }
-    });
+    match only.map(|name| AdminSocketName::hashed(name.as_bytes())) {
+        None => resolve(&mut groups, |_| true),
+        Some(Some(hash)) => resolve(&mut groups, |group| group.name.group == hash.as_bytes()),
+        // No hash stands for this one.
+        Some(None) => {}
+    }
     groups.sort();
     groups
+}
+
+/// Asks groups for which a hash stands for their names, if they `may` be asked; where none comes the hash stays.
+fn resolve(groups: &mut [Group], may: impl Fn(&Group) -> bool) {
+    let hashed = groups.iter().enumerate().filter(|(_, group)| group.name.is_hashed());
+    let asked = hashed.filter(|(_, group)| may(group)).map(|(place, group)| (place, group.clone()));
+    let (places, asked): (Vec<usize>, Vec<Group>) = asked.unzip();
+    let names = ask_each(&asked, |group| group.full_name(NAME_LIMIT));
+    for (place, name) in places.into_iter().zip(names) {
+        if let (Some(group), Some(name)) = (groups.get_mut(place), name.flatten()) {
+            group.name.group = name;
+        }
+    }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Group {
     /// What the name of the socket says. The group itself is not asked, because its user could say anything; but for a name
-    /// that is too long for a socket (see [`resolve`](Self::resolve)).
+    /// that is too long for a socket (see [`full_name`](Self::full_name)).
     pub(crate) name: AdminSocketName,
     /// The socket.
     pub(crate) path: PathBuf,
@@ -24,17 +24,14 @@ impl Group {
         Some(Self { name, path })
     }
 
-    /// Asks for the name where a hash stands for it; where no name comes that has this hash, the hash stays.
-    pub(crate) fn resolve(&mut self, limit: Duration) {
-        if !self.name.is_hashed() {
-            return;
-        }
-        let Ok(reply) = self.ask("GET", "/-/status", limit) else { return };
+    /// The name for which a hash stands, which the group is asked for; `None` where none comes that has this hash. A manager
+    /// that takes no connection just now is not waited for.
+    pub(super) fn full_name(&self, limit: Duration) -> Option<Vec<u8>> {
+        let reply = self.ask_within("GET", "/-/status", Duration::ZERO, limit).ok()?;
         let status: Value = serde_json::from_str(&reply.body).unwrap_or(Value::Null);
         let name = status["name"].as_str().unwrap_or_default().as_bytes();
-        if AdminSocketName::hashed(name).is_some_and(|hash| hash.as_bytes() == self.name.group) {
-            self.name.group = name.to_vec();
-        }
+        let hash = AdminSocketName::hashed(name)?;
+        (hash.as_bytes() == self.name.group).then(|| name.to_vec())
     }
 
     /// The name for people.
@@ -49,6 +46,17 @@ impl Group {
         target: &str,
         limit: Duration,
     ) -> Result<Reply, Unanswered> {
-        connection::ask(&self.path, method, target, limit)
+        self.ask_within(method, target, limit, limit)
+    }
+
+    /// The same; a manager that takes no connection just now is waited for as long as `wait` only.
+    pub(super) fn ask_within(
+        &self,
+        method: &str,
+        target: &str,
+        wait: Duration,
+        limit: Duration,
+    ) -> Result<Reply, Unanswered> {
+        connection::ask(&self.path, method, target, wait, limit)
     }
 }

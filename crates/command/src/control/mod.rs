@@ -12,6 +12,7 @@ mod places;
 mod printable;
 mod ps;
 mod report;
+mod several;
 mod stacks;
 mod status;
 mod table;

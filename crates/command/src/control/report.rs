@@ -2,8 +2,9 @@
 
 use super::connection::Unanswered;
 use super::group::Group;
+use super::several::ask_each;
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What monitoring plugins end with (0 to 3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,24 +23,20 @@ pub(super) struct Report {
     pub(super) status: Result<Value, Unanswered>,
 }
 
-/// As many are asked at a time, so that some that do not answer do not take the time of all.
-const AT_A_TIME: usize = 32;
-
 /// Asks all groups. One whose manager has gone is left out, unless it is the only one.
 pub(super) fn reports(groups: Vec<Group>, limit: Duration) -> Vec<Report> {
-    let mut reports = Vec::new();
     let is_only = groups.len() == 1;
-    for some in groups.chunks(AT_A_TIME) {
-        std::thread::scope(|scope| {
-            let asked: Vec<_> =
-                some.iter().map(|group| (group, scope.spawn(|| status(group, limit)))).collect();
-            for (group, answer) in asked {
-                let broken = || Err(Unanswered::Broken("it cannot be asked".to_owned()));
-                let status = answer.join().unwrap_or_else(|_| broken());
-                reports.push(Report { group: group.clone(), status });
-            }
-        });
-    }
+    let mut reports = ask_all(groups, |group| status(group, Duration::ZERO, limit));
+    // Those whose managers take no connection just now come last and have this time together: a user who may write to the
+    // folder of the sockets can make thousands of them.
+    let until = Instant::now() + limit;
+    let is_busy = |report: &mut Report| matches!(report.status, Err(Unanswered::Busy));
+    let busy = reports.extract_if(.., is_busy).map(|report| report.group).collect();
+    reports.extend(ask_all(busy, |group| {
+        let left = until.saturating_duration_since(Instant::now());
+        status(group, left, left)
+    }));
+    reports.sort_by(|one, other| one.group.cmp(&other.group));
     // A server that was killed leaves its files; the next one that starts in the folder removes them.
     let is_there = |report: &Report| is_only || !matches!(report.status, Err(Unanswered::Gone));
     let has_any = reports.iter().any(is_there);
@@ -47,9 +44,22 @@ pub(super) fn reports(groups: Vec<Group>, limit: Duration) -> Vec<Report> {
     reports
 }
 
-/// What the manager of a group says.
-fn status(group: &Group, limit: Duration) -> Result<Value, Unanswered> {
-    let reply = group.ask("GET", "/-/status", limit)?;
+/// What `ask` gives for each of the groups.
+fn ask_all(
+    groups: Vec<Group>,
+    ask: impl Fn(&Group) -> Result<Value, Unanswered> + Sync,
+) -> Vec<Report> {
+    let answers = ask_each(&groups, ask);
+    let report = |(group, answer): (Group, Option<_>)| {
+        let broken = || Err(Unanswered::Broken("it cannot be asked".to_owned()));
+        Report { group, status: answer.unwrap_or_else(broken) }
+    };
+    groups.into_iter().zip(answers).map(report).collect()
+}
+
+/// What the manager of a group says within `limit`, once it has taken a connection within `wait`.
+fn status(group: &Group, wait: Duration, limit: Duration) -> Result<Value, Unanswered> {
+    let reply = group.ask_within("GET", "/-/status", wait, limit)?;
     if reply.code != 200 {
         return Err(Unanswered::Broken(format!("status {} of HTTP", reply.code)));
     }

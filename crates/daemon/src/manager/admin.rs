@@ -109,7 +109,8 @@ impl AdminListener {
         // One more has to wait until there is room.
         let accepts = self.clients.len() < MAX_CLIENTS && self.paused_until.is_none();
         let listener = self.socket.as_ref().filter(|_| accepts).map(AsFd::as_fd);
-        listener.into_iter().chain(self.clients.iter().map(AsFd::as_fd))
+        let clients = self.clients.iter().filter(|client| client.is_awaited());
+        listener.into_iter().chain(clients.map(AsFd::as_fd))
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -160,5 +161,54 @@ impl AdminListener {
         }
         let now = Instant::now();
         self.clients.retain(|client| client.is_open(now));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::net::Shutdown;
+    use std::os::unix::net::UnixStream;
+
+    const CONDITION: Condition = Condition::Ready;
+
+    #[test]
+    fn client_that_reads_nothing_of_its_answer_does_not_wake_the_manager_by_what_it_sends() {
+        let (mut client, connection) = UnixStream::pair().unwrap();
+        let (_listening, socket) = UnixStream::pair().unwrap();
+        let mut listener = AdminListener::new(socket.into());
+        let until = Instant::now() + REQUEST_TIMEOUT;
+        listener.clients.push(AdminClient::new(1, connection.into(), Peer::Local, until));
+        let is_ready = |listener: &AdminListener| {
+            let descriptors: Vec<_> = listener.descriptors().collect();
+            sys::wait_readable(&descriptors, Some(Duration::ZERO)).contains(&true)
+        };
+        assert!(!is_ready(&listener));
+        client.write_all(b"GET /-/metrics HTTP/1.1\r\n\r\n").unwrap();
+        assert!(is_ready(&listener));
+        let mut asked = Vec::new();
+        listener.serve(CONDITION, &mut asked, &|_| ());
+        assert!(matches!(asked[..], [Asked { client: 1, user: None, .. }]));
+        let body = "x".repeat(4 << 20);
+        listener.clients[0].answer(&Answer::text("200 OK", &body));
+        client.write_all(b"more").unwrap();
+        client.shutdown(Shutdown::Write).unwrap();
+        for _ in 0..3 {
+            assert!(!is_ready(&listener));
+            listener.serve(CONDITION, &mut asked, &|_| ());
+        }
+        // It gets its answer all the same, as fast as it reads.
+        let mut answer = Vec::new();
+        while !listener.clients.is_empty() {
+            assert!(listener.deadline().is_some_and(|at| at < Instant::now() + REQUEST_TIMEOUT));
+            let mut piece = vec![0; 1 << 20];
+            let count = client.read(&mut piece).unwrap();
+            answer.extend_from_slice(&piece[..count]);
+            listener.serve(CONDITION, &mut asked, &|_| ());
+        }
+        client.read_to_end(&mut answer).unwrap();
+        assert!(answer.len() > body.len());
+        assert_eq!(asked.len(), 1);
     }
 }

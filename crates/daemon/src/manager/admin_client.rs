@@ -87,6 +87,12 @@ impl AdminClient {
         Self { id, socket, peer, until, protocol, is_open: true, unsent: Vec::new() }
     }
 
+    /// Whether what it sends is to be waited for. Of a client that has its answer it is not: one that floods, or has closed
+    /// its end for writing, can be read all the time.
+    pub(super) const fn is_awaited(&self) -> bool {
+        !matches!(self.protocol, Protocol::Answered)
+    }
+
     /// When there is something to do although nothing has come.
     pub(super) fn deadline(&self) -> Option<Instant> {
         if !self.unsent.is_empty() {
