@@ -96,6 +96,37 @@ def test_over_tls_half_of_the_threads_are_left_to_requests(private, encrypted, m
         wait_until(has_room, "room for another one")
 
 
+@pytest.mark.parametrize("mpm", ["worker"])
+def test_over_tls_a_client_that_has_left_holds_no_thread_while_its_worker_takes_nothing(
+    private, encrypted, mpm
+):
+    server = private(encrypted("websocket-ping-interval=0", threads=2, timeout=2))
+    server.log.allow(TLS)
+    port = server.port2
+    with websocket(port, "/deaf", tls=True) as ws:
+        ws.sock.settimeout(0.5)
+        message = frame(2, b"x" * 65536)
+        with pytest.raises(TimeoutError):
+            for _ in range(2000):
+                ws.sock.sendall(message)
+        # One of the two threads is left to requests.
+        with pytest.raises(Refused), websocket(port, tls=True):
+            pass
+        server.log.expect("WSGI0231")
+        ws.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        ws.sock.close()
+
+    def has_room():
+        try:
+            with websocket(port, tls=True):
+                return True
+        except Refused:
+            return False
+
+    wait_until(has_room, "the thread of the client that has left", timeout=2 + 8)
+    (server.root / "app.py.listen").touch()
+
+
 @pytest.mark.all_mpms
 def test_limit_of_a_process_is_a_503_before_the_101(private):
     server = private(sockets("websocket-limit=2"))

@@ -67,7 +67,7 @@ pub use processes::{
 };
 pub use readiness::{
     Ready, is_readable, is_readable_before_hang_up, is_writable, wait_for, wait_for_either,
-    wait_readable,
+    wait_for_room, wait_readable,
 };
 pub use shared_words::{ReadableWords, SharedWords};
 pub use signals::{

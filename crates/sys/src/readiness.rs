@@ -6,14 +6,14 @@ use rustix::io::Errno;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
-/// What [`wait_for`] has found.
+/// What [`wait_for`] or [`wait_for_room`] has found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ready {
     /// The stream can be read, its end included.
     pub readable: bool,
     /// The stream takes more.
     pub writable: bool,
-    /// The other descriptor can be read.
+    /// The other descriptor can be read, or has come to its end.
     pub other: bool,
 }
 
@@ -82,11 +82,30 @@ pub fn wait_for(
     limit: Duration,
 ) -> Ready {
     let events = if for_writing { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
-    let both = [
+    wait_for_both(stream, events, other, PollFlags::IN, limit)
+}
+
+/// Waits until `stream` can be read or written, or the other end of `client` sends no more, whatever can be read there;
+/// nothing is ready when `limit` has passed or a signal has come.
+pub fn wait_for_room(
+    stream: BorrowedFd<'_>,
+    client: Option<BorrowedFd<'_>>,
+    limit: Duration,
+) -> Ready {
+    wait_for_both(stream, PollFlags::IN | PollFlags::OUT, client, PollFlags::RDHUP, limit)
+}
+
+fn wait_for_both(
+    stream: BorrowedFd<'_>,
+    events: PollFlags,
+    other: Option<BorrowedFd<'_>>,
+    other_events: PollFlags,
+    limit: Duration,
+) -> Ready {
+    let mut both = [
         PollFd::from_borrowed_fd(stream, events),
-        PollFd::from_borrowed_fd(other.unwrap_or(stream), PollFlags::IN),
+        PollFd::from_borrowed_fd(other.unwrap_or(stream), other_events),
     ];
-    let mut both = both;
     let fds = if other.is_some() { &mut both[..] } else { &mut both[..1] };
     if !poll(fds, Some(&timespec(limit))).is_ok_and(|count| count > 0) {
         return Ready::default();
@@ -149,7 +168,11 @@ mod tests {
         let (other, end) = UnixStream::pair().unwrap();
         let found = |limit| is_readable_before_hang_up(there.as_fd(), other.as_fd(), limit);
         assert_eq!(found(short), Some(false));
+        (&end).write_all(b"x").unwrap();
+        let room = || wait_for_room(other.as_fd(), Some(other.as_fd()), short);
+        assert_eq!(room(), Ready { readable: true, writable: true, other: false });
         drop(end);
+        assert!(room().other);
         assert_eq!(found(Duration::from_secs(60)), None);
         assert_eq!(wait_for_either(Some(here.as_fd()), there.as_fd(), short), (true, true));
         assert_eq!(wait_for_either(None, there.as_fd(), short), (false, true));

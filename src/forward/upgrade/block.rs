@@ -65,6 +65,10 @@ struct Link<'a, 'call> {
     taken: usize,
     /// A filter may hold more of what the client has sent.
     may_have_more: bool,
+    /// How long the worker may take nothing once the client sends no more.
+    client_limit: Duration,
+    /// Since when both have been so. What the client has sent before is read once the worker takes it.
+    gone_since: Option<Instant>,
     /// When the WebSocket is to end, once that is known.
     until: Option<Instant>,
     /// The worker has been told to end it.
@@ -88,6 +92,8 @@ pub(super) fn carry(request: &mut Request<'_>, tunnel: Tunnel, group: &Group) ->
         return Outcome::Done;
     }
     let brigade = request.new_brigade();
+    let limit = group.response_timeout().or_else(|| request.client_timeout());
+    let client_limit = limit.unwrap_or_else(|| group.client_timeout());
     let mut link = Link {
         request,
         tunnel,
@@ -96,6 +102,8 @@ pub(super) fn carry(request: &mut Request<'_>, tunnel: Tunnel, group: &Group) ->
         taken: 0,
         // The client need not have waited for the 101.
         may_have_more: true,
+        client_limit,
+        gone_since: None,
         until: None,
         told: false,
     };
@@ -113,10 +121,14 @@ impl Link<'_, '_> {
     /// Waits for either end, and passes on what has come.
     fn step(&mut self, buffer: &mut [u8], grace: Duration) -> Result<(), Over> {
         let limit = self.time_left(grace)?;
-        let full = self.has_upstream();
-        let client = self.request.client_socket().filter(|_| !full && !self.told);
-        let limit = if self.may_have_more && !full { Duration::ZERO } else { limit };
-        let ready = sys::wait_for(self.tunnel_fd(), full, client, limit);
+        let ready = match self.has_upstream() {
+            true => self.wait_for_room(limit)?,
+            false => {
+                let client = self.request.client_socket().filter(|_| !self.told);
+                let limit = if self.may_have_more && !self.told { Duration::ZERO } else { limit };
+                sys::wait_for(self.tunnel_fd(), false, client, limit)
+            }
+        };
         if ready.writable {
             self.send_upstream()?;
         }
@@ -127,6 +139,21 @@ impl Link<'_, '_> {
             self.pass_up()?;
         }
         Ok(())
+    }
+
+    /// Waits where the worker has not taken all. The client may leave meanwhile.
+    fn wait_for_room(&mut self, limit: Duration) -> Result<sys::Ready, Over> {
+        if self.gone_since.is_some_and(|since| since.elapsed() > self.client_limit) {
+            return Err(Over);
+        }
+        // One that has left is found to have done so all the time.
+        let client =
+            self.request.client_socket().filter(|_| !self.told && self.gone_since.is_none());
+        let ready = sys::wait_for_room(self.tunnel_fd(), client, limit);
+        if ready.other {
+            self.gone_since = Some(Instant::now());
+        }
+        Ok(ready)
     }
 
     fn tunnel_fd(&self) -> std::os::fd::BorrowedFd<'_> {
@@ -172,7 +199,11 @@ impl Link<'_, '_> {
     fn send_upstream(&mut self) -> Result<(), Over> {
         let rest = self.upstream.get(self.taken..).unwrap_or_default();
         if !rest.is_empty() {
-            self.taken += self.tunnel.send(rest).map_err(|_| Over)?;
+            let count = self.tunnel.send(rest).map_err(|_| Over)?;
+            self.taken += count;
+            if count > 0 {
+                self.gone_since = None;
+            }
         }
         Ok(())
     }
