@@ -136,7 +136,7 @@ def test_fifty_idle_groups_are_small(start, record_property, options, limit):
     def settled():
         managers = daemons.managers(server)
         return len(managers) == GROUPS and all(
-            len(daemons.children(pid)) == workers for pid in managers
+            daemons.manages(pid) and len(daemons.workers_of(pid)) == workers for pid in managers
         )
 
     wait_until(settled, "all workers", timeout=60)

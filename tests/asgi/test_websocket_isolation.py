@@ -46,7 +46,7 @@ def test_socket_of_a_client_is_in_its_own_worker_alone(private):
         assert own != other
         assert inode not in (None, "0")
         managers = daemons.managers(server)
-        workers = [pid for manager in managers for pid in daemons.children(manager)]
+        workers = [pid for manager in managers for pid in daemons.workers_of(manager)]
         processes = {*managers, *workers, server.process.pid}
         # Apache closes its own once it has logged the request.
         children = daemons.httpd_children(server)

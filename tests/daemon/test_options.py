@@ -96,8 +96,9 @@ def test_processes_of_a_range_come_with_work_and_leave_when_idle(start):
 def test_zero_minimum_starts_processes_on_demand(start):
     server = start("processes=0-1 threads=2 inactivity-timeout=1")
     pid = daemons.manager(server)
-    # A child that looks up the group's accounts may still be there.
-    wait_until(lambda: daemons.children(pid) == [], "the manager to have no child")
+    # Before, it has a child that looks up the group's user.
+    wait_until(lambda: daemons.manages(pid), "the manager to begin")
+    assert daemons.children(pid) == []
     for _ in range(2):
         # The worker may have left already when the last answer has come.
         answers = together(server, 4, "/sleep?for=0.2")

@@ -76,7 +76,7 @@ def test_no_file_of_root_is_given_away_by_a_link_in_the_place_of_the_socket(daem
             try:
                 wait_until(
                     lambda process=process: (
-                        process.poll() is not None or daemons.children(process.pid)
+                        process.poll() is not None or daemons.workers_of(process.pid)
                     ),
                     "a worker, or the end",
                 )

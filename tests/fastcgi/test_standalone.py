@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from harness import daemons, frontends
+from harness import daemons, frontends, namespaces
 from harness import fastcgi_client as fastcgi
 from harness.daemons import is_alive
 from harness.httpd import wait_until
@@ -94,6 +94,30 @@ def test_a_worker_that_is_killed_is_replaced_and_its_request_named(daemon):
     wait_until(lambda: line.search(daemon.log()), "the line")
     os.kill(daemon.workers()[0], signal.SIGKILL)
     assert daemon.get().status == 200
+
+
+NO_NAMESPACES = namespaces.missing("mount")
+# A command that has another list of users than the rest of the machine.
+WITH_USERS = 'mount --bind "$1" /etc/passwd && shift && export HOME=/ && exec "$@"'
+
+
+@pytest.mark.skipif(NO_NAMESPACES is not None, reason=str(NO_NAMESPACES))
+def test_process_that_looks_up_the_user_is_no_worker(daemon):
+    """Nothing of its own tells it from one, where a single program manages and serves."""
+    users = daemon.root / "users"
+    os.mkfifo(users)
+    daemon.start(before=["unshare", "--mount", "sh", "-c", WITH_USERS, "sh", users])
+    try:
+        manager = daemon.process.pid
+        (lookup,) = wait_until(lambda: daemons.children(manager), "the look-up")
+        assert daemon.workers() == []
+    finally:
+        # For reading as well: it waits for no reader.
+        with open(os.open(users, os.O_RDWR), "wb", buffering=0) as file:
+            file.write(b"root:x:0:0:root:/:/bin/sh\n")
+    (worker,) = wait_until(daemon.workers, "the worker")
+    assert worker != lookup
+    assert daemon.json()["pid"] == worker
 
 
 def test_an_application_that_interrupts_itself_gets_a_fresh_process(daemon):
@@ -281,7 +305,8 @@ def test_a_request_that_takes_too_long_has_its_worker_replaced(daemon):
     # The worker answers in the place of the thread that cannot.
     assert daemon.get("/slow?30").status == 504
     assert daemon.json()["pid"] != before
-    assert "GET /slow?30 takes longer than request-timeout" in daemon.log()
+    line = "GET /slow?30 takes longer than request-timeout"
+    wait_until(lambda: line in daemon.log(), "the line")
 
 
 def test_log_goes_to_the_stderr_stream_of_the_requester(daemon):

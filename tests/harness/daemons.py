@@ -34,8 +34,20 @@ def is_daemon(pid):
     return False
 
 
+def manages(pid):
+    """Whether a manager has begun to manage its group.
+
+    Before, it forks a process that looks up the group's user, with the program, the arguments and
+    the descriptors of a worker that the same program runs in. It waits for the end of that process,
+    and then handles SIGCHLD for those of its workers.
+    """
+    with contextlib.suppress(OSError, KeyError):
+        return bool(int(status_of(pid)["SigCgt"], 16) >> (signal.SIGCHLD - 1) & 1)
+    return False
+
+
 def is_worker(pid):
-    """Whether it has become a worker: a child that looks up a user has the manager's program."""
+    """Whether a child of a manager runs a worker's program; one just forked has the manager's."""
     with contextlib.suppress(OSError):
         return "wsgi-daemon-manager" not in os.readlink(f"/proc/{pid}/exe")
     return False
@@ -52,9 +64,16 @@ def manager(server):
     return pid
 
 
+def workers_of(pid):
+    """The workers of a manager, those included that start or leave."""
+    # In this order: a process that looks up a user is gone before the manager manages.
+    there = children(pid) if manages(pid) else []
+    return [child for child in there if is_alive(child) and is_worker(child)]
+
+
 def workers(server):
     """The workers of the only group, those included that start or leave."""
-    return [pid for pid in children(manager(server)) if is_alive(pid) and is_worker(pid)]
+    return workers_of(manager(server))
 
 
 def httpd_children(server):

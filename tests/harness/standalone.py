@@ -6,6 +6,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from . import daemons
 from . import fastcgi_client as fastcgi
 from .env import REPO
 from .error_log import CRASH
@@ -143,8 +144,7 @@ class Daemon:
         wait_until(self.script.with_name("site.py.begun").exists, "the slow request to begin")
 
     def workers(self):
-        pid = self.process.pid
-        return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        return daemons.workers_of(self.process.pid)
 
     def stop(self):
         if self.process and self.process.poll() is None:

@@ -67,7 +67,7 @@ def test_groups_and_workers_are_shown_sorted_and_filtered(server, top):
         shown.wait_for(r"^2 groups, 2 workers .*by name")
         shown.wait_for(r"^shop +ready .*0/2")
         shown.wait_for(r"^blog +ready .*0/5")
-        pids = [pid for manager in daemons.managers(server) for pid in daemons.children(manager)]
+        pids = [pid for manager in daemons.managers(server) for pid in daemons.workers_of(manager)]
         for pid in pids:
             shown.wait_for(rf"^  {pid} \(0\) +ready")
         shown.press("s")
