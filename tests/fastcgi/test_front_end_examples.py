@@ -7,10 +7,11 @@ import shlex
 import shutil
 import signal
 import subprocess
+import time
 
 import pytest
+from harness import daemons, frontends
 from harness import fastcgi_client as fastcgi
-from harness import frontends
 from harness.env import REPO
 from harness.httpd import free_ports, ports_locked, wait_until
 from harness.standalone import PROGRAM, Daemon
@@ -224,6 +225,13 @@ def for_hosts(name, hosts, port):
     return text
 
 
+def balancing(servers, text):
+    """A client of an Apache with mod_proxy_balancer and mod_proxy_hcheck."""
+    modules = ("proxy_balancer", "slotmem_shm", "lbmethod_byrequests", "rewrite")
+    modules += ("proxy_hcheck", "watchdog")
+    return frontends.apache_with(servers, text, *modules, allowed=[r"\bAH0\d{4}: "])
+
+
 @pytest.mark.parametrize("name", LISTEN)
 def test_nothing_is_lost_while_a_machine_of_the_example_drains(
     three_hosts, tmp_path, servers, name
@@ -241,10 +249,7 @@ def test_nothing_is_lost_while_a_machine_of_the_example_drains(
     if program:
         front = start(tmp_path, lambda port: for_hosts(name, three_hosts, port))
     else:
-        modules = ("proxy_balancer", "slotmem_shm", "lbmethod_byrequests", "rewrite")
-        modules += ("proxy_hcheck", "watchdog")
-        text = for_hosts(name, three_hosts, 0)
-        front = frontends.apache_with(servers, text, *modules, allowed=[r"\bAH0\d{4}: "])
+        front = balancing(servers, for_hosts(name, three_hosts, 0))
     with front as client:
         pids = {client.get(f"/{number}").json()["pid"] for number in range(12)}
         assert len(pids) == 3
@@ -256,6 +261,40 @@ def test_nothing_is_lost_while_a_machine_of_the_example_drains(
             found["POST"].add(client.post("/", b"x" * 1000).status)
         found["GET"].add(client.get("/").status)
         assert found == {"GET": {200}, "POST": {200}}
+
+
+def test_machine_of_the_example_for_apache_that_stands_still_costs_no_more_than_timeout(
+    three_hosts, servers
+):
+    """That of a request that it has got, and that of the check which takes it out."""
+    if not servers.env.has_module("proxy_balancer"):
+        pytest.skip("this Apache has no mod_proxy_balancer")
+    text = for_hosts("apache.conf", three_hosts, 0)
+    members = re.findall(r"^ *BalancerMember .*", text, re.M)
+    assert [it for it in members if " timeout=10 " not in it] == []
+    took = []
+    with balancing(servers, text.replace(" timeout=10 ", " timeout=2 ")) as client:
+
+        def is_answered():
+            began = time.monotonic()
+            status = client.get("/").status
+            took.append(time.monotonic() - began)
+            return status == 200
+
+        assert all(is_answered() for _ in range(12))
+        stopped, _ = next(iter(three_hosts.values()))
+        pids = [stopped.process.pid, *stopped.workers()]
+        for pid in pids:
+            daemons.freeze(pid)
+        try:
+            assert not all(is_answered() for _ in range(6))
+            # Each of the three has its turn.
+            wait_until(lambda: all(is_answered() for _ in range(6)), "the others alone", 30)
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
+    # And time for a busy machine.
+    assert max(took) < 2 + 5
 
 
 def test_each_example_for_several_machines_is_one_of_a_test():
