@@ -4,6 +4,7 @@ import json
 import signal
 
 import pytest
+from harness import daemons
 from harness.asgi import conf
 from harness.browser import Browser, find_browser
 from harness.conf import tls_host
@@ -133,6 +134,8 @@ def test_chat_goes_on_through_a_graceful_restart(private, certificate, packages,
     browser.evaluate("say('while it is closed, or just after')")
     browser.wait_for_text("opened 2")
     wait_until(lambda: server.get("/pid").text != old, "the new worker", timeout=60)
+    # Until it has been told to leave it accepts WebSockets as well.
+    wait_until(lambda: not daemons.is_alive(int(old)), "the old worker to leave", timeout=60)
     browser.wait_for_text("said: while it is closed, or just after")
     with websocket(port, "/chat", tls=tls) as ws:
 

@@ -276,7 +276,8 @@ def test_daemons_hold_only_needed_descriptors(start_warm):
     server = start_warm(
         f"user={USER.pw_name} processes=2", text=VHOSTS, modules=("log_config",), children=2
     )
-    daemons.settled(server, 2)
+    # While the script is loaded it is open.
+    daemons.await_answers_of_all(server)
     tcp = inodes("tcp", lambda fields: fields[9])
     unix = inodes("unix", lambda fields: fields[6])
     for pid in processes(server):

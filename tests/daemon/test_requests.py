@@ -308,7 +308,10 @@ def test_a_restart_that_cannot_make_sockets_leaves_the_server_running(with_run):
     (server.root / "httpd.conf").write_text(
         conf.replace("WSGIDaemonProcess site", late + "WSGIDaemonProcess site")
     )
+    old = daemons.httpd_children(server)
     restart(server)
+    # They know no group `late`, and have connections to workers.
+    wait_until(lambda: not set(old) & set(daemons.httpd_children(server)), "the old children")
     server.log.expect("WSGI0013: cannot make the socket .* of daemon process group 'site'")
     server.log.expect("WSGI0013: cannot make the socket .* of daemon process group 'late'")
     server.log.allow("WSGI0117")

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+from harness import daemons
 from harness.conf import Conf
 from harness.env import TESTS
 from harness.httpd import wait_until
@@ -224,6 +225,8 @@ def test_a_script_may_ask_for_its_own_reload(start, reloading):
         assert server.get("/").text.split()[0] != pid
     else:
         wait_until(lambda: server.get("/").text.split()[0] != pid, "the new process")
+    # Both accept requests until the old one has been told to leave.
+    wait_until(lambda: not daemons.is_alive(int(pid)), "the old process to leave")
     # The new code does not ask.
     pid = server.get("/").text.split()[0]
     assert server.get("/").text.split()[0] == pid

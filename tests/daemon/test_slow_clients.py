@@ -272,7 +272,7 @@ def test_requestreadtimeout_holds_while_a_body_is_gathered(start):
     with contextlib.ExitStack() as stack:
         (sock,) = uploads(stack, server, 1, 100_000)
         assert read_all(sock).startswith(b"HTTP/1.1 408 ")
-    assert not files_of(server)
+    wait_until(lambda: not files_of(server), "temporary files to be closed")
 
 
 @OURS
@@ -315,7 +315,7 @@ def test_a_worker_waits_for_the_client_where_no_more_may_be_kept(start, spool):
     with contextlib.ExitStack() as stack:
         clients = [Reader(stack, server.port, "/big") for _ in range(2)]
         answers_at_once(server)
-        assert serving(server) == 2
+        wait_until(lambda: serving(server) == 2, "both responses to begin")
         expected = pieces()
         # In small steps and in one.
         assert clients[0].digest() == expected

@@ -81,8 +81,8 @@ def test_replacement_answers_the_warm_up_request(start):
     server = start("threads=2 warm-up=/health")
     before, _ = seen(server)
     (server.root / "app.py").write_text(APP + "# another\n")
-    wait_until(lambda: seen(server)[0] != before, "another worker")
-    pid, requests = seen(server)
+    told = lambda: (found := seen(server))[0] != before and found  # noqa: E731
+    pid, requests = wait_until(told, "another worker")
     assert requests[0][0] == pid
 
 

@@ -88,7 +88,7 @@ def test_requests_that_come_slowly_hold_no_thread_and_end_in_time(daemon, over_t
             stopped.set()
             thread.join()
     line = "a connection was closed: no request has come in time"
-    assert daemon.log().count(line) >= len(clients)
+    wait_until(lambda: daemon.log().count(line) >= len(clients), "the lines")
     assert fastcgi.get(address).status == 200
 
 
@@ -254,5 +254,6 @@ def test_thousand_silent_connections_keep_no_request_from_being_answered(daemon,
         for _ in range(3):
             assert fastcgi.get(address).status == 200
         assert time.monotonic() - began < 10
-    assert re.search(r"WSGI0248: .*127\.0\.0\.2 is not allowed", daemon.log())
+    line = re.compile(r"WSGI0248: .*127\.0\.0\.2 is not allowed")
+    wait_until(lambda: line.search(daemon.log()), "the line")
     assert daemon.workers() == [worker]

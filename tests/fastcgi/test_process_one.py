@@ -95,7 +95,7 @@ def test_orphans_of_workers_are_reaped(container, daemon):
     wait_until(lambda: numbers <= set(children()), "the orphans to be children of process 1")
     Path(f"{daemon.script}.end").touch()
     wait_until(lambda: not numbers & set(children()), "the orphans to be reaped")
-    assert len(children()) == 2
+    wait_until(lambda: len(children()) == 2, "both workers alone")
     assert "Z" not in children().values()
     it.kill("TERM")
     assert daemon.process.wait(30) == 0
@@ -125,7 +125,7 @@ def test_drain_of_a_pre_stop_hook_waits_for_requests_and_term_ends_the_container
         assert busy.answer().status == 200
     assert (hook.communicate(timeout=30)[0], hook.returncode) == ("", 0)
     assert daemon.process.poll() is None
-    assert [pid for pid in daemons.children(it.manager) if daemons.is_alive(pid)] == []
+    wait_until(lambda: daemons.workers_of(it.manager) == [], "no worker")
     it.kill("TERM")
     assert daemon.process.wait(30) == 0
 

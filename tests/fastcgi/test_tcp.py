@@ -176,6 +176,7 @@ def test_request_needs_the_secret_of_the_file(daemon, over_tcp):
         assert not fastcgi.get(address, **wrong).complete
     # One line a minute, however many there are.
     line = "rejected a request without the group's secret, which 127.0.0.1 has sent"
+    wait_until(lambda: line in daemon.log(), "the line")
     assert daemon.log().count(line) == 1
     cmdline = Path(f"/proc/{daemon.process.pid}/cmdline").read_text()
     assert SECRET not in cmdline

@@ -78,21 +78,32 @@ def test_manager_tells_the_names_and_values_of_the_status_page(start):
         timeout=30,
     )
     # A request counts when its client has its answer already.
-    total = 'wsgi_requests_total{group="site",interface="wsgi",code="5xx"}'
-    wait_until(lambda: values(told(server)[1])[total] == 1, "the count")
-    page = server.get("/-/metrics").text
-    kind, text = told(server)
+    total = 'wsgi_request_duration_seconds_count{group="site"}'
+    wait_until(lambda: values(told(server)[1])[total] == 4, "the counts")
+
+    def of_both():
+        """Both texts and their values of the group, once those that stand still are the same."""
+        page, (kind, text) = server.get("/-/metrics").text, told(server)
+        of_group, of_manager = (
+            {
+                name: value
+                for name, value in values(it).items()
+                if 'group="site"' in name or name.startswith("wsgi_build")
+            }
+            for it in (page, text)
+        )
+        is_same = all(
+            value == of_manager.get(name)
+            for name, value in of_group.items()
+            if not MOVING.match(name)
+        )
+        return is_same and (page, kind, text, of_group)
+
+    page, kind, text, of_group = wait_until(of_both, "the same values at both")
     assert kind == "text/plain; version=0.0.4; charset=utf-8"
-    of_page, of_manager = values(page), values(text)
-    of_group = {
-        name: value
-        for name, value in of_page.items()
-        if 'group="site"' in name or name.startswith("wsgi_build")
-    }
+    of_manager = values(text)
     assert of_manager.keys() == of_group.keys()
-    assert {name for name in of_page if OF_THE_SERVER.match(name)}
-    still = {name: value for name, value in of_group.items() if not MOVING.match(name)}
-    assert {name: of_manager[name] for name in still} == still
+    assert {name for name in values(page) if OF_THE_SERVER.match(name)}
     assert of_manager['wsgi_request_failures_total{group="site",flag="XH"}'] == 1
     assert of_manager['wsgi_request_duration_seconds_count{group="site"}'] == 4
     assert of_manager['wsgi_cpu_seconds_total{group="site"}'] > 0
@@ -149,12 +160,15 @@ def test_requests_that_wait_are_told_by_manager_and_commands(start, run, asks):
 
 def test_manager_can_only_read_the_counts_of_apache(start):
     server = start("processes=1 threads=1")
+    # Then its worker runs, too.
+    assert server.get("/other").status == 200
     access = []
     for manager in daemons.managers(server):
         for line in Path(f"/proc/{manager}/maps").read_text().splitlines():
             if "memfd:mod_wsgi_rs" in line:
                 access.append(line.split()[1])
-        for worker in daemons.children(manager):
+        assert daemons.workers_of(manager)
+        for worker in daemons.workers_of(manager):
             maps = Path(f"/proc/{worker}/maps").read_text()
             assert "r--s" not in [it.split()[1] for it in maps.splitlines() if "memfd:" in it]
     # Of each group the scoreboard, and beside it two that are Apache's alone.

@@ -144,9 +144,14 @@ def test_counts_agree_with_those_of_a_client(start):
         answers = list(pool.map(server.get, ["/app/fine"] * 40 + ["/app/raise"] * 3))
     assert sorted({answer.status for answer in answers}) == [200, 500]
     server.log.allow("WSGI0174", "RuntimeError", "Traceback", "^  ")
-    # The last of them may be counted just after the client has its answer.
-    wait_until(lambda: group(server)["requests"]["total"] >= 43, "43 requests")
-    requests = group(server)["requests"]
+
+    def counted():
+        """Each may be counted just after the client has its answer."""
+        requests = group(server)["requests"]
+        counts = [requests["total"], *(requests[it]["count"] for it in ("duration", "queue"))]
+        return requests if min(counts) >= 43 else None
+
+    requests = wait_until(counted, "43 requests")
     assert requests["total"] == 43
     assert (requests["by_class"]["2xx"], requests["by_class"]["5xx"]) == (40, 3)
     assert requests["by_flag"] == {"XH": 3}
@@ -159,6 +164,8 @@ def test_counts_agree_with_those_of_a_client(start):
     assert values['wsgi_request_duration_seconds_count{group="site"}'] == 43
     assert values['wsgi_request_duration_seconds_bucket{group="site",le="+Inf"}'] == 43
     assert values['wsgi_process_resident_memory_bytes{group="site",slot="0"}'] > 1_000_000
+    # Each is listed after it has been counted.
+    wait_until(lambda: len(status(server)["failures"]) >= 3, "three failures")
     failures = status(server)["failures"]
     assert [failure["flags"] for failure in failures] == ["XH"] * 3
     assert failures[0]["request"] == "GET /app/raise"
@@ -187,7 +194,8 @@ def test_status_answers_while_workers_are_killed_and_tells_of_their_signals(star
         daemons.settled(server, 1, without=[worker])
         wait_until(lambda count=count: group(server)["exits"]["signal"] == count, "the exit")
         assert "killed by signal 9" in status(server, "")
-    assert group(server)["starts"] == 3
+    # A process is there a moment before it is counted.
+    wait_until(lambda: group(server)["starts"] == 3, "three starts")
 
 
 def test_manager_and_workers_that_are_stopped_do_not_keep_the_status(start):
@@ -259,7 +267,7 @@ def test_hostile_group_falsifies_its_own_workers_only(start):
     server.log.allow("hostile")
     for path in ("/app/fine", "/bad/fine"):
         assert server.get(path).status == 200
-    wait_until(lambda: group(server)["requests"]["total"] == 1, "the request to be counted")
+    wait_until(lambda: group(server)["requests"]["queue"]["count"] == 1, "the request's count")
     before = group(server)
     with server.socket() as sock:
         sock.sendall(head("/bad/falsify"))
@@ -275,7 +283,7 @@ def test_hostile_group_falsifies_its_own_workers_only(start):
     assert [worker["pid"] for worker in after["workers"]] == [
         worker["pid"] for worker in before["workers"]
     ]
-    assert group(server, "hostile")["requests"]["by_class"]["2xx"] >= 1
+    wait_until(lambda: group(server, "hostile")["requests"]["by_class"]["2xx"] >= 1, "its count")
     assert server.get("/app/fine").status == 200
 
 
@@ -356,6 +364,7 @@ def test_configuration_has_a_generation_and_the_time_of_its_reading(start):
     before = status(server)["configuration"]
     assert before["generation"] == 1
     assert abs(before["loaded_seconds"] - time.time()) < 120
+    old = daemons.httpd_children(server)
     server.send_signal(signal.SIGUSR1)
     after = wait_until(
         lambda: (now := status(server)["configuration"])["generation"] == 2 and now,
@@ -363,6 +372,8 @@ def test_configuration_has_a_generation_and_the_time_of_its_reading(start):
         timeout=30,
     )
     assert after["loaded_seconds"] > before["loaded_seconds"]
+    # One that is still there tells of the configuration before.
+    wait_until(lambda: not set(old) & set(daemons.httpd_children(server)), "the old children")
     assert metrics(server)["wsgi_configuration_generation"] == 2
     assert "configuration 2, read " in status(server, "")
 
@@ -441,7 +452,12 @@ def test_reason_of_an_exit_is_told(start, options, act, reason):
         wait_until(lambda: group(server)["exits"][reason], "the exit", timeout=60)
     exits = group(server)["exits"]
     assert [name for name, count in exits.items() if count] == [reason], exits
-    assert f"{int(exits[reason])} {reason}" in status(server, "")
+
+    def are_shown():
+        # One more may come between the two questions.
+        return f"{int(group(server)['exits'][reason])} {reason}" in status(server, "")
+
+    wait_until(are_shown, "the exits on the page")
 
 
 def test_worker_that_the_kernel_kills_for_want_of_memory_has_its_own_reason_and_flag(
@@ -459,7 +475,7 @@ def test_worker_that_the_kernel_kills_for_want_of_memory_has_its_own_reason_and_
         wait_until(lambda: group(server)["workers_ready"] == 1, "a ready worker", timeout=30)
         assert server.post("/app/eat", b"x").status == 502
         wait_until(lambda: group(server)["exits"]["oom"] == 1, "the exit", timeout=30)
-        [failure] = status(server)["failures"]
+        [failure] = wait_until(lambda: status(server)["failures"], "the failure")
         assert (failure["flags"], failure["request"]) == ("OM", "POST /app/eat")
         server.log.expect(r"WSGI0146: .*probably by the OOM killer.*\[OM\]")
         # A signal of another process is none of the kernel's.

@@ -146,7 +146,7 @@ def test_rotation_of_sockets_loses_no_request(start):
     first = server.get("/").text
     lost = daemons.under_load(server, lambda: [restarts(server) for _ in range(3)])
     assert lost == []
-    assert server.get("/").text != first
+    wait_until(lambda: server.get("/").text != first, "another worker")
 
 
 # --- what a process does to its own socket --------------------------------------------------------
