@@ -67,3 +67,37 @@ def test_status_without_a_server_is_unknown(start, run, short):
     status, answer = groups_of(run, "--runtime-dir", folder)
     assert (status, answer["severity"]) == (3, "unknown")
     assert groups_of(run, "--runtime-dir", folder / "none")[0] == 3
+
+
+def test_commands_take_options_from_variables_and_pyproject(start, run, short, site):
+    # No command looks in this folder unless an option names it.
+    server = start("--processes", "1", TMPDIR=str(short))
+    [folder] = short.glob("mod_wsgi_rs-*")
+    assert server.get()[0] == 200
+
+    def of_folder():
+        return groups_of(run, MOD_WSGI_RS_RUNTIME_DIR=str(folder))
+
+    answer = wait_until(
+        lambda: (told := of_folder())[0] == 0 and told[1], "the worker of the server", timeout=30
+    )
+    [name] = [group["name"] for group in answer["groups"]]
+    commands = [["status"], ["ps"], ["stacks", name], ["log-level", name]]
+    for words in commands:
+        assert name not in run(*words, check=False).stdout
+        done = run(*words, MOD_WSGI_RS_RUNTIME_DIR=str(folder))
+        assert name in done.stdout or words[0] == "stacks"
+    done = run("status", check=False, MOD_WSGI_RS_TIMEOUT="many")
+    assert done.returncode == 2
+    assert "the variable MOD_WSGI_RS_TIMEOUT: 'many' is no value for --timeout" in done.stderr
+    # One file for all commands: each takes from it what it has.
+    project = site / "pyproject.toml"
+    project.write_text(f"[tool.mod_wsgi_rs]\nthreads = 7\nruntime-dir = '{folder}'\n")
+    # The reload last: a worker that leaves may not tell its stacks any more.
+    for words in [*commands, ["reload", name]]:
+        assert name in run(*words).stdout or words[0] == "stacks"
+    run("setup-server", "--server-root", short / "root")
+    assert "threads=7 " in (short / "root/httpd.conf").read_text()
+    project.write_text("[tool.mod_wsgi_rs]\nruntime-folder = '/run'\n")
+    done = run("status", check=False)
+    assert "tool.mod_wsgi_rs.runtime-folder is no option" in done.stderr

@@ -24,8 +24,8 @@ use std::path::{Path, PathBuf};
 
 /// Serves Python applications behind an Apache of their own.
 ///
-/// Every option is also a variable MOD_WSGI_RS_NAME, as in MOD_WSGI_RS_SERVER_NAME, and may stand in pyproject.toml under
-/// [tool.mod_wsgi_rs]. An argument stands above a variable, and that above the file.
+/// Every option of a command is also a variable MOD_WSGI_RS_NAME, as in MOD_WSGI_RS_SERVER_NAME, and may stand in
+/// pyproject.toml under [tool.mod_wsgi_rs]. An argument stands above a variable, and that above the file.
 #[derive(Parser, Debug)]
 #[command(name = "mod_wsgi_rs", version, arg_required_else_help = true)]
 struct CommandLine {
@@ -150,34 +150,17 @@ pub(crate) fn parse(
     folder: &Path,
 ) -> Result<Command, Unparsed> {
     let layers = Layers::read(arguments, environment, folder)?;
-    let server = |command: clap::Command| {
-        // Of an option that is given twice the last one counts, as with mod_wsgi-express.
-        layers.apply(refused::declare(command)).args_override_self(true)
-    };
-    let complete = CommandLine::command()
-        .mut_subcommand("start-server", server)
-        .mut_subcommand("setup-server", server)
-        .mut_subcommand("module-config", |command| layers.apply(command))
-        .mut_subcommand("install-module", |command| layers.apply(command))
-        .mut_subcommand("module-location", |command| layers.apply(command))
-        .mut_subcommand("doctor", |command| layers.apply(command))
-        .mut_subcommand("status", |command| layers.apply(command))
-        .mut_subcommand("ps", |command| layers.apply(command))
-        .mut_subcommand("stacks", |command| layers.apply(command))
-        .mut_subcommand("top", |command| layers.apply(command))
-        .mut_subcommand("reload", |command| layers.apply(command))
-        .mut_subcommand("drain", |command| layers.apply(command))
-        .mut_subcommand("recycle", |command| layers.apply(command));
-    let options = complete.find_subcommand("start-server");
-    if let Some(name) = options.and_then(|options| layers.unknown(options)) {
+    let complete = with_values_from_outside(&layers);
+    if let Some(name) = layers.unknown(&complete) {
         let sentence = format!("pyproject.toml: tool.mod_wsgi_rs.{name} is no option");
         return Err(Failure::usage(sentence).into());
     }
+    let asked = arguments.first().and_then(|name| complete.find_subcommand(name));
     let words = std::iter::once("mod_wsgi_rs").chain(arguments.iter().map(String::as_str));
     let matches = complete
         .clone()
         .try_get_matches_from(words)
-        .map_err(|error| with_origin(error, &layers, &complete))?;
+        .map_err(|error| with_origin(error, &layers, asked))?;
     if let Some((_, matches)) = matches.subcommand()
         && matches.try_contains_id("debug-mode").is_ok()
         && let Some(sentence) = refused::sentence(matches)
@@ -191,27 +174,75 @@ pub(crate) fn parse(
     Ok(parsed.command)
 }
 
-/// Says where a wrong value stands, if it is no argument.
-fn with_origin(error: clap::Error, layers: &Layers, complete: &clap::Command) -> Unparsed {
+/// All commands, whose options have the values from outside as their defaults.
+fn with_values_from_outside(layers: &Layers) -> clap::Command {
+    let server = |command: clap::Command| {
+        // Of an option that is given twice the last one counts, as with mod_wsgi-express.
+        refused::declare(command).args_override_self(true)
+    };
+    CommandLine::command()
+        .mut_subcommand("start-server", server)
+        .mut_subcommand("setup-server", server)
+        .mut_subcommands(|command| layers.apply(command))
+}
+
+/// Says where a wrong value of the command that was asked for stands, if it is no argument.
+fn with_origin(error: clap::Error, layers: &Layers, asked: Option<&clap::Command>) -> Unparsed {
     let kinds =
         [ErrorKind::ValueValidation, ErrorKind::InvalidValue, ErrorKind::WrongNumberOfValues];
     let Some(ContextValue::String(arg)) = error.get(ContextKind::InvalidArg) else {
         return Unparsed::Clap(error);
     };
     let long = arg.trim_start_matches('-').split(' ').next().unwrap_or_default().to_owned();
-    let options = complete.find_subcommand("start-server");
-    let origin = options.and_then(|options| layers.origin(options, &long));
+    let origin = asked.and_then(|command| layers.origin(command, &long));
     let value = match error.get(ContextKind::InvalidValue) {
         Some(ContextValue::String(value)) => value.clone(),
         _ => String::new(),
     };
     // An argument stands above the origin, so that the value tells whether it is meant.
     match origin {
-        Some(origin) if kinds.contains(&error.kind()) && layers.has(options, &long, &value) => {
+        Some(origin) if kinds.contains(&error.kind()) && layers.has(asked, &long, &value) => {
             let why = std::error::Error::source(&error).map(|why| format!(": {why}"));
             let why = why.unwrap_or_default();
             Failure::usage(format!("{origin}: '{value}' is no value for --{long}{why}")).into()
         }
         _ => Unparsed::Clap(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn longs(command: &clap::Command) -> Vec<&str> {
+        command.get_arguments().filter_map(clap::Arg::get_long).collect()
+    }
+
+    fn variable(long: &str) -> String {
+        format!("MOD_WSGI_RS_{}", long.replace('-', "_").to_ascii_uppercase())
+    }
+
+    #[test]
+    fn each_option_of_each_command_is_a_variable() {
+        let plain = CommandLine::command();
+        let mut checked = 0;
+        for command in plain.get_subcommands() {
+            // The files that --env-file names would have to exist.
+            let longs: Vec<&str> =
+                longs(command).into_iter().filter(|long| *long != "env-file").collect();
+            let variables = longs.iter().map(|long| (variable(long), "1".to_owned()));
+            let layers = Layers::read(&[], variables, Path::new("/no/such/folder")).unwrap();
+            let complete = with_values_from_outside(&layers);
+            let changed = complete.find_subcommand(command.get_name()).unwrap();
+            for long in longs {
+                let arg = changed.get_arguments().find(|arg| arg.get_long() == Some(long)).unwrap();
+                let values: Vec<_> =
+                    arg.get_default_values().iter().map(|it| it.to_string_lossy()).collect();
+                let name = command.get_name();
+                assert!(values == ["1"] || values == ["true"], "{name} --{long}: {values:?}");
+                checked += 1;
+            }
+        }
+        assert!(checked > 200, "{checked}");
     }
 }

@@ -45,7 +45,7 @@ impl Layers {
         Ok(Self { variables, from_files, project })
     }
 
-    /// Gives the options of a command their values from outside, and tells their variables in the help.
+    /// Gives the options of a command their values from outside.
     pub(crate) fn apply(&self, command: Command) -> Command {
         command.mut_args(|arg| {
             let found = match arg.get_long() {
@@ -61,14 +61,12 @@ impl Layers {
 
     /// Where the value of an option comes from, if not from an argument and not from its default.
     pub(crate) fn origin(&self, command: &Command, long: &str) -> Option<String> {
-        let arg = command.get_arguments().find(|arg| arg.get_long() == Some(long))?;
-        self.values(arg, long).map(|(origin, _)| origin)
+        self.values(option(command, long)?, long).map(|(origin, _)| origin)
     }
 
     /// Whether `value` is one that the option has from outside.
     pub(crate) fn has(&self, command: Option<&Command>, long: &str, value: &str) -> bool {
-        let arg = command
-            .and_then(|command| command.get_arguments().find(|arg| arg.get_long() == Some(long)));
+        let arg = command.and_then(|command| option(command, long));
         let values = arg.and_then(|arg| self.values(arg, long));
         values.is_some_and(|(_, values)| values.iter().any(|known| known == value))
     }
@@ -91,11 +89,16 @@ impl Layers {
         Some((format!("{long} in pyproject.toml"), values))
     }
 
-    /// The first name in pyproject.toml that is no option.
-    pub(crate) fn unknown(&self, command: &Command) -> Option<&str> {
-        let known = |name: &str| command.get_arguments().any(|arg| arg.get_long() == Some(name));
-        self.project.keys().map(String::as_str).find(|name| !known(name))
+    /// The first name in pyproject.toml that is an option of none of these commands: all of them read the same table.
+    pub(crate) fn unknown(&self, commands: &Command) -> Option<&str> {
+        let is_of = |name: &str| commands.get_subcommands().any(|it| option(it, name).is_some());
+        self.project.keys().map(String::as_str).find(|name| !is_of(name))
     }
+}
+
+/// The option of a command with this name.
+fn option<'a>(command: &'a Command, long: &str) -> Option<&'a Arg> {
+    command.get_arguments().find(|arg| arg.get_long() == Some(long))
 }
 
 fn is_flag(arg: &Arg) -> bool {
@@ -209,6 +212,23 @@ mod tests {
         assert!(section("[tool]\nmod_wsgi_rs = 1\n").unwrap_err().contains("not a table"));
         assert!(section("x = ").is_err());
         assert!(section("[tool.mod_wsgi_rs]\nport = 2020-01-01\n").unwrap_err().contains("port"));
+    }
+
+    #[test]
+    fn name_in_the_file_is_unknown_if_no_command_has_the_option() {
+        let command = |name: &'static str, long: &'static str| {
+            Command::new(name).arg(Arg::new(long).long(long))
+        };
+        let commands = Command::new("all")
+            .subcommand(command("start-server", "port"))
+            .subcommand(command("status", "runtime-dir"));
+        let unknown = |lines: &str| {
+            let project = section(&format!("[tool.mod_wsgi_rs]\n{lines}")).unwrap();
+            let layers = Layers { project, ..Layers::default() };
+            layers.unknown(&commands).map(str::to_owned)
+        };
+        assert_eq!(unknown("port = 1\nruntime_dir = '/run/wsgi'\n"), None);
+        assert_eq!(unknown("port = 1\nprot = 2\n"), Some("prot".to_owned()));
     }
 
     #[test]
