@@ -160,13 +160,45 @@ def test_interface_is_in_the_configuration_that_httpd_accepts(run, site, tmp_pat
     assert checked.stderr.strip().endswith("Syntax OK"), checked.stderr
 
 
-@pytest.mark.parametrize(
-    "option",
-    ["--embedded-mode", "--warm-up=/", "--interrupt-timeout=5", "--application-group=x"],
-)
+@pytest.mark.parametrize("option", ["--embedded-mode", "--warm-up=/", "--application-group=x"])
 def test_option_of_wsgi_is_refused_for_asgi_with_a_sentence(run, site, tmp_path, option):
     (site / "app.py").write_text(ASGI)
     done = run("setup-server", "--server-root", tmp_path / "root", option, check=False)
     assert done.returncode == 2
     sentence = rf"{option.split('=')[0]} is for applications of WSGI: .*; app:app is one of ASGI"
     assert re.search(sentence, done.stderr)
+
+
+HANGS = """import asyncio
+import os
+
+
+async def app(scope, receive, send):
+    assert scope["type"] == "http"
+    text = f"process {os.getpid()}"
+    if scope["path"] == "/hangs":
+        await asyncio.sleep(600)
+    elif scope["path"] == "/cleans_up":
+        try:
+            await asyncio.sleep(600)
+        except asyncio.CancelledError:
+            text = "cancelled"
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": text.encode()})
+"""
+
+
+def test_request_of_asgi_is_cancelled_after_request_timeout(start, run, site, tmp_path):
+    (site / "app.py").write_text(HANGS)
+    server = start("--processes=1", "--request-timeout=1", "--interrupt-timeout=30")
+    before = server.get()
+    assert server.get("/hangs")[0] == 504
+    server.wait_for(r"WSGI0275: cancelled request GET /hangs has taken")
+    assert server.get("/cleans_up") == (200, "cancelled")
+    # The process is the same: no other request of it was disturbed.
+    assert server.get() == before
+    done = run(
+        "setup-server", "--server-root", tmp_path / "root", "--interrupt-timeout=5", check=False
+    )
+    assert done.returncode == 2
+    assert "--interrupt-timeout needs --request-timeout" in done.stderr

@@ -35,7 +35,8 @@ pub(crate) struct Timeouts {
     /// longest duration of a request [default: 60; 0 for ASGI, whose event streams and long polls may last]
     #[arg(long, value_name = "SECONDS")]
     pub(crate) request_timeout: Option<u32>,
-    /// time after which mod_wsgi.RequestTimeout is raised in a request
+    /// time in which a request beyond --request-timeout must end, once mod_wsgi.RequestTimeout is raised in it, or its task
+    /// of ASGI is cancelled
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     pub(crate) interrupt_timeout: u32,
     /// time in which Apache must be connected to a process

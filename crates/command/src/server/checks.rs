@@ -45,11 +45,6 @@ pub(crate) fn of_wsgi_alone(options: &ServerOptions) -> Option<(&'static str, &'
         (options.measurement.embedded_mode, "--embedded-mode", "ASGI needs processes of its own"),
         (options.capacity.warm_up.is_some(), "--warm-up", "what warms ASGI up is its lifespan"),
         (
-            options.timeouts.interrupt_timeout > 0,
-            "--interrupt-timeout",
-            "requests of ASGI have no thread to interrupt",
-        ),
-        (
             !options.content.add_handler.is_empty(),
             "--add-handler",
             "handler scripts would share the processes of the application",
@@ -68,14 +63,22 @@ pub(crate) fn check_interface(
     options: &ServerOptions,
     application: &Application,
 ) -> Result<(), Failure> {
-    let (Interface::Asgi, Some((name, why))) = (application.interface, of_wsgi_alone(options))
-    else {
+    if application.interface != Interface::Asgi {
         return Ok(());
-    };
-    Err(Failure::usage(format!(
-        "{name} is for applications of WSGI: {why}; {} is one of ASGI, unless --interface wsgi says otherwise",
-        application.name()
-    )))
+    }
+    if let Some((name, why)) = of_wsgi_alone(options) {
+        return Err(Failure::usage(format!(
+            "{name} is for applications of WSGI: {why}; {} is one of ASGI, unless --interface wsgi says otherwise",
+            application.name()
+        )));
+    }
+    let timeouts = &options.timeouts;
+    if timeouts.interrupt_timeout > 0 && timeouts.request_timeout.unwrap_or(0) == 0 {
+        return Err(Failure::usage(
+            "--interrupt-timeout needs --request-timeout, which is off for applications of ASGI unless it is given",
+        ));
+    }
+    Ok(())
 }
 
 /// What a proxy says of the client is for trusted proxies alone.
