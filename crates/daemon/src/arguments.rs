@@ -402,13 +402,14 @@ impl Value {
         Ok(path.trim_end_matches('/').to_owned())
     }
 
-    /// The text in a file, without the end of its line. The file is read here, as the user who starts the program.
+    /// The whole text of a file, without the end of its last line. The file is read here, as the user who starts the
+    /// program.
     fn secret(&self) -> Result<String, ArgumentError> {
         let text =
             std::fs::read_to_string(self.path()).map_err(|why| self.bad_path("a file", why))?;
         let text = text.trim_end_matches(['\n', '\r']);
         if text.is_empty() {
-            return Err(self.bad("a file with a text in its first line"));
+            return Err(self.bad("a file with a text"));
         }
         Ok(text.to_owned())
     }
@@ -460,10 +461,7 @@ mod tests {
                 "--script-name blog",
                 "--script-name needs a path that begins with a slash, not 'blog'",
             ),
-            (
-                "--secret-file /dev/null",
-                "--secret-file needs a file with a text in its first line, not '/dev/null'",
-            ),
+            ("--secret-file /dev/null", "--secret-file needs a file with a text, not '/dev/null'"),
             ("--thread 3", "there is no option --thread"),
             ("--thread", "there is no option --thread"),
             ("--threads many", "--threads needs a number, not 'many'"),

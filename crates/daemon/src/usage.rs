@@ -17,13 +17,14 @@ Options:
   --allow CIDR            addresses that may connect over TCP, such as 10.1.0.0/16; may be given
                           more than once; required unless every address is a loopback one. It
                           holds for --admin tcp: as well
-  --secret-file FILE      every request has to bring the text in the file as MOD_WSGI_RS_SECRET
+  --secret-file FILE      every request has to bring the text of the file, without the end of its last line,
+                          as MOD_WSGI_RS_SECRET
   --application FILE      the script that holds the application
   --front NAME            whose idea of a path: auto, apache, nginx, haproxy, caddy [auto]
   --script-name PATH      where the application is mounted, such as /blog [what the web server says]
-  --admin ADDRESS         where /-/healthy and /-/ready are answered over HTTP and FastCGI, whatever the
-                          workers do; unix:PATH also takes --drain, from root and the user of the
-                          daemon; may be given more than once
+  --admin ADDRESS         where /-/healthy, /-/ready and /-/metrics are answered over HTTP and FastCGI,
+                          whatever the workers do; unix:PATH also takes --drain, from root and the user
+                          of the daemon; may be given more than once
   --drain-delay SEC       how long TERM or --drain lets requests come while /-/ready says no [0]
   --probes on|off         answer /-/healthy and /-/ready at the sockets for requests, too [on]
   --callable NAME         its name in the script, or a call such as create_app() [application]

@@ -17,7 +17,7 @@ pub(crate) struct Control {
     /// print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
-    /// how long to wait for an answer [default: 5; stacks 6; reload, recycle and drain 120]
+    /// how long to wait for an answer [default: 5; top 2; stacks 6; reload, recycle and drain 120]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub(crate) timeout: Option<u64>,
     #[command(flatten)]
