@@ -101,3 +101,23 @@ def test_commands_take_options_from_variables_and_pyproject(start, run, short, s
     project.write_text("[tool.mod_wsgi_rs]\nruntime-folder = '/run'\n")
     done = run("status", check=False)
     assert "tool.mod_wsgi_rs.runtime-folder is no option" in done.stderr
+
+
+def test_pyproject_of_another_user_names_no_program_that_root_runs(run, short, site):
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a file away")
+    program, ran = short / "httpd", short / "ran"
+    program.write_text(f"#!/bin/sh\necho x >>{ran}\n")
+    program.chmod(0o755)
+    project = site / "pyproject.toml"
+    project.write_text(f"[tool.mod_wsgi_rs]\nhttpd-executable = '{program}'\n")
+    commands = ["status", "ps", "doctor", "module-config"]
+    os.chown(project, 65534, 65534)
+    for command in commands:
+        done = run(command, check=False)
+        assert f"{project} is another user's: its options are not used" in done.stderr, command
+    assert not ran.exists()
+    os.chown(project, 0, 0)
+    for command in commands:
+        assert "another user" not in run(command, check=False).stderr, command
+    assert ran.exists()

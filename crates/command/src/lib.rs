@@ -37,7 +37,12 @@ pub fn main() -> ExitCode {
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     let folder = std::env::current_dir().unwrap_or_default();
     let done = match options::parse(&arguments, environment, &folder) {
-        Ok(command) => run(command),
+        Ok((command, note)) => {
+            if let Some(note) = note {
+                lines::to_standard_error(&format!("mod_wsgi_rs: {note}\n"));
+            }
+            run(command)
+        }
         Err(options::Unparsed::Failure(failure)) => Err(failure),
         Err(options::Unparsed::Clap(error)) => {
             // Help and version go to standard output; where that is closed there is no reader.

@@ -143,13 +143,15 @@ impl From<Failure> for Unparsed {
     }
 }
 
-/// The command that the arguments, without the program's name, ask for.
+/// The command that the arguments, without the program's name, ask for, and a sentence about options that are not used.
 pub(crate) fn parse(
     arguments: &[String],
     environment: impl Iterator<Item = (String, String)>,
     folder: &Path,
-) -> Result<Command, Unparsed> {
-    let layers = Layers::read(arguments, environment, folder)?;
+) -> Result<(Command, Option<String>), Unparsed> {
+    let serves =
+        matches!(arguments.first().map(String::as_str), Some("start-server" | "setup-server"));
+    let layers = Layers::read(arguments, environment, folder, serves)?;
     let complete = with_values_from_outside(&layers);
     if let Some(name) = layers.unknown(&complete) {
         let sentence = format!("pyproject.toml: tool.mod_wsgi_rs.{name} is no option");
@@ -171,7 +173,7 @@ pub(crate) fn parse(
     if let Command::StartServer(options) | Command::SetupServer(options) = &mut parsed.command {
         options.variables = layers.from_files;
     }
-    Ok(parsed.command)
+    Ok((parsed.command, layers.note))
 }
 
 /// All commands, whose options have the values from outside as their defaults.
@@ -231,7 +233,7 @@ mod tests {
             let longs: Vec<&str> =
                 longs(command).into_iter().filter(|long| *long != "env-file").collect();
             let variables = longs.iter().map(|long| (variable(long), "1".to_owned()));
-            let layers = Layers::read(&[], variables, Path::new("/no/such/folder")).unwrap();
+            let layers = Layers::read(&[], variables, Path::new("/no/such/folder"), true).unwrap();
             let complete = with_values_from_outside(&layers);
             let changed = complete.find_subcommand(command.get_name()).unwrap();
             for long in longs {

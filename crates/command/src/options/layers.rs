@@ -5,10 +5,16 @@ use super::env_file::{self, words};
 use crate::failure::Failure;
 use clap::{Arg, ArgAction, Command};
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// What the name of an option's variable begins with.
 const PREFIX: &str = "MOD_WSGI_RS_";
+
+/// Values of options by their names.
+type Options = BTreeMap<String, Vec<String>>;
 
 /// Values from outside the command line.
 #[derive(Debug, Default)]
@@ -18,18 +24,23 @@ pub(crate) struct Layers {
     /// The variables of `--env-file` alone, which applications get.
     pub(crate) from_files: Vec<(String, String)>,
     /// `[tool.mod_wsgi_rs]`, names with hyphens.
-    project: BTreeMap<String, Vec<String>>,
+    project: Options,
+    /// A sentence about a pyproject.toml whose options are not used.
+    pub(crate) note: Option<String>,
 }
 
 impl Layers {
-    /// Reads what there is. `arguments`: those of the command line, which may name files with variables.
+    /// Reads what there is. `arguments`: those of the command line, which may name files with variables. `serves`: the
+    /// command is to serve the application of the folder. Any other command is also called in folders of other users, by
+    /// root among others, and runs programs that options name.
     pub(crate) fn read(
         arguments: &[String],
         environment: impl Iterator<Item = (String, String)>,
         folder: &Path,
+        serves: bool,
     ) -> Result<Self, Failure> {
         let environment: BTreeMap<String, String> = environment.collect();
-        let project = project(folder)?;
+        let (project, note) = project(folder, serves)?;
         let mut from_files: Vec<(String, String)> = Vec::new();
         for file in env_files(arguments, &environment, &project) {
             // A variable that is set stands above those of the files, and of these the later one.
@@ -42,7 +53,7 @@ impl Layers {
         }
         let mut variables: BTreeMap<String, String> = from_files.iter().cloned().collect();
         variables.extend(environment);
-        Ok(Self { variables, from_files, project })
+        Ok(Self { variables, from_files, project, note })
     }
 
     /// Gives the options of a command their values from outside.
@@ -122,7 +133,7 @@ fn split(arg: &Arg, value: &str) -> Vec<String> {
 fn env_files(
     arguments: &[String],
     environment: &BTreeMap<String, String>,
-    project: &BTreeMap<String, Vec<String>>,
+    project: &Options,
 ) -> Vec<PathBuf> {
     let mut files = Vec::new();
     let mut rest = arguments.iter();
@@ -144,23 +155,37 @@ fn env_files(
     files
 }
 
-/// `[tool.mod_wsgi_rs]` of the pyproject.toml in this folder.
-fn project(folder: &Path) -> Result<BTreeMap<String, Vec<String>>, Failure> {
+/// `[tool.mod_wsgi_rs]` of the pyproject.toml in this folder, or a sentence that says why it is not used.
+fn project(folder: &Path, serves: bool) -> Result<(Options, Option<String>), Failure> {
     let path = folder.join("pyproject.toml");
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(why) if why.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
-        Err(why) => return Err(Failure::usage(format!("{}: {why}", path.display()))),
+    let failed = |why: String| Failure::usage(format!("{}: {why}", path.display()));
+    let (text, owner) = match text_and_owner(&path) {
+        Ok(found) => found,
+        Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok((Options::new(), None)),
+        Err(why) => return Err(failed(why.to_string())),
     };
-    section(&text).map_err(|why| Failure::usage(format!("{}: {why}", path.display())))
+    if serves || owner == 0 || owner == sys::effective_uid() {
+        return Ok((section(&text).map_err(failed)?, None));
+    }
+    let has_options = section(&text).is_ok_and(|options| !options.is_empty());
+    let note = format!("{} is another user's: its options are not used", path.display());
+    Ok((Options::new(), has_options.then_some(note)))
 }
 
-fn section(text: &str) -> Result<BTreeMap<String, Vec<String>>, String> {
+/// What a file holds, and the user whose file it is.
+fn text_and_owner(path: &Path) -> io::Result<(String, u32)> {
+    let mut file = File::open(path)?;
+    let mut text = String::new();
+    file.read_to_string(&mut text)?;
+    Ok((text, file.metadata()?.uid()))
+}
+
+fn section(text: &str) -> Result<Options, String> {
     let document: toml::Table = text.parse().map_err(|why: toml::de::Error| why.to_string())?;
     let found = document.get("tool").and_then(|tool| tool.get("mod_wsgi_rs"));
-    let Some(found) = found else { return Ok(BTreeMap::new()) };
+    let Some(found) = found else { return Ok(Options::new()) };
     let table = found.as_table().ok_or("tool.mod_wsgi_rs is not a table")?;
-    let mut options = BTreeMap::new();
+    let mut options = Options::new();
     for (name, value) in table {
         let values = flat(value).ok_or_else(|| {
             format!(
