@@ -259,8 +259,9 @@ impl Serving {
     }
 }
 
-/// `load(request)`: its application, with the script, whether it asks for a WebSocket, and where it is to be observed the name of the
-/// application in the script; `None` where it has been answered without the application.
+/// `load(request)`: its application, with the script, and `None`. Where it asks for a WebSocket or is to be observed, there is
+/// a pair in place of that: whether it asks for one, and if it is to be observed the name of the application in the script.
+/// `None` alone where it has been answered without the application.
 fn load<'py>(this: &This<'_, 'py>, arguments: &Arguments<'_, 'py>) -> Result<'py, Object<'py>> {
     let py = this.py();
     arguments.expect("load", 1, 1)?;
@@ -287,9 +288,14 @@ fn load<'py>(this: &This<'_, 'py>, arguments: &Arguments<'_, 'py>) -> Result<'py
     });
     match found {
         Some((application, script, name)) => {
-            let name = name.map_or(Ok(py.none()), |name| py.latin1(&name))?;
+            let more = if is_websocket || name.is_some() {
+                let name = name.map_or(Ok(py.none()), |name| py.latin1(&name))?;
+                py.tuple([py.bool(is_websocket), name])?
+            } else {
+                py.none()
+            };
             this.activity.begin_on_loop();
-            py.tuple([application, py.str(&script)?, py.bool(is_websocket), name])
+            py.tuple([application, py.str(&script)?, more])
         }
         None => {
             current::with_request(&request, Request::forget);

@@ -8,7 +8,7 @@ class ClientDisconnected(OSError):
 class Exchange:
     """A request that is under way: what its application receives and sends."""
 
-    __slots__ = ("application", "cancelling", "loop", "observed", "request", "task", "waiters")
+    __slots__ = ("application", "cancelling", "loop", "request", "task", "waiters")
     is_websocket = False
 
     def __init__(self, loop, request, application):
@@ -18,8 +18,6 @@ class Exchange:
         self.waiters = []
         self.task = None
         self.cancelling = None
-        # The name of the application in its script, where events, metrics or slow requests are looked for.
-        self.observed = None
 
     def wake(self):
         waiters, self.waiters = self.waiters, []

@@ -31,9 +31,8 @@ pub(super) struct Gate {
     line_level: Level,
     /// How it is written where lines are JSON.
     line_json: Option<JsonLine>,
-    traffic: Traffic,
-    /// The HTTP status that the client gets; 0 before that is known.
-    status: u16,
+    /// What is counted of it, where it is observed.
+    traffic: Option<Box<Traffic>>,
 }
 
 /// How much of the response there is.
@@ -117,8 +116,7 @@ impl Gate {
             unfinished_line: Vec::new(),
             line_level: Level::Error,
             line_json: None,
-            traffic: Traffic::default(),
-            status: 0,
+            traffic: None,
         }
     }
 
@@ -145,19 +143,26 @@ impl Gate {
         self.exchange.environ(environ);
     }
 
-    /// From now on times are measured.
-    pub(super) fn measure_times(&mut self) {
-        self.traffic.io.timed = true;
+    /// From now on what is received and sent is counted; `times`: and how long the application waits for that.
+    pub(super) fn count(&mut self, times: bool) {
+        self.traffic.get_or_insert_default().io.timed |= times;
     }
 
-    /// What has been received and sent.
+    /// What has been received and sent since it is counted.
     pub(super) fn io(&self) -> IoCounters {
-        self.traffic.io
+        self.traffic.as_ref().map(|traffic| traffic.io).unwrap_or_default()
     }
 
-    /// The HTTP status that the client gets; `None` where there is none.
+    /// The HTTP status that the client gets; `None` where there is none, or nothing is counted.
     pub(super) fn status(&self) -> Option<u16> {
-        Some(self.status).filter(|status| *status > 0)
+        self.traffic.as_ref().map(|traffic| traffic.status).filter(|status| *status > 0)
+    }
+
+    /// The client gets this HTTP status.
+    fn note_status(&mut self, status: u16) {
+        if let Some(traffic) = &mut self.traffic {
+            traffic.status = status;
+        }
     }
 
     /// Whether the response is an event stream that has begun.
@@ -174,10 +179,12 @@ impl Gate {
     /// What the application gets next.
     pub(super) fn receive(&mut self) -> Incoming {
         let incoming = self.next_message();
-        match &incoming {
-            Incoming::Body { bytes, .. } => self.traffic.received(bytes.len()),
-            Incoming::Nothing => self.traffic.wait_for_input(),
-            Incoming::Disconnect => self.traffic.end_input(),
+        if let Some(traffic) = &mut self.traffic {
+            match &incoming {
+                Incoming::Body { bytes, .. } => traffic.received(bytes.len()),
+                Incoming::Nothing => traffic.wait_for_input(),
+                Incoming::Disconnect => traffic.end_input(),
+            }
         }
         incoming
     }
@@ -228,7 +235,7 @@ impl Gate {
             Stage::Complete => return Err(Violation::AfterEnd),
         }
         self.declared = head.content_length().ok().flatten();
-        self.status = head.status();
+        self.note_status(head.status());
         self.head = head;
         self.stage = Stage::Started;
         Ok(if self.is_disconnected() { Outcome::Disconnected } else { Outcome::Sent })
@@ -324,7 +331,9 @@ impl Gate {
                 b"the body of the response is shorter than its Content-Length; the response is cut [XB]";
             self.exchange.log(Level::Error, line);
         }
-        self.traffic.begin_output(if has_body { length } else { 0 });
+        if let Some(traffic) = &mut self.traffic {
+            traffic.begin_output(if has_body { length } else { 0 });
+        }
         let sent = self.exchange.send(&output);
         self.stage = if more { Stage::Sending } else { Stage::Complete };
         Ok(self.outcome(sent))
@@ -348,7 +357,7 @@ impl Gate {
         }
         let socket = self.exchange.accept(head);
         self.stage = Stage::Complete;
-        self.status = 101;
+        self.note_status(101);
         self.disconnected = socket.is_none();
         Ok(socket)
     }
@@ -361,8 +370,10 @@ impl Gate {
 
     fn outcome(&mut self, sent: Result<Sent, SendError>) -> Outcome {
         self.is_kept = sent == Ok(Sent::Kept);
-        if !self.is_kept {
-            self.traffic.end_output();
+        if let Some(traffic) = &mut self.traffic
+            && !self.is_kept
+        {
+            traffic.end_output();
         }
         match sent {
             Ok(Sent::All) => Outcome::Sent,
@@ -394,7 +405,7 @@ impl Gate {
     pub(super) fn fail(&mut self, status: u16) {
         if self.stage != Stage::Complete {
             if self.stage != Stage::Sending {
-                self.status = status;
+                self.note_status(status);
             }
             self.exchange.fail(status);
             self.stage = Stage::Complete;
@@ -404,7 +415,7 @@ impl Gate {
     /// Answers in the place of an application that has not started.
     pub(super) fn fail_start(&mut self) {
         if self.stage != Stage::Complete {
-            self.status = 503;
+            self.note_status(503);
             self.exchange.fail_start();
             self.stage = Stage::Complete;
         }

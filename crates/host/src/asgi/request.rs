@@ -71,8 +71,10 @@ impl EventLog for CallbackLog<'_> {
 impl Request {
     /// `is_watched`: others look whether it is slow.
     pub(super) fn new(exchange: Box<dyn AsgiExchange>, is_watched: bool) -> Self {
-        let gate = Mutex::new(Some(Gate::new(exchange)));
-        let gate = if is_watched { Held::Shared(Arc::new(View(gate))) } else { Held::Own(gate) };
+        // Made where it stays: it is large.
+        let gate = || Mutex::new(Some(Gate::new(exchange)));
+        let gate =
+            if is_watched { Held::Shared(Arc::new(View(gate()))) } else { Held::Own(gate()) };
         Self { gate, notes: OnceLock::new() }
     }
 
@@ -265,9 +267,7 @@ fn observe<'py>(this: &This<'_, 'py>, arguments: &Arguments<'_, 'py>) -> Result<
     let activity = &shared.activity;
     let is_measured = activity.is_measuring();
     let Some(number) = this.while_running(|gate| {
-        if is_measured {
-            gate.measure_times();
-        }
+        gate.count(is_measured);
         gate.number()
     }) else {
         return Ok(py.none());
@@ -309,7 +309,7 @@ fn started<'py>(this: &This<'_, 'py>, arguments: &Arguments<'_, 'py>) -> Result<
     if !shared.subscribers().subscribed_to_requests(py) {
         return Ok(application);
     }
-    this.while_running(Gate::measure_times);
+    this.while_running(|gate| gate.count(true));
     let Some(observation) = this.observation(py, observed)? else { return Ok(application) };
     observed.note_told();
     let called_with = ("request_scope", &scope);
@@ -330,6 +330,21 @@ fn tell_response<'py>(
         };
         observation.response_started(&[py.latin1(head.status_line())?, headers, py.none()])
     })
+}
+
+/// Has those know of a message who look at the request, before it is sent.
+fn note_outgoing<'py>(
+    this: &This<'_, 'py>,
+    message: &Object<'py>,
+    outgoing: &Outgoing<'_>,
+) -> Result<'py, ()> {
+    if let Outgoing::Start(head) = outgoing {
+        return tell_response(this, message, head);
+    }
+    if outgoing.is_last() {
+        this.log_slow_end();
+    }
+    Ok(())
 }
 
 fn number<'py>(this: &This<'_, 'py>) -> Result<'py, Object<'py>> {
@@ -384,14 +399,11 @@ fn send<'py>(this: &This<'_, 'py>, arguments: &Arguments<'_, 'py>) -> Result<'py
     arguments.expect("send", 1, 1)?;
     let Some(message) = arguments.get(0) else { return Ok(py.none()) };
     let outgoing = message::outgoing(&message)?;
-    if outgoing.is_last() {
-        this.log_slow_end();
+    if this.notes.get().is_some() {
+        note_outgoing(this, &message, &outgoing)?;
     }
     let outcome = match outgoing {
-        Outgoing::Start(head) => {
-            tell_response(this, &message, &head)?;
-            this.while_running(|gate| gate.start(head))
-        }
+        Outgoing::Start(head) => this.while_running(|gate| gate.start(head)),
         Outgoing::EarlyHint(links) => this.while_running(|gate| gate.hint(&links)),
         Outgoing::Body(Piece { body, more }) => {
             this.while_running(|gate| gate.send(body.as_bytes().unwrap_or_default(), more))
@@ -492,25 +504,15 @@ fn fail<'py>(this: &This<'_, 'py>, arguments: &Arguments<'_, 'py>) -> Result<'py
 /// `end()`: the application has returned.
 fn end<'py>(this: &This<'_, 'py>, _: &Arguments<'_, 'py>) -> Result<'py, Object<'py>> {
     let py = this.py();
-    this.log_slow_end();
-    this.while_running(|gate| {
-        let what = match gate.stage() {
-            _ if gate.is_disconnected() => None,
-            Stage::Silent => Some(("without sending a response", "XH")),
-            // Nothing of the response has been sent: the client gets an error page.
-            Stage::Started => Some(("before its response was complete", "XH")),
-            Stage::Sending => Some(("before its response was complete", "XB")),
-            Stage::Complete => None,
-        };
-        if let Some((what, flag)) = what {
-            let line = format!("WSGI0226: the ASGI application returned {what} [{flag}]");
-            gate.log(Level::Error, line.as_bytes());
-            gate.fail(500);
-        }
-    });
-    this.finish_notes(py);
+    if this.notes.get().is_some() {
+        this.log_slow_end();
+        // Before the end is told, which has the status.
+        this.while_running(complete);
+        this.finish_notes(py);
+    }
     let gate = this.gate().take();
     if let Some(mut gate) = gate {
+        complete(&mut gate);
         gate.end();
     }
     if let Some(shared) = shared::get() {
@@ -520,4 +522,21 @@ fn end<'py>(this: &This<'_, 'py>, _: &Arguments<'_, 'py>) -> Result<'py, Object<
         }
     }
     Ok(py.none())
+}
+
+/// Answers a request whose application has returned, where it has not done so itself.
+fn complete(gate: &mut Gate) {
+    let what = match gate.stage() {
+        _ if gate.is_disconnected() => None,
+        Stage::Silent => Some(("without sending a response", "XH")),
+        // Nothing of the response has been sent: the client gets an error page.
+        Stage::Started => Some(("before its response was complete", "XH")),
+        Stage::Sending => Some(("before its response was complete", "XB")),
+        Stage::Complete => None,
+    };
+    if let Some((what, flag)) = what {
+        let line = format!("WSGI0226: the ASGI application returned {what} [{flag}]");
+        gate.log(Level::Error, line.as_bytes());
+        gate.fail(500);
+    }
 }

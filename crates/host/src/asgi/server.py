@@ -76,15 +76,20 @@ class Server:
         found = self.server.load(request)
         if found is None:
             return None
-        callable_, script, is_websocket, observed = found
+        callable_, script, more = found
         application = self.application(callable_, script)
-        if is_websocket:
-            exchange = WebSocketExchange(self.loop, request, application, self.exchanges)
-        else:
+        # The name of the application in its script, where events, metrics or slow requests are looked for.
+        observed = None
+        if more is None:
             exchange = Exchange(self.loop, request, application)
-        exchange.observed = observed
+        else:
+            is_websocket, observed = more
+            if is_websocket:
+                exchange = WebSocketExchange(self.loop, request, application, self.exchanges)
+            else:
+                exchange = Exchange(self.loop, request, application)
         self.exchanges[request.number] = exchange
-        exchange.task = self.context.run(self.loop.create_task, self.serve(exchange))
+        exchange.task = self.context.run(self.loop.create_task, self.serve(exchange, observed))
         return exchange
 
     def watch_clients(self, exchanges):
@@ -92,13 +97,13 @@ class Server:
             if not exchange.task.done():
                 exchange.request.watch()
 
-    async def serve(self, exchange):
+    async def serve(self, exchange, observed):
         request, application = exchange.request, exchange.application
         number = request.number
         current_request.set(request)
         failed = True
         try:
-            if exchange.observed is not None:
+            if observed is not None:
                 request.observe(asyncio.current_task(), application.script)
             if not application.is_started and not await application.start():
                 seconds = application.seconds_to_next_start()
@@ -109,8 +114,8 @@ class Server:
             if application.is_supported:
                 scope["state"] = application.state.copy()
             call = application.callable
-            if exchange.observed is not None:
-                call = request.started(scope, call, exchange.observed)
+            if observed is not None:
+                call = request.started(scope, call, observed)
             await call(scope, exchange.receive, exchange.send)
             failed = False
         except asyncio.CancelledError:

@@ -8,6 +8,8 @@ use std::time::Instant;
 #[derive(Default)]
 pub(super) struct Traffic {
     pub(super) io: IoCounters,
+    /// The HTTP status that the client gets; 0 before that is known.
+    pub(super) status: u16,
     /// Since when `receive` waits for a piece of the body.
     receiving: Option<Instant>,
     /// Since when `send` waits for room.
