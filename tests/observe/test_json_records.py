@@ -6,6 +6,7 @@ import re
 import pytest
 from harness.conf import Conf
 from harness.httpd import wait_until
+from harness.json_lines import records
 
 pytestmark = pytest.mark.ours_only("mod_wsgi has no WSGILogFormat")
 
@@ -86,12 +87,6 @@ def conf(lines="WSGILogFormat json", more=""):
     {more}
     """
     return Conf(text, files=(("app.py", APP),))
-
-
-def records(text):
-    """All records of a log as Apache has written it: each backslash is there twice."""
-    lines = [line for line in text.splitlines() if '{"time"' in line]
-    return [json.loads(line[line.index('{"time"') :].replace("\\\\", "\\")) for line in lines]
 
 
 def find(server, **wanted):

@@ -5,7 +5,7 @@
 use crate::asgi::gate::Gate;
 use crate::asgi::request::Request;
 use crate::cpython::{Attached, ClassRef, Instance, Object, Persistent, Result};
-use crate::gateway::current::set_task_data;
+use crate::gateway::current::{TaskRequest, set_task_request};
 use crate::objects::{JsonLine, TaskLog, set_task_log};
 use crate::observe::events::Subscribers;
 use std::sync::OnceLock;
@@ -24,7 +24,7 @@ static CURRENT: OnceLock<Current> = OnceLock::new();
 pub(super) fn set_variable<'py>(variable: Object<'py>, class: ClassRef<Request>) {
     let _ = CURRENT.set(Current { variable: Persistent::new(variable), class });
     set_task_log(find);
-    set_task_data(data);
+    set_task_request(TaskRequest { data, id });
 }
 
 /// A new request as a Python object; `None` before the variable is known.
@@ -59,6 +59,12 @@ fn find(py: Attached<'_>, with: &mut dyn FnMut(&mut dyn TaskLog)) {
 fn data<'py>(py: Attached<'py>, subscribers: &Subscribers) -> Result<'py, Option<Object<'py>>> {
     let Some(value) = value(py)? else { return Ok(None) };
     with_request(&value, |request| request.data(py, subscribers)).unwrap_or(Ok(None))
+}
+
+/// The identifier in the log of the running task's request, if there is one.
+fn id(py: Attached<'_>) -> Result<'_, Option<String>> {
+    let Some(value) = value(py)? else { return Ok(None) };
+    Ok(with_request(&value, Request::id).flatten())
 }
 
 impl TaskLog for Gate {

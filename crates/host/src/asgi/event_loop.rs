@@ -288,6 +288,9 @@ fn load<'py>(this: &This<'_, 'py>, arguments: &Arguments<'_, 'py>) -> Result<'py
     });
     match found {
         Some((application, script, name)) => {
+            if this.interpreter.state.json.is_some() {
+                current::with_request(&request, Request::keep_id);
+            }
             let more = if is_websocket || name.is_some() {
                 let name = name.map_or(Ok(py.none()), |name| py.latin1(&name))?;
                 py.tuple([py.bool(is_websocket), name])?

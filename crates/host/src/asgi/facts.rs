@@ -1,4 +1,4 @@
-//! What events, metrics and reports of slow requests need of the variables of a request.
+//! What events, metrics, reports of slow requests and lines of the log need of the variables of a request.
 #![forbid(unsafe_code)]
 
 use crate::observe::metrics::{Timestamps, seconds_now};
@@ -72,9 +72,47 @@ impl Environ for Facts {
     }
 }
 
+/// The identifier of a request in the log.
+#[derive(Default)]
+pub(super) struct LogId(Option<String>);
+
+impl LogId {
+    /// The one among the variables that `fill` hands over.
+    pub(super) fn find(fill: impl FnOnce(&mut dyn Environ)) -> Option<String> {
+        let mut found = Self::default();
+        fill(&mut found);
+        found.0
+    }
+}
+
+impl Environ for LogId {
+    fn set(&mut self, key: Key, value: &[u8]) {
+        if matches!(key, Key::RequestId) {
+            self.0 = Some(String::from_utf8_lossy(value).into_owned());
+        }
+    }
+
+    fn header(&mut self, _: &[u8], _: &[u8]) {}
+
+    fn other(&mut self, _: &[u8], _: &[u8]) {}
+
+    fn time(&mut self, _: Key, _: i64) {}
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn identifier_is_that_of_the_variables() {
+        let fill = |environ: &mut dyn Environ| {
+            environ.header(b"X", b"not this");
+            environ.set(Key::RequestId, b"aXk");
+            environ.set(Key::PathInfo, b"nor this");
+        };
+        assert_eq!(LogId::find(fill).as_deref(), Some("aXk"));
+        assert_eq!(LogId::find(|_| ()), None);
+    }
 
     #[test]
     fn line_has_the_target_as_it_was_sent_or_else_the_path() {

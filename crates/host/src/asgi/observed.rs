@@ -1,4 +1,4 @@
-//! What is noted of a request beside its response, where events, metrics, reports of slow requests or
+//! What is noted of a request beside its response, where events, metrics, reports of slow requests, lines of JSON or
 //! `mod_wsgi.request_data()` need it. A request without any of them has none of this.
 #![forbid(unsafe_code)]
 
@@ -15,6 +15,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 /// What is noted of a request.
 #[derive(Default)]
 pub(super) struct Notes {
+    /// Its identifier in the log.
+    id: OnceLock<String>,
     data: Mutex<Data>,
     observed: OnceLock<Observed>,
 }
@@ -31,7 +33,6 @@ pub(super) struct Observed {
     /// Its number among those that are under way.
     number: usize,
     pub(super) request: Arc<LoopRequest>,
-    pub(super) request_id: String,
     pub(super) server_pid: u32,
     pub(super) timestamps: Timestamps,
     measurement: Option<Measurement>,
@@ -52,7 +53,6 @@ impl Observed {
         Self {
             number,
             request,
-            request_id: facts.texts.log_id.clone(),
             server_pid: facts.server_pid(),
             timestamps: facts.timestamps,
             measurement,
@@ -100,6 +100,16 @@ impl Observed {
 }
 
 impl Notes {
+    /// The request's identifier in the log, where that is noted.
+    pub(super) fn id(&self) -> Option<&str> {
+        self.id.get().map(String::as_str)
+    }
+
+    /// Notes the identifier. The first one stays.
+    pub(super) fn keep_id(&self, id: String) {
+        let _ = self.id.set(id);
+    }
+
     /// Where the request is observed.
     pub(super) fn observed(&self) -> Option<&Observed> {
         self.observed.get()

@@ -1,7 +1,7 @@
 //! A request as Python code of the server sees it (`server.py`): what it does without waiting.
 #![forbid(unsafe_code)]
 
-use crate::asgi::facts::Facts;
+use crate::asgi::facts::{Facts, LogId};
 use crate::asgi::gate::{Gate, Incoming, Outcome, Stage, Violation};
 use crate::asgi::message::{self, Outgoing, Piece};
 use crate::asgi::names::Name;
@@ -111,6 +111,23 @@ impl Request {
         self.while_running(|gate| Facts::collect(|environ| gate.environ(environ)))
     }
 
+    /// Its identifier in the log; `None` where it has none, and once the application has returned.
+    pub(super) fn id(&self) -> Option<String> {
+        let noted = self.notes.get().and_then(|notes| notes.id());
+        let id = self.while_running(|gate| match noted {
+            Some(id) => Some(id.to_owned()),
+            None => LogId::find(|environ| gate.environ(environ)),
+        });
+        id.flatten().filter(|id| !id.is_empty())
+    }
+
+    /// Notes its identifier: the variables are gone once the response is complete, before the application has returned.
+    pub(super) fn keep_id(&self) {
+        if let Some(id) = self.id() {
+            self.notes().keep_id(id);
+        }
+    }
+
     /// The dict for the application's own data; `None` once the application has returned.
     pub(super) fn data<'py>(
         &self,
@@ -120,11 +137,7 @@ impl Request {
         if self.while_running(|_| ()).is_none() {
             return Ok(None);
         }
-        let id = || match self.observed() {
-            Some(observed) => Some(observed.request_id.clone()),
-            None => Some(self.facts()?.texts.log_id),
-        };
-        self.notes().data(py, subscribers, id).map(Some)
+        self.notes().data(py, subscribers, || self.id()).map(Some)
     }
 
     /// What callbacks are told of the request, where they have been told of its start or are to be.
@@ -136,7 +149,8 @@ impl Request {
         let Some(shared) = shared::get() else { return Ok(None) };
         let subscribers = shared.subscribers();
         let Some(data) = self.data(py, subscribers)? else { return Ok(None) };
-        let (id, log) = (py.str(&observed.request_id)?, CallbackLog(self));
+        let id = self.notes.get().and_then(|notes| notes.id()).unwrap_or_default();
+        let (id, log) = (py.str(id)?, CallbackLog(self));
         Observation::of(subscribers, log, id, data, observed.server_pid).map(Some)
     }
 
@@ -285,6 +299,7 @@ fn observe<'py>(this: &This<'_, 'py>, arguments: &Arguments<'_, 'py>) -> Result<
         task,
     ));
     activity.loop_requests.add(number, Arc::clone(&request));
+    this.notes().keep_id(facts.texts.log_id.clone());
     this.notes().observe(Observed::new(number, request, &facts, is_measured));
     let subscribers = shared.subscribers();
     if subscribers.active_requests.get().is_some() {

@@ -20,14 +20,22 @@ thread_local! {
     static CURRENT: RefCell<Option<Current>> = const { RefCell::new(None) };
 }
 
-/// Finds the data of the request that the running task belongs to, where an event loop serves requests.
-type FindTaskData = for<'py> fn(Attached<'py>, &Subscribers) -> Result<'py, Option<Object<'py>>>;
+/// Finds the data of a request.
+type FindData = for<'py> fn(Attached<'py>, &Subscribers) -> Result<'py, Option<Object<'py>>>;
 
-static FIND_TASK_DATA: OnceLock<FindTaskData> = OnceLock::new();
+/// What is found of the request that the running task belongs to, where an event loop serves requests.
+pub(crate) struct TaskRequest {
+    /// As [`data`].
+    pub(crate) data: FindData,
+    /// Its identifier in the log.
+    pub(crate) id: for<'py> fn(Attached<'py>) -> Result<'py, Option<String>>,
+}
 
-/// Makes known how the data of a task's request is found. The first one stays.
-pub(crate) fn set_task_data(find: FindTaskData) {
-    let _ = FIND_TASK_DATA.set(find);
+static TASK_REQUEST: OnceLock<TaskRequest> = OnceLock::new();
+
+/// Makes known how the request of a task is found. The first one stays.
+pub(crate) fn set_task_request(find: TaskRequest) {
+    let _ = TASK_REQUEST.set(find);
 }
 
 /// Makes a request the one this thread serves, until this is dropped; then it is again the request before, which
@@ -106,14 +114,16 @@ pub(crate) fn environ(py: Attached<'_>) -> Option<Object<'_>> {
     CURRENT.with_borrow(|current| current.as_ref()?.environ.as_ref().map(|kept| kept.get(py)))
 }
 
-/// The identifier of this thread's request in the log; Python's `None` where it has none.
+/// The identifier in the log of this thread's request, or of that of the running task; Python's `None` where there is
+/// none.
 pub(crate) fn request_id(py: Attached<'_>) -> Result<'_, Object<'_>> {
-    let environ = CURRENT.with_borrow(|current| {
-        current.as_ref().and_then(|current| current.environ.as_ref()).map(|environ| environ.get(py))
+    let seen = CURRENT.with_borrow(|current| {
+        current.as_ref().map(|current| current.environ.as_ref().map(|environ| environ.get(py)))
     });
-    let id = match environ {
-        Some(environ) => environ.item(&py.interned("mod_wsgi.request_id")?)?,
-        None => None,
+    let id = match (seen, TASK_REQUEST.get()) {
+        (Some(Some(environ)), _) => environ.item(&py.interned("mod_wsgi.request_id")?)?,
+        (None, Some(task)) => (task.id)(py)?.map(|id| py.str(&id)).transpose()?,
+        (Some(None), _) | (None, None) => None,
     };
     Ok(id.unwrap_or(py.none()))
 }
@@ -130,7 +140,7 @@ pub(crate) fn data<'py>(
         Some((get(&current.environ), get(&current.data), current.listed.is_some()))
     });
     let Some((environ, data, listed)) = seen else {
-        return FIND_TASK_DATA.get().map_or(Ok(None), |find| find(py, subscribers));
+        return TASK_REQUEST.get().map_or(Ok(None), |task| (task.data)(py, subscribers));
     };
     // Nothing is borrowed while objects are made: a garbage collection could come back here.
     let data = match data {

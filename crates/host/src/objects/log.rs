@@ -93,28 +93,20 @@ impl Log {
         Self { name, level, target, json, descriptor }
     }
 
-    /// How its lines are written now, where they are JSON.
-    fn json_line(&self, py: Attached<'_>) -> Option<JsonLine> {
+    /// How its lines are written, where they are JSON. `request_id` gives the identifier of the request that they are of.
+    fn json_line(&self, request_id: impl FnOnce() -> Option<String>) -> Option<JsonLine> {
         let source = Arc::clone(self.json.as_ref()?);
-        let request_id = current::request_id(py).and_then(|id| match id.is_none() {
-            true => Ok(None),
-            false => id.to_text().map(Some),
-        });
-        let request_id = request_id.unwrap_or_else(|raised| {
-            raised.clear();
-            None
-        });
         let stream = match self.name {
             "<stdout>" => "sys.stdout",
             "<stderr>" => "sys.stderr",
             _ => "wsgi.errors",
         };
-        Some(JsonLine { source, stream, request_id })
+        Some(JsonLine { source, stream, request_id: request_id() })
     }
 
     /// Writes to the log of the request, or of the server; `None` when the request has ended.
     fn write(&self, py: Attached<'_>, text: &[u8]) -> Option<()> {
-        let json = self.json_line(py);
+        let json = self.json_line(|| current_request_id(py));
         let add = |request: &mut Response<'_>| request.log_text(self.level, text, json.as_ref());
         let to_request = |lease: &Lease| {
             // Only a complete line reaches the log file, and only that may block.
@@ -149,12 +141,25 @@ impl Log {
                 }
                 let line = unfinished.take();
                 if !line.is_empty() {
-                    let json = self.json_line(py);
+                    // What is kept here was written outside of requests, whichever one this thread serves now.
+                    let json = self.json_line(|| None);
                     py.detached(|| log_lines(server, self.level, json.as_ref(), &line));
                 }
             }
         }
     }
+}
+
+/// The identifier of the request in which the caller is.
+fn current_request_id(py: Attached<'_>) -> Option<String> {
+    let id = current::request_id(py).and_then(|id| match id.is_none() {
+        true => Ok(None),
+        false => id.to_text().map(Some),
+    });
+    id.unwrap_or_else(|raised| {
+        raised.clear();
+        None
+    })
 }
 
 fn log_lines(server: &SharedLog, level: Level, json: Option<&JsonLine>, lines: &[u8]) {
@@ -237,7 +242,7 @@ fn flush<'py>(this: &This<'_, 'py>, arguments: &Arguments<'_, 'py>) -> Result<'p
 fn close<'py>(this: &This<'_, 'py>, arguments: &Arguments<'_, 'py>) -> Result<'py, Object<'py>> {
     flush(this, arguments)?;
     if let LogTarget::Thread { server, unfinished } = &this.target {
-        let (lines, level, json) = (unfinished.take_all(), this.level, this.json_line(this.py()));
+        let (lines, level, json) = (unfinished.take_all(), this.level, this.json_line(|| None));
         this.py().detached(|| log_lines(server, level, json.as_ref(), &lines));
     }
     Ok(this.py().none())
