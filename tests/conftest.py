@@ -5,6 +5,7 @@ import http.client
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -268,6 +269,19 @@ def packages(servers, env):
     venv, copy = env.site_packages.parents[2], servers.base / "venv"
     shutil.copytree(venv, copy, symlinks=True, ignore=shutil.ignore_patterns("pip", "ruff*"))
     return copy / env.site_packages.relative_to(venv)
+
+
+@pytest.fixture
+def uvloop(servers, env):
+    """A folder with uvloop that Apache's user can read."""
+    installed = "{}.{}".format(*sys.version_info)
+    if env.python != installed:
+        pytest.skip(f"the module has Python {env.python}, and uvloop is looked for in {installed}")
+    source = Path(pytest.importorskip("uvloop").__file__).parent
+    folder = servers.base / "uvloop"
+    if not folder.exists():
+        shutil.copytree(source, folder / source.name)
+    return folder
 
 
 @pytest.fixture(scope="session")

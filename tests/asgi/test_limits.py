@@ -2,7 +2,6 @@
 
 import concurrent.futures
 import os
-import shutil
 from pathlib import Path
 
 import pytest
@@ -156,16 +155,6 @@ def test_module_that_changes_replaces_the_workers_where_reload_is_on(start):
     wait_until(lambda: server.get("/part").text == "second", "the new code", timeout=30)
     facts = process(server)
     assert facts["starts"] == [facts["pid"]]
-
-
-@pytest.fixture
-def uvloop(servers):
-    """A folder with uvloop that Apache's user can read."""
-    source = Path(pytest.importorskip("uvloop").__file__).parent
-    folder = servers.base / "uvloop"
-    if not folder.exists():
-        shutil.copytree(source, folder / source.name)
-    return folder
 
 
 @pytest.mark.parametrize("kind", ["auto", "uvloop"])

@@ -16,6 +16,24 @@ pub(crate) struct ProcessStacks {
     /// Whether the locks of all interpreters were to be had within a moment.
     pub(crate) lock_obtained: bool,
     pub(crate) threads: Vec<ThreadReport>,
+    /// Those of the event loop, where there is one.
+    #[serde(default)]
+    pub(crate) tasks: Vec<TaskReport>,
+}
+
+/// A task of an event loop.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub(crate) struct TaskReport {
+    /// Its name in `asyncio`.
+    pub(crate) name: String,
+    /// The first line of the request that it belongs to.
+    pub(crate) request: Option<String>,
+    /// For how long that has been served, in microseconds.
+    pub(crate) request_microseconds: Option<u64>,
+    /// The innermost first.
+    pub(crate) frames: Vec<Frame>,
+    /// How many outer frames have been left out.
+    pub(crate) frames_left_out: usize,
 }
 
 /// A thread in one interpreter.
@@ -47,8 +65,9 @@ pub(crate) struct Frame {
     pub(crate) line: i32,
 }
 
-/// The most threads of a worker, frames of a thread and bytes of a text.
+/// The most threads and tasks of a worker, frames of one and bytes of a text.
 const MAX_THREADS: usize = 2000;
+const MAX_TASKS: usize = 1000;
 const MAX_FRAMES: usize = 100;
 const MAX_TEXT: usize = 1024;
 
@@ -65,11 +84,20 @@ impl ProcessStacks {
         for thread in &mut self.threads {
             let texts = [&mut thread.name, &mut thread.application_group, &mut thread.request];
             texts.into_iter().flatten().for_each(sanitise);
-            thread.frames.truncate(MAX_FRAMES);
-            for frame in &mut thread.frames {
-                [&mut frame.function, &mut frame.file].into_iter().for_each(sanitise);
-            }
+            sanitise_frames(&mut thread.frames);
         }
+        self.tasks.truncate(MAX_TASKS);
+        for task in &mut self.tasks {
+            [Some(&mut task.name), task.request.as_mut()].into_iter().flatten().for_each(sanitise);
+            sanitise_frames(&mut task.frames);
+        }
+    }
+}
+
+fn sanitise_frames(frames: &mut Vec<Frame>) {
+    frames.truncate(MAX_FRAMES);
+    for frame in frames {
+        [&mut frame.function, &mut frame.file].into_iter().for_each(sanitise);
     }
 }
 
@@ -104,11 +132,24 @@ mod tests {
             frames: vec![Frame { function: "x".repeat(5000), ..Frame::default() }; 500],
             ..ThreadReport::default()
         };
-        let mut stacks =
-            ProcessStacks { threads: vec![thread; 3000], ..ProcessStacks::failure("\n") };
+        let task = TaskReport {
+            name: "\u{9b}1m".to_owned(),
+            frames: thread.frames.clone(),
+            ..TaskReport::default()
+        };
+        let mut stacks = ProcessStacks {
+            threads: vec![thread],
+            tasks: vec![task],
+            ..ProcessStacks::failure("\n")
+        };
+        stacks.threads.resize_with(3000, ThreadReport::default);
+        stacks.tasks.resize_with(2000, TaskReport::default);
         stacks.sanitise();
         assert_eq!(stacks.error.as_deref(), Some("\\u000a"));
         assert_eq!(stacks.threads.len(), MAX_THREADS);
+        let task = &stacks.tasks[0];
+        assert_eq!((stacks.tasks.len(), task.name.as_str()), (MAX_TASKS, "\\u009b1m"));
+        assert!(task.frames.len() == MAX_FRAMES && task.frames[0].function.len() < 1100);
         let thread = &stacks.threads[0];
         assert_eq!(thread.name.as_deref(), Some("\\u001b[2Jname"));
         assert_eq!(thread.request.as_deref(), Some("GET /\\u202e\\u009b31m é"));

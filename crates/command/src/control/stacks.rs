@@ -69,10 +69,15 @@ fn push_worker(text: &mut String, worker: &Value) {
         return;
     }
     if worker["lock_obtained"] == false {
-        text.push_str("  the GIL was not free within 0.25 s: thread names are missing\n");
+        text.push_str("  the GIL was not free within 0.25 s: thread names are missing");
+        text.push_str(", and the tasks of an event loop\n");
     }
     for thread in threads {
         push_thread(text, thread);
+    }
+    for task in list(&worker["tasks"]) {
+        let _ = write!(text, "  task {}", printable(task["name"].as_str().unwrap_or("?")));
+        push_frames(text, task);
     }
     if !idle.is_empty() {
         let names: Vec<String> = idle.iter().map(|thread| label(thread)).collect();
@@ -90,17 +95,22 @@ fn push_thread(text: &mut String, thread: &Value) {
         Some(group) => drop(write!(text, ", application group '{}'", printable(group))),
         None => text.push_str(", interpreter of the application's own"),
     }
-    if let Some(line) = thread["request"]["line"].as_str() {
-        let age = duration(thread["request"]["age_seconds"].as_f64().unwrap_or(0.0));
+    push_frames(text, thread);
+}
+
+/// The request of a thread or a task, and its frames.
+fn push_frames(text: &mut String, of: &Value) {
+    if let Some(line) = of["request"]["line"].as_str() {
+        let age = duration(of["request"]["age_seconds"].as_f64().unwrap_or(0.0));
         let _ = write!(text, ": {} for {age}", printable(line));
     }
     text.push('\n');
-    for frame in list(&thread["frames"]) {
+    for frame in list(&of["frames"]) {
         let text_of = |key: &str| printable(frame[key].as_str().unwrap_or("?"));
         let line = frame["line"].as_i64().unwrap_or(0);
         let _ = writeln!(text, "    {}:{line} {}", text_of("file"), text_of("function"));
     }
-    let left_out = number(&thread["frames_left_out"]);
+    let left_out = number(&of["frames_left_out"]);
     if left_out > 0 {
         let _ = writeln!(text, "    … {left_out} outer frames");
     }
@@ -125,17 +135,21 @@ mod tests {
     fn stacks_have_their_requests_and_control_no_terminal() {
         let frame = json!({ "function": "View.get\x1b[2J", "file": "/srv/app.py", "line": 12 });
         let thread = json!({ "name": "wsgi-0", "ident": 1, "native_id": 4713, "application_group": "shop",
-            "request": { "line": "GET /report", "age_seconds": 12.5 }, "frames": [frame],
+            "request": { "line": "GET /report", "age_seconds": 12.5 }, "frames": [frame.clone()],
             "frames_left_out": 3 });
         let idle = json!({ "name": "wsgi-1", "ident": 2, "native_id": null, "frames": [] });
         let worker = json!({ "slot": 0, "pid": 4711, "state": "ready", "error": null,
-            "incomplete": false, "lock_obtained": false, "threads": [thread, idle] });
+            "incomplete": false, "lock_obtained": false, "threads": [thread, idle],
+            "tasks": [{ "name": "Task-7\x1b", "frames": [frame], "frames_left_out": 0,
+                "request": { "line": "GET /", "age_seconds": 3.0 } }] });
         let failed = json!({ "slot": 1, "pid": 4712, "state": "starting", "error": "it starts" });
         let expected = "worker 4711 (slot 0, ready)\n  \
-            the GIL was not free within 0.25 s: thread names are missing\n  \
+            the GIL was not free within 0.25 s: thread names are missing, and the tasks of an event loop\n  \
             thread wsgi-0 (4713), application group 'shop': GET /report for 12 s\n    \
             /srv/app.py:12 View.get\\u{1b}[2J\n    \
             … 3 outer frames\n  \
+            task Task-7\\u{1b}: GET / for 3.0 s\n    \
+            /srv/app.py:12 View.get\\u{1b}[2J\n  \
             not in Python: wsgi-1 (2)\n\n\
             worker 4712 (slot 1, starting)\n  it starts\n";
         assert_eq!(text(&[worker, failed]), expected);

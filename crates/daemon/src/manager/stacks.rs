@@ -101,19 +101,21 @@ fn ask(slot: usize, worker: &mut Worker, question: u64, is_service: bool) -> Ask
 
 fn describe(worker: &AskedWorker, stacks: &ProcessStacks) -> Value {
     let AskedWorker { slot, pid, state, .. } = worker;
+    let tasks = stacks.tasks.iter().map(|task| {
+        json!({
+            "name": task.name,
+            "request": request(task.request.as_ref(), task.request_microseconds),
+            "frames": task.frames,
+            "frames_left_out": task.frames_left_out,
+        })
+    });
     let threads = stacks.threads.iter().map(|thread| {
-        // The query may hold what is not for a terminal.
-        let request = thread.request.as_ref().map(|line| {
-            let line = line.split('?').next().unwrap_or_default();
-            let age = thread.request_microseconds.unwrap_or(0) as f64 / 1e6;
-            json!({ "line": line, "age_seconds": age })
-        });
         json!({
             "name": thread.name,
             "ident": thread.ident,
             "native_id": thread.native_id,
             "application_group": thread.application_group,
-            "request": request,
+            "request": request(thread.request.as_ref(), thread.request_microseconds),
             "frames": thread.frames,
             "frames_left_out": thread.frames_left_out,
         })
@@ -126,5 +128,12 @@ fn describe(worker: &AskedWorker, stacks: &ProcessStacks) -> Value {
         "incomplete": stacks.incomplete,
         "lock_obtained": stacks.lock_obtained,
         "threads": threads.collect::<Vec<Value>>(),
+        "tasks": tasks.collect::<Vec<Value>>(),
     })
+}
+
+/// A request without its query, which may hold what is not for a terminal.
+fn request(line: Option<&String>, microseconds: Option<u64>) -> Option<Value> {
+    let line = line?.split('?').next().unwrap_or_default();
+    Some(json!({ "line": line, "age_seconds": microseconds.unwrap_or(0) as f64 / 1e6 }))
 }

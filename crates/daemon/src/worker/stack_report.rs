@@ -2,9 +2,10 @@
 #![forbid(unsafe_code)]
 
 use crate::message::Report;
-use crate::process_stacks::{Frame, ProcessStacks, ThreadReport};
+use crate::process_stacks::{Frame, ProcessStacks, TaskReport, ThreadReport};
 use crate::worker::pool::Pool;
-use host::{ThreadName, ThreadStack};
+use crate::worker::stack_reporter::OfPython;
+use host::{StackFrame, TaskStack, ThreadName, ThreadStack};
 use scoreboard::now;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,8 +13,9 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-/// How long the locks of the interpreters are waited for, so that threads have the names that applications gave them.
-const NAMES_TIMEOUT: Duration = Duration::from_millis(250);
+/// How long the locks of the interpreters are waited for, so that threads have the names that applications gave them, and
+/// tasks of an event loop are found.
+const PYTHON_TIMEOUT: Duration = Duration::from_millis(250);
 /// As much of a message to the manager as the texts of a report may take, with room for what escapes them.
 const MAX_REPORT: usize = 200 * 1024;
 
@@ -37,45 +39,57 @@ pub(super) fn stacks(pool: &Arc<Pool>) -> ProcessStacks {
         Ok(stacks) => stacks,
         Err(why) => return ProcessStacks::failure(why.to_string()),
     };
-    let names = thread_names(pool);
-    let lock_obtained = names.is_some();
-    let names = names.unwrap_or_default();
-    let requests = requests(pool);
+    let of_python = ask_python(pool);
+    let lock_obtained = of_python.is_some();
+    let OfPython { names, tasks } =
+        of_python.unwrap_or(OfPython { names: Vec::new(), tasks: Vec::new() });
+    let places = places(pool);
+    let tasks = tasks.into_iter().map(|task| describe_task(task, &places)).collect();
+    let requests = requests(pool, places);
     let threads = threads.into_iter().map(|thread| describe(thread, &names, &requests));
     let mut stacks = ProcessStacks {
         error: None,
         incomplete: !is_whole,
         lock_obtained,
         threads: threads.collect(),
+        tasks,
     };
     stacks.sanitise();
     bound(&mut stacks);
     stacks
 }
 
-/// Leaves out the last threads where a report would be longer than the manager takes.
+/// Leaves out the last threads and tasks where a report would be longer than the manager takes.
 fn bound(stacks: &mut ProcessStacks) {
     while serde_json::to_vec(&stacks).is_ok_and(|bytes| bytes.len() > MAX_REPORT) {
         stacks.incomplete = true;
-        stacks.threads.truncate(stacks.threads.len() * 3 / 4);
+        if stacks.tasks.len() > stacks.threads.len() {
+            stacks.tasks.truncate(stacks.tasks.len() * 3 / 4);
+        } else {
+            stacks.threads.truncate(stacks.threads.len() * 3 / 4);
+        }
     }
 }
 
-/// The names of threads; `None` where the lock of an interpreter is not to be had.
-fn thread_names(pool: &Arc<Pool>) -> Option<Vec<ThreadName>> {
-    let mut running = pool.stacks.names();
+/// The names of threads, and tasks; `None` where the lock of an interpreter is not to be had.
+fn ask_python(pool: &Arc<Pool>) -> Option<OfPython> {
+    let mut running = pool.stacks.of_python();
     if running.is_none() {
-        let (done, names) = mpsc::channel();
+        let (done, answer) = mpsc::channel();
         let own = Arc::clone(pool);
-        // The receiver is gone where a worker has ended meanwhile.
-        let collect = move || drop(done.send(own.host.thread_names()));
+        let collect = move || {
+            let names = own.host.thread_names();
+            let tasks = own.host.tasks(None).unwrap_or_default();
+            // The receiver is gone where a worker has ended meanwhile.
+            let _ = done.send(OfPython { names, tasks });
+        };
         thread::Builder::new().name("wsgi-names".to_owned()).spawn(collect).ok()?;
-        *running = Some(names);
+        *running = Some(answer);
     }
-    match running.as_ref()?.recv_timeout(NAMES_TIMEOUT) {
-        Ok(names) => {
+    match running.as_ref()?.recv_timeout(PYTHON_TIMEOUT) {
+        Ok(answer) => {
             *running = None;
-            Some(names)
+            Some(answer)
         }
         // The next report goes on waiting for the same thread.
         Err(RecvTimeoutError::Timeout) => None,
@@ -86,11 +100,17 @@ fn thread_names(pool: &Arc<Pool>) -> Option<Vec<ThreadName>> {
     }
 }
 
-/// The requests of threads, by their numbers in Python: since when, and the first line.
-fn requests(pool: &Pool) -> HashMap<u64, (u64, String)> {
-    let serving = pool.stacks.serving();
+/// The requests by the numbers of their places: since when, and the first line.
+fn places(pool: &Pool) -> HashMap<usize, (u64, String)> {
     let busy = pool.record.busy_threads();
-    busy.filter_map(|(thread, since, line)| Some((*serving.get(thread)?, (since, line)))).collect()
+    busy.map(|(place, since, line)| (place, (since, line))).collect()
+}
+
+/// The same by the numbers in Python of the threads that serve, where a thread has a place.
+fn requests(pool: &Pool, places: HashMap<usize, (u64, String)>) -> HashMap<u64, (u64, String)> {
+    let serving = pool.stacks.serving();
+    let of_thread = |(place, request)| Some((*serving.get::<usize>(place)?, request));
+    places.into_iter().filter_map(of_thread).collect()
 }
 
 fn describe(
@@ -114,17 +134,47 @@ fn describe(
         application_group: thread.application_group,
         request: request.map(|(_, line)| line.clone()),
         request_microseconds: request.map(|(since, _)| now().saturating_sub(*since)),
-        frames: thread
-            .frames
-            .into_iter()
-            .map(|frame| Frame { function: frame.function, file: frame.file, line: frame.line })
-            .collect(),
+        frames: thread.frames.into_iter().map(describe_frame).collect(),
         frames_left_out: thread.left_out,
     }
+}
+
+fn describe_task(task: TaskStack, places: &HashMap<usize, (u64, String)>) -> TaskReport {
+    let request = task.request.and_then(|place| places.get(&place));
+    TaskReport {
+        name: task.name,
+        request: request.map(|(_, line)| line.clone()),
+        request_microseconds: request.map(|(since, _)| now().saturating_sub(*since)),
+        frames: task.frames.into_iter().map(describe_frame).collect(),
+        frames_left_out: task.left_out,
+    }
+}
+
+fn describe_frame(frame: StackFrame) -> Frame {
+    Frame { function: frame.function, file: frame.file, line: frame.line }
 }
 
 /// The name of a thread of this process, as the kernel has it.
 fn system_name(native_id: u64) -> Option<String> {
     let name = std::fs::read(format!("/proc/self/task/{native_id}/comm")).ok()?;
     Some(String::from_utf8_lossy(name.trim_ascii_end()).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_of_many_tasks_are_left_out_before_any_thread() {
+        let frame = Frame { file: "f".repeat(500), ..Frame::default() };
+        let task = TaskReport { frames: vec![frame; 10], ..TaskReport::default() };
+        let mut stacks = ProcessStacks {
+            threads: vec![ThreadReport::default(); 12],
+            tasks: vec![task; 100],
+            ..ProcessStacks::failure("none")
+        };
+        bound(&mut stacks);
+        assert!(stacks.incomplete && stacks.threads.len() == 12);
+        assert!((20..50).contains(&stacks.tasks.len()), "{}", stacks.tasks.len());
+    }
 }

@@ -27,6 +27,7 @@ use wsgi::Level;
 /// In Python, because coroutines are awaited there.
 const SOURCE: &str = concat!(
     include_str!("task_stack.py"),
+    include_str!("tasks.py"),
     include_str!("lifespan.py"),
     include_str!("exchange.py"),
     include_str!("websocket.py"),
@@ -79,8 +80,9 @@ fn run_server<'py>(py: Attached<'py>, serving: Serving) -> Result<'py, ()> {
     let variable = names.item(&py.interned("current_request")?)?.ok_or_else(missing)?;
     let serve = names.item(&py.interned("serve")?)?.ok_or_else(missing)?;
     let place_of = names.item(&py.interned("place_of")?)?.ok_or_else(missing)?;
+    let report_tasks = names.item(&py.interned("report_tasks")?)?.ok_or_else(missing)?;
     let interrupt = names.item(&py.interned("interrupt")?)?.ok_or_else(missing)?;
-    make_known(py, &serving, variable, [place_of, interrupt])?;
+    make_known(py, &serving, variable, [place_of, report_tasks, interrupt])?;
     let settings = settings(py, &serving.settings)?;
     let server = py.class::<Serving>()?.instantiate(serving)?;
     serve.call([&server, &settings])?;
@@ -92,7 +94,7 @@ fn make_known<'py>(
     py: Attached<'py>,
     serving: &Serving,
     variable: Object<'py>,
-    functions: [Object<'py>; 2],
+    functions: [Object<'py>; 3],
 ) -> Result<'py, ()> {
     let Serving { interpreter, activity, log, .. } = serving;
     let class = py.class::<Request>()?.persist();
@@ -102,13 +104,14 @@ fn make_known<'py>(
         activity: Arc::clone(activity),
         log: SharedLog::clone(log),
     });
-    let [place_of, interrupt] = functions.map(Persistent::new);
+    let [place_of, report_tasks, interrupt] = functions.map(Persistent::new);
     if let Some(thread_state) = interpreter.python.thread_state() {
         activity.loop_requests.set_event_loop(EventLoop {
             thread: thread_id(),
             thread_state,
             concurrency: serving.settings.concurrency.into(),
             place_of,
+            report_tasks,
             interrupt,
         });
     }

@@ -124,6 +124,10 @@ impl Gate {
         self.exchange.number()
     }
 
+    pub(super) fn request_number(&self) -> Option<usize> {
+        self.exchange.request_number()
+    }
+
     pub(super) const fn stage(&self) -> Stage {
         self.stage
     }

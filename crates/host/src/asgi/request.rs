@@ -255,6 +255,7 @@ impl Class for Request {
     ];
     const PROPERTIES: &'static [Property<Self>] = &[
         Property { name: c"number", get: number },
+        Property { name: c"request_number", get: request_number },
         Property { name: c"answered", get: answered },
         Property { name: c"disconnected", get: disconnected },
         Property { name: c"interrupted", get: interrupted },
@@ -363,7 +364,15 @@ fn note_outgoing<'py>(
 }
 
 fn number<'py>(this: &This<'_, 'py>) -> Result<'py, Object<'py>> {
-    let number = this.while_running(|gate| gate.number());
+    integer(this, this.while_running(|gate| gate.number()))
+}
+
+fn request_number<'py>(this: &This<'_, 'py>) -> Result<'py, Object<'py>> {
+    integer(this, this.while_running(|gate| gate.request_number()).flatten())
+}
+
+/// A number, or -1 where there is none.
+fn integer<'py>(this: &This<'_, 'py>, number: Option<usize>) -> Result<'py, Object<'py>> {
     this.py().int(number.and_then(|number| i64::try_from(number).ok()).unwrap_or(-1))
 }
 

@@ -25,6 +25,7 @@ class Server:
         self.ended = asyncio.Event()
         # Tasks and callbacks take the context of the code that makes them, which may be a request's.
         self.context = contextvars.copy_context()
+        servers.append(self)
 
     def application(self, callable_, script):
         found = self.applications.get(id(callable_))

@@ -68,6 +68,9 @@ def tasks_awaited(task, pairs):
         names = pairs[-1][0].f_locals
         owner = names.get("self")
         candidates = [names.get("fs"), names.get("fut"), names.get("tasks")]
+        if type(owner) is Application:
+            # It starts: the scope of its lifespan tells.
+            candidates.append(owner.task)
         if type(owner).__module__.partition(".")[0] in ("asyncio", "anyio"):
             candidates.append(getattr(owner, "_tasks", None))
         for candidate in candidates:
@@ -78,40 +81,58 @@ def tasks_awaited(task, pairs):
     return [it for it in found if isinstance(it, asyncio.Task) and not it.done()]
 
 
-def task_stack(task, thread_frame=None):
-    """The lines of a traceback, the innermost frame last; behind it those of tasks that it waits for."""
-    lines, seen, left = [], set(), [task]
+def stacks_of(task, thread_frame):
+    """A task with its frames, as of `frames_of`, then those that it waits for."""
+    seen, left = set(), [task]
     while left and len(seen) < MOST_TASKS:
         task = left.pop(0)
         if id(task) in seen:
             continue
+        seen.add(id(task))
         pairs = frames_of(task, thread_frame)
         left += tasks_awaited(task, pairs)
+        yield task, pairs
+
+
+def task_stack(task, thread_frame=None):
+    """The lines of a traceback, the innermost frame last; behind it those of tasks that it waits for."""
+    lines = []
+    for index, (found, pairs) in enumerate(stacks_of(task, thread_frame)):
         if pairs and pairs[0][0].f_code.co_filename == SOURCE_FILE:
             # The coroutine that calls the application.
             del pairs[0]
-        if seen:
-            lines.append(f"it waits for the task {task.get_name()!r}:")
-        seen.add(id(task))
+        if index:
+            lines.append(f"it waits for the task {found.get_name()!r}:")
         lines += traceback.StackSummary.extract(iter(pairs)).format()
     return lines
+
+
+def seen_by(loop, look, limit):
+    """What `look()` gives in the thread of the loop, or None where the loop does not come to it within `limit` seconds.
+
+    Without a lock a task may go on while another thread looks.
+    """
+    found = concurrent.futures.Future()
+
+    def answer():
+        if not found.set_running_or_notify_cancel():
+            return
+        try:
+            found.set_result(look())
+        except Exception as error:
+            found.set_exception(error)
+
+    loop.call_soon_threadsafe(answer)
+    try:
+        return found.result(limit)
+    except concurrent.futures.TimeoutError:
+        found.cancel()
+        return None
 
 
 def place_of(task, thread_frame, is_exclusive):
     """As `task_stack`, for another thread than that of the loop."""
     if is_exclusive:
         return task_stack(task, thread_frame)
-    # Without a lock the task may go on meanwhile, so its loop looks.
-    found = concurrent.futures.Future()
-
-    def look():
-        try:
-            found.set_result(task_stack(task))
-        except Exception as error:
-            found.set_exception(error)
-
-    task.get_loop().call_soon_threadsafe(look)
-    try:
-        return found.result(LOOP_LIMIT)
-    except concurrent.futures.TimeoutError:
-        return ["the event loop is held up"]
+    lines = seen_by(task.get_loop(), lambda: task_stack(task), LOOP_LIMIT)
+    return ["the event loop is held up"] if lines is None else lines

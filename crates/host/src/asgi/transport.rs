@@ -39,6 +39,9 @@ pub enum AsgiEvent {
 pub trait AsgiExchange: Send {
     /// Its number among those that are under way, from 0.
     fn number(&self) -> usize;
+    /// Its number among the requests that the process says it serves; `None` once its WebSocket is open, which is none of
+    /// them.
+    fn request_number(&self) -> Option<usize>;
     /// Has `load` find the application, given where it is and a log, and notes how that went. `false`: the request has
     /// been answered without it.
     fn load(&mut self, load: &mut Load<'_>) -> bool;

@@ -60,6 +60,8 @@ pub(crate) struct EventLoop {
     pub(crate) concurrency: i64,
     /// `place_of(task, thread_frame, is_exclusive)` of `task_stack.py`.
     pub(crate) place_of: Persistent,
+    /// `report_tasks(request, thread_frame, is_exclusive)` of `tasks.py`.
+    pub(crate) report_tasks: Persistent,
     /// Called with the task of a request that is to be cancelled, by any thread.
     pub(crate) interrupt: Persistent,
 }
@@ -140,6 +142,32 @@ impl LoopRequest {
     }
 }
 
+impl EventLoop {
+    /// What Python reports of the tasks of the loop; with `request` of the one that calls the application for the request
+    /// of this number. `attachment` is to the interpreter, that of the loop.
+    pub(crate) fn report_tasks<'py>(
+        &self,
+        request: Option<usize>,
+        interpreter: &Interpreter,
+        attachment: &'py Attachment,
+    ) -> Result<'py, Object<'py>> {
+        let py = attachment.py();
+        let request = match request {
+            Some(number) => py.int(i64::try_from(number).unwrap_or(i64::MAX))?,
+            None => py.none(),
+        };
+        let frame = self.frame(interpreter, attachment);
+        let is_exclusive = py.bool(attachment.is_exclusive());
+        self.report_tasks.get(py).call([&request, &frame, &is_exclusive])
+    }
+
+    /// The frame in which its thread is; `None` of Python's where that is not known.
+    fn frame<'py>(&self, interpreter: &Interpreter, attachment: &'py Attachment) -> Object<'py> {
+        let frame = interpreter.python.frame_of(&self.thread_state, attachment);
+        frame.unwrap_or(attachment.py().none())
+    }
+}
+
 impl LoopRequests {
     /// Makes the loop known. The first one stays.
     pub(crate) fn set_event_loop(&self, event_loop: EventLoop) {
@@ -209,8 +237,7 @@ impl LoopRequests {
         let Some((event_loop, task)) = self.event_loop().zip(request.task(py)) else {
             return lines;
         };
-        let frame = request.interpreter.python.frame_of(&event_loop.thread_state, attachment);
-        let frame = frame.unwrap_or(py.none());
+        let frame = event_loop.frame(&request.interpreter, attachment);
         let is_exclusive = py.bool(attachment.is_exclusive());
         let place = event_loop.place_of.get(py).call([&task, &frame, &is_exclusive]);
         let walked: Result<'_, ()> = place.and_then(|entries| {

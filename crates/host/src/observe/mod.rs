@@ -13,4 +13,5 @@ pub(crate) mod observation;
 pub(crate) mod running_request;
 pub(crate) mod slow;
 pub(crate) mod stacks;
+mod tasks;
 pub(crate) mod thread_id;

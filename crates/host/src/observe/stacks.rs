@@ -35,6 +35,19 @@ pub struct StackFrame {
     pub line: i32,
 }
 
+/// What one task of an event loop does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TaskStack {
+    /// `asyncio.Task.get_name()`, without characters that control a terminal.
+    pub name: String,
+    /// The number of the request that it belongs to, of those that are under way.
+    pub request: Option<usize>,
+    /// Where its coroutines are, the innermost frame first.
+    pub frames: Vec<StackFrame>,
+    /// How many outer frames have been left out.
+    pub left_out: usize,
+}
+
 /// The name of a thread in `threading`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ThreadName {

@@ -367,6 +367,10 @@ impl AsgiExchange for LoopExchange {
         self.token()
     }
 
+    fn request_number(&self) -> Option<usize> {
+        (!self.is_released).then_some(self.number)
+    }
+
     fn load(&mut self, load: &mut Load<'_>) -> bool {
         let (pool, application) = (Arc::clone(&self.pool), Arc::clone(&self.application));
         let mut is_loaded = false;

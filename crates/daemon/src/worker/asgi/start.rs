@@ -38,6 +38,7 @@ pub(crate) fn start(pool: &Arc<Pool>) -> Result<(JoinHandle<()>, bool), WorkerEr
         }
     };
     let thread = builder.spawn(serve).map_err(WorkerError::system("start a thread"))?;
+    pool.stacks.note_event_loop(&thread);
     match slots.wait_for_start() {
         Start::Done => Ok((thread, true)),
         Start::Failed => Ok((thread, false)),
