@@ -80,6 +80,8 @@ pub(crate) enum Report {
     Replace { reason: Reason, detail: String },
     /// What was asked for by [`Command::Stacks`] with this number.
     Stacks { question: u64, stacks: ProcessStacks },
+    /// The worker has been told to finish, and accepts no more. Workers without requests, `threads=0`, do not send it.
+    AcceptsNoMore,
     /// From a template: the worker that was asked for has been forked.
     Forked { pid: i32 },
 }

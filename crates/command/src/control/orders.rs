@@ -17,7 +17,7 @@ use std::time::Duration;
 const LIMIT: u64 = 120;
 const QUESTION_LIMIT: Duration = Duration::from_secs(5);
 
-/// Replaces all workers of a group, and returns when the last new one is ready.
+/// Replaces all workers of a group, and returns when the last new one is ready and no old one accepts any more.
 pub(crate) fn reload(options: &OfGroup) -> Result<ExitCode, Failure> {
     let group = find::group(&options.control, &options.group)?;
     let reply = order(&group, &options.control, "/-/reload")?;
@@ -31,7 +31,7 @@ pub(crate) fn drain(options: &OfGroup) -> Result<ExitCode, Failure> {
     finish(&group, &options.control, &reply, "drained")
 }
 
-/// Replaces one worker, and returns when the new one is ready.
+/// Replaces one worker, and returns when the new one is ready and the old one accepts no more.
 pub(crate) fn recycle(options: &OfProcess) -> Result<ExitCode, Failure> {
     let pid = options.pid;
     let group = of_worker(&options.control, pid)?;

@@ -108,6 +108,7 @@ impl Group {
                 Report::Loaded(loaded) => self.record_loaded(loaded),
                 Report::Stale(loaded) => self.script_changed(index, loaded),
                 Report::Stacks { question, stacks } => self.note_stacks(pid, question, stacks),
+                Report::AcceptsNoMore => self.note_accepts_no_more(index, pid),
                 // Templates alone send it; see `Templates::fork`.
                 Report::Forked { .. } => {}
                 Report::Replace { reason, detail } => {

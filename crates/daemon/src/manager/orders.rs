@@ -154,7 +154,8 @@ impl Group {
         };
         let stopped = self.stopping.then(|| "the group has been stopped meanwhile".to_owned());
         let failure = replacement.failure.clone().or(stopped);
-        let workers = replacement.old.iter().map(|(slot, old)| self.replaced(*slot, *old));
+        let workers =
+            replacement.old.iter().map(|(slot, old)| self.replaced(*slot, *old, replacement.begun));
         let workers: Vec<Option<Value>> = workers.collect();
         if let Some(why) = failure {
             let workers: Vec<Value> = workers.into_iter().flatten().collect();
@@ -166,9 +167,13 @@ impl Group {
         Some(Answer::json(Answer::OK, &json!({ "replaced": workers? })))
     }
 
-    /// The old worker and the one in its place, where that is ready.
-    fn replaced(&self, index: usize, old: Option<i32>) -> Option<Value> {
+    /// The old worker and the one in its place, where that is ready and no worker from before `begun` accepts any more:
+    /// the client may ask for a page at once, and has the new code then.
+    fn replaced(&self, index: usize, old: Option<i32>, begun: Instant) -> Option<Value> {
         let slot = self.slots.get(index)?;
+        if slot.has_old_acceptor(begun) && !self.config.is_service() {
+            return None;
+        }
         let new = slot.current.as_ref();
         // A worker that does not always run may have had no successor.
         let is_spare = index >= self.config.processes.least as usize;

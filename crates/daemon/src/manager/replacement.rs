@@ -47,6 +47,15 @@ impl Group {
         }
     }
 
+    /// A worker that was told to finish accepts no more.
+    pub(super) fn note_accepts_no_more(&mut self, index: usize, pid: i32) {
+        let slot = self.slots.get_mut(index);
+        let worker = slot.and_then(|slot| slot.workers_mut().find(|worker| worker.pid == pid));
+        if let Some(worker) = worker {
+            worker.accepts_no_more = true;
+        }
+    }
+
     /// That a process could not load its scripts, with the cause where its lines have told that.
     pub(super) fn load_failure(&self, process: &str, pid: i32) -> String {
         let cause = self.outputs.cause(pid).and_then(FailureCause::of_load);

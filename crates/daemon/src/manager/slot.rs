@@ -41,6 +41,8 @@ pub(super) struct Worker {
     pub(super) started_at: i64,
     /// Why it was told to stop.
     pub(super) told: Option<Reason>,
+    /// It has been told to stop, and takes no request any more that was not on its way to it.
+    pub(super) accepts_no_more: bool,
     pub(super) kill_at: Option<Instant>,
     /// Its end of the channel is closed.
     pub(super) channel_lost: bool,
@@ -67,6 +69,15 @@ impl Slot {
             early_exits: 0,
             generation: 0,
         }
+    }
+
+    /// Whether a worker that was started before `then` may still accept, although it has been told to stop: one that
+    /// was killed does not.
+    pub(super) fn has_old_acceptor(&self, then: Instant) -> bool {
+        let accepts = |worker: &Worker| {
+            worker.started < then && !worker.accepts_no_more && !worker.cancelled
+        };
+        self.leaving.iter().any(accepts)
     }
 
     /// Whether a worker takes requests.
@@ -209,6 +220,7 @@ mod tests {
             started: Instant::now(),
             started_at: 0,
             told: None,
+            accepts_no_more: false,
             kill_at: None,
             channel_lost: false,
             cancelled: false,

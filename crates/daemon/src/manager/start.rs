@@ -97,6 +97,7 @@ impl Group {
             started: Instant::now(),
             started_at,
             told: None,
+            accepts_no_more: false,
             kill_at: None,
             channel_lost: false,
             cancelled: false,

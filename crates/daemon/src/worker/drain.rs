@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use crate::log::Log;
-use crate::message::{Channel, Command, Reason, Successor};
+use crate::message::{Channel, Command, Reason, Report, Successor};
 use crate::time_limit;
 use crate::worker::oldest_request::OldestRequest;
 use crate::worker::pool::Pool;
@@ -37,6 +37,7 @@ pub(super) fn drain(
 ) -> bool {
     let mut successor = stop.successor;
     pool.drain(successor);
+    pool.manager.report(&Report::AcceptsNoMore);
     if successor == Successor::None {
         pool.close_sockets();
     }
