@@ -105,6 +105,13 @@ pub(crate) enum Command {
     Fork { slot: usize, generation: u64 },
 }
 
+impl Command {
+    /// Whether the worker is to stop.
+    pub(crate) const fn is_to_finish(&self) -> bool {
+        matches!(self, Self::Finish { .. })
+    }
+}
+
 /// Whether another worker serves when one stops, and so can go on with its idle connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -95,6 +95,7 @@ impl Group {
             self.stopping = false;
             self.memory.board.set_draining(false);
             self.log(Level::Info, "no longer drained");
+            self.refuse_drains("the group serves again meanwhile");
         }
     }
 

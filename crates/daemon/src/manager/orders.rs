@@ -130,6 +130,15 @@ impl Group {
         }
     }
 
+    /// Answers the clients that wait for the end of a drain: there will be none, because of `why`.
+    pub(super) fn refuse_drains(&mut self, why: &str) {
+        let answer = Answer::failure(Answer::CONFLICT, why);
+        let is_drain = |pending: &mut Pending| matches!(pending.work, Work::Drain);
+        for pending in self.pending.extract_if(.., is_drain) {
+            self.admin.answer(pending.client, &answer);
+        }
+    }
+
     /// Answers the clients whose orders are carried out, or will not be.
     fn answer_pending(&mut self) {
         let mut rest = Vec::new();

@@ -32,6 +32,8 @@ impl Group {
         let reason = slot.wanted.take().unwrap_or(Reason::Rolling);
         if failed && reason.is_for_new_code() || stopping {
             incoming.finish(reason, Duration::ZERO, grace, Successor::None);
+            // It waits to be told to serve, and has accepted nothing.
+            incoming.accepts_no_more = true;
             slot.leaving.push(incoming);
             if !stopping {
                 self.abort_replacement(&load_failure.unwrap_or_default());

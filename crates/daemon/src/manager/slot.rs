@@ -174,6 +174,11 @@ impl Worker {
         self.ready
     }
 
+    /// Whether the worker still starts after the time `most`, and has not been told to stop.
+    pub(super) fn is_late(&mut self, most: Duration) -> bool {
+        self.told.is_none() && self.started.elapsed() > most && !self.may_serve()
+    }
+
     /// Has the worker killed after `grace`, or sooner where that has been set.
     pub(super) fn set_kill_deadline(&mut self, grace: Duration) {
         let then = Instant::now() + grace;
@@ -227,7 +232,10 @@ mod tests {
         };
         record.set_state(State::Starting);
         assert!(!worker.may_serve());
+        assert!(worker.is_late(Duration::ZERO) && !worker.is_late(Duration::MAX));
+        // Its report still lies in the channel, and it may have a request.
         record.set_state(State::Ready);
+        assert!(!worker.is_late(Duration::ZERO));
         assert!(worker.may_serve());
         // It is told to finish, and does: it is none that still starts.
         record.set_state(State::Leaving);

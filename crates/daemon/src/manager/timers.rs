@@ -55,8 +55,7 @@ impl Group {
                 if worker.kill_if_overdue() && worker.channel_lost && worker.told.is_none() {
                     lost.push(worker.pid);
                 }
-                let late = startup.is_some_and(|most| worker.started.elapsed() > most);
-                if late && !worker.ready && worker.told.is_none() {
+                if startup.is_some_and(|most| worker.is_late(most)) {
                     sys::kill(worker.pid, sys::SIGKILL);
                     late_ones.push(worker.pid);
                     worker.told = Some(Reason::StartupTimeout);

@@ -57,7 +57,7 @@ fn stop_on_command(mut channel: Channel, shutdown_timeout: Option<Duration>, log
     loop {
         sys::wait_readable(&[channel.as_fd()], None);
         match channel.receive::<Command>() {
-            Ok(commands) if commands.is_empty() => {}
+            Ok(commands) if !commands.iter().any(Command::is_to_finish) => {}
             Ok(_) | Err(_) => break,
         }
     }

@@ -26,6 +26,20 @@ pub(super) struct Stop {
     pub(super) successor: Successor,
 }
 
+impl Stop {
+    /// This stop where another one had been ordered `before`: the sooner end counts, for the reason that came first.
+    fn after(self, before: Option<Self>) -> Self {
+        match before {
+            Some(before) => Self {
+                within: self.within.min(before.within),
+                reason: before.reason,
+                successor: self.successor,
+            },
+            None => self,
+        }
+    }
+}
+
 /// Waits until this worker is to stop.
 pub(super) fn supervise(
     pool: &Arc<Pool>,
@@ -51,15 +65,8 @@ pub(super) fn supervise(
         if ready.get(1) == Some(&true) {
             match channel.receive() {
                 Ok(commands) => {
-                    for command in commands {
-                        match command {
-                            Command::Finish { within, reason, successor } => {
-                                return Stop { within, reason, successor };
-                            }
-                            Command::KeepCode => pool.keep_code(),
-                            Command::Stacks { question } => stack_report::start(pool, question),
-                            Command::Serve | Command::Output | Command::Fork { .. } => {}
-                        }
+                    if let Some(stop) = obey(pool, commands) {
+                        return stop;
                     }
                 }
                 Err(_) => {
@@ -84,6 +91,22 @@ pub(super) fn supervise(
             pool.manager.request_replacement(reason, detail);
         }
     }
+}
+
+/// Does what the manager has told; gives how the worker is to stop, if it is to.
+fn obey(pool: &Arc<Pool>, commands: Vec<Command>) -> Option<Stop> {
+    let mut stop = None;
+    for command in commands {
+        match command {
+            Command::Finish { within, reason, successor } => {
+                stop = Some(Stop { within, reason, successor }.after(stop));
+            }
+            Command::KeepCode => pool.keep_code(),
+            Command::Stacks { question } => stack_report::start(pool, question),
+            Command::Serve | Command::Output | Command::Fork { .. } => {}
+        }
+    }
+    stop
 }
 
 /// Has the requests for which this worker is given up logged, each once, with the place where its thread is.
