@@ -193,3 +193,85 @@ def test_service_script_goes_on_where_the_one_in_its_place_does_not_start(start,
     (server.root / "out/broken").unlink()
     [replaced] = asks(server, "reload", "service", status=0)["replaced"]
     assert replaced["old_pid"] == int(pid)
+
+
+IMPORTING_APP = r"""
+import os
+import site_code
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [site_code.VERSION.encode() + b" " + str(os.getpid()).encode()]
+"""
+# Says that it is being imported, and waits for a file.
+SLOW_CODE = r"""
+import os, time
+OUT = os.path.join(os.path.dirname(__file__), "..", "out")
+open(os.path.join(OUT, "importing"), "w").close()
+while not os.path.exists(os.path.join(OUT, "go")):
+    time.sleep(0.01)
+"""
+OLD_CODE = ("lib/site_code.py", 'VERSION = "one"\n')
+
+
+def start_reload(server, asks, background, code):
+    """A reload with new code, which is being imported."""
+    replace(server, "lib/site_code.py", SLOW_CODE + code)
+    reload = background.submit(asks, server, "reload", "site")
+    wait_until((server.root / "out/importing").exists, "the import", timeout=30)
+    return reload
+
+
+def use_up(server, worker):
+    """Has the worker ask for its replacement, because of maximum-requests."""
+
+    def is_due():
+        server.get("/app")
+        return server.log.find(f"replacing worker {worker}: ")
+
+    wait_until(is_due, "maximum-requests", timeout=30)
+
+
+@pytest.mark.parametrize("event", ["recycling", "crash"])
+def test_reload_with_preload_brings_the_new_code_also_where_a_worker_ends_meanwhile(
+    start, asks, background, event
+):
+    options = "python-path=${ROOT}/lib preload=On maximum-requests=20"
+    server = start(options, files=[OLD_CODE], app=IMPORTING_APP)
+    old = serving(asks, server)
+    reload = start_reload(server, asks, background, 'VERSION = "two"\n')
+    try:
+        if event == "recycling":
+            use_up(server, old)
+        else:
+            os.kill(old, signal.SIGKILL)
+            server.log.expect(f"worker {old} was killed by signal 9")
+            # One with older code is better than none.
+            serving(asks, server, without=[old])
+            assert server.get("/app").text.startswith("one ")
+    finally:
+        server.write("out/go", "")
+    assert reload.result(timeout=30)["done"]
+    assert versions(server) == {"two"}
+
+
+def test_code_that_does_not_load_displaces_no_worker_that_is_due_to_be_replaced(
+    start, asks, background
+):
+    options = "python-path=${ROOT}/lib maximum-requests=20"
+    server = start(options, files=[OLD_CODE], app=IMPORTING_APP)
+    server.log.allow_traceback("RuntimeError: on purpose")
+    server.log.allow("could not load its scripts")
+    old = serving(asks, server)
+    reload = start_reload(server, asks, background, "raise RuntimeError('on purpose')\n")
+    try:
+        use_up(server, old)
+    finally:
+        server.write("out/go", "")
+    answer = reload.result(timeout=30)
+    assert not answer["done"]
+    assert "on purpose" in answer["error"]
+    assert {server.get("/app").text for _ in range(6)} == {f"one {old}"}
+    # It is replaced all the same, without another order.
+    replace(server, "lib/site_code.py", 'VERSION = "new"\n')
+    serving(asks, server, without=[old])
+    assert versions(server) == {"new"}

@@ -149,6 +149,18 @@ impl Reason {
         )
     }
 
+    /// Whether a worker that asks for its replacement serves as well as before, so that it can go on until there is code
+    /// that loads.
+    pub(crate) const fn can_wait(self) -> bool {
+        matches!(
+            self,
+            Self::MaximumRequests
+                | Self::MaximumMemory
+                | Self::InactivityTimeout
+                | Self::RestartInterval
+        )
+    }
+
     /// The reason in the event `process_stopping`: mod_wsgi's name where it has one.
     pub(crate) const fn event_name(self) -> &'static str {
         match self {

@@ -85,7 +85,7 @@ impl Group {
             if worker.told == Some(Reason::StartupTimeout) {
                 return self.postpone_replacement(&description);
             }
-            if let Some(slot) = self.slots.get_mut(index) {
+            if let Some(slot) = self.slots.get_mut(index).filter(|slot| slot.current.is_none()) {
                 slot.wanted = None;
             }
             self.abort_replacement(&description);

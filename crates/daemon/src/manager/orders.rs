@@ -183,6 +183,10 @@ impl Group {
         if slot.has_old_acceptor(begun) && !self.config.is_service() {
             return None;
         }
+        // Where no worker served one was started at once, perhaps with the older code: another one follows.
+        if slot.wanted.is_some_and(Reason::is_for_new_code) {
+            return None;
+        }
         let new = slot.current.as_ref();
         // A worker that does not always run may have had no successor.
         let is_spare = index >= self.config.processes.least as usize;

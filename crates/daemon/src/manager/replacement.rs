@@ -36,6 +36,7 @@ impl Group {
             incoming.accepts_no_more = true;
             slot.leaving.push(incoming);
             if !stopping {
+                slot.wanted = slot.current.is_some().then_some(reason);
                 self.abort_replacement(&load_failure.unwrap_or_default());
             }
             return;
@@ -73,11 +74,8 @@ impl Group {
             if let Some(worker) = &mut slot.current {
                 worker.keep_code();
             }
-            if slot.wanted.is_some_and(Reason::is_for_new_code)
-                && slot.current.is_some()
-                && slot.incoming.is_none()
-            {
-                slot.wanted = None;
+            if slot.incoming.is_none() {
+                slot.give_up_new_code();
             }
         }
         self.log(
@@ -137,7 +135,7 @@ impl Group {
         for (other, slot) in self.slots.iter_mut().enumerate() {
             let is_old = |worker: &Worker| worker.started_at <= modified;
             if other == index || slot.current.as_ref().is_some_and(is_old) {
-                slot.wanted.get_or_insert(Reason::ScriptReload);
+                slot.want(Reason::ScriptReload);
                 slot.not_before = Instant::now();
             }
         }
@@ -162,7 +160,7 @@ impl Group {
                     sys::kill(incoming.pid, sys::SIGKILL);
                 }
                 slot.leaving.push(incoming);
-                slot.wanted.get_or_insert(reason);
+                slot.want(reason);
             }
         }
     }
@@ -189,7 +187,7 @@ impl Group {
         self.renew_template();
         for slot in &mut self.slots {
             if slot.current.is_some() {
-                slot.wanted.get_or_insert(reason);
+                slot.want(reason);
                 slot.not_before = Instant::now();
             }
         }
@@ -204,8 +202,9 @@ impl Group {
         let has_other = others.filter(|worker| worker.ready).any(|worker| worker.pid != pid);
         let successor = if has_other && !stopping { Successor::Ready } else { Successor::None };
         let Some(slot) = self.slots.get_mut(index) else { return };
-        if slot.current.as_ref().is_none_or(|worker| worker.pid != pid) {
-            return;
+        let Some(worker) = slot.current.as_mut().filter(|worker| worker.pid == pid) else { return };
+        if !reason.is_for_new_code() {
+            worker.asks = Some(reason);
         }
         if stopping || beyond && reason == Reason::InactivityTimeout {
             if let Some(mut worker) = slot.current.take() {
@@ -213,7 +212,7 @@ impl Group {
                 slot.leaving.push(worker);
             }
         } else {
-            slot.wanted = Some(reason);
+            slot.want(reason);
         }
     }
 

@@ -39,6 +39,8 @@ pub(super) struct Worker {
     pub(super) started: Instant,
     /// The same in microseconds since the epoch, to be compared with the times of files.
     pub(super) started_at: i64,
+    /// Why it is to be replaced whatever the code: it says so once.
+    pub(super) asks: Option<Reason>,
     /// Why it was told to stop.
     pub(super) told: Option<Reason>,
     /// It has been told to stop, and takes no request any more that was not on its way to it.
@@ -78,6 +80,28 @@ impl Slot {
             worker.started < then && !worker.accepts_no_more && !worker.cancelled
         };
         self.leaving.iter().any(accepts)
+    }
+
+    /// Has a worker started here, or the current one replaced. A reason for new code displaces one that is not, and is
+    /// displaced by none: what is started for it is not what was to be started for the other.
+    pub(super) fn want(&mut self, reason: Reason) {
+        let displaces = |before: Reason| reason.is_for_new_code() && !before.is_for_new_code();
+        if self.wanted.is_none_or(displaces) {
+            self.wanted = Some(reason);
+        }
+    }
+
+    /// The new code that a replacement was wanted for does not load. The current worker goes on; where it has asked for its
+    /// replacement and can wait, that is tried again after a pause.
+    pub(super) fn give_up_new_code(&mut self) {
+        let Some(asks) = self.current.as_ref().map(|worker| worker.asks) else { return };
+        if !self.wanted.is_some_and(Reason::is_for_new_code) {
+            return;
+        }
+        match asks {
+            Some(reason) if reason.can_wait() => self.back_off(),
+            _ => self.wanted = asks,
+        }
     }
 
     /// Whether a worker takes requests.
@@ -224,6 +248,7 @@ mod tests {
             ready: false,
             started: Instant::now(),
             started_at: 0,
+            asks: None,
             told: None,
             accepts_no_more: false,
             kill_at: None,

@@ -96,6 +96,7 @@ impl Group {
             ready: false,
             started: Instant::now(),
             started_at,
+            asks: None,
             told: None,
             accepts_no_more: false,
             kill_at: None,
