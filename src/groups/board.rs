@@ -31,10 +31,10 @@ impl Board {
         self.view().set_start_failures(times);
     }
 
-    /// How many requests the slot's worker has served, with those of the one before: it changes with each.
+    /// How many requests the slot's worker has served, with those of the ones before: it changes with each.
     pub(crate) fn served(&self, slot: usize) -> u64 {
-        let [one, other] = self.view().records(slot).map(|record| record.get(Field::Served));
-        one.wrapping_add(other)
+        let served = self.view().records(slot).map(|record| record.get(Field::Served));
+        served.fold(0, u64::wrapping_add)
     }
 }
 

@@ -254,7 +254,7 @@ mod tests {
         let workers = (0..2).flat_map(|slot| {
             let exit = &exit;
             let of = move |record| worker(slot, &record, 0, RequestLines::Full, exit);
-            board.records(slot).into_iter().filter_map(of)
+            board.records(slot).filter_map(of)
         });
         GroupStatus {
             name: "<b>".to_owned(),

@@ -275,3 +275,64 @@ def test_code_that_does_not_load_displaces_no_worker_that_is_due_to_be_replaced(
     replace(server, "lib/site_code.py", 'VERSION = "new"\n')
     serving(asks, server, without=[old])
     assert versions(server) == {"new"}
+
+
+def lines_of(asks, server):
+    """The requests under way."""
+    workers = group_of(asks, server)["workers"]
+    return sorted(it["line"] for worker in workers for it in worker["requests"])
+
+
+def test_workers_replaced_one_after_the_other_keep_their_requests_apart(
+    start, run, asks, background
+):
+    server = start("graceful-timeout=60 shutdown-timeout=2")
+    server.log.allow("WSGI0117", "stopping with ")
+    first = serving(asks, server)
+    answers = [request_under_way(server, background, "a")]
+    assert asks(server, "reload", "site")["done"]
+    second = serving(asks, server, without=[first])
+    answers.append(request_under_way(server, background, "b"))
+    assert asks(server, "reload", "site")["done"]
+    third = serving(asks, server, without=[first, second])
+    assert lines_of(asks, server) == ["GET /app/wait/a", "GET /app/wait/b"]
+    # The end of the first one is not taken for that of the third.
+    finish(server, "a")
+    assert answers[0].result(timeout=30).status == 200
+    wait_until(lambda: first not in workers_of(asks, server), "the end of the first one")
+    assert server.get("/-/ready").status == 200
+    assert workers_of(asks, server) == {second: "leaving", third: "ready"}
+    assert asks(server, "reload", "site")["done"]
+    assert lines_of(asks, server) == ["GET /app/wait/b"]
+    # The second one knows what it has to answer.
+    drain = background.submit(run, server, "drain", "site")
+    try:
+        assert answers[1].result(timeout=30).status == 503
+    finally:
+        finish(server, "b")
+    server.log.expect("WSGI0245: GET /app/wait/b: ")
+    assert drain.result().returncode == 0
+    assert daemons.notes(server, "begun-b") == [str(second)]
+
+
+def test_oldest_worker_of_a_slot_ends_where_another_one_would_be_too_many(start, asks, background):
+    server = start("graceful-timeout=60 shutdown-timeout=5")
+    server.log.allow("stopping with ")
+    answers, pids = [], []
+    try:
+        for name in ("a", "b", "c"):
+            pids.append(serving(asks, server, without=pids))
+            answers.append(request_under_way(server, background, name))
+            assert asks(server, "reload", "site")["done"]
+        assert len(workers_of(asks, server)) == 4
+        # The next one takes the place of the first.
+        assert asks(server, "reload", "site")["done"]
+        assert answers[0].result(timeout=30).status == 503
+        server.log.expect("WSGI0245: GET /app/wait/a: ")
+        server.log.expect(f"worker {pids[0]} is to end before graceful-timeout is over")
+        assert lines_of(asks, server) == ["GET /app/wait/b", "GET /app/wait/c"]
+    finally:
+        for name in ("a", "b", "c"):
+            finish(server, name)
+    assert [answer.result().status for answer in answers] == [503, 200, 200]
+    assert [daemons.notes(server, f"begun-{name}") for name in "abc"] == [[str(it)] for it in pids]

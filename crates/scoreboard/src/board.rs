@@ -7,8 +7,12 @@ use crate::field::{Field, State};
 use crate::request_stack::{STACK, StackSlot};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The first word: `wsgi-sb4`.
-pub const MAGIC: u64 = u64::from_be_bytes(*b"wsgi-sb4");
+/// The first word: `wsgi-sb5`.
+pub const MAGIC: u64 = u64::from_be_bytes(*b"wsgi-sb5");
+
+/// The records of a slot: as many workers of it live at once at most. One serves, another one may start in its place, and
+/// those before them may still have requests.
+pub const RECORDS_PER_SLOT: usize = 4;
 
 const HEADER: usize = 40;
 /// The word of the header that holds the manager's failed starts in a row; Apache's parent writes it.
@@ -58,12 +62,12 @@ enum StartBlock<'m> {
 impl<'m> Scoreboard<'m> {
     /// The words a group needs.
     pub const fn size(slots: usize, threads: usize) -> usize {
-        HEADER + 2 * slots * width(threads)
+        HEADER + RECORDS_PER_SLOT * slots * width(threads)
     }
 
     /// The board in `words`, shared memory of [`Scoreboard::size`] words.
     pub const fn new(words: &'m [AtomicU64], slots: usize, threads: usize) -> Self {
-        Self { words, records: 2 * slots, threads }
+        Self { words, records: RECORDS_PER_SLOT * slots, threads }
     }
 
     /// Writes the header, for readers that do not know the sizes.
@@ -78,41 +82,44 @@ impl<'m> Scoreboard<'m> {
         }
     }
 
-    /// The record of a slot's worker: the other one than its predecessor's.
+    /// The record of a slot's worker: another one than that of any of the three before it.
     pub fn record(&self, slot: usize, generation: u64) -> Record<'m> {
-        let index = (2 * slot + usize::from(generation % 2 == 1)) % self.records.max(1);
+        let place = (generation % RECORDS_PER_SLOT as u64) as usize;
+        let index = (RECORDS_PER_SLOT * slot + place) % self.records.max(1);
         let width = width(self.threads);
         let start = HEADER + index * width;
         Record { words: self.words.get(start..start + width).unwrap_or_default() }
     }
 
-    /// Both records of a slot.
-    pub fn records(&self, slot: usize) -> [Record<'m>; 2] {
-        [self.record(slot, 0), self.record(slot, 1)]
+    /// All records of a slot.
+    pub fn records(&self, slot: usize) -> impl Iterator<Item = Record<'m>> + use<'m> {
+        let board = *self;
+        (0..RECORDS_PER_SLOT as u64).map(move |place| board.record(slot, place))
+    }
+
+    /// The record of the slot's worker that takes requests.
+    fn ready(&self, slot: usize) -> Option<Record<'m>> {
+        self.records(slot).find(|record| record.get(Field::State) == State::Ready as u64)
     }
 
     /// Whether a worker of this slot takes requests.
     pub fn is_ready(&self, slot: usize) -> bool {
-        self.records(slot).iter().any(|record| record.get(Field::State) == State::Ready as u64)
+        self.ready(slot).is_some()
     }
 
     /// How many requests the worker of this slot that takes requests has under way at once, where it has said so.
     pub fn capacity(&self, slot: usize) -> Option<u64> {
-        let records = self.records(slot);
-        let ready = records.iter().find(|it| it.get(Field::State) == State::Ready as u64)?;
-        Some(ready.get(Field::Capacity)).filter(|capacity| *capacity != 0)
+        Some(self.ready(slot)?.get(Field::Capacity)).filter(|capacity| *capacity != 0)
     }
 
     /// How many WebSockets the worker of this slot that takes requests has open.
     pub fn open_sockets(&self, slot: usize) -> u64 {
-        let records = self.records(slot);
-        let ready = records.iter().find(|it| it.get(Field::State) == State::Ready as u64);
-        ready.map_or(0, |record| record.get(Field::Sockets))
+        self.ready(slot).map_or(0, |record| record.get(Field::Sockets))
     }
 
     /// Whether a worker of this slot takes requests and has loaded a script of that number, as far as is known.
     pub fn has_script(&self, slot: usize, number: u8) -> bool {
-        self.records(slot).iter().any(|record| {
+        self.records(slot).any(|record| {
             record.get(Field::State) == State::Ready as u64
                 && record.get(Field::Scripts) & script_bit(number) != 0
         })
@@ -168,9 +175,9 @@ impl<'m> Scoreboard<'m> {
     }
 
     fn start_block(&self, slot: usize) -> Option<StartBlock<'m>> {
-        let records = self.records(slot);
-        let is =
-            |state: State| records.iter().any(|record| record.get(Field::State) == state as u64);
+        let is = |state: State| {
+            self.records(slot).any(|record| record.get(Field::State) == state as u64)
+        };
         if is(State::Ready) {
             return None;
         }
@@ -208,16 +215,15 @@ impl<'m> Scoreboard<'m> {
     }
 
     /// The processes of the slot whose end has not been noticed.
-    pub fn pids(&self, slot: usize) -> impl Iterator<Item = u32> {
-        let records = self.records(slot).into_iter().filter(|it| it.get(Field::Ended) == 0);
+    pub fn pids(&self, slot: usize) -> impl Iterator<Item = u32> + use<'m> {
+        let records = self.records(slot).filter(|it| it.get(Field::Ended) == 0);
         let pids = records.map(|record| u32::try_from(record.get(Field::Pid)).unwrap_or(0));
         pids.filter(|pid| *pid != 0)
     }
 
     /// The slot's worker whose end was noticed last, if that was at `since` or later.
     pub fn ended(&self, slot: usize, since: u64) -> Option<Record<'m>> {
-        let ended =
-            self.records(slot).into_iter().filter(|it| it.get(Field::Ended) >= since.max(1));
+        let ended = self.records(slot).filter(|it| it.get(Field::Ended) >= since.max(1));
         ended.max_by_key(|record| record.get(Field::Ended))
     }
 }
@@ -584,7 +590,7 @@ mod tests {
     #[test]
     fn arbitrary_words_cause_no_panic() {
         let words: Vec<_> = (0..Scoreboard::size(2, 3)).map(|_| AtomicU64::new(u64::MAX)).collect();
-        let board = Scoreboard { words: &words, records: 4, threads: 3 };
+        let board = Scoreboard { words: &words, records: 2 * RECORDS_PER_SLOT, threads: 3 };
         assert_eq!(board.record(1, 0).requests().len(), 3);
         assert!(
             board
@@ -592,7 +598,7 @@ mod tests {
                 .is_some_and(|it| it.exit_description().contains("killed by signal 127"))
         );
         assert_eq!(board.log_level(), Some(8));
-        let empty = Scoreboard { words: &[], records: 4, threads: 3 };
+        let empty = Scoreboard { words: &[], records: 2 * RECORDS_PER_SLOT, threads: 3 };
         assert!(empty.ended(1, 0).is_none() && empty.log_level().is_none());
     }
 }

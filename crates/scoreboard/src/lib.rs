@@ -16,7 +16,8 @@
 //! Beside it: what became of requests ([`RequestWords`]), which only Apache writes to, and how all of that is shown to
 //! Prometheus ([`Exposition`]).
 //!
-//! A slot has two records, `2 * slot` and `2 * slot + 1`: while a worker is replaced there are two.
+//! A slot has [`RECORDS_PER_SLOT`] records, which lie together: while a worker is replaced there are two, and workers that
+//! were replaced before may still serve what they had.
 //! Times are microseconds of [`now`], a clock that cannot be set.
 
 mod back_off;
@@ -33,7 +34,7 @@ mod request_stack;
 mod requests;
 
 pub use back_off::BackOff;
-pub use board::{MAGIC, Record, Scoreboard};
+pub use board::{MAGIC, RECORDS_PER_SLOT, Record, Scoreboard};
 pub use events::{Counters, Events, ExitReason, START_BOUNDS};
 pub use exposition::{Exposition, GroupFigures, ProcessFigures, RequestFigures};
 pub use field::{Field, State};

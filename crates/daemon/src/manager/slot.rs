@@ -3,7 +3,7 @@
 
 use crate::message::{Channel, Command, Reason, Successor};
 use crate::time_limit;
-use scoreboard::{BackOff, Field, Record, Scoreboard, State, now};
+use scoreboard::{BackOff, Field, RECORDS_PER_SLOT, Record, Scoreboard, State, now};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 use sys::SIGKILL;
@@ -50,6 +50,8 @@ pub(super) struct Worker {
     pub(super) channel_lost: bool,
     /// It was killed while it served no requests.
     pub(super) cancelled: bool,
+    /// It was told to end before its time.
+    pub(super) cut_short: bool,
 }
 
 /// The pauses after workers that exit before they are ready: none after the first one.
@@ -76,9 +78,8 @@ impl Slot {
     /// Whether a worker that was started before `then` may still accept, although it has been told to stop: one that
     /// was killed does not.
     pub(super) fn has_old_acceptor(&self, then: Instant) -> bool {
-        let accepts = |worker: &Worker| {
-            worker.started < then && !worker.accepts_no_more && !worker.cancelled
-        };
+        let accepts =
+            |worker: &Worker| worker.started < then && !worker.accepts_no_more && !worker.cancelled;
         self.leaving.iter().any(accepts)
     }
 
@@ -119,12 +120,24 @@ impl Slot {
         self.current.iter_mut().chain(&mut self.incoming).chain(&mut self.leaving)
     }
 
-    /// The number of the next worker. It is odd where that of the serving worker is even, and the other way round,
-    /// so that the two have different records of the slot's two.
-    pub(super) fn next_generation(&self) -> u64 {
-        let serving = self.current.as_ref().map(|worker| worker.generation);
-        let next = self.generation + 1;
-        if serving.is_some_and(|serving| serving % 2 == next % 2) { next + 1 } else { next }
+    /// The number of the next worker, which has no record of one that lives; `None` where there are as many as records.
+    /// What is in the memory does not matter: a worker may write there what it likes.
+    pub(super) fn next_generation(&self) -> Option<u64> {
+        let records = RECORDS_PER_SLOT as u64;
+        let is_free =
+            |next: &u64| self.workers().all(|worker| worker.generation % records != next % records);
+        (self.generation + 1..=self.generation + records).find(is_free)
+    }
+
+    /// The worker that is to end before its time, so that another one can start: the one that was told to stop first, where
+    /// none is about to end already.
+    pub(super) fn take_oldest_leaving(&mut self) -> Option<&mut Worker> {
+        if self.leaving.iter().any(|worker| worker.cancelled || worker.cut_short) {
+            return None;
+        }
+        let oldest = self.leaving.first_mut()?;
+        oldest.cut_short = true;
+        Some(oldest)
     }
 
     /// Marks the record of a worker that could not be forked as exited.
@@ -235,16 +248,16 @@ mod tests {
         (0..10).map(|_| next()).collect()
     }
 
-    #[test]
-    fn a_worker_may_serve_as_soon_as_it_has_noted_that_it_is_ready() {
+    /// A worker that starts, of no process.
+    fn worker(generation: u64) -> Worker {
         let words = (0..Scoreboard::size(1, 1)).map(|_| AtomicU64::new(0)).collect();
-        let record = Scoreboard::new(Vec::leak(words), 1, 1).record(0, 1);
+        let record = Scoreboard::new(Vec::leak(words), 1, 1).record(0, generation);
         let (channel, _other) = Channel::pair().unwrap();
-        let mut worker = Worker {
+        Worker {
             pid: 0,
             channel,
             record,
-            generation: 1,
+            generation,
             ready: false,
             started: Instant::now(),
             started_at: 0,
@@ -254,7 +267,59 @@ mod tests {
             kill_at: None,
             channel_lost: false,
             cancelled: false,
+            cut_short: false,
+        }
+    }
+
+    #[test]
+    fn no_two_workers_of_a_slot_have_one_record() {
+        let mut slot = Slot::new(None);
+        let next = |slot: &mut Slot| {
+            slot.generation = slot.next_generation()?;
+            Some(worker(slot.generation))
         };
+        slot.leaving = (0..2).filter_map(|_| next(&mut slot)).collect();
+        slot.current = next(&mut slot);
+        // The one that ends first leaves its record to the next.
+        let second = slot.leaving.pop();
+        assert_eq!(second.map(|worker| worker.generation), Some(2));
+        slot.incoming = next(&mut slot);
+        assert_eq!(slot.workers().map(|it| it.generation).collect::<Vec<_>>(), [3, 4, 1]);
+        let last = next(&mut slot);
+        slot.leaving.extend(last);
+        assert_eq!(slot.leaving.last().map(|it| it.generation), Some(6));
+        assert!(next(&mut slot).is_none());
+        assert_eq!(slot.take_oldest_leaving().map(|it| it.generation), Some(1));
+        // One is enough.
+        assert!(slot.take_oldest_leaving().is_none());
+    }
+
+    #[test]
+    fn new_code_is_wanted_until_it_does_not_load_and_other_reasons_outlive_it() {
+        let mut slot = Slot::new(None);
+        let after = |slot: &mut Slot, asks: Option<Reason>| {
+            slot.current = Some(Worker { asks, ..worker(1) });
+            slot.wanted = Some(Reason::MaximumRequests);
+            slot.want(Reason::ReloadCommand);
+            slot.want(Reason::RequestTimeout);
+            assert_eq!(slot.wanted, Some(Reason::ReloadCommand));
+            slot.give_up_new_code();
+            slot.wanted
+        };
+        assert_eq!(after(&mut slot, None), None);
+        let hangs = Some(Reason::RequestTimeout);
+        assert_eq!(after(&mut slot, hangs), hangs);
+        assert_eq!(slot.failures, 0);
+        // It goes on until there is code that loads.
+        let reload = Some(Reason::ReloadCommand);
+        assert_eq!(after(&mut slot, Some(Reason::MaximumRequests)), reload);
+        assert_eq!(slot.failures, 1);
+    }
+
+    #[test]
+    fn a_worker_may_serve_as_soon_as_it_has_noted_that_it_is_ready() {
+        let mut worker = worker(1);
+        let record = worker.record;
         record.set_state(State::Starting);
         assert!(!worker.may_serve());
         assert!(worker.is_late(Duration::ZERO) && !worker.is_late(Duration::MAX));

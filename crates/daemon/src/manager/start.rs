@@ -7,13 +7,16 @@ use super::slot::Worker;
 use crate::launch::{SlotHandle, WorkerStart};
 use crate::log::Log;
 use crate::log_queue;
-use crate::message::{Channel, Command, Reason};
-use scoreboard::{Field, State, now};
+use crate::message::{Channel, Command, Reason, Successor};
+use crate::time_limit;
+use scoreboard::{Field, RECORDS_PER_SLOT, State, now};
 use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::AsFd;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use wsgi::Level;
 
+/// How long a worker that is to end before its time may take to stop, where shutdown-timeout is off.
+const NO_GRACE: Duration = Duration::from_secs(5);
 /// The most replacements that start at a time.
 const MAX_STARTING: usize = 2;
 
@@ -37,7 +40,9 @@ impl Group {
                 && slot.incoming.is_none()
                 && slot.wanted.is_some()
                 && starting < MAX_STARTING;
-            if may && (missing || replaced) {
+            if may && (missing || replaced) && slot.next_generation().is_none() {
+                self.make_room(index);
+            } else if may && (missing || replaced) {
                 match self.start(index) {
                     Ok(None) => {}
                     Ok(worker_start) => return worker_start,
@@ -57,21 +62,23 @@ impl Group {
     /// Starts a worker; in the new process, gives what it starts with.
     fn start(&mut self, index: usize) -> io::Result<Option<Box<WorkerStart>>> {
         let manager = std::process::id();
-        let (output, writer) = self.output_pipe()?.unzip();
         let Some(slot) = self.slots.get_mut(index) else { return Ok(None) };
-        slot.generation = slot.next_generation();
-        let record = self.memory.board.record(index, slot.generation);
+        let Some(generation) = slot.next_generation() else { return Ok(None) };
+        // Before anything can fail: what has failed is written to the record of this number.
+        slot.generation = generation;
+        let cold = slot.wanted == Some(Reason::InactivityTimeout);
+        let record = self.memory.board.record(index, generation);
         record.clear();
         record.set(Field::Slot, index as u64);
-        record.set(Field::Generation, slot.generation);
+        record.set(Field::Generation, generation);
         record.set(Field::Started, now());
         let started_at = wsgi::epoch_micros();
         record.set_state(State::Starting);
+        let (output, writer) = self.output_pipe()?.unzip();
         let (ours, theirs) = Channel::pair()?;
         if let (Some(writer), Some(_)) = (&writer, &self.templates.current) {
             ours.send_with_file(&Command::Output, writer.as_fd())?;
         }
-        let (generation, cold) = (slot.generation, slot.wanted == Some(Reason::InactivityTimeout));
         let pid = match self.templates.fork(index, generation, theirs)? {
             Ok(pid) => pid,
             Err(theirs) => match sys::fork()? {
@@ -102,6 +109,7 @@ impl Group {
             kill_at: None,
             channel_lost: false,
             cancelled: false,
+            cut_short: false,
         };
         if slot.current.is_none() {
             slot.wanted = self.templates.have_newer_code().then_some(Reason::Rolling);
@@ -110,6 +118,23 @@ impl Group {
             slot.incoming = Some(worker);
         }
         Ok(None)
+    }
+
+    /// Every record of the slot is that of a worker that lives: has one end before its time, so that the next one can start.
+    /// Workers of a slot would otherwise be as many as there are reloads within graceful-timeout.
+    fn make_room(&mut self, index: usize) {
+        let grace = time_limit::enabled(self.config.timers.shutdown_timeout);
+        let Some(slot) = self.slots.get_mut(index) else { return };
+        let successor = if slot.is_ready() { Successor::Ready } else { Successor::None };
+        let Some(oldest) = slot.take_oldest_leaving() else { return };
+        let reason = oldest.told.unwrap_or(Reason::Rolling);
+        oldest.finish(reason, Duration::ZERO, Some(grace.unwrap_or(NO_GRACE)), successor);
+        let pid = oldest.pid;
+        let line = format!(
+            "worker {pid} is to end before graceful-timeout is over: {RECORDS_PER_SLOT} workers of its slot \
+             live, the most there may be, and another one is to start"
+        );
+        self.log(Level::Notice, &line);
     }
 
     /// A pipe for what a new process prints; `None` where it prints to what the manager was started with.
