@@ -16,11 +16,11 @@ pub const RECORDS_PER_SLOT: usize = 4;
 
 const HEADER: usize = 40;
 /// The word of the header that holds the manager's failed starts in a row; Apache's parent writes it.
-const START_FAILURES: usize = 4;
+pub(crate) const START_FAILURES: usize = 4;
 /// The word that says that the group wants no more requests: 1, or [`DRAINED`].
-const DRAINING: usize = 5;
+pub(crate) const DRAINING: usize = 5;
 /// What the word says where no request may wait for a worker either, until an administrator has the group serve again.
-const DRAINED: u64 = 2;
+pub(crate) const DRAINED: u64 = 2;
 /// The word of the header at which the [`Counters`] begin.
 const COUNTED: usize = 6;
 /// The word behind them, of [`Scoreboard::log_level`].
@@ -30,8 +30,6 @@ const FIXED: usize = 20;
 const LINES: usize = FIXED + STACK;
 const LINE: usize = 16;
 const LINE_BYTES: usize = (LINE - 1) * 8;
-/// After this many failed starts in a row requests are refused instead of waiting for the next start.
-const MAX_START_FAILURES: u64 = 3;
 
 /// A group's scoreboard.
 #[derive(Clone, Copy)]
@@ -45,18 +43,6 @@ pub struct Scoreboard<'m> {
 #[derive(Clone, Copy)]
 pub struct Record<'m> {
     words: &'m [AtomicU64],
-}
-
-/// What keeps a slot's workers from becoming ready.
-enum StartBlock<'m> {
-    /// The workers exit while they start; this is the record of the last one.
-    WorkerExits(Record<'m>),
-    /// The manager exits while it starts.
-    ManagerExits,
-    /// The manager's program could not be started.
-    NoManager,
-    /// An administrator has had the group drain.
-    Drained,
 }
 
 impl<'m> Scoreboard<'m> {
@@ -155,46 +141,6 @@ impl<'m> Scoreboard<'m> {
     /// What is counted of the workers of all slots.
     pub fn counters(&self) -> Counters<'m> {
         Counters(self.words.get(COUNTED..COUNTED + COUNTERS).unwrap_or_default())
-    }
-
-    /// Whether no worker is to be expected in this slot, because the last starts all failed.
-    pub fn start_failed_permanently(&self, slot: usize) -> bool {
-        self.start_block(slot).is_some()
-    }
-
-    /// Why no worker is to be expected in this slot; `None` if one is.
-    pub fn start_block_reason(&self, slot: usize) -> Option<String> {
-        Some(match self.start_block(slot)? {
-            StartBlock::WorkerExits(last) => last.exit_description(),
-            StartBlock::ManagerExits => "its manager ends again and again at its start".to_owned(),
-            StartBlock::NoManager => "its manager could not be started".to_owned(),
-            StartBlock::Drained => {
-                "it was drained (mod_wsgi_rs reload puts it back into service)".to_owned()
-            }
-        })
-    }
-
-    fn start_block(&self, slot: usize) -> Option<StartBlock<'m>> {
-        let is = |state: State| {
-            self.records(slot).any(|record| record.get(Field::State) == state as u64)
-        };
-        if is(State::Ready) {
-            return None;
-        }
-        if self.words.get(DRAINING).is_some_and(|word| word.load(Ordering::Relaxed) == DRAINED) {
-            return Some(StartBlock::Drained);
-        }
-        // The worker that ended last says how many before it failed, too.
-        if let Some(last) =
-            self.ended(slot, 0).filter(|it| it.get(Field::Failures) >= MAX_START_FAILURES)
-        {
-            return Some(StartBlock::WorkerExits(last));
-        }
-        match self.words.get(START_FAILURES).map_or(0, |word| word.load(Ordering::Relaxed)) {
-            u64::MAX => Some(StartBlock::NoManager),
-            MAX_START_FAILURES.. if !is(State::Starting) => Some(StartBlock::ManagerExits),
-            _ => None,
-        }
     }
 
     /// How many requests the slot's workers are serving that take new ones; `None` where all of these began
@@ -533,58 +479,6 @@ mod tests {
         assert_eq!(board.log_level(), Some(7));
         assert_eq!(board.counters().read().start_times.last(), Some(&1));
         assert_eq!(board.record(0, 0).get(Field::Pid), 0);
-    }
-
-    #[test]
-    fn repeated_worker_exits_block_the_slot_until_a_worker_is_ready() {
-        let words = words(1, 1);
-        let board = Scoreboard::new(&words, 1, 1);
-        let exit = |generation, failures| {
-            let record = board.record(0, generation);
-            record.clear();
-            record.set(Field::Pid, 7);
-            record.set(Field::Failures, failures);
-            record.mark_exited(1 << 8, generation);
-        };
-        assert_eq!(board.start_block_reason(0), None);
-        exit(1, 2);
-        assert_eq!(board.start_block_reason(0), None);
-        exit(2, 3);
-        board.record(0, 3).clear();
-        board.record(0, 3).set_state(State::Starting);
-        let last = "worker 7 exited with status 1 before its first request";
-        assert_eq!(board.start_block_reason(0).as_deref(), Some(last));
-        board.record(0, 3).set_state(State::Ready);
-        assert_eq!(board.start_block_reason(0), None);
-    }
-
-    #[test]
-    fn repeated_manager_exits_block_the_slot_unless_a_worker_starts() {
-        let words = words(1, 1);
-        let board = Scoreboard::new(&words, 1, 1);
-        board.set_start_failures(Some(2));
-        assert_eq!(board.start_block_reason(0), None);
-        board.set_start_failures(Some(3));
-        assert!(board.start_block_reason(0).is_some_and(|why| why.contains("again and again")));
-        board.record(0, 1).set_state(State::Starting);
-        assert_eq!(board.start_block_reason(0), None);
-        board.set_start_failures(None);
-        assert!(
-            board.start_block_reason(0).is_some_and(|why| why.contains("could not be started"))
-        );
-    }
-
-    #[test]
-    fn drained_group_expects_no_worker_until_it_serves_again() {
-        let words = words(1, 1);
-        let board = Scoreboard::new(&words, 1, 1);
-        board.set_draining(true);
-        assert!(board.is_draining() && board.start_block_reason(0).is_none());
-        board.set_drained();
-        assert!(board.is_draining());
-        assert!(board.start_block_reason(0).is_some_and(|why| why.contains("drain")));
-        board.set_draining(false);
-        assert!(!board.is_draining() && board.start_block_reason(0).is_none());
     }
 
     #[test]

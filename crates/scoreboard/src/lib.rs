@@ -32,6 +32,7 @@ mod log_level;
 mod posix;
 mod request_stack;
 mod requests;
+mod start_block;
 
 pub use back_off::BackOff;
 pub use board::{MAGIC, RECORDS_PER_SLOT, Record, Scoreboard};
