@@ -141,37 +141,6 @@ def test_reload_answers_when_all_workers_have_new_code(start, run, asks):
     server.log.expect("command reload of uid")
 
 
-@pytest.mark.parametrize("command", ["reload", "recycle"])
-def test_new_code_answers_once_the_command_returns_also_where_an_old_worker_is_slow(
-    start, asks, command
-):
-    server = start("WSGIDaemonProcess site processes=1 threads=2")
-    ready(asks, server, 1)
-    [old] = daemons.workers(server)
-    put(server, APP.replace('"one"', '"two"'))
-    answers = []
-    target = "site" if command == "reload" else str(old)
-    thread = threading.Thread(target=lambda: answers.append(asks(server, command, target)))
-    # The old worker cannot see for a while that it is to stop.
-    os.kill(old, signal.SIGSTOP)
-    try:
-        thread.start()
-
-        def new_worker():
-            workers = only_group(asks(server, "status", "site"))["workers"]
-            return [it["pid"] for it in workers if it["state"] == "ready" and it["pid"] != old]
-
-        [new] = wait_until(new_worker, "the new worker", timeout=30)
-        # The command would have returned long before these.
-        assert [new_worker() for _ in range(5)] == [[new]] * 5
-        assert answers == []
-    finally:
-        os.kill(old, signal.SIGCONT)
-        thread.join()
-    assert answers[0]["replaced"] == [{"slot": 0, "old_pid": old, "pid": new}]
-    assert {server.get("/app").text.split()[0] for _ in range(12)} == {"two"}
-
-
 def test_reload_loses_no_request(start, asks):
     server = start("WSGIDaemonProcess site processes=2 threads=2")
     ready(asks, server, 2)

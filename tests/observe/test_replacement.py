@@ -90,6 +90,28 @@ def versions(server):
     return {server.get("/app").text.split()[0] for _ in range(6)}
 
 
+@pytest.mark.parametrize("command", ["reload", "recycle"])
+def test_new_code_answers_once_the_command_returns_also_where_an_old_worker_is_slow(
+    start, asks, background, command
+):
+    server = start("")
+    old = serving(asks, server)
+    replace(server, "app.py", APP.replace('"one"', '"two"'))
+    # The old worker cannot see for a while that it is to stop.
+    daemons.freeze(old)
+    try:
+        target = "site" if command == "reload" else str(old)
+        done = background.submit(asks, server, command, target)
+        new = serving(asks, server, without=[old])
+        # The command would have returned long before these.
+        assert [serving(asks, server, without=[old]) for _ in range(5)] == [new] * 5
+        assert not done.done()
+    finally:
+        os.kill(old, signal.SIGCONT)
+    assert done.result(timeout=30)["replaced"] == [{"slot": 0, "old_pid": old, "pid": new}]
+    assert versions(server) == {"two"}
+
+
 HANGS_AT_ITS_END = r"""
 import atexit, os, time
 def wait():
