@@ -59,6 +59,16 @@ async def application(scope, receive, send):
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": repr("state" in scope).encode()})
 """
+BY_REQUEST = """
+WSGIRestrictEmbedded On
+WSGIDaemonProcess site interface=asgi
+WSGIProcessGroup site
+Alias / ${ROOT}/app.py/
+<Location />
+SetHandler asgi-script
+Options +ExecCGI
+</Location>
+"""
 STUCK = """
 import asyncio
 
@@ -139,9 +149,7 @@ def test_worker_whose_successor_does_not_start_serves_on(start):
 
 
 def test_application_that_only_a_request_names_is_a_503_and_not_tried_for_each_request(private):
-    text = "WSGIRestrictEmbedded On\nWSGIDaemonProcess site interface=asgi\nWSGIProcessGroup site\n"
-    text += "Alias / ${ROOT}/app.py/\n<Location />\nSetHandler asgi-script\nOptions +ExecCGI\n"
-    server = private(Conf(text + "</Location>\n", files=(("app.py", FAILING),), modules=("alias",)))
+    server = private(Conf(BY_REQUEST, files=(("app.py", FAILING),), modules=("alias",)))
     assert [server.get("/").status for _ in range(5)] == [503] * 5
     told = server.log.expect(
         r"WSGI0238: .*not started: no database .*; it is not tried again", count=5
@@ -149,6 +157,53 @@ def test_application_that_only_a_request_names_is_a_503_and_not_tried_for_each_r
     assert told
     assert len(server.log.find("WSGI0225")) < 5
     server.log.allow("WSGI0225")
+
+
+THIRD_TIME = """
+import asyncio, os, sys
+
+starts, is_ready = 0, False
+
+async def application(scope, receive, send):
+    global starts, is_ready
+    if scope["type"] == "lifespan":
+        await receive()
+        starts += 1
+        start = starts
+        # Turns of the loop, in which the scope of the start before ends.
+        for _ in range(20):
+            await asyncio.sleep(0)
+        if start < 3:
+            await send({"type": "lifespan.startup.failed", "message": "no database"})
+            # As Quart does, instead of returning.
+            await receive()
+        is_ready = True
+        scope["state"]["start"] = start
+        await send({"type": "lifespan.startup.complete"})
+        assert await receive() == {"type": "lifespan.shutdown"}
+        print("shutdown of start", start, file=sys.stderr)
+        await send({"type": "lifespan.shutdown.complete"})
+        return
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    text = f"{is_ready} {scope['state']}"
+    await send({"type": "http.response.body", "body": text.encode()})
+"""
+
+
+def test_start_that_has_failed_and_whose_scope_goes_on_does_not_complete_the_next_start(private):
+    server = private(Conf(BY_REQUEST, files=(("app.py", THIRD_TIME),), modules=("alias",)))
+    answers = []
+
+    def is_served():
+        answers.append(server.get("/"))
+        return answers[-1].status == 200
+
+    wait_until(is_served, "the third start", timeout=30)
+    assert answers[-1].text == "True {'start': 3}"
+    assert len(server.log.expect("WSGI0225: .*not started: no database", count=2)) == 2
+    server.stop()
+    server.log.expect("shutdown of start 3", count=1)
+    server.log.allow("WSGI0238")
 
 
 @pytest.mark.parametrize(("lifespan", "status"), [("auto", 200), ("off", 200), ("on", 503)])

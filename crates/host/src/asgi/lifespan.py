@@ -28,11 +28,8 @@ class Application:
         self.failure = None
         self.pause = FIRST_PAUSE
         self.next_start = 0
-        self.received = False
-        self.task = None
-        self.messages = None
-        self.startup = None
-        self.shutdown = None
+        # That of the last start.
+        self.lifespan = None
 
     async def start(self, limit=None):
         """Starts it, once for all that wait for it; whether that went well. `limit`: what is left of the time for the
@@ -64,26 +61,54 @@ class Application:
     async def _begin(self, left):
         if self.settings["lifespan"] == "off":
             return True
-        loop = asyncio.get_running_loop()
-        if self.task is not None:
-            # That of a start that has failed.
-            self.task.cancel()
-        self.messages = asyncio.Queue()
-        self.startup, self.shutdown = loop.create_future(), loop.create_future()
-        self.received, self.is_supported = False, True
-        self.state = {}
-        self.messages.put_nowait({"type": "lifespan.startup"})
-        self.task = loop.create_task(self._run())
+        if self.lifespan is not None:
+            # Of a start that has failed: the application may still wait in it.
+            self.lifespan.task.cancel()
+        self.lifespan = lifespan = Lifespan(self)
         limit = self.settings["startup_limit"]
         left = limit if left is None else max(0, left)
-        done, _ = await asyncio.wait({self.startup}, timeout=left)
+        done, _ = await asyncio.wait({lifespan.startup}, timeout=left)
         if not done:
-            self.startup.cancel()
-            self.task.cancel()
+            lifespan.startup.cancel()
+            lifespan.task.cancel()
             others = f", of which others before it took {limit - left:.1f} s" if left < limit else ""
-            self._failed(f"lifespan.startup.complete was not sent within {limit:g} s{others}")
+            self.failed(f"lifespan.startup.complete was not sent within {limit:g} s{others}")
             return False
-        return self.startup.result()
+        self.state, self.is_supported = lifespan.state, lifespan.is_supported
+        return lifespan.startup.result()
+
+    def failed(self, why):
+        lines = why.strip().splitlines() or ["lifespan.startup.failed"]
+        # Frameworks send the traceback of what has failed; its last line says what that was.
+        self.failure = lines[-1] if lines[0].startswith("Traceback") else lines[0]
+        rest = lines if self.failure is not lines[0] else lines[1:]
+        self.server.start_failed(self.script, self.failure, "\n".join(rest))
+
+    def log(self, level, text):
+        self.server.log(level, f"[script {self.script}] {text}")
+
+    async def stop(self):
+        """Tells it of the end, and waits for it."""
+        if self.is_started and self.is_supported:
+            await self.lifespan.stop()
+
+
+class Lifespan:
+    """One start of an application, and the scope that begins with it. One that has failed may end long after the next one
+    has begun, so that none shares anything with another.
+    """
+
+    def __init__(self, application):
+        loop = asyncio.get_running_loop()
+        self.application = application
+        self.state = {}
+        # Whether the application knows the scope.
+        self.is_supported = True
+        self.received = False
+        self.messages = asyncio.Queue()
+        self.messages.put_nowait({"type": "lifespan.startup"})
+        self.startup, self.shutdown = loop.create_future(), loop.create_future()
+        self.task = loop.create_task(self._run())
 
     async def _run(self):
         scope = {
@@ -92,7 +117,7 @@ class Application:
             "state": self.state,
         }
         try:
-            await self.callable(scope, self._receive, self._send)
+            await self.application.callable(scope, self._receive, self._send)
         except asyncio.CancelledError:
             pass
         except BaseException:
@@ -105,28 +130,22 @@ class Application:
 
     def _raised(self, why):
         """The scope has ended with an exception, or without one."""
+        application = self.application
         if self.startup.done():
             # Of a start that has failed enough has been said.
             has_started = not self.startup.cancelled() and self.startup.result()
             if has_started and not self.shutdown.done() and "Traceback" in why:
-                self.server.log("error", f"[script {self.script}] in the lifespan scope:\n{why}")
+                application.log("error", f"in the lifespan scope:\n{why}")
             return
-        if self.settings["lifespan"] == "on":
-            self._failed(f"asgi-lifespan=on, and the lifespan scope ended before it began\n{why}")
+        if application.settings["lifespan"] == "on":
+            application.failed(f"asgi-lifespan=on, and the lifespan scope ended before it began\n{why}")
             self.startup.set_result(False)
             return
         # An application need not know the scope.
         self.is_supported = False
         level = "warning" if self.received and "Traceback" in why else "info"
-        what = f"[script {self.script}] goes on without lifespan events (asgi-lifespan=auto)"
-        self.server.log(level, f"{what}:\n{why}" if level == "warning" else what)
-
-    def _failed(self, why):
-        lines = why.strip().splitlines() or ["lifespan.startup.failed"]
-        # Frameworks send the traceback of what has failed; its last line says what that was.
-        self.failure = lines[-1] if lines[0].startswith("Traceback") else lines[0]
-        rest = lines if self.failure is not lines[0] else lines[1:]
-        self.server.start_failed(self.script, self.failure, "\n".join(rest))
+        what = "goes on without lifespan events (asgi-lifespan=auto)"
+        application.log(level, f"{what}:\n{why}" if level == "warning" else what)
 
     async def _receive(self):
         self.received = True
@@ -134,25 +153,25 @@ class Application:
 
     async def _send(self, message):
         kind = message["type"]
+        application = self.application
         if kind in ("lifespan.startup.complete", "lifespan.startup.failed"):
             if self.startup.done():
                 raise RuntimeError(f"'{kind}' was sent after the start was over")
             if kind == "lifespan.startup.failed":
-                self._failed(message.get("message") or "")
+                application.failed(message.get("message") or "")
             self.startup.set_result(kind == "lifespan.startup.complete")
         elif kind in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
             if self.shutdown.done():
                 raise RuntimeError(f"'{kind}' was sent a second time")
             if kind == "lifespan.shutdown.failed":
                 text = message.get("message") or "lifespan.shutdown.failed"
-                self.server.log("error", f"[script {self.script}] has not stopped cleanly:\n{text}")
+                application.log("error", f"has not stopped cleanly:\n{text}")
             self.shutdown.set_result(True)
         else:
             raise RuntimeError(f"expected an ASGI message of the lifespan scope, but got '{kind}'")
 
     async def stop(self):
-        """Tells it of the end, and waits for it."""
-        if not self.is_started or not self.is_supported or self.task.done():
-            return
-        self.messages.put_nowait({"type": "lifespan.shutdown"})
-        await asyncio.wait({self.shutdown})
+        """Tells the application of the end, and waits for it."""
+        if not self.task.done():
+            self.messages.put_nowait({"type": "lifespan.shutdown"})
+            await asyncio.wait({self.shutdown})
