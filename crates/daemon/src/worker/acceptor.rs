@@ -59,7 +59,7 @@ enum Peer {
     Admitted,
 }
 
-/// After an error: `accept` would fail again at once.
+/// After an error: `accept` would fail again at once. Nothing waits meanwhile but the listeners.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(50);
 
 impl Acceptor {
@@ -84,6 +84,16 @@ impl Acceptor {
         match connections.queue() {
             Some(queue) => connections.watch_listener(queue.as_fd(), self.listeners.len()),
             None => Ok(()),
+        }
+    }
+
+    /// Accepts again after a pause.
+    pub(super) fn resume(&self, connections: &Connections) {
+        let sockets = self.listeners.iter().map(|listener| listener.socket.as_fd());
+        let queue = connections.queue().map(AsFd::as_fd);
+        for (index, socket) in sockets.chain(queue).enumerate() {
+            // One that has not paused is watched as before. It fails while draining.
+            let _ = connections.rewatch_listener(socket, index);
         }
     }
 
@@ -122,6 +132,18 @@ impl Acceptor {
                 (queue.pop().map(|stream| self.of_another_worker(stream)), queue.as_fd())
             }
         };
+        let is_paused = match &accepted {
+            Err(why) if !no_connection_waits(why) => {
+                // One idle connection less is enough to go on.
+                let freed = fd_limit::is_fd_exhaustion(why) && connections.close_oldest_idle();
+                self.fd_limit.log_accept_error(log, why);
+                !freed && connections.pause_listeners(PAUSE_AFTER_ERROR)
+            }
+            _ => false,
+        };
+        if is_paused {
+            return Accepted::Nothing;
+        }
         // It fails when draining began just now.
         let _ = connections.rewatch_listener(watched, index);
         match accepted {
@@ -141,25 +163,8 @@ impl Acceptor {
                     }
                 }
             }
-            // Another process was faster, or has shut the socket down.
-            Err(why)
-                if matches!(
-                    why.kind(),
-                    io::ErrorKind::WouldBlock | io::ErrorKind::InvalidInput
-                ) =>
-            {
-                Accepted::Nothing
-            }
-            Err(why) => {
-                // One idle connection less is enough to go on.
-                let freed = fd_limit::is_fd_exhaustion(&why) && connections.close_oldest_idle();
-                self.fd_limit.log_accept_error(log, &why);
-                if freed {
-                    return Accepted::Retry;
-                }
-                std::thread::sleep(PAUSE_AFTER_ERROR);
-                Accepted::Nothing
-            }
+            Err(why) if no_connection_waits(&why) => Accepted::Nothing,
+            Err(_) => Accepted::Retry,
         }
     }
 
@@ -178,6 +183,11 @@ impl Acceptor {
         }
         stream
     }
+}
+
+/// Whether nothing is wrong: another process was faster, or has shut the socket down.
+fn no_connection_waits(why: &io::Error) -> bool {
+    matches!(why.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::InvalidInput)
 }
 
 /// Whether this peer may connect.

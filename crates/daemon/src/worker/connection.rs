@@ -60,6 +60,13 @@ impl Socket {
         sys::shutdown_read(self.stream.as_fd());
     }
 
+    /// Sends bytes where there is room for all of them; whether that was so. A peer that does not read has no thread and no
+    /// event loop wait for it: its connection is to be closed.
+    fn sends_now(&self, bytes: &[u8]) -> bool {
+        let sent = sys::send_now(self.as_fd(), &[IoSlice::new(bytes)]);
+        sent.is_ok_and(|count| count == bytes.len())
+    }
+
     /// Whether the web server has given the connection up. Over a Unix socket that can be told from one that only sends no
     /// more; over TCP it cannot, but no web server does that before it has its answer.
     fn is_given_up(&self, is_remote: bool) -> bool {
@@ -192,16 +199,17 @@ impl Connection {
                 }
                 Ok(Some(Event::Begin(_) | Event::Stdin(_) | Event::StdinEnd)) => {}
                 Ok(Some(Event::Reply(bytes))) => {
-                    // A web server that does not read its answers has no thread wait for it.
-                    let sent = sys::send_now(self.socket.as_fd(), &[IoSlice::new(bytes)]);
-                    let is_whole = sent.is_ok_and(|count| count == bytes.len());
-                    if !is_whole || self.wire.must_close() {
+                    if !self.socket.sends_now(bytes) || self.wire.must_close() {
                         return Next::Closed(None);
                     }
                 }
                 Ok(Some(Event::Abort)) => {
                     self.params_until = None;
-                    if self.end_request(0).is_err() || self.wire.must_close() {
+                    if !self.socket.sends_now(&self.end(0)) {
+                        return Next::Closed(None);
+                    }
+                    self.wire.finish();
+                    if self.wire.must_close() {
                         return Next::Closed(None);
                     }
                 }
@@ -371,7 +379,9 @@ impl Connection {
                 Some(Event::StdinEnd) => return Ok(Some(Body::End)),
                 Some(Event::Abort) => return Ok(Some(Body::Aborted)),
                 Some(Event::Reply(bytes)) => {
-                    sys::send_now(self.socket.as_fd(), &[IoSlice::new(bytes)])?;
+                    if !self.socket.sends_now(bytes) {
+                        return Err(io::ErrorKind::BrokenPipe.into());
+                    }
                 }
                 Some(Event::Begin(_) | Event::Params(_)) => {}
                 None => match self.fill_with(READ_BODY, false) {
@@ -444,13 +454,6 @@ impl Connection {
         file: Option<BorrowedFd<'_>>,
     ) -> io::Result<()> {
         sys::send_all(self.socket.as_fd(), records, file)
-    }
-
-    /// Ends the active request without an answer; `status` is what became of it.
-    pub(crate) fn end_request(&mut self, status: u32) -> io::Result<()> {
-        self.write(&[], &[], &self.end(status))?;
-        self.wire.finish();
-        Ok(())
     }
 
     /// How the response to the active request ends; `app_status` says what became of it.

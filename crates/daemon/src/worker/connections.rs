@@ -33,6 +33,8 @@ pub(super) struct Connections {
     gives_away: AtomicBool,
     /// Its time comes when a request has not come whole in time.
     timer: Timer,
+    /// Its time comes when listeners that could not accept are to be watched again.
+    pause: Timer,
     /// Lines about the memory that requests need which have not come whole.
     evictions: LogLimit,
 }
@@ -47,6 +49,8 @@ pub(super) enum Wakeup {
     Connection(usize),
     /// A request has not come whole in time; see [`Connections::close_late`].
     Timer,
+    /// The pause is over that [`Connections::pause_listeners`] has begun.
+    Accept,
 }
 
 impl Wakeup {
@@ -55,6 +59,7 @@ impl Wakeup {
         match token {
             STOP_TOKEN => Self::Stop,
             TIMER_TOKEN => Self::Timer,
+            PAUSE_TOKEN => Self::Accept,
             token if token < FIRST_CONNECTION_TOKEN => Self::Listener(index(token)),
             token => Self::Connection(index(token - FIRST_CONNECTION_TOKEN)),
         }
@@ -92,6 +97,7 @@ struct IdleConnection {
 const FIRST_CONNECTION_TOKEN: u64 = 64;
 const STOP_TOKEN: u64 = u64::MAX;
 const TIMER_TOKEN: u64 = u64::MAX - 1;
+const PAUSE_TOKEN: u64 = u64::MAX - 2;
 /// So many connections have memory for reading of their own, and as much is kept for all others; more is given back.
 const MEMORY_KEPT: usize = 64;
 /// The most bytes that requests may need together which have not come whole.
@@ -105,11 +111,13 @@ const DRAIN_GRACE: Duration = Duration::from_secs(2);
 impl Connections {
     /// `queue` is where other web servers than the Apache module connect.
     pub(super) fn new(queue: Option<WorkerQueue>) -> io::Result<Self> {
-        let (epoll, timer) = (Epoll::new()?, Timer::new()?);
+        let (epoll, timer, pause) = (Epoll::new()?, Timer::new()?, Timer::new()?);
         epoll.add(timer.as_fd(), EPOLLONESHOT, TIMER_TOKEN)?;
+        epoll.add(pause.as_fd(), EPOLLONESHOT, PAUSE_TOKEN)?;
         Ok(Self {
             epoll,
             timer,
+            pause,
             evictions: LogLimit::default(),
             idle: Mutex::default(),
             open: AtomicUsize::new(0),
@@ -142,6 +150,13 @@ impl Connections {
         index: usize,
     ) -> io::Result<()> {
         self.epoll.rearm(listener, EPOLLIN | EPOLLONESHOT, index as u64)
+    }
+
+    /// Has [`Wakeup::Accept`] reported once so much time has passed; whether it will be.
+    pub(super) fn pause_listeners(&self, pause: Duration) -> bool {
+        let fd = self.pause.as_fd();
+        let set = self.pause.set(pause);
+        set.and_then(|()| self.epoll.rearm(fd, EPOLLIN | EPOLLONESHOT, PAUSE_TOKEN)).is_ok()
     }
 
     /// Waits for the listener no more.

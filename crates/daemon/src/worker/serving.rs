@@ -111,6 +111,7 @@ impl Pool {
                 Err(why) => self.fail_fatally(&why),
                 Ok(Wakeup::Stop) => return,
                 Ok(Wakeup::Timer) => self.connections.close_late(&self.log),
+                Ok(Wakeup::Accept) => self.acceptor.resume(&self.connections),
                 Ok(Wakeup::Listener(index)) => self.accept(index, thread, &busy),
                 Ok(Wakeup::Connection(place)) => {
                     if let Some(connection) = self.connections.take(place) {

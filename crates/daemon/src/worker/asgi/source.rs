@@ -101,6 +101,10 @@ impl LoopSource {
                 pool.connections.close_late(&pool.log);
                 None
             }
+            Some(Wakeup::Accept) => {
+                pool.acceptor.resume(&pool.connections);
+                None
+            }
             Some(Wakeup::Listener(_)) if pool.connections.is_draining() => None,
             Some(Wakeup::Listener(index)) => {
                 pool.acceptor.accept(index, &pool.connections, &pool.config, &pool.log).connection()
