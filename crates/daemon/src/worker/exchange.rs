@@ -5,13 +5,14 @@ use crate::log::Log;
 use crate::log_threshold::LogThreshold;
 use crate::worker::connection::{Body as BodyPart, Connection, would_block};
 use crate::worker::error_response;
+use crate::worker::log_records::log_records;
 use crate::worker::response_claim::ResponseClaim;
 use crate::worker::response_head::{encode_head, oversize};
 use crate::worker::target::Application;
 use crate::worker::variables::hand_over;
 use fastcgi::app_status::{Cause, StatusOnly};
 use fastcgi::head::HeadError;
-use fastcgi::{FileSpan, Interim, LogLevel, MAX_CONTENT, RecordType, app_status, encoder};
+use fastcgi::{FileSpan, Interim, MAX_CONTENT, app_status, encoder};
 use group_config::FrontEnds;
 use std::fs::File;
 use std::io::{self, IoSlice};
@@ -333,20 +334,9 @@ impl Exchange for FastCgiExchange<'_> {
         }
         let here = self.connection.as_ref().filter(|_| !sys::in_forked_child());
         let Some(connection) = here else { return self.log.write(level, line) };
-        let mut record = Vec::with_capacity(line.len() + 16);
-        match LogLevel::from_wire(level as u8) {
-            Some(level) if self.application.extensions.log => {
-                for piece in wsgi::log_pieces(line) {
-                    encoder::append_log(&mut record, connection.id(), level, &piece);
-                }
-            }
-            _ => {
-                let line = [line, b"\n"].concat();
-                encoder::append_stream(&mut record, RecordType::STDERR, connection.id(), &line);
-            }
-        }
+        let records = log_records(connection.id(), level, line, self.application.extensions);
         // Where the web server has closed the connection, sending the response will fail as well.
-        let _ = connection.send(&mut [IoSlice::new(&record)], None);
+        let _ = connection.send(&mut [IoSlice::new(&records)], None);
     }
 }
 
@@ -398,7 +388,7 @@ fn disconnected() -> io::Error {
 mod tests {
     use super::*;
     use crate::worker::connection::Next;
-    use fastcgi::{Answer, ClientConnection, Extensions, Limits};
+    use fastcgi::{Answer, ClientConnection, Extensions, Limits, RecordType};
     use std::io::{ErrorKind, Read, Write};
     use std::os::fd::{AsFd, AsRawFd};
     use std::os::unix::net::UnixStream;

@@ -19,6 +19,7 @@ mod host_options;
 mod interface;
 mod life_cycle;
 mod loaded_scripts;
+mod log_records;
 mod manager_channel;
 mod mount;
 mod oldest_request;

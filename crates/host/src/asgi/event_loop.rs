@@ -156,7 +156,6 @@ impl Class for Serving {
         Method { name: c"arrivals", call: arrivals },
         Method { name: c"progress", call: progress },
         Method { name: c"has_room", call: has_room },
-        Method { name: c"has_more", call: has_more },
         Method { name: c"started", call: started },
         Method { name: c"application", call: application },
         Method { name: c"load", call: load },
@@ -204,10 +203,6 @@ fn events<'py>(
 
 fn has_room<'py>(this: &This<'_, 'py>, _: &Arguments<'_, 'py>) -> Result<'py, Object<'py>> {
     Ok(this.py().bool(this.source.has_room()))
-}
-
-fn has_more<'py>(this: &This<'_, 'py>, _: &Arguments<'_, 'py>) -> Result<'py, Object<'py>> {
-    Ok(this.py().bool(this.source.has_more()))
 }
 
 /// `started(failed)`

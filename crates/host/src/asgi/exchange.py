@@ -28,7 +28,13 @@ class Exchange:
     async def ready(self):
         waiter = self.loop.create_future()
         self.waiters.append(waiter)
-        await waiter
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            # Nothing may happen on the connection for hours, and the application wait anew all the time.
+            if waiter in self.waiters:
+                self.waiters.remove(waiter)
+            raise
 
     async def receive(self):
         while (message := self.request.receive()) is None:

@@ -120,7 +120,11 @@ class Server:
             await call(scope, exchange.receive, exchange.send)
             failed = False
         except asyncio.CancelledError:
-            request.fail(503 if self.ended.is_set() else 504 if request.interrupted else 500)
+            if self.ended.is_set() or request.interrupted or exchange.cancelling is not None:
+                request.fail(503 if self.ended.is_set() else 504 if request.interrupted else 500)
+            else:
+                # Nothing here has cancelled it.
+                self.server.report(request, sys.exc_info(), application.script)
         except BaseException:
             self.server.report(request, sys.exc_info(), application.script)
         finally:
@@ -129,9 +133,7 @@ class Server:
             if not exchange.is_websocket:
                 self.exchanges.pop(number, None)
             exchange.finish(failed)
-            if self.server.has_more():
-                self.loop.call_soon(self.on_arrivals, context=self.context.copy())
-            elif not self.accepts:
+            if not self.accepts:
                 self.accept()
 
     async def close_websockets(self):

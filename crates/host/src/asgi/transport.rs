@@ -11,7 +11,8 @@ use wsgi::{Environ, Level, Output, ReadError, ResponseHead, SendError};
 pub trait AsgiSource: Send + Sync {
     /// Readable while a request may have come.
     fn arrivals(&self) -> BorrowedFd<'_>;
-    /// Readable while there is something to do for a request that is under way, or the loop is to end.
+    /// Readable while there is something to do for a request that is under way, one has come that [`AsgiSource::arrivals`]
+    /// does not tell of, or the loop is to end.
     fn progress(&self) -> BorrowedFd<'_>;
     /// What has happened on [`AsgiSource::arrivals`].
     fn take_arrivals(&self) -> Vec<AsgiEvent>;
@@ -19,8 +20,6 @@ pub trait AsgiSource: Send + Sync {
     fn take_progress(&self) -> Vec<AsgiEvent>;
     /// Whether one more request may begin.
     fn has_room(&self) -> bool;
-    /// Whether a request has come that [`AsgiSource::arrivals`] does not tell of.
-    fn has_more(&self) -> bool;
     /// The applications named at the start have been told that the worker starts; `failed`: not all of them could.
     fn started(&self, failed: bool);
 }

@@ -5,18 +5,19 @@
 use crate::log_threshold::LogThreshold;
 use crate::worker::asgi::kept_file::KeptFile;
 use crate::worker::asgi::queue::SendQueue;
+use crate::worker::asgi::remainder::Remainder;
 use crate::worker::asgi::slots::{Interest, SocketPlace};
-use crate::worker::asgi::websocket::{OpenSocket, Start};
+use crate::worker::asgi::websocket::{OpenSocket, Start, switching};
 use crate::worker::connection::{Body as BodyPart, Connection};
 use crate::worker::error_response::{self, cause_of};
+use crate::worker::log_records::log_records;
 use crate::worker::pool::Pool;
 use crate::worker::response_head::{encode_head, oversize};
 use crate::worker::serving::{Unserved, WantedCode, end_in_forked_child};
 use crate::worker::target::Application;
 use crate::worker::variables::hand_over;
 use fastcgi::app_status::{Cause, StatusOnly};
-use fastcgi::head::HeadWriter;
-use fastcgi::{Interim, LogLevel, RecordType, app_status, encoder};
+use fastcgi::{Interim, RecordType, app_status, encoder};
 use host::{AsgiExchange, AsgiSocket, Input, Load, Sent, Served};
 use std::io::{self, IoSlice};
 use std::os::fd::AsFd;
@@ -52,10 +53,14 @@ pub(super) struct LoopExchange {
     has_passed_file: bool,
     /// The connection can be given back once everything is sent.
     is_ended: bool,
+    /// The answer is one in the application's place, which is sent to its end although the request is over.
+    outlives_request: bool,
     /// The response is this exchange's to send, not the main thread's.
     claimed: bool,
     answered: bool,
     disconnected: bool,
+    /// The web server sends nothing more, and reads.
+    is_half_closed: bool,
 }
 
 /// How far the request body has been read.
@@ -113,9 +118,11 @@ impl LoopExchange {
             queue: SendQueue::default(),
             has_passed_file: false,
             is_ended: false,
+            outlives_request: false,
             claimed: false,
             answered: false,
             disconnected: false,
+            is_half_closed: false,
         }
     }
 
@@ -161,37 +168,20 @@ impl LoopExchange {
 
     /// Gives the place among the requests back.
     fn release(&mut self) {
-        if std::mem::replace(&mut self.is_released, true) {
-            return;
-        }
-        self.pool.note_end(self.number, self.application.is_activity);
-        if let Some(slots) = &self.pool.asgi {
-            slots.give_back(self.number);
+        if !std::mem::replace(&mut self.is_released, true) {
+            self.pool.end_on_loop(self.number, self.application.is_activity);
         }
     }
 
     /// The response that accepts a WebSocket, without records behind it.
     fn switching(&mut self, head: &ResponseHead) -> Option<Vec<u8>> {
-        let id = self.connection.as_ref()?.id();
-        let mut text = Vec::new();
-        let written =
-            HeadWriter::new(&mut text, 101, b"Switching Protocols").and_then(|mut writer| {
-                for (name, value) in head.headers() {
-                    writer.any_field(name, value)?;
-                }
-                writer.finish();
-                Ok(())
-            });
-        if let Err(why) = written {
+        let response = switching(self.connection.as_ref()?.id(), head);
+        if let Err(why) = &response {
             let line = format!("the WebSocket cannot be accepted: {why} [XH]");
             self.log(Level::Error, line.as_bytes());
             AsgiExchange::fail(self, 500);
-            return None;
         }
-        let mut bytes = Vec::new();
-        encoder::append_stream(&mut bytes, RecordType::STDOUT, id, &text);
-        bytes.extend_from_slice(&encoder::end_answer(id, app_status::SWITCHED));
-        Some(bytes)
+        response.ok()
     }
 
     /// Sends a record of which the application learns nothing: where it cannot be sent, the response cannot either.
@@ -208,7 +198,8 @@ impl LoopExchange {
             // What is not asked for is left in the socket; behind it an end cannot be read.
             input: self.asks || matches!(self.input, BodyState::Ended),
             output: !self.queue.is_empty(),
-            end: true,
+            // An end that is known would be reported again and again.
+            end: !self.is_half_closed,
         };
         match slots.watch(connection.as_fd(), self.token(), interest, self.is_watched) {
             Ok(()) => self.is_watched = true,
@@ -232,14 +223,34 @@ impl LoopExchange {
 
     /// The response is complete: the connection is free for the next request.
     fn complete(&mut self) {
-        let Some(mut connection) = self.take_connection() else { return };
-        connection.finish_request();
-        let Some(connection) = self.pool.connections.put_back(connection, &self.pool.log) else {
-            return;
+        if let Some(connection) = self.take_connection() {
+            self.pool.reuse(connection);
+        }
+    }
+
+    /// The request is over: gives the response up, unless it is one that is sent to its end nevertheless.
+    fn leave(&mut self) {
+        let goes_on = std::mem::take(&mut self.outlives_request) && self.is_watched;
+        match self.connection.take_if(|_| goes_on && !self.queue.is_empty()) {
+            Some(connection) => self.leave_remainder(connection),
+            None => self.cut(),
+        }
+    }
+
+    /// Leaves what is kept to the loop, which goes on with it when there is room.
+    fn leave_remainder(&mut self, connection: Box<Connection>) {
+        self.is_watched = false;
+        self.is_released = true;
+        let remainder = Remainder {
+            pool: Arc::clone(&self.pool),
+            connection: Some(connection),
+            queue: std::mem::take(&mut self.queue),
+            number: self.number,
+            is_activity: self.application.is_activity,
+            socket: self.place.take(),
         };
-        match &self.pool.asgi {
-            Some(slots) => slots.push_more(connection),
-            None => self.pool.connections.close(connection),
+        if let Some(slots) = &self.pool.asgi {
+            slots.keep(remainder.token(), Box::new(remainder));
         }
     }
 
@@ -296,6 +307,7 @@ impl LoopExchange {
             return self.cut();
         }
         self.is_ended = true;
+        self.outlives_request = true;
         self.settle();
     }
 
@@ -466,10 +478,14 @@ impl AsgiExchange for LoopExchange {
         let signalled =
             self.pool.asgi.as_ref().is_some_and(|slots| slots.take_signal(self.token()));
         let Some(connection) = self.connection.as_mut().filter(|_| signalled) else { return false };
-        self.asks = false;
+        let asked = std::mem::take(&mut self.asks);
         self.disconnected = match self.input {
             BodyState::Ended => connection.is_aborted(),
-            BodyState::Open => sys::has_hung_up(connection.as_fd()),
+            BodyState::Open => {
+                // What is asked for is read up to its end.
+                self.is_half_closed |= !asked && sys::has_ended(connection.as_fd());
+                sys::has_hung_up(connection.as_fd())
+            }
             BodyState::Failed(_) => true,
         };
         if !self.disconnected {
@@ -537,32 +553,21 @@ impl AsgiExchange for LoopExchange {
 
     fn end(&mut self) {
         end_in_forked_child();
-        self.cut();
+        self.leave();
     }
 
     fn log(&mut self, level: Level, line: &[u8]) {
         if !AsgiExchange::logs(self, level) {
             return;
         }
-        let here = self.connection.as_ref().filter(|_| !sys::in_forked_child());
+        // Behind its end there is no request whose log this could go to.
+        let here = self.connection.as_ref().filter(|_| !self.is_ended && !sys::in_forked_child());
         let is_full = self.queue.kept_bytes() > MAX_KEPT_LOG;
         let Some(connection) = here.filter(|_| !is_full) else {
             return self.pool.log.write(level, line);
         };
-        let id = connection.id();
-        let mut record = Vec::with_capacity(line.len() + 16);
-        match LogLevel::from_wire(level as u8) {
-            Some(level) if self.application.extensions.log => {
-                for piece in wsgi::log_pieces(line) {
-                    encoder::append_log(&mut record, id, level, &piece);
-                }
-            }
-            _ => {
-                let line = [line, b"\n"].concat();
-                encoder::append_stream(&mut record, RecordType::STDERR, id, &line);
-            }
-        }
-        self.send_aside(&record);
+        let records = log_records(connection.id(), level, line, self.application.extensions);
+        self.send_aside(&records);
     }
 
     fn logs(&self, level: Level) -> bool {
@@ -586,7 +591,7 @@ impl Drop for LoopExchange {
         if sys::in_forked_child() {
             return std::mem::forget(self.connection.take());
         }
-        self.cut();
+        self.leave();
         self.release();
         if self.pool.connections.is_draining() {
             self.pool.wake_main_thread();

@@ -5,6 +5,7 @@
 mod exchange;
 mod kept_file;
 mod queue;
+mod remainder;
 mod slots;
 mod source;
 mod start;

@@ -2,12 +2,13 @@
 #![forbid(unsafe_code)]
 
 use crate::worker::connection::Connection;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io::{self, PipeReader};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use sys::{EPOLLIN, EPOLLONESHOT, EPOLLOUT, EPOLLRDHUP, Epoll};
+use std::time::Duration;
+use sys::{EPOLLIN, EPOLLONESHOT, EPOLLOUT, EPOLLRDHUP, Epoll, Timer};
 
 /// Places for requests, and for WebSockets, whose numbers follow those of requests.
 pub(crate) struct Slots {
@@ -21,6 +22,14 @@ pub(crate) struct Slots {
     signalled: Vec<AtomicBool>,
     /// Connections on which another request has come together with the one before.
     more: Mutex<VecDeque<Box<Connection>>>,
+    /// There are such connections.
+    has_more: AtomicBool,
+    /// Readable for ever, and watched where such connections are to be looked at.
+    signal: Timer,
+    /// What is left of answers, by number.
+    unsent: Mutex<HashMap<usize, Box<dyn Unsent>>>,
+    /// There are such answers.
+    has_unsent: AtomicBool,
     start: Mutex<Option<Start>>,
     start_known: Condvar,
 }
@@ -88,19 +97,32 @@ pub(super) struct Interest {
 /// What has happened.
 pub(super) enum Progress {
     Stop,
+    /// Connections are to be looked at on which another request has come; see [`Slots::pop_more`].
+    More,
     /// To the request of this number.
     Request(usize),
 }
 
+/// What is left of an answer whose request is over.
+pub(super) trait Unsent: Send {
+    /// Sends what there is room for; whether it is over, else the room is waited for.
+    fn advance(&mut self) -> bool;
+}
+
 const STOP_TOKEN: u64 = u64::MAX;
+const MORE_TOKEN: u64 = u64::MAX - 1;
 
 impl Slots {
     /// `capacity`: for so many requests, and beside them so many WebSockets.
     pub(crate) fn new(capacity: u32, sockets: u32) -> io::Result<Self> {
         let (capacity, sockets) = (capacity as usize, sockets as usize);
         let numbers = capacity..capacity + sockets;
+        let (epoll, signal) = (Epoll::new()?, Timer::new()?);
+        signal.set(Duration::ZERO)?;
+        epoll.add(signal.as_fd(), EPOLLONESHOT, MORE_TOKEN)?;
         Ok(Self {
-            epoll: Epoll::new()?,
+            epoll,
+            signal,
             free: Mutex::new((0..capacity).rev().collect()),
             capacity,
             taken: AtomicUsize::new(0),
@@ -111,6 +133,9 @@ impl Slots {
                 open: AtomicUsize::new(0),
             }),
             more: Mutex::default(),
+            has_more: AtomicBool::new(false),
+            unsent: Mutex::default(),
+            has_unsent: AtomicBool::new(false),
             start: Mutex::default(),
             start_known: Condvar::new(),
         })
@@ -169,6 +194,9 @@ impl Slots {
     pub(super) fn give_back(&self, number: usize) {
         lock(&self.free).push(number);
         self.taken.fetch_sub(1, Ordering::SeqCst);
+        if self.has_more() {
+            self.signal_more();
+        }
     }
 
     /// Reports once that something has happened on a connection, always including that it is gone altogether. `known`: it has
@@ -203,6 +231,7 @@ impl Slots {
     pub(super) fn next(&self) -> io::Result<Option<Progress>> {
         Ok(self.epoll.wait_now()?.map(|token| match token {
             STOP_TOKEN => Progress::Stop,
+            MORE_TOKEN => Progress::More,
             token => {
                 let number = usize::try_from(token).unwrap_or(usize::MAX);
                 if let Some(signalled) = self.signalled.get(number) {
@@ -218,17 +247,58 @@ impl Slots {
         self.signalled.get(number).is_some_and(|signalled| signalled.swap(false, Ordering::SeqCst))
     }
 
-    /// Keeps a connection on which another request has come already.
+    /// Keeps a connection on which another request has come already. [`Progress::More`] is reported now, and whenever
+    /// there is room again while it is kept.
     pub(super) fn push_more(&self, connection: Box<Connection>) {
-        lock(&self.more).push_back(connection);
+        let mut more = lock(&self.more);
+        more.push_back(connection);
+        self.has_more.store(true, Ordering::SeqCst);
+        drop(more);
+        self.signal_more();
     }
 
     pub(super) fn pop_more(&self) -> Option<Box<Connection>> {
-        lock(&self.more).pop_front()
+        let mut more = lock(&self.more);
+        let connection = more.pop_front();
+        self.has_more.store(!more.is_empty(), Ordering::SeqCst);
+        connection
     }
 
-    pub(super) fn has_more(&self) -> bool {
-        !lock(&self.more).is_empty()
+    /// How many are kept.
+    pub(super) fn count_more(&self) -> usize {
+        if self.has_more() { lock(&self.more).len() } else { 0 }
+    }
+
+    fn has_more(&self) -> bool {
+        self.has_more.load(Ordering::SeqCst)
+    }
+
+    fn signal_more(&self) {
+        // It fails only where the application has closed the instance, which shows at the next look at it.
+        let _ = self.epoll.rearm(self.signal.as_fd(), EPOLLIN | EPOLLONESHOT, MORE_TOKEN);
+    }
+
+    /// Keeps what is left of an answer, of which something will be reported under this number.
+    pub(super) fn keep(&self, number: usize, unsent: Box<dyn Unsent>) {
+        lock(&self.unsent).insert(number, unsent);
+        self.has_unsent.store(true, Ordering::SeqCst);
+    }
+
+    /// Goes on with what is left of an answer under this number; whether there is such.
+    pub(super) fn advance(&self, number: usize) -> bool {
+        if !self.has_unsent.load(Ordering::SeqCst) {
+            return false;
+        }
+        let Some(mut unsent) = lock(&self.unsent).remove(&number) else { return false };
+        // Without the lock: what is over gives its places back.
+        if unsent.advance() {
+            drop(unsent);
+        } else {
+            lock(&self.unsent).insert(number, unsent);
+        }
+        let all = lock(&self.unsent);
+        self.has_unsent.store(!all.is_empty(), Ordering::SeqCst);
+        true
     }
 
     /// Says how the loop has started; the first time counts.
@@ -295,6 +365,42 @@ mod tests {
         drop(second);
         assert!(slots.is_idle());
         assert_eq!(slots.take_socket().unwrap().number(), 3);
+    }
+
+    /// An answer of which so many pieces are left.
+    struct Pieces(usize);
+
+    impl Unsent for Pieces {
+        fn advance(&mut self) -> bool {
+            self.0 -= 1;
+            self.0 == 0
+        }
+    }
+
+    #[test]
+    fn what_is_left_of_an_answer_goes_on_under_its_number_alone() {
+        let slots = Slots::new(2, 0).unwrap();
+        assert!(!slots.advance(1));
+        slots.keep(1, Box::new(Pieces(2)));
+        assert!(!slots.advance(0));
+        assert!(slots.advance(1) && slots.advance(1));
+        assert!(!slots.advance(1));
+    }
+
+    #[test]
+    fn connection_with_another_request_is_told_of_now_and_when_there_is_room() {
+        let slots = Slots::new(1, 0).unwrap();
+        let is_told = || matches!(slots.next(), Ok(Some(Progress::More)));
+        let number = slots.take().unwrap();
+        assert!(!is_told() && slots.count_more() == 0);
+        let (stream, _web_server) = std::os::unix::net::UnixStream::pair().unwrap();
+        slots.push_more(Box::new(Connection::new(stream, 1, None).unwrap()));
+        assert!(is_told() && !is_told() && slots.count_more() == 1);
+        slots.give_back(number);
+        assert!(is_told() && !is_told());
+        assert!(slots.pop_more().is_some() && slots.count_more() == 0);
+        slots.give_back(slots.take().unwrap());
+        assert!(!is_told());
     }
 
     #[test]

@@ -17,6 +17,26 @@ use wsgi::Level;
 /// The connections of a worker, for its event loop.
 pub(super) struct LoopSource(Arc<Pool>);
 
+impl Pool {
+    /// The answer on a connection of the event loop has been sent: it is free for the next request.
+    pub(super) fn reuse(&self, mut connection: Box<Connection>) {
+        connection.finish_request();
+        let Some(connection) = self.connections.put_back(connection, &self.log) else { return };
+        match &self.asgi {
+            Some(slots) => slots.push_more(connection),
+            None => self.connections.close(connection),
+        }
+    }
+
+    /// Gives the place of a request of the event loop back.
+    pub(super) fn end_on_loop(&self, number: usize, is_activity: bool) {
+        self.note_end(number, is_activity);
+        if let Some(slots) = &self.asgi {
+            slots.give_back(number);
+        }
+    }
+}
+
 /// The most events that are taken at once: requests that are under way go on between them.
 const BATCH: usize = 32;
 
@@ -44,6 +64,18 @@ impl LoopSource {
             Next::Closed(why) => pool.end_connection(connection, why),
         }
         None
+    }
+
+    /// Looks at connections on which another request has come together with the one before, as far as there is room.
+    fn examine_more(&self, slots: &Slots, events: &mut Vec<AsgiEvent>) {
+        // One that is kept again has its turn after others.
+        for _ in 0..slots.count_more() {
+            if !slots.has_room() {
+                break;
+            }
+            let Some(connection) = slots.pop_more() else { break };
+            events.extend(self.examine(connection));
+        }
     }
 
     fn begin(&self, mut connection: Box<Connection>) -> Option<AsgiEvent> {
@@ -139,11 +171,7 @@ impl AsgiSource for LoopSource {
         end_in_forked_child();
         let mut events = Vec::new();
         let Some(slots) = self.slots() else { return events };
-        while slots.has_room()
-            && let Some(connection) = slots.pop_more()
-        {
-            events.extend(self.examine(connection));
-        }
+        self.examine_more(slots, &mut events);
         for _ in 0..BATCH {
             if !slots.has_room() {
                 break;
@@ -170,6 +198,8 @@ impl AsgiSource for LoopSource {
                     events.push(AsgiEvent::Stop);
                     break;
                 }
+                Ok(Some(Progress::More)) => self.examine_more(slots, &mut events),
+                Ok(Some(Progress::Request(number))) if slots.advance(number) => {}
                 Ok(Some(Progress::Request(number))) => events.push(AsgiEvent::Ready(number)),
                 Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
                 Err(why) => self.0.fail_fatally(&why),
@@ -181,10 +211,6 @@ impl AsgiSource for LoopSource {
 
     fn has_room(&self) -> bool {
         self.slots().is_some_and(Slots::has_room)
-    }
-
-    fn has_more(&self) -> bool {
-        self.slots().is_some_and(Slots::has_more)
     }
 
     fn started(&self, failed: bool) {

@@ -2,9 +2,11 @@
 //! handshake came on or over the client's own socket; the application's messages are the host's affair.
 #![forbid(unsafe_code)]
 
+mod handshake;
 mod inbox;
 mod opening;
 mod socket;
 mod stream;
 
+pub(super) use handshake::switching;
 pub(super) use socket::{OpenSocket, Start};
