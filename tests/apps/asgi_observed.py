@@ -4,6 +4,7 @@ heard, what is listed and what is measured.
 
 import asyncio
 import json
+import math
 import os
 import time
 
@@ -65,8 +66,17 @@ async def do_quick(scope, receive, send):
     await reply(send, str(os.getpid()))
 
 
+released = asyncio.Event()
+
+
 async def innermost(seconds):
-    await asyncio.sleep(seconds)
+    """`inf`: until `/release`."""
+    await (released.wait() if seconds == math.inf else asyncio.sleep(seconds))
+
+
+async def do_release(scope, receive, send):
+    released.set()
+    await reply(send, "released")
 
 
 async def do_sleep(scope, receive, send):
@@ -108,6 +118,14 @@ def hold_the_loop(seconds):
 
 async def do_block(scope, receive, send):
     hold_the_loop(float(scope["query_string"]))
+    await reply(send, "blocked")
+
+
+async def do_block_until(scope, receive, send):
+    """Until there is a file of this name beside the script."""
+    path = os.path.join(os.path.dirname(__file__), scope["query_string"].decode())
+    while not os.path.exists(path):
+        hold_the_loop(0.05)
     await reply(send, "blocked")
 
 

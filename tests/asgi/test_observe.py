@@ -8,9 +8,9 @@ import re
 from pathlib import Path
 
 import pytest
-from harness import command
+from harness import asgi_observed, command
 from harness.asgi import conf
-from harness.env import TESTS
+from harness.asgi_observed import APP, heard
 from harness.httpd import wait_until
 from harness.telemetry import Service
 from harness.websocket import websocket
@@ -20,7 +20,6 @@ pytestmark = [
     pytest.mark.embedded_only("each test names its own process group"),
 ]
 
-APP = (TESTS / "apps/asgi_observed.py").read_text()
 SLOW = "WSGISlowRequests 0.3"
 STATUS = """
 <Location /wsgi-status>
@@ -213,14 +212,6 @@ FINISHED = {
 }
 
 
-def heard(server, path, ends=1):
-    def events():
-        told = server.get(f"/heard?{path}").json()
-        return told if [name for name, _ in told].count("request_finished") == ends else None
-
-    return wait_until(events, f"the end of {path}")
-
-
 def test_callbacks_hear_of_requests(start):
     server = start()
     assert server.get("/subscribe").text == "subscribed"
@@ -333,3 +324,15 @@ def test_telemetry_service_hears_of_slow_requests(start):
         assert (last.fields[210], last.fields[240]) == ("GET", 200)
         (stopped, *_) = heard.wait_for("sample", f20=1)
         assert stopped.fields[120 + 1] == 1
+
+
+LOOPS = {"worker": "asyncio", "prefork": "uvloop"}
+
+
+@pytest.mark.parametrize("mpm", LOOPS)
+def test_requests_are_observed_under_other_mpms_and_loops(private, uvloop, mpm):
+    # A child of prefork has one thread.
+    children = asgi_observed.CONNECTIONS if mpm == "prefork" else 1
+    options = f"asgi-loop={LOOPS[mpm]} python-path={uvloop}"
+    server = private(asgi_observed.conf(options, children=children, start=children))
+    asgi_observed.check(server)

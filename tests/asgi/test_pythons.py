@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from harness import daemons
+from harness import asgi_observed, daemons
 from harness.asgi import APP, WEBSOCKET_APP
 from harness.client import head, read_all, read_until, reset
 from harness.conf import Conf
@@ -288,3 +288,11 @@ def test_graceful_restart_closes_websockets_with_1012_and_ends_the_lifespan(talk
     assert facts["starts"] == [facts["pid"]]
     with websocket(talking.port, "/sockets/pid") as ws:
         assert int(ws.receive()) == facts["pid"]
+
+
+@pytest.mark.parametrize("version", WITHOUT_LOCK)
+def test_requests_are_observed_by_a_python_without_its_lock(private, deployment, version):
+    module, options = deployment(version)
+    before = f'LoadModule wsgi_module "{module}"\nWSGIFreeThreading On\n'
+    server = private(asgi_observed.conf(options, before, load_wsgi=False))
+    asgi_observed.check(server, is_locked=False)
