@@ -146,6 +146,31 @@ def test_folder_that_the_user_of_the_group_may_not_enter_is_told(configured, doc
     assert code == 2
 
 
+def test_fifo_in_place_of_a_file_of_the_site_keeps_no_command_waiting(
+    configured, doctor, run, short
+):
+    (short / "mysite").mkdir()
+    (short / "home/bin").mkdir(parents=True)
+    files = [short / "mysite/wsgi.py", short / "mysite/settings.py", short / "home/pyvenv.cfg"]
+    for file in files:
+        os.mkfifo(file)
+    script = f"WSGIScriptAlias / {files[0]} process-group=site"
+    conf = configured(f"WSGIDaemonProcess site python-home={short}/home\n{script}")
+    _, found, unseen = doctor("--config", conf)
+    sentence = f"whether {files[0]} has Django with DEBUG on"
+    assert sentence in [it["sentence"] for it in unseen]
+    assert "pyvenv.cfg cannot be read: it is not a regular file" in found["configuration"][0]
+    files[0].unlink()
+    files[0].write_text(WSGI)
+    assert "django-debug" not in doctor("--config", conf)[1]
+    project = short / "project"
+    project.mkdir()
+    os.mkfifo(project / "pyproject.toml")
+    done = run("module-location", cwd=project, check=False)
+    assert done.returncode == 2
+    assert f"{project}/pyproject.toml: it is not a regular file" in done.stderr
+
+
 def test_debug_of_django_is_told(configured, doctor, short):
     (short / "mysite").mkdir()
     (short / "mysite/wsgi.py").write_text(WSGI)

@@ -17,6 +17,7 @@ mod module_commands;
 mod options;
 mod reload;
 mod server;
+mod text_file;
 
 use crate::failure::Failure;
 use crate::options::{Command, ServerOptions};

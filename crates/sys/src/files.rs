@@ -140,6 +140,22 @@ pub fn open_path(path: &Path) -> io::Result<File> {
     Ok(fs::open(path, flags, Mode::empty())?.into())
 }
 
+/// Opens a file for reading if it is a regular one. To open a FIFO would wait for a writer, and to open a device may have
+/// an effect.
+///
+/// # Errors
+/// Those of open(2), and `InvalidInput` for what is no regular file.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    let refused = || io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file");
+    if !path.metadata()?.is_file() {
+        return Err(refused());
+    }
+    // It may have become another one meanwhile.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = File::from(fs::open(path, flags, Mode::empty())?);
+    if file.metadata()?.is_file() { Ok(file) } else { Err(refused()) }
+}
+
 /// The memory of this process that is resident, in bytes; `None` without /proc.
 pub fn resident_bytes() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/self/statm").ok()?;

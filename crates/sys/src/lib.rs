@@ -46,8 +46,8 @@ pub use epoll::{
 };
 pub use execute::{Executable, execute};
 pub use files::{
-    chown_descriptor, free_space, loaded_from, memory_file, open_path, readable_length,
-    resident_bytes, unnamed_file, write_all_at,
+    chown_descriptor, free_space, loaded_from, memory_file, open_path, open_regular,
+    readable_length, resident_bytes, unnamed_file, write_all_at,
 };
 pub use frozen_copy::run_in_frozen_copy;
 pub use inspector::{Credentials, Inspector, MAX_CONTENT};

@@ -2,6 +2,7 @@
 
 use super::source::text_after;
 use crate::options::Interface;
+use crate::text_file;
 use std::path::{Path, PathBuf};
 
 /// A project that manage.py belongs to.
@@ -15,13 +16,13 @@ pub(crate) struct Project {
 
 /// The project in this folder.
 pub(crate) fn project(folder: &Path, interface: Interface) -> Option<Project> {
-    let text = std::fs::read_to_string(folder.join("manage.py")).ok()?;
+    let text = text_file::text(&folder.join("manage.py")).ok()?;
     let settings = std::env::var("DJANGO_SETTINGS_MODULE")
         .ok()
         .filter(|name| !name.is_empty())
         .or_else(|| text_after(&text, "DJANGO_SETTINGS_MODULE"))?;
     let source = module_file(folder, &settings)
-        .and_then(|file| std::fs::read_to_string(file).ok())
+        .and_then(|file| text_file::text(&file).ok())
         .unwrap_or_default();
     let (setting, module) = match interface {
         Interface::Asgi => ("ASGI_APPLICATION", "asgi"),

@@ -4,6 +4,7 @@
 use super::served::{Application, Kind};
 use super::{django, source};
 use crate::options::Interface;
+use crate::text_file;
 use std::path::{Path, PathBuf};
 
 /// What stands in files that make an application of ASGI.
@@ -51,7 +52,7 @@ pub(super) fn seen(application: &Application, folder: &Path) -> Interface {
 
 /// That of a name of a file, which may come from another file.
 fn of_file(file: &Path, name: &str, folder: &Path, depth: usize) -> Interface {
-    let text = std::fs::read_to_string(file).unwrap_or_default();
+    let text = text_file::text(file).unwrap_or_default();
     match of_text(&text) {
         Interface::Auto if depth > 0 => {
             // Of `app = create_app()` it is `create_app` that comes from another file.

@@ -1,6 +1,7 @@
 //! What the text of a Python file says: which names it binds at its top level. No parser, so that a file with an error in
 //! it is understood as well as it can be.
 
+use crate::text_file;
 use std::path::Path;
 
 /// Names that applications have, in the order in which they are taken.
@@ -10,7 +11,7 @@ const FACTORIES: [&str; 2] = ["create_app", "make_app"];
 
 /// The callable of a file: a name, or a call such as `create_app()`; `None` where none is seen.
 pub(crate) fn callable(path: &Path) -> Option<String> {
-    callable_in(&std::fs::read_to_string(path).ok()?)
+    callable_in(&text_file::text(path).ok()?)
 }
 
 fn callable_in(text: &str) -> Option<String> {

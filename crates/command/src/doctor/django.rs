@@ -2,6 +2,7 @@
 
 use super::groups::Script;
 use crate::application::{module_file, text_after};
+use crate::text_file;
 use std::path::{Path, PathBuf};
 
 /// What makes Django's application of ASGI.
@@ -34,7 +35,7 @@ impl Project {
         // As the scripts of setup-server do.
         let loaded = scripts[0]
             .split_once("import_module(\"")
-            .and_then(|(_, rest)| std::fs::read_to_string(file(rest.split('"').next()?)?.0).ok());
+            .and_then(|(_, rest)| text_file::text(&file(rest.split('"').next()?)?.0).ok());
         scripts.extend(loaded);
         let named = |text: &String| file(&text_after(text, "DJANGO_SETTINGS_MODULE")?);
         let (settings, root) = scripts.iter().find_map(named)?;
@@ -73,7 +74,7 @@ fn has_async(folder: &Path, depth: usize, left: &mut usize) -> Option<bool> {
             folders.push(path);
         } else if kind.is_file() && name.ends_with(".py") {
             *left = left.checked_sub(1)?;
-            let text = std::fs::read(&path).ok()?;
+            let (text, _) = text_file::bytes(&path).ok()?;
             if text.windows(5).any(|word| word.eq_ignore_ascii_case(b"async")) {
                 return Some(true);
             }

@@ -3,10 +3,10 @@
 
 use super::env_file::{self, words};
 use crate::failure::Failure;
+use crate::text_file;
 use clap::{Arg, ArgAction, Command};
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -174,10 +174,8 @@ fn project(folder: &Path, serves: bool) -> Result<(Options, Option<String>), Fai
 
 /// What a file holds, and the user whose file it is.
 fn text_and_owner(path: &Path) -> io::Result<(String, u32)> {
-    let mut file = File::open(path)?;
-    let mut text = String::new();
-    file.read_to_string(&mut text)?;
-    Ok((text, file.metadata()?.uid()))
+    let (bytes, about) = text_file::bytes(path)?;
+    Ok((text_file::as_text(bytes)?, about.uid()))
 }
 
 fn section(text: &str) -> Result<Options, String> {

@@ -4,13 +4,14 @@ use crate::doctor::django::Project;
 use crate::doctor::findings::Report;
 use crate::doctor::groups::Script;
 use crate::doctor::server::Server;
+use crate::text_file;
 
 const CHECK: &str = "django-asgi";
 
 pub(super) fn check(server: &Server, report: &mut Report) {
     for script in Script::all(server).into_iter().filter(|script| script.is_asgi) {
         // Scripts that cannot be read are told of by another check.
-        let Ok(text) = std::fs::read_to_string(&script.path) else { continue };
+        let Ok(text) = text_file::text(&script.path) else { continue };
         let Some(project) = Project::find(&script, text).filter(Project::is_plain_asgi) else {
             continue;
         };

@@ -4,6 +4,7 @@ use crate::doctor::django::Project;
 use crate::doctor::findings::Report;
 use crate::doctor::groups::Script;
 use crate::doctor::server::Server;
+use crate::text_file;
 
 const CHECK: &str = "django-debug";
 
@@ -12,14 +13,14 @@ pub(super) fn check(server: &Server, report: &mut Report) {
         if script.path.is_dir() {
             continue;
         }
-        let Ok(text) = std::fs::read_to_string(&script.path) else {
+        let Ok(text) = text_file::text(&script.path) else {
             let sentence = format!("whether {} has Django with DEBUG on", script.path.display());
             report.unseen(CHECK, sentence);
             continue;
         };
         let found = Project::find(&script, text)
             .map(|project| project.settings)
-            .filter(|file| std::fs::read_to_string(file).is_ok_and(|text| is_on(&text)));
+            .filter(|file| text_file::text(file).is_ok_and(|text| is_on(&text)));
         if let Some(file) = found {
             report.warn(
                 CHECK,

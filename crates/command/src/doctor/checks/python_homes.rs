@@ -3,6 +3,7 @@
 use crate::doctor::findings::Report;
 use crate::doctor::groups::{Group, Script};
 use crate::doctor::server::Server;
+use crate::text_file;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -115,7 +116,7 @@ fn look(home: &Path) -> Result<String, Trouble> {
             _ => Trouble::Missing,
         });
     }
-    let settings = std::fs::read_to_string(home.join("pyvenv.cfg")).unwrap_or_default();
+    let settings = text_file::text(&home.join("pyvenv.cfg")).unwrap_or_default();
     let value = |name: &str| {
         let pairs = settings.lines().filter_map(|line| line.split_once('='));
         let found = pairs.into_iter().find(|(key, _)| key.trim() == name);
