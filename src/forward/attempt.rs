@@ -251,9 +251,13 @@ impl<'a, 'call> Attempt<'a, 'call> {
             return Answer::Switched(Switched { tunnel, ..switched });
         }
         if matches!(answer, Answer::Here(Outcome::Suspended)) {
-            let Self { request, lease, connection, relay, .. } = self;
-            let body = relay.into_body();
-            return Answer::Here(parked_stream::park(request, lease, connection, body, queued));
+            let Self { request, lease, connection, mut relay, .. } = self;
+            let Some(place) = relay.take_place() else {
+                request.cut();
+                return Answer::Here(Outcome::Done);
+            };
+            let (body, worker) = (relay.into_body(), (lease, connection));
+            return Answer::Here(parked_stream::park(request, worker, body, place, queued));
         }
         self.lease.finish(self.connection);
         let outcome = self.relay.pass_rest(self.request);

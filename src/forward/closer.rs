@@ -1,6 +1,6 @@
-//! Closes descriptors that a worker has sent unasked, on a thread made for that. The owner of a file decides how long
-//! its last close takes: a file system that is a program (FUSE) answers when it likes, and a socket with SO_LINGER
-//! waits for its other end. This file must never know why a descriptor is of no use.
+//! Closes descriptors that a worker has sent, on a thread made for that: those that it was not asked for, and those of
+//! responses that no thread serves. The owner of a file decides how long its last close takes: a file system that is a
+//! program (FUSE) answers when it likes, and a socket with SO_LINGER waits for its other end. This file must never know why a descriptor is of no use.
 #![forbid(unsafe_code)]
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -31,8 +31,13 @@ const STACK_SIZE: usize = 64 * 1024;
 impl Closer {
     /// Closes what has come although it was not asked for. From now on the group may not send files.
     pub(super) fn close_unasked(self: &Arc<Self>, descriptors: impl IntoIterator<Item = OwnedFd>) {
-        self.distrusts.store(true, Ordering::Relaxed);
+        self.distrust_group();
         self.close(descriptors);
+    }
+
+    /// From now on the group may not send files.
+    pub(super) fn distrust_group(&self) {
+        self.distrusts.store(true, Ordering::Relaxed);
     }
 
     /// Closes descriptors that the calling thread must not close.

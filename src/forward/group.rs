@@ -4,10 +4,12 @@
 
 use super::closer::Closer;
 use super::connection::Connection;
+use super::file_readers::FileReaders;
 use super::idle::IdleConnections;
 use super::spool_share::SpoolAllowance;
 use crate::config::{DaemonProcess, ServerIdentity};
 use crate::groups::GroupPlan;
+use crate::hub::{GroupPlaces, Room};
 use fastcgi::Limits;
 use scoreboard::Scoreboard;
 use std::sync::Arc;
@@ -23,8 +25,10 @@ pub(crate) struct Group {
     idle: Arc<IdleConnections<Box<Connection>>>,
     /// The place of the group's first worker among those of all groups.
     first_worker: usize,
-    /// Closes what workers send unasked.
+    /// Closes what no thread that serves may close.
     pub(super) closer: Arc<Closer>,
+    /// Read the files of responses that no thread serves.
+    pub(super) file_readers: Arc<FileReaders>,
     /// The workers run as the user that this process runs as. What another user's worker sends is closed, looked at
     /// or read by no thread that serves requests: each of that may wait for as long as that user likes.
     same_user: bool,
@@ -36,6 +40,8 @@ pub(crate) struct Group {
     pub(super) spool_allowance: SpoolAllowance,
     /// How many threads of this process may carry a WebSocket each.
     most_pinned: usize,
+    /// The places that it has in the hub.
+    pub(super) places: GroupPlaces,
     /// When dead rows were last reclaimed, in microseconds.
     reclaimed: AtomicU64,
     /// Until when each worker is suspected to hang, in microseconds.
@@ -56,11 +62,12 @@ impl Group {
         let workers = plans.iter().map(|plan| plan.sockets.len()).sum();
         // Each thread has one in use at a time; a quiet site finds one all the same.
         let idle = Arc::new(IdleConnections::new(workers, threads + plans.len()));
+        let is_alone = plans.iter().filter(|plan| plan.definition.config.threads > 0).count() < 2;
         let mut first_worker = 0;
         let groups = plans.into_iter().map(|plan| {
             let first = first_worker;
             first_worker += plan.sockets.len();
-            Self::new(plan, Arc::clone(&idle), first, threads)
+            Self::new(plan, Arc::clone(&idle), first, threads, is_alone)
         });
         groups.collect()
     }
@@ -70,6 +77,7 @@ impl Group {
         idle: Arc<IdleConnections<Box<Connection>>>,
         first_worker: usize,
         threads: usize,
+        is_alone: bool,
     ) -> Self {
         let slots = plan.sockets.len();
         let row = plan.counters.claim_row(std::process::id(), sys::is_alive);
@@ -78,11 +86,13 @@ impl Group {
             idle,
             first_worker,
             closer: Arc::default(),
+            file_readers: Arc::default(),
             same_user: plan.worker_uid == sys::effective_uid(),
             round_robin: AtomicUsize::new(0),
             row,
             spool_allowance: SpoolAllowance::new(&plan, row),
             most_pinned: threads / 2,
+            places: GroupPlaces::new(is_alone),
             reclaimed: AtomicU64::new(0),
             suspected_until: (0..slots).map(|_| AtomicU64::new(0)).collect(),
             plan,
@@ -189,6 +199,19 @@ impl Group {
     /// How many threads of this process may carry a WebSocket each: half of them, so that the rest serve requests.
     pub(super) const fn most_pinned(&self) -> usize {
         self.most_pinned
+    }
+
+    /// The line, once a minute, about a group that may have no more connections without a thread, whose place is `room`.
+    pub(super) fn share_line(&self, room: Room) -> Option<String> {
+        let Room::ShareUsed(own, all) = room else { return None };
+        self.places.is_to_be_told(scoreboard::now()).then(|| {
+            format!(
+                "WSGI0270: daemon process '{}' has {own} event streams, other responses that pause, and WebSockets \
+                 without a thread of Apache, of {all} in this process of Apache: further ones hold threads, and what \
+                 is left is for other process groups",
+                self.name
+            )
+        })
     }
 
     /// To how many workers a request is sent at most.

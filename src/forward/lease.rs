@@ -146,15 +146,17 @@ impl<'a> WorkerLease<'a> {
         let Some(path) = plan.sockets.get(self.slot) else {
             return Err(io::Error::other("the group has no worker"));
         };
+        let closer = &self.group.closer;
+        if closer.is_stuck() {
+            return Err(io::Error::other(
+                "descriptors that its workers have sent cannot be closed",
+            ));
+        }
         let files = self.group.takes_files();
         while let Some(connection) = self.group.take_idle(self.slot) {
             if files || !connection.takes_files() {
                 return Ok(connection);
             }
-        }
-        let closer = &self.group.closer;
-        if closer.is_stuck() {
-            return Err(io::Error::other("what its workers have sent unasked cannot be closed"));
         }
         let timeout = self.group.worker_timeout();
         // A socket whose backlog is full makes connect(2) wait. It never refuses: Apache's parent holds it.

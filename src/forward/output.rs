@@ -51,6 +51,8 @@ pub(super) struct ClientOutput<'a, B> {
     backlog: Backlog<'a>,
     /// The client is to get what it has been passed, once it has taken what was passed before.
     flush_due: bool,
+    /// httpd has a file of the worker's, which is closed where the request ends.
+    has_file: bool,
     /// Bytes that httpd takes without waiting, as far as is known.
     room: usize,
     /// The buffer of the client's socket has at least [`WIDE_SOCKET`] bytes.
@@ -77,7 +79,7 @@ impl<'a, B> ClientOutput<'a, B> {
     /// The same with another brigade, or without one; and the one that it had.
     pub(super) fn with_brigade<C>(self, brigade: C) -> (ClientOutput<'a, C>, B) {
         let Self { group, pending, patience, held, unflushed, backlog, flush_due, .. } = self;
-        let Self { room, wide, blocking, stream, moved, .. } = self;
+        let Self { has_file, room, wide, blocking, stream, moved, .. } = self;
         let output = ClientOutput {
             group,
             brigade,
@@ -87,6 +89,7 @@ impl<'a, B> ClientOutput<'a, B> {
             unflushed,
             backlog,
             flush_due,
+            has_file,
             room,
             wide,
             blocking,
@@ -140,6 +143,7 @@ impl<'a, 'call> ClientOutput<'a, Brigade<'call>> {
                 false => Backlog::in_memory(limit, &group.spool_allowance),
             },
             flush_due: false,
+            has_file: false,
             room: ROOM,
             wide: false,
             blocking: limit == 0,
@@ -148,9 +152,11 @@ impl<'a, 'call> ClientOutput<'a, Brigade<'call>> {
         }
     }
 
-    /// Whether no call would wait for the client, once [`Self::never_wait`] has been called.
+    /// Whether no call would wait for the client, once [`Self::never_wait`] has been called, nor the end of the request for
+    /// a file system.
     pub(super) fn may_leave(&self) -> bool {
         !self.blocking
+            && !self.has_file
             && self.stream.is_none()
             && self.brigade.is_empty()
             && self.pending.is_empty()
@@ -194,6 +200,7 @@ impl<'a, 'call> ClientOutput<'a, Brigade<'call>> {
         sendfile: bool,
     ) -> Result<(), PassError> {
         self.unflushed += 1;
+        self.has_file = true;
         self.write_pending(request)?;
         self.append_backlog(request)?;
         // The range of a file is served where the end is passed on with it (httpd's byterange filter).

@@ -7,19 +7,20 @@ use super::connection_error::ConnectionError;
 use super::failure::log_failure;
 use super::group::Group;
 use super::lease::{EXIT_POLL, WorkerLease};
+use super::passed_file::{PassedFile, PassedFileError, WrongFile};
 use super::relay_error::RelayError;
 use super::response_body::{Piece, ResponseBody, Rest, outcome, times_since};
 use super::stream;
 use crate::apr::Brigade;
 use crate::failure_flag::{Flag, Flags, Note};
-use crate::httpd::{Outcome, Parked, PassError, Request};
-use crate::hub::{self, EarlyEnd, Ready, Session, Step, Wants};
+use crate::httpd::{Outcome, Parked, PassError, Request, Suspended};
+use crate::hub::{self, EarlyEnd, Place, Ready, Session, Step, Waker, Wants};
 use crate::request_outcome::conclude;
+use crate::request_times::RequestTimes;
 use fastcgi::{Answer, ProtocolStatus, app_status};
-use std::fs::File;
-use std::ops::{ControlFlow, Range};
+use std::io;
+use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 use wsgi::Level;
 
@@ -33,9 +34,6 @@ const OTHER_IDLE_TIME: Duration = Duration::from_secs(1);
 /// only is not told from one that has left, and gets no response after that.
 const CLIENT_IDLE_TIME: Duration = Duration::from_secs(5);
 
-/// Bytes of a file that are passed on at once.
-const FILE_PIECE: u64 = 32 * 1024;
-
 /// How long the worker may be silent before the thread of this `request` leaves.
 pub(super) fn idle_time(request: &Request<'_>) -> Duration {
     match request.has_content_type(EVENT_STREAM) {
@@ -47,9 +45,9 @@ pub(super) fn idle_time(request: &Request<'_>) -> Duration {
 /// Leaves the rest of a response to the hub. `queued` is when the request began to wait, in microseconds since the epoch.
 pub(super) fn park(
     request: &mut Request<'_>,
-    lease: WorkerLease<'static>,
-    connection: Box<Connection>,
+    (lease, mut connection): (WorkerLease<'static>, Box<Connection>),
     mut body: ResponseBody<'static, ()>,
+    place: Place,
     queued: i64,
 ) -> Outcome {
     debug_assert!(request.is_head_out(), "a response without a head is suspended");
@@ -57,8 +55,15 @@ pub(super) fn park(
     let reconnects = request.is_get_or_head() && request.has_content_type(EVENT_STREAM);
     let group = lease.group();
     let (client_limit, worker_limit) = (group.response_timeout(), group.worker_timeout());
-    let (place, flags) = (hub::Place::take(), Flags::so_far());
-    request.suspend(move |client| {
+    let flags = Flags::so_far();
+    request.suspend(move |found| {
+        let client = match found {
+            Suspended::Parked(client) => client,
+            Suspended::Broken(request) => {
+                connection.send_abort();
+                return conclude_left(request, group, flags, times_since(queued, None));
+            }
+        };
         let default = client.timeout().unwrap_or_else(|| group.client_timeout());
         let stream = ParkedStream {
             group,
@@ -66,6 +71,7 @@ pub(super) fn park(
             connection: Some(connection),
             body: Some(body),
             file: None,
+            waker: None,
             reconnects,
             ending: None,
             has_read: false,
@@ -95,8 +101,9 @@ struct ParkedStream {
     connection: Option<Box<Connection>>,
     /// Lent to the step that runs.
     body: Option<ResponseBody<'static, ()>>,
-    /// What is left of the worker's file.
-    file: Option<(File, Range<u64>)>,
+    /// What is left of the worker's file. It is read as the client takes it.
+    file: Option<PassedFile>,
+    waker: Option<Waker>,
     /// The client connects anew when the stream breaks off: a `GET` of an event stream, as `EventSource` sends it. What reads
     /// such a response to another method does not come back, and may take half of it for all.
     reconnects: bool,
@@ -150,8 +157,7 @@ impl ParkedStream {
         }
         if ready.writable {
             self.behind_since = None;
-            let passed = body.output.pass_backlog(request);
-            if let Err(why) = passed.and_then(|()| self.pass_file(request, body)) {
+            if let Err(why) = body.output.pass_backlog(request) {
                 return self.client_failed(request, why);
             }
         }
@@ -203,6 +209,7 @@ impl ParkedStream {
         now: Instant,
     ) -> Result<(), RelayError> {
         let before = body.written;
+        self.pass_file(request, body, now)?;
         while self.has_read && self.file.is_none() {
             let Some(connection) = &mut self.connection else { break };
             let Some(piece) = next_piece(request, body, connection)? else {
@@ -216,11 +223,9 @@ impl ParkedStream {
                 Piece::Error(text) => body.log_errors(request, &text),
                 // The request body has been read, and behind the head there is no place for hints.
                 Piece::BodyWanted | Piece::EarlyHints(_) => {}
-                // It may be long: it is read as the client takes it.
                 Piece::File(span) => {
-                    let file = body.take_file(request, connection, span, true)?;
-                    self.file = file.map(|(file, part)| (File::from(file), part));
-                    self.pass_file(request, body)?;
+                    self.file = Some(body.take_file_unseen(request, connection, span)?);
+                    self.pass_file(request, body, now)?;
                 }
                 Piece::End { protocol_status, app_status, queue_time } => {
                     self.times = Some((queue_time, wsgi::epoch_micros()));
@@ -245,30 +250,38 @@ impl ParkedStream {
         Ok(())
     }
 
-    /// Passes on a part of the worker's file, unless the client is behind.
+    /// Passes on what has been read of the worker's file, and has the next piece read, unless the client is behind.
     fn pass_file<'call>(
         &mut self,
         request: &mut Request<'call>,
         body: &mut Body<'call>,
-    ) -> Result<(), PassError> {
-        let Some((file, part)) = &mut self.file else { return Ok(()) };
+        now: Instant,
+    ) -> Result<(), RelayError> {
+        let (Some(file), Some(waker)) = (&mut self.file, self.waker) else { return Ok(()) };
         if body.output.is_client_behind() {
             return Ok(());
         }
-        let length = (part.end - part.start).min(FILE_PIECE);
-        let mut piece = vec![0; usize::try_from(length).unwrap_or(0)];
-        let read = file.read_exact_at(&mut piece, part.start);
-        part.start += length;
-        if part.is_empty() || read.is_err() {
-            self.file = None;
+        if let Some(read) = file.take() {
+            let piece = read.map_err(|why| file_failed(request, self.group, &why))?;
+            let is_last = file.is_at_end();
+            // What has been read is what the worker has sent.
+            self.heard = now;
+            if is_last {
+                self.file = None;
+            }
+            body.output.write(request, &piece, 0)?;
+            body.output.flush(request)?;
+            if is_last || body.output.is_client_behind() {
+                return Ok(());
+            }
+        } else if file.deadline(self.worker_limit).is_some_and(|at| at <= now) {
+            let what = format!("nothing of it has been read for {} s", self.worker_limit.as_secs());
+            let why = io::Error::new(io::ErrorKind::TimedOut, what);
+            return Err(file_failed(request, self.group, &PassedFileError::Io(why)));
         }
-        if let Err(why) = read {
-            let line = format!("WSGI0220: a file cannot be sent: {why}");
-            request.log(Level::Error, line.as_bytes());
-            return Err(PassError::Failed);
-        }
-        body.output.write(request, &piece, 0)?;
-        body.output.flush(request)
+        let Some(file) = &mut self.file else { return Ok(()) };
+        file.read_on(now, move || waker.wake())
+            .map_err(|why| file_failed(request, self.group, &why))
     }
 
     /// The client takes no more.
@@ -300,7 +313,7 @@ impl ParkedStream {
         if matches!(why, ConnectionError::NoDescriptor) {
             self.group.drop_every_idle();
         }
-        (self.is_done, self.has_read) = (true, false);
+        (self.is_done, self.has_read, self.file) = (true, false, None);
         self.failure = Some(WorkerFailure { why, since: now, look: now });
     }
 
@@ -327,9 +340,9 @@ impl ParkedStream {
     }
 
     /// Has the request counted and logged as what it has become.
-    fn conclude(&self, request: &Request<'_>, flags: Flags) {
+    fn conclude(&self, request: &Request<'_>) {
         let times = times_since(self.queued, self.times);
-        conclude(request, Outcome::Done, Some(self.group.plan()), flags, times);
+        conclude(request, Outcome::Done, Some(self.group.plan()), self.flags, times);
     }
 
     /// Whether the worker is what is waited for, and not the client, which takes what has come. One that reads has not left,
@@ -363,7 +376,7 @@ impl ParkedStream {
         let step = work(self, &mut request, &mut body);
         self.flags = Flags::end(outer);
         if step == Step::Over {
-            self.conclude(&request, self.flags);
+            self.conclude(&request);
         }
         let (body, _) = body.with_brigade(());
         let is_behind = body.output.is_client_behind();
@@ -372,7 +385,7 @@ impl ParkedStream {
             self.moved = now;
         }
         self.body = Some(body);
-        if client.push() || is_behind || self.file.is_some() {
+        if client.push() || is_behind {
             self.behind_since.get_or_insert(now);
         } else if was_behind {
             (self.behind_since, self.heard) = (None, now);
@@ -381,10 +394,12 @@ impl ParkedStream {
         if client.is_aborted() && step == Step::Open {
             self.abort();
             if let Some((request, _)) = client.lend() {
-                let outer = self.flags.resume();
-                Flag::ClientLeft.note();
-                let flags = Flags::end(outer);
-                self.conclude(&request, flags);
+                conclude_left(
+                    &request,
+                    self.group,
+                    self.flags,
+                    times_since(self.queued, self.times),
+                );
             }
             return Step::Over;
         }
@@ -393,6 +408,10 @@ impl ParkedStream {
 }
 
 impl Session<Parked> for ParkedStream {
+    fn set_waker(&mut self, waker: Waker) {
+        self.waker = Some(waker);
+    }
+
     fn worker(&self) -> Option<BorrowedFd<'_>> {
         self.connection.as_ref().map(|connection| connection.as_fd())
     }
@@ -423,7 +442,10 @@ impl Session<Parked> for ParkedStream {
     fn deadline(&self) -> Option<Instant> {
         let look = (!self.looks_at_client).then(|| self.heard + CLIENT_IDLE_TIME);
         let exit = self.failure.as_ref().map(|failure| failure.look);
-        let times = [self.silence_deadline(), look, exit, self.client_deadline()];
+        // One that waits for its client is not read.
+        let file = self.file.as_ref().filter(|_| self.behind_since.is_none());
+        let file = file.and_then(|file| file.deadline(self.worker_limit));
+        let times = [self.silence_deadline(), look, exit, file, self.client_deadline()];
         times.into_iter().flatten().min()
     }
 
@@ -443,7 +465,7 @@ impl Session<Parked> for ParkedStream {
             return Step::Open;
         }
         self.abort();
-        (self.is_done, self.has_read) = (true, false);
+        (self.is_done, self.has_read, self.file) = (true, false, None);
         self.ending = Some(Rest::Broken);
         self.with_body(client, now, |stream, request, body| {
             Flag::Stopping.note();
@@ -470,6 +492,30 @@ impl Session<Parked> for ParkedStream {
             request.cut();
             Step::Over
         });
+    }
+}
+
+/// Has a request counted and logged whose client has left, with what it has had of `flags` before.
+fn conclude_left(request: &Request<'_>, group: &Group, flags: Flags, times: RequestTimes) {
+    let outer = flags.resume();
+    Flag::ClientLeft.note();
+    conclude(request, Outcome::Done, Some(group.plan()), Flags::end(outer), times);
+}
+
+/// What becomes of a response whose file cannot be sent.
+fn file_failed(request: &Request<'_>, group: &Group, why: &PassedFileError) -> RelayError {
+    match why {
+        PassedFileError::Wrong(what) => {
+            if *what == WrongFile::NotRegular {
+                group.closer.distrust_group();
+            }
+            ConnectionError::from(*what).into()
+        }
+        PassedFileError::Io(why) => {
+            let line = format!("WSGI0220: a file cannot be sent: {why}");
+            request.log(Level::Error, line.as_bytes());
+            PassError::Failed.into()
+        }
     }
 }
 

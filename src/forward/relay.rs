@@ -15,7 +15,7 @@ use crate::config::Settings;
 use crate::error_override;
 use crate::failure_flag::{Flag, Note};
 use crate::httpd::{BrigadeEnd, Head, Outcome, PassError, Request};
-use crate::hub;
+use crate::hub::{self, Place, Room};
 use crate::request_times::RequestTimes;
 use fastcgi::app_status::{self, NotLoaded, StatusOnly};
 use fastcgi::{Answer, ProtocolStatus};
@@ -42,6 +42,8 @@ pub(super) struct Relay<'a, 'call> {
     stalled_since: Option<Instant>,
     /// This thread may leave the rest of the response to another one: the worker has all of the request.
     may_park: bool,
+    /// The place of this response in the hub, once this thread leaves.
+    place: Option<Place>,
     /// The path of this server at which the response is to be found.
     location: Option<Vec<u8>>,
     /// The worker has done nothing for the request.
@@ -100,6 +102,7 @@ impl<'a, 'call> Relay<'a, 'call> {
             discarding_since: None,
             stalled_since: None,
             may_park: false,
+            place: None,
             location: None,
             given_back: None,
             times: None,
@@ -270,8 +273,7 @@ impl<'a, 'call> Relay<'a, 'call> {
             if connection.waits_for_input(limit.min(idle_time)) {
                 return Ok(());
             }
-            let is_ready = hub::is_ready(|line| request.log(Level::Warning, line.as_bytes()));
-            if is_ready && self.can_leave(request)? {
+            if self.leave(request)? {
                 return Err(RelayError::Silent);
             }
         }
@@ -298,8 +300,35 @@ impl<'a, 'call> Relay<'a, 'call> {
             && self.has_head()
             && !self.is_discarding()
             && self.body.output.may_leave();
-        (free && hub::has_room() && request.is_parkable())
+        (free && self.group.places.room() != Room::Full && request.is_parkable())
             .then(|| parked_stream::idle_time(request))
+    }
+
+    /// Whether this thread leaves, for which a place is taken in the hub.
+    fn leave(&mut self, request: &mut Request<'call>) -> Result<bool, PassError> {
+        let taken = match self.group.places.room() {
+            Room::Free => {
+                let is_ready = hub::is_ready(|line| request.log(Level::Warning, line.as_bytes()));
+                if !is_ready || !self.can_leave(request)? {
+                    return Ok(false);
+                }
+                self.group.places.take()
+            }
+            room => Err(room),
+        };
+        match taken {
+            Ok(place) => self.place = Some(place),
+            Err(room) => {
+                let line = self.group.share_line(room);
+                line.iter().for_each(|line| request.log(Level::Warning, line.as_bytes()));
+            }
+        }
+        Ok(self.place.is_some())
+    }
+
+    /// The place in the hub, where this thread leaves.
+    pub(super) const fn take_place(&mut self) -> Option<Place> {
+        self.place.take()
     }
 
     /// Whether this thread can leave now: the head of the response has to be out. httpd writes it with the first bytes of the

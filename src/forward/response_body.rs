@@ -7,6 +7,7 @@ use super::connection_error::ConnectionError;
 use super::failure::note_client;
 use super::group::Group;
 use super::output::ClientOutput;
+use super::passed_file::{PassedFile, WrongFile};
 use crate::apr::Brigade;
 use crate::failure_flag::{Flag, Note};
 use crate::httpd::{BrigadeEnd, Outcome, PassError, Request};
@@ -14,6 +15,7 @@ use crate::request_times::RequestTimes;
 use fastcgi::{Answer, ErrorLines, FileSpan, Interim, ProtocolStatus, app_status};
 use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use wsgi::Level;
 
 /// Bytes of body that wait for what comes after them.
@@ -168,29 +170,41 @@ impl<'a, 'call> ResponseBody<'a, Brigade<'call>> {
     }
 
     /// The connection's file and the part of it that the client gets; `None` where it gets nothing of the response.
-    pub(super) fn take_file(
+    fn take_file(
         &mut self,
         request: &mut Request<'call>,
         connection: &mut Connection,
         span: FileSpan,
         wanted: bool,
     ) -> Result<Option<(OwnedFd, Range<u64>)>, ConnectionError> {
-        let malformed = |what: &str| ConnectionError::Malformed(what.to_owned());
-        let Some(file) = connection.take_file() else {
-            return Err(malformed("file record refers to no open descriptor"));
-        };
+        let file = open_file(connection)?;
         let Some(length) = sys::readable_length(file.as_fd()) else {
             connection.reject_file(file);
-            return Err(malformed("file record refers to what is no regular file"));
+            return Err(WrongFile::NotRegular.into());
         };
         if !wanted {
             return Ok(None);
         }
-        if span.offset.checked_add(span.length).is_none_or(|end| end > length) {
-            return Err(malformed("file record refers to bytes that the file does not have"));
+        if end_of(span)? > length {
+            return Err(WrongFile::TooShort.into());
         }
         let length = self.truncate_to_length(request, span.length);
         Ok(Some((file, span.offset..span.offset + length)))
+    }
+
+    /// The same, with nothing done yet that may wait for the file: to look at it is left to the threads of the group.
+    pub(super) fn take_file_unseen(
+        &mut self,
+        request: &mut Request<'call>,
+        connection: &mut Connection,
+        span: FileSpan,
+    ) -> Result<PassedFile, ConnectionError> {
+        // In this order: a file that is not taken is closed with the connection.
+        let (end, file) = (end_of(span)?, open_file(connection)?);
+        let part = span.offset..span.offset + self.truncate_to_length(request, span.length);
+        let group = self.group;
+        let (readers, closer) = (Arc::clone(&group.file_readers), Arc::clone(&group.closer));
+        Ok(PassedFile::new(file, part, end, readers, closer))
     }
 
     /// Logs text of the worker's standard error.
@@ -224,6 +238,17 @@ impl<'a, 'call> ResponseBody<'a, Brigade<'call>> {
             }
         }
     }
+}
+
+/// The descriptor that a file record refers to.
+fn open_file(connection: &mut Connection) -> Result<OwnedFd, ConnectionError> {
+    let none = || ConnectionError::Malformed("file record refers to no open descriptor".to_owned());
+    connection.take_file().ok_or_else(none)
+}
+
+/// How long the file of a record has to be.
+fn end_of(span: FileSpan) -> Result<u64, ConnectionError> {
+    span.offset.checked_add(span.length).ok_or_else(|| WrongFile::TooShort.into())
 }
 
 /// What becomes of a request whose response was passed on, as far as it went.

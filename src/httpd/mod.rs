@@ -5,6 +5,7 @@
 mod auth;
 mod body;
 mod child_slots;
+mod departure;
 mod directives;
 mod filters;
 mod hooks;
@@ -23,6 +24,7 @@ mod response;
 mod scoreboard;
 mod server;
 mod server_info;
+mod suspension;
 mod tunnel;
 
 pub(crate) use self::scoreboard::Scoreboard;
@@ -45,10 +47,11 @@ pub(crate) use log::{
 };
 pub(crate) use module::register_module;
 pub(crate) use panic_hook::install_panic_hook;
-pub(crate) use parked::{ClosedRecord, Parked, hook_suspend_connection};
+pub(crate) use parked::{ClosedRecord, Parked};
 pub(crate) use previous_request::PreviousRequest;
 pub(crate) use regex::Regex;
 pub(crate) use request::{FileKind, Request};
 pub(crate) use response::{BrigadeEnd, Head, PassError};
 pub(crate) use server::Server;
 pub(crate) use server_info::{Mpm, OtherChild, ServerInfo};
+pub(crate) use suspension::{Suspended, hook_suspend_connection};

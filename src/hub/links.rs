@@ -5,13 +5,11 @@ use super::deadlines::Deadlines;
 use super::link::Link;
 use super::places::Place;
 use super::session::{Client, EarlyEnd, Ready, Session};
+use super::waker::Waker;
 use crate::httpd::guard;
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 use sys::{Epoll, Event};
 
-/// How long what is left of a closed connection is kept.
-const RECORD_TIME: Duration = Duration::from_secs(2);
 /// A token has the generation of a place, the place, and the side.
 const GENERATION_SHIFT: u32 = 33;
 
@@ -33,8 +31,12 @@ pub(super) struct Links<C: Client> {
     closed: Vec<usize>,
     /// Those whose session is over are for another thread: [`Self::take_over`].
     hands_over: bool,
+    /// What other threads call that have a link advanced.
+    wake: fn(u64),
     over: Vec<Submission<C>>,
-    records: VecDeque<(Instant, C::Record)>,
+    /// Of connections that have been closed: no more than httpd has threads are in use, and those that are not go with the next
+    /// connection that is closed.
+    records: Vec<C::Record>,
 }
 
 /// The token of a client's socket, and the key of its link's deadline.
@@ -48,7 +50,7 @@ struct Slot<C> {
 }
 
 impl<C: Client> Links<C> {
-    pub(super) const fn new(epoll: Epoll, hands_over: bool) -> Self {
+    pub(super) const fn new(epoll: Epoll, hands_over: bool, wake: fn(u64)) -> Self {
         Self {
             epoll,
             slots: Vec::new(),
@@ -57,8 +59,9 @@ impl<C: Client> Links<C> {
             deadlines: Deadlines::new(),
             closed: Vec::new(),
             hands_over,
+            wake,
             over: Vec::new(),
-            records: VecDeque::new(),
+            records: Vec::new(),
         }
     }
 
@@ -72,8 +75,7 @@ impl<C: Client> Links<C> {
 
     /// When something is to be done at the latest.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        let records = self.records.front().map(|(at, _)| *at);
-        [self.deadlines.next(), records].into_iter().flatten().min()
+        self.deadlines.next()
     }
 
     /// Takes a connection over. It is to end before its time, if it may be, where the process `leaves`.
@@ -85,7 +87,10 @@ impl<C: Client> Links<C> {
         let Some(slot) = self.slots.get_mut(index) else { return };
         slot.generation += 1;
         let token = token(slot.generation, index);
-        let Submission { client, session, place } = submission;
+        let Submission { client, mut session, place } = submission;
+        if let Some(session) = &mut session {
+            session.set_waker(Waker::new(token, self.wake));
+        }
         let mut link = Link::new(client, session, place, [token, token | 1]);
         link.ends_at = link.early_end().filter(|_| leaves).map(|end| match end {
             EarlyEnd::AnyTime => now,
@@ -121,6 +126,13 @@ impl<C: Client> Links<C> {
             },
         };
         self.advance(index, ready, now);
+    }
+
+    /// Advances the link of a token that another thread has woken.
+    pub(super) fn on_wake(&mut self, token: u64, now: Instant) {
+        if let Some(index) = self.index(token) {
+            self.advance(index, Ready::default(), now);
+        }
     }
 
     /// Advances the links whose time has come.
@@ -216,24 +228,24 @@ impl<C: Client> Links<C> {
     }
 
     /// Frees what has been closed, once no event of the round can name it any more.
-    pub(super) fn free_closed(&mut self, now: Instant) {
+    pub(super) fn free_closed(&mut self) {
+        if self.closed.is_empty() {
+            return;
+        }
         while let Some(index) = self.closed.pop() {
             let Some(slot) = self.slots.get_mut(index) else { continue };
             let Some(link) = slot.link.take() else { continue };
             self.deadlines.remove(token(slot.generation, index), link.scheduled);
             let epoll = &self.epoll;
-            let record = guard(None, || link.release(epoll));
-            self.records.extend(record.map(|record| (now + RECORD_TIME, record)));
+            self.records.extend(guard(None, || Some(link.release(epoll))));
             self.free.push(index);
             self.open -= 1;
         }
-        while self.records.front().is_some_and(|(at, _)| *at <= now) {
-            self.records.pop_front();
-        }
+        self.records.retain(C::is_in_use);
     }
 
     /// Ends all links at once, whatever goes over them.
-    pub(super) fn stop(&mut self, now: Instant) {
+    pub(super) fn stop(&mut self) {
         for index in 0..self.slots.len() {
             let Some(link) = self.slots.get_mut(index).and_then(|slot| slot.link.as_mut()) else {
                 continue;
@@ -247,7 +259,7 @@ impl<C: Client> Links<C> {
             }
             self.closed.push(index);
         }
-        self.free_closed(now);
+        self.free_closed();
     }
 }
 
@@ -257,13 +269,17 @@ mod tests {
     use crate::hub::session::{Step, Wants};
     use std::os::fd::{AsFd, BorrowedFd};
     use std::os::unix::net::UnixStream;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Duration;
 
     const SILENCE: Duration = Duration::from_secs(5);
 
-    struct TestClient(UnixStream);
+    /// Its record is in use until it is said not to be.
+    struct TestClient(UnixStream, Arc<AtomicBool>);
 
     impl Client for TestClient {
-        type Record = ();
+        type Record = Arc<AtomicBool>;
         fn socket(&self) -> BorrowedFd<'_> {
             self.0.as_fd()
         }
@@ -275,8 +291,11 @@ mod tests {
         }
         fn end_request(&mut self) {}
         fn end_connection(&mut self) {}
-        fn release(self) -> Option<()> {
-            None
+        fn release(self) -> Arc<AtomicBool> {
+            self.1
+        }
+        fn is_in_use(record: &Arc<AtomicBool>) -> bool {
+            record.load(Ordering::SeqCst)
         }
     }
 
@@ -313,10 +332,11 @@ mod tests {
 
     #[test]
     fn link_that_is_silent_and_heard_of_in_turn_has_one_deadline() {
-        let mut links = Links::new(Epoll::new().unwrap(), true);
+        let mut links = Links::new(Epoll::new().unwrap(), true, |_| ());
         let (_client, socket) = UnixStream::pair().unwrap();
         let mut now = Instant::now();
-        let (client, session) = (TestClient(socket), Box::new(TestSession(now, false)));
+        let (client, session) =
+            (TestClient(socket, Arc::default()), Box::new(TestSession(now, false)));
         links.add(
             Submission { client, session: Some(session), place: Place::of_test() },
             false,
@@ -329,7 +349,29 @@ mod tests {
             assert_eq!(links.deadlines.len(), 1);
             now += SILENCE;
         }
-        links.stop(now);
+        links.stop();
         assert_eq!((links.deadlines.len(), links.is_empty()), (0, true));
+    }
+
+    #[test]
+    fn record_of_a_closed_connection_is_kept_while_a_thread_may_use_it() {
+        let mut links = Links::new(Epoll::new().unwrap(), true, |_| ());
+        let now = Instant::now();
+        let close = |links: &mut Links<TestClient>, record: &Arc<AtomicBool>| {
+            let (_client, socket) = UnixStream::pair().unwrap();
+            let client = TestClient(socket, Arc::clone(record));
+            let session = Some(Box::new(TestSession(now, false)) as Box<dyn Session<TestClient>>);
+            links.add(Submission { client, session, place: Place::of_test() }, false, now);
+            links.stop();
+        };
+        let (first, second) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicBool::new(true)));
+        close(&mut links, &first);
+        close(&mut links, &second);
+        assert_eq!(links.records.len(), 2);
+        first.store(false, Ordering::SeqCst);
+        // Both have been left.
+        close(&mut links, &first);
+        assert_eq!(links.records.len(), 1);
+        assert_eq!((Arc::strong_count(&first), Arc::strong_count(&second)), (1, 2));
     }
 }

@@ -12,7 +12,9 @@ mod links;
 mod places;
 mod session;
 mod thread;
+mod waker;
 
-pub(crate) use places::{Place, allowed_by_descriptors, begin_drain, has_room, set_limit};
+pub(crate) use places::{GroupPlaces, Place, Room, allowed_by_descriptors, begin_drain, set_limit};
 pub(crate) use session::{EarlyEnd, Ready, Session, Step, Wants};
 pub(crate) use thread::{StopGuard, is_ready, submit, wake};
+pub(crate) use waker::Waker;

@@ -2,13 +2,14 @@
 //! without httpd. It must never know a thread.
 #![forbid(unsafe_code)]
 
+use super::waker::Waker;
 use crate::httpd::{ClosedRecord, Parked};
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 /// The connection to a client, as far as a link needs it. No call waits.
 pub(crate) trait Client: Send + Sized {
-    /// What is left of a closed connection for a while.
+    /// What is left of a closed connection, as long as a thread of httpd may use it.
     type Record: Send;
     fn socket(&self) -> BorrowedFd<'_>;
     /// Whether the client is known to be gone.
@@ -20,7 +21,9 @@ pub(crate) trait Client: Send + Sized {
     /// Says that the connection ends. To be pushed.
     fn end_connection(&mut self);
     /// Closes the connection.
-    fn release(self) -> Option<Self::Record>;
+    fn release(self) -> Self::Record;
+    /// Whether a record is to be kept.
+    fn is_in_use(record: &Self::Record) -> bool;
 }
 
 impl Client for Parked {
@@ -40,8 +43,11 @@ impl Client for Parked {
     fn end_connection(&mut self) {
         self.end_connection();
     }
-    fn release(self) -> Option<ClosedRecord> {
+    fn release(self) -> ClosedRecord {
         self.release()
+    }
+    fn is_in_use(record: &ClosedRecord) -> bool {
+        record.is_in_use()
     }
 }
 
@@ -98,6 +104,8 @@ pub(crate) enum Step {
 
 /// What goes over a link, until it is over.
 pub(crate) trait Session<C>: Send {
+    /// Takes what another thread may use to have [`Session::advance`] called; once, before anything else.
+    fn set_waker(&mut self, _waker: Waker) {}
     /// The socket to the worker, as long as the worker is needed.
     fn worker(&self) -> Option<BorrowedFd<'_>>;
     /// Whether [`Session::worker`] is needed no more. Then [`Session::release_worker`] follows once nothing watches it.

@@ -40,6 +40,8 @@ struct Side {
 #[derive(Default)]
 struct Inbox {
     submissions: Vec<Submission<Parked>>,
+    /// The tokens of links that other threads have woken.
+    woken: Vec<u64>,
     /// The thread, once there is one.
     thread: Option<JoinHandle<()>>,
     /// The thread takes no more.
@@ -75,7 +77,7 @@ impl Side {
         if inbox.thread.is_none() && !inbox.is_closed {
             let epoll = Epoll::new()?;
             epoll.add(self.wakeup.as_fd(), EPOLLIN, WAKEUP)?;
-            let links = Links::new(epoll, next.is_some());
+            let links = Links::new(epoll, next.is_some(), wake_link);
             let work = move || Thread { side: self, next, links, drain: None }.run();
             inbox.thread = Some(std::thread::Builder::new().name(name.to_owned()).spawn(work)?);
         }
@@ -155,6 +157,14 @@ pub(crate) fn wake() {
     }
 }
 
+/// Has the first thread advance the link of a token.
+fn wake_link(token: u64) {
+    if let Some(hub) = HUB.get() {
+        hub.sessions.lock().woken.push(token);
+        hub.sessions.wakeup.wake();
+    }
+}
+
 /// Ends the threads, and all connections that they have, when this is dropped.
 pub(crate) struct StopGuard;
 
@@ -201,7 +211,7 @@ impl Thread {
             self.take_submissions(now);
             self.leave(now);
             self.links.on_time(now);
-            self.links.free_closed(now);
+            self.links.free_closed();
             self.hand_over();
         }
         self.stop();
@@ -219,7 +229,13 @@ impl Thread {
     }
 
     fn take_submissions(&mut self, now: Instant) {
-        let submissions = std::mem::take(&mut self.side.lock().submissions);
+        let (submissions, woken) = {
+            let mut inbox = self.side.lock();
+            (std::mem::take(&mut inbox.submissions), std::mem::take(&mut inbox.woken))
+        };
+        for token in woken {
+            self.links.on_wake(token, now);
+        }
         for submission in submissions {
             self.links.add(submission, self.drain.is_some(), now);
         }
@@ -242,7 +258,7 @@ impl Thread {
         // The endings do not take long by themselves.
         let Some(next) = self.next.filter(|_| places::is_draining()) else {
             if sys::has_signal_come() {
-                self.links.stop(now);
+                self.links.stop();
             }
             return;
         };
@@ -260,7 +276,7 @@ impl Thread {
         if sys::has_signal_come() {
             // The server stops, and kills this process if it stays.
             next.wakeup.wake();
-            self.links.stop(now);
+            self.links.stop();
             return;
         }
         if drain.ends_at_once {
@@ -288,7 +304,7 @@ impl Thread {
             self.links.add(submission, false, now);
         }
         self.hand_over();
-        self.links.stop(now);
+        self.links.stop();
     }
 }
 

@@ -22,8 +22,9 @@ async def application(scope, receive, send):
         await receive()
         await send({"type": "lifespan.shutdown.complete"})
         return
-    _, action, *rest = scope["path"].split("/")
-    query = dict(pair.split("=") for pair in scope["query_string"].decode().split("&") if pair)
+    _, action, *rest = scope["path"].removeprefix(scope["root_path"]).split("/")
+    pairs = (pair.partition("=") for pair in scope["query_string"].decode().split("&") if pair)
+    query = {name: value for name, _, value in pairs}
     await globals()[f"do_{action}"]("/".join(rest), query, receive, send)
 
 
@@ -113,6 +114,16 @@ async def do_file(name, query, receive, send):
     await send({"type": "http.response.zerocopysend", "file": file, "more_body": True})
     await body(send, b"after\n")
     await body(send, b"last\n", more=False)
+    os.close(file)
+
+
+async def do_passed(name, query, receive, send):
+    """Is silent for a moment, then sends the first bytes of the file at `path`."""
+    await start(send)
+    await body(send, b"first\n")
+    await asyncio.sleep(0.3)
+    file = os.open(query["path"], os.O_RDONLY)
+    await send({"type": "http.response.zerocopysend", "file": file, "count": 100_000})
     os.close(file)
 
 

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from harness import daemons
+from harness import c_modules, daemons
 from harness.asgi import conf
 from harness.client import head, read_all, read_until
 from harness.conf import tls_host
@@ -339,6 +339,30 @@ def test_response_without_a_thread_has_the_flags_of_its_failure(start):
             assert told(server, f"/stream/{number}")[:3] == ["200", "-", "CR,XB"]
     server.log.allow("worker \\d+ was killed", "WSGI0119")
     assert counted(server)["by_flag"] == {"CL": 1, "CR": 2, "XB": 2}
+
+
+def test_response_whose_connection_breaks_before_the_thread_has_left_is_counted_and_logged(
+    private, env
+):
+    def prepare(server):
+        server.root.chmod(0o777)
+        c_modules.build(env, server.root, "broken", c_modules.BROKEN)
+
+    more = FACTOR + TOLD + "LoadModule broken ${ROOT}/broken.so\n"
+    server = private(conf("", more, APP, threads=3, timeout=30), prepare)
+    before = counted(server)
+    for number in range(3):
+        with server.socket() as sock:
+            sock.settimeout(20 * SLOWER)
+            sock.sendall(head(f"/stream/{number}?broken"))
+            assert b"first\n" in read_all(sock)
+        status, kept, flags, queue, application = told(server, f"/stream/{number}")
+        assert (status, kept, flags, queue, application) == ("200", "X", "CL", "-", "-")
+        wait_until(lambda n=number: f"http.disconnect {n}" in notes(server), "the application")
+    after = counted(server)
+    assert after["by_flag"] == {"CL": 3}
+    assert after["by_class"]["2xx"] == before["by_class"]["2xx"] + 3
+    assert are_threads_free(server)
 
 
 def test_response_that_is_too_short_is_seen_to_be(start):

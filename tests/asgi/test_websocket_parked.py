@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from harness import daemons
+from harness import c_modules, daemons
 from harness.asgi import WEBSOCKET_APP, conf
 from harness.conf import tls_host
 from harness.httpd import wait_until
@@ -41,11 +41,11 @@ KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 def start(private, certificate):
     """start(options, more): a server whose child has three threads; its second port has TLS."""
 
-    def start(options="", more=FACTOR, modules=(), **others):
+    def start(options="", more=FACTOR, modules=(), prepare=lambda server: None, **others):
         alias = "ASGIScriptAlias / ${ROOT}/app.py process-group=site"
         text = more + tls_host(certificate, alias)
         others = {"threads": 3, "timeout": 30, "modules": ("ssl", *modules), **others}
-        server = private(conf(options, text, WEBSOCKET_APP, **others))
+        server = private(conf(options, text, WEBSOCKET_APP, **others), prepare)
         # Of mod_ssl, for the certificate of the tests.
         server.log.allow("AH01873|AH01882|AH01906")
         return server
@@ -122,6 +122,23 @@ def test_socket_is_counted_and_logged_once_and_at_its_opening(start):
     path, status, kept, flags, queue = line.split()
     assert (path, status, kept, flags) == ("/echo", "101", "-", "-")
     assert int(queue) >= 0
+    assert counted(server)["1xx"] == before + 1
+
+
+def test_socket_whose_connection_breaks_before_the_thread_has_left_is_logged(start, env):
+    def prepare(server):
+        c_modules.build(env, server.root, "broken", c_modules.BROKEN)
+
+    more = FACTOR + TOLD + "LoadModule broken ${ROOT}/broken.so\n"
+    server = start(more=more, prepare=prepare)
+    before = counted(server)["1xx"]
+    with websocket(server.port2, "/echo?broken", tls=True) as ws:
+        assert ws.await_close()[0] == 1006
+    log = server.root / "told.log"
+    wait_until(lambda: "/echo" in log.read_text(), "the line of the log")
+    wait_until(lambda: events(server), "the end")
+    (line,) = [line for line in log.read_text().splitlines() if line.startswith("/echo")]
+    assert line.split()[:4] == ["/echo", "101", "X", "-"]
     assert counted(server)["1xx"] == before + 1
 
 

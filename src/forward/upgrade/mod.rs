@@ -52,7 +52,7 @@ impl Upgrade {
     pub(super) fn prepare(
         request: &mut Request<'_>,
         settings: &Settings<'_>,
-        group: &Group,
+        group: &'static Group,
     ) -> Result<Option<Self>, Outcome> {
         // A worker that finds its application to be one of WSGI answers a handshake as any other request.
         if [settings.interface, group.definition().config.interface].contains(&Interface::Wsgi) {

@@ -5,8 +5,8 @@
 use super::tunnel::Tunnel;
 use crate::failure_flag::Flags;
 use crate::forward::group::Group;
-use crate::httpd::{Outcome, Parked, Request, Server, log_server};
-use crate::hub::{self, EarlyEnd, Place, Ready, Session, Step, Wants};
+use crate::httpd::{Outcome, Parked, Request, Server, Suspended, log_server};
+use crate::hub::{self, EarlyEnd, Place, Ready, Room, Session, Step, Wants};
 use crate::request_outcome::conclude;
 use crate::request_times::RequestTimes;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -20,11 +20,15 @@ const BUDGET: usize = 32 * 1024;
 /// How long a worker may take to close a WebSocket that is to end.
 const CLOSE: Duration = Duration::from_secs(5);
 
-/// Whether the hub can carry a WebSocket of `request`, and has a place for it.
-pub(super) fn take_place(request: &Request<'_>) -> Option<Place> {
-    let fits = hub::has_room() && request.is_connection_parkable();
-    let is_ready = || hub::is_ready(|line| request.log(Level::Warning, line.as_bytes()));
-    (fits && is_ready()).then(Place::take)
+/// Whether the hub can carry a WebSocket of `request`, and has a place for it that `group` may have.
+pub(super) fn take_place(request: &Request<'_>, group: &'static Group) -> Option<Place> {
+    let log = |line: &str| request.log(Level::Warning, line.as_bytes());
+    let fits = group.places.room() != Room::Full && request.is_connection_parkable();
+    if !fits || !hub::is_ready(log) {
+        return None;
+    }
+    let taken = group.places.take();
+    taken.map_err(|room| group.share_line(room).iter().for_each(|line| log(line))).ok()
 }
 
 /// Gives the connection to the hub, once this thread has left.
@@ -45,7 +49,9 @@ pub(super) fn carry(
     }
     // It is logged when the WebSocket opens: what it holds in memory is not needed any more.
     conclude(request, Outcome::Done, Some(group.plan()), Flags::so_far(), RequestTimes::so_far());
-    request.suspend(move |mut client| {
+    request.suspend(move |found| {
+        // The worker sees the end of the tunnel where there is no client.
+        let Suspended::Parked(mut client) = found else { return };
         client.end_request();
         let limit = client.timeout().unwrap_or_else(|| group.client_timeout());
         let socket = ParkedSocket {

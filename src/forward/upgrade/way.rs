@@ -29,14 +29,14 @@ pub(super) enum NoWay {
 
 impl Way {
     /// The way for a handshake, before the application is asked.
-    pub(super) fn choose(request: &Request<'_>, group: &Group) -> Result<Self, NoWay> {
+    pub(super) fn choose(request: &Request<'_>, group: &'static Group) -> Result<Self, NoWay> {
         if request.has_plain_connection() && request.client_socket().is_some() {
             return Ok(Self::Pass);
         }
         if block::is_draining() {
             return Err(NoWay::Draining);
         }
-        if let Some(place) = park::take_place(request) {
+        if let Some(place) = park::take_place(request, group) {
             return Ok(Self::Park(place));
         }
         Pinned::take(group).map(Self::Block).map_err(NoWay::Pinned)

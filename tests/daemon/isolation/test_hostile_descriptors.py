@@ -1,19 +1,13 @@
 """What becomes of descriptors that a worker sends although no thread that serves may close them."""
 
-import contextlib
-import ctypes
 import os
 import platform
-import signal
-import subprocess
-import sys
-import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from harness import daemons
+from harness import daemons, fuse
 from harness.hostile import EXITED, LARGE, conf, is_up, run
 from harness.httpd import wait_until
 
@@ -169,69 +163,21 @@ def test_a_worker_of_another_user_cannot_send_descriptors(start):
     assert is_up(server)
 
 
-# A file system that answers what it takes to open its one file, and then nothing: close(2) waits.
-FUSE = r"""
-import os, struct, sys
-device = int(sys.argv[1])
-ATTR = struct.pack("<QQQQQQIIIIIIIIII", 1, 0, 0, 0, 0, 0, 0, 0, 0, 0o40755, 1, 0, 0, 0, 0, 0)
-FILE = struct.pack("<QQQQQQIIIIIIIIII", 2, 4096, 8, 0, 0, 0, 0, 0, 0, 0o100644, 1, 0, 0, 0, 0, 0)
-def answer(unique, body=b"", error=0):
-    os.write(device, struct.pack("<IiQ", 16 + len(body), error, unique) + body)
-while True:
-    request = os.read(device, 1 << 17)
-    length, opcode, unique, node = struct.unpack_from("<IIQQ", request)
-    if opcode == 26:  # INIT
-        answer(unique, struct.pack("<IIIIHHI", 7, 19, 65536, 0, 1, 1, 65536))
-    elif opcode == 1:  # LOOKUP
-        answer(unique, struct.pack("<QQQQII", 2, 0, 60, 60, 0, 0) + FILE)
-    elif opcode == 3:  # GETATTR
-        answer(unique, struct.pack("<QII", 60, 0, 0) + (ATTR if node == 1 else FILE))
-    elif opcode == 14:  # OPEN
-        answer(unique, struct.pack("<QII", 1, 0, 0))
-    elif opcode in (2, 15, 25, 36, 42):
-        pass  # READ and FLUSH wait; FORGET, INTERRUPT and BATCH_FORGET have no answer
-    else:
-        answer(unique, error=-38)
-"""
-
-
 @pytest.fixture
-def fuse():
-    """The directory where a hostile file system is mounted."""
-    if os.geteuid() != 0 or not os.access("/dev/fuse", os.R_OK | os.W_OK):
-        pytest.skip("FUSE takes root and /dev/fuse")
-    libc = ctypes.CDLL(None, use_errno=True)
-    mounted = Path(tempfile.mkdtemp(prefix="mod_wsgi_rs-tests-fuse-"))
-    device = os.open("/dev/fuse", os.O_RDWR)
-    options = f"fd={device},rootmode=40000,user_id=0,group_id=0,allow_other"
-    if libc.mount(b"hostile", bytes(mounted), b"fuse", 0, options.encode()) != 0:
-        os.close(device)
-        pytest.skip(f"mount: {os.strerror(ctypes.get_errno())}")
-    command = [sys.executable, "-c", FUSE, str(device)]
-    process = subprocess.Popen(command, pass_fds=[device])
-    number = os.minor(mounted.stat().st_dev)
-    os.close(device)
-    try:
-        yield mounted
-    finally:
-        abort = Path(f"/sys/fs/fuse/connections/{number}/abort")
-        with contextlib.suppress(OSError):
-            abort.write_text("1")
-        libc.umount2(bytes(mounted), 2)
-        mounted.rmdir()
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+def hanging_files():
+    with fuse.hanging_files() as files:
+        yield files
 
 
 @pytest.mark.parametrize("user", ["games", "same"])
-def test_a_file_of_a_hostile_file_system_holds_no_thread(start, fuse, user):
+def test_a_file_of_a_hostile_file_system_holds_no_thread(start, hanging_files, user):
     server = start("threads=1" + (" user=games" if user == "games" else ""))
     allow(server)
     (child,) = daemons.httpd_children(server)
     # Another process keeps it open until it is sent: its own close would wait, too.
     code = f"""
 sock = connection()
-made = os.open({str(fuse / "file")!r}, os.O_RDONLY)
+made = os.open({str(hanging_files.file)!r}, os.O_RDONLY)
 try:
     socket.send_fds(sock, [record(6, HEAD + b"\\r\\n")], [made, made])
 except OSError as error:
