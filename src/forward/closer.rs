@@ -1,11 +1,13 @@
 //! Closes descriptors that a worker has sent, on a thread made for that: those that it was not asked for, and those of
 //! responses that no thread serves. The owner of a file decides how long its last close takes: a file system that is a
-//! program (FUSE) answers when it likes, and a socket with SO_LINGER waits for its other end. This file must never know why a descriptor is of no use.
+//! program (FUSE) answers when it likes, and a socket with SO_LINGER waits for its other end. This file must never know
+//! why a descriptor is of no use.
 #![forbid(unsafe_code)]
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// The descriptors of one group that are to be closed.
 #[derive(Default)]
@@ -20,11 +22,17 @@ pub(crate) struct Closer {
 #[derive(Default)]
 struct Queue {
     waiting: Vec<OwnedFd>,
-    has_thread: bool,
+    /// Since when the thread has been closing one descriptor; `None`: there is no thread.
+    closes_since: Option<Instant>,
 }
 
-/// Descriptors that may wait to be closed before the group gets no more requests.
+/// Descriptors that may wait to be closed, where to close one takes longer than [`SLOW`], before the group gets no more
+/// requests.
 const MAX_OPEN: usize = 64;
+/// Descriptors that may wait in any case: many responses with files may end at once.
+const MAX_BURST: usize = 256;
+/// How long it may take to close one.
+const SLOW: Duration = Duration::from_secs(1);
 /// The thread only closes.
 const STACK_SIZE: usize = 64 * 1024;
 
@@ -48,11 +56,12 @@ impl Closer {
             self.open.fetch_add(1, Ordering::Relaxed);
             queue.waiting.push(descriptor);
         }
-        if !queue.has_thread && !queue.waiting.is_empty() {
+        if queue.closes_since.is_none() && !queue.waiting.is_empty() {
             let closer = Arc::clone(self);
             let thread = std::thread::Builder::new().name("wsgi-closer".to_owned());
             // Where no thread can be made, the descriptors wait for the next one.
-            queue.has_thread = thread.stack_size(STACK_SIZE).spawn(move || closer.run()).is_ok();
+            let spawned = thread.stack_size(STACK_SIZE).spawn(move || closer.run());
+            queue.closes_since = spawned.is_ok().then(Instant::now);
         }
     }
 
@@ -63,7 +72,8 @@ impl Closer {
 
     /// Whether descriptors of the group cannot be closed.
     pub(super) fn is_stuck(&self) -> bool {
-        self.open.load(Ordering::Relaxed) > MAX_OPEN
+        let open = self.open.load(Ordering::Relaxed);
+        open > MAX_OPEN && (open > MAX_BURST || self.lock().is_slow(Instant::now()))
     }
 
     fn run(&self) {
@@ -77,12 +87,19 @@ impl Closer {
     fn next(&self) -> Option<OwnedFd> {
         let mut queue = self.lock();
         let next = queue.waiting.pop();
-        queue.has_thread = next.is_some();
+        queue.closes_since = next.is_some().then(Instant::now);
         next
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Queue {
+    /// Whether the descriptor that is being closed takes long, or none can be closed.
+    fn is_slow(&self, now: Instant) -> bool {
+        self.closes_since.is_none_or(|since| now.saturating_duration_since(since) >= SLOW)
     }
 }
 
@@ -103,5 +120,22 @@ mod tests {
         closer.close_unasked([there.into()]);
         assert_eq!(here.read(&mut [0]).unwrap(), 0);
         assert!(closer.distrusts_group() && !closer.is_stuck());
+    }
+
+    #[test]
+    fn many_descriptors_stop_a_group_where_one_cannot_be_closed() {
+        let now = Instant::now();
+        let stuck = |open, closes_since| {
+            let queue = Queue { waiting: Vec::new(), closes_since };
+            let closer = Closer { queue: Mutex::new(queue), ..Closer::default() };
+            closer.open.store(open, Ordering::Relaxed);
+            closer.is_stuck()
+        };
+        let long_ago = now.checked_sub(SLOW).unwrap();
+        let soon = now + Duration::from_secs(3600);
+        assert!(!stuck(MAX_OPEN, Some(long_ago)) && !stuck(MAX_OPEN, None));
+        assert!(stuck(MAX_OPEN + 1, Some(long_ago)) && stuck(MAX_OPEN + 1, None));
+        assert!(!stuck(MAX_BURST, Some(soon)));
+        assert!(stuck(MAX_BURST + 1, Some(soon)));
     }
 }

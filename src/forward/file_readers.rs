@@ -6,6 +6,7 @@
 //! few such threads. Where none is free, what is to be done waits.
 #![forbid(unsafe_code)]
 
+use crate::httpd::guard;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -89,7 +90,8 @@ impl FileReaders {
 
     fn run(&self) {
         while let Some(work) = self.next() {
-            work();
+            // A panic ends what is being done, and not the thread, which counts among those of the group.
+            guard((), work);
         }
     }
 

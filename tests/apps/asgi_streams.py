@@ -118,10 +118,12 @@ async def do_file(name, query, receive, send):
 
 
 async def do_passed(name, query, receive, send):
-    """Is silent for a moment, then sends the first bytes of the file at `path`."""
+    """Is silent until /send/NAME, then sends the first bytes of the file at `path`."""
+    queue = OPEN[name] = asyncio.Queue()
     await start(send)
     await body(send, b"first\n")
-    await asyncio.sleep(0.3)
+    await queue.get()
+    del OPEN[name]
     file = os.open(query["path"], os.O_RDONLY)
     await send({"type": "http.response.zerocopysend", "file": file, "count": 100_000})
     os.close(file)

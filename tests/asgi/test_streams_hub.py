@@ -152,6 +152,8 @@ def test_file_on_a_hanging_file_system_holds_up_no_other_group(start_two, hangin
             short.sendall(head(f"/passed/{number}?path={hanging_files.file}"))
             assert read_until(short, b"first\n")
             hanging.append(short)
+        wait_until(lambda: watched(server) == 7, "seven streams without a thread")
+        server.get("/send/all")
         # valgrind's threads have no names of their own.
         expected = 4 if SLOWER == 1 else 0
         wait_until(lambda: threads(server).count("wsgi-file") >= expected, "threads that read")
@@ -176,14 +178,17 @@ def test_file_on_a_hanging_file_system_holds_up_no_other_group(start_two, hangin
 
 
 def test_response_is_cut_whose_file_gives_nothing_for_socket_timeout(start_two, hanging_files):
-    # Long enough for the script to be loaded.
     server = start_two("socket-timeout=4")
+    # To load the script may take longer.
+    server.log.allow("WSGI0145")
+    wait_until(lambda: daemons.serves(server, "/hello"), "the worker", timeout=30)
     with server.socket() as sock:
         sock.settimeout(20 * SLOWER)
         sock.sendall(head(f"/passed/0?path={hanging_files.file}"))
-        received = read_all(sock)
-    assert b"first\n" in received
-    assert not received.endswith(b"0\r\n\r\n")
+        assert read_until(sock, b"first\n")
+        wait_until(lambda: watched(server) == 1, "one stream without a thread")
+        server.get("/send/0")
+        assert not read_all(sock).endswith(b"0\r\n\r\n")
     server.log.expect("WSGI0220: a file cannot be sent: nothing of it has been read for 4 s")
 
 

@@ -58,6 +58,8 @@ while not os.path.exists(os.path.join(os.path.dirname(__file__), "out/go")):
 def test_records_that_no_client_gets_do_not_extend_socket_timeout(start, first, piece):
     server = start("threads=1 socket-timeout=2")
     server.log.allow("WSGI0145")
+    # Where the machine is busy a worker takes longer than that to start.
+    wait_until(lambda: is_up(server), "the worker")
     begun = time.monotonic()
     answer = run(server, DRIP.format(first=first, piece=piece))
     assert answer.status == 504
