@@ -304,9 +304,10 @@ impl<'a, 'call> Relay<'a, 'call> {
             .then(|| parked_stream::idle_time(request))
     }
 
-    /// Whether this thread leaves, for which a place is taken in the hub.
+    /// Whether this thread leaves, for which a place is taken in the hub. The process may have been told to leave while
+    /// [`Self::parking`] was awaited.
     fn leave(&mut self, request: &mut Request<'call>) -> Result<bool, PassError> {
-        let taken = match self.group.places.room() {
+        let taken = match self.group.places.free() {
             Room::Free => {
                 let is_ready = hub::is_ready(|line| request.log(Level::Warning, line.as_bytes()));
                 if !is_ready || !self.can_leave(request)? {

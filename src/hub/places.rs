@@ -66,11 +66,17 @@ impl GroupPlaces {
 
     /// Whether the group may give one more connection away.
     pub(crate) fn room(&self) -> Room {
+        if is_draining() { Room::Full } else { self.free() }
+    }
+
+    /// Whether there is a place that the group may have, also where the process is to leave. A connection that was about to
+    /// be given away when that began still is: its thread would hold the process up.
+    pub(crate) fn free(&self) -> Room {
         let [all, own] = [&OPEN, &self.open].map(|count| count.load(Ordering::Relaxed));
         self.room_beside(own, all)
     }
 
-    /// A place for one more connection of the group.
+    /// A place for one more connection of the group, as [`Self::free`] finds it.
     ///
     /// # Errors
     /// Why there is none.
@@ -86,10 +92,7 @@ impl GroupPlaces {
 
     /// Where it has `own` places, of which `all` are taken.
     fn room_beside(&self, own: usize, all: usize) -> Room {
-        match is_draining() {
-            true => Room::Full,
-            false => room(own, all, LIMIT.load(Ordering::Relaxed), self.is_alone),
-        }
+        room(own, all, LIMIT.load(Ordering::Relaxed), self.is_alone)
     }
 
     /// Whether to tell at `now`, in microseconds, that the group has its share: once a minute.
@@ -163,6 +166,8 @@ mod tests {
         assert_eq!(GROUP.open.load(Ordering::Relaxed), 0);
         begin_drain();
         assert_eq!(GROUP.room(), Room::Full);
+        assert_eq!(GROUP.free(), Room::Free);
+        assert!(GROUP.take().is_ok());
     }
 
     /// How many places each of some groups has that take as many as they may.
