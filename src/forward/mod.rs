@@ -33,6 +33,7 @@ mod serve;
 mod spool;
 mod spool_share;
 mod stream;
+mod unlogged;
 mod upgrade;
 
 pub(crate) use group::Group;

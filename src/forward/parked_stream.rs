@@ -5,12 +5,13 @@
 use super::connection::Connection;
 use super::connection_error::ConnectionError;
 use super::failure::log_failure;
-use super::group::Group;
+use super::group::{CLIENT_IDLE_TIME, Group};
 use super::lease::{EXIT_POLL, WorkerLease};
 use super::passed_file::{PassedFile, PassedFileError, WrongFile};
 use super::relay_error::RelayError;
 use super::response_body::{Piece, ResponseBody, Rest, outcome, times_since};
 use super::stream;
+use super::unlogged::Unlogged;
 use crate::apr::Brigade;
 use crate::failure_flag::{Flag, Flags, Note};
 use crate::httpd::{Outcome, Parked, PassError, Request, Suspended};
@@ -30,9 +31,8 @@ const EVENT_STREAM: &[u8] = b"text/event-stream";
 const STREAM_IDLE_TIME: Duration = Duration::from_millis(20);
 /// The same for any other response. To leave it costs the connection, over which another request might come.
 const OTHER_IDLE_TIME: Duration = Duration::from_secs(1);
-/// How long a worker may be silent before the client's connection is looked at. A client that has closed its side
-/// only is not told from one that has left, and gets no response after that.
-const CLIENT_IDLE_TIME: Duration = Duration::from_secs(5);
+/// Lines that are logged before others have their turn: one read may bring as many as it has bytes, and each is a write(2).
+const LINES: usize = 32;
 
 /// How long the worker may be silent before the thread of this `request` leaves.
 pub(super) fn idle_time(request: &Request<'_>) -> Duration {
@@ -75,6 +75,8 @@ pub(super) fn park(
             reconnects,
             ending: None,
             has_read: false,
+            errors: Unlogged::default(),
+            more_since: None,
             failure: None,
             is_done: false,
             is_full: false,
@@ -107,8 +109,12 @@ struct ParkedStream {
     /// The client connects anew when the stream breaks off: a `GET` of an event stream, as `EventSource` sends it. What reads
     /// such a response to another method does not come back, and may take half of it for all.
     reconnects: bool,
-    /// What has been read from the worker has yet to be relayed: a file comes first.
+    /// What has been read from the worker has yet to be relayed: a file comes first, or others do.
     has_read: bool,
+    /// What has yet to be logged of the worker's standard error.
+    errors: Unlogged,
+    /// Since when lines have yet to be logged, after as many as are logged at once.
+    more_since: Option<Instant>,
     /// Nothing more comes from the worker; the end waits for the client.
     ending: Option<Rest>,
     failure: Option<WorkerFailure>,
@@ -118,7 +124,7 @@ struct ParkedStream {
     is_full: bool,
     /// When the worker last brought the response on.
     moved: Instant,
-    /// When the worker last sent anything, or the client caught up: since then the worker is what is waited for.
+    /// When the worker last sent something for the client, or the client caught up: since then the worker is what is waited for.
     heard: Instant,
     /// The worker has been silent for so long that the client may have left.
     looks_at_client: bool,
@@ -161,7 +167,7 @@ impl ParkedStream {
                 return self.client_failed(request, why);
             }
         }
-        let read = match ready.worker && !self.is_full {
+        let read = match ready.worker && self.reads() {
             true => self.read(request, body, now),
             false if self.silence_deadline().is_some_and(|at| at <= now) => {
                 Err(ConnectionError::Timeout.into())
@@ -197,7 +203,7 @@ impl ParkedStream {
             Err(ConnectionError::Timeout) => return Ok(()),
             read => read?,
         }
-        (self.heard, self.has_read) = (now, true);
+        self.has_read = true;
         self.relay(request, body, now)
     }
 
@@ -208,44 +214,67 @@ impl ParkedStream {
         body: &mut Body<'call>,
         now: Instant,
     ) -> Result<(), RelayError> {
-        let before = body.written;
+        let (before, mut lines) = (body.written, LINES);
+        self.more_since = None;
         self.pass_file(request, body, now)?;
         while self.has_read && self.file.is_none() {
+            if lines == 0 {
+                self.more_since = Some(now);
+                break;
+            }
+            if self.errors.log_line(request, body) {
+                lines -= 1;
+                continue;
+            }
             let Some(connection) = &mut self.connection else { break };
             let Some(piece) = next_piece(request, body, connection)? else {
                 self.has_read = false;
                 break;
             };
-            match piece {
-                Piece::Log(level, line) => {
-                    request.log_of_group(self.group.log_level(), level, &line);
-                }
-                Piece::Error(text) => body.log_errors(request, &text),
-                // The request body has been read, and behind the head there is no place for hints.
-                Piece::BodyWanted | Piece::EarlyHints(_) => {}
-                Piece::File(span) => {
-                    self.file = Some(body.take_file_unseen(request, connection, span)?);
-                    self.pass_file(request, body, now)?;
-                }
-                Piece::End { protocol_status, app_status, queue_time } => {
-                    self.times = Some((queue_time, wsgi::epoch_micros()));
-                    body.finish_errors(request);
-                    if protocol_status != ProtocolStatus::RequestComplete {
-                        return Err(ConnectionError::Refused.into());
-                    }
-                    if app_status == app_status::ABORTED {
-                        connection.mark_closing();
-                    }
-                    self.ending = Some(body.rest(app_status));
-                    (self.is_done, self.has_read) = (true, false);
-                }
-            }
+            lines -= usize::from(matches!(piece, Piece::Log(..)));
+            self.relay_piece(request, body, piece, now)?;
         }
         if body.written != before {
-            self.moved = now;
+            (self.moved, self.heard) = (now, now);
         }
         if body.output.unflushed() > 0 {
             body.output.flush(request)?;
+        }
+        Ok(())
+    }
+
+    /// Relays a piece that is no bytes of the response.
+    fn relay_piece<'call>(
+        &mut self,
+        request: &mut Request<'call>,
+        body: &mut Body<'call>,
+        piece: Piece,
+        now: Instant,
+    ) -> Result<(), RelayError> {
+        let Some(connection) = &mut self.connection else { return Ok(()) };
+        match piece {
+            Piece::Log(level, line) => {
+                request.log_of_group(self.group.log_level(), level, &line);
+            }
+            Piece::Error(text) => self.errors = Unlogged::new(text),
+            // The request body has been read, and behind the head there is no place for hints.
+            Piece::BodyWanted | Piece::EarlyHints(_) => {}
+            Piece::File(span) => {
+                self.file = Some(body.take_file_unseen(request, connection, span)?);
+                self.pass_file(request, body, now)?;
+            }
+            Piece::End { protocol_status, app_status, queue_time } => {
+                self.times = Some((queue_time, wsgi::epoch_micros()));
+                body.finish_errors(request);
+                if protocol_status != ProtocolStatus::RequestComplete {
+                    return Err(ConnectionError::Refused.into());
+                }
+                if app_status == app_status::ABORTED {
+                    connection.mark_closing();
+                }
+                self.ending = Some(body.rest(app_status));
+                (self.is_done, self.has_read) = (true, false);
+            }
         }
         Ok(())
     }
@@ -356,6 +385,11 @@ impl ParkedStream {
         self.behind_since.map(|since| since + self.client_limit)
     }
 
+    /// Whether more is to be read from the worker.
+    const fn reads(&self) -> bool {
+        self.connection.is_some() && !self.is_full && self.more_since.is_none()
+    }
+
     /// When the worker has sent nothing of the response for too long.
     fn silence_deadline(&self) -> Option<Instant> {
         let reads = self.connection.is_some() && !self.is_full;
@@ -431,7 +465,7 @@ impl Session<Parked> for ParkedStream {
 
     fn wants(&self) -> Wants {
         Wants {
-            worker: self.connection.is_some() && !self.is_full,
+            worker: self.reads(),
             writable: self.behind_since.is_some(),
             half_closed: self.looks_at_client && self.awaits_worker(),
             end: true,
@@ -445,7 +479,9 @@ impl Session<Parked> for ParkedStream {
         // One that waits for its client is not read.
         let file = self.file.as_ref().filter(|_| self.behind_since.is_none());
         let file = file.and_then(|file| file.deadline(self.worker_limit));
-        let times = [self.silence_deadline(), look, exit, file, self.client_deadline()];
+        // Not in the same round: others come first.
+        let more = self.more_since.map(|at| at + Duration::from_nanos(1));
+        let times = [self.silence_deadline(), look, exit, file, more, self.client_deadline()];
         times.into_iter().flatten().min()
     }
 

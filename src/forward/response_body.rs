@@ -212,6 +212,11 @@ impl<'a, 'call> ResponseBody<'a, Brigade<'call>> {
         self.errors.push(text, |line| request.log(Level::Error, line));
     }
 
+    /// Logs the first line of such a text; how many bytes of it that is.
+    pub(super) fn log_line_of_errors(&mut self, request: &Request<'call>, text: &[u8]) -> usize {
+        self.errors.push_some(text, 1, |line| request.log(Level::Error, line))
+    }
+
     /// Logs what is left of it.
     pub(super) fn finish_errors(&mut self, request: &Request<'call>) {
         self.errors.finish(|line| request.log(Level::Error, line));

@@ -12,6 +12,8 @@ use sys::{Epoll, Event};
 
 /// A token has the generation of a place, the place, and the side.
 const GENERATION_SHIFT: u32 = 33;
+/// The bits of a generation that a token has.
+const GENERATIONS: u64 = u64::MAX >> GENERATION_SHIFT;
 
 /// A connection that is given to one of the hub's threads.
 pub(super) struct Submission<C> {
@@ -42,6 +44,14 @@ pub(super) struct Links<C: Client> {
 /// The token of a client's socket, and the key of its link's deadline.
 const fn token(generation: u64, index: usize) -> u64 {
     (generation << GENERATION_SHIFT) | (index as u64) << 1
+}
+
+/// The generation of a place after this one. Never 0: with that the token of the first place would be that of the wake-up.
+const fn next_generation(generation: u64) -> u64 {
+    match (generation + 1) & GENERATIONS {
+        0 => 1,
+        next => next,
+    }
 }
 
 struct Slot<C> {
@@ -85,7 +95,7 @@ impl<C: Client> Links<C> {
             self.slots.len() - 1
         });
         let Some(slot) = self.slots.get_mut(index) else { return };
-        slot.generation += 1;
+        slot.generation = next_generation(slot.generation);
         let token = token(slot.generation, index);
         let Submission { client, mut session, place } = submission;
         if let Some(session) = &mut session {
@@ -351,6 +361,29 @@ mod tests {
         }
         links.stop();
         assert_eq!((links.deadlines.len(), links.is_empty()), (0, true));
+    }
+
+    #[test]
+    fn link_is_found_by_its_token_however_many_the_place_has_had() {
+        let mut links = Links::new(Epoll::new().unwrap(), true, |_| ());
+        let now = Instant::now();
+        let mut tokens = Vec::new();
+        for generation in [0, GENERATIONS - 1, GENERATIONS] {
+            if let Some(slot) = links.slots.first_mut() {
+                slot.generation = generation;
+            }
+            let (_client, socket) = UnixStream::pair().unwrap();
+            let client = TestClient(socket, Arc::default());
+            let session = Some(Box::new(TestSession(now, false)) as Box<dyn Session<TestClient>>);
+            links.add(Submission { client, session, place: Place::of_test() }, false, now);
+            let token = token(links.slots[0].generation, 0);
+            assert_eq!((links.index(token), links.index(token | 1)), (Some(0), Some(0)));
+            assert!(tokens.last().is_none_or(|former| links.index(*former).is_none()));
+            tokens.push(token);
+            links.stop();
+        }
+        assert_eq!(tokens[2], token(1, 0));
+        assert!(!tokens.contains(&0));
     }
 
     #[test]

@@ -5,6 +5,7 @@ import re
 import shutil
 import socket
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,73 @@ def stream(server, group=""):
         sock.sendall(head(f"{group}/stream/0"))
         read_until(sock, b"first\n")
         yield sock
+
+
+# Once a file is there it sends empty lines for the error log on all of its streams, without an end.
+FLOODS = r"""
+import os, select, socket, struct, threading, time
+HERE = os.path.dirname(__file__)
+RECORD = struct.pack("!BBHHBB", 1, 7, 1, 65528, 0, 0) + b"\n" * 65528
+def connections():
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            found = socket.socket(fileno=os.dup(int(name)))
+        except OSError:
+            continue
+        accepts = found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+        local = str(found.getsockname())
+        if found.family == socket.AF_UNIX and not accepts and local.endswith(".sock"):
+            found.setblocking(False)
+            yield found
+        else:
+            found.close()
+def flood():
+    while not os.path.exists(HERE + "/go"):
+        time.sleep(0.02)
+    sent = dict.fromkeys(connections(), 0)
+    open(HERE + "/floods", "w").close()
+    while sent:
+        for found in select.select([], list(sent), [])[1]:
+            try:
+                sent[found] = (sent[found] + found.send(RECORD[sent[found]:])) % len(RECORD)
+            except BlockingIOError:
+                pass
+            except OSError:
+                del sent[found]
+threading.Thread(target=flood, daemon=True).start()
+async def application(scope, receive, send):
+    if scope["type"] == "lifespan":
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+        return
+    headers = [(b"content-type", b"text/event-stream")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": b"first\n", "more_body": True})
+    while (await receive())["type"] != "http.disconnect":
+        pass
+"""
+
+
+def test_log_lines_of_a_group_hold_up_no_stream_of_another_one(private):
+    text = TWO_GROUPS.replace("/ ${{ROOT}}/app.py", "/ ${{ROOT}}/floods.py").format(options="")
+    # What is written there would fill a disk.
+    host = f"{FACTOR}<VirtualHost *:${{PORT}}>\nErrorLog /dev/null\n</VirtualHost>\n"
+    files = (("app.py", APP), ("floods.py", FLOODS))
+    conf = Conf(text + host, files=files, threads=3, timeout=30)
+    server = private(conf, lambda server: server.root.chmod(0o777))
+    with stream(server, "/other") as sock, contextlib.ExitStack() as stack:
+        for _ in range(16):
+            stack.enter_context(stream(server))
+        wait_until(lambda: watched(server) == 17, "all streams without a thread")
+        (server.root / "go").touch()
+        wait_until((server.root / "floods").exists, "the lines")
+        begun = time.monotonic()
+        for _ in range(10):
+            server.get("/other/send/0")
+            read_until(sock, b"\n\r\n")
+        assert time.monotonic() - begun < 5 * SLOWER
 
 
 # Reads nothing of what it is to log until a file is there.

@@ -22,8 +22,16 @@ impl ErrorLines {
     }
 
     /// Takes the next bytes and calls `log` for each line they complete, without its `\n`.
-    pub fn push(&mut self, bytes: &[u8], mut log: impl FnMut(&[u8])) {
-        for segment in bytes.split_inclusive(|byte| *byte == b'\n') {
+    pub fn push(&mut self, bytes: &[u8], log: impl FnMut(&[u8])) {
+        self.push_some(bytes, usize::MAX, log);
+    }
+
+    /// The same for as many of the bytes as complete `most` lines; how many of them those are. Pieces of a long line count for
+    /// one.
+    pub fn push_some(&mut self, bytes: &[u8], most: usize, mut log: impl FnMut(&[u8])) -> usize {
+        let mut taken = 0;
+        for segment in bytes.split_inclusive(|byte| *byte == b'\n').take(most) {
+            taken += segment.len();
             let (mut text, ends) = match segment.strip_suffix(b"\n") {
                 Some(text) => (text, true),
                 None => (segment, false),
@@ -45,6 +53,7 @@ impl ErrorLines {
                 (false, _) => self.partial.extend_from_slice(text),
             }
         }
+        taken
     }
 
     /// Takes the end of the request: what has no line end is a line too.
@@ -70,6 +79,22 @@ mod tests {
         }
         lines.finish(&mut log);
         seen
+    }
+
+    #[test]
+    fn some_lines_are_taken_and_the_rest_is_for_later() {
+        let mut lines = ErrorLines::new(&Limits { stderr_line_bytes: 4, ..Limits::default() });
+        let mut seen = Vec::new();
+        let mut taken = Vec::new();
+        let mut left: &[u8] = b"\n\nab\n123456\nc";
+        while !left.is_empty() {
+            let count = lines.push_some(left, 2, |line| seen.push(line.to_vec()));
+            taken.push(count);
+            left = &left[count..];
+        }
+        assert_eq!(taken, [2, 10, 1]);
+        lines.finish(|line| seen.push(line.to_vec()));
+        assert_eq!(seen, [&b""[..], b"", b"ab", b"1234", b"56", b"c"]);
     }
 
     #[test]
