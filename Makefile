@@ -105,7 +105,8 @@ soak: build $(VENV)/.ready ## restarts, faults and memory for longer
 fuzz: setup ## fuzz the wire format, response heads, scoreboard, status page and frames of WebSockets, each target for SECONDS=60
 	@test -x target/tools/bin/cargo-fuzz || cargo install --quiet --locked --root target/tools cargo-fuzz
 	@for target in server client head scoreboard status websocket; do \
-	    PATH="$(CURDIR)/target/tools/bin:$$PATH" RUSTC_BOOTSTRAP=1 $(WITH_PYTHON) cargo fuzz run $$target -- \
+	    longest=; test $$target != scoreboard || longest=-max_len=65536; \
+	    PATH="$(CURDIR)/target/tools/bin:$$PATH" RUSTC_BOOTSTRAP=1 $(WITH_PYTHON) cargo fuzz run $$target -- $$longest \
 	        -max_total_time=$(or $(SECONDS),60) -print_final_stats=1 -verbosity=0 || exit 1; \
 	done
 

@@ -10,11 +10,16 @@ const MOST: usize = 8;
 /// when they are escaped.
 const LONGEST: usize = 300 + MOST * (120 * 4 + 2);
 
+/// How many slots and threads a first byte stands for.
+pub(crate) fn sizes_of(byte: u8) -> (usize, usize) {
+    (usize::from(byte & 7) + 1, usize::from(byte >> 4 & 7) + 1)
+}
+
 /// The first byte says how many slots and threads there are, the rest is memory. A file that is too short is mapped as
 /// little as one that is too long.
 pub(crate) fn read_board(data: &[u8]) {
     let Some((sizes, memory)) = data.split_first() else { return };
-    let (slots, threads) = (usize::from(sizes & 7) + 1, usize::from(sizes >> 4 & 7) + 1);
+    let (slots, threads) = sizes_of(*sizes);
     let words: Vec<AtomicU64> = memory
         .as_chunks::<8>()
         .0
