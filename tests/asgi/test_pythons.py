@@ -2,6 +2,7 @@
 each, which serves all of the applications below.
 """
 
+import json
 import os
 import shutil
 import signal
@@ -9,12 +10,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from harness import asgi_observed, daemons
+from harness import asgi_observed, command, daemons
 from harness.asgi import APP, WEBSOCKET_APP
 from harness.client import head, read_all, read_until, reset
 from harness.conf import Conf
 from harness.httpd import wait_until
 from harness.pythons import build_extension, every_python, extension_name, has_manager, place_module
+from harness.status import group
 from harness.websocket import closing, websocket
 
 pytestmark = [
@@ -70,6 +72,10 @@ async def do_threads(scope, receive, send):
         "is back": of_loop == own,
     }
     await reply(send, json.dumps(facts))
+
+
+async def do_tasks(scope, receive, send):
+    await asyncio.create_task(do_wait(scope, receive, send), name="helper")
 """
 AUTO = {
     "asgi": """
@@ -100,6 +106,9 @@ WSGIScriptAlias /auto_asgi ${{ROOT}}/auto_asgi.py interface=auto process-group=a
 WSGIScriptAlias /auto_wsgi ${{ROOT}}/auto_wsgi.py interface=auto process-group=auto_wsgi
 ASGIScriptAlias /sockets ${{ROOT}}/sockets.py process-group=site
 ASGIScriptAlias / ${{ROOT}}/app.py process-group=site
+<Location /wsgi-status>
+    SetHandler wsgi-status
+</Location>
 {more}
 """
 
@@ -246,6 +255,38 @@ def test_messages_of_a_websocket_come_back(server):
             ws.send_bytes(b"x" * size)
             assert ws.receive() == b"x" * size
         assert ws.close(1000, "done") == (1000, "done")
+
+
+def test_tasks_have_their_places_and_requests(env, server):
+    if not Path(command.COMMAND).exists():
+        pytest.skip(f"{command.COMMAND} is not built")
+    server.get("/open")
+
+    def functions(of):
+        return [frame["function"] for frame in of["frames"]]
+
+    def stack_on_the_page():
+        [worker] = group(server)["workers"]
+        found = [functions(it["stack"]) for it in worker["requests"] if it["stack"]]
+        return found and found[0][-3:] == ["do_wait", "do_tasks", "application"]
+
+    def tasks():
+        words = ["stacks", "site", "--json", "--runtime-dir", server.root]
+        answer = command.run_command(*words, cwd="/", module=env.module)
+        [worker] = json.loads(answer.stdout)["workers"]
+        found = {task["name"]: task for task in worker["tasks"]}
+        return "helper" in found and list(found.values())
+
+    with server.socket() as sock:
+        sock.sendall(head("/tasks", "Connection: close"))
+        wait_until(lambda: server.get("/events").json() == ["waits"], "the request", timeout=30)
+        own, helper, *_ = wait_until(tasks, "the tasks", timeout=30)
+        assert functions(own) == ["do_tasks", "application"]
+        assert functions(helper)[-1] == "do_wait"
+        assert {it["request"]["line"] for it in (own, helper)} == {"GET /tasks"}
+        wait_until(stack_on_the_page, "the stack", timeout=30)
+        assert server.get("/open").text == "opened"
+        assert read_all(sock).endswith(b"opened")
 
 
 @pytest.mark.parametrize("interface", AUTO)

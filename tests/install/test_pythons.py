@@ -10,6 +10,10 @@ from harness.conf import Conf
 from harness.env import REPO, TESTS
 from harness.pythons import build, by_age, pythons
 
+STUCK = (
+    "observe/test_status_stacks.py"
+    "::test_status_answers_at_once_while_each_thread_of_each_worker_is_stuck"
+)
 # What goes into CPython. The other files ask Apache, the configuration or the wire, and one Python
 # answers for all; those with process groups have daemon/test_versions.py.
 SELECTED = [
@@ -31,6 +35,11 @@ SELECTED = [
     "observe/test_metrics.py",
     "observe/test_slow_requests.py",
     "observe/test_telemetry.py",
+    "observe/test_task_stacks.py",
+    "observe/test_stacks.py::test_stack_of_a_request_has_its_place_and_its_request_line",
+    "observe/test_stacks.py::test_stack_comes_while_c_code_holds_the_lock_for_ever",
+    f"{STUCK}[event-/app/spin]",
+    f"{STUCK}[event-/app/lock]",
     "frameworks/test_django.py",
     "install/test_pythons.py",
 ]
