@@ -68,9 +68,9 @@ def tasks_awaited(task, pairs):
         names = pairs[-1][0].f_locals
         owner = names.get("self")
         candidates = [names.get("fs"), names.get("fut"), names.get("tasks")]
-        if type(owner) is Application:
+        if type(owner) is Application and owner.lifespan is not None:
             # It starts: the scope of its lifespan tells.
-            candidates.append(owner.task)
+            candidates.append(owner.lifespan.task)
         if type(owner).__module__.partition(".")[0] in ("asyncio", "anyio"):
             candidates.append(getattr(owner, "_tasks", None))
         for candidate in candidates:
