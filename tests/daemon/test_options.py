@@ -107,6 +107,16 @@ def test_zero_minimum_starts_processes_on_demand(start):
     assert daemons.manager(server) == pid
 
 
+def test_start_longer_than_inactivity_timeout_does_not_end_the_worker(start):
+    server = start("processes=0-1 threads=2 inactivity-timeout=1")
+    app = server.root / "app.py"
+    app.write_text(f"import time\ntime.sleep(1.5)\n{app.read_text()}")
+    # Without a pause: it has not been idle.
+    pids = {daemons.pid_of(server.get("/")) for _ in range(5)}
+    assert len(pids) == 1
+    assert len(server.log.find("Loading WSGI script")) == 1
+
+
 # --- when a worker is replaced --------------------------------------------------------------------
 
 

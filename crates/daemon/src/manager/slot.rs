@@ -36,6 +36,8 @@ pub(super) struct Worker {
     pub(super) record: Record<'static>,
     pub(super) generation: u64,
     pub(super) ready: bool,
+    /// When the manager has learnt that it is ready, in microseconds as in the scoreboard; 0 before.
+    pub(super) ready_since: u64,
     pub(super) started: Instant,
     /// The same in microseconds since the epoch, to be compared with the times of files.
     pub(super) started_at: i64,
@@ -187,6 +189,7 @@ impl Worker {
     /// The worker has done its imports. One whose imports have `failed` waits to be told to serve.
     pub(super) fn mark_ready(&mut self, failed: bool) {
         self.ready = true;
+        self.ready_since = now();
         if failed {
             // Where the command cannot be sent, the worker has exited.
             let _ = self.channel.send(&Command::Serve);
@@ -207,7 +210,10 @@ impl Worker {
     /// Whether the worker may have a request. It notes that it is ready before it reports so, and begins to accept after
     /// that; the report may still lie in the channel.
     pub(super) fn may_serve(&mut self) -> bool {
-        self.ready |= self.record.get(Field::State) == State::Ready as u64;
+        if !self.ready && self.record.get(Field::State) == State::Ready as u64 {
+            self.ready = true;
+            self.ready_since = now();
+        }
         self.ready
     }
 
@@ -259,6 +265,7 @@ mod tests {
             record,
             generation,
             ready: false,
+            ready_since: 0,
             started: Instant::now(),
             started_at: 0,
             asks: None,

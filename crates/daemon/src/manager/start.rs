@@ -101,6 +101,7 @@ impl Group {
             record,
             generation,
             ready: false,
+            ready_since: 0,
             started: Instant::now(),
             started_at,
             asks: None,

@@ -64,8 +64,8 @@ impl Group {
             let is_spare =
                 |worker: &&Worker| worker.ready && index >= least && !worker.record.is_busy();
             if let Some(worker) = slot.current.as_ref().filter(is_spare) {
-                let last =
-                    worker.record.get(Field::LastRequest).max(worker.record.get(Field::Started));
+                // Not since its start: the request that it was started for is still to come to it.
+                let last = worker.record.get(Field::LastRequest).max(worker.ready_since);
                 let limit = idle_timeout.unwrap_or(IDLE_TIMEOUT);
                 if time_limit::has_passed(limit, last, now()) {
                     idle_ones.push((index, worker.pid));
