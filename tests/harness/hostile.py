@@ -5,6 +5,20 @@ import os
 
 from .conf import Conf
 
+# Code of an application: the socket at which its worker accepts.
+LISTENER = """
+def listener():
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            found = socket.socket(fileno=os.dup(int(name)))
+        except OSError:
+            continue
+        accepts = found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+        if found.family == socket.AF_UNIX and accepts:
+            return found
+        found.close()
+"""
+
 # /exec runs its body. connection() is what its request came on (threads=1), record() makes one.
 # Apache may have other connections to the worker: they are idle, and the worker waits for them
 # (EPOLLIN), but not for the one in use.

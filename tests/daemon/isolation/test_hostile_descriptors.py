@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from harness import daemons, fuse
-from harness.hostile import EXITED, LARGE, conf, is_up, run
+from harness.hostile import EXITED, LARGE, LISTENER, conf, is_up, run
 from harness.httpd import wait_until
 
 pytestmark = pytest.mark.ours_only("our own wire")
@@ -76,20 +76,13 @@ def allow(server):
 
 # Waits until Apache has another connection to the worker. The only thread of the worker is the one
 # that waits, so that a new one is not accepted yet.
-ANOTHER = """
-def listener():
-    for name in os.listdir("/proc/self/fd"):
-        try:
-            found = socket.socket(fileno=os.dup(int(name)))
-        except OSError:
-            continue
-        accepts = found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
-        if found.family == socket.AF_UNIX and accepts:
-            return found
-        found.close()
+ANOTHER = (
+    LISTENER
+    + """
 if len(list(connections())) < 2:
     select.select([listener()], [], [], 10)
 """
+)
 
 
 def open_two_connections(server):

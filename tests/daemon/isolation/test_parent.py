@@ -7,23 +7,18 @@ import time
 import pytest
 from harness import daemons
 from harness.conf import Conf
+from harness.hostile import LISTENER
 from harness.httpd import READY, wait_until
 
 pytestmark = pytest.mark.ours_only("our own processes")
 
 # /helper leaves a process behind that answers on the worker's listening socket.
-APP = r"""
+APP = (
+    r"""
 import os, socket, struct, time
-def listener():
-    for name in os.listdir("/proc/self/fd"):
-        try:
-            found = socket.socket(fileno=os.dup(int(name)))
-        except OSError:
-            continue
-        listens = found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
-        if found.family == socket.AF_UNIX and listens:
-            return found
-        found.close()
+"""
+    + LISTENER
+    + r"""
 def record(kind, content=b""):
     return struct.pack("!BBHHBB", 1, kind, 1, len(content), 0, 0) + content
 def answer(connection):
@@ -57,6 +52,7 @@ def application(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [b"%d %d" % (os.getpid(), os.geteuid())]
 """
+)
 
 
 def conf(options="", text="", **more):
