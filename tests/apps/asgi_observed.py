@@ -62,10 +62,42 @@ async def reply(send, body, status=200, more=False):
     await send({"type": "http.response.body", "body": body.encode(), "more_body": more})
 
 
+async def do_pauses(scope, receive, send):
+    """The longest one since the request before."""
+    pauses.begin()
+    await reply(send, pauses.take())
+
+
 async def do_quick(scope, receive, send):
     await reply(send, str(os.getpid()))
 
 
+class Pauses:
+    """The longest time, in seconds, that this loop has not gone on for since it was last asked."""
+
+    EVERY = 0.05
+
+    def __init__(self):
+        self.last = self.longest = None
+
+    def begin(self):
+        if self.last is None:
+            self.take()
+            self.last = time.monotonic()
+            self.look()
+
+    def look(self):
+        now = time.monotonic()
+        self.longest = max(self.longest, now - self.last - self.EVERY)
+        self.last = now
+        asyncio.get_running_loop().call_later(self.EVERY, self.look)
+
+    def take(self):
+        longest, self.longest = self.longest, 0
+        return longest
+
+
+pauses = Pauses()
 released = asyncio.Event()
 
 

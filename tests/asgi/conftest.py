@@ -2,9 +2,6 @@
 the applications of frameworks.
 """
 
-import shutil
-from pathlib import Path
-
 import pytest
 from harness import asgi_servers
 from harness.asgi import conf
@@ -26,16 +23,6 @@ def start(private):
         return private(conf(*arguments, **others), prepare)
 
     return start
-
-
-@pytest.fixture
-def uvloop(servers):
-    """A folder with uvloop that Apache's user can read."""
-    source = Path(pytest.importorskip("uvloop").__file__).parent
-    folder = servers.base / "uvloop"
-    if not folder.exists():
-        shutil.copytree(source, folder / source.name)
-    return folder
 
 
 @pytest.fixture(scope="module")

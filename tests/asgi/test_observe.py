@@ -84,21 +84,22 @@ def test_requests_under_way_are_on_the_status_page_and_in_the_list_of_processes(
         return group
 
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        older = pool.submit(server.get, "/sleep?6")
+        older = pool.submit(server.get, "/sleep?inf")
         # The first one that comes may wait for the script together with the second.
         wait_until(lambda: any(it["requests"] for it in site()["workers"]), "the first request")
-        waiting = [older, pool.submit(server.get, "/sleep?5")]
+        waiting = [older, pool.submit(server.get, "/tasks?inf")]
         wait_until(lambda: site()["requests_active"] == 2, "both requests")
         group = site()
         (worker,) = group["workers"]
         lines = {request["line"]: request["age_seconds"] for request in worker["requests"]}
-        assert set(lines) == {"GET /sleep?6", "GET /sleep?5"}
-        assert group["oldest_request_seconds"] >= max(lines.values()) == lines["GET /sleep?6"]
+        assert set(lines) == {"GET /sleep?inf", "GET /tasks?inf"}
+        assert group["oldest_request_seconds"] >= max(lines.values()) == lines["GET /sleep?inf"]
         assert (group["interface"], group["capacity_per_worker"]) == ("asgi", 10)
         if Path(command.COMMAND).exists():
             words = ["ps", "--runtime-dir", server.root]
             listed = command.run_command(*words, cwd="/", module=env.module).stdout
-            assert listed.count("GET /sleep") == 2
+            assert (listed.count("GET /sleep"), listed.count("GET /tasks")) == (1, 1)
+        assert server.get("/release").text == "released"
         assert [it.result().status for it in waiting] == [200, 200]
     wait_until(lambda: site()["requests_active"] == 0, "the end of both")
 

@@ -16,7 +16,7 @@ from harness.client import head, read_all, read_until, reset
 from harness.conf import Conf
 from harness.httpd import wait_until
 from harness.pythons import build_extension, every_python, extension_name, has_manager, place_module
-from harness.status import group
+from harness.status import functions, group
 from harness.websocket import closing, websocket
 
 pytestmark = [
@@ -261,9 +261,6 @@ def test_tasks_have_their_places_and_requests(env, server):
     if not Path(command.COMMAND).exists():
         pytest.skip(f"{command.COMMAND} is not built")
     server.get("/open")
-
-    def functions(of):
-        return [frame["function"] for frame in of["frames"]]
 
     def stack_on_the_page():
         [worker] = group(server)["workers"]

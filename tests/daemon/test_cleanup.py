@@ -402,18 +402,34 @@ def held(server, manager):
     return [len(sockets(server)), *(len(server.open_files(pid)) for pid in pids)]
 
 
+def settled(look, times=50):
+    """What `look()` has given so many times in a row."""
+    seen = []
+
+    def is_settled():
+        seen.append(look())
+        return len(seen) >= times and all(it == seen[-1] for it in seen[-times:])
+
+    wait_until(is_settled, "a state that stays")
+    return seen[-1]
+
+
 def test_restarts_leave_nothing_behind(start_warm):
     server = start_warm()
     before = None
+
+    def look():
+        return held(server, daemons.manager(server))
+
     for number in range(4):
         daemons.restart(server, 2, signal.SIGHUP if number % 2 else signal.SIGUSR1)
         wait_until(lambda: daemons.serves(server), "an answer")
-        manager = daemons.manager(server)
-        wait_until(lambda pid=manager: len(daemons.children(pid)) == 2, "two workers")
-        before = before or held(server, manager)
+        pid = daemons.manager(server)
+        wait_until(lambda pid=pid: len(daemons.children(pid)) == 2, "two workers")
         # What belonged to a worker is closed when its end has been seen.
+        before = before or settled(look)
         wait_until(
-            lambda pid=manager, was=before: all(map(operator.le, held(server, pid), was)),
+            lambda was=before: all(map(operator.le, look(), was)),
             "no more files than after the first restart",
         )
     began = time.monotonic()

@@ -108,9 +108,9 @@ def test_zero_minimum_starts_processes_on_demand(start):
 
 
 def test_start_longer_than_inactivity_timeout_does_not_end_the_worker(start):
-    server = start("processes=0-1 threads=2 inactivity-timeout=1")
+    server = start("processes=0-1 threads=2 inactivity-timeout=3")
     app = server.root / "app.py"
-    app.write_text(f"import time\ntime.sleep(1.5)\n{app.read_text()}")
+    app.write_text(f"import time\ntime.sleep(4)\n{app.read_text()}")
     # Without a pause: it has not been idle.
     pids = {daemons.pid_of(server.get("/")) for _ in range(5)}
     assert len(pids) == 1

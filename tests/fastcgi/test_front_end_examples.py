@@ -299,8 +299,8 @@ def test_machine_of_the_example_for_apache_that_stands_still_costs_no_more_than_
         finally:
             for pid in pids:
                 os.kill(pid, signal.SIGCONT)
-    # And time for a busy machine.
-    assert max(took) < 2 + 5
+    # And time for a busy machine; without the example's `timeout` it is Apache's, 60 s.
+    assert max(took) < 2 + 20
 
 
 def test_each_example_for_several_machines_is_one_of_a_test():

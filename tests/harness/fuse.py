@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from .httpd import die_with_parent
+
 # It answers what it takes to open its one file. Each READ waits, and so does the FLUSH of close(2)
 # if the program that closes has the name of the second argument, or there is none.
 PROGRAM = r"""
@@ -73,13 +75,17 @@ def hanging_files(closes=""):
         os.close(device)
         mounted.rmdir()
         pytest.skip(f"mount: {os.strerror(ctypes.get_errno())}")
-    command = [sys.executable, "-c", PROGRAM, str(device), closes]
-    process = subprocess.Popen(command, pass_fds=[device])
-    files = HangingFiles(mounted, process)
-    os.close(device)
-    try:
+    with contextlib.ExitStack() as stack:
+        stack.callback(mounted.rmdir)
+        stack.callback(libc.umount2, bytes(mounted), 2)
+        try:
+            process = subprocess.Popen(
+                [sys.executable, "-c", PROGRAM, str(device), closes],
+                pass_fds=[device],
+                preexec_fn=die_with_parent,
+            )
+        finally:
+            os.close(device)
+        files = HangingFiles(mounted, process)
+        stack.callback(files.abort)
         yield files
-    finally:
-        files.abort()
-        libc.umount2(bytes(mounted), 2)
-        mounted.rmdir()

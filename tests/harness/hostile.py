@@ -5,7 +5,23 @@ import os
 
 from .conf import Conf
 
-# Code of an application: the socket at which its worker accepts.
+# Code of an application: the connections that its worker has accepted, with their descriptors.
+CONNECTIONS = """
+def connections():
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            found = socket.socket(fileno=os.dup(int(name)))
+        except OSError:
+            continue
+        accepts = found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+        local = str(found.getsockname())
+        if found.family == socket.AF_UNIX and not accepts and local.endswith(".sock"):
+            yield name, found
+        else:
+            found.close()
+"""
+
+# The same: the socket at which its worker accepts.
 LISTENER = """
 def listener():
     for name in os.listdir("/proc/self/fd"):
@@ -22,22 +38,11 @@ def listener():
 # /exec runs its body. connection() is what its request came on (threads=1), record() makes one.
 # Apache may have other connections to the worker: they are idle, and the worker waits for them
 # (EPOLLIN), but not for the one in use.
-APP = r"""
+APP = rf"""
 import os, select, signal, socket, struct, threading, time
 def record(kind, content=b""):
     return struct.pack("!BBHHBB", 1, kind, 1, len(content), 0, 0) + content
-def connections():
-    for name in os.listdir("/proc/self/fd"):
-        try:
-            found = socket.socket(fileno=os.dup(int(name)))
-        except OSError:
-            continue
-        accepts = found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
-        local = str(found.getsockname())
-        if found.family == socket.AF_UNIX and not accepts and local.endswith(".sock"):
-            yield name, found
-        else:
-            found.close()
+{CONNECTIONS}
 def waited_for():
     for name in os.listdir("/proc/self/fdinfo"):
         try:

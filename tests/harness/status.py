@@ -18,6 +18,11 @@ def group(server, name="site"):
     return next(it for it in status(server)["groups"] if it["name"] == name)
 
 
+def functions(stack):
+    """Those of a stack or a task in JSON, the innermost first."""
+    return [frame["function"] for frame in stack["frames"]]
+
+
 class Texts(HTMLParser):
     """The texts of a page, and its elements."""
 

@@ -28,6 +28,9 @@ def note(name):
         return False
     open(path, "w").close()
     return True
+def wait_for(name):
+    while not os.path.exists(os.path.join(HERE, "out", name)):
+        time.sleep(0.01)
 def pieces(environ, start_response, path):
     start_response("200 OK", [("Content-Type", "text/plain")])
     yield b"begun"
@@ -48,10 +51,12 @@ def application(environ, start_response):
     if path == "/sleep":
         note("sleeps") or note("sleeps-too")
         time.sleep(float(environ["QUERY_STRING"]))
+    if path == "/stay":
+        note("stays") or note("stays-too")
+        wait_for("leave")
     if path == "/die":
         note("dies")
-        while not os.path.exists(os.path.join(HERE, "out", "now")):
-            time.sleep(0.01)
+        wait_for("now")
         os.kill(os.getpid(), signal.SIGKILL)
     if path == "/read":
         environ["wsgi.input"].read()
@@ -244,14 +249,15 @@ def test_cause_is_the_end_of_the_worker_that_had_the_request(start):
     with concurrent.futures.ThreadPoolExecutor(3) as pool:
         kept = []
         # One for each thread: until it is told to leave it would take others as well.
-        for note in ("sleeps", "sleeps-too"):
-            kept.append(pool.submit(server.get, "/app/sleep?4"))
+        for note in ("stays", "stays-too"):
+            kept.append(pool.submit(server.get, "/app/stay"))
             wait_until((server.root / "out" / note).exists, "a request that keeps the worker")
         os.kill(former, signal.SIGTERM)
         worker = int(server.get("/app/pid").text)
         assert worker != former
         lost = pool.submit(server.post, "/app/die", b"x")
         wait_until((server.root / "out/dies").exists, "the request of the replacement")
+        (server.root / "out/leave").touch()
         assert [it.result().status for it in kept] == [200, 200]
         daemons.settled(server, 1, without=[former])
         server.log.expect(f"worker {former} exited with status 0")

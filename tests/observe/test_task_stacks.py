@@ -9,7 +9,7 @@ from harness import daemons
 from harness.client import head
 from harness.conf import Conf
 from harness.httpd import wait_until
-from harness.status import Texts, status
+from harness.status import Texts, functions, status
 from harness.status import group as group_status
 
 pytestmark = pytest.mark.ours_only("mod_wsgi knows no ASGI")
@@ -109,10 +109,6 @@ def server(request, start):
     if request.param == "uvloop":
         options += f" python-path={request.getfixturevalue('uvloop')}"
     return start(options)
-
-
-def functions(of):
-    return [frame["function"] for frame in of["frames"]]
 
 
 def shown(server, name):
