@@ -29,7 +29,7 @@ use crate::module_config::{process_config, server_config, server_defaults};
 use crate::python_home::TimeBudget;
 use crate::request_times::RequestTimes;
 use crate::single_application::{has_single_application, scripts};
-use crate::stream_hints::{StreamLimits, stream_hints};
+use crate::stream_hints::{StreamLimits, WEBSOCKETS_OVER_HTTP_2, stream_hints};
 use crate::worker_factor::worker_factor;
 use group_config::Interface;
 use std::ffi::CStr;
@@ -80,6 +80,9 @@ fn check_config(main: Server<'_>) -> Result<(), String> {
         }
     };
     group_hints(config, &options.daemon_processes, &servers).iter().for_each(|line| warn(line));
+    if serves_asgi(&options) && offers_websockets_over_http_2() {
+        warn(WEBSOCKETS_OVER_HTTP_2);
+    }
     if let Some(limits) = stream_limits(&options) {
         for (level, line) in stream_hints(&limits) {
             if ServerInfo::is_first_config_pass() {
@@ -218,11 +221,20 @@ impl ChildStopping for Start {
     }
 }
 
+/// Whether a process group may serve applications of ASGI.
+fn serves_asgi(options: &ProcessOptions) -> bool {
+    options.daemon_processes.iter().any(|group| group.config.interface != Interface::Wsgi)
+}
+
+/// Whether a line of the configuration has mod_http2 offer WebSockets.
+fn offers_websockets_over_http_2() -> bool {
+    let lines = every_directive(c"H2WebSockets");
+    lines.iter().any(|text| text.trim_ascii().eq_ignore_ascii_case(b"on"))
+}
+
 /// The lines of the event MPM on which streams depend, where applications of ASGI are served under it.
 fn stream_limits(options: &ProcessOptions) -> Option<StreamLimits> {
-    let mut groups = options.daemon_processes.iter();
-    let serves_asgi = groups.any(|group| group.config.interface != Interface::Wsgi);
-    if !serves_asgi || Mpm::query().name != "event" {
+    if !serves_asgi(options) || Mpm::query().name != "event" {
         return None;
     }
     // httpd's own values are set by a hook that may run later.

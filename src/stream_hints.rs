@@ -54,6 +54,11 @@ pub(crate) fn stream_hints(limits: &StreamLimits) -> Vec<(Level, String)> {
     hints
 }
 
+/// Why `H2WebSockets On` (mod_http2) keeps pages from opening WebSockets of ASGI: browsers that are offered it do not try
+/// HTTP/1.1 after a refusal.
+pub(crate) const WEBSOCKETS_OVER_HTTP_2: &str = "H2WebSockets On has browsers open WebSockets over HTTP/2, where each is refused (WSGI0230, 501); \
+     without this line they open them over HTTP/1.1";
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,7 +1,8 @@
 """Behaviour tests with httpd and the daemon programs under valgrind: `make sanitize`.
 
 The tests are those that go through the code that touches C: requests and responses of all kinds in
-both modes, files as descriptors, interpreters and their ends, events, reloading and replacement.
+both modes, files as descriptors, interpreters and their ends, events, reloading and replacement,
+connections that no thread of Apache serves.
 A process that the system ends by a fault fails its test; an error that valgrind finds counts when
 the project's code made it or had the memory in question.
 """
@@ -34,6 +35,10 @@ SELECTED = [
     "observe/test_metrics.py",
     "daemon/isolation/test_records.py",
     "daemon/test_warm_up.py",
+    "asgi/test_extensions.py",
+    "asgi/test_streams.py",
+    "asgi/test_websocket.py",
+    "asgi/test_websocket_parked.py",
 ]
 # What measures time, or takes minutes at this pace.
 LEFT_OUT = ["large", "long_line", "recursion", "configtest", "100_000", "without_end"]

@@ -19,6 +19,9 @@ use std::os::fd::BorrowedFd;
 use std::time::Duration;
 use wsgi::ReadError;
 
+/// Bytes of freed memory that a connection keeps with [`Parked::keep_buffers`]: one buffer of a read, and its bookkeeping.
+const KEPT_BUFFERS: usize = 16 * 1024;
+
 /// A connection that its owner alone uses and closes: httpd does not.
 pub(crate) struct Parked {
     /// Null once it has been released.
@@ -163,6 +166,16 @@ impl Parked {
             ap_finalize_request_protocol(request);
             ap_process_request_after_handler(request);
             self.set_suspended();
+        }
+    }
+
+    /// From now on the connection keeps what one read takes, for the next one: to be called once the request has been freed
+    /// and messages are to come.
+    pub(crate) fn keep_buffers(&mut self) {
+        // SAFETY: the connection is live until `self` is consumed; its pool has an allocator of its own.
+        unsafe {
+            let allocator = apr_pool_allocator_get((*self.connection).pool);
+            apr_allocator_max_free_set(allocator, KEPT_BUFFERS);
         }
     }
 

@@ -552,3 +552,16 @@ def test_configtest_names_limits_that_end_streams_early(servers, mpm, mode):
     accepted, printed = servers.make(conf("", more, APP), mpm, mode).configtest()
     assert accepted, printed
     assert "MaxConnectionsPerChild 500 ends each process of Apache" in printed
+
+
+@pytest.mark.all_mpms
+@pytest.mark.parametrize("line", ["H2WebSockets on", "H2WebSockets off", ""])
+def test_configtest_says_that_websockets_over_http_2_are_refused(servers, mpm, mode, line):
+    configuration = conf(
+        "", f"<IfModule http2_module>\n{line}\n</IfModule>\n", APP, modules=("http2",)
+    )
+    accepted, printed = servers.make(configuration, mpm, mode).configtest()
+    if "Invalid command 'H2WebSockets'" in printed:
+        pytest.skip("this mod_http2 has no H2WebSockets")
+    assert accepted, printed
+    assert ("H2WebSockets On has browsers open" in printed) == (line == "H2WebSockets on")

@@ -72,6 +72,21 @@ def are_threads_free(server):
     return answers == [200] * 3 and time.monotonic() - began < 5 * SLOWER
 
 
+@pytest.mark.parametrize("tls", [False, True])
+def test_time_limits_of_requests_do_not_hold_for_open_sockets(start, tls):
+    more = FACTOR + "RequestReadTimeout header=2 body=2\n"
+    server = start("websocket-ping-interval=0", more, modules=("reqtimeout",))
+    with sockets(server, 1, tls=tls) as [ws]:
+        opened = time.monotonic()
+
+        def lasts():
+            ws.send_text("x")
+            assert ws.receive() == "x"
+            return time.monotonic() - opened > 3 * 2
+
+        wait_until(lasts, "three times the limit", timeout=60)
+
+
 def test_sockets_over_tls_hold_no_thread(start):
     server = start()
     with sockets(server, 30) as opened:

@@ -53,6 +53,7 @@ pub(super) fn carry(
         // The worker sees the end of the tunnel where there is no client.
         let Suspended::Parked(mut client) = found else { return };
         client.end_request();
+        client.keep_buffers();
         let limit = client.timeout().unwrap_or_else(|| group.client_timeout());
         let socket = ParkedSocket {
             tunnel: Some(tunnel),
