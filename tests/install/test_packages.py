@@ -133,6 +133,24 @@ def test_packages_have_all_documents_beside_each_other_as_in_the_source():
             assert target.parts[0] in (*fedora, *of_source), f"{page.name}: {link}"
 
 
+def test_documents_of_the_debian_package_are_not_compressed():
+    """dh_compress(1) has the list of what it leaves alone by itself."""
+    rules = (REPO / "debian/rules").read_text()
+    (arguments,) = re.findall(r"^\tdh_compress (.*)$", rules, re.M)
+    excluded = re.findall(r"-X(\S+)", arguments)
+    left_alone = (".html", ".png", ".jpg", ".svg", ".css", ".js")
+    packaged = (REPO / "debian/libapache2-mod-wsgi-rs.docs").read_text().split()
+    files = [file for name in packaged for file in [REPO / name, *(REPO / name).rglob("*")]]
+    compressed = {
+        file.suffix
+        for file in files
+        if file.is_file()
+        and not file.name.endswith(left_alone)
+        and not any(part in str(file.relative_to(REPO)) for part in excluded)
+    }
+    assert compressed == set()
+
+
 MANUAL = REPO / "debian/mod_wsgi_rs.1"
 
 
