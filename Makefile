@@ -3,7 +3,7 @@
 #   PYTHON=python3.13   the Python to build for (default: /usr/bin/python3 where there is one, because
 #                       Apache's unprivileged user must be able to read it)
 #   EXAMPLE=flask       make run: one of conf-examples/
-#   APP=path            make run: your own WSGI script, or the folder of your application
+#   APP=path            make run: your own script (WSGI or ASGI), or the folder of your application
 #   PORT=8001           make run: another port than 8000
 #   T=daemon/faults     run these tests: a file or a folder below tests/ (T=daemon/), or a part of a name (T=reload)
 #   MPM=event,worker    the MPMs to test under

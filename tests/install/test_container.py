@@ -82,7 +82,10 @@ def run(env, tmp_path):
     (image / "app/app.py").write_text(APPLICATION)
     (image / "app/static/site.css").write_text("body {}\n")
     (image / "modules").mkdir()
-    shutil.copy(REPO / "container/entrypoint", image / "entrypoint")
+    lines = (REPO / "container/Containerfile").read_text()
+    (beside,) = re.findall(r"^COPY --chmod=755 (.*) /usr/local/bin/$", lines, re.M)
+    for program in beside.split():
+        shutil.copy(REPO / program, image)
     for built in (env.module, *env.module.parent.glob("wsgi-daemon-*")):
         if built.suffix != ".d":
             shutil.copy(built, image / "modules" / built.name)

@@ -53,7 +53,8 @@ class Run:
     def get(self, path="/"):
         """(status, text), over TLS where the run says https."""
         assert self.says_that_it_serves(), self.text()
-        if "https://" in self.text():
+        # Lines of the application may have URLs, too.
+        if re.search(r"^serving .* on https://", self.text(), re.M):
             context = ssl.create_default_context()
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
             connection = http.client.HTTPSConnection("127.0.0.1", self.tls_port, context=context)
@@ -253,6 +254,45 @@ def test_a_flask_object_with_its_virtual_environment_is_served(run, tree, own, p
     (own / "venv").symlink_to(packages.parents[2])
     server = run(tree / "scripts/run", APP=str(own))
     assert server.get() == (200, "Flask"), server.text()
+
+
+@pytest.mark.parametrize(
+    ("script", "text"), [("fastapi/shop.py", "FastAPI"), ("flask/notes.py", "Flask")]
+)
+def test_an_application_that_its_script_calls_app_is_served_whatever_words_the_text_has(
+    run, tree, packages, script, text
+):
+    own = tree / "conf-examples" / script
+    assert "application" in own.read_text()
+    server = run(tree / "scripts/run", APP=str(own), VIRTUAL_ENV=str(packages.parents[2]))
+    assert server.get()[0] == 200, server.text()
+    assert f"Hello from {text}" in server.get()[1]
+
+
+MOUNTED = """\
+from fastapi import FastAPI
+from fastapi.middleware.wsgi import WSGIMiddleware
+from flask import Flask
+
+old = Flask(__name__)
+old.route("/")(lambda: "Flask")
+app = FastAPI()
+
+
+@app.get("/")
+async def index():
+    return "FastAPI"
+
+
+app.mount("/old", WSGIMiddleware(old))
+"""
+
+
+def test_an_application_of_asgi_that_mounts_one_of_wsgi_is_served(run, tree, own, packages):
+    (own / "main.py").write_text(MOUNTED)
+    server = run(tree / "scripts/run", APP=str(own), VIRTUAL_ENV=str(packages.parents[2]))
+    assert server.get() == (200, '"FastAPI"'), server.text()
+    assert server.get("/old/") == (200, "Flask"), server.text()
 
 
 def test_djangos_folder_is_served(run, tree, packages):
