@@ -8,11 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from harness import namespaces
 from harness.env import REPO
 
 pytestmark = pytest.mark.ours_only("our own scripts")
 
 WANTED = re.search(r'^rust-version = "(.+)"', (REPO / "Cargo.toml").read_text(), re.M).group(1)
+SETUP = (REPO / "scripts/setup").read_text()
 MANAGERS = ("apt-get", "dnf", "sudo")
 
 
@@ -115,6 +117,67 @@ def test_a_machine_without_python_gets_all_python_packages_at_once(machine, tmp_
     assert done.stdout == "installing python3-dev python3-venv\n", done.stderr
     done = machine.run("make", "--dry-run", "build", before=before)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for a file system of its own")
+def test_setup_ci_installs_programs_of_single_tests_and_starts_no_server(machine, tmp_path):
+    if why := namespaces.missing("mount"):
+        pytest.skip(why)
+    sbin = tmp_path / "sbin"
+    sbin.mkdir()
+    (sbin / "apache2").symlink_to("/bin/true")
+    for name in ("groff", "promtool", "strace"):
+        (machine.bin / name).unlink(missing_ok=True)
+    permitted = "$(/usr/sbin/policy-rc.d 2>&1; echo $?)"
+    machine.program(
+        "apt-get",
+        f'echo apt-get "$@" {permitted} >>{machine.calls}\n'
+        'case " $* " in *" strace "*) exit 100 ;; esac',
+    )
+    before = ("unshare", "--mount", "sh", "-c", f'mount --bind {sbin} /usr/sbin && exec "$@"', "sh")
+    done = machine.setup("ci", before=before)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == "not installed; the tests that use them are skipped: strace\n"
+    first, *calls = machine.called()
+    assert first == "apt-get update 101"
+    installed = [call.removeprefix("apt-get install -y --no-install-recommends ") for call in calls]
+    assert {"groff-base 101", "prometheus 101", "strace 101"} <= set(installed), calls
+    # What forbids Debian's packages to start a server is there for this time only.
+    assert [file.name for file in sbin.iterdir()] == ["apache2"]
+
+
+def wanted():
+    """(program, package of Debian, that of Fedora) of each line `want` of scripts/setup."""
+    lines = re.findall(r"\bwant (\S+) (\S+) ([\w-]+)$", SETUP.replace("; fi\n", "\n"), re.M)
+    assert len(lines) > 15
+    return lines
+
+
+def test_documented_packages_of_single_tests_are_those_of_setup_ci():
+    page = (REPO / "docs/testing.md").read_text()
+    section = page.partition("\n## What single tests use\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (`.*`) \| (\S+) \| (\S*) *\| \S.* \|$", section, re.M)
+    documented = [
+        (program, debian, fedora or "-")
+        for programs, debian, fedora in rows
+        for program in re.findall(r"`([^`]+)`", programs)
+    ]
+    assert sorted(documented) == sorted(wanted())
+
+
+def test_setup_installs_each_program_that_a_test_is_skipped_without():
+    used = set()
+    for file in (REPO / "tests").rglob("*.py"):
+        if file.name.startswith(("test_", "conftest")):
+            text = file.read_text()
+            used |= set(re.findall(r"shutil\.which\(\"([\w-]+)\"\)", text))
+            for programs in re.findall(r"\bmissing\(((?:\"[\w-]+\"(?:, )?)+)\)", text):
+                used |= set(re.findall(r"[\w-]+", programs))
+    needed = re.findall(r"\bneed ([\w-]+) ", SETUP)
+    # Rust is the developer's choice, and without make there is no set-up.
+    known = {*needed, *(program for program, _, _ in wanted()), "cc", "cargo", "make"}
+    assert len(used) > 15
+    assert sorted(used - known) == []
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,7 @@ def test_the_table_of_several_machines_has_each_front_end_and_event_and_loses_no
             assert int(found["GET failed"]) == 0, row
 
 
-@pytest.mark.parametrize("column", ["uvicorn", "hypercorn"])
+@pytest.mark.parametrize("column", ["uvicorn", "hypercorn", "daphne"])
 def test_table_of_servers_of_asgi_names_options_of_these_servers(column):
     pytest.importorskip(column)
     page = (REPO / "docs/troubleshooting.md").read_text()
