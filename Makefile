@@ -28,7 +28,7 @@ NAME_DAEMON = $(WITH_PYTHON) sh -c 'ln -f target/release/wsgi-daemon target/rele
 BUILD_EXTENSION = $(WITH_PYTHON) cargo build --release --locked -p wsgi-extension --features extension
 NAME_EXTENSION = $(WITH_PYTHON) sh -c 'ln -f target/release/libwsgi_host.so "target/release/wsgi_host$$EXT_SUFFIX"'
 
-.PHONY: help setup build build-python daemon run test unit pytest oracle check structure miri sanitize soak fuzz bench profile install uninstall deb rpm wheel several-machines test-wheel test-deb clean
+.PHONY: help setup build build-python daemon run test unit pytest oracle check structure miri sanitize soak fuzz bench profile install uninstall deb rpm wheel several-machines test-readme test-wheel test-deb clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -146,6 +146,9 @@ wheel: setup ## build the wheel for one Python into target/wheels/ (PYTHON=pytho
 
 several-machines: ## take hosts away from HAProxy, nginx, Caddy and Apache in network namespaces (root); docs/several-machines.md has the tables
 	@$(VENV)/bin/python tests/several_machines.py
+
+test-readme: ## carry out the README's first commands in a chroot, from nothing to a page (root, debootstrap, network)
+	@scripts/test-readme
 
 test-wheel: ## install and use the wheel of `make wheel` in a chroot without a compiler (root, debootstrap)
 	@scripts/test-wheel
