@@ -8,6 +8,7 @@ import shutil
 import signal
 import ssl
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -144,6 +145,36 @@ def test_every_example_is_served_by_make_run(run, tree, packages, example):
     text = (REPO / f"conf-examples/{example}.conf").read_text()
     for path, status in re.findall(r"^# Answers: GET (\S+) -> (\d+)", text, re.M):
         assert server.get(path)[0] == int(status), server.text()
+
+
+# In place of Python: an environment is that of the tests, with a pip that notes its arguments.
+PYTHON = """\
+#!/bin/sh
+[ "$1 $2" = "-m venv" ] || exec {python} "$@"
+echo venv >>{notes}
+mkdir -p "$3/bin"
+cp {venv}/pyvenv.cfg "$3/"
+ln -s {venv}/lib "$3/lib"
+ln -s {venv}/bin/python "$3/bin/python"
+printf '#!/bin/sh\\necho "$@" >>{notes}\\n' >"$3/bin/pip"
+chmod 755 "$3/bin/pip"
+"""
+
+
+def test_environment_of_the_examples_is_made_once(run, tree, packages, readable):
+    notes, python = readable / "notes", readable / "python"
+    python.write_text(PYTHON.format(python=sys.executable, notes=notes, venv=packages.parents[2]))
+    python.chmod(0o755)
+    for _ in range(2):
+        server = run(tree / "scripts/run", EXAMPLE="flask", PYTHON=str(python))
+        assert server.get()[0] == 200, server.text()
+        server.stop()
+    made, installed = notes.read_text().splitlines()
+    assert made == "venv"
+    found = dict(word.split("==") for word in installed.split() if "==" in word)
+    assert sorted(found) == ["Django", "Flask", "channels", "fastapi"]
+    required = (REPO / "tests/requirements.txt").read_text().splitlines()
+    assert {f"{name}=={version}" for name, version in found.items()} <= set(required)
 
 
 def test_a_request_is_seen_and_nothing_is_left_after_ctrl_c(run, tree):

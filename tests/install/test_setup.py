@@ -208,6 +208,27 @@ def test_without_cargo_rustup_is_named(machine):
     assert "https://rustup.rs/" in done.stderr
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for a file system of its own")
+@pytest.mark.parametrize(
+    ("release", "named"),
+    [
+        ('ID=debian\nVERSION_ID="12"\n', "--no-install-recommends ca-certificates cargo-web"),
+        ('ID=debian\nVERSION_ID="13"\n', "; see https://rustup.rs/"),
+    ],
+)
+def test_package_of_debian_12_that_has_cargo_is_named_there(machine, tmp_path, release, named):
+    if why := namespaces.missing("mount"):
+        pytest.skip(why)
+    machine.without("cargo")
+    file = tmp_path / "os-release"
+    file.write_text(release)
+    change = f'mount --bind {file} "$(readlink -f /etc/os-release)" && exec "$@"'
+    done = machine.setup(before=("unshare", "--mount", "sh", "-c", change, "sh"))
+    assert done.returncode == 1
+    assert named in done.stderr
+    assert machine.called() == []
+
+
 def test_make_check_names_the_required_components(machine):
     machine.program("cargo", 'case $1 in clippy) exit 101 ;; esac; echo "$@"')
     done = machine.setup("check")
