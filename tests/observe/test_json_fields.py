@@ -1,8 +1,13 @@
-"""The fields of docs/operations.md are those of real answers: status --json, ps --json, ?json."""
+"""The fields of docs/operations.md are those of real answers: each command with --json, ?json."""
 
+import contextlib
+import json
+import os
 import re
+import signal
 
 import pytest
+from harness import daemons
 from harness.conf import Conf
 from harness.env import REPO
 from harness.httpd import wait_until
@@ -24,10 +29,28 @@ def application(environ, start_response):
 """
 # Its slot has no worker most of the time.
 BROKEN = "import os\nos._exit(3)\n"
+LOOP = r"""
+import asyncio, os
+FINISH = os.path.join(os.path.dirname(__file__), "out", "finish")
+async def application(scope, receive, send):
+    while scope["path"].endswith("wait") and not os.path.exists(FINISH):
+        await asyncio.sleep(0.01)
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"fine"})
+"""
 KINDS = {bool: "boolean", int: "number", float: "number", str: "string", type(None): "null"}
 
 
-def conf():
+def conf(orders=False):
+    if orders:
+        text = """
+    WSGIDaemonProcess site processes=2 threads=2
+    WSGIDaemonProcess loop threads=1 asgi-lifespan=off
+    WSGIScriptAlias /app ${ROOT}/app.py process-group=site application-group=%{GLOBAL}
+    ASGIScriptAlias /loop ${ROOT}/loop.py process-group=loop application-group=%{GLOBAL}
+    """
+        files = (("app.py", APP), ("loop.py", LOOP), ("out/README", ""))
+        return Conf(text, files=files, timeout=60)
     text = """
     WSGIDaemonProcess site processes=2 threads=2 preload=On
     WSGIDaemonProcess broken threads=1
@@ -133,3 +156,63 @@ def test_answers_have_the_fields_that_are_documented_and_no_others(start, asks):
         "ps": set(),
         "page": set(),
     }
+
+
+ORDERS, STACKS, LEVEL = "reload, recycle and drain --json", "stacks --json", "log-level --json"
+
+
+def test_orders_print_the_fields_that_are_documented_and_no_others(start, asks):
+    server = start(orders=True)
+    assert server.get("/loop").status == 200
+    compared = {name: Compared(rows(name)) for name in (ORDERS, STACKS, LEVEL)}
+
+    def take(name, *words, status):
+        answer = asks(server, *words, status=status)
+        compared[name].take(answer)
+        return answer
+
+    with contextlib.ExitStack() as stack:
+        for path in ("/app/wait", "/loop/wait"):
+            sock = stack.enter_context(server.socket())
+            sock.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        of_stacks = compared[STACKS]
+
+        def is_complete():
+            for group in ("site", "loop"):
+                compared[STACKS].take(asks(server, "stacks", group))
+            return of_stacks.missing == {"error"}
+
+        with contextlib.suppress(AssertionError):
+            wait_until(is_complete, "all fields", timeout=30)
+        (server.root / "out/finish").touch()
+    take(LEVEL, "log-level", "site", "debug", status=0)
+    replaced = take(ORDERS, "reload", "site", status=0)["replaced"]
+    take(ORDERS, "recycle", str(replaced[0]["pid"]), status=0)
+    server.write("app.py", "raise RuntimeError('on purpose')\n")
+    server.log.allow("on purpose", "Traceback", r"^ ", "could not load", "WSGI0109", "WSGI0174")
+    server.log.allow(r"^\[script")
+    assert not take(ORDERS, "reload", "site", status=1)["done"]
+    take(ORDERS, "drain", "site", status=0)
+    for name, order in ((ORDERS, "reload"), (STACKS, "stacks"), (LEVEL, "log-level")):
+        take(name, order, "nothing", status=1)
+    assert {name: it.missing for name, it in compared.items() if it.missing} == {}
+    assert {name: it.wrong for name, it in compared.items() if it.wrong} == {}
+
+
+def test_an_error_before_any_answer_is_an_object_as_well(start, run, asks):
+    server = start(orders=True)
+    (group,) = asks(server, "status", "site")["groups"]
+    daemons.freeze(group["manager"]["pid"])
+    try:
+        for command in ("stacks", "log-level", "reload"):
+            told = asks(server, command, "site", "--timeout", "1", status=1)
+            assert list(told) == ["error"]
+            assert "process group 'site': " in told["error"]
+    finally:
+        os.kill(group["manager"]["pid"], signal.SIGCONT)
+    nowhere = server.root / "no-such-folder"
+    for words in (["ps"], ["drain", "site"], ["reload", "site"], ["recycle", str(os.getpid())]):
+        done = run(server, *words, "--json", folder=nowhere)
+        assert (done.returncode, done.stderr) == (1, "")
+        assert list(json.loads(done.stdout)) == ["error"]
+        assert "no-such-folder" in done.stdout

@@ -69,13 +69,25 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::InstallModule(options) => print(&module_commands::install(&options)?)?,
         Command::Doctor(options) => return doctor::run(&options),
         Command::Status(options) => return Ok(control::status(&options)),
-        Command::Ps(options) => return control::ps(&options),
-        Command::Stacks(options) => return control::stacks(&options),
+        Command::Ps(options) => {
+            return control::answer(&options.control, control::ps(&options));
+        }
+        Command::Stacks(options) => {
+            return control::answer(&options.control, control::stacks(&options));
+        }
         Command::Top(options) => return control::top(options),
-        Command::Reload(options) => return control::reload(&options),
-        Command::Drain(options) => return control::drain(&options),
-        Command::Recycle(options) => return control::recycle(&options),
-        Command::LogLevel(options) => return control::log_level(&options),
+        Command::Reload(options) => {
+            return control::answer(&options.control, control::reload(&options));
+        }
+        Command::Drain(options) => {
+            return control::answer(&options.control, control::drain(&options));
+        }
+        Command::Recycle(options) => {
+            return control::answer(&options.control, control::recycle(&options));
+        }
+        Command::LogLevel(options) => {
+            return control::answer(&options.control, control::log_level(&options));
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

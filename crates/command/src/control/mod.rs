@@ -3,6 +3,7 @@
 //! it takes groups from `find`, asks each with `Group::ask`, and prints with `printable`.
 #![forbid(unsafe_code)]
 
+mod answer;
 mod connection;
 mod find;
 mod group;
@@ -18,6 +19,7 @@ mod status;
 mod table;
 mod top;
 
+pub(crate) use answer::answer;
 pub(crate) use log_level::log_level;
 pub(crate) use orders::{drain, recycle, reload};
 pub(crate) use ps::ps;

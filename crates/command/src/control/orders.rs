@@ -90,6 +90,9 @@ fn finish(
                 value[key] = found.clone();
             }
         }
+        if !is_done && value.get("error").is_none() {
+            value["error"] = reply.body.trim().into();
+        }
         lines::to_standard_output(&printable_json(&value));
         return Ok(ExitCode::from(u8::from(!is_done)));
     }
