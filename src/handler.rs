@@ -263,6 +263,13 @@ fn daemon_group(
 ) -> Result<&'static Group, Refusal> {
     let shown = || String::from_utf8_lossy(name);
     let Some(group) = child.groups.iter().find(|group| *group.definition().name == *name) else {
+        if child.options.daemon_processes.iter().any(|group| *group.name == *name) {
+            let what = format!(
+                "WSGI daemon process '{}' could not be set up when Apache restarted; the main server's log tells why",
+                shown()
+            );
+            return Err(Refusal::new(503, "WSGI0117", what));
+        }
         let names = child.groups.iter().map(|group| &*group.definition().name);
         let what = format!(
             "no WSGI daemon process called '{}' has been configured{}",

@@ -28,6 +28,8 @@ pub(crate) enum GroupError {
     Children(io::Error),
     /// A listening socket cannot be made.
     Socket { path: PathBuf, group: String, why: io::Error },
+    /// A manager cannot be started.
+    Manager { group: String, why: io::Error },
 }
 
 impl fmt::Display for GroupError {
@@ -42,6 +44,9 @@ impl fmt::Display for GroupError {
             }
             Self::Children(why) => {
                 write!(f, "WSGI0013: cannot make a pipe: {why}{}", descriptors_hint(why))
+            }
+            Self::Manager { group, why } => {
+                write!(f, "WSGI0024: cannot start daemon process group '{group}': {why}")
             }
             Self::Memory { what, group, why } => write!(
                 f,

@@ -7,7 +7,7 @@
 use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// The end of the children of a configuration.
@@ -32,20 +32,30 @@ pub(super) fn number() -> u64 {
 
 /// In a process that is none of the children: closes what they inherit.
 pub(super) fn forget() {
-    CURRENT.lock().unwrap_or_else(PoisonError::into_inner).take();
+    current().take();
+}
+
+fn current() -> MutexGuard<'static, Option<Generation>> {
+    CURRENT.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl ChildrenEnd {
     /// Begins another generation; that of the one before.
     ///
     /// # Errors
-    /// Where there is no pipe. Then the end of the children before shows only with that of the next ones.
+    /// Where there is no pipe. Then the children to come inherit what those before have
+    /// ([`of_current`](Self::of_current)).
     pub(super) fn of_previous() -> io::Result<Self> {
         NUMBER.fetch_add(1, Ordering::Relaxed);
         let (end, inherited) = io::pipe()?;
         let next = Generation { end: Arc::new(end), _inherited: inherited };
-        let previous = CURRENT.lock().unwrap_or_else(PoisonError::into_inner).replace(next);
+        let previous = current().replace(next);
         Ok(Self(previous.map(|previous| previous.end)))
+    }
+
+    /// The end of the children of the generation that has begun last, and of those before.
+    pub(super) fn of_current() -> Self {
+        Self(current().as_ref().map(|generation| Arc::clone(&generation.end)))
     }
 
     /// Whether all children have ended.

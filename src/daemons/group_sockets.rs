@@ -8,12 +8,13 @@ use crate::httpd::{Server, ServerInfo, log_server};
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use wsgi::Level;
 
-/// A socket for each worker.
-#[derive(Default)]
+/// A socket for each worker. A copy has the same sockets, which are closed with the last one.
+#[derive(Clone, Default)]
 pub(super) struct GroupSockets {
-    sockets: Vec<Socket>,
+    sockets: Vec<Arc<Socket>>,
 }
 
 impl GroupSockets {
@@ -26,7 +27,7 @@ impl GroupSockets {
     }
 
     pub(super) fn descriptors(&self) -> Vec<RawFd> {
-        self.sockets.iter().map(AsRawFd::as_raw_fd).collect()
+        self.sockets.iter().map(|socket| socket.as_raw_fd()).collect()
     }
 
     /// Makes the sockets that are missing, of `slots`; whether there were any. Those that exist stay, so that
@@ -71,7 +72,7 @@ impl GroupSockets {
                 );
                 log_server(main, Level::Warning, line.as_bytes());
             }
-            made.push((slot, new));
+            made.push((slot, Arc::new(new)));
         }
         let changed = !made.is_empty();
         self.sockets.truncate(slots);

@@ -69,6 +69,18 @@ pub(super) struct GroupState {
     pub(super) owner: u32,
 }
 
+/// What a graceful restart changes of a group that stays, but for its manager.
+pub(super) struct FormerState {
+    definition: DaemonProcess,
+    sockets: GroupSockets,
+    counters: Arc<GroupCounters>,
+    board: Arc<Board>,
+    timeout: Duration,
+    requirement: Requirement,
+    program: Option<WorkerProgram>,
+    config: GroupConfig,
+}
+
 impl GroupState {
     /// A group that has no sockets and no manager yet.
     ///
@@ -163,6 +175,30 @@ impl GroupState {
                 .shutdown_timeout
                 .unwrap_or(Duration::from_secs(60)),
         })
+    }
+
+    /// The state that the group is in.
+    pub(super) fn state(&self) -> FormerState {
+        FormerState {
+            definition: self.definition.clone(),
+            sockets: self.sockets.clone(),
+            counters: Arc::clone(&self.counters),
+            board: Arc::clone(&self.board),
+            timeout: self.timeout,
+            requirement: self.requirement.clone(),
+            program: self.program.clone(),
+            config: self.config.clone(),
+        }
+    }
+
+    /// Puts the state back in which its manager was started, because there is no other manager.
+    pub(super) fn restore(&mut self, former: FormerState) {
+        let FormerState { definition, sockets, counters, board, .. } = former;
+        (self.definition, self.sockets) = (definition, sockets);
+        (self.counters, self.board) = (counters, board);
+        (self.timeout, self.requirement) = (former.timeout, former.requirement);
+        (self.program, self.config) = (former.program, former.config);
+        (self.start_failures, self.retry_at) = (0, None);
     }
 
     /// Forgets the manager, if it is the process `pid`, which has exited.

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::daemon_program;
+use super::error::GroupError;
 use super::group_state::GroupState;
 use super::log_writer;
 use super::registry::{groups, retired, stopping};
@@ -22,14 +23,24 @@ pub(crate) struct ParentExitGuard;
 /// Starts a manager for `group`, which waits for `delay` before it begins; whether it could be started. A failure is
 /// logged and tried again: by [`MonitorHook`], or, if the manager exits, by [`ChildExitHandler`].
 pub(super) fn start(group: &mut GroupState, main: Server<'_>, delay: Duration) -> bool {
-    match group.start(delay) {
-        Ok(pid) => ServerInfo::watch::<ChildExitHandler>(pid),
-        Err(why) => {
-            let line = format!("WSGI0024: cannot start {}: {why}", group.title());
-            log_server(main, Level::Alert, line.as_bytes());
-        }
+    let started = start_unlogged(group, delay);
+    if let Err(why) = &started {
+        log_server(main, Level::Alert, why.to_string().as_bytes());
     }
-    group.manager.is_some()
+    started.is_ok()
+}
+
+/// As [`start`], without a line of the log.
+///
+/// # Errors
+/// [`GroupError::Manager`].
+pub(super) fn start_unlogged(group: &mut GroupState, delay: Duration) -> Result<(), GroupError> {
+    let pid = group.start(delay).map_err(|why| {
+        let group = String::from_utf8_lossy(&group.definition.name).into_owned();
+        GroupError::Manager { group, why }
+    })?;
+    ServerInfo::watch::<ChildExitHandler>(pid);
+    Ok(())
 }
 
 impl OtherChild for ChildExitHandler {

@@ -12,19 +12,20 @@ use super::group_state::{AdminSocketError, GroupState, new_board, new_counters, 
 use super::installation::{Installation, Requirement};
 use super::log_writer;
 use super::manager::Manager;
-use super::monitor::start;
+use super::monitor::start_unlogged;
 use super::registry::{examined, groups, retired, stopping};
 use super::retired::RetiredGroup;
 use super::socket;
 use crate::apr::Pool;
 use crate::config::{DaemonProcess, ProcessOptions};
-use crate::groups::GroupPlan;
+use crate::groups::{Board, GroupPlan};
 use crate::httpd::{Server, ServerInfo, log_server};
 use crate::python_home::TimeBudget;
 use group_config::{GroupConfig, Identity};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use wsgi::Level;
@@ -48,7 +49,8 @@ struct Reconciliation<'r, 'a> {
 /// left.
 ///
 /// # Errors
-/// What is wrong with a group. Where the server restarts, such a group goes on as it was.
+/// What is wrong with a group. Where the server restarts there is none: such a group goes on as it was, and a new one is
+/// left out.
 pub(crate) fn reconcile<'a>(
     configuration: Pool<'_>,
     main: Server<'_>,
@@ -64,11 +66,19 @@ pub(crate) fn reconcile<'a>(
         socket::remove_orphans(&prefix);
     }
     sys::raise_descriptor_limit(descriptors(&options.daemon_processes));
-    let children = ChildrenEnd::of_previous().map_err(GroupError::Children)?;
+    let children = match ChildrenEnd::of_previous().map_err(GroupError::Children) {
+        Err(why) if has_started() => {
+            let line =
+                format!("{why}; sockets of groups that change stay open until a later restart");
+            log_server(main, Level::Error, line.as_bytes());
+            ChildrenEnd::of_current()
+        }
+        of_previous => of_previous?,
+    };
     let reconciliation = Reconciliation { main, options, prefix: &prefix, applications, children };
     let mut kept = Vec::new();
     for definition in &options.daemon_processes {
-        kept.push(reconciliation.group(definition, &mut running)?);
+        kept.extend(reconciliation.group(definition, &mut running)?);
     }
     for manager in running.iter_mut().filter_map(|group| group.manager.take()) {
         stopping().push(manager.stop());
@@ -81,12 +91,12 @@ pub(crate) fn reconcile<'a>(
 }
 
 impl Reconciliation<'_, '_> {
-    /// The group of `definition`: that of `running`, or a new one.
+    /// The group of `definition`: that of `running`, or a new one; `None` where a server that runs cannot have it.
     fn group(
         &self,
         definition: &DaemonProcess,
         running: &mut Vec<GroupState>,
-    ) -> Result<GroupState, GroupError> {
+    ) -> Result<Option<GroupState>, GroupError> {
         let at = running.iter().position(|group| group.definition.name == definition.name);
         let old = at.map(|at| running.swap_remove(at));
         let requirement = Requirement::new(definition, self.options);
@@ -99,7 +109,7 @@ impl Reconciliation<'_, '_> {
             (Err(why), _, Some(old)) | (_, Err(why), Some(old))
                 if has_started() && old.manager.is_some() =>
             {
-                Ok(self.unchanged(old, &why))
+                Ok(Some(self.unchanged(old, &why)))
             }
             (Err(why), ..) if !has_started() => Err(why),
             (_, Err(why), _) if !has_started() && !is_group_error(definition) => Err(why),
@@ -134,37 +144,41 @@ impl Reconciliation<'_, '_> {
         mut old: Option<GroupState>,
         config: GroupConfig,
         installation: Installation,
-    ) -> Result<GroupState, GroupError> {
-        let replaced = old.take_if(|old| {
-            self.options.socket_rotation || has_other_identity(old, &config, &installation.program)
-        });
-        let mut group = match old {
-            Some(group) => group,
-            None => match GroupState::new(definition, requirement.clone()) {
-                Ok(group) => group,
-                Err(why) => return self.kept(replaced, why),
-            },
+    ) -> Result<Option<GroupState>, GroupError> {
+        let replaced =
+            old.take_if(|old| self.gets_successor(old, &config, Some(&installation.program)));
+        let mut group = match group_or_new(old, definition, &requirement) {
+            Ok(group) => group,
+            Err(why) => return self.kept(replaced, why),
         };
-        let sockets_changed = match self.renew_sockets(&mut group, definition) {
-            Ok(changed) => changed,
+        let former = group.state();
+        let (sockets_changed, board) = match self.renew_sockets(&mut group, definition) {
+            Ok(renewed) => renewed,
             // No reason to end a server: the group goes on as it was, if it was.
             Err(why) => return self.kept(replaced.or(Some(group)), why),
         };
         let mut changed = sockets_changed || group.config != config;
         self.set_configuration(&mut group, definition, requirement, config);
         changed |= group.set_installation(installation);
-        changed |= self.renew_admin_socket(&mut group);
+        let admin_changed = self.renew_admin_socket(&mut group);
+        changed |= admin_changed;
         if !changed && group.manager.as_ref().is_some_and(Manager::has_begun) {
             group.refresh();
-        } else {
-            self.replace_manager(&mut group)?;
+        } else if let Err(why) = replace_manager(&mut group, board) {
+            if replaced.as_ref().is_some_and(|replaced| replaced.manager.is_some()) {
+                return self.kept(replaced, why);
+            }
+            if group.manager.is_some() {
+                group.restore(former);
+                // Its manager knows nothing of another socket for commands.
+                group.admin.take_if(|_| admin_changed);
+                return self.kept(Some(group), why);
+            }
+            // It is tried again.
+            log_server(self.main, Level::Alert, why.to_string().as_bytes());
         }
-        if let Some(mut group) = replaced {
-            // Its name is that of its successor.
-            group.admin = None;
-            retired().push(RetiredGroup { group, children: self.children.clone() });
-        }
-        Ok(group)
+        self.retire(replaced);
+        Ok(Some(group))
     }
 
     /// A group that cannot be started, because of `why`, until that is mended.
@@ -172,16 +186,19 @@ impl Reconciliation<'_, '_> {
         &self,
         definition: &DaemonProcess,
         requirement: Requirement,
-        old: Option<GroupState>,
+        mut old: Option<GroupState>,
         config: Option<GroupConfig>,
         why: &GroupError,
-    ) -> Result<GroupState, GroupError> {
-        let mut group = match old {
-            Some(old) => old,
-            None => GroupState::new(definition, requirement.clone())?,
+    ) -> Result<Option<GroupState>, GroupError> {
+        let replaced = old
+            .take_if(|old| self.gets_successor(old, config.as_ref().unwrap_or(&old.config), None));
+        let mut group = match group_or_new(old, definition, &requirement) {
+            Ok(group) => group,
+            Err(why) => return self.kept(replaced, why),
         };
-        if let Err(why) = self.renew_sockets(&mut group, definition) {
-            return self.kept(Some(group), why);
+        match self.renew_sockets(&mut group, definition) {
+            Ok((_, board)) => group.board = board,
+            Err(why) => return self.kept(replaced.or(Some(group)), why),
         }
         let config = config.unwrap_or_else(|| group.config.clone());
         self.set_configuration(&mut group, definition, requirement, config);
@@ -189,7 +206,26 @@ impl Reconciliation<'_, '_> {
         self.renew_admin_socket(&mut group);
         group.start_failures = 0;
         group.block(why);
-        Ok(group)
+        self.retire(replaced);
+        Ok(Some(group))
+    }
+
+    /// Whether another group is to take the place of `old`, with sockets and a secret of its own.
+    fn gets_successor(
+        &self,
+        old: &GroupState,
+        config: &GroupConfig,
+        program: Option<&WorkerProgram>,
+    ) -> bool {
+        self.options.socket_rotation || has_other_identity(old, config, program)
+    }
+
+    /// Has the children of the configuration before go on with a group that has a successor.
+    fn retire(&self, replaced: Option<GroupState>) {
+        let Some(mut group) = replaced else { return };
+        // Its name is that of its successor.
+        group.admin = None;
+        retired().push(RetiredGroup { group, children: self.children.clone() });
     }
 
     /// Gives the group a socket for commands where it can have one; whether there is another than before. It is no reason
@@ -220,27 +256,42 @@ impl Reconciliation<'_, '_> {
         group.config = config;
     }
 
-    /// Gives the group the sockets that it needs; whether there are other ones than before.
+    /// Gives the group the sockets that it needs; whether there are other ones than before. With a scoreboard for another
+    /// manager: the sizes may be others, and for a while there are two managers.
+    ///
+    /// # Errors
+    /// Then nothing of the group has changed.
     fn renew_sockets(
         &self,
         group: &mut GroupState,
         definition: &DaemonProcess,
-    ) -> Result<bool, GroupError> {
+    ) -> Result<(bool, Arc<Board>), GroupError> {
         let had = group.sockets.len();
+        let board = new_board(definition)?;
         let counters = (had != slots(definition)).then(|| new_counters(definition)).transpose()?;
         let changed = group.sockets.renew(self.main, self.prefix, definition, slots(definition))?;
         if let Some(counters) = counters {
             group.counters = counters;
         }
-        Ok(changed || had != group.sockets.len())
+        Ok((changed || had != group.sockets.len(), board))
     }
 
     /// Where a running server cannot have a group as it is configured: the group as it was, if it was.
-    fn kept(&self, group: Option<GroupState>, why: GroupError) -> Result<GroupState, GroupError> {
-        match group {
-            Some(group) if has_started() => Ok(self.unchanged(group, &why)),
-            _ => Err(why),
+    fn kept(
+        &self,
+        group: Option<GroupState>,
+        why: GroupError,
+    ) -> Result<Option<GroupState>, GroupError> {
+        if !has_started() {
+            return Err(why);
         }
+        // One that has just been made has none.
+        let group = group.filter(|group| group.sockets.len() > 0);
+        if group.is_none() {
+            let line = format!("{why}; its requests are refused until a restart can set it up");
+            log_server(self.main, Level::Error, line.as_bytes());
+        }
+        Ok(group.map(|group| self.unchanged(group, &why)))
     }
 
     /// A group that goes on as it was, because of `why`, which is logged.
@@ -254,31 +305,51 @@ impl Reconciliation<'_, '_> {
         }
         group
     }
-
-    /// Starts a manager, and then stops the one before.
-    fn replace_manager(&self, group: &mut GroupState) -> Result<(), GroupError> {
-        let old = group.manager.take();
-        // What kept the manager from starting may be gone.
-        group.start_failures = 0;
-        // The sizes may be others, and for a while there are two managers.
-        group.board = new_board(&group.definition)?;
-        start(group, self.main, Duration::ZERO);
-        if let Some(old) = old {
-            stopping().push(old.stop());
-        }
-        Ok(())
-    }
 }
 
-/// Whether the processes of the group were other users' than those of `config`, or another program's. What they had,
-/// their successors must not have: a process that was left behind may hold a socket, and knows the secret.
-fn has_other_identity(group: &GroupState, config: &GroupConfig, program: &WorkerProgram) -> bool {
-    let identity = |config: &GroupConfig| {
-        let Identity { uid, gid, supplementary_groups, chroot, .. } = config.identity.clone();
-        (uid, gid, supplementary_groups, chroot)
-    };
-    let is_other = group.program.as_ref().is_some_and(|before| before != program);
-    group.sockets.len() > 0 && (is_other || identity(&group.config) != identity(config))
+/// A group that runs, or a new one.
+fn group_or_new(
+    old: Option<GroupState>,
+    definition: &DaemonProcess,
+    requirement: &Requirement,
+) -> Result<GroupState, GroupError> {
+    old.map_or_else(|| GroupState::new(definition, requirement.clone()), Ok)
+}
+
+/// Starts a manager, and then stops the one before, which otherwise goes on with the scoreboard that it has.
+fn replace_manager(group: &mut GroupState, board: Arc<Board>) -> Result<(), GroupError> {
+    let old = group.manager.take();
+    // What kept the manager from starting may be gone.
+    group.start_failures = 0;
+    group.board = board;
+    if let Err(why) = start_unlogged(group, Duration::ZERO) {
+        group.manager = old;
+        return Err(why);
+    }
+    if let Some(old) = old {
+        stopping().push(old.stop());
+    }
+    Ok(())
+}
+
+/// Whether the processes of the group were other users' than those of `config`, or another program's; one that is not
+/// known yet is another one. What they had, their successors must not have: a process that was left behind may hold a
+/// socket, and knows the secret.
+fn has_other_identity(
+    group: &GroupState,
+    config: &GroupConfig,
+    program: Option<&WorkerProgram>,
+) -> bool {
+    let is_other_program = group.program.as_ref().is_some_and(|before| Some(before) != program);
+    let is_other_user = !is_same_identity(&group.config.identity, &config.identity);
+    group.sockets.len() > 0 && (is_other_program || is_other_user)
+}
+
+/// Whether processes with the one may do what those with the other may.
+fn is_same_identity(one: &Identity, other: &Identity) -> bool {
+    let permissions =
+        |it: &Identity| (it.uid, it.gid, it.supplementary_groups.clone(), it.chroot.clone());
+    permissions(one) == permissions(other)
 }
 
 /// Whether the server has been started: after that nothing that is checked ends it.
@@ -307,4 +378,25 @@ pub(crate) fn forget_in_child() {
 /// lifeline, the socket for commands and its file, a scoreboard, what its manager reads, the two ends of a pipe, and while a manager starts or is replaced as many again. And what httpd itself opens.
 fn descriptors(groups: &[DaemonProcess]) -> usize {
     groups.iter().map(|group| 2 * slots(group) + 14).sum::<usize>() + 128
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn user_groups_and_chroot_make_the_identity() {
+        let own = Identity { uid: Some(1), gid: Some(2), ..Identity::default() };
+        let others = [
+            Identity { uid: Some(3), ..own.clone() },
+            Identity { gid: Some(3), ..own.clone() },
+            Identity { supplementary_groups: Some(vec![3]), ..own.clone() },
+            Identity { chroot: Some("/srv".into()), ..own.clone() },
+        ];
+        for other in &others {
+            assert!(!is_same_identity(&own, other), "{other:?}");
+        }
+        let home = Identity { home: Some("/srv".into()), umask: Some(0o77), ..own.clone() };
+        assert!(is_same_identity(&own, &home));
+    }
 }

@@ -298,12 +298,12 @@ impl Connection {
         mut came: Vec<OwnedFd>,
         truncated: bool,
     ) -> Result<(), ConnectionError> {
-        if truncated {
+        let may_come = self.extensions.file && !self.had_file && came.len() <= 1;
+        if truncated && may_come {
             self.closer.close(came);
             return Err(ConnectionError::NoDescriptor);
         }
-        let expected = self.extensions.file && !self.had_file && came.len() == 1;
-        if !expected {
+        if !may_come {
             self.closer.close_unasked(came);
             let what = match self.had_file {
                 true => "a second file came with one answer",

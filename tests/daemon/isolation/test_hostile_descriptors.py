@@ -1,6 +1,7 @@
 """What becomes of descriptors that a worker sends although no thread that serves may close them."""
 
 import contextlib
+import http.client
 import os
 import platform
 import time
@@ -9,7 +10,15 @@ from pathlib import Path
 
 import pytest
 from harness import daemons, fuse
-from harness.hostile import EXITED, LARGE, LISTENER, conf, is_up, run
+from harness.hostile import (
+    EXITED,
+    LARGE,
+    LISTENER,
+    conf,
+    is_up,
+    leave_descriptors,
+    run,
+)
 from harness.httpd import wait_until
 
 pytestmark = pytest.mark.ours_only("our own wire")
@@ -220,3 +229,61 @@ except OSError as error:
     wait_until(lambda: len(waiting()) == (user == "same"), "one thread at most")
     assert is_up(server)
     assert len(waiting()) == (user == "same")
+
+
+OTHER_GROUP = """
+WSGIDaemonProcess other
+WSGIScriptAlias /other ${ROOT}/app.py process-group=other application-group=%{GLOBAL}
+"""
+
+
+def test_a_group_whose_descriptors_cannot_be_closed_gets_no_more_requests(start, hanging_files):
+    server = start(extra=OTHER_GROUP)
+    server.log.allow("WSGI0146: |WSGI0148: ")
+    refused = "WSGI0117: .*: descriptors that its workers have sent cannot be closed"
+    assert is_up(server)
+    run(
+        server,
+        f"""
+sock, made = connection(), os.open({str(hanging_files.file)!r}, os.O_RDONLY)
+socket.send_fds(sock, [record(6, HEAD + b"\\r\\n")], [made] * 100)
+""",
+    )
+    # One is being closed, and more than 64 wait.
+    answer = wait_until(
+        lambda: (got := server.get("/app")).status == 503 and got, "the group to be refused"
+    )
+    assert answer.status == 503
+    server.log.expect(refused)
+    assert server.get("/other").status == 200
+    assert server.get("/x.txt").text == "static"
+    hanging_files.abort()
+    wait_until(lambda: is_up(server), "the group to go on")
+
+
+def test_descriptors_for_which_there_is_no_room_are_as_unrequested_as_others(start):
+    server = start()
+    allow(server)
+    (child,) = daemons.httpd_children(server)
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.port)) as client:
+        client.request("GET", "/app")
+        assert client.getresponse().read().isdigit()
+        leave_descriptors(client, child, 2)
+        client.request("POST", "/app/exec", body=SENDING.replace("[0]", "[0] * 5"))
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            client.getresponse().read()
+    # Only a process of the same user may do it everywhere.
+    raised = run(
+        server,
+        f"""
+import resource
+_, hard = resource.prlimit({child}, resource.RLIMIT_NOFILE)
+resource.prlimit({child}, resource.RLIMIT_NOFILE, (hard, hard))
+""",
+    )
+    assert raised.status == 200
+    server.log.wait_for("descriptors came that were not asked for")
+    wait_until(lambda: is_up(server), "everything to be served")
+    if not REFUSED:
+        pytest.skip("only Linux from 6.16 on refuses descriptors")
+    assert run(server, SENDING).text == "refused"

@@ -1,11 +1,13 @@
 """What processes of a group leave behind, or put in the place of files, when Apache restarts."""
 
+import concurrent.futures
 import os
 import signal
 import time
 
 import pytest
 from harness import daemons
+from harness import fastcgi_client as fastcgi
 from harness.conf import Conf
 from harness.hostile import LISTENER
 from harness.httpd import READY, wait_until
@@ -24,7 +26,8 @@ def record(kind, content=b""):
 def answer(connection):
     connection.settimeout(1)
     try:
-        connection.recv(65536)
+        request = connection.recv(65536)
+        open(os.path.join(os.path.dirname(__file__), "out/request"), "wb").write(request)
         head = b"Status: 200 OK\r\nContent-Type: text/plain\r\n\r\nhelper"
         connection.sendall(record(6, head) + record(6) + record(3, bytes(8)))
     except OSError:
@@ -100,18 +103,27 @@ def answers_of_a_helper(server, count=60):
     return [server.get("/").text for _ in range(count)].count("helper")
 
 
-@pytest.mark.parametrize("change", ["user", "rotation"])
+# What is changed, as the option was and is to be.
+IDENTITIES = {
+    "user": ("user=games", "user=nobody"),
+    "group": ("user=games group=games", "user=games group=nogroup"),
+    "supplementary groups": ("user=games supplementary-groups=games", "user=games"),
+    "rotation": ("", ""),
+}
+
+
+@pytest.mark.parametrize("change", IDENTITIES)
 def test_process_left_behind_gets_no_request_of_its_successors(start, change):
-    if change == "user" and os.geteuid() != 0:
+    before, after = IDENTITIES[change]
+    if before and os.geteuid() != 0:
         pytest.skip("only root starts groups of other users")
-    options = "user=games" if change == "user" else ""
-    server = start(options, "" if change == "user" else "WSGISocketRotation On", children=2)
+    server = start(before, "" if before else "WSGISocketRotation On", children=2)
     assert server.get("/").status == 200
     old = sockets(server)
     helper = leave_helper(server)
     try:
-        if change == "user":
-            reconfigure(server, "user=games", "user=nobody")
+        if before:
+            reconfigure(server, f"threads=1 {before}", f"threads=1 {after}")
         children = daemons.httpd_children(server)
         restarts(server)
         wait_until(
@@ -125,6 +137,73 @@ def test_process_left_behind_gets_no_request_of_its_successors(start, change):
         assert sockets(server) != old
     finally:
         os.kill(helper, signal.SIGKILL)
+
+
+def replies(server, request):
+    """The statuses with which the sockets of all groups answer the bytes of a request."""
+    statuses = []
+    for path in server.root.rglob("*.sock"):
+        with fastcgi.connection(path) as connection:
+            connection.send(request)
+            statuses.append(connection.answer().status)
+    return statuses
+
+
+def test_secret_of_a_group_is_of_no_use_with_its_successors(start):
+    server = start("", "WSGISocketRotation On")
+    assert server.get("/").status == 200
+    assert server.get("/whole").status == 200
+    server.log.allow("rejected a request without the group's secret")
+    helper = leave_helper(server)
+    try:
+        # Apache keeps connections to the worker, too few for as many requests at once.
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            wait_until(
+                lambda: "helper" in [answer.text for answer in pool.map(server.get, ["/"] * 4)],
+                "a request for the helper",
+                timeout=30,
+            )
+    finally:
+        os.kill(helper, signal.SIGKILL)
+    # As Apache has sent it.
+    request = (server.root / "out/request").read_bytes()
+    assert sorted(replies(server, request), key=str) == [200, None]
+    children = daemons.httpd_children(server)
+    restarts(server)
+    wait_until(
+        lambda: not set(children) & set(daemons.httpd_children(server)), "the old children to leave"
+    )
+    wait_until(lambda: len(sockets(server)) == 2, "the old sockets to be closed", timeout=30)
+    assert server.get("/").status == 200
+    assert server.get("/whole").status == 200
+    assert replies(server, request) == [None, None]
+
+
+@pytest.mark.parametrize("change", ["user", "rotation"])
+def test_group_that_cannot_be_started_gets_new_sockets_too(start, change):
+    """Else the old ones, and the secret, would be those of the new user once it can be started."""
+    if change == "user" and os.geteuid() != 0:
+        pytest.skip("only root starts groups of other users")
+    user = "user=games" if change == "user" else ""
+    text = "" if change == "user" else "WSGISocketRotation On"
+    server = start(f"python-home=${{ROOT}}/none {user}", text)
+    server.log.allow("python-home names", "other process groups are not affected", "WSGI0117")
+    assert server.get("/whole").status == 200
+    assert server.get("/").status == 503
+    old, children = sockets(server), daemons.httpd_children(server)
+    if change == "user":
+        reconfigure(server, "user=games", "user=nobody")
+    restarts(server)
+    wait_until(
+        lambda: not set(children) & set(daemons.httpd_children(server)), "the old children to leave"
+    )
+    assert server.get("/").status == 503
+    # That of the other group stays where only the user has changed.
+    kept = change == "user"
+    wait_until(
+        lambda: len(sockets(server) & old) == kept, "the old sockets to be closed", timeout=30
+    )
+    assert len(sockets(server)) == 2
 
 
 @pytest.mark.parametrize("text", ["", "WSGISocketRotation Off"])
