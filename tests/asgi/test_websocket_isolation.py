@@ -6,6 +6,7 @@ import socket
 import pytest
 from harness import daemons, hostile
 from harness.asgi import WEBSOCKET_APP, conf
+from harness.conf import tls_host
 from harness.httpd import wait_until
 from harness.websocket import Refused, websocket
 
@@ -56,6 +57,30 @@ def test_socket_of_a_client_is_in_its_own_worker_alone(private):
             "Apache to let it go",
         )
         assert {pid for pid in processes if inode in sockets_of(server, pid)} == {own}
+
+
+@pytest.mark.parametrize("why", ["encrypted", "examined"])
+def test_socket_that_apache_encrypts_or_another_module_examines_stays_with_apache(
+    private, certificate, why
+):
+    is_encrypted = why == "encrypted"
+    if is_encrypted:
+        alias = "ASGIScriptAlias / ${ROOT}/app.py process-group=site"
+        more, module = tls_host(certificate, alias), "ssl"
+    else:
+        # Its filters see each byte.
+        more, module = "DumpIOInput On\nDumpIOOutput On\nLogLevel dumpio:trace7\n", "dumpio"
+    server = private(conf("", more, app=WEBSOCKET_APP, modules=(module,), threads=16))
+    # Of mod_ssl, for the certificate of the tests.
+    server.log.allow("AH01873|AH01882|AH01906")
+    port = server.port2 if is_encrypted else server.port
+    with websocket(port, "/pid", tls=is_encrypted) as ws:
+        worker = int(ws.receive())
+        inode = inode_of_server_side(ws.sock)
+        assert inode not in (None, "0")
+        assert inode not in sockets_of(server, worker)
+        (child,) = daemons.httpd_children(server)
+        assert inode in sockets_of(server, child)
 
 
 def test_refused_handshake_leaves_no_socket_with_the_worker(private):

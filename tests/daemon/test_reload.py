@@ -52,17 +52,23 @@ WSGIScriptAlias / ${ROOT}/app.py process-group=site application-group=%{GLOBAL}
 IMPORTING = "import sys, os\nsys.path.insert(0, os.path.dirname(__file__))\nimport part\n"
 
 
-def test_each_of_several_changes_in_a_row_is_served(start):
+def test_each_of_several_changes_in_a_row_is_served(start, record_property):
     """Each is made as soon as the one before is served: while the replacement still starts."""
     app = IMPORTING + APP.replace("VERSION = ", "VERSION = part.VERSION or ")
     server = start(RELOADING, app, (("part.py", 'VERSION = "v0"\n'),))
-    for number in range(5):
+    took, saved = [], time.monotonic()
+    for number in range(6):
         wait_until(
             lambda now=f"v{number}": server.get("/").text.split()[2] == now, f"version {number}"
         )
+        took.append(time.monotonic() - saved)
         new = server.write("part.new", f'VERSION = "v{number + 1}"\n')
+        saved = time.monotonic()
         new.replace(server.root / "part.py")
-    wait_until(lambda: server.get("/").text.split()[2] == "v5", "the last version")
+    wait_until(lambda: server.get("/").text.split()[2] == "v6", "the last version")
+    record_property("reload", " ".join(f"{seconds:.2f} s" for seconds in took[1:]))
+    # A second, and what a busy machine adds.
+    assert min(took[1:]) < 1 + 2
 
 
 def test_a_script_of_the_same_time_and_size_replaces_the_workers(start):

@@ -39,16 +39,23 @@ def resident(pid):
 def test_process_keeps_little_after_twelve_uploads_at_once(private, record_property, group, most):
     server = private(conf(group))
     server.get("/")
+    # In daemon mode the bodies go through Apache's child.
+    processes = daemons.httpd_children(server)
     if group == "site":
-        (process,) = daemons.workers(server)
-    else:
-        (process,) = daemons.httpd_children(server)
-    before = resident(process)
+        processes += daemons.workers(server)
+    before = [resident(process) for process in processes]
     with ThreadPoolExecutor(12) as threads:
         for _ in range(4):
             answers = threads.map(lambda _: server.post("/", UPLOAD).text, range(12))
             assert set(answers) == {str(len(UPLOAD))}
-    kept = resident(process) - before
-    record_property("memory", f"{kept / MEGABYTE:.1f} MB are kept of {before / MEGABYTE:.1f} MB")
+    kept = [resident(process) - size for process, size in zip(processes, before, strict=True)]
+    record_property("memory", f"{megabytes(kept)} MB are kept beyond {megabytes(before)} MB")
     # A body is not copied: where it was, 2.8 of twelve were kept in Apache's child.
-    assert kept < most * 12 * len(UPLOAD)
+    assert kept[-1] < most * 12 * len(UPLOAD), megabytes(kept)
+    if group == "site":
+        # mod_wsgi's child has 16 MB in all after the same.
+        assert resident(processes[0]) < 18 * MEGABYTE, megabytes(kept)
+
+
+def megabytes(sizes):
+    return " and ".join(f"{size / MEGABYTE:.1f}" for size in sizes)

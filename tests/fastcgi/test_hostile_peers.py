@@ -83,7 +83,7 @@ def test_requests_that_come_slowly_hold_no_thread_and_end_in_time(daemon, over_t
             for client in clients:
                 with contextlib.suppress(ConnectionResetError):
                     assert client.recv(1) == b""
-            assert time.monotonic() - began > 3
+            assert 3 < time.monotonic() - began < 5 + 8
         finally:
             stopped.set()
             thread.join()

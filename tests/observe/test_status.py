@@ -36,6 +36,18 @@ def application(environ, start_response):
             junk = b"<b>&\xff\x00\x01\x02" * ((last - first) // 8)
             ctypes.memmove(first, junk, last - first)
             note("falsified")
+    if path == "/claim":
+        # Another process id in the place of its own.
+        pids = os.getpid(), int(environ["QUERY_STRING"])
+        own, other = (pid.to_bytes(8, "little") for pid in pids)
+        with open("/proc/self/maps") as maps:
+            shared = [line.split()[0] for line in maps if "rw-s" in line and "memfd:" in line]
+        for place in shared:
+            first, last = (int(end, 16) for end in place.split("-"))
+            for word in range(first, last, 8):
+                if ctypes.string_at(word, 8) == own:
+                    ctypes.memmove(word, other, 8)
+        time.sleep(60)
     if path.startswith("/raise"):
         raise RuntimeError("on purpose")
     query = environ["QUERY_STRING"]
@@ -285,6 +297,28 @@ def test_hostile_group_falsifies_its_own_workers_only(start):
     ]
     wait_until(lambda: group(server, "hostile")["requests"]["by_class"]["2xx"] >= 1, "its count")
     assert server.get("/app/fine").status == 200
+
+
+def test_process_of_another_user_is_not_looked_at(start):
+    if os.geteuid() != 0:
+        pytest.skip("all processes are those of one user")
+    server = start(one_group("threads=2 graceful-timeout=1 shutdown-timeout=1"))
+    assert server.get("/app/fine").status == 200
+    [worker] = group(server)["workers"]
+    assert worker["resident_bytes"] > 0
+    server.log.allow("lives on without|closed the connection|WSGI0146")
+    with server.socket() as sock:
+        # This one.
+        sock.sendall(head(f"/app/claim?{os.getpid()}"))
+        wait_until(
+            lambda: group(server)["workers"][0]["pid"] == os.getpid(), "the claim of the worker"
+        )
+        [worker] = group(server)["workers"]
+        assert [worker[name] for name in ("resident_bytes", "private_bytes", "cpu_seconds")] == [
+            0,
+            0,
+            0,
+        ]
 
 
 @pytest.mark.parametrize(

@@ -370,6 +370,21 @@ mod tests {
     }
 
     #[test]
+    fn memory_for_a_large_body_is_given_back_once_nothing_is_in_it() {
+        let mut decoder = Decoder::new();
+        let mut record = Header::new(RecordType::LOG, 1, u16::MAX).to_bytes().to_vec();
+        record.resize(Header::LENGTH + MAX_CONTENT, b'x');
+        feed(&mut decoder, &record.repeat(8));
+        decoder.shrink();
+        assert!(decoder.buffer.capacity() > 8 * MAX_CONTENT);
+        while decoder.next().unwrap().is_some() {}
+        decoder.shrink();
+        assert!(decoder.buffer.capacity() <= KEPT, "{}", decoder.buffer.capacity());
+        feed(&mut decoder, b"\x01\x05\0\x01\0\x02\0\0ab");
+        assert_eq!(decoder.next(), stdin(b"ab", false));
+    }
+
+    #[test]
     fn memory_does_not_grow_with_what_passes_through() {
         let mut decoder = Decoder::new();
         let mut record = Header::new(RecordType::LOG, 1, u16::MAX).to_bytes().to_vec();

@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,9 @@ def application(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [b"answered"]
 """
+
+# How long the head of a request may take (`Connections::close_late`), and what a busy machine adds.
+HEAD_LIMIT, MARGIN = 5, 8
 
 
 def conf(options="threads=2", **more):
@@ -58,12 +62,16 @@ def socket_of(server):
 def test_half_a_request_of_another_process_holds_no_thread(private, half):
     server = private(conf(), prepare)
     assert server.get("/").body == b"answered"
-    path = socket_of(server)
+    path, begun = socket_of(server), time.monotonic()
     with contextlib.ExitStack() as stack:
-        for _ in range(4):
-            connection = stack.enter_context(fastcgi.connection(path))
+        connections = [stack.enter_context(fastcgi.connection(path)) for _ in range(4)]
+        for connection in connections:
             connection.send(half)
         assert server.get("/").body == b"answered"
+        for connection in connections:
+            with contextlib.suppress(ConnectionResetError):
+                assert connection.socket.recv(1) == b""
+    assert 3 < time.monotonic() - begun < HEAD_LIMIT + MARGIN
 
 
 def test_thread_that_reads_a_body_waits_for_a_stopped_apache_no_longer_than_its_timeout(private):
@@ -77,11 +85,13 @@ def test_thread_that_reads_a_body_waits_for_a_stopped_apache_no_longer_than_its_
         sock.sendall(head("/read", *fields, method="POST") + b"x" * 100_000)
         out = server.root / "out"
         wait_until((out / "begun").exists, "the request")
-        children = daemons.httpd_children(server)
+        begun, children = time.monotonic(), daemons.httpd_children(server)
         for pid in children:
             daemons.freeze(pid)
         try:
-            wait_until((out / "ended").exists, "the end of the request")
+            wait_until((out / "ended").exists, "the end of the request", timeout=30)
+            # Two seconds longer than Timeout.
+            assert time.monotonic() - begun < 2 + 2 + MARGIN
         finally:
             for pid in children:
                 os.kill(pid, signal.SIGCONT)

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from harness import daemons
+from harness import daemons, fuse
 from harness.conf import Conf
 from harness.httpd import READY, wait_until
 
@@ -126,6 +126,33 @@ def test_settings_of_a_customer_do_not_keep_the_server_from_starting(start, env,
     server.log.expect("manager started after .* failed attempt")
 
 
+@pytest.fixture
+def hanging_files():
+    with fuse.hanging_files() as files:
+        yield files
+
+
+def test_settings_on_a_hanging_file_system_stop_neither_a_start_nor_a_restart(
+    start, env, hanging_files
+):
+    def hangs(path):
+        path.symlink_to(hanging_files.file)
+
+    began = time.monotonic()
+    server = start(prepare=lambda server: replace(server, hangs))
+    # The process that has read the file cannot end before the file system does.
+    server.log.allow("other process groups are not affected", "AH00488: long lost child came home")
+    assert server.get("/whole").status == 200
+    assert server.get("/").status == 503
+    restarts(server)
+    assert server.get("/whole").status == 200
+    assert time.monotonic() - began < 3 * SOON
+    server.log.expect("WSGI0117: daemon process 'customer' is not started: WSGIDaemonProcess")
+    hanging_files.abort()
+    replace(server, lambda path: path.write_text(settings(env)[1]))
+    wait_until(lambda: daemons.serves(server), "the group to serve", timeout=40)
+
+
 def test_settings_of_a_customer_are_read_with_the_permissions_of_the_customer(start, env):
     if os.geteuid() != 0:
         pytest.skip("only root reads what the group's user cannot")
@@ -139,6 +166,24 @@ def test_settings_of_a_customer_are_read_with_the_permissions_of_the_customer(st
     server.log.allow("python-home names '.*/venv', whose pyvenv.cfg cannot be read: Permission")
     assert "2.77" not in server.printed() + server.log.text()
     assert server.get("/whole").status == 200
+
+
+def test_fifo_among_the_pth_files_of_a_customer_stops_this_customer_alone(start, env):
+    """CPython opens them itself: its start waits, and no other process does."""
+    packages = f"home/venv/lib/python{env.python}/site-packages"
+
+    def prepare(server):
+        (server.root / packages).mkdir(parents=True)
+        fifo(server.root / packages / "x.pth")
+
+    server = start(files=(settings(env),), prepare=prepare)
+    server.log.allow("customer", "WSGI0")
+    assert server.get("/whole").status == 200
+    restarts(server)
+    assert server.get("/whole").status == 200
+    begun = time.monotonic()
+    server.stop(signal.SIGTERM)
+    assert time.monotonic() - begun < SOON
 
 
 # --- the command that stops a server --------------------------------------------------------------
