@@ -2,13 +2,16 @@
 //! only reads the request; whether Python or a daemon process receives the variables, it does not know.
 #![forbid(unsafe_code)]
 
-use crate::config::{MapHead, ProxyHeader, Settings};
+use crate::config::{MapHead, Settings};
 use crate::httpd::{PreviousRequest, Request};
+use crate::passed_headers::PassedHeaders;
 use crate::request_path::split_path;
 use crate::trusted_proxy::ProxyTrust;
 use std::cell::RefCell;
 use std::sync::LazyLock;
-use wsgi::{CommonVariables, Environ, HeaderRule, Key, header_rule};
+use wsgi::{CommonVariables, Environ, Key};
+#[cfg(feature = "embedded")]
+use wsgi::{HeaderRule, header_rule};
 
 thread_local! {
     /// Its memory, and its reader's memory of it, serve one request after the other.
@@ -19,6 +22,7 @@ thread_local! {
 /// `SetEnv` and other modules set comes before what httpd itself knows.
 pub(crate) fn fill(request: &mut Request<'_>, settings: &Settings<'_>, environ: &mut dyn Environ) {
     let proxy = proxy(request, settings);
+    let headers = PassedHeaders::of(request, settings, proxy.as_ref());
     let paths = split_path(request.uri(), request.path_info());
     // A filter may send a request of its own from inside of a request; it has to make do without.
     let mut steady = STEADY.take();
@@ -27,12 +31,12 @@ pub(crate) fn fill(request: &mut Request<'_>, settings: &Settings<'_>, environ: 
     environ.common(&steady);
     request.subprocess_env().each(|name, value| {
         let known = Key::from_name(name).is_some_and(|key| steady.has(key));
-        if !known && !is_untrusted(&proxy, || name.strip_prefix(b"HTTP_")) {
+        if !known && !headers.replace(name) {
             environ.other(name, value);
         }
     });
     STEADY.set(steady);
-    headers(request, settings, &proxy, environ);
+    headers.hand_over(environ);
     client(request, environ);
     let mut redirected_user = None;
     if let Some(previous) = request.previous() {
@@ -114,15 +118,6 @@ fn proxy<'call>(request: &Request<'call>, settings: &Settings<'_>) -> Option<Pro
     ))
 }
 
-/// Whether a header is one that a proxy could have sent, but which is not believed.
-fn is_untrusted<'a>(
-    proxy: &Option<ProxyTrust<'_>>,
-    name: impl FnOnce() -> Option<&'a [u8]>,
-) -> bool {
-    let Some(proxy) = proxy else { return false };
-    name().and_then(ProxyHeader::parse).is_some_and(|header| proxy.removes_header(header))
-}
-
 /// Puts what a trusted proxy said in the place of what Apache saw.
 fn apply_trusted_headers(proxy: &ProxyTrust<'_>, environ: &mut dyn Environ) {
     if let Some(list) = &proxy.forwarded_for {
@@ -140,32 +135,6 @@ fn apply_trusted_headers(proxy: &ProxyTrust<'_>, environ: &mut dyn Environ) {
             environ.set(key, value);
         }
     }
-}
-
-fn headers(
-    request: &Request<'_>,
-    settings: &Settings<'_>,
-    proxy: &Option<ProxyTrust<'_>>,
-    environ: &mut dyn Environ,
-) {
-    let credentials = request.passes_credentials();
-    request.headers_in().each(|name, value| match header_rule(name) {
-        HeaderRule::Http if is_untrusted(proxy, || Some(name)) => {}
-        HeaderRule::Http => environ.header(name, value),
-        HeaderRule::ContentType => environ.set(Key::ContentType, value),
-        HeaderRule::ContentLength => environ.set(Key::ContentLength, value),
-        HeaderRule::Host => environ.set(Key::HttpHost, value),
-        HeaderRule::Authorization if credentials || settings.pass_authorization => {
-            environ.set(Key::HttpAuthorization, value);
-        }
-        HeaderRule::ProxyAuthorization if credentials => {
-            environ.set(Key::HttpProxyAuthorization, value);
-        }
-        HeaderRule::Authorization
-        | HeaderRule::ProxyAuthorization
-        | HeaderRule::Proxy
-        | HeaderRule::Ambiguous => {}
-    });
 }
 
 /// What the configuration and the connection decide.

@@ -17,7 +17,7 @@
 //! | every process | [`start`]: the configuration is checked, the parent prepared, a child started |
 //! | a child | [`handler`]: whether a request is for this module, and for which [`application`] |
 //! | a child | `access`, `embedded`, [`forward`]: scripts of the server, Python here, Python in a daemon process |
-//! | a child | [`environ`], [`trusted_proxy`], [`request_names`], [`request_path`]: what a request says |
+//! | a child | [`environ`], `passed_headers`, [`trusted_proxy`], [`request_names`], [`request_path`]: what a request says |
 //! | a child | [`hub`]: connections that no thread of httpd serves |
 //! | the parent | [`daemons`]: the managers of the process groups and their sockets |
 //! | the parent | [`graceful_restart`]: old children make way for new ones without a pause |
@@ -58,6 +58,7 @@ mod httpd;
 mod hub;
 mod module;
 mod module_config;
+mod passed_headers;
 mod python_home;
 mod request_names;
 mod request_outcome;

@@ -5,6 +5,7 @@ import contextvars
 import json
 import os
 import sys
+from urllib.parse import unquote
 
 STARTS = []
 value = contextvars.ContextVar("value", default=None)
@@ -216,6 +217,11 @@ async def do_status(scope, receive, send):
 async def do_cookies(scope, receive, send):
     cookies = [("set-cookie", "a=1"), ("x-other", "1"), ("set-cookie", "b=2")]
     await reply(send, "ok", headers=cookies)
+
+
+async def do_headers(scope, receive, send):
+    """A response with the headers of the query, a list of pairs."""
+    await reply(send, "ok", headers=json.loads(unquote(scope["query_string"].decode())))
 
 
 async def do_length(scope, receive, send):

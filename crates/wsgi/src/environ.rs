@@ -18,7 +18,8 @@ pub fn is_private_variable(name: &[u8]) -> bool {
     name.starts_with(b"mod_wsgi.x-")
 }
 
-/// Receives the variables of one request. A later value for a name replaces an earlier one.
+/// Receives the variables of one request. A later value for a name replaces an earlier one. A header comes once, unless
+/// the request has several of its name (`RequestHeader add`); a receiver that has room for one keeps the last.
 pub trait Environ {
     /// Variables that many requests have in common. Called before all other methods, or not at all.
     fn common(&mut self, common: &CommonVariables) {

@@ -87,9 +87,11 @@ fn hand_over_header(
     }
 }
 
-/// Whether a variable's name, behind its `HTTP_`, may have been made of a header's.
+/// Whether a variable's name, behind its `HTTP_`, may have been made of a header's. The variables of two headers have
+/// no such prefix.
 fn is_like_a_header(name: &[u8]) -> bool {
     !name.iter().any(|byte| *byte == b'-' || byte.is_ascii_lowercase())
+        && !matches!(name, b"CONTENT_TYPE" | b"CONTENT_LENGTH")
 }
 
 fn time(value: &[u8]) -> i64 {

@@ -6,7 +6,7 @@ use crate::asgi::tls::TlsVariables;
 use crate::cpython::{Attached, Object, Persistent, Result};
 use std::ops::Range;
 use std::sync::OnceLock;
-use wsgi::{Environ, Key};
+use wsgi::{CommonVariables, Environ, Key};
 
 /// The variables of a request, as far as its scope needs them: no Python object is made while the transport is locked.
 #[derive(Default)]
@@ -105,6 +105,15 @@ impl Variables {
 }
 
 impl Environ for Variables {
+    /// Of these, the server is where Apache listens. Its name or its port alone come later where a trusted proxy says them.
+    fn common(&mut self, common: &CommonVariables) {
+        for (key, value) in common.iter() {
+            if !matches!(key, Key::ServerName | Key::ServerPort) {
+                self.set(key, value);
+            }
+        }
+    }
+
     fn set(&mut self, key: Key, value: &[u8]) {
         match key {
             Key::ContentType if !value.is_empty() => return self.push(b"content-type", value),
@@ -124,12 +133,11 @@ impl Environ for Variables {
             Key::RequestUri => &mut self.uri,
             Key::RemoteAddr => &mut self.client.address,
             Key::RemotePort => &mut self.client.port,
-            Key::ServerAddr => &mut self.server.address,
-            // What Apache listens on; other web servers name that one alone.
+            Key::ServerAddr | Key::ServerName => &mut self.server.address,
             Key::ListenerPort => &mut self.server.port,
+            Key::ServerPort if is_number(value) => &mut self.server.port,
             Key::RemoteUser => &mut self.user,
             Key::AuthType => &mut self.authentication,
-            Key::ServerPort if self.server.port.is_empty() => &mut self.server.port,
             _ => return,
         };
         let start = self.bytes.len();
@@ -156,6 +164,11 @@ impl Environ for Variables {
     }
 
     fn time(&mut self, _: Key, _: i64) {}
+}
+
+/// Whether a text is a port; what a proxy sends as one may be anything.
+fn is_number(text: &[u8]) -> bool {
+    std::str::from_utf8(text).is_ok_and(|text| text.parse::<u16>().is_ok())
 }
 
 /// What a scope is of.
@@ -336,6 +349,29 @@ mod tests {
         let expected: [(&[u8], &[u8]); 3] =
             [(b"host", b"example.com"), (b"x-forwarded-for", b"::1"), (b"content-length", b"7")];
         assert_eq!(headers, expected);
+    }
+
+    #[test]
+    fn server_is_the_listener_unless_a_proxy_names_another_one() {
+        let mut common = CommonVariables::new();
+        common.set(Key::ServerName, b"www.example.com");
+        common.set(Key::ServerAddr, b"127.0.0.1");
+        common.set(Key::ListenerPort, b"8000");
+        common.set(Key::ServerPort, b"80");
+        let server = |said: &[(Key, &str)]| {
+            let mut variables = Variables::default();
+            variables.common(&common);
+            said.iter().for_each(|(key, value)| variables.set(*key, value.as_bytes()));
+            let Endpoint { address, port } = &variables.server;
+            let text = |range| String::from_utf8_lossy(variables.get(range)).into_owned();
+            (text(address), text(port))
+        };
+        let expected = |address: &str, port: &str| (address.to_owned(), port.to_owned());
+        assert_eq!(server(&[]), expected("127.0.0.1", "8000"));
+        assert_eq!(server(&[(Key::ServerPort, "8443")]), expected("127.0.0.1", "8443"));
+        assert_eq!(server(&[(Key::ServerPort, "+1 x")]), expected("127.0.0.1", "8000"));
+        let name = (Key::ServerName, "front.example");
+        assert_eq!(server(&[name]), expected("front.example", "8000"));
     }
 
     #[test]
