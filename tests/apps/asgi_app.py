@@ -5,6 +5,7 @@ import contextvars
 import json
 import os
 import sys
+import threading
 from urllib.parse import unquote
 
 STARTS = []
@@ -290,9 +291,17 @@ async def printing(name):
     print(f"{name}: printed by a task", file=sys.stderr)
 
 
-def executor(loop):
-    """How many functions that block run at once."""
-    return getattr(getattr(loop, "_default_executor", None), "_max_workers", None)
+async def do_executor(scope, receive, send):
+    """The threads that run functions, of which as many as the query says have to run at once."""
+    count = int(scope["query_string"])
+    barrier = threading.Barrier(count)
+
+    def name():
+        barrier.wait(60)
+        return threading.current_thread().name
+
+    names = await asyncio.gather(*(asyncio.to_thread(name) for _ in range(3 * count)))
+    await reply(send, json.dumps(sorted(set(names))))
 
 
 async def do_process(scope, receive, send):
@@ -301,7 +310,6 @@ async def do_process(scope, receive, send):
         "pid": os.getpid(),
         "starts": STARTS,
         "loop": type(loop).__module__.partition(".")[0],
-        "executor": executor(loop),
     }
     await reply(send, json.dumps(facts))
 
@@ -318,6 +326,20 @@ async def do_when_asked(scope, receive, send):
     EVENTS.append("waits")
     await gate.wait()
     await do_echo(scope, receive, send)
+
+
+async def do_count_when_asked(scope, receive, send):
+    """Counts the bytes of the body, once another request opens the gate."""
+    global gate
+    gate = gate or asyncio.Event()
+    EVENTS.append("waits")
+    await gate.wait()
+    count, more = 0, True
+    while more:
+        message = await receive()
+        count += len(message["body"])
+        more = message["more_body"]
+    await reply(send, count)
 
 
 async def do_answer_first(scope, receive, send):

@@ -8,9 +8,10 @@ import ssl
 import subprocess
 
 import pytest
-from harness.asgi import APP, conf
+from harness.asgi import APP, WEBSOCKET_APP, conf
 from harness.client import TIMEOUT, basic, head, read_all, read_until
 from harness.conf import tls_host
+from harness.websocket import websocket
 
 pytestmark = [
     pytest.mark.ours_only("mod_wsgi knows no ASGI"),
@@ -91,6 +92,26 @@ def test_tls_is_announced_only_where_mod_ssl_exports_its_variables(tls):
     scope, _ = tls("/mounted/scope")
     assert scope["scheme"] == "https"
     assert "tls" not in scope["extensions"]
+
+
+@pytest.mark.parametrize("path", ["/scope", "/mounted/scope"])
+def test_tls_tells_a_websocket_of_its_connection(serve, certificate, path):
+    exports = "<Location /scope>\nSSLOptions +StdEnvVars +ExportCertData\n</Location>\n"
+    more = exports + tls_host(certificate)
+    server = serve(conf(more=more, modules=("ssl",), app=WEBSOCKET_APP))
+    server.log.allow("AH01873|AH01906")
+    with websocket(server.port2, path, tls=True) as ws:
+        scope = json.loads(ws.receive())
+        version = ws.sock.version()
+    assert scope["scheme"] == "wss"
+    told = scope["extensions"].get("tls")
+    if path == "/mounted/scope":
+        # mod_ssl exports nothing there.
+        assert told is None
+    else:
+        assert told["tls_version"] == VERSIONS[version]
+        assert pem(told["server_cert"]) == pem(certificate[0].read_text())
+        assert told["client_cert_chain"] == []
 
 
 def test_client_that_httpd_has_authenticated_is_named(serve):

@@ -1,5 +1,6 @@
 """What an application of ASGI is given and what becomes of what it sends (ASGI 3, "HTTP")."""
 
+import contextlib
 import threading
 
 import pytest
@@ -96,6 +97,33 @@ def test_pieces_of_a_body_are_answered_before_its_end(serve):
             read_until(sock, piece)
         sock.sendall(b"0\r\n\r\n")
         assert read_all(sock).endswith(b"0\r\n\r\n")
+
+
+def test_upload_is_held_back_while_the_application_does_not_receive(serve):
+    server = serve(conf("threads=3"))
+    size, sent, counts = 64 << 20, 0, []
+    with server.socket() as sock:
+        fields = (f"Content-Length: {size}", "Connection: close")
+        sock.sendall(head("/count_when_asked", *fields, method="POST"))
+        wait_until(lambda: server.get("/events").json() == ["waits"], "the request", timeout=30)
+
+        def is_held():
+            nonlocal sent
+            sock.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                while sent < size:
+                    sent += sock.send(bytes(min(size - sent, 65536)))
+            counts.append(sent)
+            # The worker serves other requests meanwhile.
+            assert server.get("/scope").status == 200
+            return len(counts) > 20 and counts[-1] == counts[-20]
+
+        wait_until(is_held, "the upload to be held back", timeout=60)
+        assert sent < size / 2
+        assert server.get("/open").text == "opened"
+        sock.settimeout(60)
+        sock.sendall(bytes(size - sent))
+        assert read_all(sock).endswith(str(size).encode())
 
 
 @pytest.mark.all_mpms

@@ -219,6 +219,37 @@ def test_application_without_the_scope_is_served_unless_lifespan_is_on(start, li
         server.log.allow(*ENDED)
 
 
+RAISES_AFTER_RECEIVE = """
+import os
+
+async def application(scope, receive, send):
+    if scope["type"] == "lifespan":
+        assert await receive() == {"type": "lifespan.startup"}
+        raise ValueError("of the start")
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": f"{os.getpid()} {'state' in scope}".encode()})
+"""
+
+
+def test_exception_after_receive_leaves_the_application_without_lifespan(start):
+    """With asgi-lifespan=auto: once in each worker, and none is replaced for that."""
+    server = start("", app=RAISES_AFTER_RECEIVE)
+    pid, has_state = server.get("/").text.split()
+    assert has_state == "False"
+    assert [server.get("/").text for _ in range(5)] == [f"{pid} False"] * 5
+    what = r"\[script .*app\.py\] goes on without lifespan events \(asgi-lifespan=auto\)"
+    assert len(server.log.expect(what, count=1)) == 1
+    server.log.expect_traceback("Traceback", "ValueError: of the start")
+
+
+def test_exception_after_receive_fails_the_start_where_lifespan_is_on(start):
+    server = start("asgi-lifespan=on", app=RAISES_AFTER_RECEIVE)
+    assert server.get("/").status == 503
+    server.log.expect("WSGI0225: .*asgi-lifespan=on", REFUSED)
+    server.log.allow_traceback("ValueError: of the start")
+    server.log.allow(*ENDED)
+
+
 def test_start_that_takes_too_long_fails(start):
     server = start("startup-timeout=10", app=STUCK)
     assert server.get("/").status in (503, 504)

@@ -143,7 +143,6 @@ def test_template_of_preload_imports_and_each_worker_starts_the_application(star
         assert importer == template != pid
         # The lifespan runs where requests do, on a loop that was made after the fork.
         assert starts == [pid]
-    assert process(server)["executor"] is not None
 
 
 def test_module_that_changes_replaces_the_workers_where_reload_is_on(start):
@@ -171,6 +170,14 @@ def test_loop_is_that_of_uvloop(serve, uvloop, kind):
 def test_loop_is_that_of_the_standard_library_where_uvloop_is_not_wanted(serve, uvloop):
     server = serve(conf(f"asgi-loop=asyncio python-path={uvloop}"))
     assert process(server)["loop"] == "asyncio"
+
+
+@pytest.mark.parametrize("kind", ["asyncio", "uvloop"])
+@pytest.mark.parametrize("threads", [1, 7])
+def test_executor_of_the_loop_has_as_many_threads_as_the_group(serve, uvloop, kind, threads):
+    server = serve(conf(f"threads={threads} asgi-loop={kind} python-path={uvloop}"))
+    names = server.get(f"/executor?{threads}").json()
+    assert names == [f"wsgi-executor_{number}" for number in range(threads)]
 
 
 def test_worker_that_serves_with_uvloop_stops_and_is_replaced(start, uvloop):
