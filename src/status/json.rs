@@ -5,7 +5,10 @@ use super::snapshot::{GroupStatus, Snapshot, WorkerStatus};
 use super::stack::{Stack, StackFrame};
 use crate::failure_flag::{Flag, Flags};
 use crate::groups::{Rate, RecentFailure};
-use scoreboard::{Events, ExitReason, Histogram, RequestCounts, START_BOUNDS, percentile};
+use scoreboard::{
+    Events, ExecutorLoad, ExecutorLoads, ExitReason, Histogram, RequestCounts, START_BOUNDS,
+    percentile,
+};
 use serde_json::{Map, Value, json};
 
 /// The text.
@@ -34,6 +37,7 @@ fn group(group: &GroupStatus) -> Value {
         "requests_active": group.busy(),
         "queue_depth": group.queue_depth,
         "oldest_request_seconds": seconds(group.oldest()),
+        "executors": group.executors.as_ref().map(executors),
         "start_block": group.start_block,
         "starts": group.events.starts,
         "exits": exits.into_iter().map(|(name, count)| (name.to_owned(), count.into())).collect::<Map<_, _>>(),
@@ -46,6 +50,15 @@ fn group(group: &GroupStatus) -> Value {
         "requests": with_rate(counts(&group.counts), group.rate),
         "workers": group.workers.iter().map(worker).collect::<Vec<_>>(),
     })
+}
+
+fn executors(loads: &ExecutorLoads) -> Value {
+    let load = |load: ExecutorLoad| json!({ "threads": load.threads, "busy": load.busy, "waiting": load.waiting });
+    loads
+        .each()
+        .map(|(executor, it)| (executor.name().to_owned(), load(it)))
+        .collect::<Map<_, _>>()
+        .into()
 }
 
 fn worker(worker: &WorkerStatus) -> Value {

@@ -45,5 +45,6 @@ fn figures(group: &GroupStatus) -> GroupFigures<'_> {
         events: group.events,
         cpu: group.cpu,
         processes,
+        executors: group.executors,
     }
 }

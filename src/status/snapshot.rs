@@ -11,7 +11,7 @@ use crate::forward::Group;
 use crate::groups::{Configuration, Rate, RecentFailure, ServerCounters};
 use crate::status::stack::Stack;
 use group_config::Interface;
-use scoreboard::{Events, Field, Record, RequestCounts, State, now};
+use scoreboard::{Events, ExecutorLoads, Field, Record, RequestCounts, State, now};
 use sys::ProcessUsage;
 
 /// What there is to show.
@@ -47,6 +47,8 @@ pub(crate) struct GroupStatus {
     pub(crate) workers: Vec<WorkerStatus>,
     /// Starts and exits of its workers.
     pub(crate) events: Events,
+    /// What the executors of its event loops have to do; `None` where it has no event loops.
+    pub(crate) executors: Option<ExecutorLoads>,
     /// Why no worker is to be expected.
     pub(crate) start_block: Option<String>,
     /// It serves requests, and is not one of service scripts.
@@ -114,13 +116,14 @@ impl GroupStatus {
         let slots = plan.sockets.len();
         // Before the running processes: what ends meanwhile is in neither figure, and not in both.
         let events = board.counters().read();
-        let mut workers = Vec::new();
+        let (mut workers, mut executors) = (Vec::new(), ExecutorLoads::default());
         for slot in 0..slots {
             let records = board.records(slot);
             let exit = board.ended(slot, 0).map(|record| record.exit_description());
             for record in records {
                 if let Some(worker) = worker(slot, &record, plan.worker_uid, lines, &exit) {
                     workers.push(worker);
+                    executors.add(&record, definition.config.threads.into());
                 }
             }
             // The slot has no worker, and one that ended.
@@ -146,6 +149,7 @@ impl GroupStatus {
             cpu: readings.highest_cpu(cpu),
             queue_depth: asked.saturating_sub(busy),
             workers,
+            executors: (definition.config.interface != Interface::Wsgi).then_some(executors),
             events,
             start_block: (0..slots).find_map(|slot| board.start_block_reason(slot)),
             serves: definition.config.threads > 0,
@@ -256,6 +260,10 @@ mod tests {
             let of = move |record| worker(slot, &record, 0, RequestLines::Full, exit);
             board.records(slot).filter_map(of)
         });
+        let mut executors = ExecutorLoads::default();
+        for record in (0..2).flat_map(|slot| board.records(slot)) {
+            executors.add(&record, 2);
+        }
         GroupStatus {
             name: "<b>".to_owned(),
             interface: "wsgi",
@@ -266,6 +274,7 @@ mod tests {
             queue_depth: 0,
             workers: workers.collect(),
             events: board.counters().read(),
+            executors: Some(executors),
             start_block: board.start_block_reason(0),
             serves: true,
             is_permanent: true,

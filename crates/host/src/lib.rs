@@ -47,8 +47,8 @@ mod telemetry;
 mod version;
 
 pub use asgi::{
-    AsgiEvent, AsgiExchange, AsgiSettings, AsgiSocket, AsgiSource, EventLoopKind, Input,
-    LifespanMode, Load, Received, Sent, SocketMessage, StartupApplication,
+    AsgiEvent, AsgiExchange, AsgiExecutor, AsgiSettings, AsgiSocket, AsgiSource, EventLoopKind,
+    Input, LifespanMode, Load, Received, Sent, SocketMessage, StartupApplication,
 };
 pub use cpython::{
     EntryPoint, Freeze, ReadMemory, RunningPython, imported_version, module_definition,

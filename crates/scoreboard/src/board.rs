@@ -333,7 +333,8 @@ impl Record<'_> {
         })
     }
 
-    fn add(&self, field: Field, value: u64) -> u64 {
+    /// Adds to the number in a field; the number before.
+    pub(crate) fn add(&self, field: Field, value: u64) -> u64 {
         self.words.get(field as usize).map_or(0, |word| word.fetch_add(value, Ordering::Relaxed))
     }
 

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 use crate::events::{Events, ExitReason, START_BOUNDS};
+use crate::executor::{ExecutorLoad, ExecutorLoads};
 use crate::flag::Flag;
 use crate::histogram::Histogram;
 use crate::label::Label;
@@ -70,6 +71,8 @@ pub struct GroupFigures<'a> {
     pub cpu: u64,
     /// Its processes, by slot.
     pub processes: Vec<ProcessFigures>,
+    /// What the executors of its event loops have to do; `None` where no application of ASGI is to be expected.
+    pub executors: Option<ExecutorLoads>,
 }
 
 /// A process of a group.
@@ -184,6 +187,7 @@ impl Exposition {
             self.begin(name, Kind::Gauge, help);
             values.iter().for_each(|(group, value)| self.value(name, &[("group", *group)], value));
         }
+        self.executors(groups);
         let name = "wsgi_oldest_request_seconds";
         self.begin(name, Kind::Gauge, "Age of the oldest request that is being served.");
         for group in groups {
@@ -203,6 +207,31 @@ impl Exposition {
         }
         self.work(groups);
         self.processes(groups);
+    }
+
+    /// What the executors of event loops have to do, of the groups that have some.
+    fn executors(&mut self, groups: &[GroupFigures<'_>]) {
+        type Figure = fn(&ExecutorLoad) -> u64;
+        let figures: [(&str, &str, Figure); 3] = [
+            ("wsgi_executor_threads", "Functions that executors can run at a time.", |it| {
+                it.threads
+            }),
+            ("wsgi_executor_threads_busy", "Functions that executors run.", |it| it.busy),
+            ("wsgi_executor_queue_depth", "Functions that wait for a thread.", |it| it.waiting),
+        ];
+        let all = || groups.iter().filter_map(|it| it.executors.map(|loads| (it.name, loads)));
+        if all().next().is_none() {
+            return;
+        }
+        for (name, help, figure) in figures {
+            self.begin(name, Kind::Gauge, help);
+            for (group, loads) in all() {
+                for (executor, load) in loads.each() {
+                    let labels = [("group", group), ("executor", executor.name())];
+                    self.value(name, &labels, figure(&load));
+                }
+            }
+        }
     }
 
     /// How processes have started, and what all of them together have used.
@@ -366,6 +395,7 @@ mod tests {
                 events: Events::default(),
                 cpu: 7,
                 processes: vec![process(0, 7), process(0, 8), process(1, 9)],
+                executors: None,
             }]);
             page.finish()
         };

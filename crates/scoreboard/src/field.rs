@@ -39,6 +39,10 @@ pub enum Field {
     OutOfMemory = 15,
     /// WebSockets that it has open.
     Sockets = 16,
+    /// Functions that the executor of its event loop has been given and that are not over.
+    Functions = 17,
+    /// The same of asgiref's executor of one thread.
+    ThreadSensitiveFunctions = 18,
 }
 
 /// The state of a worker.

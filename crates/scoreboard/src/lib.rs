@@ -23,6 +23,7 @@
 mod back_off;
 mod board;
 mod events;
+mod executor;
 mod exposition;
 mod field;
 mod flag;
@@ -37,6 +38,7 @@ mod start_block;
 pub use back_off::BackOff;
 pub use board::{MAGIC, RECORDS_PER_SLOT, Record, Scoreboard};
 pub use events::{Counters, Events, ExitReason, START_BOUNDS};
+pub use executor::{Executor, ExecutorLoad, ExecutorLoads};
 pub use exposition::{Exposition, GroupFigures, ProcessFigures, RequestFigures};
 pub use field::{Field, State};
 pub use flag::Flag;

@@ -50,6 +50,7 @@ impl Group {
             events,
             cpu,
             processes,
+            executors: self.executors(),
         }]);
         page.finish()
     }

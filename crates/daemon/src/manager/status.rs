@@ -6,7 +6,7 @@ use super::group::Group;
 use super::slot::{Slot, Worker};
 use crate::probe::Condition;
 use group_config::Interface;
-use scoreboard::{ExitReason, Field, now};
+use scoreboard::{ExecutorLoad, ExecutorLoads, ExitReason, Field, now};
 use serde_json::{Map, Value, json};
 use std::time::Instant;
 use sys::ProcessUsage;
@@ -43,6 +43,7 @@ impl Group {
             "requests_active": busy,
             "queue_depth": self.apache_counts.queue_depth(busy),
             "oldest_request_seconds": seconds(self.oldest_request()),
+            "executors": self.executors().as_ref().map(executors),
             "start_block": (0..self.slots.len()).find_map(|slot| board.start_block_reason(slot)),
             "starts": events.starts,
             "exits": exits.into_iter().collect::<Map<String, Value>>(),
@@ -59,6 +60,16 @@ impl Group {
     /// Requests that are being served.
     pub(super) fn busy(&self) -> u64 {
         self.workers().map(|worker| worker.record.requests().len() as u64).sum()
+    }
+
+    /// What the executors of its event loops have to do; `None` where it has no event loops.
+    pub(super) fn executors(&self) -> Option<ExecutorLoads> {
+        let threads = self.config.threads.into();
+        (self.config.interface != Interface::Wsgi).then(|| {
+            let mut loads = ExecutorLoads::default();
+            self.workers().for_each(|worker| loads.add(&worker.record, threads));
+            loads
+        })
     }
 
     /// Microseconds since the oldest request that is being served was begun.
@@ -109,6 +120,15 @@ impl Group {
         }
         workers
     }
+}
+
+fn executors(loads: &ExecutorLoads) -> Value {
+    let load = |load: ExecutorLoad| json!({ "threads": load.threads, "busy": load.busy, "waiting": load.waiting });
+    loads
+        .each()
+        .map(|(executor, it)| (executor.name().to_owned(), load(it)))
+        .collect::<Map<_, _>>()
+        .into()
 }
 
 fn worker_status(index: usize, worker: &Worker) -> Value {

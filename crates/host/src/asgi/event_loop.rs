@@ -6,7 +6,7 @@ use crate::asgi::current;
 use crate::asgi::request::Request;
 use crate::asgi::settings::{AsgiSettings, EventLoopKind, LifespanMode, StartupApplication};
 use crate::asgi::shared::{self, Shared};
-use crate::asgi::transport::{AsgiEvent, AsgiSource};
+use crate::asgi::transport::{AsgiEvent, AsgiExecutor, AsgiSource};
 use crate::cpython::{
     Arguments, Attached, Class, Exception, ExceptionKind, Instance, Method, Object, Persistent,
     Result,
@@ -29,6 +29,7 @@ const SOURCE: &str = concat!(
     include_str!("task_stack.py"),
     include_str!("tasks.py"),
     include_str!("lifespan.py"),
+    include_str!("executors.py"),
     include_str!("exchange.py"),
     include_str!("websocket.py"),
     include_str!("server.py")
@@ -156,6 +157,7 @@ impl Class for Serving {
         Method { name: c"arrivals", call: arrivals },
         Method { name: c"progress", call: progress },
         Method { name: c"has_room", call: has_room },
+        Method { name: c"note_function", call: note_function },
         Method { name: c"started", call: started },
         Method { name: c"application", call: application },
         Method { name: c"load", call: load },
@@ -203,6 +205,18 @@ fn events<'py>(
 
 fn has_room<'py>(this: &This<'_, 'py>, _: &Arguments<'_, 'py>) -> Result<'py, Object<'py>> {
     Ok(this.py().bool(this.source.has_room()))
+}
+
+/// `note_function(thread_sensitive, over)`: an executor has been given a function, or one is over.
+fn note_function<'py>(
+    this: &This<'_, 'py>,
+    arguments: &Arguments<'_, 'py>,
+) -> Result<'py, Object<'py>> {
+    arguments.expect("note_function", 2, 2)?;
+    let is_true = |index| arguments.get(index).map_or(Ok(false), |it| it.is_true());
+    let executor = if is_true(0)? { AsgiExecutor::ThreadSensitive } else { AsgiExecutor::Default };
+    this.source.note_function(executor, is_true(1)?);
+    Ok(this.py().none())
 }
 
 /// `started(failed)`

@@ -28,4 +28,4 @@ pub(crate) use event_loop::{Serving, run};
 pub use sent::Sent;
 pub use settings::{AsgiSettings, EventLoopKind, LifespanMode, StartupApplication};
 pub use socket_transport::{AsgiSocket, Received, SocketMessage};
-pub use transport::{AsgiEvent, AsgiExchange, AsgiSource, Input, Load};
+pub use transport::{AsgiEvent, AsgiExchange, AsgiExecutor, AsgiSource, Input, Load};

@@ -30,6 +30,7 @@ class Server:
     def application(self, callable_, script):
         found = self.applications.get(id(callable_))
         if found is None:
+            watch_asgiref(self.server)
             found = Application(self.server, self.settings, callable_, script)
             self.applications[id(callable_)] = found
         return found
@@ -159,6 +160,7 @@ class Server:
                 left = limit - (self.loop.time() - begun) if started else limit
                 failed |= not await self.application(*found).start(left)
                 started += 1
+        watch_asgiref(self.server)
         self.server.started(failed)
         self.watch()
         await self.ended.wait()
@@ -209,9 +211,9 @@ def finish(loop):
 def serve(server, settings):
     loop = new_loop(settings["loop"])
     asyncio.set_event_loop(loop)
-    loop.set_default_executor(
-        concurrent.futures.ThreadPoolExecutor(settings["threads"], "wsgi-executor")
-    )
+    executor = concurrent.futures.ThreadPoolExecutor(settings["threads"], "wsgi-executor")
+    watch_executor(server, executor, False)
+    loop.set_default_executor(executor)
 
     async def main():
         await Server(server, settings, loop).run()

@@ -20,8 +20,19 @@ pub trait AsgiSource: Send + Sync {
     fn take_progress(&self) -> Vec<AsgiEvent>;
     /// Whether one more request may begin.
     fn has_room(&self) -> bool;
+    /// Notes that an executor has been given a function, or that one is over. May be called from any thread.
+    fn note_function(&self, executor: AsgiExecutor, is_over: bool);
     /// The applications named at the start have been told that the worker starts; `failed`: not all of them could.
     fn started(&self, failed: bool);
+}
+
+/// What runs functions that may block, in threads, for an event loop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AsgiExecutor {
+    /// The loop's own executor.
+    Default,
+    /// asgiref's, which has one thread.
+    ThreadSensitive,
 }
 
 /// Something to do for the event loop.

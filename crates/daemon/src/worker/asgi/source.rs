@@ -8,7 +8,8 @@ use crate::worker::connections::Wakeup;
 use crate::worker::pool::Pool;
 use crate::worker::serving::{Admitted, QUEUE_TIMEOUT, QUEUE_TIMEOUT_LINE, end_in_forked_child};
 use fastcgi::app_status::{Cause, StatusOnly};
-use host::{AsgiEvent, AsgiExchange, AsgiSource};
+use host::{AsgiEvent, AsgiExchange, AsgiExecutor, AsgiSource};
+use scoreboard::Executor;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
@@ -211,6 +212,17 @@ impl AsgiSource for LoopSource {
 
     fn has_room(&self) -> bool {
         self.slots().is_some_and(Slots::has_room)
+    }
+
+    fn note_function(&self, executor: AsgiExecutor, is_over: bool) {
+        // What a process that the application has forked does is none of the worker's.
+        if !sys::in_forked_child() {
+            let executor = match executor {
+                AsgiExecutor::Default => Executor::Default,
+                AsgiExecutor::ThreadSensitive => Executor::ThreadSensitive,
+            };
+            self.0.record.note_function(executor, is_over);
+        }
     }
 
     fn started(&self, failed: bool) {
