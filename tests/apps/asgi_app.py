@@ -139,6 +139,28 @@ async def do_cancelled(scope, receive, send):
         raise
 
 
+async def do_endless(scope, receive, send):
+    """Sends until the client has gone, and raises what the query says."""
+    EVENTS.clear()
+    kind = scope["query_string"]
+
+    async def pieces():
+        while True:
+            await send({"type": "http.response.body", "body": b"more", "more_body": True})
+            await asyncio.sleep(0.01)
+
+    await start(send)
+    try:
+        if kind == b"group":
+            async with asyncio.TaskGroup() as group:
+                group.create_task(pieces())
+        else:
+            await pieces()
+    except BaseException as error:
+        EVENTS.append(type(error).__name__)
+        raise
+
+
 async def do_listen(scope, receive, send):
     """Ends what sends when the request ends, as Django does."""
     await receive()

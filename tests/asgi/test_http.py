@@ -189,6 +189,25 @@ def test_client_that_leaves_is_a_disconnect_and_then_an_error_of_send(server):
     wait_until(lambda: server.get("/events").json() == expected, "the disconnect", timeout=20)
 
 
+def leave_endless(server, kind, noted):
+    with server.socket() as sock:
+        sock.sendall(head(f"/endless?{kind}"))
+        read_until(sock, b"more")
+        reset(sock)
+    wait_until(lambda: server.get("/events").json() == [noted], "the disconnect", timeout=20)
+
+
+@pytest.mark.parametrize(
+    ("kind", "noted"), [("plain", "ClientDisconnected"), ("group", "ExceptionGroup")]
+)
+def test_exception_that_says_only_that_the_client_has_left_is_no_error_of_the_application(
+    server, kind, noted
+):
+    for _ in range(3):
+        leave_endless(server, kind, noted)
+    assert server.log.find("WSGI0174|Traceback") == []
+
+
 def test_task_of_a_client_that_has_left_is_cancelled_after_graceful_timeout(serve):
     server = serve(conf("graceful-timeout=1"))
     with server.socket() as sock:

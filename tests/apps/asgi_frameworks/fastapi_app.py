@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 
 from fastapi import (
     BackgroundTasks,
@@ -74,6 +75,8 @@ async def background(tasks: BackgroundTasks):
 
 @application.get("/done")
 async def done():
+    # Starlette leaves the generator of a client that has gone to the collector.
+    gc.collect()
     return DONE
 
 

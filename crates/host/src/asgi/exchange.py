@@ -5,6 +5,17 @@ class ClientDisconnected(OSError):
     """Raised by `send()` once the client has gone."""
 
 
+def is_of_disconnect(error):
+    """Whether an exception says only that the client has gone: that of `send()`, the one that Starlette raises in its
+    place, or a group of such, as the tasks of Litestar leave one.
+    """
+    inner = getattr(error, "exceptions", None)
+    if isinstance(inner, tuple) and inner:
+        return all(map(is_of_disconnect, inner))
+    of_starlette = getattr(sys.modules.get("starlette.requests"), "ClientDisconnect", OSError)
+    return isinstance(error, (OSError, of_starlette))
+
+
 class Exchange:
     """A request that is under way: what its application receives and sends."""
 

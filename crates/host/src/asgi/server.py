@@ -127,7 +127,10 @@ class Server:
                 # Nothing here has cancelled it.
                 self.server.report(request, sys.exc_info(), application.script)
         except BaseException:
-            self.server.report(request, sys.exc_info(), application.script)
+            raised = sys.exc_info()
+            if request.disconnected and is_of_disconnect(raised[1]):
+                raised = (ClientDisconnected, ClientDisconnected("the client has disconnected"), None)
+            self.server.report(request, raised, application.script)
         finally:
             if exchange.cancelling is not None:
                 exchange.cancelling.cancel()
