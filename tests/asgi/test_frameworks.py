@@ -5,6 +5,7 @@ The same ones are run by ours, by uvicorn and by gunicorn.
 
 import pytest
 from harness.asgi_contract import FRAMEWORKS
+from harness.client import head, read_until, reset, split
 from harness.httpd import wait_until
 
 pytestmark = [
@@ -42,6 +43,30 @@ def test_upload_comes_back(contract, chunked):
 def test_stream_is_complete(contract):
     text = contract.get(f"{contract.mount}/stream").text
     assert text == "".join(f"line {number}\n" for number in range(100))
+
+
+def test_event_reaches_the_client_before_the_stream_goes_on(contract):
+    with contract.socket() as sock:
+        sock.sendall(head(f"{contract.mount}/events", "Connection: close"))
+        raw = read_until(sock, b"data: first\n\n")
+        assert b"data: second" not in raw
+        assert b"content-type: text/event-stream" in split(raw)[0].lower()
+        assert contract.get(f"{contract.mount}/go").text == "gone on"
+        read_until(sock, b"data: second\n\n")
+
+
+def test_view_of_a_client_that_has_left_ends(contract):
+    def ended():
+        return contract.get(f"{contract.mount}/done").json().count("left")
+
+    before = ended()
+    with contract.socket() as sock:
+        sock.sendall(head(f"{contract.mount}/endless"))
+        read_until(sock, b"data: more\n\n")
+        read_until(sock, b"data: more\n\n")
+        assert ended() == before
+        reset(sock)
+    wait_until(lambda: ended() == before + 1, "the end of the view", timeout=30)
 
 
 def test_view_that_blocks_has_a_thread(contract):

@@ -18,6 +18,7 @@ from blacksheep import (
 application = Application()
 STARTED = []
 DONE = []
+GO = asyncio.Event()
 TASKS = set()
 ROOM = set()
 CLOSED = []
@@ -65,6 +66,35 @@ async def stream():
             await asyncio.sleep(0)
 
     return Response(200, content=StreamedContent(b"text/plain", pieces))
+
+
+@application.router.get("/events")
+async def events():
+    async def pieces():
+        yield b"data: first\n\n"
+        await GO.wait()
+        yield b"data: second\n\n"
+
+    return Response(200, content=StreamedContent(b"text/event-stream", pieces))
+
+
+@application.router.get("/go")
+async def go():
+    GO.set()
+    return text("gone on")
+
+
+@application.router.get("/endless")
+async def endless(request: Request):
+    async def pieces():
+        try:
+            while not await request.is_disconnected():
+                yield b"data: more\n\n"
+                await asyncio.sleep(0.02)
+        finally:
+            DONE.append("left")
+
+    return Response(200, content=StreamedContent(b"text/event-stream", pieces))
 
 
 @application.router.get("/blocking")

@@ -1,6 +1,7 @@
 """The contract of tests/asgi/test_frameworks.py, by Django Channels: consumers."""
 
 import asyncio
+import contextlib
 import http.cookies
 import json
 import urllib.parse
@@ -20,6 +21,7 @@ settings.configure(
 )
 django.setup()
 DONE = []
+GO = asyncio.Event()
 TASKS = set()
 CLOSED = []
 # Of Django, which gets what no consumer is for.
@@ -62,6 +64,37 @@ class Stream(AsyncHttpConsumer):
         for number in range(100):
             await self.send_body(f"line {number}\n".encode(), more_body=True)
         await self.send_body(b"")
+
+
+class Events(AsyncHttpConsumer):
+    async def handle(self, body):
+        await self.send_headers(headers=[(b"Content-Type", b"text/event-stream")])
+        await self.send_body(b"data: first\n\n", more_body=True)
+        await GO.wait()
+        await self.send_body(b"data: second\n\n")
+
+
+class Go(AsyncHttpConsumer):
+    async def handle(self, body):
+        GO.set()
+        await self.send_response(200, b"gone on")
+
+
+class Endless(AsyncHttpConsumer):
+    async def http_request(self, message):
+        # The consumer is told of a disconnect once this has returned.
+        self.task = asyncio.create_task(self.pieces())
+
+    async def pieces(self):
+        await self.send_headers(headers=[(b"Content-Type", b"text/event-stream")])
+        with contextlib.suppress(OSError):
+            while True:
+                await self.send_body(b"data: more\n\n", more_body=True)
+                await asyncio.sleep(0.02)
+
+    async def disconnect(self):
+        self.task.cancel()
+        DONE.append("left")
 
 
 class Blocking(AsyncHttpConsumer):
@@ -166,6 +199,9 @@ consumers = [
     path("facts", Facts.as_asgi()),
     path("echo", Echo.as_asgi()),
     path("stream", Stream.as_asgi()),
+    path("events", Events.as_asgi()),
+    path("go", Go.as_asgi()),
+    path("endless", Endless.as_asgi()),
     path("blocking", Blocking.as_asgi()),
     path("background", Background.as_asgi()),
     path("done", Done.as_asgi()),

@@ -10,6 +10,7 @@ from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
 
 DONE = []
+GO = asyncio.Event()
 
 
 async def hello(request, name):
@@ -46,6 +47,32 @@ async def stream(request):
     return StreamingHttpResponse(pieces())
 
 
+async def events(request):
+    async def pieces():
+        yield "data: first\n\n"
+        await GO.wait()
+        yield "data: second\n\n"
+
+    return StreamingHttpResponse(pieces(), content_type="text/event-stream")
+
+
+async def go(request):
+    GO.set()
+    return HttpResponse("gone on")
+
+
+async def endless(request):
+    async def pieces():
+        try:
+            while True:
+                yield "data: more\n\n"
+                await asyncio.sleep(0.02)
+        finally:
+            DONE.append("left")
+
+    return StreamingHttpResponse(pieces(), content_type="text/event-stream")
+
+
 def blocking(request):
     return HttpResponse("from a thread")
 
@@ -68,6 +95,9 @@ urlpatterns = [
     path("facts", facts),
     path("echo", echo),
     path("stream", stream),
+    path("events", events),
+    path("go", go),
+    path("endless", endless),
     path("blocking", blocking),
     path("background", background),
     path("done", done),

@@ -16,6 +16,7 @@ from fastapi import (
 from fastapi.responses import PlainTextResponse, StreamingResponse
 
 DONE = []
+GO = asyncio.Event()
 ROOM = set()
 CLOSED = []
 
@@ -60,6 +61,35 @@ async def stream():
             await asyncio.sleep(0)
 
     return StreamingResponse(pieces())
+
+
+@application.get("/events")
+async def events():
+    async def pieces():
+        yield "data: first\n\n"
+        await GO.wait()
+        yield "data: second\n\n"
+
+    return StreamingResponse(pieces(), media_type="text/event-stream")
+
+
+@application.get("/go", response_class=PlainTextResponse)
+async def go():
+    GO.set()
+    return "gone on"
+
+
+@application.get("/endless")
+async def endless():
+    async def pieces():
+        try:
+            while True:
+                yield "data: more\n\n"
+                await asyncio.sleep(0.02)
+        finally:
+            DONE.append("left")
+
+    return StreamingResponse(pieces(), media_type="text/event-stream")
 
 
 @application.get("/blocking", response_class=PlainTextResponse)

@@ -10,6 +10,7 @@ from litestar.logging import LoggingConfig
 from litestar.response import Stream
 
 DONE = []
+GO = asyncio.Event()
 ROOM = set()
 CLOSED = []
 
@@ -53,6 +54,35 @@ async def stream() -> Stream:
             await asyncio.sleep(0)
 
     return Stream(pieces())
+
+
+@get("/events")
+async def events() -> Stream:
+    async def pieces():
+        yield "data: first\n\n"
+        await GO.wait()
+        yield "data: second\n\n"
+
+    return Stream(pieces(), media_type="text/event-stream")
+
+
+@get("/go", media_type="text/plain")
+async def go() -> str:
+    GO.set()
+    return "gone on"
+
+
+@get("/endless")
+async def endless() -> Stream:
+    async def pieces():
+        try:
+            while True:
+                yield "data: more\n\n"
+                await asyncio.sleep(0.02)
+        finally:
+            DONE.append("left")
+
+    return Stream(pieces(), media_type="text/event-stream")
 
 
 @get("/blocking", media_type="text/plain", sync_to_thread=True)
@@ -158,9 +188,10 @@ async def ws_fails(socket: WebSocket) -> None:
 
 
 HTTP = [hello, facts, echo, stream, blocking, background, done, fails, closed]
+STREAMS = [events, go, endless]
 WEBSOCKETS = [ws_echo, ws_room, ws_facts, ws_close, ws_refused, ws_denied, ws_fails]
 application = Litestar(
-    [*HTTP, *WEBSOCKETS],
+    [*HTTP, *STREAMS, *WEBSOCKETS],
     on_startup=[start],
     openapi_config=None,
     # It logs exceptions in debug mode only.

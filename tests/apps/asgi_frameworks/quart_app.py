@@ -7,6 +7,7 @@ from quart import Quart, jsonify, make_response, request, websocket
 application = Quart(__name__)
 STARTED = []
 DONE = []
+GO = asyncio.Event()
 ROOM = set()
 CLOSED = []
 
@@ -51,6 +52,40 @@ async def stream():
             await asyncio.sleep(0)
 
     return pieces()
+
+
+@application.get("/events")
+async def events():
+    async def pieces():
+        yield b"data: first\n\n"
+        await GO.wait()
+        yield b"data: second\n\n"
+
+    response = await make_response(pieces(), {"Content-Type": "text/event-stream"})
+    # Quart ends a response after 60 s otherwise.
+    response.timeout = None
+    return response
+
+
+@application.get("/go")
+async def go():
+    GO.set()
+    return "gone on"
+
+
+@application.get("/endless")
+async def endless():
+    async def pieces():
+        try:
+            while True:
+                yield b"data: more\n\n"
+                await asyncio.sleep(0.02)
+        finally:
+            DONE.append("left")
+
+    response = await make_response(pieces(), {"Content-Type": "text/event-stream"})
+    response.timeout = None
+    return response
 
 
 @application.get("/blocking")

@@ -11,6 +11,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocketDisconnect
 
 DONE = []
+GO = asyncio.Event()
 ROOM = set()
 CLOSED = []
 
@@ -50,6 +51,32 @@ async def stream(request):
             await asyncio.sleep(0)
 
     return StreamingResponse(pieces())
+
+
+async def events(request):
+    async def pieces():
+        yield "data: first\n\n"
+        await GO.wait()
+        yield "data: second\n\n"
+
+    return StreamingResponse(pieces(), media_type="text/event-stream")
+
+
+async def go(request):
+    GO.set()
+    return PlainTextResponse("gone on")
+
+
+async def endless(request):
+    async def pieces():
+        try:
+            while True:
+                yield "data: more\n\n"
+                await asyncio.sleep(0.02)
+        finally:
+            DONE.append("left")
+
+    return StreamingResponse(pieces(), media_type="text/event-stream")
 
 
 def blocking(request):
@@ -140,6 +167,9 @@ application = Starlette(
         Route("/facts", facts),
         Route("/echo", echo, methods=["POST"]),
         Route("/stream", stream),
+        Route("/events", events),
+        Route("/go", go),
+        Route("/endless", endless),
         Route("/blocking", blocking),
         Route("/background", background),
         Route("/done", done),
