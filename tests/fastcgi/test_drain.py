@@ -126,8 +126,15 @@ def test_manager_tells_metrics_at_each_admin_socket(site):
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_workers_answer_for_health_at_the_socket_of_the_requests(site, daemon):
-    it = site()
+@pytest.mark.parametrize("secret", [False, True])
+def test_workers_answer_for_health_at_the_socket_of_the_requests(site, daemon, secret):
+    options = []
+    if secret:
+        (daemon.root / "secret").write_text("a secret of this test")
+        options = ["--secret-file", str(daemon.root / "secret")]
+    it = site(*options)
+    # Checks of load balancers cannot have the secret; requests have to.
+    assert fastcgi.get(it.address).complete is not secret
     for path in ("/-/healthy", "/-/ready"):
         assert it.says_over_fastcgi(path, it.address) == (200, "OK")
     assert it.says_over_fastcgi("/-/ready", it.address, method="HEAD") == (200, "")

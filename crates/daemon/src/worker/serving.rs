@@ -166,29 +166,30 @@ impl Pool {
     }
 
     /// Records that a request has begun which has come on a connection and has this place; `None` where it is not from
-    /// the web server of the group. What is overdue is to be answered with 504.
+    /// the web server of the group. What is overdue is to be answered with 504. A question about the daemon's health needs no
+    /// secret: no load balancer can send one with its checks.
     pub(super) fn admit(&self, connection: &mut Connection, place: usize) -> Option<Admitted> {
         let application = connection.application(&self.config);
-        if !application.is_trusted {
+        let params = RequestParams::read(connection.wire.params(), connection.is_remote());
+        let health = params.probe.and_then(|probe| self.health(probe));
+        if !application.is_trusted && health.is_none() {
             self.rejections.write(&self.log, Level::Error, || {
                 let peer = connection.peer();
                 format!("rejected a request without the group's secret, which {peer} has sent")
             });
             return None;
         }
-        let params = RequestParams::read(connection.wire.params(), connection.is_remote());
         let time = now();
         let line = [params.method, b" ", params.uri];
         self.record.begin(place, line, time, application.is_activity);
         self.recycling.before_request(time);
         let queue_time = queue_time(params.queued);
         let wants = self.wanted_code(&application, params.waiting_since);
-        let RequestParams { wants_body, is_websocket, probe, .. } = params;
+        let RequestParams { wants_body, is_websocket, .. } = params;
         let RequestParams { is_body_withheld, takes_early_hints, .. } = params;
         connection.queue_time = queue_time;
         let limit = time_limit::enabled(self.config.timers.queue_timeout);
         let is_overdue = limit.is_some_and(|limit| Duration::from_micros(queue_time) > limit);
-        let health = probe.and_then(|probe| self.health(probe));
         Some(Admitted {
             application,
             wants_body,
