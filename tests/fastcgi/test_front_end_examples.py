@@ -1,12 +1,16 @@
 """conf-examples/front-ends: nginx, HAProxy and systemd with wsgi-daemon, as the files say."""
 
 import contextlib
+import csv
+import io
 import os
 import re
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
+import threading
 import time
 
 import pytest
@@ -180,6 +184,12 @@ LISTEN = {
 
 @pytest.fixture
 def three_hosts(tmp_path):
+    with hosts_of_an_example(tmp_path) as hosts:
+        yield hosts
+
+
+@contextlib.contextmanager
+def hosts_of_an_example(tmp_path, *more):
     """Three daemons, each at a port of its own: the machines of the examples."""
     with contextlib.ExitStack() as stack:
         hosts = {}
@@ -191,7 +201,7 @@ def three_hosts(tmp_path):
             with ports_locked():
                 port, daemon.admin_port = free_ports(2)
                 options = ["--drain-delay", "3", "--admin", f"tcp:127.0.0.1:{daemon.admin_port}"]
-                daemon.start_at(f"tcp:127.0.0.1:{port}", options=options)
+                daemon.start_at(f"tcp:127.0.0.1:{port}", options=[*options, *more])
                 wait_until(lambda port=port: answers(port), "the daemon")
             hosts[f"10.1.0.{number}:9000"] = (daemon, port)
         yield hosts
@@ -209,6 +219,11 @@ def for_hosts(name, hosts, port):
     old, new = LISTEN[name]
     assert old in text
     text = text.replace(old, new.format(port=port))
+    if name == "haproxy.cfg":
+        for address, (daemon, _) in hosts.items():
+            check = f"{address} check port 9001"
+            assert check in text
+            text = text.replace(check, f"{address} check port {daemon.admin_port}")
     for address, (_, own) in hosts.items():
         assert address in text
         text = text.replace(address, f"127.0.0.1:{own}")
@@ -267,6 +282,43 @@ def test_nothing_is_lost_while_a_machine_of_the_example_drains(
             found["POST"].add(client.post("/", b"x" * 1000).status)
         found["GET"].add(client.get("/").status)
         assert found == {"GET": {200}, "POST": {200}}
+
+
+@pytest.mark.skipif(not shutil.which("haproxy"), reason="haproxy is not installed")
+def test_machines_of_the_example_for_haproxy_stay_up_while_every_thread_is_busy(tmp_path):
+    control = tmp_path / "haproxy.sock"
+    control_conf = f"global\n    stats socket {control} mode 600 level user\n"
+
+    def states():
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(control))
+            client.sendall(b"show stat\n")
+            said = b"".join(iter(lambda: client.recv(65536), b"")).decode()
+        rows = list(csv.DictReader(io.StringIO(said.removeprefix("# "))))
+        return {row["svname"]: row["status"] for row in rows if row["svname"].startswith("blog")}
+
+    with hosts_of_an_example(tmp_path, "--threads", "1") as hosts, contextlib.ExitStack() as stack:
+
+        def conf(port):
+            return control_conf + for_hosts("haproxy.cfg", hosts, port)
+
+        client = stack.enter_context(frontends.haproxy_with(tmp_path, conf))
+        wait_until(lambda: set(states().values()) == {"UP"}, "a check of each machine")
+        busy = []
+        for daemon, port in hosts.values():
+            busy.append(stack.enter_context(fastcgi.connection(("127.0.0.1", port))))
+            # Longer than so many checks that fail as take a host out.
+            busy[-1].send(fastcgi.request("/slow?6"))
+            daemon.wait_until_slow()
+        found, seen = [], set()
+        waiting = threading.Thread(target=lambda: found.append(client.get("/").status))
+        waiting.start()
+        while waiting.is_alive():
+            seen.update(state.split()[0] for state in states().values())
+            time.sleep(0.05)
+        waiting.join()
+        assert (found, seen) == ([200], {"UP"})
+        assert [one.answer().status for one in busy] == [200] * 3
 
 
 def test_machine_of_the_example_for_apache_that_stands_still_costs_no_more_than_timeout(

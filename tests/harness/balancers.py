@@ -49,18 +49,18 @@ backend site
     http-request disable-l7-retry unless METH_GET
     option httpchk
     http-check send meth GET uri /-/ready
-    default-server {speaks} check inter 500ms fall 2 rise 1 pool-max-conn 8
+    default-server {speaks} inter 500ms fall 2 rise 1 pool-max-conn 8
 {servers}
 """
 HAPROXY_FASTCGI = {
     "application": "fcgi-app python\n    docroot /srv/site\n    option keep-conn",
     "use": "use-fcgi-app python",
-    "speaks": "proto fcgi",
+    "speaks": "proto fcgi check-proto fcgi check port 9001",
 }
 HAPROXY_HTTP = {
     "application": "",
     "use": "option http-server-close",
-    "speaks": "send-proxy-v2",
+    "speaks": "send-proxy-v2 check",
 }
 # The file that --include-file names, as in conf-examples.
 INCLUDED = """
