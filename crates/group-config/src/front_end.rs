@@ -59,6 +59,9 @@ pub enum FrontEnd {
     Caddy,
 }
 
+/// How many bits stand before an IPv4 address that is mapped into IPv6 (`::ffff:0:0/96`).
+const MAPPED_BITS: u8 = 96;
+
 /// A block of addresses, such as `10.1.0.0/16`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -106,6 +109,7 @@ impl FromStr for AddressBlock {
         if bits > most {
             return Err(BadBlock::Bits);
         }
+        let (address, bits) = canonical(address, bits);
         let block = Self { address, bits };
         (masked(address, bits) == number(address)).then_some(block).ok_or(BadBlock::HostBits)
     }
@@ -160,6 +164,14 @@ pub fn web_server_addresses(text: &str) -> Result<Vec<IpAddr>, &str> {
     parts.map(|part| part.parse().map(|it: IpAddr| it.to_canonical()).map_err(|_| part)).collect()
 }
 
+/// The same block as one of IPv4 addresses, where those are all that it has: peers are compared as such.
+fn canonical(address: IpAddr, bits: u8) -> (IpAddr, u8) {
+    match (address.to_canonical(), bits.checked_sub(MAPPED_BITS)) {
+        (mapped @ IpAddr::V4(_), Some(bits)) if address.is_ipv6() => (mapped, bits),
+        _ => (address, bits),
+    }
+}
+
 const fn width(address: IpAddr) -> u8 {
     match address {
         IpAddr::V4(_) => 32,
@@ -196,6 +208,13 @@ mod tests {
             ("0.0.0.0/0", "192.0.2.1", true),
             ("0.0.0.0/0", "2001:db8::1", false),
             ("10.1.0.0/16", "::ffff:10.1.2.3", true),
+            ("::ffff:10.1.2.3", "10.1.2.3", true),
+            ("::ffff:10.1.2.3", "::ffff:10.1.2.3", true),
+            ("::ffff:10.1.2.3", "10.1.2.4", false),
+            ("::ffff:10.1.0.0/112", "10.1.2.3", true),
+            ("::ffff:10.1.0.0/112", "10.2.0.1", false),
+            ("::ffff:0:0/96", "192.0.2.1", true),
+            ("::ffff:0:0/96", "2001:db8::1", false),
             ("2001:db8::/32", "2001:db8:ffff::1", true),
             ("2001:db8::/32", "2001:db9::1", false),
             ("::/0", "::1", true),
