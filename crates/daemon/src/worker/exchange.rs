@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use crate::log::Log;
+use crate::log_limit::LogLimit;
 use crate::log_threshold::LogThreshold;
 use crate::worker::connection::{Body as BodyPart, Connection, would_block};
 use crate::worker::error_response;
@@ -58,6 +59,8 @@ pub(crate) struct RequestInfo<'a> {
     pub(crate) front_ends: Option<&'a FrontEnds>,
     /// What is written to the log for it.
     pub(crate) log_threshold: LogThreshold,
+    /// Lines about heads of responses that are too long for some web servers.
+    pub(crate) long_heads: &'a LogLimit,
 }
 
 /// How far the request body has been read.
@@ -173,9 +176,9 @@ impl<'a> FastCgiExchange<'a> {
             let line = format!("a header of the response is left out: \"{name}\"");
             self.log(Level::Error, line.as_bytes());
         }
-        // To the daemon's own log: HAProxy up to 2.6.12 does not survive a line before the response.
+        // To the daemon's own log, because one line is about many requests.
         if let Some(line) = oversize(&self.head).filter(|_| !from_module) {
-            self.log.write(Level::Warning, line.as_bytes());
+            self.facts.long_heads.write(self.log, Level::Warning, || line);
         }
         self.head_only |= head.is_bodiless();
         Ok(())
@@ -395,12 +398,15 @@ mod tests {
     use std::sync::Barrier;
     use std::thread;
 
-    const INFO: RequestInfo<'_> = RequestInfo {
-        wants_body: true,
-        is_body_withheld: false,
-        front_ends: None,
-        log_threshold: LogThreshold::configured(0),
-    };
+    fn info(long_heads: &LogLimit) -> RequestInfo<'_> {
+        RequestInfo {
+            wants_body: true,
+            is_body_withheld: false,
+            front_ends: None,
+            log_threshold: LogThreshold::configured(0),
+            long_heads,
+        }
+    }
 
     /// A connection on which a request has come, and the other end of it.
     fn request() -> (Box<Connection>, UnixStream, ClientConnection) {
@@ -464,13 +470,20 @@ mod tests {
         let ((connection, _web_server, _), (later, _later_server, _)) = (request(), request());
         let silent = group_config::GroupConfig { log_level: 0, ..Default::default() };
         let (claim, log) = (ResponseClaim::default(), Log::of_manager(&silent));
+        let long_heads = LogLimit::default();
         let release = |connection: Box<Connection>, _| {
             connection.close();
             None
         };
         let application = Arc::new(Application::default());
-        let mut exchange =
-            FastCgiExchange::new(connection, application, INFO, &log, &claim, &release);
+        let mut exchange = FastCgiExchange::new(
+            connection,
+            application,
+            info(&long_heads),
+            &log,
+            &claim,
+            &release,
+        );
         exchange.fail(StatusOnly { status: 500, cause: Cause::Application });
         claim.begin(&later, false);
         drop(exchange);
@@ -484,13 +497,20 @@ mod tests {
             let silent = group_config::GroupConfig { log_level: 0, ..Default::default() };
             let (claim, log, barrier) =
                 (ResponseClaim::default(), Log::of_manager(&silent), Barrier::new(2));
+            let long_heads = LogLimit::default();
             let release = |connection: Box<Connection>, _| {
                 connection.close();
                 None
             };
             let application = Arc::new(Application::default());
-            let mut exchange =
-                FastCgiExchange::new(connection, application, INFO, &log, &claim, &release);
+            let mut exchange = FastCgiExchange::new(
+                connection,
+                application,
+                info(&long_heads),
+                &log,
+                &claim,
+                &release,
+            );
             thread::scope(|scope| {
                 scope.spawn(|| {
                     barrier.wait();

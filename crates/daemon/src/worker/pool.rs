@@ -45,6 +45,8 @@ pub(crate) struct Pool {
     pub(super) acceptor: Acceptor,
     /// Lines about requests without the secret.
     pub(super) rejections: LogLimit,
+    /// Lines about heads of responses that are too long for some web servers.
+    pub(super) long_heads: LogLimit,
     pub(super) connections: Connections,
     pub(super) loaded: LoadedScripts,
     pub(super) failed_loads: FailedLoads,
@@ -99,6 +101,7 @@ impl Pool {
             manager: ManagerChannel::new(channel),
             acceptor: Acceptor::new(listeners),
             rejections: LogLimit::default(),
+            long_heads: LogLimit::default(),
             connections: Connections::new(queue)?,
             loaded: LoadedScripts::default(),
             claims,

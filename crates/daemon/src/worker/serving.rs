@@ -244,6 +244,7 @@ impl Pool {
             is_body_withheld: admitted.is_body_withheld,
             front_ends: self.config.front_ends(),
             log_threshold: self.log.threshold_of_request(application.log_level),
+            long_heads: &self.long_heads,
         };
         let _guard = RequestGuard { pool: self, thread, is_activity: application.is_activity };
         let release = |connection, complete| {

@@ -330,7 +330,7 @@ impl LoopExchange {
             }
         }
         if let Some(line) = oversize(&bytes).filter(|_| !from_module) {
-            self.pool.log.write(Level::Warning, line.as_bytes());
+            self.pool.long_heads.write(&self.pool.log, Level::Warning, || line);
         }
         self.head_only |= head.is_bodiless();
         Ok(bytes)
