@@ -317,6 +317,18 @@ def test_log_goes_to_the_stderr_stream_of_the_requester(daemon):
     assert [level for level, line in answer.logs if line.endswith(b"a line for the log")] == [3]
 
 
+@pytest.mark.parametrize("options", [(), ("--front", "haproxy")])
+def test_log_of_requests_from_haproxy_is_the_daemons_own(daemon, options):
+    """HAProxy up to 2.6.12 crashes at a line for its log."""
+    daemon.start(*options)
+    software = "HAProxy 2.6.12-1+deb12u4" if not options else "unknown"
+    answer = daemon.get("/log", SERVER_SOFTWARE=software)
+    assert (answer.status, answer.stderr) == (200, b"")
+    wait_until(lambda: "a line for the log\n" in daemon.log(), "the line")
+    assert (daemon.get("/raise", SERVER_SOFTWARE=software).stderr) == b""
+    wait_until(lambda: "RuntimeError: on purpose" in daemon.log(), "the traceback")
+
+
 def test_descriptor_passing_is_negotiated(daemon):
     daemon.start()
     content = os.urandom(300_000)

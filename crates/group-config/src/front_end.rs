@@ -149,6 +149,16 @@ impl FrontEnds {
         ))
     }
 
+    /// Whether a web server of this `SERVER_SOFTWARE` takes lines for its log (FCGI_STDERR): HAProxy up to 2.6.12 crashes at
+    /// them (its issue 2150).
+    pub fn takes_log_lines(&self, server_software: &[u8]) -> bool {
+        match self.kind {
+            FrontEnd::Haproxy => false,
+            FrontEnd::Auto => !server_software.starts_with(b"HAProxy"),
+            FrontEnd::Apache | FrontEnd::Nginx | FrontEnd::Caddy => true,
+        }
+    }
+
     /// Whether addresses of other machines are restricted at all.
     pub const fn is_restricted(&self) -> bool {
         self.allow.is_some() || self.web_servers.is_some()
@@ -224,6 +234,20 @@ mod tests {
             let parsed: AddressBlock = block.parse().unwrap();
             let address = address.parse().unwrap();
             assert_eq!(parsed.contains(address), contained, "{block} {address}");
+        }
+    }
+
+    #[test]
+    fn haproxy_gets_no_line_for_its_log() {
+        for (kind, software, takes) in [
+            (FrontEnd::Auto, "HAProxy 2.6.12-1+deb12u4", false),
+            (FrontEnd::Auto, "nginx/1.22.1", true),
+            (FrontEnd::Auto, "", true),
+            (FrontEnd::Haproxy, "", false),
+            (FrontEnd::Nginx, "nginx/1.22.1", true),
+        ] {
+            let ends = FrontEnds { kind, ..FrontEnds::default() };
+            assert_eq!(ends.takes_log_lines(software.as_bytes()), takes, "{kind:?} {software}");
         }
     }
 

@@ -5,7 +5,7 @@ use crate::probe::HttpCheck;
 use crate::worker::target::Application;
 use fastcgi::{Capabilities, Event, Header, Limits, MAX_CONTENT, RecordType, ServerConnection};
 use fastcgi::{WireError, encoder};
-use group_config::GroupConfig;
+use group_config::{FrontEnds, GroupConfig};
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -337,6 +337,15 @@ impl Connection {
         let application = Arc::new(Application::from_common_params(params, config));
         self.application = Some((version, Arc::clone(&application)));
         application
+    }
+
+    /// Whether the web server of the active request takes lines for its log. `front_ends` are those of a daemon that is run
+    /// by hand.
+    pub(super) fn takes_log_lines(&self, front_ends: Option<&FrontEnds>) -> bool {
+        front_ends.is_none_or(|front_ends| {
+            let software = self.wire.params().get(b"SERVER_SOFTWARE");
+            front_ends.takes_log_lines(software.unwrap_or_default())
+        })
     }
 
     /// Copies the next bytes of the request body into `into`, which must not be empty. Blocks until there are some.

@@ -335,7 +335,9 @@ impl Exchange for FastCgiExchange<'_> {
         if !self.logs(level) {
             return;
         }
-        let here = self.connection.as_ref().filter(|_| !sys::in_forked_child());
+        let front_ends = self.facts.front_ends;
+        let here = self.connection.as_ref().filter(|it| it.takes_log_lines(front_ends));
+        let here = here.filter(|_| !sys::in_forked_child());
         let Some(connection) = here else { return self.log.write(level, line) };
         let records = log_records(connection.id(), level, line, self.application.extensions);
         // Where the web server has closed the connection, sending the response will fail as well.

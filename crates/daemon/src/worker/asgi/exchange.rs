@@ -562,10 +562,10 @@ impl AsgiExchange for LoopExchange {
         }
         // Behind its end there is no request whose log this could go to.
         let here = self.connection.as_ref().filter(|_| !self.is_ended && !sys::in_forked_child());
+        let front_ends = self.pool.config.front_ends();
         let is_full = self.queue.kept_bytes() > MAX_KEPT_LOG;
-        let Some(connection) = here.filter(|_| !is_full) else {
-            return self.pool.log.write(level, line);
-        };
+        let here = here.filter(|it| !is_full && it.takes_log_lines(front_ends));
+        let Some(connection) = here else { return self.pool.log.write(level, line) };
         let records = log_records(connection.id(), level, line, self.application.extensions);
         self.send_aside(&records);
     }
