@@ -198,7 +198,6 @@ def test_parked_connection_over_tcp_holds_no_thread_and_outlives_its_worker(daem
             assert answer.status == 500
 
 
-@pytest.mark.skipif(not shutil.which("ss"), reason="ss of iproute2 is missing")
 def test_parked_connections_have_no_memory_for_reading(daemon, over_tcp):
     address = over_tcp("--processes", "1", "--threads", "2")
     wait_until(lambda: answers(address), "an answer")
@@ -219,6 +218,7 @@ def test_parked_connections_have_no_memory_for_reading(daemon, over_tcp):
         assert fastcgi.get(address).status == 200
 
 
+@pytest.mark.skipif(not shutil.which("ss"), reason="ss of iproute2 is missing")
 def test_accepted_connection_asks_whether_the_other_machine_is_there(daemon, over_tcp):
     address = over_tcp()
     with fastcgi.connection(address) as connection:
