@@ -47,6 +47,15 @@ ABSOLUTE = {
     "slow-clients": [(case, ("p50_ms", "p99_ms", "failed")) for case in cases.SLOW],
 }
 
+# Of all rounds the largest value is shown: a median would hide the round with the slowest request
+# or with those that failed.
+WORST = {"slowest_ms", "failed"}
+
+
+def shown(figure, values):
+    """What a table has of the values of a figure, one for each round."""
+    return max(values) if figure in WORST else stats.Spread.of(values).median
+
 
 def number(value, decimals):
     return f"{value:,.{decimals}f}".replace(",", " ")
@@ -64,7 +73,9 @@ def columns(rows, right=1):
 
 
 def of_case(results, case, contenders):
-    """A table of one case: a line for each contender, medians, the spread of the first figure."""
+    """A table of one case: a line for each contender, medians (the largest values of WORST), the
+    spread of the first figure.
+    """
     figures = FIGURES[case]
     units = [cases.UNITS[figure] for figure in figures]
     rows = [[cases.TITLES[case], *(unit for unit, _, _ in units), "spread of the first"]]
@@ -75,12 +86,11 @@ def of_case(results, case, contenders):
             why = results.why_not(case, contender.name)
             without.setdefault(why, []).append(contender.title)
             continue
-        spreads = [stats.Spread.of(found) if found else None for found in values]
         cells = [
-            number(spread.median, decimals) if spread else "-"
-            for spread, (_, decimals, _) in zip(spreads, units, strict=True)
+            number(shown(figure, found), decimals) if found else "-"
+            for figure, found, (_, decimals, _) in zip(figures, values, units, strict=True)
         ]
-        first, decimals = spreads[0], units[0][1]
+        first, decimals = stats.Spread.of(values[0]) if values[0] else None, units[0][1]
         span = f"{number(first.low, decimals)}–{number(first.high, decimals)}" if first else "-"
         rows.append([contender.title, *cells, span])
     notes = (f"  {why}: {'; '.join(titles)}" for why, titles in without.items())
@@ -110,17 +120,17 @@ def ratios(results, contenders, interface="wsgi"):
 def absolute(results, name, contenders):
     """One of the tables ABSOLUTE: a row for each figure of a case, a column for each contender."""
     wanted = ABSOLUTE[name]
-    shown = [each for each in contenders if any(each.name in case.only for case, _ in wanted)]
-    rows = [["", *(contender.name for contender in shown)]]
+    asked = [each for each in contenders if any(each.name in case.only for case, _ in wanted)]
+    rows = [["", *(contender.name for contender in asked)]]
     for case, figures in wanted:
         if case.name not in results.samples:
             continue
         for figure in figures:
             unit, decimals, _ = cases.UNITS[figure]
             row = [f"{case.title}: {unit}"]
-            for contender in shown:
+            for contender in asked:
                 values = results.values(case.name, contender.name, figure)
-                row.append(number(stats.Spread.of(values).median, decimals) if values else "")
+                row.append(number(shown(figure, values), decimals) if values else "")
             rows.append(row)
     return rows
 

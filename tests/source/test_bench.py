@@ -267,6 +267,20 @@ def test_absolute_figures_have_a_row_each_and_the_columns_of_their_contenders():
     ]
 
 
+def test_tables_have_the_slowest_request_and_the_failures_of_the_worst_round():
+    from bench.servers import CONTENDERS
+
+    made = Results()
+    for slowest, failed in ((40, 0), (45, 0), (170, 3)):
+        figures = {"slowest_ms": slowest, "failed": failed, "p50_ms": slowest, "p99_ms": slowest}
+        made.add("restart-full", "ours-daemon", figures)
+    _, *rows = tables.absolute(made, "restarts", CONTENDERS)
+    assert [[cell for cell in row[1:] if cell] for row in rows] == [["170"], ["3"]]
+    ours = [it for it in CONTENDERS if it.name == "ours-daemon"]
+    line = next(it for it in tables.of_case(made, "restart-full", ours) if "170" in it)
+    assert re.search(r" 170 +3 +45\.00 +45\.00 +40\W170$", line), line
+
+
 def test_percentiles_are_values_of_the_list():
     values = list(range(1000))
     assert [stats.percentile(values, each) for each in (0, 50, 99, 99.9, 100)] == (
