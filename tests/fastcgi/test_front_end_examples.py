@@ -2,7 +2,9 @@
 
 import contextlib
 import csv
+import http.client
 import io
+import json
 import os
 import re
 import shlex
@@ -368,6 +370,63 @@ def test_kubernetes_deployment_is_one_that_the_api_takes():
     text = (SEVERAL / "kubernetes.yaml").read_text()
     for document in yaml.safe_load_all(text):
         validate.validate(document, "1.31", strict=True)
+
+
+@pytest.mark.skipif(not shutil.which("nginx"), reason="nginx is not installed")
+def test_nginx_of_the_kubernetes_example_is_served_by_its_command_line(daemon):
+    """Both as they are in the file, but for addresses and paths."""
+    yaml = pytest.importorskip("yaml")
+    secret = "0f1e2d3c4b5a"
+    documents = list(yaml.safe_load_all((SEVERAL / "kubernetes.yaml").read_text()))
+    named = {(one["kind"], one["metadata"]["name"]): one for one in documents}
+    (container,) = named["Deployment", "blog"]["spec"]["template"]["spec"]["containers"]
+    (mount,) = container["volumeMounts"]
+    (variable,) = named["Deployment", "blog-nginx"]["spec"]["template"]["spec"]["containers"][0][
+        "env"
+    ]
+    (template,) = named["ConfigMap", "blog-nginx"]["data"].values()
+    volumes = named["Deployment", "blog"]["spec"]["template"]["spec"]["volumes"]
+    # One secret, of one name: the file that the daemon reads and the variable of nginx.
+    source = variable["valueFrom"]["secretKeyRef"]
+    assert [source["name"]] == [one["secret"]["secretName"] for one in volumes]
+    file = f"{mount['mountPath']}/{source['key']}"
+    (daemon.root / "secret").write_text(secret)
+    with ports_locked():
+        port, admin = free_ports(2)
+        changes = {
+            "tcp:0.0.0.0:9000": f"tcp:127.0.0.1:{port}",
+            "tcp:0.0.0.0:9001": f"tcp:127.0.0.1:{admin}",
+            "10.0.0.0/8": "127.0.0.0/8",
+            file: str(daemon.root / "secret"),
+            "unix:/tmp/admin": f"unix:{daemon.root}/admin",
+            "/srv/blog/app.wsgi": str(daemon.script),
+        }
+        options = dict(option.split("=", 1)[::-1] for option in container["command"][1:])
+        assert set(changes) < set(options)
+        words = [f"{name}={changes.get(value, value)}" for value, name in options.items()]
+        daemon.start_at(options=words)
+        wait_until(lambda: answers(port), "the daemon")
+
+    def site(own):
+        text = template.replace(f"${{{variable['name']}}}", secret)
+        assert text != template
+        return text.replace("listen 80;", f"listen 127.0.0.1:{own};").replace(
+            "server blog:9000 ", f"server 127.0.0.1:{port} "
+        )
+
+    with frontends.nginx_with(daemon.root, site) as client:
+        assert_served(client)
+        assert secret not in client.get("/").text
+    assert not fastcgi.get(("127.0.0.1", port)).complete
+    probes = {
+        probe["httpGet"]["path"]
+        for probe in (container[f"{kind}Probe"] for kind in ("startup", "readiness", "liveness"))
+    }
+    for path in probes:
+        asked = http.client.HTTPConnection("127.0.0.1", admin, 20)
+        with contextlib.closing(asked):
+            asked.request("GET", path)
+            assert asked.getresponse().status == 200
 
 
 def test_command_lines_of_the_kubernetes_example_are_the_programs(daemon):
