@@ -1,6 +1,7 @@
 """Three daemon hosts and a front end in network namespaces, for `make several-machines` (root):
 what 8 clients notice while a host stops, dies, is cut off, replaced or has no room on its disk.
-Prints the tables of docs/several-machines.md.
+Prints the tables of docs/several-machines.md, and ends with 1 where an event has lost more than it
+may. `--figures` prints what one host needs.
 
 Each host runs wsgi-daemon in a namespace of its own, behind HAProxy, nginx, Caddy and Apache in
 turn, and `mod_wsgi_rs start-server` behind a HAProxy that speaks HTTP and the PROXY protocol
@@ -29,6 +30,7 @@ from harness.balancers import (
     APACHE_MODULES,
     CADDY,
     CADDY_MACHINE,
+    CLIENTS,
     COLUMNS,
     EVENTS,
     FRONT_ENDS,
@@ -37,7 +39,9 @@ from harness.balancers import (
     HAPROXY_HTTP,
     INCLUDED,
     NGINX,
+    faults,
     label,
+    most_failed,
 )
 
 REPO = Path(__file__).resolve().parent.parent
@@ -52,7 +56,6 @@ PORT = 9000
 MIB = 1 << 20
 DISK = 8 * MIB
 SECONDS = float(os.environ.get("SECONDS_EACH", "8"))
-CLIENTS = 8
 APPLICATION = """
 import os, time
 
@@ -475,6 +478,7 @@ def main():
         return load(options.load)
     if os.geteuid() != 0:
         raise SystemExit("network namespaces need root")
+    wrong = []
     print(f"| {' | '.join(COLUMNS)} |")
     print("|---" * len(COLUMNS) + "|")
     for front in options.fronts:
@@ -490,9 +494,16 @@ def main():
                 one = found[method]
                 cells += [one["sent"], one["failed"], f"{one['slowest']:.2f} s"]
             print("|", " | ".join(map(str, [*cells, found["twice"]])), "|", flush=True)
-    return None
+            most = most_failed(front, event)
+            if most is not None:
+                failed = found["GET"]["failed"] + found["POST"]["failed"]
+                print(f"{front}, {event}: {failed} failed, at most {most} may", file=sys.stderr)
+            wrong += [f"{front}, {event}: {what}" for what in faults(front, event, found)]
+    for sentence in wrong:
+        print(f"WRONG: {sentence}", file=sys.stderr)
+    return 1 if wrong else 0
 
 
 if __name__ == "__main__":
     with contextlib.suppress(KeyboardInterrupt):
-        main()
+        sys.exit(main())

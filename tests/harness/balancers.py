@@ -15,6 +15,8 @@ DRAIN = "SIGTERM, `--drain-delay 2`"
 DRAIN_OF_SERVER = "`draining`, then SIGTERM"
 PLANNED = [DRAIN, "a new version on all three", "a fourth host"]
 EVENTS = [*PLANNED, "`kill -9`", "link down", "SIGSTOP", "full disk, workers replaced"]
+# Clients that ask without a pause, each for one request at a time.
+CLIENTS = 8
 COLUMNS = ["Front end", "Event"]
 COLUMNS += [
     f"{method} {what}" for method in ("GET", "POST") for what in ("sent", "failed", "slowest")
@@ -25,6 +27,38 @@ COLUMNS += ["POST carried out twice"]
 def label(front_end, event):
     """What the table calls an event behind this front end."""
     return DRAIN_OF_SERVER if (front_end, event) == ("server", DRAIN) else event
+
+
+def most_failed(front_end, event):
+    """How many requests, GET and POST, may fail while a host is killed, cut off or stopped.
+
+    None for another event.
+    """
+    if event == "`kill -9`":
+        # What the host had begun: one request of each client. Behind Apache also a POST of each
+        # that the host refused before it was avoided.
+        return 2 * CLIENTS if front_end == "apache" else CLIENTS
+    if event in ("link down", "SIGSTOP"):
+        # A request waits for the limit of the front end, 4 s: within the 8 s of the event each
+        # client can lose two.
+        return 2 * CLIENTS
+    return None
+
+
+def faults(front_end, event, found):
+    """What is wrong with the figures of an event, by the method: a list of sentences."""
+    failed = {method: found[method]["failed"] for method in ("GET", "POST")}
+    said = []
+    if found["twice"]:
+        said.append(f"{found['twice']} POSTs were carried out twice")
+    if not min(found[method]["sent"] for method in failed):
+        said.append("no request was sent")
+    if event in PLANNED and failed["GET"]:
+        said.append(f"{failed['GET']} GETs failed in a planned change")
+    most = most_failed(front_end, event)
+    if most is not None and sum(failed.values()) > most:
+        said.append(f"{sum(failed.values())} requests failed, at most {most} may")
+    return said
 
 
 HAPROXY = """

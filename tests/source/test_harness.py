@@ -1,6 +1,10 @@
 """The harness judges: which lines of a log and which ends of httpd fail a test."""
 
+import sys
+
 import pytest
+import several_machines
+from harness import balancers
 from harness.conf import Conf
 from harness.error_log import ErrorLog
 
@@ -76,3 +80,41 @@ def test_exit_status_of_httpd_is_judged(env, tmp_path, status, complaints):
     server = Httpd(env, tmp_path, Conf(""), "event", "embedded", tmp_path)
     server.process, server.came_up = Ended, True
     assert len(server.verdict()) == complaints
+
+
+def figures(get=0, post=0, twice=0, sent=100):
+    """Those of an event of several_machines.py, with so many failed requests."""
+    methods = {"GET": get, "POST": post}
+    shown = {method: {"sent": sent, "failed": failed} for method, failed in methods.items()}
+    return {**shown, "twice": twice}
+
+
+@pytest.mark.parametrize(
+    ("front", "event", "found", "is_right"),
+    [
+        ("haproxy", balancers.DRAIN, figures(), True),
+        ("haproxy", balancers.DRAIN, figures(get=1), False),
+        ("nginx", "a fourth host", figures(get=1), False),
+        ("nginx", "a new version on all three", figures(twice=1), False),
+        ("caddy", "`kill -9`", figures(get=4, post=4), True),
+        ("caddy", "`kill -9`", figures(get=4, post=5), False),
+        ("apache", "`kill -9`", figures(post=16), True),
+        ("apache", "link down", figures(get=8, post=9), False),
+        ("server", "SIGSTOP", figures(post=16), True),
+        ("server", "SIGSTOP", figures(twice=1), False),
+        ("server", "SIGSTOP", figures(sent=0), False),
+        ("server", "full disk, workers replaced", figures(twice=1), False),
+    ],
+)
+def test_event_that_has_lost_more_than_it_may_ends_several_machines_with_1(
+    monkeypatch, capsys, front, event, found, is_right
+):
+    assert balancers.faults(front, event, found) == [] or not is_right
+    for method in ("GET", "POST"):
+        found[method]["slowest"] = 0.5
+    monkeypatch.setattr(several_machines, "measure", lambda *_: found)
+    monkeypatch.setattr(several_machines.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(several_machines.shutil, "which", lambda _: "/bin/it")
+    monkeypatch.setattr(sys, "argv", ["several_machines.py", front, "--only", event])
+    assert several_machines.main() == (0 if is_right else 1)
+    assert ("WRONG: " in capsys.readouterr().err) is not is_right
