@@ -43,6 +43,7 @@ from harness.balancers import (
     label,
     most_failed,
 )
+from harness.one_host import figures
 
 REPO = Path(__file__).resolve().parent.parent
 PROGRAM = Path(os.environ.get("WSGI_DAEMON", REPO / "target/release/wsgi-daemon"))
@@ -473,9 +474,14 @@ def main():
     parser.add_argument("--load", metavar="PREFIX", help=argparse.SUPPRESS)
     parser.add_argument("fronts", nargs="*", default=list(FRONT_ENDS))
     parser.add_argument("--only", help="events whose label holds this text")
+    parser.add_argument("--figures", action="store_true", help="what one host needs, nothing else")
     options = parser.parse_args()
     if options.load:
         return load(options.load)
+    if options.figures:
+        for name, value in figures().items():
+            print(f"{name}: {value}")
+        return 0
     if os.geteuid() != 0:
         raise SystemExit("network namespaces need root")
     wrong = []

@@ -214,7 +214,8 @@ def test_parked_connections_have_no_memory_for_reading(daemon, over_tcp):
         before = daemons.pss(worker)
         park(PARKED)
         grown = daemons.pss(worker) - before
-        assert grown / PARKED < 4096
+        # As docs/several-machines.md has it.
+        assert grown / PARKED < 1024
         assert fastcgi.get(address).status == 200
 
 
