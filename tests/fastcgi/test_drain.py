@@ -250,6 +250,17 @@ def test_second_term_stops_without_the_delay(site, daemon):
     assert daemon.process.wait(15) == 0
 
 
+def test_request_beyond_the_shutdown_timeout_gets_a_503_that_says_when_to_come_again(site, daemon):
+    it = site("--shutdown-timeout", "1")
+    with fastcgi.connection(it.address) as busy:
+        busy.send(fastcgi.request("/slow?60"))
+        daemon.wait_until_slow()
+        daemon.process.terminate()
+        answer = busy.answer()
+    assert (answer.status, answer.head["retry-after"]) == (503, "1")
+    assert daemon.process.wait(15) == 0
+
+
 def test_connections_that_wait_when_the_daemon_stops_are_served(site, daemon):
     it = site("--threads", "2")
     (worker,) = daemon.workers()

@@ -320,6 +320,35 @@ def test_machines_of_the_example_for_haproxy_stay_up_while_every_thread_is_busy(
         assert [one.answer().status for one in busy] == [200] * 3
 
 
+@pytest.mark.skipif(not shutil.which("caddy"), reason="caddy is not installed")
+def test_address_and_scheme_behind_the_example_for_caddy_are_those_of_its_client(
+    three_hosts, tmp_path
+):
+    made = []
+
+    def conf(port):
+        made.append(for_hosts("Caddyfile", three_hosts, port))
+        return made[-1]
+
+    def environ_at(port, source, headers):
+        client = http.client.HTTPConnection("127.0.0.1", port, 20, source_address=(source, 0))
+        with contextlib.closing(client):
+            client.request("GET", "/", headers=headers)
+            return json.loads(client.getresponse().read())["environ"]
+
+    claims = {"X-Client-Address": "192.0.2.1", "X-Client-Scheme": "https"}
+    with frontends.caddy_with(tmp_path, conf) as client:
+        environ = environ_at(client.port, "127.0.0.9", claims)
+        # What the client claims is overwritten.
+        assert (environ["REMOTE_ADDR"], environ["wsgi.url_scheme"]) == ("127.0.0.9", "http")
+        assert not [name for name in environ if name.startswith("HTTP_X_CLIENT_")]
+        # As the public site asks the site of a machine for a client of its own that uses TLS.
+        port = int(re.search(r"^http://:(\d+) \{\n\timport machine ", made[-1], re.M)[1])
+        environ = environ_at(port, "127.0.0.1", claims)
+        assert (environ["REMOTE_ADDR"], environ["wsgi.url_scheme"]) == ("192.0.2.1", "https")
+        assert not [name for name in environ if name.startswith("HTTP_X_CLIENT_")]
+
+
 def test_machine_of_the_example_for_apache_that_stands_still_costs_no_more_than_timeout(
     three_hosts, servers
 ):

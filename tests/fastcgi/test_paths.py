@@ -36,6 +36,17 @@ backend site
     use-fcgi-app python
     server one 127.0.0.1:{daemon} proto fcgi
 """
+CADDY = """
+http://:{port} {{
+    bind 127.0.0.1
+    {more}
+    reverse_proxy 127.0.0.1:{daemon} {{
+        transport fastcgi {{
+            {params}
+        }}
+    }}
+}}
+"""
 NGINX_SPLIT = """
         fastcgi_split_path_info ^(/blog)(.*)$;
         fastcgi_param SCRIPT_NAME $fastcgi_script_name;
@@ -84,6 +95,10 @@ CASES = [
     ("haproxy", "", (), ("--front", "haproxy", "--script-name", "/blog"), MOUNTED),
     ("haproxy", "path-info ^()(/.*)$", (), (), ROOT),
     ("haproxy", "path-info ^(/blog)(/.*)?$", (), ("--script-name", "/blog"), MOUNTED),
+    ("caddy", "", ("",), (), ROOT),
+    ("caddy", "", ("",), ("--script-name", "/blog"), MOUNTED),
+    ("caddy", "uri strip_prefix /blog", ("",), ("--script-name", "/blog"), MOUNTED),
+    ("caddy", "", ("split .php",), ("--front", "caddy"), ROOT),
     ("apache", APACHE, (), (), ROOT),
     ("apache", APACHE_GENERIC, (), (), ROOT),
     ("apache", APACHE_GENERIC, (), ("--front", "apache"), ROOT),
@@ -110,6 +125,11 @@ def front_of(daemon, servers):
                 front = frontends.nginx_with(
                     daemon.root,
                     lambda own: NGINX.format(port=own, daemon=port, params=more[0], more=text),
+                )
+            elif name == "caddy":
+                front = frontends.caddy_with(
+                    daemon.root,
+                    lambda own: CADDY.format(port=own, daemon=port, params=more[0], more=text),
                 )
             elif name == "haproxy":
                 front = frontends.haproxy_with(

@@ -329,6 +329,27 @@ def test_log_of_requests_from_haproxy_is_the_daemons_own(daemon, options):
     wait_until(lambda: "RuntimeError: on purpose" in daemon.log(), "the traceback")
 
 
+def test_no_param_of_a_request_over_a_unix_socket_chooses_code(daemon):
+    evil = daemon.root / "evil.py"
+    evil.write_text("open(__file__ + '.ran', 'w').close()\nraise SystemExit")
+    daemon.start()
+    environ = daemon.json(
+        SCRIPT_FILENAME=str(evil),
+        **{
+            "mod_wsgi.x-script": str(evil),
+            "mod_wsgi.callable_object": "evil",
+            "mod_wsgi.application_group": "evil",
+            "mod_wsgi.x-modified": "1 1 1",
+        },
+    )["environ"]
+    assert environ["mod_wsgi.callable_object"] == "application"
+    assert environ["mod_wsgi.application_group"] == ""
+    assert not Path(f"{evil}.ran").exists()
+    # A client's headers come by names of their own.
+    environ = daemon.json(**{"HTTP_MOD_WSGI_X_SCRIPT": str(evil)})["environ"]
+    assert environ["HTTP_MOD_WSGI_X_SCRIPT"] == str(evil)
+
+
 def test_descriptor_passing_is_negotiated(daemon):
     daemon.start()
     content = os.urandom(300_000)

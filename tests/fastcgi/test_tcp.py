@@ -209,8 +209,8 @@ def test_parked_connections_have_no_memory_for_reading(daemon, over_tcp):
                 client = stack.enter_context(fastcgi.connection(address))
                 assert client.get(keep=True).status == 200
 
-        # The first ones have memory of their own.
-        park(100)
+        # The first ones have memory of their own, and for some more the worker's heap grows.
+        park(PARKED)
         before = daemons.pss(worker)
         park(PARKED)
         grown = daemons.pss(worker) - before
@@ -243,6 +243,34 @@ def test_request_of_a_web_server_that_has_gone_is_not_carried_out(daemon, over_t
         assert first.answer().status == 200
     assert fastcgi.get(address).status == 200
     assert not Path(f"{daemon.script}.met").exists()
+
+
+def test_each_of_several_sockets_that_systemd_passes_is_served(daemon):
+    with contextlib.ExitStack() as stack:
+        listeners = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(2)]
+        listeners.append(stack.enter_context(socket.socket(socket.AF_UNIX)))
+        listeners[2].bind(str(daemon.socket))
+        listeners[2].listen()
+        numbers = [listener.fileno() for listener in listeners]
+        starter = (
+            "import fcntl, os, sys\n"
+            # The sockets may have these numbers themselves.
+            f"copies = [fcntl.fcntl(it, fcntl.F_DUPFD_CLOEXEC, 100) for it in {numbers}]\n"
+            "for place, copy in enumerate(copies):\n"
+            "    os.dup2(copy, 3 + place, inheritable=True)\n"
+            "os.environ.update(LISTEN_FDS='3', LISTEN_PID=str(os.getpid()))\n"
+            "os.execv(sys.argv[1], sys.argv[1:])\n"
+        )
+        with (daemon.root / "log").open("ab") as log:
+            daemon.process = subprocess.Popen(
+                [sys.executable, "-c", starter, PROGRAM, "--application", daemon.script],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=numbers,
+            )
+        for address in (*(one.getsockname() for one in listeners[:2]), daemon.socket):
+            assert fastcgi.get(address).status == 200
 
 
 @pytest.mark.parametrize("kind", ["tcp", "unix"])
