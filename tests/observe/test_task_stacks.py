@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+from pathlib import Path
 
 import pytest
 from harness import daemons
@@ -16,7 +17,8 @@ pytestmark = pytest.mark.ours_only("mod_wsgi knows no ASGI")
 
 APP = r"""
 import asyncio, ctypes, os, time
-FINISH = os.path.join(os.path.dirname(__file__), "out/finish")
+OUT = os.path.join(os.path.dirname(__file__), "out/")
+FINISH = OUT + "finish"
 
 async def lasts():
     while not os.path.exists(FINISH):
@@ -28,6 +30,13 @@ def blocks():
 
 def holds_the_lock():
     ctypes.PyDLL(None).pause()
+
+async def holds_the_lock_until_the_fifo_is_opened():
+    ctypes.PyDLL(None).open(os.fsencode(OUT + "fifo"), os.O_RDONLY)
+
+async def comes_later():
+    open(OUT + "later", "w").close()
+    await lasts()
 
 async def waits_for_the_client(receive):
     while (await receive())["type"] != "http.disconnect":
@@ -61,6 +70,10 @@ async def application(scope, receive, send):
         blocks()
     if path == "/app/hold":
         holds_the_lock()
+    if path == "/app/fifo":
+        await holds_the_lock_until_the_fifo_is_opened()
+    if path == "/app/later":
+        await comes_later()
     headers = [(b"content-length", b"4")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": b"fine"})
@@ -189,3 +202,64 @@ def test_status_shows_the_function_that_holds_the_lock_of_an_event_loop(start, r
         [pid] = daemons.workers(server)
         os.kill(pid, 9)
         assert b" 502 " in sock.recv(1000)
+
+
+def threads_named(pid, name):
+    """The threads of a process that have this name in the kernel."""
+    found = []
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            if (thread / "comm").read_text().strip() == name:
+                found.append(thread.name)
+    return found
+
+
+@contextlib.contextmanager
+def fifo_that_holds_the_lock(server):
+    """A function that opens the FIFO of a request of /app/fifo; at the end it is opened anyway."""
+    path = server.root / "out/fifo"
+    os.mkfifo(path)
+    path.chmod(0o666)
+
+    def release():
+        os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
+
+    try:
+        yield release
+    finally:
+        # Fails where no request waits.
+        with contextlib.suppress(OSError):
+            release()
+
+
+@pytest.mark.needs_lock("is about the lock")
+def test_stacks_shows_no_answer_of_python_that_came_too_late(start, asks):
+    server = start(groups=["app"])
+    [pid] = daemons.workers(server)
+
+    def report():
+        [worker] = asks(server, "stacks", "app", status=0)["workers"]
+        return worker
+
+    def is_late():
+        return not report()["lock_obtained"] and threads_named(pid, "wsgi-names")
+
+    def obtained():
+        worker = report()
+        return worker["lock_obtained"] and [functions(it) for it in worker["tasks"]]
+
+    with server.socket() as held, server.socket() as later:
+        with fifo_that_holds_the_lock(server) as release:
+            held.sendall(head("/app/fifo"))
+            wait_until(is_late, "a report that does not obtain the lock", timeout=30)
+            release()
+            assert b" 200 " in held.recv(1000)
+        # The thread that has asked Python has its answer, which no report has taken.
+        wait_until(lambda: not threads_named(pid, "wsgi-names"), "the late answer", timeout=30)
+        later.sendall(head("/app/later"))
+        wait_until((server.root / "out/later").exists, "the second request", timeout=30)
+        calls = wait_until(obtained, "a report that obtains the lock", timeout=30)
+        assert any("comes_later" in it for it in calls), calls
+        assert not any("holds_the_lock_until_the_fifo_is_opened" in it for it in calls), calls
+        (server.root / "out/finish").touch()
+        assert b" 200 " in later.recv(1000)

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long the locks of the interpreters are waited for, so that threads have the names that applications gave them, and
 /// tasks of an event loop are found.
@@ -35,6 +35,8 @@ pub(super) fn start(pool: &Arc<Pool>, question: u64) {
 
 /// The stacks of all threads of this process.
 pub(super) fn stacks(pool: &Arc<Pool>) -> ProcessStacks {
+    // What a place is in the middle of is a request's only if that has the place before and after.
+    let before = places(pool);
     let (threads, is_whole) = match pool.host.stacks(sys::run_in_frozen_copy) {
         Ok(stacks) => stacks,
         Err(why) => return ProcessStacks::failure(why.to_string()),
@@ -43,7 +45,8 @@ pub(super) fn stacks(pool: &Arc<Pool>) -> ProcessStacks {
     let lock_obtained = of_python.is_some();
     let OfPython { names, tasks } =
         of_python.unwrap_or(OfPython { names: Vec::new(), tasks: Vec::new() });
-    let places = places(pool);
+    let mut places = places(pool);
+    places.retain(|place, (since, _)| before.get(place).is_some_and(|(then, _)| then == since));
     let tasks = tasks.into_iter().map(|task| describe_task(task, &places)).collect();
     let requests = requests(pool, places);
     let threads = threads.into_iter().map(|thread| describe(thread, &names, &requests));
@@ -73,30 +76,31 @@ fn bound(stacks: &mut ProcessStacks) {
 
 /// The names of threads, and tasks; `None` where the lock of an interpreter is not to be had.
 fn ask_python(pool: &Arc<Pool>) -> Option<OfPython> {
+    let until = Instant::now() + PYTHON_TIMEOUT;
     let mut running = pool.stacks.of_python();
-    if running.is_none() {
-        let (done, answer) = mpsc::channel();
-        let own = Arc::clone(pool);
-        let collect = move || {
-            let names = own.host.thread_names();
-            let tasks = own.host.tasks(None).unwrap_or_default();
-            // The receiver is gone where a worker has ended meanwhile.
-            let _ = done.send(OfPython { names, tasks });
-        };
-        thread::Builder::new().name("wsgi-names".to_owned()).spawn(collect).ok()?;
-        *running = Some(answer);
+    // What an earlier report has asked tells of that time: only its end is waited for, as there is one thread at most.
+    if let Some(earlier) = running.take()
+        && matches!(earlier.recv_timeout(PYTHON_TIMEOUT), Err(RecvTimeoutError::Timeout))
+    {
+        *running = Some(earlier);
+        return None;
     }
-    match running.as_ref()?.recv_timeout(PYTHON_TIMEOUT) {
-        Ok(answer) => {
-            *running = None;
-            Some(answer)
-        }
-        // The next report goes on waiting for the same thread.
-        Err(RecvTimeoutError::Timeout) => None,
-        Err(RecvTimeoutError::Disconnected) => {
-            *running = None;
+    let (done, answer) = mpsc::channel();
+    let own = Arc::clone(pool);
+    let collect = move || {
+        let names = own.host.thread_names();
+        let tasks = own.host.tasks(None).unwrap_or_default();
+        // The receiver is gone where a worker has ended meanwhile.
+        let _ = done.send(OfPython { names, tasks });
+    };
+    thread::Builder::new().name("wsgi-names".to_owned()).spawn(collect).ok()?;
+    match answer.recv_timeout(until.saturating_duration_since(Instant::now())) {
+        Ok(answer) => Some(answer),
+        Err(RecvTimeoutError::Timeout) => {
+            *running = Some(answer);
             None
         }
+        Err(RecvTimeoutError::Disconnected) => None,
     }
 }
 
