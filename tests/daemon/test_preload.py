@@ -163,3 +163,25 @@ def test_restart_during_template_start_does_not_delay_requests(start):
         assert answer.result(timeout=8).text == "one"
     server.write("app.py.go2", "")
     wait_until(lambda: server.get("/").text == "two", "the newer code")
+
+
+SLOW_IMPORT = """
+import time
+time.sleep(2)
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"imported"]
+"""
+
+
+def cpu_seconds(pid):
+    """The processor time that a process has used, in seconds."""
+    words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_manager_sleeps_while_a_request_waits_for_the_first_template(start):
+    server = start(PRELOAD, SLOW_IMPORT)
+    # It comes while the script is being imported, and waits at the socket of a slot.
+    assert server.get("/").text == "imported"
+    assert cpu_seconds(daemons.manager(server)) < 0.3

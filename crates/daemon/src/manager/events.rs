@@ -19,21 +19,21 @@ impl Group {
         let mut descriptors: Vec<BorrowedFd<'_>> = vec![self.signals.as_fd()];
         // Slots, pids and places among the descriptors.
         let mut channels = Vec::new();
-        // Slots without a worker, and the places of their listening sockets among the descriptors.
+        // Slots in which no worker is to be started, and the places of their listening sockets among the descriptors.
         let mut empty = Vec::new();
-        let is_empty = |slot: &Slot| slot.current.is_none() && slot.not_before <= Instant::now();
+        let is_empty = |(index, slot): (usize, &Slot)| self.starts_on_demand(index, slot);
         for (index, slot) in self.slots.iter().enumerate() {
             for worker in slot.workers().filter(|worker| !worker.channel_lost) {
                 channels.push((index, worker.pid, descriptors.len()));
                 descriptors.push(worker.channel.as_fd());
             }
-            let own = slot.socket.as_ref().filter(|_| is_empty(slot) && !self.stopping);
+            let own = slot.socket.as_ref().filter(|_| is_empty((index, slot)));
             if let Some(socket) = own {
                 empty.push((index, descriptors.len()));
                 descriptors.push(socket.as_fd());
             }
         }
-        let all_empty = self.slots.iter().all(is_empty) && !self.stopping;
+        let all_empty = self.slots.iter().enumerate().all(is_empty);
         for socket in self.shared.iter().filter(|_| all_empty) {
             empty.push((0, descriptors.len()));
             descriptors.push(socket.as_fd());
@@ -74,6 +74,16 @@ impl Group {
         self.reap();
         self.serve_admin();
         self.run_timers();
+    }
+
+    /// Whether a connection is to have a worker started in this slot. Where one is to be started anyway a connection tells
+    /// nothing, and it may wait for a template for long.
+    fn starts_on_demand(&self, index: usize, slot: &Slot) -> bool {
+        !self.stopping
+            && index >= self.config.processes.least as usize
+            && slot.current.is_none()
+            && slot.wanted.is_none()
+            && slot.not_before <= Instant::now()
     }
 
     fn handle_signals(&mut self) {
