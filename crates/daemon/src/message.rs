@@ -187,6 +187,8 @@ const MAX_MESSAGE: usize = 256 * 1024;
 pub(crate) struct Channel {
     stream: UnixStream,
     received: Vec<u8>,
+    /// The rest of a message of which a part was sent when the other end did not read.
+    unsent: Vec<u8>,
 }
 
 impl Channel {
@@ -196,20 +198,41 @@ impl Channel {
         let end = |stream: UnixStream| {
             // A process that is stuck and does not read must not block the other one.
             stream.set_write_timeout(Some(Duration::from_secs(1)))?;
-            Ok::<_, io::Error>(Self { stream, received: Vec::new() })
+            Ok::<_, io::Error>(Self::of(stream))
         };
         Ok((end(one)?, end(other)?))
     }
 
+    const fn of(stream: UnixStream) -> Self {
+        Self { stream, received: Vec::new(), unsent: Vec::new() }
+    }
+
+    /// Sends a message.
+    ///
+    /// # Errors
+    /// Where the other end is gone, or does not read for a second. Of a message that was begun the rest comes before
+    /// the next one, which would otherwise continue its line; one that was not begun is lost.
     pub(crate) fn send(&mut self, message: &impl Serialize) -> io::Result<()> {
+        self.send_rest()?;
         let mut line = serde_json::to_vec(message)?;
         line.push(b'\n');
-        self.stream.write_all(&line)
+        let (sent, result) = write(&self.stream, &line);
+        if result.is_err() && sent > 0 {
+            self.unsent = line.split_off(sent);
+        }
+        result
+    }
+
+    /// Sends the rest of a message that was begun.
+    fn send_rest(&mut self) -> io::Result<()> {
+        let (sent, result) = write(&self.stream, &self.unsent);
+        self.unsent.drain(..sent);
+        result
     }
 
     /// An end that another process has made.
     pub(crate) fn from_socket(socket: OwnedFd) -> Self {
-        Self { stream: socket.into(), received: Vec::new() }
+        Self::of(socket.into())
     }
 
     /// The socket, to be sent to another process.
@@ -219,10 +242,11 @@ impl Channel {
 
     /// Sends a message, and a descriptor with it.
     pub(crate) fn send_with_file(
-        &self,
+        &mut self,
         message: &impl Serialize,
         file: BorrowedFd<'_>,
     ) -> io::Result<()> {
+        self.send_rest()?;
         let mut line = serde_json::to_vec(message)?;
         line.push(b'\n');
         sys::send_all(self.as_fd(), &mut [IoSlice::new(&line)], Some(file))
@@ -264,10 +288,23 @@ impl Channel {
         Ok((messages?, file))
     }
 
-    /// The same end, for another thread, which must only send.
+    /// The same end, for another thread, which must only send. This one must send no more.
     pub(crate) fn sender(&self) -> io::Result<Self> {
-        Ok(Self { stream: self.stream.try_clone()?, received: Vec::new() })
+        Ok(Self::of(self.stream.try_clone()?))
     }
+}
+
+/// Writes all of it, as far as the other end reads; how much has been written.
+fn write(mut stream: &UnixStream, bytes: &[u8]) -> (usize, io::Result<()>) {
+    let mut written = 0;
+    while let Some(rest @ [_, ..]) = bytes.get(written..) {
+        match stream.write(rest) {
+            Ok(count) => written += count,
+            Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
+            Err(why) => return (written, Err(why)),
+        }
+    }
+    (written, Ok(()))
 }
 
 impl AsFd for Channel {
@@ -303,5 +340,33 @@ mod tests {
         let why = pieces(&mut ours, &theirs.stream, &vec![b'x'; MAX_MESSAGE * 4]).unwrap_err();
         assert_eq!(why.kind(), io::ErrorKind::InvalidData);
         assert!(ours.received.len() <= MAX_MESSAGE);
+    }
+
+    #[test]
+    fn the_rest_of_a_message_that_was_not_read_in_time_comes_before_the_next_one() {
+        let (mut ours, mut theirs) = Channel::pair().unwrap();
+        ours.stream.set_write_timeout(Some(Duration::from_millis(10))).unwrap();
+        let detail = "x".repeat(MAX_MESSAGE * 3 / 4);
+        let reason = Reason::Rolling;
+        let mut begun = 0;
+        while ours.send(&Report::Replace { reason, detail: detail.clone() }).is_ok() {
+            begun += 1;
+        }
+        begun += usize::from(!ours.unsent.is_empty());
+        // Nor is one lost that another one follows before anything has been read.
+        ours.send(&Report::AcceptsNoMore).unwrap_err();
+        let mut received = Vec::new();
+        while sys::wait_readable(&[theirs.as_fd()], Some(Duration::ZERO)) == [true] {
+            received.extend(theirs.receive::<Report>().unwrap());
+        }
+        ours.send(&Report::Forked { pid: 7 }).unwrap();
+        while !matches!(received.last(), Some(Report::Forked { pid: 7 })) {
+            received.extend(theirs.receive::<Report>().unwrap());
+        }
+        received.pop();
+        assert!(begun > 0 && received.len() == begun, "{begun} {}", received.len());
+        let is_whole =
+            |it: &Report| matches!(it, Report::Replace { detail: it, .. } if *it == detail);
+        assert!(received.iter().all(is_whole));
     }
 }

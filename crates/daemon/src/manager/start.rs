@@ -75,7 +75,7 @@ impl Group {
         let started_at = wsgi::epoch_micros();
         record.set_state(State::Starting);
         let (output, writer) = self.output_pipe()?.unzip();
-        let (ours, theirs) = Channel::pair()?;
+        let (mut ours, theirs) = Channel::pair()?;
         if let (Some(writer), Some(_)) = (&writer, &self.templates.current) {
             ours.send_with_file(&Command::Output, writer.as_fd())?;
         }
