@@ -56,10 +56,15 @@ impl Closer {
             self.open.fetch_add(1, Ordering::Relaxed);
             queue.waiting.push(descriptor);
         }
+        self.start_thread(&mut queue);
+    }
+
+    /// Starts the thread, where there is none and descriptors wait.
+    fn start_thread(self: &Arc<Self>, queue: &mut Queue) {
         if queue.closes_since.is_none() && !queue.waiting.is_empty() {
             let closer = Arc::clone(self);
             let thread = std::thread::Builder::new().name("wsgi-closer".to_owned());
-            // Where no thread can be made, the descriptors wait for the next one.
+            // Where no thread can be made, the descriptors wait until the next attempt.
             let spawned = thread.stack_size(STACK_SIZE).spawn(move || closer.run());
             queue.closes_since = spawned.is_ok().then(Instant::now);
         }
@@ -70,10 +75,16 @@ impl Closer {
         self.distrusts.load(Ordering::Relaxed)
     }
 
-    /// Whether descriptors of the group cannot be closed.
-    pub(super) fn is_stuck(&self) -> bool {
+    /// Whether descriptors of the group cannot be closed. Where the thread could not be started that is tried again:
+    /// a group that gets no requests sends no descriptors, so that no later one would have it tried.
+    pub(super) fn is_stuck(self: &Arc<Self>) -> bool {
         let open = self.open.load(Ordering::Relaxed);
-        open > MAX_OPEN && (open > MAX_BURST || self.lock().is_slow(Instant::now()))
+        if open <= MAX_OPEN {
+            return false;
+        }
+        let mut queue = self.lock();
+        self.start_thread(&mut queue);
+        open > MAX_BURST || queue.is_slow(Instant::now())
     }
 
     fn run(&self) {
@@ -127,7 +138,7 @@ mod tests {
         let now = Instant::now();
         let stuck = |open, closes_since| {
             let queue = Queue { waiting: Vec::new(), closes_since };
-            let closer = Closer { queue: Mutex::new(queue), ..Closer::default() };
+            let closer = Arc::new(Closer { queue: Mutex::new(queue), ..Closer::default() });
             closer.open.store(open, Ordering::Relaxed);
             closer.is_stuck()
         };
@@ -137,5 +148,23 @@ mod tests {
         assert!(stuck(MAX_OPEN + 1, Some(long_ago)) && stuck(MAX_OPEN + 1, None));
         assert!(!stuck(MAX_BURST, Some(soon)));
         assert!(stuck(MAX_BURST + 1, Some(soon)));
+    }
+
+    #[test]
+    fn descriptors_for_which_no_thread_could_be_made_are_closed_at_a_later_attempt() {
+        let (mut here, there) = UnixStream::pair().unwrap();
+        let copy = || OwnedFd::from(there.try_clone().unwrap());
+        let waiting: Vec<_> = (0..=MAX_OPEN).map(|_| copy()).collect();
+        let queue = Queue { waiting, closes_since: None };
+        let open = AtomicUsize::new(MAX_OPEN + 1);
+        let queue = Mutex::new(queue);
+        let closer = Arc::new(Closer { queue, open, ..Closer::default() });
+        drop(there);
+        let until = Instant::now() + Duration::from_secs(30);
+        while closer.is_stuck() {
+            assert!(Instant::now() < until, "the group stays refused");
+            std::thread::yield_now();
+        }
+        assert_eq!(here.read(&mut [0]).unwrap(), 0);
     }
 }
