@@ -16,7 +16,7 @@ from harness.status import group as group_status
 pytestmark = pytest.mark.ours_only("mod_wsgi knows no ASGI")
 
 APP = r"""
-import asyncio, ctypes, os, time
+import asyncio, ctypes, os, time, weakref
 OUT = os.path.join(os.path.dirname(__file__), "out/")
 FINISH = OUT + "finish"
 
@@ -37,6 +37,16 @@ async def holds_the_lock_until_the_fifo_is_opened():
 async def comes_later():
     open(OUT + "later", "w").close()
     await lasts()
+
+class Payload:
+    pass
+
+async def gathers():
+    payload = Payload()
+    of_payload = weakref.ref(payload)
+    await asyncio.gather(lasts())
+    payload = None
+    return b"kept" if of_payload() else b"gone"
 
 async def waits_for_the_client(receive):
     while (await receive())["type"] != "http.disconnect":
@@ -74,9 +84,10 @@ async def application(scope, receive, send):
         await holds_the_lock_until_the_fifo_is_opened()
     if path == "/app/later":
         await comes_later()
+    body = await gathers() if path == "/app/gather" else b"fine"
     headers = [(b"content-length", b"4")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": b"fine"})
+    await send({"type": "http.response.body", "body": body})
 """
 HANDSHAKE = [
     "Upgrade: websocket",
@@ -263,3 +274,16 @@ def test_stacks_shows_no_answer_of_python_that_came_too_late(start, asks):
         assert not any("holds_the_lock_until_the_fifo_is_opened" in it for it in calls), calls
         (server.root / "out/finish").touch()
         assert b" 200 " in later.recv(1000)
+
+
+def test_a_look_at_a_request_keeps_none_of_its_local_variables(start):
+    server = start(groups=["app"])
+    with server.socket() as sock:
+        sock.sendall(head("/app/gather"))
+        calls = ["lasts", "gathers", "application"]
+        wait_until(lambda: is_shown(server, "app", *calls), "the stack", timeout=30)
+        (server.root / "out/finish").touch()
+        answer = b""
+        while not answer.endswith((b"gone", b"kept")):
+            answer += sock.recv(1000) or pytest.fail(f"an answer that ends: {answer}")
+        assert answer.endswith(b"gone")

@@ -57,13 +57,24 @@ def frames_of(task, thread_frame):
     return pairs
 
 
+def is_of_library(frame):
+    """Whether local variables tell for which tasks the frame waits, and are none of the application's.
+
+    Before Python 3.13 reading them makes a dictionary that stays with the frame, and keeps the values that they had.
+    """
+    # Without a method: the application may have executed its code with a dictionary of its own type.
+    name = dict.get(frame.f_globals, "__name__")
+    library = name.partition(".")[0] if type(name) is str else None
+    return library in ("asyncio", "anyio") or frame.f_code is Application.start.__code__
+
+
 def tasks_awaited(task, pairs):
     """The tasks that a task waits for, as far as they can be seen."""
     waiter = getattr(task, "_fut_waiter", None)
     found = [waiter]
     # That of `asyncio.gather`.
     found += getattr(waiter, "_children", None) or ()
-    if waiter is not None and pairs:
+    if waiter is not None and pairs and is_of_library(pairs[-1][0]):
         # Groups of tasks, `asyncio.wait` and `wait_for` wait for a future that knows no task.
         names = pairs[-1][0].f_locals
         owner = names.get("self")
