@@ -227,3 +227,15 @@ def test_error_response_is_sent_behind_log_lines_although_the_peer_reads_late(
         assert (answer.status, answer.complete) == (500, True)
         assert answer.stderr.count(b"line ") >= 1500
         assert late.get(keep=True, **good).body == b"hello"
+
+
+def test_peer_that_does_not_read_the_end_of_an_answer_holds_its_place_for_socket_timeout(site):
+    path = site(asgi={"concurrency": 1}, timers={"socket_timeout": 1})
+    with fastcgi.connection(path) as silent, fastcgi.connection(path) as other:
+        silent.send(fastcgi.request("/noisy", keep=True))
+        # The lines of its log have begun to come, and are not read.
+        assert silent.socket.recv(1, socket.MSG_PEEK)
+        assert other.get("/").body == b"hello"
+        with contextlib.suppress(EOFError, ConnectionResetError):
+            while True:
+                silent.record()

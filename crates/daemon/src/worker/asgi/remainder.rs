@@ -2,12 +2,14 @@
 //! the log for which there was no room. It knows neither the application nor the event loop.
 #![forbid(unsafe_code)]
 
+use crate::time_limit;
 use crate::worker::asgi::queue::SendQueue;
 use crate::worker::asgi::slots::{Interest, Slots, SocketPlace, Unsent};
 use crate::worker::connection::Connection;
 use crate::worker::pool::Pool;
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::time::Duration;
 use wsgi::Level;
 
 /// The end of an answer, and what its request has taken.
@@ -39,6 +41,15 @@ impl Remainder {
         }
         watched.is_ok()
     }
+
+    /// Closes the connection, on which nothing more is sent.
+    fn close(&mut self) {
+        let Some(connection) = self.connection.take() else { return };
+        if let Some(slots) = &self.pool.asgi {
+            slots.forget(connection.as_fd());
+        }
+        self.pool.connections.close(connection);
+    }
 }
 
 impl Unsent for Remainder {
@@ -49,15 +60,24 @@ impl Unsent for Remainder {
         if sent.is_ok() && !self.queue.is_empty() {
             return !self.await_room(slots, connection);
         }
-        let connection = self.connection.take();
-        if let Some(connection) = connection {
+        if sent.is_err() {
+            self.close();
+        } else if let Some(connection) = self.connection.take() {
             slots.forget(connection.as_fd());
-            match sent {
-                Ok(()) => pool.reuse(connection),
-                Err(_) => pool.connections.close(connection),
-            }
+            pool.reuse(connection);
         }
         true
+    }
+
+    fn limit(&self) -> Option<Duration> {
+        time_limit::enabled(self.pool.config.timers.socket_timeout)
+    }
+
+    fn give_up(&mut self) {
+        let line =
+            b"a connection was closed: the end of an answer was not read within socket-timeout";
+        self.pool.log.write(Level::Info, line);
+        self.close();
     }
 }
 
@@ -67,9 +87,7 @@ impl Drop for Remainder {
         if sys::in_forked_child() {
             return std::mem::forget(self.connection.take());
         }
-        if let Some(connection) = self.connection.take() {
-            self.pool.connections.close(connection);
-        }
+        self.close();
         self.pool.end_on_loop(self.number, self.is_activity);
     }
 }

@@ -1,13 +1,14 @@
 //! The requests that an event loop has under way, and the epoll instance that tells what can go on. It reads nothing.
 #![forbid(unsafe_code)]
 
+use crate::time_limit;
 use crate::worker::connection::Connection;
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, PipeReader};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use sys::{EPOLLIN, EPOLLONESHOT, EPOLLOUT, EPOLLRDHUP, Epoll, Timer};
 
 /// Places for requests, and for WebSockets, whose numbers follow those of requests.
@@ -26,12 +27,29 @@ pub(crate) struct Slots {
     has_more: AtomicBool,
     /// Readable for ever, and watched where such connections are to be looked at.
     signal: Timer,
-    /// What is left of answers, by number.
-    unsent: Mutex<HashMap<usize, Box<dyn Unsent>>>,
+    /// What is left of answers.
+    remains: Mutex<Remains>,
     /// There are such answers.
     has_unsent: AtomicBool,
+    /// When the first of them has waited too long.
+    late: Timer,
     start: Mutex<Option<Start>>,
     start_known: Condvar,
+}
+
+/// What is left of answers.
+#[derive(Default)]
+struct Remains {
+    by_number: HashMap<usize, Kept>,
+    /// [`Slots::late`] is set.
+    timer_is_set: bool,
+}
+
+/// What is left of one answer.
+struct Kept {
+    unsent: Box<dyn Unsent>,
+    /// When it has waited too long for room.
+    until: Option<Instant>,
 }
 
 /// Places for WebSockets.
@@ -101,24 +119,34 @@ pub(super) enum Progress {
     More,
     /// To the request of this number.
     Request(usize),
+    /// What is left of an answer has waited too long; see [`Slots::give_late_up`].
+    Late,
 }
 
 /// What is left of an answer whose request is over.
 pub(super) trait Unsent: Send {
     /// Sends what there is room for; whether it is over, else the room is waited for.
     fn advance(&mut self) -> bool;
+
+    /// How long it may wait for room each time.
+    fn limit(&self) -> Option<Duration>;
+
+    /// It has waited longer than that, and is over.
+    fn give_up(&mut self);
 }
 
 const STOP_TOKEN: u64 = u64::MAX;
 const MORE_TOKEN: u64 = u64::MAX - 1;
+const LATE_TOKEN: u64 = u64::MAX - 2;
 
 impl Slots {
     /// `capacity`: for so many requests, and beside them so many WebSockets.
     pub(crate) fn new(capacity: u32, sockets: u32) -> io::Result<Self> {
         let (capacity, sockets) = (capacity as usize, sockets as usize);
         let numbers = capacity..capacity + sockets;
-        let (epoll, signal) = (Epoll::new()?, Timer::new()?);
+        let (epoll, signal, late) = (Epoll::new()?, Timer::new()?, Timer::new()?);
         signal.set(Duration::ZERO)?;
+        epoll.add(late.as_fd(), EPOLLONESHOT, LATE_TOKEN)?;
         epoll.add(signal.as_fd(), EPOLLONESHOT, MORE_TOKEN)?;
         Ok(Self {
             epoll,
@@ -134,8 +162,9 @@ impl Slots {
             }),
             more: Mutex::default(),
             has_more: AtomicBool::new(false),
-            unsent: Mutex::default(),
+            remains: Mutex::default(),
             has_unsent: AtomicBool::new(false),
+            late,
             start: Mutex::default(),
             start_known: Condvar::new(),
         })
@@ -232,6 +261,7 @@ impl Slots {
         Ok(self.epoll.wait_now()?.map(|token| match token {
             STOP_TOKEN => Progress::Stop,
             MORE_TOKEN => Progress::More,
+            LATE_TOKEN => Progress::Late,
             token => {
                 let number = usize::try_from(token).unwrap_or(usize::MAX);
                 if let Some(signalled) = self.signalled.get(number) {
@@ -280,8 +310,24 @@ impl Slots {
 
     /// Keeps what is left of an answer, of which something will be reported under this number.
     pub(super) fn keep(&self, number: usize, unsent: Box<dyn Unsent>) {
-        lock(&self.unsent).insert(number, unsent);
+        let until = unsent.limit().map(|limit| time_limit::deadline(Instant::now(), limit));
+        let mut remains = lock(&self.remains);
+        if let Some(until) = until {
+            self.set_timer(&mut remains, until);
+        }
+        remains.by_number.insert(number, Kept { unsent, until });
         self.has_unsent.store(true, Ordering::SeqCst);
+    }
+
+    /// Has [`Progress::Late`] reported then, unless it will be sooner.
+    fn set_timer(&self, remains: &mut Remains, until: Instant) {
+        if !remains.timer_is_set {
+            let set = self.late.set(until.saturating_duration_since(Instant::now()));
+            let fd = self.late.as_fd();
+            let set = set.and_then(|()| self.epoll.rearm(fd, EPOLLIN | EPOLLONESHOT, LATE_TOKEN));
+            // Without the timer they are given up when the worker stops.
+            remains.timer_is_set = set.is_ok();
+        }
     }
 
     /// Goes on with what is left of an answer under this number; whether there is such.
@@ -289,16 +335,38 @@ impl Slots {
         if !self.has_unsent.load(Ordering::SeqCst) {
             return false;
         }
-        let Some(mut unsent) = lock(&self.unsent).remove(&number) else { return false };
+        let removed = lock(&self.remains).by_number.remove(&number);
+        let Some(Kept { mut unsent, .. }) = removed else { return false };
         // Without the lock: what is over gives its places back.
         if unsent.advance() {
             drop(unsent);
         } else {
-            lock(&self.unsent).insert(number, unsent);
+            self.keep(number, unsent);
         }
-        let all = lock(&self.unsent);
-        self.has_unsent.store(!all.is_empty(), Ordering::SeqCst);
+        self.note_unsent();
         true
+    }
+
+    /// Gives up what is left of answers for which there has been no room in time. To be called at [`Progress::Late`].
+    pub(super) fn give_late_up(&self) {
+        let now = Instant::now();
+        let mut remains = lock(&self.remains);
+        remains.timer_is_set = false;
+        let is_late = |kept: &Kept| kept.until.is_some_and(|until| until <= now);
+        let late: Vec<_> = remains.by_number.extract_if(|_, kept| is_late(kept)).collect();
+        if let Some(next) = remains.by_number.values().filter_map(|kept| kept.until).min() {
+            self.set_timer(&mut remains, next);
+        }
+        drop(remains);
+        for (_, mut kept) in late {
+            kept.unsent.give_up();
+        }
+        self.note_unsent();
+    }
+
+    fn note_unsent(&self) {
+        let remains = lock(&self.remains);
+        self.has_unsent.store(!remains.by_number.is_empty(), Ordering::SeqCst);
     }
 
     /// Says how the loop has started; the first time counts.
@@ -368,12 +436,23 @@ mod tests {
     }
 
     /// An answer of which so many pieces are left.
-    struct Pieces(usize);
+    struct Pieces {
+        left: usize,
+        limit: Duration,
+    }
 
     impl Unsent for Pieces {
         fn advance(&mut self) -> bool {
-            self.0 -= 1;
-            self.0 == 0
+            self.left -= 1;
+            self.left == 0
+        }
+
+        fn limit(&self) -> Option<Duration> {
+            Some(self.limit)
+        }
+
+        fn give_up(&mut self) {
+            self.left = 0;
         }
     }
 
@@ -381,10 +460,24 @@ mod tests {
     fn what_is_left_of_an_answer_goes_on_under_its_number_alone() {
         let slots = Slots::new(2, 0).unwrap();
         assert!(!slots.advance(1));
-        slots.keep(1, Box::new(Pieces(2)));
+        slots.keep(1, Box::new(Pieces { left: 2, limit: Duration::MAX }));
         assert!(!slots.advance(0));
         assert!(slots.advance(1) && slots.advance(1));
         assert!(!slots.advance(1));
+    }
+
+    #[test]
+    fn what_is_left_of_an_answer_is_given_up_when_it_has_waited_too_long_for_room() {
+        let slots = Slots::new(2, 0).unwrap();
+        let is_told = || matches!(slots.next(), Ok(Some(Progress::Late)));
+        slots.keep(0, Box::new(Pieces { left: 9, limit: Duration::ZERO }));
+        slots.keep(1, Box::new(Pieces { left: 9, limit: Duration::MAX }));
+        sys::wait_readable(&[slots.as_fd()], Some(Duration::from_secs(30)));
+        assert!(is_told() && !is_told());
+        slots.give_late_up();
+        assert!(!slots.advance(0) && slots.advance(1));
+        // It is given up at its own time.
+        assert!(lock(&slots.remains).timer_is_set);
     }
 
     #[test]

@@ -200,6 +200,7 @@ impl AsgiSource for LoopSource {
                     break;
                 }
                 Ok(Some(Progress::More)) => self.examine_more(slots, &mut events),
+                Ok(Some(Progress::Late)) => slots.give_late_up(),
                 Ok(Some(Progress::Request(number))) if slots.advance(number) => {}
                 Ok(Some(Progress::Request(number))) => events.push(AsgiEvent::Ready(number)),
                 Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
