@@ -34,8 +34,10 @@ pub struct Host {
     pub(crate) slow: OnceLock<SlowRequestThread>,
     pub(crate) reporter: OnceLock<Reporter>,
     pub(crate) interpreters: Arc<Registry>,
-    /// Uses of Python that finalisation has to wait for: requests, and what a process asks beside them.
+    /// Uses of Python that keep it from being finalised: requests, and scripts.
     active: AtomicUsize,
+    /// Short ones, the end of which finalisation waits for: what a process asks beside its requests.
+    looks: AtomicUsize,
     /// Python is being finalised or has been.
     pub(crate) stopping: AtomicBool,
 }
@@ -118,6 +120,7 @@ impl Host {
             slow: OnceLock::new(),
             reporter: OnceLock::new(),
             active: AtomicUsize::new(0),
+            looks: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),
         })
     }
@@ -201,11 +204,25 @@ impl Host {
 
     /// Keeps Python from being finalised as long as the guard lives; `None` once that has begun.
     pub(crate) fn guard_active(&self) -> Option<ActiveGuard<'_>> {
+        self.guard(&self.active)
+    }
+
+    /// The same for what takes no longer than a wait for the lock, and is no request.
+    pub(crate) fn guard_look(&self) -> Option<ActiveGuard<'_>> {
+        self.guard(&self.looks)
+    }
+
+    fn guard<'a>(&self, count: &'a AtomicUsize) -> Option<ActiveGuard<'a>> {
         // Counted before `stopping` is read, as `stop` sets it before it reads the count: one of the two threads sees
         // what the other has written.
-        self.active.fetch_add(1, Ordering::SeqCst);
-        let active = ActiveGuard(&self.active);
+        count.fetch_add(1, Ordering::SeqCst);
+        let active = ActiveGuard(count);
         (!self.stopping.load(Ordering::SeqCst)).then_some(active)
+    }
+
+    /// Whether Python is being looked at beside the requests.
+    pub(crate) fn is_looked_at(&self) -> bool {
+        self.looks.load(Ordering::SeqCst) > 0
     }
 
     /// Loads a script before the first request needs it, as that request would; what goes wrong is

@@ -9,7 +9,14 @@ use crate::interpreters::interpreter::Interpreter;
 use crate::interpreters::yielding::Yielding;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::{Duration, Instant};
 use wsgi::Level;
+
+/// How long the end waits for what looks at Python: longer than an event loop is asked that has stopped, and may be shorter
+/// than a lock is held.
+const LOOK_LIMIT: Duration = Duration::from_millis(500);
+const LOOK_POLL: Duration = Duration::from_millis(2);
 
 impl Host {
     /// Publishes `process_stopping` with the reason. Then ends the interpreters and finalises
@@ -41,6 +48,19 @@ impl Host {
         reporter.stopped(reason, active == 0, active);
     }
 
+    /// Waits for what looks at Python, such as a report of stacks; whether nothing does any more. None begins once
+    /// `stopping` is set.
+    fn await_looks(&self) -> bool {
+        let until = Instant::now() + LOOK_LIMIT;
+        while self.is_looked_at() {
+            if Instant::now() >= until {
+                return false;
+            }
+            thread::sleep(LOOK_POLL);
+        }
+        true
+    }
+
     fn stop_python(&self, reason: &str) {
         if let Some(slow) = self.slow.get() {
             slow.stop(self.active() == 0);
@@ -53,6 +73,12 @@ impl Host {
         if self.active() > 0 {
             self.publish_stopping(reason);
             self.log.log(Level::Info, b"requests are still being served; Python is not finalised");
+            return;
+        }
+        if !self.await_looks() {
+            self.publish_stopping(reason);
+            let line = b"a thread still waits to look at Python, which is not finalised";
+            self.log.log(Level::Info, line);
             return;
         }
         self.publish_stopping(reason);

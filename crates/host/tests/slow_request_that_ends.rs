@@ -6,9 +6,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test: whatever fails ends it")]
 
-use host::{
-    Host, HostOptions, InterpreterOptions, Reloading, ScriptFile, Served, ServerLog, Target,
-};
+#[path = "options/host_options.rs"]
+mod host_options;
+
+use host::{Host, Reloading, ScriptFile, Served, ServerLog, Target};
+use host_options::options;
 use std::process::Command;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -40,7 +42,7 @@ fn inside() {
     let (finished, is_finished) = channel();
     let log =
         BlockingLog { state: Mutex::new((reported, goes_on)), finished: Mutex::new(finished) };
-    let host = Host::start(options(), Arc::new(log)).unwrap();
+    let host = Host::start(options(Some(Duration::from_millis(20))), Arc::new(log)).unwrap();
     let (release, is_released) = channel();
     std::thread::scope(|scope| {
         let (host, script) = (&host, script.as_os_str().as_encoded_bytes());
@@ -72,46 +74,6 @@ fn inside() {
     host.stop("");
     assert!(is_finished.try_iter().all(|line: String| !line.contains("File ")));
     std::fs::remove_file(script).unwrap();
-}
-
-/// A process of one thread that looks for slow requests.
-fn options() -> HostOptions {
-    HostOptions {
-        python_home: None,
-        home: None,
-        locale_utf8_mode: None,
-        python_eggs: None,
-        optimize: 0,
-        warnings: Vec::new(),
-        hash_seed: None,
-        write_bytecode: true,
-        interpreter: InterpreterOptions {
-            python_path: Vec::new(),
-            switch_interval: None,
-            interval_is_its_own: false,
-            restrict_stdin: false,
-            restrict_stdout: false,
-            print_level: Level::Error,
-            json_records: false,
-            restrict_signal: true,
-            own_gil: false,
-        },
-        named_interpreters: Vec::new(),
-        free_threading: false,
-        destroy_interpreters: true,
-        observable: false,
-        single_process: false,
-        slow_requests: Some(Duration::from_millis(20)),
-        telemetry: None,
-        process_group: String::new(),
-        multithread: false,
-        multiprocess: false,
-        run_once: false,
-        maximum_processes: 1,
-        threads_per_process: 1,
-        apache: None,
-        server_status: None,
-    }
 }
 
 /// Blocks at the first line about the slow request.

@@ -18,7 +18,7 @@ impl Host {
     /// Takes the main interpreter's lock and gives it back. Blocks as long as another thread keeps the lock
     /// (`deadlock-timeout`). How long that was; `None` once Python is being finalised.
     pub fn probe_gil(&self) -> Option<Duration> {
-        let _active = self.guard_active()?;
+        let _look = self.guard_look()?;
         let begun = Instant::now();
         let attached = self.interpreters.main().attach();
         let wait = begun.elapsed();
@@ -28,7 +28,7 @@ impl Host {
 
     /// The source files of all modules that are loaded, in any interpreter (`reload=On`).
     pub fn module_files(&self) -> Vec<PathBuf> {
-        let Some(_active) = self.guard_active() else { return Vec::new() };
+        let Some(_look) = self.guard_look() else { return Vec::new() };
         let mut files = Vec::new();
         for interpreter in self.interpreters.all() {
             let Some(attachment) = interpreter.attach() else { continue };

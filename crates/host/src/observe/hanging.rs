@@ -9,7 +9,7 @@ impl Host {
     /// Logs of every request that has taken longer than `limit` where its thread is, once. Waits for the lock of its
     /// interpreter.
     pub fn report_hanging_requests(&self, limit: Duration) {
-        let Some(_active) = self.guard_active() else { return };
+        let Some(_look) = self.guard_look() else { return };
         for thread in self.activity.threads() {
             if let Some(hanging) = thread.take_hanging_request(limit) {
                 report(&thread, &hanging, &HANGING, &self.log);

@@ -13,7 +13,7 @@ use wsgi::Level;
 impl Host {
     /// Interrupts every request that has taken longer than `limit`, once.
     pub fn interrupt_requests(&self, limit: Duration) {
-        let Some(_active) = self.guard_active() else { return };
+        let Some(_look) = self.guard_look() else { return };
         for (number, thread) in self.activity.threads().iter().enumerate() {
             self.interrupt(number, thread, limit);
         }

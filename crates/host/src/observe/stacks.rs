@@ -105,7 +105,7 @@ impl Host {
 
     /// The names that applications have given their threads. Waits for the lock of each interpreter.
     pub fn thread_names(&self) -> Vec<ThreadName> {
-        let Some(_active) = self.guard_active() else { return Vec::new() };
+        let Some(_look) = self.guard_look() else { return Vec::new() };
         let mut names = Vec::new();
         for interpreter in self.interpreters.all() {
             let Some(state) = interpreter.python.temporary_thread_state() else { continue };

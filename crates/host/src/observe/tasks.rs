@@ -13,7 +13,7 @@ impl Host {
     /// Python without its lock while the loop is held up: there the loop itself is asked.
     pub fn tasks(&self, request: Option<usize>) -> Option<Vec<TaskStack>> {
         let event_loop = self.activity.loop_requests.event_loop()?;
-        let _active = self.guard_active()?;
+        let _look = self.guard_look()?;
         let main = self.interpreters.main();
         let state = main.python.temporary_thread_state()?;
         let attachment = state.attach()?;
