@@ -104,6 +104,10 @@ impl LogReader {
 /// Writes a line that names its group: no process of another group can write it. Text that is no record comes from the
 /// loader of programs, or is that of a panic.
 fn log(server: Server<'_>, group: &str, board: Option<&Board>, level: Option<u8>, line: &[u8]) {
+    if let (None, Some(board)) = (level, board) {
+        // A manager that gets as far as to log writes records: this one has not started.
+        board.cause().put(Some(&String::from_utf8_lossy(line)));
+    }
     let level = level.map_or(Level::Error, Level::from_number);
     let line = [format!("daemon '{group}' ").as_bytes(), line].concat();
     match board.and_then(|board| board.view().log_level()) {

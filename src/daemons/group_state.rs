@@ -144,6 +144,7 @@ impl GroupState {
             Ok(manager) => Ok(self.manager.insert(manager).pid),
             Err(why) => {
                 self.start_failures += 1;
+                self.known_cause.set(Some(&format!("its manager cannot be started: {why}")));
                 self.board.set_start_failures(None);
                 self.retry_at = Some(Instant::now() + self.delay());
                 Err(why)
@@ -164,6 +165,7 @@ impl GroupState {
             sockets: self.sockets.descriptors(),
             admin: self.admin.as_ref().map(AsRawFd::as_raw_fd),
             scoreboard: self.board.as_fd().as_raw_fd(),
+            start_cause: self.board.cause_file().as_raw_fd(),
             request_counts: self.requests.file().map(|file| file.as_raw_fd()),
             sent_counts: self.counters.file().map(|file| file.as_raw_fd()),
             log: Arc::clone(&self.log),
@@ -206,10 +208,14 @@ impl GroupState {
         self.manager.take_if(|manager| manager.pid == pid);
     }
 
-    /// Records that the manager has exited.
-    pub(super) fn record_exit(&mut self) {
+    /// Records that the manager has exited; `how` is told where the manager has said no cause.
+    pub(super) fn record_exit(&mut self, how: &str) {
         let lived = self.manager.take().map(|manager| manager.started.elapsed());
         let failed = lived.is_none_or(|lived| lived < MIN_LIFETIME);
+        let cause = self.board.cause();
+        if failed && cause.read().is_none() {
+            cause.put(Some(&format!("it {how}")));
+        }
         self.start_failures = if failed { self.start_failures + 1 } else { 0 };
     }
 

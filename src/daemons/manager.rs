@@ -48,6 +48,8 @@ pub(super) struct Launch<'a> {
     /// The socket for commands, where there is one.
     pub(super) admin: Option<RawFd>,
     pub(super) scoreboard: RawFd,
+    /// Where the manager says why a start has failed.
+    pub(super) start_cause: RawFd,
     /// Where the manager reads what becomes of requests, and how many are under way.
     pub(super) request_counts: Option<RawFd>,
     pub(super) sent_counts: Option<RawFd>,
@@ -68,6 +70,7 @@ impl Manager {
         let Launch { program, manager, config, sockets, admin, scoreboard, log, delay, .. } =
             launch;
         let (request_counts, sent_counts) = (launch.request_counts, launch.sent_counts);
+        let start_cause = launch.start_cause;
         let (theirs, lifeline) = UnixStream::pair()?;
         let config = GroupConfig {
             delay,
@@ -76,6 +79,7 @@ impl Manager {
                 admin,
                 parent: Some(theirs.as_raw_fd()),
                 scoreboard: Some(scoreboard),
+                start_cause: Some(start_cause),
                 request_counts,
                 sent_counts,
                 ..Descriptors::default()
@@ -88,7 +92,7 @@ impl Manager {
         let config = sys::memory_file(&serde_json::to_vec(&config)?)?;
         let mut inherited = sockets;
         inherited.extend([admin, request_counts, sent_counts].into_iter().flatten());
-        inherited.extend([theirs.as_raw_fd(), scoreboard, config.as_raw_fd()]);
+        inherited.extend([theirs.as_raw_fd(), scoreboard, start_cause, config.as_raw_fd()]);
         let number = config.as_raw_fd().to_string();
         let environment = daemon_program::environment();
         let program = manager.unwrap_or(&program.file);

@@ -53,11 +53,11 @@ impl OtherChild for ChildExitHandler {
             stopping().retain(|it| it.pid != pid);
             return;
         };
-        group.record_exit();
+        let exit = daemon_program::exit_description(number);
+        group.record_exit(&exit);
         let Some(main) = Server::main() else { return };
         let delay = group.delay();
         let next = if start(group, main, delay) { "; it is started again" } else { "" };
-        let exit = daemon_program::exit_description(number);
         let line = format!("{}: its manager {pid} {exit}{next}", group.title());
         log_server(main, Level::Error, line.as_bytes());
     }

@@ -375,9 +375,9 @@ pub(crate) fn forget_in_child() {
 }
 
 /// How many descriptors groups need in the parent: for each worker a socket and its file; for the group a
-/// lifeline, the socket for commands and its file, a scoreboard, what its manager reads, the two ends of a pipe, and while a manager starts or is replaced as many again. And what httpd itself opens.
+/// lifeline, the socket for commands and its file, a scoreboard, the cause of a failed start, what its manager reads, the two ends of a pipe, and while a manager starts or is replaced as many again. And what httpd itself opens.
 fn descriptors(groups: &[DaemonProcess]) -> usize {
-    groups.iter().map(|group| 2 * slots(group) + 14).sum::<usize>() + 128
+    groups.iter().map(|group| 2 * slots(group) + 15).sum::<usize>() + 128
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use super::stream;
 use super::upgrade::Tunnel;
 use crate::config::Settings;
 use crate::failure_flag::{Flag, Note};
+use crate::groups::StartBlock;
 use crate::httpd::{Outcome, PassError, Request};
 use fastcgi::app_status::NotLoaded;
 use std::time::Instant;
@@ -196,7 +197,7 @@ impl<'a, 'call> Attempt<'a, 'call> {
     }
 
     /// No worker is to be expected any more for a request that has been sent.
-    pub(super) fn start_blocked(&mut self, why: &str) -> Failure {
+    pub(super) fn start_blocked(&mut self, why: &StartBlock) -> Failure {
         self.connection.send_abort();
         Failure::awaiting(self.group().name(), why)
     }

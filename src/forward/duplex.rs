@@ -88,7 +88,7 @@ impl<'call> Attempt<'_, 'call> {
             };
             // A worker that never starts reads nothing.
             if self.connection.is_silent() && !self.lease.is_ready() {
-                if let Some(why) = self.lease.start_block_reason() {
+                if let Some(why) = self.lease.start_block() {
                     return Err(self.start_blocked(&why));
                 }
                 limit = limit.min(READY_POLL);

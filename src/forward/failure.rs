@@ -4,6 +4,7 @@
 
 use super::connection_error::ConnectionError;
 use crate::failure_flag::{Flag, Note};
+use crate::groups::StartBlock;
 use crate::httpd::{PassError, Request};
 use fastcgi::app_status::Cause;
 use std::io::{self, ErrorKind};
@@ -45,24 +46,15 @@ impl Failure {
     }
 
     /// No worker is to be expected.
-    pub(super) fn start(name: &str, why: &str) -> Self {
-        let line = format!(
-            "WSGI0117: daemon process '{name}' does not start: {why}; the lines before tell the cause, also \
-             those of the main server's log"
-        );
+    pub(super) fn start(name: &str, why: &StartBlock) -> Self {
+        let line = format!("WSGI0117: daemon process '{name}' {why}");
         let flag = Flag::StartFailed;
         Self { status: 503, flag, line, may_repeat: true, unread: true, unsent: false }
     }
 
-    /// Apache's parent starts no worker.
-    pub(super) fn start_refused(name: &str, cause: &str) -> Self {
-        let line = format!("WSGI0117: daemon process '{name}' is not started: {cause}");
-        Self { line, ..Self::start(name, cause) }
-    }
-
     /// No worker is to be expected for a request that has been sent, and that a worker that starts after all may
     /// read.
-    pub(super) fn awaiting(name: &str, why: &str) -> Self {
+    pub(super) fn awaiting(name: &str, why: &StartBlock) -> Self {
         Self { unread: false, ..Self::start(name, why) }
     }
 

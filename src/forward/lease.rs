@@ -7,6 +7,7 @@ use super::group::{CLIENT_IDLE_TIME, Group};
 use super::passed_over::PassedOver;
 use super::stream::WorkerStream;
 use crate::failure_flag::Flag;
+use crate::groups::StartBlock;
 use group_config::Interface;
 use scoreboard::{Field, Record, now};
 use std::io;
@@ -191,15 +192,15 @@ impl<'a> WorkerLease<'a> {
     /// Waits until the worker serves or answers, as long as it is to be expected and the `client` has not left.
     ///
     /// # Errors
-    /// The sentence that says why no worker is to be expected.
+    /// Why no worker is to be expected.
     pub(super) fn await_start(
         &self,
         connection: &Connection,
         client: Option<BorrowedFd<'_>>,
-    ) -> Result<Start, String> {
+    ) -> Result<Start, StartBlock> {
         let begun = Instant::now();
         while !self.is_ready() && !connection.waits_for_input(READY_POLL) {
-            self.start_block_reason().map_or(Ok(()), Err)?;
+            self.start_block().map_or(Ok(()), Err)?;
             let waited = begun.elapsed();
             if waited > self.group.worker_timeout() {
                 return Ok(Start::TimedOut);
@@ -217,8 +218,8 @@ impl<'a> WorkerLease<'a> {
     }
 
     /// Why no worker is to be expected in this slot; `None` if one is.
-    pub(super) fn start_block_reason(&self) -> Option<String> {
-        self.group.plan.board.view().start_block_reason(self.slot)
+    pub(super) fn start_block(&self) -> Option<StartBlock> {
+        self.group.plan.start_block(self.slot)
     }
 
     /// How the worker exited since the request came, if it did. Waits a moment for its manager to report the exit.

@@ -146,8 +146,8 @@ impl Delivery<'_, '_> {
             let since = if failed > 0 { scoreboard::now() } else { self.queued };
             let lease = WorkerLease::choose(group, &passed_over, failed > 0, since);
             // The lease is of the worker with the best prospects: the others have none either.
-            if let Some(why) = lease.start_block_reason() {
-                return self.refuse_start(&why);
+            if let Some(why) = lease.start_block() {
+                return self.refuse(&Failure::start(group.name(), &why));
             }
             let connection = match lease.connect(deadline) {
                 Ok(connection) => connection,
@@ -232,20 +232,6 @@ impl Delivery<'_, '_> {
             note_client(PassError::Aborted);
             Answer::Here(self.request.outcome(Err(PassError::Aborted)))
         })
-    }
-
-    /// There is no worker, and none is to be expected. A cause that the parent knows is logged now and then only.
-    fn refuse_start(&self, why: &str) -> Answer {
-        let cause = &self.group.plan.known_cause;
-        let Some(known) = cause.get() else {
-            return self.refuse(&Failure::start(self.group.name(), why));
-        };
-        let failure = Failure::start_refused(self.group.name(), &known);
-        if cause.is_report_due(scoreboard::now()) {
-            return self.refuse(&failure);
-        }
-        failure.flag.note();
-        Answer::Here(Outcome::Status(failure.status))
     }
 
     fn connect_deadline(&self) -> Instant {

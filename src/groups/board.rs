@@ -1,7 +1,8 @@
-//! The shared memory of one group's scoreboard. It must never know what its readers conclude from it.
+//! The shared memory of one group's scoreboard, and of why its processes do not start. It must never know what its readers
+//! conclude from it.
 #![forbid(unsafe_code)]
 
-use scoreboard::{Field, Scoreboard};
+use scoreboard::{Field, START_CAUSE_WORDS, Scoreboard, StartCause};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use sys::SharedWords;
@@ -12,13 +13,27 @@ pub(crate) struct Board {
     file: OwnedFd,
     slots: usize,
     threads: usize,
+    /// Why the last start failed. Of the group's processes the manager alone has its file.
+    cause: SharedWords,
+    cause_file: OwnedFd,
 }
 
 impl Board {
     /// Memory for `slots` workers with `threads` threads each.
     pub(crate) fn new(slots: usize, threads: usize) -> io::Result<Self> {
         let (words, file) = SharedWords::with_file(Scoreboard::size(slots, threads))?;
-        Ok(Self { words, file, slots, threads })
+        let (cause, cause_file) = SharedWords::with_file(START_CAUSE_WORDS)?;
+        Ok(Self { words, file, slots, threads, cause, cause_file })
+    }
+
+    /// Why the last start failed.
+    pub(crate) fn cause(&self) -> StartCause<'_> {
+        StartCause(&self.cause)
+    }
+
+    /// The file of that, for the manager of the group.
+    pub(crate) fn cause_file(&self) -> BorrowedFd<'_> {
+        self.cause_file.as_fd()
     }
 
     /// The scoreboard in the memory.

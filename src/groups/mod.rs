@@ -10,6 +10,7 @@ mod readings;
 mod recent_failures;
 mod request_counters;
 mod server_counters;
+mod start_block;
 
 pub(crate) use board::Board;
 pub(crate) use counters::GroupCounters;
@@ -19,3 +20,4 @@ pub(crate) use readings::Rate;
 pub(crate) use recent_failures::RecentFailure;
 pub(crate) use request_counters::RequestCounters;
 pub(crate) use server_counters::{Configuration, ServerCounters};
+pub(crate) use start_block::StartBlock;

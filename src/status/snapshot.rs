@@ -151,7 +151,7 @@ impl GroupStatus {
             workers,
             executors: (definition.config.interface != Interface::Wsgi).then_some(executors),
             events,
-            start_block: (0..slots).find_map(|slot| board.start_block_reason(slot)),
+            start_block: (0..slots).find_map(|slot| plan.start_block(slot)).map(|block| block.why),
             serves: definition.config.threads > 0,
             is_permanent: definition.config.processes.least > 0,
         }
@@ -248,7 +248,7 @@ mod tests {
     use super::*;
     use crate::status::{html, json, openmetrics};
     use proptest::prelude::*;
-    use scoreboard::Scoreboard;
+    use scoreboard::{Scoreboard, StartCause};
     use std::sync::atomic::AtomicU64;
 
     /// A group of two workers with two threads, as it is in these words.
@@ -275,7 +275,7 @@ mod tests {
             workers: workers.collect(),
             events: board.counters().read(),
             executors: Some(executors),
-            start_block: board.start_block_reason(0),
+            start_block: board.start_block_reason(0, || StartCause(words).read()),
             serves: true,
             is_permanent: true,
         }

@@ -95,7 +95,7 @@ def test_application_is_told_of_the_end_after_its_last_request(start):
 
 # The lines of the workers that end because an application has not started in them.
 ENDED = ("WSGI0225", "this worker serves no request", "exited with status 1")
-REFUSED = r"WSGI0117: .*: its application has not started \(WSGI0225\)"
+REFUSED = r"WSGI0117: .*: WSGI0225: .* has not started: .*no database \[SF\]$"
 
 
 @pytest.mark.parametrize("app", [FAILING, FAILING_WITH_TRACEBACK])
@@ -104,7 +104,7 @@ def test_start_that_fails_ends_the_worker_and_requests_are_a_503_with_the_cause(
     assert server.get("/").status == 503
     server.log.expect(REFUSED)
     # It comes from the worker, by another way than the line of the request.
-    (line, *_) = server.log.wait_for("WSGI0225: .*the ASGI application has not started: ")
+    (line, *_) = server.log.wait_for("^WSGI0225: .*the ASGI application has not started: ")
     assert line.text.endswith("no database")
     server.log.allow_traceback("ConnectionError: no database")
     server.log.allow(*ENDED)

@@ -8,7 +8,7 @@ use crate::launch::{ProcessRoles, TemplateStart, WorkerStart};
 use crate::listen_address::ListenAddress;
 use crate::log::Log;
 use crate::log_queue;
-use crate::manager::{self, Group, Outcome, Sockets};
+use crate::manager::{self, Group, Outcome, Sockets, StartCauseMemory};
 use crate::program_error::ProgramError;
 use crate::serialized_start::SerializedStart;
 use crate::socket_activation;
@@ -21,6 +21,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::rc::Rc;
 use std::time::Duration;
 use wsgi::Level;
 
@@ -166,13 +167,7 @@ fn run_group(
     let log = Log::of_manager(&config);
     std::thread::sleep(config.delay.min(Duration::from_secs(60)));
     let manager = std::process::id();
-    let outcome =
-        manager::drop_privileges(&config, &log).map_err(|why| why.to_string()).and_then(|()| {
-            Group::new(config.clone(), log, sockets)
-                .and_then(Group::run)
-                .map_err(|why| format!("cannot manage the group: {why}"))
-        });
-    let code = match outcome {
+    let code = match manage_group(&config, log, sockets) {
         Ok(Outcome::Worker(start)) => roles.run_worker(*start),
         Ok(Outcome::Template(start)) => roles.run_template(*start),
         Ok(Outcome::Stopped) => ExitCode::SUCCESS,
@@ -189,6 +184,27 @@ fn run_group(
         }
     }
     code
+}
+
+/// Manages a group. In a new process nothing is left of the manager's memory for the cause of a failed start when this has
+/// returned.
+///
+/// # Errors
+/// Why the group cannot be managed, in a sentence that Apache knows as well.
+fn manage_group(config: &GroupConfig, log: Log, mut sockets: Sockets) -> Result<Outcome, String> {
+    let cannot = |why: io::Error| format!("cannot manage the group: {why}");
+    let file = sockets.start_cause.take();
+    let cause = Rc::new(StartCauseMemory::map(file.as_ref()).map_err(cannot)?);
+    drop(file);
+    let outcome = manager::drop_privileges(config, &log).map_err(|why| why.to_string());
+    let outcome = outcome.and_then(|()| {
+        let group = Group::new(config.clone(), log, sockets, Rc::clone(&cause));
+        group.and_then(Group::run).map_err(cannot)
+    });
+    if let Err(why) = &outcome {
+        cause.put(Some(why));
+    }
+    outcome
 }
 
 fn read_config(number: RawFd) -> Result<GroupConfig, ProgramError> {
@@ -218,6 +234,7 @@ fn inherited_sockets(config: &GroupConfig) -> Result<Sockets, ProgramError> {
         parent: optional(named.parent)?,
         ready: optional(named.ready)?,
         scoreboard: optional(named.scoreboard)?,
+        start_cause: optional(named.start_cause)?,
         request_counts: optional(named.request_counts)?,
         sent_counts: optional(named.sent_counts)?,
     })
@@ -231,6 +248,7 @@ fn standalone_sockets(shared: Vec<OwnedFd>, admin: Vec<OwnedFd>) -> Sockets {
         parent: None,
         ready: None,
         scoreboard: None,
+        start_cause: None,
         request_counts: None,
         sent_counts: None,
     }

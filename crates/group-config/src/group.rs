@@ -170,6 +170,8 @@ pub struct Descriptors {
     pub ready: Option<i32>,
     /// Sealed shared memory for the scoreboard, large enough; made by the manager when absent.
     pub scoreboard: Option<i32>,
+    /// Sealed shared memory in which the manager says why a start has failed; workers do not get it.
+    pub start_cause: Option<i32>,
     /// Sealed shared memory, to be read only, in which Apache counts what becomes of the group's requests.
     pub request_counts: Option<i32>,
     /// The same for the requests that Apache's processes have under way, by slot.
@@ -263,11 +265,12 @@ impl GroupConfig {
             parent,
             ready,
             scoreboard,
+            start_cause,
             request_counts,
             sent_counts,
         } = &self.descriptors;
         let sockets = [*shared_socket, *admin, *parent, *ready];
-        let memory = [*scoreboard, *request_counts, *sent_counts];
+        let memory = [*scoreboard, *start_cause, *request_counts, *sent_counts];
         let named = sockets.into_iter().chain(memory).flatten();
         named.chain(worker_sockets.iter().copied())
     }

@@ -243,9 +243,16 @@ impl Record<'_> {
     /// How a worker ended and what it was doing, as in `worker 7 was killed by signal 11 while serving
     /// GET /`. Complete once [`Field::Ended`] has been read as not 0.
     pub fn exit_description(&self) -> String {
+        self.describe_exit(None)
+    }
+
+    /// The same, and its `cause` where that is known.
+    pub fn describe_exit(&self, cause: Option<&str>) -> String {
         let pid = self.get(Field::Pid);
+        let why = cause.map(|cause| format!(": {cause}"));
         if pid == 0 {
-            return "no process could be made for a worker".to_owned();
+            let what = "no process could be made for a worker";
+            return format!("{what}{}", why.unwrap_or_default());
         }
         let status = self.get(Field::LastExit);
         let how = match (status & 0x7f, (status >> 8) & 0xff) {
@@ -265,9 +272,11 @@ impl Record<'_> {
         };
         let code = self.get(Field::Unstarted);
         if code != 0 {
-            return format!("worker {pid} {how}: its application has not started (WSGI{code:04})");
+            let why =
+                why.unwrap_or_else(|| format!(": its application has not started (WSGI{code:04})"));
+            return format!("worker {pid} {how}{why}");
         }
-        format!("worker {pid} {how}{serving}")
+        format!("worker {pid} {how}{serving}{}", why.unwrap_or_default())
     }
 
     /// Records that a thread begins a request at `now`; an `active` one counts as activity of the worker.

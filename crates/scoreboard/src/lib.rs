@@ -13,8 +13,8 @@
 //! | per record: 256 | where the oldest request is, as [`StackSlot`] has it |
 //! | per record and thread: 16 | time the request began (0: none), then 120 bytes of request line, closed by NULs |
 //!
-//! Beside it: what became of requests ([`RequestWords`]), which only Apache writes to, and how all of that is shown to
-//! Prometheus ([`Exposition`]).
+//! Beside it: what became of requests ([`RequestWords`]), which only Apache writes to, why processes do not start
+//! ([`StartCause`]), to which no worker has access, and how all of that is shown to Prometheus ([`Exposition`]).
 //!
 //! A slot has [`RECORDS_PER_SLOT`] records, which lie together: while a worker is replaced there are two, and workers that
 //! were replaced before may still serve what they had.
@@ -34,6 +34,7 @@ mod posix;
 mod request_stack;
 mod requests;
 mod start_block;
+mod start_cause;
 
 pub use back_off::BackOff;
 pub use board::{MAGIC, RECORDS_PER_SLOT, Record, Scoreboard};
@@ -47,3 +48,4 @@ pub use label::Label;
 pub use posix::now;
 pub use request_stack::{RequestStack, StackSlot};
 pub use requests::{REQUEST_WORDS, RequestCounts, RequestWords};
+pub use start_cause::{START_CAUSE_WORDS, StartCause};

@@ -27,11 +27,19 @@ impl<'m> Scoreboard<'m> {
         self.start_block(slot).is_some()
     }
 
-    /// Why no worker is to be expected in this slot; `None` if one is.
-    pub fn start_block_reason(&self, slot: usize) -> Option<String> {
+    /// Why no worker is to be expected in this slot; `None` if one is. `cause` is asked why the last start failed, as far
+    /// as the group's manager knows.
+    pub fn start_block_reason(
+        &self,
+        slot: usize,
+        cause: impl FnOnce() -> Option<String>,
+    ) -> Option<String> {
         Some(match self.start_block(slot)? {
-            StartBlock::WorkerExits(last) => last.exit_description(),
-            StartBlock::ManagerExits => "its manager ends again and again at its start".to_owned(),
+            StartBlock::WorkerExits(last) => last.describe_exit(cause().as_deref()),
+            StartBlock::ManagerExits => {
+                let why = cause().map(|cause| format!(": {cause}")).unwrap_or_default();
+                format!("its manager ends again and again at its start{why}")
+            }
             StartBlock::NoManager => "its manager could not be started".to_owned(),
             StartBlock::Drained => {
                 "it was drained (mod_wsgi_rs reload puts it back into service)".to_owned()
@@ -72,6 +80,31 @@ mod tests {
         (0..Scoreboard::size(slots, threads)).map(|_| AtomicU64::new(0)).collect()
     }
 
+    fn why(board: &Scoreboard<'_>) -> Option<String> {
+        board.start_block_reason(0, || None)
+    }
+
+    #[test]
+    fn cause_of_the_last_start_is_told_where_starts_fail_and_not_asked_for_elsewhere() {
+        let words = words(1, 1);
+        let board = Scoreboard::new(&words, 1, 1);
+        let cause = || board.start_block_reason(0, || Some("no database".to_owned()));
+        assert_eq!(board.start_block_reason(0, || panic!("not asked for")), None);
+        board.set_start_failures(Some(3));
+        let manager = "its manager ends again and again at its start: no database";
+        assert_eq!(cause().as_deref(), Some(manager));
+        let record = board.record(0, 1);
+        record.set(Field::Pid, 7);
+        record.set(Field::Failures, 3);
+        record.mark_exited(1 << 8, 1);
+        let worker = "worker 7 exited with status 1 before its first request: no database";
+        assert_eq!(cause().as_deref(), Some(worker));
+        record.set(Field::Unstarted, 225);
+        assert_eq!(cause().as_deref(), Some("worker 7 exited with status 1: no database"));
+        board.set_drained();
+        assert!(cause().is_some_and(|why| why.contains("drained") && !why.contains("database")));
+    }
+
     #[test]
     fn repeated_worker_exits_block_the_slot_until_a_worker_is_ready() {
         let words = words(1, 1);
@@ -83,16 +116,16 @@ mod tests {
             record.set(Field::Failures, failures);
             record.mark_exited(1 << 8, generation);
         };
-        assert_eq!(board.start_block_reason(0), None);
+        assert_eq!(why(&board), None);
         exit(1, 2);
-        assert_eq!(board.start_block_reason(0), None);
+        assert_eq!(why(&board), None);
         exit(2, 3);
         board.record(0, 3).clear();
         board.record(0, 3).set_state(State::Starting);
         let last = "worker 7 exited with status 1 before its first request";
-        assert_eq!(board.start_block_reason(0).as_deref(), Some(last));
+        assert_eq!(why(&board).as_deref(), Some(last));
         board.record(0, 3).set_state(State::Ready);
-        assert_eq!(board.start_block_reason(0), None);
+        assert_eq!(why(&board), None);
     }
 
     #[test]
@@ -100,15 +133,13 @@ mod tests {
         let words = words(1, 1);
         let board = Scoreboard::new(&words, 1, 1);
         board.set_start_failures(Some(2));
-        assert_eq!(board.start_block_reason(0), None);
+        assert_eq!(why(&board), None);
         board.set_start_failures(Some(3));
-        assert!(board.start_block_reason(0).is_some_and(|why| why.contains("again and again")));
+        assert!(why(&board).is_some_and(|why| why.contains("again and again")));
         board.record(0, 1).set_state(State::Starting);
-        assert_eq!(board.start_block_reason(0), None);
+        assert_eq!(why(&board), None);
         board.set_start_failures(None);
-        assert!(
-            board.start_block_reason(0).is_some_and(|why| why.contains("could not be started"))
-        );
+        assert!(why(&board).is_some_and(|why| why.contains("could not be started")));
     }
 
     #[test]
@@ -116,11 +147,11 @@ mod tests {
         let words = words(1, 1);
         let board = Scoreboard::new(&words, 1, 1);
         board.set_draining(true);
-        assert!(board.is_draining() && board.start_block_reason(0).is_none());
+        assert!(board.is_draining() && why(&board).is_none());
         board.set_drained();
         assert!(board.is_draining());
-        assert!(board.start_block_reason(0).is_some_and(|why| why.contains("drain")));
+        assert!(why(&board).is_some_and(|why| why.contains("drain")));
         board.set_draining(false);
-        assert!(!board.is_draining() && board.start_block_reason(0).is_none());
+        assert!(!board.is_draining() && why(&board).is_none());
     }
 }

@@ -1,10 +1,10 @@
 //! What a group does when one of its child processes has exited.
 #![forbid(unsafe_code)]
 
-use super::failure_cause::with_cause;
 use super::group::Group;
 use super::slot::{Slot, Worker};
 use crate::message::Reason;
+use crate::time_limit;
 use scoreboard::{ExitReason, Field, now};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
@@ -72,24 +72,42 @@ impl Group {
             _ => String::new(),
         };
         worker.record.set(Field::Failures, if worker.ready { 0 } else { slot.failures.into() });
+        let late = self.lateness(&worker);
+        let cause = late.as_deref().or(cause);
+        if !worker.ready && !worker.cancelled && !stopping {
+            // Before the exit, which may be what has requests refused: they tell the cause.
+            self.start_cause.put(cause);
+        }
         self.publish_exit(&worker, status, reason(&worker, status, oom), cpu);
         let starting = if worker.ready { "" } else { " (it was starting)" };
         let description = worker.record.exit_description();
         let level = level_of_exit(&worker, status, service);
         self.log(level, &format!("{description}{starting}{next}"));
-        let description = with_cause(&description, cause);
+        let why = worker.record.describe_exit(cause);
         if !worker.ready && !worker.cancelled {
-            self.fail_replacement_of(index, worker.started, &description);
+            self.fail_replacement_of(index, worker.started, &why);
         }
         if was_incoming && is_for_new_code && !stopping {
-            if worker.told == Some(Reason::StartupTimeout) {
-                return self.postpone_replacement(&description);
-            }
-            if let Some(slot) = self.slots.get_mut(index).filter(|slot| slot.current.is_none()) {
-                slot.wanted = None;
-            }
-            self.abort_replacement(&description);
+            self.give_up_replacement(index, &worker, &why);
         }
+    }
+
+    /// A worker with new code has exited before it was ready, as `why` says.
+    fn give_up_replacement(&mut self, index: usize, worker: &Worker, why: &str) {
+        if worker.told == Some(Reason::StartupTimeout) {
+            return self.postpone_replacement(why);
+        }
+        if let Some(slot) = self.slots.get_mut(index).filter(|slot| slot.current.is_none()) {
+            slot.wanted = None;
+        }
+        self.abort_replacement(why);
+    }
+
+    /// That a worker was killed because it took too long to start, where that is so.
+    fn lateness(&self, worker: &Worker) -> Option<String> {
+        let limit = time_limit::enabled(self.config.timers.startup_timeout)?.as_secs_f64();
+        let is_late = !worker.ready && worker.told == Some(Reason::StartupTimeout);
+        is_late.then(|| format!("it was not ready within startup-timeout ({limit} s)"))
     }
 
     /// Writes to the scoreboard how a worker has ended, and counts that.

@@ -23,6 +23,8 @@ const MAX_CHARACTERS: usize = 400;
 const TRACEBACK: &str = "Traceback (most recent call last):";
 /// How a place in a file begins, which is the first line where a script cannot be parsed.
 const FILE: &str = "  File \"";
+/// The code of an application of ASGI that has not started.
+const NOT_STARTED: &str = "WSGI0225:";
 /// What Python says before it gives up.
 const FATAL: &str = "Fatal Python error:";
 
@@ -52,7 +54,10 @@ impl FailureCause {
 
     /// The cause of a script that was not loaded.
     pub(super) fn of_load(&self) -> Option<&str> {
-        self.exception.as_deref().or(self.sentence.as_deref())
+        let sentence = self.sentence.as_deref();
+        // It has the message, or the exception, and the script.
+        let is_whole = sentence.is_some_and(|sentence| sentence.starts_with(NOT_STARTED));
+        self.exception.as_deref().filter(|_| !is_whole).or(sentence)
     }
 
     /// The cause of the end of the process, or what it has said last.
@@ -112,6 +117,10 @@ mod tests {
         let sentence = "WSGI0105: target WSGI script '/a.py' does not contain 'application'";
         // Another script had an exception before.
         assert_eq!(load(&[&chained[..], &[sentence]].concat()), sentence);
+        let lifespan = "WSGI0225: [script /a.py] the ASGI application has not started: no database";
+        let lines =
+            [lifespan, TRACEBACK, "  File \"/a.py\", line 1", "OSError: no database", "left"];
+        assert_eq!(load(&lines), lifespan);
         let fatal = "Fatal Python error: init_fs_encoding: failed";
         assert_eq!(load(&[fatal, "Current thread 0x1 (most recent call first):"]), fatal);
     }

@@ -9,6 +9,7 @@ use super::output::Outputs;
 use super::pending::Pending;
 use super::scripts;
 use super::slot::Slot;
+use super::start_cause::StartCauseMemory;
 use super::templates::Templates;
 use crate::connection_queue::ConnectionQueue;
 use crate::launch::{ScoreboardMemory, TemplateStart, WorkerStart};
@@ -18,6 +19,7 @@ use group_config::GroupConfig;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
+use std::rc::Rc;
 use std::time::Instant;
 use sys::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH, Signals};
 use wsgi::Level;
@@ -27,6 +29,8 @@ pub(crate) struct Group {
     pub(super) config: GroupConfig,
     pub(super) log: Log,
     pub(super) memory: ScoreboardMemory,
+    /// Why the last start of a worker failed.
+    pub(super) start_cause: Rc<StartCauseMemory>,
     pub(super) signals: Signals,
     pub(super) shared: Vec<OwnedFd>,
     pub(super) queue: Option<ConnectionQueue>,
@@ -90,6 +94,8 @@ pub(crate) struct Sockets {
     pub(crate) ready: Option<OwnedFd>,
     /// The memory of the scoreboard.
     pub(crate) scoreboard: Option<OwnedFd>,
+    /// The memory of the cause of a failed start.
+    pub(crate) start_cause: Option<OwnedFd>,
     /// The memory of what has become of requests, and of the requests under way by slot; see [`ApacheCounts`].
     pub(crate) request_counts: Option<OwnedFd>,
     pub(crate) sent_counts: Option<OwnedFd>,
@@ -99,11 +105,17 @@ pub(crate) struct Sockets {
 pub(super) const SIGNALS: [i32; 5] = [SIGTERM, SIGINT, SIGUSR1, SIGWINCH, SIGCHLD];
 
 impl Group {
-    pub(crate) fn new(config: GroupConfig, log: Log, sockets: Sockets) -> io::Result<Self> {
+    pub(crate) fn new(
+        config: GroupConfig,
+        log: Log,
+        sockets: Sockets,
+        start_cause: Rc<StartCauseMemory>,
+    ) -> io::Result<Self> {
         let most = config.processes.most as usize;
         let memory = ScoreboardMemory::map(sockets.scoreboard, &config)?;
         memory.board.initialise();
         memory.board.set_start_failures(Some(0));
+        start_cause.put(None);
         memory.board.set_draining(false);
         memory.board.set_log_level(None);
         // The workers of a manager before this one have exited.
@@ -113,6 +125,7 @@ impl Group {
         let mut own = sockets.workers.into_iter();
         Ok(Self {
             memory,
+            start_cause,
             signals: {
                 // What rotates logs sends them to every process of the user.
                 [SIGHUP, SIGUSR2].into_iter().for_each(sys::ignore_signal);

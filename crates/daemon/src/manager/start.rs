@@ -48,6 +48,7 @@ impl Group {
                     Ok(worker_start) => return worker_start,
                     Err(why) => {
                         self.log(Level::Critical, &format!("cannot start a worker: {why}"));
+                        self.start_cause.put(Some(&why.to_string()));
                         let board = self.memory.board;
                         let slot = self.slots.get_mut(index)?;
                         slot.back_off();

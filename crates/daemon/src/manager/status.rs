@@ -15,8 +15,7 @@ use wsgi::Level;
 impl Group {
     /// The group at this moment.
     pub(super) fn status(&self) -> Value {
-        let board = &self.memory.board;
-        let events = board.counters().read();
+        let events = self.memory.board.counters().read();
         let exits =
             ExitReason::ALL.map(|reason| (reason.name().to_owned(), events.exits(reason).into()));
         let slots = self.slots.iter().enumerate();
@@ -44,12 +43,19 @@ impl Group {
             "queue_depth": self.apache_counts.queue_depth(busy),
             "oldest_request_seconds": seconds(self.oldest_request()),
             "executors": self.executors().as_ref().map(executors),
-            "start_block": (0..self.slots.len()).find_map(|slot| board.start_block_reason(slot)),
+            "start_block": self.start_block(),
             "starts": events.starts,
             "exits": exits.into_iter().collect::<Map<String, Value>>(),
             "templates": self.templates.pids(),
             "workers": workers,
         })
+    }
+
+    /// Why no worker is to be expected in a slot.
+    fn start_block(&self) -> Option<String> {
+        let board = &self.memory.board;
+        let cause = || self.start_cause.read();
+        (0..self.slots.len()).find_map(|slot| board.start_block_reason(slot, cause))
     }
 
     /// Workers that take requests.

@@ -1,7 +1,7 @@
 //! Reads a scoreboard of any words as Apache and the manager do. It must never know where the words come from: property
 //! tests and a fuzz target share this file.
 
-use scoreboard::{ExitReason, Field, Scoreboard, StackSlot};
+use scoreboard::{ExitReason, Field, Scoreboard, StackSlot, StartCause};
 use std::sync::atomic::AtomicU64;
 
 /// The most slots and threads that the words are taken for.
@@ -9,6 +9,8 @@ const MOST: usize = 8;
 /// The longest description of an exit: its sentences, and the line of each thread, of 120 bytes that may take four each
 /// when they are escaped.
 const LONGEST: usize = 300 + MOST * (120 * 4 + 2);
+/// The longest cause: each byte that is no UTF-8 becomes a character of three.
+const LONGEST_CAUSE: usize = 3 * StartCause::ROOM;
 
 /// How many slots and threads a first byte stands for.
 pub(crate) fn sizes_of(byte: u8) -> (usize, usize) {
@@ -30,6 +32,10 @@ pub(crate) fn read_board(data: &[u8]) {
     let events = board.counters().read();
     let _ = ExitReason::ALL.map(|reason| events.exits(reason));
     let _ = board.is_draining();
+    let cause = StartCause(&words).read();
+    assert!(cause.as_ref().is_none_or(|cause| {
+        cause.len() <= LONGEST_CAUSE && !cause.contains(|sign: char| sign.is_control())
+    }));
     for slot in 0..=slots {
         for record in board.records(slot) {
             let lines = record.requests();
@@ -47,8 +53,9 @@ pub(crate) fn read_board(data: &[u8]) {
             assert!(record.exit_description().len() <= LONGEST);
             let _ = (record.get(Field::Pid), record.is_out_of_memory(), record.since(threads));
         }
-        assert!(board.start_block_reason(slot).is_none_or(|why| why.len() <= LONGEST));
-        assert_eq!(board.start_failed_permanently(slot), board.start_block_reason(slot).is_some());
+        let block = board.start_block_reason(slot, || cause.clone());
+        assert!(block.as_ref().is_none_or(|why| why.len() <= LONGEST + LONGEST_CAUSE));
+        assert_eq!(board.start_failed_permanently(slot), block.is_some());
         let _ = (board.is_ready(slot), board.has_script(slot, 200), board.pids(slot).count());
         let _ = (board.ended(slot, 0).is_some(), board.serving(slot, u64::MAX));
     }
