@@ -53,7 +53,7 @@ pub(crate) fn serve(
     let served = host.serve(&target, &mut exchange);
     let application = Some(scoreboard::now().saturating_sub(begun));
     RequestTimes { queue: None, application }.note();
-    if let Some(flag) = flag(served) {
+    if let Some(flag) = flag(served, exchange.has_left) {
         flag.note();
     }
     match (served, exchange.replaced) {
@@ -69,9 +69,10 @@ pub(crate) fn serve(
 }
 
 /// The flag of a request that has no response of its application's.
-const fn flag(served: Served) -> Option<Flag> {
+const fn flag(served: Served, has_left: bool) -> Option<Flag> {
     Some(match served {
         Served::Done => return None,
+        Served::Failed(400) if has_left => Flag::ClientLeft,
         Served::Failed(504) => Flag::RequestTimeout,
         Served::Failed(503) => Flag::Stopping,
         Served::Failed(400 | 408 | 413) => Flag::RequestBody,
@@ -102,7 +103,9 @@ impl Exchange for ApacheExchange<'_, '_> {
     }
 
     fn read(&mut self, into: &mut [u8]) -> Result<usize, ReadError> {
-        self.body.read(self.request, into)
+        let read = self.body.read(self.request, into);
+        self.has_left |= matches!(read, Err(ReadError::Disconnected));
+        read
     }
 
     fn send(&mut self, output: Output<'_>) -> Result<(), SendError> {

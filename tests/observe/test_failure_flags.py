@@ -13,7 +13,7 @@ import pytest
 from harness import daemons
 from harness.client import head, read_until
 from harness.flags import conf as flags_conf
-from harness.flags import flags, logged, told
+from harness.flags import flags, host_log, logged, told
 from harness.hostile import APP as HOSTILE
 from harness.httpd import wait_until
 
@@ -163,11 +163,11 @@ ALIASES = """
 """
 
 
-def application_conf(mode):
+def application_conf(mode, more=""):
     daemon = mode == "daemon"
     group = "process-group=site" if daemon else "process-group=%{GLOBAL}"
     groups = "WSGIDaemonProcess site threads=4" if daemon else ""
-    return conf(groups, ALIASES.replace("GROUP application", f"{group} application"), "")
+    return conf(groups, ALIASES.replace("GROUP application", f"{group} application"), more)
 
 
 @pytest.mark.parametrize("kind", ["daemon", "embedded"])
@@ -192,17 +192,18 @@ def test_requests_that_are_refused_or_abandoned_have_their_flags(start, kind):
     assert flags(server, "/app/endless")[1] == "CL"
     # Half a body, in its own time and then no more.
     with server.socket() as sock:
-        sock.sendall(head("/app/read-half", "Content-Length: 10", method="POST") + b"half")
-    if kind == "daemon":
-        assert flags(server, "/app/read-half")[1] == "CL"
-        told(server, "CL", "WSGI0126")
+        sock.sendall(head("/app/read", "Content-Length: 10", method="POST") + b"half")
+    assert flags(server, "/app/read")[1] == "CL"
+    told(server, "CL", "WSGI0126" if kind == "daemon" else "the application gave up")
 
 
-def test_body_beyond_limit_of_the_directory_has_its_flag(start):
+@pytest.mark.parametrize("kind", ["daemon", "embedded"])
+def test_body_beyond_limit_of_the_directory_has_its_flag(start, kind):
     more = "WSGIChunkedRequest On\nLimitRequestBody 1000"
-    server = start(daemon_conf("threads=4", more=more))
+    server = start(application_conf(kind, more))
     assert server.post("/app/read", iter([b"x" * 2000]), chunked=True).status in (400, 413)
     assert flags(server, "/app/read")[1] == "RB"
+    told(server, "RB", "WSGI0126" if kind == "daemon" else "the application gave up")
 
 
 def test_times_in_queue_and_application_are_logged_in_microseconds(start):
@@ -349,9 +350,21 @@ def test_group_that_is_not_started_has_its_flag_and_its_cause(start):
 
     server = start(daemon_conf("python-home=${ROOT}/home"), without_home)
     server.log.allow("python-home", "WSGI0036", "Python")
+    for count in range(1, 4):
+        assert server.get("/app/fine").status == 503
+        assert flags(server, "/app/fine") == ("503", "SF")
+        told(server, "SF", "WSGI0117: .*/home', which is neither a virtual environment")
+        assert host_log(server).count("WSGI0117") == count
+
+
+@pytest.mark.parametrize("processes", ["1", "0-1"])
+def test_drained_group_has_its_flag_and_its_cause(start, run, processes):
+    server = start(daemon_conf(f"processes={processes} threads=1"))
+    assert server.get("/app/fine").status == 200
+    assert run(server, "drain", "site").returncode == 0
     assert server.get("/app/fine").status == 503
     assert flags(server, "/app/fine") == ("503", "SF")
-    told(server, "SF", "WSGI0117")
+    told(server, "SF", "WSGI0117: .*it was drained .mod_wsgi_rs reload puts it back")
 
 
 def test_worker_that_is_not_ready_within_socket_timeout_has_its_flag(start):
@@ -415,6 +428,8 @@ def test_output_filter_that_fails_has_its_flag(start, kind):
         server.get("/app/long")
     status, flag = flags(server, "/app/long")
     assert (status, flag) == ("500", "FF")
+    # The filter itself logs the cause, which has no flag there.
+    assert "AH01328" in host_log(server)
 
 
 def test_request_that_waits_for_new_code_has_its_flag(start):

@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from harness import daemons
-from harness.client import head
+from harness.client import head, read_all
 from harness.conf import Conf
 from harness.env import REPO
 from harness.httpd import wait_until
@@ -378,6 +379,44 @@ def test_group_that_does_not_start_makes_the_server_not_ready(start):
     assert server.post("/wsgi-status", b"x").status == 405
 
 
+@pytest.mark.parametrize("processes", ["1", "0-1"])
+def test_drained_group_makes_the_server_not_ready(start, run, processes):
+    groups = f"WSGIDaemonProcess site processes={processes}\nWSGIDaemonProcess other"
+    server = start(conf(groups, "WSGIScriptAlias /app ${ROOT}/app.py process-group=site"))
+    ready = lambda: server.get("/-/ready").text == "ready\n"  # noqa: E731
+    wait_until(ready, "both groups to be ready", timeout=30)
+    assert run(server, "drain", "site").returncode == 0
+    answer = server.get("/-/ready")
+    assert (answer.status, answer.text) == (503, "not ready: site\n")
+    assert server.get("/-/healthy").status == 200
+    assert run(server, "reload", "site").returncode == 0
+    wait_until(ready, "the group to be ready again", timeout=30)
+
+
+def test_server_that_stops_is_not_ready(start):
+    server = start(one_group())
+    with server.socket() as sock:
+        sock.sendall(b"GET /-/ready HTTP/1.1\r\nHost: localhost\r\n")
+        # A connection that was made later has an answer: a thread has the first one.
+        assert server.get("/-/ready").status == 200
+        server.process.send_signal(signal.SIGWINCH)
+
+        def is_closed():
+            try:
+                with server.socket():
+                    return False
+            except ConnectionRefusedError:
+                return True
+
+        # The child stops listening once it knows that it is to stop.
+        wait_until(is_closed, "the end of the sockets")
+        sock.sendall(b"Connection: close\r\n\r\n")
+        answer = read_all(sock)
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert answer.endswith(b"not ready: the server stops\n")
+    server.process.wait(15)
+
+
 def test_rate_of_requests_is_that_since_a_reading_before(start):
     server = start(one_group())
     for _ in range(20):
@@ -497,7 +536,8 @@ def test_reason_of_an_exit_is_told(start, options, act, reason):
 def test_worker_that_the_kernel_kills_for_want_of_memory_has_its_own_reason_and_flag(
     start, control_group
 ):
-    server = start(one_group("processes=1 threads=2"))
+    logs = 'LogFormat "%U %>s %{WSGI_FLAGS}e" flags\nCustomLog ${ROOT}/flags_log flags'
+    server = start(one_group(f"processes=1 threads=2\n{logs}", modules=("log_config",)))
     server.log.allow("killed by signal 9, probably by the OOM killer", "WSGI0146")
     assert server.get("/app/fine").status == 200
     with control_group(64 * 1024 * 1024) as enter:
@@ -512,6 +552,10 @@ def test_worker_that_the_kernel_kills_for_want_of_memory_has_its_own_reason_and_
         [failure] = wait_until(lambda: status(server)["failures"], "the failure")
         assert (failure["flags"], failure["request"]) == ("OM", "POST /app/eat")
         server.log.expect(r"WSGI0146: .*probably by the OOM killer.*\[OM\]")
+        flags = server.root / "flags_log"
+        wait_until(lambda: "/app/eat 502 OM\n" in flags.read_text(), "the line of the access log")
+        metrics = server.get("/wsgi-status?prometheus").text
+        assert re.search(r'^wsgi_request_failures_total\{.*flag="OM"\} 1$', metrics, re.M)
         # A signal of another process is none of the kernel's.
         wait_until(lambda: group(server)["workers_ready"] == 1, "a ready worker", timeout=30)
         [worker] = daemons.settled(server, 1)

@@ -298,14 +298,17 @@ impl<'a, 'py> Call<'a, 'py> {
             (response.stage(), response.read_failure().cloned(), response.send_failure())
         });
         let (stage, read_failure, send_failure) = state.unwrap_or((Stage::Ended, None, None));
+        let has_left = send_failure == Some(SendError::Disconnected)
+            || read_failure == Some(ReadError::Disconnected);
         let of_the_client = raised.is(ExceptionKind::Os)
-            && (send_failure == Some(SendError::Disconnected)
+            && (has_left
                 || matches!(&read_failure, Some(why) if !matches!(why, ReadError::Other(_))));
         let timed_out = raised.is_of(&self.interpreter.state.request_timeout(py));
         if of_the_client {
             let exception = raised.take();
             let why = exception.value.text();
-            self.log(lease, Level::Debug, &format!("the application gave up: {why}"));
+            let flag = if has_left { "CL" } else { "RB" };
+            self.log(lease, Level::Debug, &format!("the application gave up: {why} [{flag}]"));
         } else if timed_out {
             let (stage, end) = if stage >= Stage::Sending {
                 (" after headers sent", "response truncated")
