@@ -90,7 +90,7 @@ fn requests(page: &mut String, snapshot: &Snapshot) {
 
 /// What has been counted of requests, without flags.
 fn counts(page: &mut String, counts: &RequestCounts, rate: Option<Rate>) {
-    let errors = counts.classes.last().copied().unwrap_or(0);
+    let errors = counts.server_errors();
     let (total, rate) =
         (counts.total(), rate.map_or_else(dash, |rate| format!("{:.1}", rate.per_second())));
     put(page, format_args!("<td class=n>{total}<td class=n>{rate}<td class=n>{errors}"));

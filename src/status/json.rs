@@ -94,11 +94,10 @@ fn stack(stack: &Stack) -> Value {
 }
 
 fn counts(counts: &RequestCounts) -> Value {
-    let classes = counts
-        .classes
-        .iter()
-        .zip(1..)
-        .map(|(count, class)| (format!("{class}xx"), Value::from(*count)));
+    let classes = RequestCounts::CLASS_NAMES
+        .into_iter()
+        .zip(counts.classes)
+        .map(|(class, count)| (class.to_owned(), Value::from(count)));
     let flags = Flag::ALL.into_iter().filter_map(|flag| {
         let count = counts.flags.get(flag as usize).copied().filter(|count| *count > 0)?;
         Some((flag.code().to_owned(), Value::from(count)))

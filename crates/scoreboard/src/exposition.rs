@@ -143,7 +143,7 @@ impl Exposition {
         let help = "Requests, by class of the HTTP status; the group of embedded mode has no name.";
         self.begin("wsgi_requests", Kind::Counter, help);
         for RequestFigures { group, interface, counts, .. } in all {
-            for (count, class) in counts.classes.iter().zip(["1xx", "2xx", "3xx", "4xx", "5xx"]) {
+            for (count, class) in counts.classes.iter().zip(RequestCounts::CLASS_NAMES) {
                 let labels = [("group", *group), ("interface", *interface), ("code", class)];
                 self.value("wsgi_requests_total", &labels, count);
             }

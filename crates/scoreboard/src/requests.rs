@@ -10,7 +10,7 @@ use crate::histogram::{BUCKETS, Histogram, bucket};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// Classes of status: none, and 1xx to 5xx.
+/// Classes of status: any other number, and 1xx to 5xx.
 const CLASSES: usize = 6;
 /// Room for flags by their number.
 const FLAGS: usize = 32;
@@ -30,8 +30,8 @@ pub struct RequestWords<'m>(pub &'m [AtomicU64]);
 /// What has been counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RequestCounts {
-    /// Requests by class of status, from 1xx on.
-    pub classes: [u64; CLASSES - 1],
+    /// Requests by class of status, as [`RequestCounts::CLASS_NAMES`] has them.
+    pub classes: [u64; CLASSES],
     /// Requests by number of flag.
     pub flags: [u64; FLAGS],
     /// From the arrival of the request to the end of the handler.
@@ -74,6 +74,9 @@ impl RequestWords<'_> {
 }
 
 impl RequestCounts {
+    /// The names of the classes. An application may answer with a status of its own, such as 999: that is in the last.
+    pub const CLASS_NAMES: [&'static str; CLASSES] = ["1xx", "2xx", "3xx", "4xx", "5xx", "other"];
+
     /// What has been counted so far in the first [`REQUEST_WORDS`] words, of which `word` reads one by its index.
     pub fn read(word: impl Fn(usize) -> u64) -> Self {
         let mut sums = [0_u64; STRIPE];
@@ -83,8 +86,9 @@ impl RequestCounts {
             }
         }
         let mut counts = Self::default();
-        let mut words = sums.into_iter().skip(1);
-        counts.classes.iter_mut().zip(&mut words).for_each(|(to, from)| *to = from);
+        // Word 0 is that of the last class.
+        let words = sums.into_iter().take(CLASSES).cycle().skip(1);
+        counts.classes.iter_mut().zip(words).for_each(|(to, from)| *to = from);
         counts.flags.iter_mut().zip(sums.into_iter().skip(CLASSES)).for_each(|(to, from)| {
             *to = from;
         });
@@ -94,6 +98,12 @@ impl RequestCounts {
             histogram.sum = sums.get(start + BUCKETS).copied().unwrap_or(0);
         }
         counts
+    }
+
+    /// Requests with a status of 5xx.
+    pub const fn server_errors(&self) -> u64 {
+        let [_, _, _, _, errors, _] = self.classes;
+        errors
     }
 
     /// How many requests have been counted.
@@ -137,14 +147,18 @@ mod tests {
                 });
             }
         });
-        counters.record(7, std::iter::empty(), 0, None);
+        for status in [7, 600, 999] {
+            counters.record(status, std::iter::empty(), 0, None);
+        }
         let counts = RequestCounts::read(|index| words[index].load(Ordering::Relaxed));
-        assert_eq!(counts.classes, [0, 4000, 0, 0, 4]);
-        assert_eq!((counts.flags[2], counts.flags[31], counts.total()), (4, 4, 4004));
-        assert_eq!((counts.duration.count(), counts.queue.count()), (4005, 4000));
+        assert_eq!(counts.classes, [0, 4000, 0, 0, 4, 3]);
+        assert_eq!((counts.flags[2], counts.flags[31], counts.server_errors()), (4, 4, 4));
+        // Each request is in the total, whatever its status.
+        assert_eq!((counts.duration.count(), counts.total()), (4007, 4007));
+        assert_eq!(counts.queue.count(), 4000);
         assert_eq!(counts.duration.sum, 4 * (700_000 + 40_000_000));
         assert_eq!((counts.queue.sum, counts.queue.buckets[0]), (12_000, 4000));
         assert_eq!(counts.duration.buckets[15], 4);
-        assert_eq!(counts.duration.cumulative().last(), Some((None, 4005)));
+        assert_eq!(counts.duration.cumulative().last(), Some((None, 4007)));
     }
 }
