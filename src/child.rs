@@ -6,6 +6,7 @@ use crate::config::ProcessOptions;
 #[cfg(feature = "embedded")]
 use crate::embedded::EmbeddedPython;
 use crate::forward::Group;
+use scoreboard::PythonVersion;
 use std::sync::OnceLock;
 
 /// What requests need to know of the process that serves them.
@@ -16,6 +17,8 @@ pub(crate) struct Child {
     pub(crate) sole: bool,
     /// The daemon process groups.
     pub(crate) groups: Vec<Group>,
+    /// The Python of this process, started or not; `None` where the module has none.
+    pub(crate) python_version: Option<PythonVersion>,
     #[cfg(feature = "embedded")]
     /// Python in this process; `None` where the configuration keeps it out.
     pub(crate) python: Option<EmbeddedPython>,

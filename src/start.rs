@@ -32,6 +32,7 @@ use crate::single_application::{has_single_application, scripts};
 use crate::stream_hints::{StreamLimits, WEBSOCKETS_OVER_HTTP_2, stream_hints};
 use crate::worker_factor::worker_factor;
 use group_config::Interface;
+use scoreboard::PythonVersion;
 use std::ffi::CStr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use wsgi::Level;
@@ -199,6 +200,7 @@ impl ChildInit for Start {
             options,
             sole,
             groups,
+            python_version: python_version(),
             #[cfg(feature = "embedded")]
             python,
         }
@@ -207,6 +209,17 @@ impl ChildInit for Start {
             child.adopt(StopPythonGuard);
         }
     }
+}
+
+/// The Python that this module is linked with.
+#[cfg(feature = "embedded")]
+fn python_version() -> Option<PythonVersion> {
+    PythonVersion::parse(host::running_version(), host::PYTHON_VERSION.ends_with('t'))
+}
+
+#[cfg(not(feature = "embedded"))]
+const fn python_version() -> Option<PythonVersion> {
+    None
 }
 
 impl ChildStopping for Start {

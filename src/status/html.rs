@@ -113,7 +113,11 @@ fn flags(page: &mut String, counts: &RequestCounts) {
 
 fn group(page: &mut String, number: usize, group: &GroupStatus) {
     let (name, interface) = (Escaped(&group.name), group.interface);
-    put(page, format_args!("<h2 id=g{number}>{name} <span class=small>{interface}</span></h2>"));
+    let python = group.python.map_or_else(String::new, |it| format!(", Python {it}"));
+    put(
+        page,
+        format_args!("<h2 id=g{number}>{name} <span class=small>{interface}{python}</span></h2>"),
+    );
     if let Some(why) = &group.start_block {
         put(page, format_args!("<p class=bad>Does not start: {}</p>", Escaped(why)));
     }
@@ -127,7 +131,10 @@ fn group(page: &mut String, number: usize, group: &GroupStatus) {
         percentile(&START_BOUNDS, &group.events.start_times, 50).map_or_else(dash, duration);
     put(
         page,
-        format_args!("<p class=small>started {starts} (p50 {start}){exits}; CPU {cpu} in all</p>"),
+        format_args!(
+            "<p class=small>started {starts} (p50 {start}){exits}; CPU {cpu} in all{}</p>",
+            event_loop(group)
+        ),
     );
     page.push_str(
         "<div class=wide><table><tr><th class=n>Slot<th class=n>Process<th>State<th class=n>Age<th class=n>Served\
@@ -136,6 +143,13 @@ fn group(page: &mut String, number: usize, group: &GroupStatus) {
     let oldest = group.oldest();
     group.workers.iter().for_each(|it| worker(page, it, oldest));
     page.push_str("</table></div>\n");
+}
+
+/// What there is only where workers have an event loop.
+fn event_loop(group: &GroupStatus) -> String {
+    let Some(open) = group.sockets else { return String::new() };
+    let lag = group.events.loop_lag.percentile(99).map_or_else(dash, duration);
+    format!("; {open} WebSockets open; event loop late by {lag} (p99)")
 }
 
 /// `oldest`: how old the oldest request of the group is, whose stack is open.

@@ -6,8 +6,8 @@ use super::stack::{Stack, StackFrame};
 use crate::failure_flag::{Flag, Flags};
 use crate::groups::{Rate, RecentFailure};
 use scoreboard::{
-    Events, ExecutorLoad, ExecutorLoads, ExitReason, Histogram, RequestCounts, START_BOUNDS,
-    percentile,
+    Events, ExecutorLoad, ExecutorLoads, ExitReason, Histogram, PythonVersion, RequestCounts,
+    START_BOUNDS, percentile,
 };
 use serde_json::{Map, Value, json};
 
@@ -15,6 +15,7 @@ use serde_json::{Map, Value, json};
 pub(super) fn page(snapshot: &Snapshot) -> String {
     let whole = json!({
         "version": env!("CARGO_PKG_VERSION"),
+        "python": snapshot.python.map(python),
         "uptime_seconds": seconds(snapshot.uptime),
         "configuration": {
             "generation": snapshot.configuration.generation,
@@ -47,6 +48,13 @@ fn group(group: &GroupStatus) -> Value {
             "sum_seconds": seconds(group.events.lock_wait),
         },
         "cpu_seconds": seconds(group.cpu),
+        "python": group.python.map(python),
+        "websockets": group.sockets.map(|open| json!({
+            "open": open,
+            "messages_received": group.events.messages_received,
+            "messages_sent": group.events.messages_sent,
+        })),
+        "event_loop_lag": group.sockets.map(|_| histogram(&group.events.loop_lag)),
         "requests": with_rate(counts(&group.counts), group.rate),
         "workers": group.workers.iter().map(worker).collect::<Vec<_>>(),
     })
@@ -59,6 +67,10 @@ fn executors(loads: &ExecutorLoads) -> Value {
         .map(|(executor, it)| (executor.name().to_owned(), load(it)))
         .collect::<Map<_, _>>()
         .into()
+}
+
+fn python(python: PythonVersion) -> Value {
+    json!({ "version": python.to_string(), "abi": python.abi() })
 }
 
 fn worker(worker: &WorkerStatus) -> Value {

@@ -9,6 +9,9 @@ use scoreboard::{Exposition, GroupFigures, ProcessFigures, RequestFigures};
 /// The text.
 pub(super) fn page(snapshot: &Snapshot, is_openmetrics: bool) -> String {
     let mut page = Exposition::new(is_openmetrics, env!("CARGO_PKG_VERSION"));
+    let own = snapshot.python.map(|python| ("", python));
+    let of_groups = snapshot.groups.iter().filter_map(|it| Some((&*it.name, it.python?)));
+    page.pythons(&own.into_iter().chain(of_groups).collect::<Vec<_>>());
     page.uptime(snapshot.uptime);
     let Configuration { generation, loaded } = snapshot.configuration;
     page.configuration(generation, loaded);
@@ -43,6 +46,7 @@ fn figures(group: &GroupStatus) -> GroupFigures<'_> {
         queue_depth: Some(group.queue_depth),
         oldest: group.oldest(),
         events: group.events,
+        sockets: group.sockets,
         cpu: group.cpu,
         processes,
         executors: group.executors,

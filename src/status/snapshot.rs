@@ -11,7 +11,7 @@ use crate::forward::Group;
 use crate::groups::{Configuration, Rate, RecentFailure, ServerCounters};
 use crate::status::stack::Stack;
 use group_config::Interface;
-use scoreboard::{Events, ExecutorLoads, Field, Record, RequestCounts, State, now};
+use scoreboard::{Events, ExecutorLoads, Field, PythonVersion, Record, RequestCounts, State, now};
 use sys::ProcessUsage;
 
 /// What there is to show.
@@ -19,6 +19,8 @@ pub(crate) struct Snapshot {
     /// Microseconds since the server was started.
     pub(crate) uptime: u64,
     pub(crate) configuration: Configuration,
+    /// The Python of Apache's own processes; `None` where the module has none.
+    pub(crate) python: Option<PythonVersion>,
     /// Microseconds since the epoch.
     pub(crate) now: u64,
     /// Requests that Apache's children have served or refused themselves.
@@ -49,6 +51,10 @@ pub(crate) struct GroupStatus {
     pub(crate) events: Events,
     /// What the executors of its event loops have to do; `None` where it has no event loops.
     pub(crate) executors: Option<ExecutorLoads>,
+    /// The Python of its workers, once there was one.
+    pub(crate) python: Option<PythonVersion>,
+    /// WebSockets that its workers have open; `None` where they have no event loop.
+    pub(crate) sockets: Option<u64>,
     /// Why no worker is to be expected.
     pub(crate) start_block: Option<String>,
     /// It serves requests, and is not one of service scripts.
@@ -68,6 +74,8 @@ pub(crate) struct WorkerStatus {
     /// Requests.
     pub(crate) served: u64,
     pub(crate) usage: ProcessUsage,
+    /// WebSockets that it has open.
+    pub(crate) sockets: u64,
     pub(crate) requests: Vec<RunningRequest>,
     /// How the worker before it ended, if it left a record.
     pub(crate) last_exit: Option<String>,
@@ -100,6 +108,7 @@ impl Snapshot {
         Self {
             uptime: counters.map_or(0, |it| now().saturating_sub(it.since)),
             configuration: counters.map(ServerCounters::configuration).unwrap_or_default(),
+            python: child.python_version,
             now: u64::try_from(wsgi::epoch_micros()).unwrap_or(0),
             embedded_rate: counters.and_then(rate),
             embedded,
@@ -135,6 +144,7 @@ impl GroupStatus {
         let busy = workers.iter().map(|worker| worker.requests.len() as u64).sum();
         let running = workers.iter().map(|worker| worker.usage.cpu.saturating_mul(1000));
         let cpu = running.fold(events.cpu, u64::saturating_add);
+        let sockets = workers.iter().map(|worker| worker.sockets).fold(0, u64::saturating_add);
         let (counts, readings) = (plan.requests.read(), plan.requests.readings());
         Self {
             name: group.name().to_owned(),
@@ -152,6 +162,8 @@ impl GroupStatus {
             executors: (definition.config.interface != Interface::Wsgi).then_some(executors),
             events,
             start_block: (0..slots).find_map(|slot| plan.start_block(slot)).map(|block| block.why),
+            python: board.python(),
+            sockets: definition.config.may_be_asgi().then_some(sockets),
             serves: definition.config.threads > 0,
             is_permanent: definition.config.processes.least > 0,
         }
@@ -190,6 +202,7 @@ impl WorkerStatus {
             age: 0,
             served: 0,
             usage: ProcessUsage::default(),
+            sockets: 0,
             requests: Vec::new(),
             last_exit,
         }
@@ -229,6 +242,7 @@ fn worker(
         age: now.saturating_sub(record.get(Field::Started)),
         served: record.get(Field::Served),
         usage: ProcessUsage::of(pid, uid).unwrap_or_default(),
+        sockets: record.get(Field::Sockets),
         requests: requests.collect(),
         last_exit: last_exit.clone(),
     })
@@ -276,6 +290,8 @@ mod tests {
             events: board.counters().read(),
             executors: Some(executors),
             start_block: board.start_block_reason(0, || StartCause(words).read()),
+            python: board.python(),
+            sockets: Some(board.open_sockets(0)),
             serves: true,
             is_permanent: true,
         }
@@ -290,6 +306,7 @@ mod tests {
             let snapshot = Snapshot {
                 uptime: 1,
                 configuration: Configuration::default(),
+                python: None,
                 now: 0,
                 embedded: RequestCounts::default(),
                 embedded_rate: None,

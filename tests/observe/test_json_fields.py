@@ -27,6 +27,11 @@ def application(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [b"fine"]
 """
+LOOP = r"""
+async def application(scope, receive, send):
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"fine"})
+"""
 # Its slot has no worker most of the time.
 BROKEN = "import os\nos._exit(3)\n"
 LOOP = r"""
@@ -57,11 +62,13 @@ def conf(orders=False):
     WSGIScriptAlias /app ${ROOT}/app.py process-group=site application-group=%{GLOBAL}
     WSGIScriptAlias /broken ${ROOT}/broken.py process-group=broken application-group=%{GLOBAL}
     WSGIScriptAlias /own ${ROOT}/app.py
+    WSGIDaemonProcess loop processes=1
+    ASGIScriptAlias /loop ${ROOT}/loop.py process-group=loop
     <Location /wsgi-status>
         SetHandler wsgi-status
     </Location>
     """
-    files = (("app.py", APP), ("broken.py", BROKEN), ("out/README", ""))
+    files = (("app.py", APP), ("broken.py", BROKEN), ("loop.py", LOOP), ("out/README", ""))
     return Conf(text, files=files, timeout=60)
 
 
@@ -134,6 +141,7 @@ def test_answers_have_the_fields_that_are_documented_and_no_others(start, asks):
     server.log.allow("on purpose", "WSGI0174", "ValueError", "Traceback", "^  ", "exited with")
     server.log.allow("WSGI0117", "not started", "broken")
     assert [server.get(f"/{place}/raise").status for place in ("app", "own")] == [500, 500]
+    assert server.get("/loop").status == 200
     compared = {name: Compared(fields) for name, fields in documented().items()}
     compared["status"].take(asks(server, "status", "no-such-group", status=3))
     with server.socket() as sock:

@@ -32,9 +32,9 @@ def pretends():
         for place in shared:
             first, last = (int(end, 16) for end in place.split("-"))
             words = (ctypes.c_uint64 * ((last - first) // 8)).from_address(first)
-            if words[0] != int.from_bytes(b"wsgi-sb5", "big"):
+            if words[0] != int.from_bytes(b"wsgi-sb6", "big"):
                 continue
-            for record in range(40, 40 + words[1] * words[3], words[3]):
+            for record in range(64, 64 + words[1] * words[3], words[3]):
                 since = words[record + 276]
                 if since:
                     words[record + 20] = 2

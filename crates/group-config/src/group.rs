@@ -289,6 +289,11 @@ impl GroupConfig {
         self.interface == Interface::Asgi && !self.is_service()
     }
 
+    /// Whether workers may have an event loop: with `interface=auto` each of them decides.
+    pub fn may_be_asgi(&self) -> bool {
+        self.interface != Interface::Wsgi && !self.is_service()
+    }
+
     /// Whether the group runs service scripts and serves no requests.
     pub fn is_service(&self) -> bool {
         self.threads == 0

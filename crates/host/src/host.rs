@@ -59,6 +59,12 @@ pub const BUILT_FOR: &str = env!("HOST_PYTHON_EXECUTABLE");
 /// Its version, such as `3.11`.
 pub const PYTHON_VERSION: &str = env!("HOST_PYTHON_VERSION");
 
+/// The version of the Python library that this process has, such as `3.11.2`, also before Python is started. The first
+/// call is to be made while the process has one thread: CPython composes the text then.
+pub fn running_version() -> &'static str {
+    crate::cpython::version()
+}
+
 impl Host {
     /// Starts Python in this process. The calling thread is Python's main thread and has to be the
     /// one that calls [`Host::stop`].

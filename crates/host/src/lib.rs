@@ -56,7 +56,7 @@ pub use cpython::{
 };
 pub use gateway::consult::{Answer, Question, Unanswered};
 pub use gateway::target::{Served, Target};
-pub use host::{BUILT_FOR, Host, PYTHON_VERSION, StartError};
+pub use host::{BUILT_FOR, Host, PYTHON_VERSION, StartError, running_version};
 pub use interpreters::interface::ApplicationInterface;
 pub use interpreters::script::{Reloading, Replacement, ScriptFile};
 pub use log::ServerLog;

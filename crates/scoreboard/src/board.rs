@@ -7,14 +7,14 @@ use crate::field::{Field, State};
 use crate::request_stack::{STACK, StackSlot};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The first word: `wsgi-sb5`.
-pub const MAGIC: u64 = u64::from_be_bytes(*b"wsgi-sb5");
+/// The first word: `wsgi-sb6`.
+pub const MAGIC: u64 = u64::from_be_bytes(*b"wsgi-sb6");
 
 /// The records of a slot: as many workers of it live at once at most. One serves, another one may start in its place, and
 /// those before them may still have requests.
 pub const RECORDS_PER_SLOT: usize = 4;
 
-const HEADER: usize = 40;
+const HEADER: usize = 64;
 /// The word of the header that holds the manager's failed starts in a row; Apache's parent writes it.
 pub(crate) const START_FAILURES: usize = 4;
 /// The word that says that the group wants no more requests: 1, or [`DRAINED`].
@@ -25,6 +25,9 @@ pub(crate) const DRAINED: u64 = 2;
 const COUNTED: usize = 6;
 /// The word behind them, of [`Scoreboard::log_level`].
 pub(crate) const LOG_LEVEL: usize = COUNTED + COUNTERS;
+/// The word behind that, of [`Scoreboard::python`].
+pub(crate) const PYTHON: usize = LOG_LEVEL + 1;
+const _: () = assert!(PYTHON < HEADER);
 const FIXED: usize = 20;
 /// The word of a record at which the lines of requests begin.
 const LINES: usize = FIXED + STACK;

@@ -1,7 +1,9 @@
 //! What has happened to the workers of a group since the memory was made: how often they were started, how long that
-//! took, how they ended, and what all of them together have used. It must never know a worker.
+//! took, how they ended, what all of them together have used, how late their event loops were, and messages of WebSockets.
+//! It must never know a worker.
 #![forbid(unsafe_code)]
 
+use crate::histogram::{BUCKETS, Histogram, bucket};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How a worker ended.
@@ -102,8 +104,11 @@ const LOCK_WAIT: usize = CPU + 1;
 const LOCK_PROBES: usize = LOCK_WAIT + 1;
 const START_SUM: usize = LOCK_PROBES + 1;
 const START_COUNTS: usize = START_SUM + 1;
+const RECEIVED: usize = START_COUNTS + START_BUCKETS;
+const SENT: usize = RECEIVED + 1;
+const LAG: usize = SENT + 1;
 /// The words that the counters need.
-pub(crate) const COUNTERS: usize = START_COUNTS + START_BUCKETS;
+pub(crate) const COUNTERS: usize = LAG + BUCKETS + 1;
 
 /// The counters of a group, in words that its manager and its workers can write to.
 #[derive(Clone, Copy)]
@@ -125,6 +130,12 @@ pub struct Events {
     pub start_times: [u64; START_BUCKETS],
     /// All these times together, in microseconds.
     pub start_sum: u64,
+    /// Messages of WebSockets that clients have sent.
+    pub messages_received: u64,
+    /// Messages of WebSockets that applications have sent.
+    pub messages_sent: u64,
+    /// How late timers of event loops were.
+    pub loop_lag: Histogram,
 }
 
 impl Counters<'_> {
@@ -152,6 +163,22 @@ impl Counters<'_> {
         self.add(LOCK_PROBES, 1);
     }
 
+    /// A client has sent a message over a WebSocket.
+    pub fn note_message_received(&self) {
+        self.add(RECEIVED, 1);
+    }
+
+    /// An application has sent a message over a WebSocket.
+    pub fn note_message_sent(&self) {
+        self.add(SENT, 1);
+    }
+
+    /// A timer of an event loop was late by so many microseconds.
+    pub fn note_loop_lag(&self, lag: u64) {
+        self.add(LAG + bucket(lag), 1);
+        self.add(LAG + BUCKETS, lag);
+    }
+
     /// What has been counted so far.
     pub fn read(&self) -> Events {
         let get = |index: usize| self.0.get(index).map_or(0, |word| word.load(Ordering::Relaxed));
@@ -163,6 +190,12 @@ impl Counters<'_> {
             lock_probes: get(LOCK_PROBES),
             start_times: std::array::from_fn(|bucket| get(START_COUNTS + bucket)),
             start_sum: get(START_SUM),
+            messages_received: get(RECEIVED),
+            messages_sent: get(SENT),
+            loop_lag: Histogram {
+                buckets: std::array::from_fn(|bucket| get(LAG + bucket)),
+                sum: get(LAG + BUCKETS),
+            },
         }
     }
 
@@ -204,11 +237,18 @@ mod tests {
         for after in [50_000, 50_001, 300_000_001] {
             counters.note_ready(after);
         }
+        counters.note_message_received();
+        (0..2).for_each(|_| counters.note_message_sent());
+        [400, 40_000_000].into_iter().for_each(|lag| counters.note_loop_lag(lag));
         let events = counters.read();
         let exits = ExitReason::ALL.map(|reason| events.exits(reason));
         assert_eq!((events.starts, exits), (1, [1, 1, 1, 1, 1, 2, 1, 1, 1, 1, 1, 1, 1, 1]));
         assert_eq!((events.cpu, events.lock_wait, events.lock_probes), (70, 15, 2));
         assert_eq!(events.start_times, [1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
         assert_eq!(events.start_sum, 300_100_002);
+        assert_eq!((events.messages_received, events.messages_sent), (1, 2));
+        let lag = events.loop_lag;
+        assert_eq!((lag.count(), lag.buckets[0], lag.buckets[15]), (2, 1, 1));
+        assert_eq!(lag.sum, 40_000_400);
     }
 }

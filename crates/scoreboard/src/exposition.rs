@@ -8,6 +8,7 @@ use crate::executor::{ExecutorLoad, ExecutorLoads};
 use crate::flag::Flag;
 use crate::histogram::Histogram;
 use crate::label::Label;
+use crate::python_version::PythonVersion;
 use crate::requests::RequestCounts;
 use std::fmt::{self, Display, Write};
 
@@ -67,6 +68,8 @@ pub struct GroupFigures<'a> {
     pub oldest: u64,
     /// Starts and exits of its processes.
     pub events: Events,
+    /// WebSockets that its processes have open; `None` where they have no event loop.
+    pub sockets: Option<u64>,
     /// Processor time of all its processes so far, in microseconds.
     pub cpu: u64,
     /// Its processes, by slot.
@@ -112,6 +115,17 @@ impl Exposition {
         page.begin(name, Kind::Gauge, "The version of mod_wsgi_rs, always 1.");
         page.value(name, &[("version", version)], 1);
         page
+    }
+
+    /// The Pythons of groups, by name; that of Apache's own processes is empty.
+    pub fn pythons(&mut self, pythons: &[(&str, PythonVersion)]) {
+        let name = "wsgi_python_info";
+        self.begin(name, Kind::Gauge, "The Python of the processes of a group, always 1.");
+        for (group, python) in pythons {
+            let (version, abi) = (python.to_string(), python.abi());
+            let labels = [("group", *group), ("version", &version), ("abi", &abi)];
+            self.value(name, &labels, 1);
+        }
     }
 
     /// The text.
@@ -206,6 +220,7 @@ impl Exposition {
             }
         }
         self.work(groups);
+        self.event_loops(groups);
         self.processes(groups);
     }
 
@@ -231,6 +246,34 @@ impl Exposition {
                     self.value(name, &labels, figure(&load));
                 }
             }
+        }
+    }
+
+    /// What there is only where processes have an event loop.
+    fn event_loops(&mut self, groups: &[GroupFigures<'_>]) {
+        let of_loops: Vec<_> =
+            groups.iter().filter_map(|it| Some((it.name, &it.events, it.sockets?))).collect();
+        if of_loops.is_empty() && !groups.is_empty() {
+            return;
+        }
+        let name = "wsgi_websocket_connections";
+        self.begin(name, Kind::Gauge, "WebSockets that are open.");
+        for (group, _, sockets) in &of_loops {
+            self.value(name, &[("group", *group)], sockets);
+        }
+        let name = "wsgi_websocket_messages";
+        self.begin(name, Kind::Counter, "Messages over WebSockets.");
+        for (group, events, _) in &of_loops {
+            let counts = [("received", events.messages_received), ("sent", events.messages_sent)];
+            for (direction, count) in counts {
+                let labels = [("group", *group), ("direction", direction)];
+                self.value("wsgi_websocket_messages_total", &labels, count);
+            }
+        }
+        let name = "wsgi_event_loop_lag_seconds";
+        self.begin(name, Kind::Histogram, "How late timers of event loops were.");
+        for (group, events, _) in &of_loops {
+            self.histogram(name, group, &events.loop_lag);
         }
     }
 
@@ -393,6 +436,7 @@ mod tests {
                 queue_depth,
                 oldest: 1_500_000,
                 events: Events::default(),
+                sockets: None,
                 cpu: 7,
                 processes: vec![process(0, 7), process(0, 8), process(1, 9)],
                 executors: None,

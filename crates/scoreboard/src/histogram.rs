@@ -10,7 +10,7 @@ pub(crate) const BOUNDS: [u64; 15] = [
 pub(crate) const BUCKETS: usize = BOUNDS.len() + 1;
 
 /// A histogram as it was read.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Histogram {
     /// Values in each bucket, not those in the ones before.
     pub buckets: [u64; BUCKETS],

@@ -8,7 +8,7 @@
 //!
 //! | words | what |
 //! |---|---|
-//! | 40 | header: [`MAGIC`], records, threads, words of a record, failed starts of the manager in a row, whether the group drains; then the [`Counters`], and the log level that was set; the rest is reserved |
+//! | 64 | header: [`MAGIC`], records, threads, words of a record, failed starts of the manager in a row, whether the group drains; then the [`Counters`], the log level that was set, and the Python of the workers; the rest is reserved |
 //! | per record: 20 | as [`Field`] numbers them, the rest reserved |
 //! | per record: 256 | where the oldest request is, as [`StackSlot`] has it |
 //! | per record and thread: 16 | time the request began (0: none), then 120 bytes of request line, closed by NULs |
@@ -31,6 +31,7 @@ mod histogram;
 mod label;
 mod log_level;
 mod posix;
+mod python_version;
 mod request_stack;
 mod requests;
 mod start_block;
@@ -46,6 +47,7 @@ pub use flag::Flag;
 pub use histogram::{Histogram, percentile};
 pub use label::Label;
 pub use posix::now;
+pub use python_version::PythonVersion;
 pub use request_stack::{RequestStack, StackSlot};
 pub use requests::{REQUEST_WORDS, RequestCounts, RequestWords};
 pub use start_cause::{START_CAUSE_WORDS, StartCause};

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::group::Group;
-use scoreboard::{Exposition, GroupFigures, ProcessFigures, RequestFigures};
+use scoreboard::{Exposition, Field, GroupFigures, ProcessFigures, RequestFigures};
 use sys::ProcessUsage;
 
 impl Group {
@@ -23,7 +23,13 @@ impl Group {
         // What a worker has used is in neither figure for a moment when it ends. A counter must not fall.
         let cpu = running.max(self.highest_cpu);
         self.highest_cpu = cpu;
+        let sockets = self.config.may_be_asgi().then(|| {
+            let open = self.workers().map(|worker| worker.record.get(Field::Sockets));
+            open.fold(0, u64::saturating_add)
+        });
+        let python = self.memory.board.python();
         let mut page = Exposition::new(is_openmetrics, env!("CARGO_PKG_VERSION"));
+        page.pythons(&python.map(|it| (&*self.config.name, it)).into_iter().collect::<Vec<_>>());
         if self.config.generation == 0 {
             // Without Apache the daemon is the server.
             let uptime = self.started.elapsed().as_micros();
@@ -48,6 +54,7 @@ impl Group {
             queue_depth: self.apache_counts.queue_depth(busy),
             oldest: self.oldest_request(),
             events,
+            sockets,
             cpu,
             processes,
             executors: self.executors(),

@@ -93,7 +93,7 @@ impl Group {
         }
     }
 
-    fn workers(&self) -> impl Iterator<Item = &Worker> {
+    pub(super) fn workers(&self) -> impl Iterator<Item = &Worker> {
         self.slots.iter().flat_map(Slot::workers)
     }
 

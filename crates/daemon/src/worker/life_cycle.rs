@@ -20,7 +20,7 @@ use crate::worker::supervise::{SIGNALS, supervise};
 use crate::worker::threads::{start_periodic, start_serving};
 use crate::worker::warm_up;
 use group_config::GroupConfig;
-use scoreboard::{Field, State};
+use scoreboard::{Field, PythonVersion, State};
 use std::io::{self, PipeReader, PipeWriter, Write};
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -52,6 +52,10 @@ pub(crate) fn run(start: WorkerStart, python: Python) -> ! {
 
 fn run_worker(start: WorkerStart, python: Python) -> Result<(), WorkerError> {
     start.slot.record().set(Field::Pid, std::process::id().into());
+    let is_free_threaded = host::PYTHON_VERSION.ends_with('t');
+    if let Some(version) = PythonVersion::parse(host::running_version(), is_free_threaded) {
+        start.slot.memory.board.set_python(version);
+    }
     // Applications wait for their own children.
     sys::reset_signal(SIGCHLD);
     sys::reset_signal(SIGWINCH);

@@ -22,6 +22,7 @@ use crate::observe::thread_id::thread_id;
 use std::ffi::CStr;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
+use std::time::Duration;
 use wsgi::Level;
 
 /// In Python, because coroutines are awaited there.
@@ -121,7 +122,7 @@ fn make_known<'py>(
 
 /// The settings, as a dict.
 fn settings<'py>(py: Attached<'py>, settings: &AsgiSettings) -> Result<'py, Object<'py>> {
-    let seconds = |limit: std::time::Duration| py.float(limit.as_secs_f64());
+    let seconds = |limit: Duration| py.float(limit.as_secs_f64());
     let dict = py.dict()?;
     let put = |name, value: Object<'py>| dict.set_item(&py.interned(name)?, &value);
     put(
@@ -159,6 +160,7 @@ impl Class for Serving {
         Method { name: c"has_room", call: has_room },
         Method { name: c"note_function", call: note_function },
         Method { name: c"started", call: started },
+        Method { name: c"note_lag", call: note_lag },
         Method { name: c"application", call: application },
         Method { name: c"load", call: load },
         Method { name: c"report", call: report },
@@ -224,6 +226,14 @@ fn started<'py>(this: &This<'_, 'py>, arguments: &Arguments<'_, 'py>) -> Result<
     let failed = arguments.get(0).map(|failed| failed.is_true()).transpose()?.unwrap_or(false);
     this.source.started(failed);
     Ok(this.py().none())
+}
+
+/// `note_lag(micros)`: how late a timer was; whether a request is under way.
+fn note_lag<'py>(this: &This<'_, 'py>, arguments: &Arguments<'_, 'py>) -> Result<'py, Object<'py>> {
+    let micros = arguments.get(0).map(|lag| lag.as_index()).transpose()?.unwrap_or(0);
+    // A timer may be early by the resolution of the clock.
+    let lag = Duration::from_micros(u64::try_from(micros).unwrap_or(0));
+    Ok(this.py().bool(this.source.note_lag(lag)))
 }
 
 /// `application(index)`: one that is told of the start, with its script; `None` where the script has none of the name.

@@ -10,6 +10,8 @@ import sys
 current_request = contextvars.ContextVar("mod_wsgi.asgi.request")
 # How long clients may take to answer a close, in seconds, when the process is to end.
 CLOSE_LIMIT = 3
+# How often to look how late timers are, in seconds.
+LAG_INTERVAL = 0.25
 
 
 class Server:
@@ -23,6 +25,9 @@ class Server:
         self.arrivals, self.progress = server.descriptors()
         self.accepts = False
         self.ended = asyncio.Event()
+        # When the timer is due that tells how late the loop is; None while there is none.
+        self.timer_due = None
+        self.is_active = False
         # Tasks and callbacks take the context of the code that makes them, which may be a request's.
         self.context = contextvars.copy_context()
         servers.append(self)
@@ -57,6 +62,10 @@ class Server:
         self.handle(self.server.progress())
 
     def handle(self, events):
+        if self.timer_due is None:
+            self.begin_timer()
+        else:
+            self.is_active = True
         begun = []
         for event in events:
             if event is None:
@@ -73,6 +82,21 @@ class Server:
             # Behind the first step of each: most requests are complete by then.
             self.loop.call_soon(self.watch_clients, begun)
         self.accept()
+
+    def begin_timer(self):
+        """A timer by which one sees how late the loop is."""
+        self.is_active = False
+        self.timer_due = self.loop.time() + LAG_INTERVAL
+        self.loop.call_at(self.timer_due, self.note_lag)
+
+    def note_lag(self):
+        lag = self.loop.time() - self.timer_due
+        has_requests = self.server.note_lag(int(lag * 1_000_000))
+        if has_requests or self.is_active:
+            self.begin_timer()
+        else:
+            # A loop that has nothing to do is not woken; WebSockets that are only open are nothing.
+            self.timer_due = None
 
     def begin(self, request):
         found = self.server.load(request)

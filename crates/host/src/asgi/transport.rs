@@ -5,6 +5,7 @@ use crate::asgi::sent::Sent;
 use crate::asgi::socket_transport::AsgiSocket;
 use crate::gateway::target::{Served, Target};
 use std::os::fd::BorrowedFd;
+use std::time::Duration;
 use wsgi::{Environ, Level, Output, ReadError, ResponseHead, SendError};
 
 /// What an event loop serves.
@@ -24,6 +25,8 @@ pub trait AsgiSource: Send + Sync {
     fn note_function(&self, executor: AsgiExecutor, is_over: bool);
     /// The applications named at the start have been told that the worker starts; `failed`: not all of them could.
     fn started(&self, failed: bool);
+    /// Notes how late a timer of the loop was; whether a request is under way, which an open WebSocket is not.
+    fn note_lag(&self, lag: Duration) -> bool;
 }
 
 /// What runs functions that may block, in threads, for an event loop.

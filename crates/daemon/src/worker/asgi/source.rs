@@ -13,6 +13,7 @@ use scoreboard::Executor;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
+use std::time::Duration;
 use wsgi::Level;
 
 /// The connections of a worker, for its event loop.
@@ -230,5 +231,11 @@ impl AsgiSource for LoopSource {
         if let Some(slots) = self.slots() {
             slots.set_start(if failed { Start::Failed } else { Start::Done });
         }
+    }
+
+    fn note_lag(&self, lag: Duration) -> bool {
+        let micros = u64::try_from(lag.as_micros()).unwrap_or(u64::MAX);
+        self.0.board.counters().note_loop_lag(micros);
+        self.slots().is_some_and(|slots| !slots.has_no_request())
     }
 }

@@ -187,8 +187,8 @@ impl OpenSocket {
     fn take(&mut self, incoming: Incoming) -> bool {
         let is_open = matches!(self.state, State::Open);
         match incoming {
-            Incoming::Text(text) if is_open => self.inbox.push(Received::Text(text)),
-            Incoming::Bytes(bytes) if is_open => self.inbox.push(Received::Bytes(bytes)),
+            Incoming::Text(text) if is_open => self.keep(Received::Text(text)),
+            Incoming::Bytes(bytes) if is_open => self.keep(Received::Bytes(bytes)),
             Incoming::Text(_) | Incoming::Bytes(_) | Incoming::Ping | Incoming::Pong => {}
             Incoming::Close { code, reason } => self.note_close(code, reason),
             Incoming::Nothing => {
@@ -209,6 +209,12 @@ impl OpenSocket {
             }
         }
         true
+    }
+
+    /// Keeps a message for the application.
+    fn keep(&mut self, message: Received) {
+        self.pool.board.counters().note_message_received();
+        self.inbox.push(message);
     }
 
     /// The client closes, or answers a close.
@@ -457,6 +463,9 @@ impl AsgiSocket for OpenSocket {
             SocketMessage::Bytes(bytes) => self.frames.send_bytes(stream, bytes),
         };
         self.note_written(written);
+        if written != Written::Lost {
+            self.pool.board.counters().note_message_sent();
+        }
         if self.is_blocked() {
             self.rearm();
         }
