@@ -94,12 +94,10 @@ import os
 import newrelic.agent
 newrelic.agent.initialize(os.path.join(os.path.dirname(__file__), "newrelic.ini"))
 newrelic.agent.register_application(timeout=10.0)
-@newrelic.agent.wsgi_application()
-def application(environ, start_response):
+def answer(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain")])
-    transaction = newrelic.agent.current_transaction()
-    trace = newrelic.agent.current_trace_id()
-    return [f"{transaction is not None} {trace}".encode()]
+    return [f"{os.getpid()} {newrelic.agent.current_trace_id()}".encode()]
+application = newrelic.agent.WSGIApplicationWrapper(answer)
 """
 # Without a connection to the service.
 NEWRELIC = """
@@ -267,10 +265,17 @@ def test_prometheus_client_counts_over_workers_that_come_and_go(start, preload):
 @pytest.mark.parametrize("preload", ["Off", "On"])
 def test_wrapper_of_newrelic_serves_and_continues_traces(start, preload):
     server = start(WRAPPED, "newrelic", f"preload={preload}", files=(("newrelic.ini", NEWRELIC),))
-    for number in range(1, 13):
-        answer = server.get("/", headers={"traceparent": parent_of(number)})
-        assert answer.status == 200
-        assert answer.text.startswith("True ")
+    pids, numbers = set(), itertools.count(1)
+
+    def recycled():
+        number = next(numbers)
+        pid, trace = server.get("/", headers={"traceparent": parent_of(number)}).text.split()
+        # That of the request, and none that the agent has made.
+        assert trace == f"{number:032x}"
+        pids.add(pid)
+        return len(pids) > 4
+
+    wait_until(recycled, "workers that are recycled", timeout=60)
     server.stop()
 
 
