@@ -28,7 +28,7 @@ NAME_DAEMON = $(WITH_PYTHON) sh -c 'ln -f target/release/wsgi-daemon target/rele
 BUILD_EXTENSION = $(WITH_PYTHON) cargo build --release --locked -p wsgi-extension --features extension
 NAME_EXTENSION = $(WITH_PYTHON) sh -c 'ln -f target/release/libwsgi_host.so "target/release/wsgi_host$$EXT_SUFFIX"'
 
-.PHONY: help setup build build-python daemon run test unit pytest oracle check structure miri sanitize soak fuzz bench profile install uninstall deb rpm wheel several-machines test-readme test-wheel test-deb clean
+.PHONY: help setup build build-python daemon run test unit pytest oracle check structure miri sanitize soak fuzz uncounted bench profile install uninstall deb rpm wheel several-machines test-readme test-wheel test-deb clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -118,7 +118,13 @@ $(VENV)-bench/.ready: bench/requirements.txt | setup
 	done; \
 	if [ -z "$$lacking" ]; then touch $@; else echo "cannot be installed and will not be measured:$$lacking" >&2; fi
 
-bench: build $(VENV)-bench/.ready ## compare with the alternatives on this machine (QUICK=1: the main figures)
+# The module without the counting of requests, with the programs of daemon mode beside it.
+uncounted: build
+	$(WITH_PYTHON) cargo build --release --locked -p mod_wsgi_rs --features uncounted --target-dir target/uncounted
+	@ln -f target/uncounted/release/libmod_wsgi_rs.so target/uncounted/release/mod_wsgi_rs.so
+	@ln -f target/release/wsgi-daemon-manager target/release/wsgi-daemon-[0-9]* target/uncounted/release/
+
+bench: build $(if $(QUICK),,uncounted) $(VENV)-bench/.ready ## compare with the alternatives on this machine (QUICK=1: the main figures)
 	@scripts/setup bench
 	@$(WITH_PYTHON) $(VENV)-bench/bin/python -m bench
 

@@ -7,7 +7,7 @@ import resource
 import signal
 import sys
 
-from bench import alone, cases, document, machine, tables, targets
+from bench import alone, cases, document, instructions, machine, tables, targets
 from bench.progress import Progress
 from bench.results import Results
 from bench.rounds import Running
@@ -27,6 +27,7 @@ LAYOUTS = (16, 64, 256)
 EVERY = [
     *(*cases.LOADS, *cases.TRANSFERS, *cases.TAILS, *cases.RESTARTS, *cases.SLOW),
     *(*cases.ASGI_LOADS, *cases.ASGI_TRANSFERS, *cases.SOCKETS, *cases.IDLE_SOCKETS),
+    cases.COUNTING,
 ]
 
 
@@ -84,7 +85,9 @@ def asked(case):
 def measure(plan, alone_names, rounds, contenders, results):
     steps = sum(case.rounds * case.has(each) for case in plan for each in contenders)
     # What is measured alone are applications of WSGI.
-    lonely = [each for each in contenders if each.interface == "wsgi"]
+    lonely = [each for each in contenders if each.interface == "wsgi" and not each.cases]
+    counted = [case for case in plan if isinstance(case, cases.Instructions)]
+    plan = [case for case in plan if case not in counted]
     progress = Progress(steps + len(lonely) * len(alone_names) * rounds)
     try:
         for shape in dict.fromkeys(map(shape_of, plan)):
@@ -94,6 +97,8 @@ def measure(plan, alone_names, rounds, contenders, results):
                 for case in here:
                     running.measure(case)
         alone.measure(lonely, alone_names, rounds, results, progress)
+        for case in counted:
+            instructions.measure(case, contenders, results, progress)
     finally:
         progress.end()
 

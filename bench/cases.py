@@ -23,8 +23,10 @@ class Case:
 
     def has(self, contender):
         """Whether a contender is measured."""
-        return contender.interface == self.interface and (
-            not self.only or contender.name in self.only
+        return (
+            contender.interface == self.interface
+            and (not self.only or contender.name in self.only)
+            and (not contender.cases or self.name in contender.cases)
         )
 
 
@@ -116,6 +118,13 @@ class IdleSockets(Case):
 
     sockets: int
     rounds: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Instructions(Case):
+    """Requests one after the other under callgrind: instructions a request in user space."""
+
+    rounds: int = 2
 
 
 HELLO_1 = Load("hello-1", "hello, 1 connection", connections=1, rounds=5)
@@ -216,6 +225,14 @@ IDLE_SOCKETS = [
         only=frozenset({"ours-asgi"}),
     )
 ]
+# Processor time differs by more than two per cent from one run to the next, instructions hardly.
+COUNTING = Instructions(
+    "counting",
+    "hello, what counting requests costs",
+    only=frozenset(
+        {"ours-embedded", "ours-embedded-uncounted", "ours-daemon", "ours-daemon-uncounted"}
+    ),
+)
 # Others are measured by bench/alone.py; the names are for tables and targets.
 START = "start"
 MEMORY = "memory"
@@ -230,6 +247,7 @@ GROUPS = {1: "groups-1", 50: "groups-50", 200: "groups-200"}
 TITLES = {
     **{case.name: case.title for case in [*LOADS, *TRANSFERS, *TAILS, *RESTARTS, *SLOW]},
     **{case.name: case.title for case in [*ASGI_LOADS, *ASGI_TRANSFERS, *SOCKETS, *IDLE_SOCKETS]},
+    COUNTING.name: COUNTING.title,
     START: "start to first answer",
     MEMORY: "memory, 2 processes x 15 threads",
     DJANGO_MEMORY[False, False]: "memory, Django, 4 processes, preload off",
@@ -241,6 +259,7 @@ TITLES = {
 UNITS = {
     "rps": ("req/s", 0, False),
     "cpu_us": ("CPU µs/req", 1, True),
+    "instructions": ("instructions/req", 0, True),
     "p50_ms": ("p50 ms", 2, True),
     "p99_ms": ("p99 ms", 2, True),
     "p999_ms": ("p99.9 ms", 2, True),

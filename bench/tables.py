@@ -14,6 +14,7 @@ FIGURES = {
     **dict.fromkeys((case.name for case in cases.ASGI_TRANSFERS), ("mb_s", "cpu_ms")),
     **dict.fromkeys((case.name for case in cases.SOCKETS), ("cpu_us", "p50_ms", "p99_ms", "late")),
     **dict.fromkeys((it.name for it in cases.IDLE_SOCKETS), ("apache_kb", "other_kb", "threads")),
+    cases.COUNTING.name: ("instructions",),
     cases.START: ("first_ms",),
     cases.MEMORY: ("idle_mb", "loaded_mb"),
     **dict.fromkeys(cases.DJANGO_MEMORY.values(), ("idle_mb", "loaded_mb")),
@@ -101,7 +102,7 @@ def ratios(results, contenders, interface="wsgi"):
     """The table of an interface: rows are cases, columns contenders; a cell is empty where there
     is none.
     """
-    contenders = [each for each in contenders if each.interface == interface]
+    contenders = [it for it in contenders if it.interface == interface and not it.cases]
     rows = [["", *(contender.name for contender in contenders)]]
     for case, (figure, reference) in RATIO.items():
         if case not in results.samples or (case in ASGI) != (interface == "asgi"):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from bench import cases, stats
 
 OURS_E, OURS_D, OURS_A = "ours-embedded", "ours-daemon", "ours-asgi"
+UNCOUNTED = {OURS_E: "ours-embedded-uncounted", OURS_D: "ours-daemon-uncounted"}
 THEIRS_E, THEIRS_D = "mod_wsgi-embedded", "mod_wsgi-daemon"
 
 
@@ -206,4 +207,9 @@ ASGI = [
     Limit("asgi-idle-10000", OURS_A, "apache_kb", 12),
     Limit("asgi-idle-10000", OURS_A, "threads", 0),
 ]
-ALL = [*HELLO, *TRANSFER, *MEMORY, *GROUPS, *TAILS, *STEADY, *ASGI]
+COUNTING = [
+    target
+    for contender, without in UNCOUNTED.items()
+    for target in _of(contender, cases.COUNTING.name, "instructions", (1.02, without))
+]
+ALL = [*HELLO, *COUNTING, *TRANSFER, *MEMORY, *GROUPS, *TAILS, *STEADY, *ASGI]

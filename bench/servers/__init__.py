@@ -4,7 +4,14 @@ from bench.servers.asgi import ApacheUvicorn, NginxUvicorn, OursAsgi
 from bench.servers.contender import Unavailable
 from bench.servers.floor import Null, Static
 from bench.servers.http import Granian, Gunicorn
-from bench.servers.modules import OursDaemon, OursEmbedded, TheirsDaemon, TheirsEmbedded
+from bench.servers.modules import (
+    OursDaemon,
+    OursEmbedded,
+    TheirsDaemon,
+    TheirsEmbedded,
+    UncountedDaemon,
+    UncountedEmbedded,
+)
 from bench.servers.uwsgi import ApacheUwsgi, NginxUwsgi
 
 __all__ = ["CONTENDERS", "Unavailable"]
@@ -23,4 +30,6 @@ CONTENDERS = [
     OursAsgi,
     ApacheUvicorn,
     NginxUvicorn,
+    UncountedEmbedded,
+    UncountedDaemon,
 ]

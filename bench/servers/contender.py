@@ -15,6 +15,8 @@ class Contender:
     interface = "wsgi"
     # Paths of the application that it has no counterpart for, and why.
     lacks: ClassVar[dict] = {}
+    # Names of the cases that it is measured in; all of its interface when empty.
+    cases: ClassVar[frozenset] = frozenset()
     # Whether it can ask an application for a path before clients do.
     warms_up = False
 

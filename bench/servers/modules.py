@@ -120,3 +120,26 @@ class OursDaemon(Ours):
     title = "mod_wsgi_rs, daemon"
     daemon = True
     warms_up = True
+
+
+class Uncounted(Ours):
+    """The module of `make uncounted`, which counts no request."""
+
+    cases = frozenset({"counting"})
+
+    def module(self):
+        module = self.site.env.module.parents[1] / "uncounted/release/mod_wsgi_rs.so"
+        if not module.exists():
+            raise Unavailable(f"{module} is missing: make uncounted")
+        return module
+
+
+class UncountedEmbedded(Uncounted):
+    name = "ours-embedded-uncounted"
+    title = "mod_wsgi_rs, embedded, requests not counted"
+
+
+class UncountedDaemon(Uncounted):
+    name = "ours-daemon-uncounted"
+    title = "mod_wsgi_rs, daemon, requests not counted"
+    daemon = True

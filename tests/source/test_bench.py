@@ -102,6 +102,25 @@ def test_every_target_names_a_case_a_figure_and_contenders_that_exist():
                 assert target.figure in tables.FIGURES[case]
 
 
+@pytest.mark.parametrize("contender", ["ours-embedded", "ours-daemon"])
+@pytest.mark.parametrize(("counted", "met"), [(102, True), (103, False)])
+def test_counting_requests_has_a_target_of_two_per_cent(contender, counted, met):
+    uncounted = f"{contender}-uncounted"
+    [target] = [it for it in targets.ALL if getattr(it, "reference", None) == uncounted]
+    assert (target.contender, target.case) == (contender, "counting")
+    made = Results()
+    made.add("counting", contender, {"instructions": counted})
+    assert target.verdict(made)[0] is None
+    made.add("counting", uncounted, {"instructions": 100})
+    assert target.verdict(made)[0] is met
+    # No other case has servers that count nothing.
+    from bench.__main__ import EVERY
+    from bench.servers import CONTENDERS
+
+    [kind] = [kind for kind in CONTENDERS if kind.name == uncounted]
+    assert [case.name for case in EVERY if case.has(kind)] == ["counting"]
+
+
 def test_case_has_the_contenders_of_its_interface_alone():
     from bench.__main__ import EVERY
     from bench.servers import CONTENDERS
