@@ -233,3 +233,36 @@ impl Styles {
         self.coloured(Color::DarkGray, Modifier::empty())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::group::Group;
+    use crate::control::report::Report;
+    use ratatui::Terminal;
+    use ratatui::backend::TestBackend;
+    use serde_json::json;
+    use std::time::{Duration, Instant};
+
+    #[test]
+    fn graph_of_busy_places_has_the_newest_answer_on_the_right_and_fills_at_the_capacity() {
+        let (mut state, begun) = (State::default(), Instant::now());
+        for (second, busy) in [(0, 0), (1, 2), (2, 4)] {
+            let worker = json!({ "pid": 1, "slot": 0, "state": "ready", "busy": busy });
+            let status = json!({ "workers": [worker], "capacity_per_worker": 4, "condition": "ready",
+                "workers_ready": 1, "serves": true, "processes": { "least": 1 } });
+            let group = Group::of_file("/run/wsgi.1.0.shop.admin".into()).unwrap();
+            let report = Report { group, status: Ok(status) };
+            state.note(Ok(vec![report]), begun + Duration::from_secs(second));
+        }
+        // Three graphs of 20 columns, with a column between them.
+        let mut terminal = Terminal::new(TestBackend::new(62, HEIGHT_FOR_GRAPHS)).unwrap();
+        terminal.draw(|frame| draw(frame, &mut state, false)).unwrap();
+        let buffer = terminal.backend().buffer();
+        let column =
+            |x: u16| (2..5).map(|y| buffer.cell((x, y)).unwrap().symbol()).collect::<String>();
+        let title: String = (21..29).map(|x| buffer.cell((x, 1)).unwrap().symbol()).collect();
+        assert_eq!(title, "busy 4/4");
+        assert_eq!([38, 39, 40].map(column), ["   ", " ▄█", "███"]);
+    }
+}
