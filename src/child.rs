@@ -4,8 +4,10 @@
 
 use crate::config::ProcessOptions;
 #[cfg(feature = "embedded")]
-use crate::embedded::EmbeddedPython;
+use crate::embedded::{EmbeddedPython, RunningRequest};
 use crate::forward::Group;
+#[cfg(feature = "embedded")]
+use crate::httpd::Request;
 use scoreboard::PythonVersion;
 use std::sync::OnceLock;
 
@@ -30,6 +32,16 @@ impl Child {
     /// it could not be started.
     pub(crate) fn host(&self) -> Option<&host::Host> {
         self.python.as_ref()?.host(&self.options)
+    }
+
+    /// Notes for the status page that the calling thread needs Python for `request`, until what this returns is dropped
+    /// ([`EmbeddedPython::begin`]).
+    pub(crate) fn begin(
+        &self,
+        request: &Request<'_>,
+        is_served: bool,
+    ) -> Option<RunningRequest<'_>> {
+        self.python.as_ref()?.begin(request, is_served)
     }
 }
 

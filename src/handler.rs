@@ -362,6 +362,8 @@ fn serve_embedded(
         let what = "embedded mode is switched off (WSGIRestrictEmbedded)";
         return Refusal::new(500, "WSGI0143", what).answer(request);
     }
+    // Before Python is waited for.
+    let _running = child.begin(request, true);
     match child.host() {
         Some(host) => crate::embedded::serve(request, settings, application, child, host),
         None => Refusal::new(500, "WSGI0210", "Python could not be started in this process")

@@ -18,11 +18,11 @@ use crate::embedded;
 use crate::embedded_scripts::names_embedded_script;
 use crate::forward::{self, Group};
 use crate::group_hints::group_hints;
-use crate::groups::ServerCounters;
+use crate::groups::{ServerChildren, ServerCounters};
 use crate::handler::TIME_VARIABLES;
 use crate::httpd::{
-    CheckConfig, ChildInit, ChildStopping, Mpm, PostConfig, Server, ServerInfo, every_directive,
-    log_server, main_directive,
+    CheckConfig, ChildEnded, ChildInit, ChildStopping, Mpm, PostConfig, Server, ServerInfo,
+    every_directive, log_server, main_directive,
 };
 use crate::hub;
 use crate::module_config::{process_config, server_config, server_defaults};
@@ -158,6 +158,7 @@ impl PostConfig for Start {
         let servers = aliases(main);
         let targets = AliasTargets::examine(&servers, &mut TimeBudget::new());
         let options = resolve(config, &server_names(main));
+        prepare_children(&options, main);
         static END: std::sync::Once = std::sync::Once::new();
         END.call_once(|| {
             // While logs that are programs still run.
@@ -169,6 +170,18 @@ impl PostConfig for Start {
         .map_err(|why| why.to_string())?;
         *lock_targets() = Some(targets);
         Ok(())
+    }
+}
+
+/// Makes the memory in which children say what they run Python for, where they may run any.
+fn prepare_children(options: &ProcessOptions, main: Server<'_>) {
+    if !cfg!(feature = "embedded") || !options.embedded_python {
+        return;
+    }
+    let (processes, threads) = Mpm::limits();
+    if let Err(why) = ServerChildren::prepare(processes, threads) {
+        let line = format!("the status page cannot show what runs in embedded mode: {why}");
+        log_server(main, Level::Error, line.as_bytes());
     }
 }
 
@@ -222,12 +235,24 @@ const fn python_version() -> Option<PythonVersion> {
     None
 }
 
+impl ChildEnded for Start {
+    fn ended(pid: u32) {
+        if let Some(children) = ServerChildren::get() {
+            children.release(pid);
+        }
+    }
+}
+
 impl ChildStopping for Start {
     fn stop() {
         forward::end_all();
     }
 
     fn drain() {
+        #[cfg(feature = "embedded")]
+        if let Some(python) = Child::get().and_then(|child| child.python.as_ref()) {
+            python.note_leaving();
+        }
         forward::drain();
         hub::begin_drain();
         hub::wake();

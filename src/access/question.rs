@@ -114,6 +114,8 @@ pub(super) fn consult(
         listed,
         tls: exchange.environment == Environment::OfAccess,
     };
+    // Before Python is waited for.
+    let _running = child.and_then(|child| child.begin(exchange.request, false));
     let Some(host) = child.and_then(Child::host) else {
         let path = String::from_utf8_lossy(&script.path);
         let line = format!("{code}: [script {path}] Python has not been started in this process");

@@ -2,11 +2,13 @@
 #![forbid(unsafe_code)]
 
 mod locale;
+mod own_record;
 mod python;
 mod serve;
 mod server_status;
 mod start;
 
+pub(crate) use own_record::RunningRequest;
 pub(crate) use python::EmbeddedPython;
 pub(crate) use serve::serve;
 pub(crate) use start::check;

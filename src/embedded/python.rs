@@ -3,10 +3,13 @@
 #![forbid(unsafe_code)]
 
 use super::locale::{self, TextEncoding};
+use super::own_record::{OwnRecord, RunningRequest};
 use super::start::{host_options, preload};
 use crate::config::ProcessOptions;
-use crate::httpd::{Mpm, Server, ServerLogHandle};
+use crate::groups::ServerCounters;
+use crate::httpd::{Mpm, Request, Server, ServerLogHandle};
 use host::{Host, HostOptions, ServerLog, StartError};
+use scoreboard::{State, now};
 use std::fmt;
 use std::io;
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -22,6 +25,13 @@ pub(crate) struct EmbeddedPython {
     log: Arc<ServerLogHandle>,
     /// Each child of prefork has one thread: the one that serves, and that ends the process.
     has_one_thread: bool,
+    threads: u64,
+    /// When the process was started, in microseconds of [`now`].
+    began: u64,
+    /// The number of the configuration that the process serves.
+    configuration: u64,
+    /// This process on the scoreboard, once it needs Python; `None` where it has no record there.
+    own: OnceLock<Option<OwnRecord>>,
 }
 
 /// What has become of the start, beside the [`Host`].
@@ -63,39 +73,76 @@ impl fmt::Display for StartFailure {
 const STACK_SIZE: usize = 8 << 20;
 
 impl EmbeddedPython {
-    /// In a new process, by its main thread before it has others; `None` where the configuration keeps Python out. `now`:
-    /// Python is started at once.
+    /// In a new process, by its main thread before it has others; `None` where the configuration keeps Python out.
+    /// `at_once`: Python is started now.
     pub(crate) fn new(
         options: &ProcessOptions,
         sole: bool,
-        now: bool,
+        at_once: bool,
         main: Server<'_>,
     ) -> Option<Self> {
         if !options.embedded_python {
             return None;
         }
+        let mpm = Mpm::query();
         let python = Self {
             host: OnceLock::new(),
             start: Mutex::default(),
             log: Arc::new(ServerLogHandle::of(main)),
-            has_one_thread: Mpm::query().name == "prefork",
+            has_one_thread: mpm.name == "prefork",
+            threads: mpm.threads.unsigned_abs(),
+            began: now(),
+            configuration: ServerCounters::get().map_or(0, |it| it.configuration().generation),
+            own: OnceLock::new(),
         };
         // Another module may have begun threads: what CPython changes in the process must not be left to others then.
-        let prepared = if now { None } else { locale::prepare().ok() };
+        let prepared = if at_once { None } else { locale::prepare().ok() };
         if prepared.is_some() {
             python.lock().encoding = prepared;
             return Some(python);
         }
+        python.own();
         match python.started(start_host(host_options(options), &python.log)) {
-            None => python.lock().has_failed = true,
+            None => {
+                python.lock().has_failed = true;
+                python.set_state(State::Gone);
+            }
             Some(host) => {
                 for script in options.import_scripts(b"") {
                     preload(&host, options, sole, script);
                 }
                 host.report();
+                python.set_state(State::Ready);
             }
         }
         Some(python)
+    }
+
+    /// The calling thread needs Python for `request` until what this returns is dropped: for its application, where
+    /// `is_served`, or for a script that is asked about it. `None` where this process has no record for that.
+    pub(crate) fn begin(
+        &self,
+        request: &Request<'_>,
+        is_served: bool,
+    ) -> Option<RunningRequest<'_>> {
+        Some(self.own()?.begin(request, is_served))
+    }
+
+    /// Says on the scoreboard that this process takes no new requests. Async-signal-safe.
+    pub(crate) fn note_leaving(&self) {
+        self.set_state(State::Leaving);
+    }
+
+    fn own(&self) -> Option<&OwnRecord> {
+        self.own
+            .get_or_init(|| OwnRecord::claim(self.began, self.threads, self.configuration))
+            .as_ref()
+    }
+
+    fn set_state(&self, state: State) {
+        if let Some(Some(own)) = self.own.get() {
+            own.set_state(state);
+        }
     }
 
     /// Python, which is started where it has not been; `None` where it could not be.
@@ -147,6 +194,11 @@ impl EmbeddedPython {
         start.has_failed =
             result.as_ref().is_err_and(|why| !matches!(why, StartFailure::Thread(_)));
         let host = self.started(result);
+        match host {
+            Some(_) => self.set_state(State::Ready),
+            None if start.has_failed => self.set_state(State::Gone),
+            None => {}
+        }
         drop(start);
         if let Some(host) = host {
             host.report();

@@ -3,10 +3,10 @@
 use super::{Request, Server, guard};
 use crate::apr::{Pool, Table};
 use crate::bindings::{
-    AP_FILTER_ERROR, DECLINED, HTTP_INTERNAL_SERVER_ERROR, OK, SUSPENDED, ap_hook_check_config,
-    ap_hook_child_init, ap_hook_handler, ap_hook_log_transaction, ap_hook_monitor,
-    ap_hook_post_config, ap_hook_translate_name, apr_pool_t, request_rec, server_rec,
-    shim_hook_child_stopping,
+    AP_FILTER_ERROR, DECLINED, HTTP_INTERNAL_SERVER_ERROR, OK, SUSPENDED, ap_generation_t,
+    ap_hook_check_config, ap_hook_child_init, ap_hook_child_status, ap_hook_handler,
+    ap_hook_log_transaction, ap_hook_monitor, ap_hook_post_config, ap_hook_translate_name,
+    apr_pool_t, mpm_child_status, pid_t, request_rec, server_rec, shim_hook_child_stopping,
 };
 use std::ffi::{CStr, c_char, c_int};
 use std::ptr::NonNull;
@@ -85,6 +85,11 @@ pub(crate) trait ChildStopping {
     fn stop();
     /// As soon as its requests are done.
     fn drain();
+}
+
+/// Is told in the parent that a child process of the multi-processing module has ended (`ap_hook_child_status`).
+pub(crate) trait ChildEnded {
+    fn ended(pid: u32);
 }
 
 /// Looks after what the parent has to look after, every ten seconds or so, sooner where children die
@@ -263,6 +268,23 @@ pub(crate) fn hook_child_stopping<H: ChildStopping>() {
     }
     // SAFETY: called from register_hooks, where httpd takes hooks; the function is static.
     unsafe { shim_hook_child_stopping(Some(call::<H>)) };
+}
+
+pub(crate) fn hook_child_ended<H: ChildEnded>() {
+    unsafe extern "C" fn call<H: ChildEnded>(
+        _main: *mut server_rec,
+        pid: pid_t,
+        _generation: ap_generation_t,
+        _slot: c_int,
+        state: mpm_child_status::Type,
+    ) {
+        if state == mpm_child_status::MPM_CHILD_EXITED {
+            guard((), || u32::try_from(pid).into_iter().for_each(H::ended));
+        }
+    }
+    let none = std::ptr::null();
+    // SAFETY: called from register_hooks, where httpd takes hooks; the function is static.
+    unsafe { ap_hook_child_status(Some(call::<H>), none, none, MIDDLE) };
 }
 
 pub(crate) fn hook_monitor<H: Monitor>(order: &Order) {

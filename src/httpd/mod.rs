@@ -37,10 +37,10 @@ pub(crate) use body::RequestBody;
 pub(crate) use child_slots::{ChildSlots, fill_slots_at_once};
 pub(crate) use directives::{every_directive, main_directive};
 pub(crate) use hooks::{
-    BeforeServing, CheckConfig, ChildInit, ChildStopping, ContentHandler, Monitor, Order, Outcome,
-    PostConfig, RedirectedLog, TranslateName, hook_before_serving, hook_check_config,
-    hook_child_init, hook_child_stopping, hook_content_handler, hook_monitor, hook_post_config,
-    hook_redirected_log, hook_translate_name,
+    BeforeServing, CheckConfig, ChildEnded, ChildInit, ChildStopping, ContentHandler, Monitor,
+    Order, Outcome, PostConfig, RedirectedLog, TranslateName, hook_before_serving,
+    hook_check_config, hook_child_ended, hook_child_init, hook_child_stopping,
+    hook_content_handler, hook_monitor, hook_post_config, hook_redirected_log, hook_translate_name,
 };
 pub(crate) use log::{
     ServerLogHandle, SourceLocation, log_config_line, log_server, log_server_from,

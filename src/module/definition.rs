@@ -43,6 +43,7 @@ unsafe extern "C" fn register_hooks(pool: *mut apr_pool_t) {
         httpd::hook_before_serving::<crate::graceful_restart::GracefulRestart>(&Order::MIDDLE);
         httpd::hook_child_init::<crate::start::Start>(&Order::MIDDLE);
         httpd::hook_child_stopping::<crate::start::Start>();
+        httpd::hook_child_ended::<crate::start::Start>();
         httpd::hook_suspend_connection();
         httpd::hook_monitor::<crate::daemons::MonitorHook>(&Order::MIDDLE);
         // mod_alias has the first word, as with mod_wsgi; user directories and mass hosting the last.

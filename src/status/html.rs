@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::escaped::Escaped;
-use super::snapshot::{GroupStatus, Snapshot, WorkerStatus};
+use super::snapshot::{ChildrenStatus, GroupStatus, Snapshot, WorkerStatus};
 use super::stack::{Stack, StackFrame};
 use crate::failure_flag::{Flag, Flags};
 use crate::groups::{Configuration, Rate, RecentFailure};
@@ -48,6 +48,7 @@ pub(super) fn page(snapshot: &Snapshot) -> String {
     requests(&mut page, snapshot);
     // Above the groups, of which there may be hundreds.
     failures(&mut page, &snapshot.failures);
+    snapshot.children.iter().for_each(|it| children(&mut page, it));
     snapshot.groups.iter().enumerate().for_each(|(number, it)| group(&mut page, number, it));
     page.push_str("</body></html>\n");
     page
@@ -66,26 +67,41 @@ fn requests(page: &mut String, snapshot: &Snapshot) {
          <th class=n>p99<th class=n>p50<th class=n>p95<th class=n>p99<th class=n>Busy<th class=n>Threads\
          <th class=n>Waiting<th class=n>Oldest<th>Flags\n",
     );
-    page.push_str("<tr><td>(Apache's own processes)");
-    counts(page, &snapshot.embedded, snapshot.embedded_rate);
-    page.push_str("<td><td><td><td>");
+    let name = "(Apache's own processes)";
+    match &snapshot.children {
+        Some(it) => {
+            put(page, format_args!("<tr><td><a href=\"#own\">{name}</a>"));
+            counts(page, &snapshot.embedded, snapshot.embedded_rate);
+            now(page, it.busy(), it.ready().saturating_mul(it.threads), None, it.oldest());
+        }
+        None => {
+            put(page, format_args!("<tr><td>{name}"));
+            counts(page, &snapshot.embedded, snapshot.embedded_rate);
+            page.push_str("<td><td><td><td>");
+        }
+    }
     flags(page, &snapshot.embedded);
     for (number, group) in snapshot.groups.iter().enumerate().filter(|(_, group)| group.serves) {
         let name = Escaped(&group.name);
         put(page, format_args!("<tr><td><a href=\"#g{number}\">{name}</a>"));
         counts(page, &group.counts, group.rate);
         let threads = group.ready().saturating_mul(group.capacity);
-        let (busy, waiting) = (group.busy(), group.queue_depth);
-        let oldest = if busy == 0 { dash() } else { duration(group.oldest()) };
-        put(
-            page,
-            format_args!(
-                "<td class=n>{busy}<td class=n>{threads}<td class=n>{waiting}<td class=n>{oldest}"
-            ),
-        );
+        now(page, group.busy(), threads, Some(group.queue_depth), group.oldest());
         flags(page, &group.counts);
     }
     page.push_str("</table></div>\n");
+}
+
+/// What is under way; `waiting` requests, where any can.
+fn now(page: &mut String, busy: u64, threads: u64, waiting: Option<u64>, oldest: u64) {
+    let oldest = if busy == 0 { dash() } else { duration(oldest) };
+    let waiting = waiting.map_or_else(dash, |it| it.to_string());
+    put(
+        page,
+        format_args!(
+            "<td class=n>{busy}<td class=n>{threads}<td class=n>{waiting}<td class=n>{oldest}"
+        ),
+    );
 }
 
 /// What has been counted of requests, without flags.
@@ -152,15 +168,44 @@ fn event_loop(group: &GroupStatus) -> String {
     format!("; {open} WebSockets open; event loop late by {lag} (p99)")
 }
 
+/// Apache's children that have started Python.
+fn children(page: &mut String, all: &ChildrenStatus) {
+    page.push_str(
+        "<h2 id=own>Apache's own processes <span class=small>embedded mode</span></h2>\n",
+    );
+    if all.children.is_empty() {
+        page.push_str("<p class=small>none has started Python</p>\n");
+        return;
+    }
+    page.push_str(
+        "<div class=wide><table><tr><th class=n>Process<th>State<th class=n>Age<th class=n>Served\
+         <th class=n>Resident<th class=n>Private<th class=n>CPU<th>Requests\n",
+    );
+    let oldest = all.oldest();
+    for child in &all.children {
+        page.push_str("<tr>");
+        process(page, child, oldest);
+    }
+    page.push_str("</table></div>\n");
+}
+
 /// `oldest`: how old the oldest request of the group is, whose stack is open.
 fn worker(page: &mut String, worker: &WorkerStatus, oldest: u64) {
-    let WorkerStatus { slot, pid, state, served, usage, .. } = worker;
+    put(page, format_args!("<tr><td class=n>{}", worker.slot));
+    process(page, worker, oldest);
+    let exit = worker.last_exit.as_deref().unwrap_or_default();
+    put(page, format_args!("<td class=t>{}", Escaped(exit)));
+}
+
+/// A process and its requests; `oldest` as for [`worker`].
+fn process(page: &mut String, worker: &WorkerStatus, oldest: u64) {
+    let WorkerStatus { pid, state, served, usage, .. } = worker;
     let (age, cpu) = (duration(worker.age), duration(usage.cpu.saturating_mul(1000)));
     let (resident, private) = (megabytes(usage.resident), megabytes(usage.private));
     put(
         page,
         format_args!(
-            "<tr><td class=n>{slot}<td class=n>{pid}<td>{state}<td class=n>{age}<td class=n>{served}\
+            "<td class=n>{pid}<td>{state}<td class=n>{age}<td class=n>{served}\
              <td class=n>{resident}<td class=n>{private}<td class=n>{cpu}<td class=t>"
         ),
     );
@@ -172,8 +217,9 @@ fn worker(page: &mut String, worker: &WorkerStatus, oldest: u64) {
             put_stack(page, stack, is_oldest);
         }
     }
-    let exit = worker.last_exit.as_deref().unwrap_or_default();
-    put(page, format_args!("<td class=t>{}", Escaped(exit)));
+    if worker.unlisted > 0 {
+        put(page, format_args!("<div>and {} more</div>", worker.unlisted));
+    }
 }
 
 /// Where a request is, the innermost frame first.

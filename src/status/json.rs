@@ -21,11 +21,26 @@ pub(super) fn page(snapshot: &Snapshot) -> String {
             "generation": snapshot.configuration.generation,
             "loaded_seconds": seconds(snapshot.configuration.loaded),
         },
-        "embedded": with_rate(counts(&snapshot.embedded), snapshot.embedded_rate),
+        "embedded": embedded(snapshot),
         "groups": snapshot.groups.iter().map(group).collect::<Vec<_>>(),
         "failures": snapshot.failures.iter().map(failure).collect::<Vec<_>>(),
     });
     format!("{whole:#}\n")
+}
+
+fn embedded(snapshot: &Snapshot) -> Value {
+    let mut embedded = with_rate(counts(&snapshot.embedded), snapshot.embedded_rate);
+    if let (Some(map), Some(all)) = (embedded.as_object_mut(), &snapshot.children) {
+        let figures = [
+            ("children_ready", json!(all.ready())),
+            ("threads_per_child", json!(all.threads)),
+            ("requests_active", json!(all.busy())),
+            ("oldest_request_seconds", json!(seconds(all.oldest()))),
+            ("children", json!(all.children.iter().map(process).collect::<Vec<_>>())),
+        ];
+        map.extend(figures.map(|(name, value)| (name.to_owned(), value)));
+    }
+    embedded
 }
 
 fn group(group: &GroupStatus) -> Value {
@@ -74,6 +89,16 @@ fn python(python: PythonVersion) -> Value {
 }
 
 fn worker(worker: &WorkerStatus) -> Value {
+    let mut value = process(worker);
+    if let Some(map) = value.as_object_mut() {
+        map.insert("slot".to_owned(), json!(worker.slot));
+        map.insert("last_exit".to_owned(), json!(worker.last_exit));
+    }
+    value
+}
+
+/// One of a group, or one of Apache's own.
+fn process(worker: &WorkerStatus) -> Value {
     let requests = worker.requests.iter().map(|request| {
         json!({
             "age_seconds": seconds(request.age),
@@ -82,7 +107,6 @@ fn worker(worker: &WorkerStatus) -> Value {
         })
     });
     json!({
-        "slot": worker.slot,
         "pid": worker.pid,
         "state": worker.state,
         "age_seconds": seconds(worker.age),
@@ -91,7 +115,6 @@ fn worker(worker: &WorkerStatus) -> Value {
         "private_bytes": worker.usage.private,
         "cpu_seconds": worker.usage.cpu as f64 / 1e3,
         "requests": requests.collect::<Vec<_>>(),
-        "last_exit": worker.last_exit,
     })
 }
 

@@ -2,9 +2,9 @@
 //! know how that is written.
 #![forbid(unsafe_code)]
 
-use super::snapshot::{GroupStatus, Snapshot};
+use super::snapshot::{ChildrenStatus, GroupStatus, Snapshot, WorkerStatus};
 use crate::groups::Configuration;
-use scoreboard::{Exposition, GroupFigures, ProcessFigures, RequestFigures};
+use scoreboard::{Exposition, GroupFigures, GroupHistory, ProcessFigures, RequestFigures};
 
 /// The text.
 pub(super) fn page(snapshot: &Snapshot, is_openmetrics: bool) -> String {
@@ -24,19 +24,42 @@ pub(super) fn page(snapshot: &Snapshot, is_openmetrics: bool) -> String {
         has_queue: true,
     });
     page.requests(&[embedded].into_iter().chain(groups).collect::<Vec<_>>());
-    page.groups(&snapshot.groups.iter().map(figures).collect::<Vec<_>>());
+    let children = snapshot.children.iter().map(own_figures);
+    page.groups(&children.chain(snapshot.groups.iter().map(figures)).collect::<Vec<_>>());
     page.finish()
 }
 
-fn figures(group: &GroupStatus) -> GroupFigures<'_> {
-    let processes = group.workers.iter().filter(|worker| worker.pid != 0);
+/// Those of Apache's own processes, whose starts and exits are not counted.
+fn own_figures(all: &ChildrenStatus) -> GroupFigures<'_> {
+    let processes = processes(&all.children);
+    GroupFigures {
+        name: "",
+        workers: processes.len() as u64,
+        ready: all.ready(),
+        capacity: all.threads,
+        busy: all.busy(),
+        queue_depth: None,
+        oldest: all.oldest(),
+        history: None,
+        sockets: None,
+        processes,
+        executors: None,
+    }
+}
+
+fn processes(workers: &[WorkerStatus]) -> Vec<ProcessFigures> {
+    let processes = workers.iter().filter(|worker| worker.pid != 0);
     let processes = processes.map(|worker| ProcessFigures {
         slot: worker.slot,
         cpu: worker.usage.cpu.saturating_mul(1000),
         resident: worker.usage.resident,
         private: worker.usage.private,
     });
-    let processes: Vec<ProcessFigures> = processes.collect();
+    processes.collect()
+}
+
+fn figures(group: &GroupStatus) -> GroupFigures<'_> {
+    let processes = processes(&group.workers);
     GroupFigures {
         name: &group.name,
         workers: processes.len() as u64,
@@ -45,9 +68,8 @@ fn figures(group: &GroupStatus) -> GroupFigures<'_> {
         busy: group.busy(),
         queue_depth: Some(group.queue_depth),
         oldest: group.oldest(),
-        events: group.events,
+        history: Some(GroupHistory { events: group.events, cpu: group.cpu }),
         sockets: group.sockets,
-        cpu: group.cpu,
         processes,
         executors: group.executors,
     }

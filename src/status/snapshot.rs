@@ -8,10 +8,13 @@
 use crate::child::Child;
 use crate::config::RequestLines;
 use crate::forward::Group;
-use crate::groups::{Configuration, Rate, RecentFailure, ServerCounters};
+use crate::groups::{Configuration, Rate, RecentFailure, ServerChildren, ServerCounters};
+use crate::httpd::Mpm;
 use crate::status::stack::Stack;
 use group_config::Interface;
-use scoreboard::{Events, ExecutorLoads, Field, PythonVersion, Record, RequestCounts, State, now};
+use scoreboard::{
+    Children, Events, ExecutorLoads, Field, PythonVersion, Record, RequestCounts, State, now,
+};
 use sys::ProcessUsage;
 
 /// What there is to show.
@@ -27,9 +30,19 @@ pub(crate) struct Snapshot {
     pub(crate) embedded: RequestCounts,
     /// How many of those there are now; `None` where another reader is just finding out.
     pub(crate) embedded_rate: Option<Rate>,
+    /// What runs in Apache's children; `None` where the configuration does not let them run Python.
+    pub(crate) children: Option<ChildrenStatus>,
     pub(crate) groups: Vec<GroupStatus>,
     /// The latest first.
     pub(crate) failures: Vec<RecentFailure>,
+}
+
+/// Apache's children that have started Python, or are about to.
+pub(crate) struct ChildrenStatus {
+    /// By record.
+    pub(crate) children: Vec<WorkerStatus>,
+    /// Threads of each of them.
+    pub(crate) threads: u64,
 }
 
 /// A process group.
@@ -63,8 +76,9 @@ pub(crate) struct GroupStatus {
     pub(crate) is_permanent: bool,
 }
 
-/// A worker, or the end of the last one of a slot.
+/// A worker, or the end of the last one of a slot; or one of Apache's children.
 pub(crate) struct WorkerStatus {
+    /// Of a child: the number of its record.
     pub(crate) slot: usize,
     pub(crate) pid: u32,
     pub(crate) state: &'static str,
@@ -77,6 +91,8 @@ pub(crate) struct WorkerStatus {
     /// WebSockets that it has open.
     pub(crate) sockets: u64,
     pub(crate) requests: Vec<RunningRequest>,
+    /// How many more it serves, of which nothing is known.
+    pub(crate) unlisted: u64,
     /// How the worker before it ended, if it left a record.
     pub(crate) last_exit: Option<String>,
 }
@@ -112,9 +128,46 @@ impl Snapshot {
             now: u64::try_from(wsgi::epoch_micros()).unwrap_or(0),
             embedded_rate: counters.and_then(rate),
             embedded,
+            children: ServerChildren::get()
+                .filter(|_| child.options.embedded_python)
+                .map(|board| ChildrenStatus::of(board, lines)),
             groups: groups.map(|group| GroupStatus::of(group, lines)).collect(),
             failures,
         }
+    }
+}
+
+impl ChildrenStatus {
+    fn of(board: Children<'_>, lines: RequestLines) -> Self {
+        let uid = sys::effective_uid();
+        let generation = ServerCounters::get().map_or(0, |it| it.configuration().generation);
+        let children = board.records().filter_map(|(number, record)| {
+            // The parent frees the records of those that it finds gone, of all but a few.
+            let is_there = |it: &WorkerStatus| sys::is_alive(it.pid);
+            let mut child = worker(number, &record, uid, lines, &None).filter(is_there)?;
+            // event and prefork tell a child that it is to leave only once it has no request any more.
+            if child.is_ready && record.get(Field::Generation) < generation {
+                (child.state, child.is_ready) = ("leaving", false);
+            }
+            Some(child)
+        });
+        let threads = Mpm::query().threads.unsigned_abs();
+        Self { children: children.collect(), threads }
+    }
+
+    /// Children that take requests.
+    pub(crate) fn ready(&self) -> u64 {
+        self.children.iter().filter(|child| child.is_ready).count() as u64
+    }
+
+    /// Threads that run Python.
+    pub(crate) fn busy(&self) -> u64 {
+        self.children.iter().map(WorkerStatus::busy).fold(0, u64::saturating_add)
+    }
+
+    /// Microseconds since the oldest request that is being served was begun.
+    pub(crate) fn oldest(&self) -> u64 {
+        self.children.iter().map(WorkerStatus::oldest).max().unwrap_or(0)
     }
 }
 
@@ -176,13 +229,12 @@ impl GroupStatus {
 
     /// Requests that are being served.
     pub(crate) fn busy(&self) -> u64 {
-        self.workers.iter().map(|worker| worker.requests.len() as u64).sum()
+        self.workers.iter().map(WorkerStatus::busy).fold(0, u64::saturating_add)
     }
 
     /// Microseconds since the oldest request that is being served was begun.
     pub(crate) fn oldest(&self) -> u64 {
-        let requests = self.workers.iter().flat_map(|worker| &worker.requests);
-        requests.map(|request| request.age).max().unwrap_or(0)
+        self.workers.iter().map(WorkerStatus::oldest).max().unwrap_or(0)
     }
 
     /// Whether a request would be served: by a worker that is ready, or by one that is started for it.
@@ -204,8 +256,19 @@ impl WorkerStatus {
             usage: ProcessUsage::default(),
             sockets: 0,
             requests: Vec::new(),
+            unlisted: 0,
             last_exit,
         }
+    }
+
+    /// Requests that it serves.
+    fn busy(&self) -> u64 {
+        self.unlisted.saturating_add(self.requests.len() as u64)
+    }
+
+    /// Microseconds since the oldest one was begun.
+    fn oldest(&self) -> u64 {
+        self.requests.iter().map(|request| request.age).max().unwrap_or(0)
     }
 }
 
@@ -244,6 +307,8 @@ fn worker(
         usage: ProcessUsage::of(pid, uid).unwrap_or_default(),
         sockets: record.get(Field::Sockets),
         requests: requests.collect(),
+        // Below 0 where a process that was killed has not counted one.
+        unlisted: i64::try_from(record.get(Field::Unlisted)).map_or(0, i64::unsigned_abs),
         last_exit: last_exit.clone(),
     })
 }
@@ -297,6 +362,13 @@ mod tests {
         }
     }
 
+    /// Two children with two threads, as they are in these words.
+    fn children(words: &[AtomicU64]) -> ChildrenStatus {
+        let board = Children::new(words, 2, 2);
+        let of = |(number, record)| worker(number, &record, 0, RequestLines::Full, &None);
+        ChildrenStatus { children: board.records().filter_map(of).collect(), threads: 2 }
+    }
+
     proptest! {
         #[test]
         fn arbitrary_words_of_a_scoreboard_make_pages_all_the_same(
@@ -310,6 +382,7 @@ mod tests {
                 now: 0,
                 embedded: RequestCounts::default(),
                 embedded_rate: None,
+                children: Some(children(&words)),
                 groups: vec![group(&words)],
                 failures: Vec::new(),
             };

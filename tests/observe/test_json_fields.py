@@ -144,8 +144,9 @@ def test_answers_have_the_fields_that_are_documented_and_no_others(start, asks):
     assert server.get("/loop").status == 200
     compared = {name: Compared(fields) for name, fields in documented().items()}
     compared["status"].take(asks(server, "status", "no-such-group", status=3))
-    with server.socket() as sock:
+    with server.socket() as sock, server.socket() as own:
         sock.sendall(b"GET /app/wait HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        own.sendall(b"GET /own/wait HTTP/1.1\r\nHost: localhost\r\n\r\n")
 
         def is_complete():
             compared["status"].take(asks(server, "status"))
@@ -159,6 +160,7 @@ def test_answers_have_the_fields_that_are_documented_and_no_others(start, asks):
             assert {name: it.missing for name, it in compared.items()} == {}
         (server.root / "out/finish").touch()
         assert sock.recv(100).startswith(b"HTTP/1.1 200")
+        assert own.recv(100).startswith(b"HTTP/1.1 200")
     assert {name: it.wrong for name, it in compared.items()} == {
         "status": set(),
         "ps": set(),

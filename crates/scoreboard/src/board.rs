@@ -177,6 +177,13 @@ impl<'m> Scoreboard<'m> {
     }
 }
 
+impl<'m> Record<'m> {
+    /// The record in `words`.
+    pub(crate) const fn of(words: &'m [AtomicU64]) -> Self {
+        Self { words }
+    }
+}
+
 impl Record<'_> {
     /// Clears what the record's last worker left.
     pub fn clear(&self) {
@@ -321,6 +328,19 @@ impl Record<'_> {
         self.add(Field::Served, 1) + 1
     }
 
+    /// Ends what [`Record::begin`] has begun, without counting it as a request that has been served.
+    pub fn withdraw(&self, thread: usize) {
+        if let Some((time, _)) = self.line(thread) {
+            time.store(0, Ordering::Release);
+        }
+    }
+
+    /// Records that one more request is served that has no line of its own, where `begun`, or one less.
+    pub fn note_unlisted(&self, begun: bool) {
+        // Adds or subtracts one.
+        self.add(Field::Unlisted, if begun { 1 } else { u64::MAX });
+    }
+
     /// Since when a thread has been serving its request; 0 if it serves none.
     pub fn since(&self, thread: usize) -> u64 {
         self.line(thread).map_or(0, |(time, _)| time.load(Ordering::Acquire))
@@ -362,7 +382,7 @@ impl Record<'_> {
 }
 
 /// The words of a record.
-const fn width(threads: usize) -> usize {
+pub(crate) const fn width(threads: usize) -> usize {
     LINES + threads * LINE
 }
 

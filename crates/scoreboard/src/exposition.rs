@@ -50,9 +50,9 @@ pub struct RequestFigures<'a> {
     pub has_queue: bool,
 }
 
-/// What a process group does.
+/// What a process group does, or what Apache's own processes do.
 pub struct GroupFigures<'a> {
-    /// Its name.
+    /// Its name; empty: Apache's own processes.
     pub name: &'a str,
     /// Processes that start, serve or leave.
     pub workers: u64,
@@ -66,16 +66,23 @@ pub struct GroupFigures<'a> {
     pub queue_depth: Option<u64>,
     /// Microseconds since the oldest request that is being served was begun.
     pub oldest: u64,
-    /// Starts and exits of its processes.
-    pub events: Events,
+    /// What its processes have done so far, where that is counted.
+    pub history: Option<GroupHistory>,
     /// WebSockets that its processes have open; `None` where they have no event loop.
     pub sockets: Option<u64>,
-    /// Processor time of all its processes so far, in microseconds.
-    pub cpu: u64,
     /// Its processes, by slot.
     pub processes: Vec<ProcessFigures>,
     /// What the executors of its event loops have to do; `None` where no application of ASGI is to be expected.
     pub executors: Option<ExecutorLoads>,
+}
+
+/// What all processes of a group have done so far.
+#[derive(Clone, Copy)]
+pub struct GroupHistory {
+    /// Starts and exits.
+    pub events: Events,
+    /// Processor time in microseconds.
+    pub cpu: u64,
 }
 
 /// A process of a group.
@@ -207,19 +214,8 @@ impl Exposition {
         for group in groups {
             self.value(name, &[("group", group.name)], Seconds(group.oldest));
         }
-        self.begin("wsgi_process_starts", Kind::Counter, "Processes that have been started.");
-        for group in groups {
-            let labels = [("group", group.name)];
-            self.value("wsgi_process_starts_total", &labels, group.events.starts);
-        }
-        self.begin("wsgi_process_exits", Kind::Counter, "Processes that have ended, by reason.");
-        for group in groups {
-            for reason in ExitReason::ALL {
-                let labels = [("group", group.name), ("reason", reason.name())];
-                self.value("wsgi_process_exits_total", &labels, group.events.exits(reason));
-            }
-        }
-        self.work(groups);
+        let counted = groups.iter().filter_map(|group| Some((group.name, group.history?)));
+        self.history(&counted.collect::<Vec<_>>());
         self.event_loops(groups);
         self.processes(groups);
     }
@@ -251,8 +247,10 @@ impl Exposition {
 
     /// What there is only where processes have an event loop.
     fn event_loops(&mut self, groups: &[GroupFigures<'_>]) {
-        let of_loops: Vec<_> =
-            groups.iter().filter_map(|it| Some((it.name, &it.events, it.sockets?))).collect();
+        let of_loops: Vec<_> = groups
+            .iter()
+            .filter_map(|it| Some((it.name, it.history?.events, it.sockets?)))
+            .collect();
         if of_loops.is_empty() && !groups.is_empty() {
             return;
         }
@@ -277,20 +275,32 @@ impl Exposition {
         }
     }
 
-    /// How processes have started, and what all of them together have used.
-    fn work(&mut self, groups: &[GroupFigures<'_>]) {
+    /// Starts and exits, and what all processes of a group together have used.
+    fn history(&mut self, groups: &[(&str, GroupHistory)]) {
+        self.begin("wsgi_process_starts", Kind::Counter, "Processes that have been started.");
+        for (group, history) in groups {
+            let labels = [("group", *group)];
+            self.value("wsgi_process_starts_total", &labels, history.events.starts);
+        }
+        self.begin("wsgi_process_exits", Kind::Counter, "Processes that have ended, by reason.");
+        for (group, history) in groups {
+            for reason in ExitReason::ALL {
+                let labels = [("group", *group), ("reason", reason.name())];
+                self.value("wsgi_process_exits_total", &labels, history.events.exits(reason));
+            }
+        }
         let name = "wsgi_process_start_duration_seconds";
         self.begin(name, Kind::Histogram, "From the start of a process until it takes requests.");
-        for group in groups {
-            let Events { start_times, start_sum, .. } = group.events;
+        for (group, history) in groups {
+            let Events { start_times, start_sum, .. } = history.events;
             let bounds = START_BOUNDS.into_iter().map(Some).chain([None]);
             let cumulative = bounds.zip(start_times).scan(0_u64, |sum, (bound, count)| {
                 *sum = sum.saturating_add(count);
                 Some((bound, *sum))
             });
-            self.buckets(name, group.name, cumulative, start_sum);
+            self.buckets(name, group, cumulative, start_sum);
         }
-        type Figure = fn(&GroupFigures<'_>) -> u64;
+        type Figure = fn(&GroupHistory) -> u64;
         let times: [(&str, &str, Figure); 2] = [
             ("wsgi_cpu_seconds", "Processor time of all processes so far.", |it| it.cpu),
             ("wsgi_gil_wait_seconds", "How long probes have waited for Python's lock.", |it| {
@@ -299,16 +309,16 @@ impl Exposition {
         ];
         for (name, help, figure) in times {
             self.begin(name, Kind::Counter, help);
-            for group in groups {
-                let time = Seconds(figure(group));
-                self.value(&format!("{name}_total"), &[("group", group.name)], time);
+            for (group, history) in groups {
+                let time = Seconds(figure(history));
+                self.value(&format!("{name}_total"), &[("group", *group)], time);
             }
         }
         let name = "wsgi_gil_probes";
         self.begin(name, Kind::Counter, "Probes of Python's lock (deadlock-timeout).");
-        for group in groups {
-            let labels = [("group", group.name)];
-            self.value("wsgi_gil_probes_total", &labels, group.events.lock_probes);
+        for (group, history) in groups {
+            let labels = [("group", *group)];
+            self.value("wsgi_gil_probes_total", &labels, history.events.lock_probes);
         }
     }
 
@@ -435,9 +445,8 @@ mod tests {
                 busy: 0,
                 queue_depth,
                 oldest: 1_500_000,
-                events: Events::default(),
+                history: Some(GroupHistory { events: Events::default(), cpu: 7 }),
                 sockets: None,
-                cpu: 7,
                 processes: vec![process(0, 7), process(0, 8), process(1, 9)],
                 executors: None,
             }]);

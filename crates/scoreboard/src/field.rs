@@ -8,7 +8,7 @@ pub enum Field {
     Pid = 0,
     /// A [`State`].
     State = 1,
-    /// How many workers the slot had before.
+    /// How many workers the slot had before; of a child of Apache: the number of its configuration.
     Generation = 2,
     /// Not 0 where the worker ends itself because of a limit on time.
     TimeLimit = 3,
@@ -43,6 +43,8 @@ pub enum Field {
     Functions = 17,
     /// The same of asgiref's executor of one thread.
     ThreadSensitiveFunctions = 18,
+    /// Requests that it serves beyond those for which its record has room.
+    Unlisted = 19,
 }
 
 /// The state of a worker.

@@ -13,6 +13,8 @@
 //! | per record: 256 | where the oldest request is, as [`StackSlot`] has it |
 //! | per record and thread: 16 | time the request began (0: none), then 120 bytes of request line, closed by NULs |
 //!
+//! Apache's own children have records of the same form, without slots ([`Children`]).
+//!
 //! Beside it: what became of requests ([`RequestWords`]), which only Apache writes to, why processes do not start
 //! ([`StartCause`]), to which no worker has access, and how all of that is shown to Prometheus ([`Exposition`]).
 //!
@@ -22,6 +24,7 @@
 
 mod back_off;
 mod board;
+mod children;
 mod events;
 mod executor;
 mod exposition;
@@ -39,9 +42,10 @@ mod start_cause;
 
 pub use back_off::BackOff;
 pub use board::{MAGIC, RECORDS_PER_SLOT, Record, Scoreboard};
+pub use children::Children;
 pub use events::{Counters, Events, ExitReason, START_BOUNDS};
 pub use executor::{Executor, ExecutorLoad, ExecutorLoads};
-pub use exposition::{Exposition, GroupFigures, ProcessFigures, RequestFigures};
+pub use exposition::{Exposition, GroupFigures, GroupHistory, ProcessFigures, RequestFigures};
 pub use field::{Field, State};
 pub use flag::Flag;
 pub use histogram::{Histogram, percentile};

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::group::Group;
-use scoreboard::{Exposition, Field, GroupFigures, ProcessFigures, RequestFigures};
+use scoreboard::{Exposition, Field, GroupFigures, GroupHistory, ProcessFigures, RequestFigures};
 use sys::ProcessUsage;
 
 impl Group {
@@ -53,9 +53,8 @@ impl Group {
             busy,
             queue_depth: self.apache_counts.queue_depth(busy),
             oldest: self.oldest_request(),
-            events,
+            history: Some(GroupHistory { events, cpu }),
             sockets,
-            cpu,
             processes,
             executors: self.executors(),
         }]);

@@ -124,6 +124,11 @@ impl Host {
     }
 }
 
+/// The number by which Python names the calling thread (`threading.get_ident()`), also where Python is not running.
+pub fn thread_ident() -> u64 {
+    Attached::thread_ident()
+}
+
 fn collect_names<'py>(py: Attached<'py>, names: &mut Vec<(u64, String)>) -> Result<'py, ()> {
     // Nothing is imported for this.
     let Some(threading) = py.modules().item(&py.interned("threading")?)? else { return Ok(()) };
