@@ -36,7 +36,7 @@ const HANDLERS: [&[u8]; 3] = [b"wsgi-script", b"application/x-httpd-wsgi", ASGI_
 /// That of them for applications of ASGI.
 const ASGI_HANDLER: &[u8] = b"asgi-script";
 /// The handlers that tell of the server itself.
-const STATUS_HANDLER: &[u8] = b"wsgi-status";
+pub(crate) const STATUS_HANDLER: &CStr = c"wsgi-status";
 const HEALTH_HANDLER: &[u8] = b"wsgi-health";
 /// The variables that this handler sets for logs, beside that of the flags.
 pub(crate) const TIME_VARIABLES: [&CStr; 2] = [QUEUE_TIME, APPLICATION_TIME];
@@ -75,7 +75,7 @@ impl ContentHandler for Wsgi {
         let script = config.handler_script(handler);
         if script.is_none() && !HANDLERS.contains(&handler) {
             return match handler {
-                STATUS_HANDLER => {
+                _ if handler == STATUS_HANDLER.to_bytes() => {
                     let lines = config.status_request_lines.unwrap_or(RequestLines::Path);
                     status::answer(request, lines)
                 }

@@ -19,6 +19,8 @@ use crate::embedded_scripts::names_embedded_script;
 use crate::forward::{self, Group};
 use crate::group_hints::group_hints;
 use crate::groups::{ServerChildren, ServerCounters};
+#[cfg(feature = "embedded")]
+use crate::handler::STATUS_HANDLER;
 use crate::handler::TIME_VARIABLES;
 use crate::httpd::{
     CheckConfig, ChildEnded, ChildInit, ChildStopping, Mpm, PostConfig, Server, ServerInfo,
@@ -144,6 +146,8 @@ impl PostConfig for Start {
             &format!("Python/{}", host::PYTHON_VERSION),
         );
         RequestTimes::set_logged(ServerInfo::config_mentions(&TIME_VARIABLES));
+        #[cfg(feature = "embedded")]
+        embedded::set_status_page(ServerInfo::config_mentions(&[STATUS_HANDLER]));
         let Some(config) = process_config(main) else { return Ok(()) };
         if ServerInfo::is_first_config_pass() {
             return Ok(());

@@ -6,9 +6,11 @@ mod own_record;
 mod python;
 mod serve;
 mod server_status;
+mod stack_writer;
 mod start;
 
 pub(crate) use own_record::RunningRequest;
 pub(crate) use python::EmbeddedPython;
 pub(crate) use serve::serve;
+pub(crate) use stack_writer::set_status_page;
 pub(crate) use start::check;

@@ -4,7 +4,7 @@
 
 use crate::groups::ServerChildren;
 use crate::httpd::Request;
-use scoreboard::{Field, Record, State, now};
+use scoreboard::{Field, Record, StackSlot, State, now};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -61,6 +61,26 @@ impl OwnRecord {
             }
         }
         RunningRequest { own: self, line, is_served }
+    }
+
+    /// The oldest request: its line, when it began, and the thread that has it, by its number in Python.
+    pub(super) fn oldest(&self) -> Option<(usize, u64, u64)> {
+        let all =
+            self.threads.iter().enumerate().map(|(line, thread)| {
+                (line, self.record.since(line), thread.load(Ordering::Acquire))
+            });
+        all.filter(|(_, since, thread)| *since != 0 && *thread != 0).min_by_key(|it| it.1)
+    }
+
+    /// Where the oldest request is in Python.
+    pub(super) fn stack(&self) -> StackSlot<'_> {
+        self.record.stack()
+    }
+
+    /// When the last request ended, or the process was started; `None` where there is a request.
+    pub(super) fn quiet_since(&self) -> Option<u64> {
+        let last = self.record.get(Field::LastRequest).max(self.record.get(Field::Started));
+        (!self.record.is_busy()).then_some(last)
     }
 
     /// A line that no thread has: that which this thread had last, as a rule.

@@ -4,6 +4,7 @@
 
 use super::locale::{self, TextEncoding};
 use super::own_record::{OwnRecord, RunningRequest};
+use super::stack_writer::StackWriter;
 use super::start::{host_options, preload};
 use crate::config::ProcessOptions;
 use crate::groups::ServerCounters;
@@ -31,7 +32,9 @@ pub(crate) struct EmbeddedPython {
     /// The number of the configuration that the process serves.
     configuration: u64,
     /// This process on the scoreboard, once it needs Python; `None` where it has no record there.
-    own: OnceLock<Option<OwnRecord>>,
+    own: OnceLock<Option<Arc<OwnRecord>>>,
+    /// Writes where requests are in Python, once that has been started.
+    stacks: Mutex<Option<StackWriter>>,
 }
 
 /// What has become of the start, beside the [`Host`].
@@ -94,6 +97,7 @@ impl EmbeddedPython {
             began: now(),
             configuration: ServerCounters::get().map_or(0, |it| it.configuration().generation),
             own: OnceLock::new(),
+            stacks: Mutex::default(),
         };
         // Another module may have begun threads: what CPython changes in the process must not be left to others then.
         let prepared = if at_once { None } else { locale::prepare().ok() };
@@ -133,10 +137,10 @@ impl EmbeddedPython {
         self.set_state(State::Leaving);
     }
 
-    fn own(&self) -> Option<&OwnRecord> {
-        self.own
-            .get_or_init(|| OwnRecord::claim(self.began, self.threads, self.configuration))
-            .as_ref()
+    fn own(&self) -> Option<&Arc<OwnRecord>> {
+        let Self { began, threads, configuration, .. } = *self;
+        let claim = || OwnRecord::claim(began, threads, configuration).map(Arc::new);
+        self.own.get_or_init(claim).as_ref()
     }
 
     fn set_state(&self, state: State) {
@@ -161,6 +165,10 @@ impl EmbeddedPython {
         // Rust's locks, malloc's (docs/safety.md, "prefork ends a child in a signal handler").
         if self.has_one_thread && host.active() > 0 {
             return;
+        }
+        // It is locked while it is set, which is just being done then.
+        if let Some(stacks) = self.stacks.try_lock().ok().and_then(|mut stacks| stacks.take()) {
+            stacks.stop();
         }
         let own = if self.has_one_thread { None } else { self.lock().thread.take() };
         match own {
@@ -226,6 +234,10 @@ impl EmbeddedPython {
             Ok(host) => {
                 // There is none yet: the caller has the lock, or is alone.
                 let _ = self.host.set(Arc::clone(&host));
+                if let Some(own) = self.own() {
+                    let stacks = StackWriter::start(own, &host, &self.log);
+                    *self.stacks.lock().unwrap_or_else(PoisonError::into_inner) = stacks;
+                }
                 Some(host)
             }
             Err(why) => {

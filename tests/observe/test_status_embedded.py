@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 from harness.client import head
@@ -18,14 +19,27 @@ pytestmark = [
 ]
 
 APP = r"""
-import os, time
+import ctypes, os, time
 HERE = os.path.dirname(__file__)
+def is_over():
+    return os.path.exists(os.path.join(HERE, "out", "finish"))
 def waits():
-    while not os.path.exists(os.path.join(HERE, "out", "finish")):
+    while not is_over():
         time.sleep(0.01)
+def spins():
+    while not is_over():
+        pass
+def holds_the_lock():
+    while not is_over():
+        # usleep with the lock.
+        ctypes.PyDLL(None).usleep(300_000)
 def application(environ, start_response):
     if environ["PATH_INFO"].startswith("/wait"):
         waits()
+    if environ["PATH_INFO"] == "/spin":
+        spins()
+    if environ["PATH_INFO"] == "/lock":
+        holds_the_lock()
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [str(os.getpid()).encode()]
 """
@@ -143,6 +157,50 @@ def test_status_answers_at_once_while_all_threads_but_one_are_stuck(start, stuck
     assert status(server)["embedded"]["oldest_request_seconds"] == 0
     served = [child["served"] for child in status(server)["embedded"]["children"]]
     assert sum(served) == count
+
+
+@pytest.mark.parametrize(
+    ("path", "function"),
+    [("/app/wait", "waits"), ("/app/spin", "spins"), ("/app/lock", "holds_the_lock")],
+)
+def test_stack_of_an_embedded_request_that_hangs_is_shown(start, stuck, path, function):
+    server = start()
+    stuck(server, 1, path)
+
+    def stack():
+        [request] = requests(status(server)["embedded"])
+        frames = [it["function"] for it in (request["stack"] or {"frames": []})["frames"]]
+        return frames[-2:] == [function, "application"] and request["stack"]
+
+    found = wait_until(stack, "the stack", timeout=30)
+    outer = found["frames"][-1]
+    assert outer["file"].endswith("/app.py")
+    assert APP.splitlines()[outer["line"] - 1] == f"        {function}()"
+    assert 0 <= found["age_seconds"] < 30
+    page = Texts(status(server, ""))
+    assert any(function in text for text in page.texts)
+    (server.root / "out/finish").touch()
+    wait_until(lambda: not status(server)["embedded"]["requests_active"], "the end", timeout=30)
+    # The thread that writes stacks does not keep the child from finalising Python.
+    server.stop()
+
+
+def threads(server):
+    """The names of the threads of Apache's children."""
+    files = [
+        file for pid in httpd_children(server) for file in Path(f"/proc/{pid}/task").glob("*/comm")
+    ]
+    return {file.read_text().strip() for file in files}
+
+
+def test_thread_that_writes_stacks_is_there_where_there_is_a_status_page(start, private):
+    server = start()
+    assert server.get("/app").status == 200
+    assert "wsgi-oldest" in threads(server)
+    page_less = Conf("WSGIScriptAlias /app ${ROOT}/app.py", files=(("app.py", APP),))
+    other = private(page_less)
+    assert other.get("/app").status == 200
+    assert "wsgi-oldest" not in threads(other)
 
 
 def test_child_that_is_killed_is_not_on_the_page(start, stuck):

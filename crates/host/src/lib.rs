@@ -60,6 +60,7 @@ pub use host::{BUILT_FOR, Host, PYTHON_VERSION, StartError, running_version};
 pub use interpreters::interface::ApplicationInterface;
 pub use interpreters::script::{Reloading, Replacement, ScriptFile};
 pub use log::ServerLog;
+pub use observe::stack_text::stack_text;
 pub use observe::stacks::{StackFrame, TaskStack, ThreadName, ThreadStack, thread_ident};
 pub use options::{
     ApacheFacts, HashSeed, HostOptions, InterpreterOptions, ServerBoard, ServerProcess,

@@ -7,9 +7,7 @@
 #![forbid(unsafe_code)]
 
 use crate::worker::pool::Pool;
-use host::StackFrame;
 use scoreboard::{Field, RequestStack, StackSlot, now};
-use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, TryRecvError};
 use std::thread;
@@ -24,8 +22,6 @@ const QUIET_INTERVAL: Duration = Duration::from_secs(5);
 const QUIET: Duration = Duration::from_secs(60);
 /// How long the main thread waits for Python, once a second at most. What is answered later is written at the next look.
 const ANSWER: Duration = Duration::from_millis(20);
-/// Stands in the place of frames that find no room.
-const MORE: &str = "…\n";
 
 /// What the main thread knows of it.
 #[derive(Default)]
@@ -122,7 +118,7 @@ impl OldestRequest {
         }
     }
 
-    /// Where the thread of this number in Python is, as [`text`] has it; `None` where that cannot be found out.
+    /// Where the thread of this number in Python is, as [`host::stack_text`] has it; `None` where that cannot be found out.
     fn stack(&mut self, pool: &Pool, ident: u64) -> Option<String> {
         if self.memory.is_none() {
             match OwnMemory::new() {
@@ -139,7 +135,7 @@ impl OldestRequest {
         let memory = self.memory.as_mut()?;
         let mut read = |address: usize, into: &mut [u8]| memory.read(address, into);
         let (frames, is_whole) = pool.host.live_stack(ident, &mut read).unwrap_or_default();
-        Some(text(&frames, is_whole))
+        Some(host::stack_text(&frames, is_whole, StackSlot::ROOM))
     }
 }
 
@@ -150,53 +146,11 @@ fn ask(pool: &Arc<Pool>, place: usize, since: u64) -> Option<Asked> {
     let look = move || {
         // The script of a request that has no task yet is being loaded, on the thread of the event loop.
         let task = own.host.tasks(Some(place)).and_then(|tasks| tasks.into_iter().next());
-        let place = task.map(|task| text(&task.frames, task.left_out == 0));
+        let place =
+            task.map(|task| host::stack_text(&task.frames, task.left_out == 0, StackSlot::ROOM));
         // The receiver is gone where the request has ended.
         let _ = done.send((now(), place));
     };
     thread::Builder::new().name("wsgi-place".to_owned()).spawn(look).ok()?;
     Some(Asked { place, since, answer })
-}
-
-/// A line for each frame: file, line and function, with tabs between.
-fn text(frames: &[StackFrame], is_whole: bool) -> String {
-    let mut text = String::new();
-    for frame in frames {
-        let before = text.len();
-        let StackFrame { function, file, line } = frame;
-        // Writing to memory does not fail.
-        let _ = writeln!(text, "{file}\t{line}\t{function}");
-        if text.len() + MORE.len() > StackSlot::ROOM {
-            text.truncate(before);
-            text.push_str(MORE);
-            return text;
-        }
-    }
-    if !is_whole && !frames.is_empty() {
-        text.push_str(MORE);
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn frames_are_lines_and_those_without_room_are_said_to_be_missing() {
-        let frame = |line| StackFrame {
-            function: "View.get".to_owned(),
-            file: "/srv/app.py".to_owned(),
-            line,
-        };
-        let frames = [frame(7), frame(8)];
-        let lines = "/srv/app.py\t7\tView.get\n/srv/app.py\t8\tView.get\n";
-        assert_eq!(text(&frames, true), lines);
-        assert_eq!(text(&frames, false), format!("{lines}…\n"));
-        assert_eq!(text(&[], false), "");
-        let many: Vec<_> = (0..500).map(frame).collect();
-        let text = text(&many, true);
-        assert!(text.len() <= StackSlot::ROOM && text.len() > StackSlot::ROOM - 40);
-        assert!(text.ends_with("\tView.get\n…\n"));
-    }
 }

@@ -12,6 +12,7 @@ pub(crate) mod metrics;
 pub(crate) mod observation;
 pub(crate) mod running_request;
 pub(crate) mod slow;
+pub(crate) mod stack_text;
 pub(crate) mod stacks;
 mod tasks;
 pub(crate) mod thread_id;
