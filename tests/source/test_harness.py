@@ -106,7 +106,7 @@ def figures(get=0, post=0, twice=0, sent=100):
         ("server", "full disk, workers replaced", figures(twice=1), False),
     ],
 )
-def test_event_that_has_lost_more_than_it_may_ends_several_machines_with_1(
+def test_event_that_has_lost_more_than_its_limit_ends_several_machines_with_1(
     monkeypatch, capsys, front, event, found, is_right
 ):
     assert balancers.faults(front, event, found) == [] or not is_right
