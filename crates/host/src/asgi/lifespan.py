@@ -138,7 +138,9 @@ class Lifespan:
                 application.log("error", f"in the lifespan scope:\n{why}")
             return
         if application.settings["lifespan"] == "on":
-            application.failed(f"asgi-lifespan=on, and the lifespan scope ended before it began\n{why}")
+            *_, last = why.splitlines()
+            ended = "asgi-lifespan=on, and the lifespan scope ended before it began"
+            application.failed(f"{ended}: {last}\n{why if last != why else ''}")
             self.startup.set_result(False)
             return
         # An application need not know the scope.
