@@ -191,14 +191,18 @@ def test_application_of_asgi_2_is_refused_with_a_sentence(private, kind):
     server = private(one(TWO_CALLABLES[kind]))
     assert server.get("/app").status == 503
     server.log.expect("WSGI0260: interface=auto is not decided: .*ASGI 2, which has two callables")
-    server.log.expect(r"WSGI0117: .*its application has not started \(WSGI0260\)")
+    server.log.expect(
+        r"WSGI0117: .* exited with status 1: WSGI0260: interface=auto is not decided: "
+    )
     server.log.allow(*ENDED)
 
 
 def test_script_that_cannot_be_loaded_decides_no_interface(private):
     server = private(one("import there_is_no_such_module\n"))
     assert server.get("/app").status == 503
-    server.log.expect(r"WSGI0117: .*its application has not started \(WSGI0260\)")
+    server.log.expect(
+        r"WSGI0117: .* exited with status 1: WSGI0260: interface=auto is not decided: "
+    )
     server.log.allow_traceback("ModuleNotFoundError")
     server.log.allow(*ENDED, "WSGI010[0-9]")
     rewrite(server, BOTH + "application = wsgi")
@@ -211,7 +215,7 @@ def test_applications_of_different_interfaces_do_not_share_a_group(private):
     server = private(conf(text, files))
     assert server.get("/b").status == 503
     server.log.expect("WSGI0261: .*app.py is one of ASGI, .*b.py is one of WSGI; each process")
-    server.log.expect(r"WSGI0117: .*\(WSGI0261\)")
+    server.log.expect(r"WSGI0117: .* exited with status 1: WSGI0261: ")
     server.log.allow(*ENDED)
 
 

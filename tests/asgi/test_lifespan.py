@@ -95,7 +95,14 @@ def test_application_is_told_of_the_end_after_its_last_request(start):
 
 # The lines of the workers that end because an application has not started in them.
 ENDED = ("WSGI0225", "this worker serves no request", "exited with status 1")
-REFUSED = r"WSGI0117: .*: WSGI0225: .* has not started: .*no database \[SF\]$"
+
+
+def refused(cause):
+    """The line of a request that is refused because of it."""
+    return rf"WSGI0117: .*: WSGI0225: .* has not started: .*{cause} \[SF\]$"
+
+
+REFUSED = refused("no database")
 
 
 @pytest.mark.parametrize("app", [FAILING, FAILING_WITH_TRACEBACK])
@@ -214,7 +221,7 @@ def test_application_without_the_scope_is_served_unless_lifespan_is_on(start, li
     if status == 200:
         assert answer.text == "False"
     else:
-        server.log.expect("WSGI0225: .*asgi-lifespan=on", REFUSED)
+        server.log.expect("WSGI0225: .*asgi-lifespan=on", refused("NotImplementedError: lifespan"))
         server.log.allow_traceback("NotImplementedError: lifespan")
         server.log.allow(*ENDED)
 
@@ -245,7 +252,7 @@ def test_exception_after_receive_leaves_the_application_without_lifespan(start):
 def test_exception_after_receive_fails_the_start_where_lifespan_is_on(start):
     server = start("asgi-lifespan=on", app=RAISES_AFTER_RECEIVE)
     assert server.get("/").status == 503
-    server.log.expect("WSGI0225: .*asgi-lifespan=on", REFUSED)
+    server.log.expect("WSGI0225: .*asgi-lifespan=on", refused("ValueError: of the start"))
     server.log.allow_traceback("ValueError: of the start")
     server.log.allow(*ENDED)
 

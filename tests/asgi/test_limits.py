@@ -2,12 +2,12 @@
 
 import concurrent.futures
 import os
-from pathlib import Path
 
 import pytest
 from harness import daemons
 from harness.asgi import APP, conf
 from harness.httpd import wait_until
+from harness.status import group
 
 pytestmark = [
     pytest.mark.ours_only("mod_wsgi knows no ASGI"),
@@ -75,27 +75,19 @@ def test_coroutine_that_keeps_the_lock_costs_its_worker_after_deadlock_timeout(s
 
 
 def test_request_that_waits_for_room_longer_than_queue_timeout_is_a_504(start):
-    server = start("asgi-concurrency=1 queue-timeout=1")
+    page = "<Location /wsgi-status>\nSetHandler wsgi-status\n</Location>\n"
+    server = start("asgi-concurrency=1 queue-timeout=1", page)
     process(server)
     server.log.allow("queue-timeout")
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         # Longer than a crowded machine may take to send the second one.
         first = pool.submit(server.get, "/sleep?8")
-        wait_until(lambda: busy(server) == 1, "the first request")
+        wait_until(lambda: group(server)["requests_active"] == 1, "the first request")
         second = pool.submit(server.get, "/scope")
         assert first.result().status == 200
         assert second.result().status == 504
     server.log.expect("waited longer than queue-timeout")
     assert server.get("/scope").status == 200
-
-
-def busy(server):
-    """How many connections a worker of the only group has accepted, as far as /proc tells."""
-    (pid,) = daemons.workers(server)
-    inodes = {name[8:-1] for name in server.open_files(pid) if name.startswith("socket:")}
-    rows = [row.split() for row in Path("/proc/net/unix").read_text().splitlines()[1:]]
-    # State 3 is connected; those with a path are of the listener.
-    return sum(row[6] in inodes and row[5] == "03" and len(row) > 7 for row in rows)
 
 
 def test_maximum_requests_replaces_the_worker_and_finishes_open_requests(start):

@@ -171,5 +171,6 @@ def test_manager_can_only_read_the_counts_of_apache(start):
         for worker in daemons.workers_of(manager):
             maps = Path(f"/proc/{worker}/maps").read_text()
             assert "r--s" not in [it.split()[1] for it in maps.splitlines() if "memfd:" in it]
-    # Of each group the scoreboard, and beside it two that are Apache's alone.
-    assert sorted(access) == ["r--s"] * 4 + ["rw-s"] * 2
+    # Of each group the scoreboard and the cause of failed starts, and beside them two that are
+    # Apache's alone.
+    assert sorted(access) == ["r--s"] * 4 + ["rw-s"] * 4

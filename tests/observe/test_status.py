@@ -395,6 +395,7 @@ def test_drained_group_makes_the_server_not_ready(start, run, processes):
 
 def test_server_that_stops_is_not_ready(start):
     server = start(one_group())
+    wait_until(lambda: server.get("/-/ready").status == 200, "the worker")
     with server.socket() as sock:
         sock.sendall(b"GET /-/ready HTTP/1.1\r\nHost: localhost\r\n")
         # A connection that was made later has an answer: a thread has the first one.
