@@ -316,24 +316,40 @@ def load(prefix):
     """Asks until the end of standard input, with GET and POST in turn on kept connections."""
     stopped = threading.Event()
     results = {method: {"sent": 0, "failed": 0, "slowest": 0.0} for method in ("GET", "POST")}
-    lock, failures = threading.Lock(), Counter()
+    lock, failures, moments = threading.Lock(), Counter(), []
+    repeated = []
+
+    def connect():
+        return http.client.HTTPConnection("127.0.0.1", 8080, timeout=15)
 
     def ask(number):
         connection, count = None, 0
         while not stopped.is_set():
             method, count = ("GET", "POST")[count % 2], count + 1
             began, body, outcome = time.monotonic(), None, ""
+            is_kept, connection = connection is not None, connection or connect()
+            sent = b"x" * 100 if method == "POST" else None
+            request = (method, f"/{prefix}-{number}-{count}", sent)
             try:
-                connection = connection or http.client.HTTPConnection("127.0.0.1", 8080, timeout=15)
-                sent = b"x" * 100 if method == "POST" else None
-                connection.request(method, f"/{prefix}-{number}-{count}", sent)
-                answer = connection.getresponse()
+                try:
+                    connection.request(*request)
+                    answer = connection.getresponse()
+                except (ConnectionResetError, BrokenPipeError) as why:
+                    # The front end may close a kept connection while a request comes. A client
+                    # sends it anew if that does no harm (RFC 9112, 9.3.1).
+                    if method != "GET" or not is_kept:
+                        raise
+                    repeated.append(repr(why))
+                    connection.close()
+                    connection = connect()
+                    connection.request(*request)
+                    answer = connection.getresponse()
                 body = answer.read()
                 is_served = answer.status == 200 and len(body) == 8
                 outcome = str(answer.status)
             except (OSError, http.client.HTTPException) as why:
                 is_served, outcome = False, repr(why)
-            if not is_served and connection:
+            if not is_served:
                 connection.close()
                 connection = None
             took = time.monotonic() - began
@@ -344,6 +360,7 @@ def load(prefix):
                 found["slowest"] = max(found["slowest"], took)
                 if not is_served:
                     failures[f"{method}: {outcome}"] += 1
+                    moments.append(time.monotonic())
 
     threads = [threading.Thread(target=ask, args=[number]) for number in range(CLIENTS)]
     for thread in threads:
@@ -352,7 +369,8 @@ def load(prefix):
     stopped.set()
     for thread in threads:
         thread.join()
-    print(json.dumps(results | {"failures": failures}))
+    span = max(moments) - min(moments) if moments else 0
+    print(json.dumps(results | {"failures": failures, "repeated": len(repeated), "span": span}))
 
 
 def stop_by_term(site):
@@ -500,6 +518,8 @@ def main():
                 one = found[method]
                 cells += [one["sent"], one["failed"], f"{one['slowest']:.2f} s"]
             print("|", " | ".join(map(str, [*cells, found["twice"]])), "|", flush=True)
+            if found["repeated"]:
+                print(f"{front}, {event}: {found['repeated']} GETs were sent anew", file=sys.stderr)
             most = most_failed(front, event)
             if most is not None:
                 failed = found["GET"]["failed"] + found["POST"]["failed"]

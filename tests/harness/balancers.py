@@ -29,11 +29,19 @@ def label(front_end, event):
     return DRAIN_OF_SERVER if (front_end, event) == ("server", DRAIN) else event
 
 
+# Seconds from the first to the last request that a host which was killed costs: the interval of a
+# check is 1 s at most, and the check takes a moment.
+LONGEST_SPAN = 2
+
+
 def most_failed(front_end, event):
     """How many requests, GET and POST, may fail while a host is killed, cut off or stopped.
 
     None for another event.
     """
+    if event == "`kill -9`" and front_end == "caddy":
+        # Also the POSTs that the host refuses, each at once, until the next check (`LONGEST_SPAN`).
+        return None
     if event == "`kill -9`":
         # What the host had begun: one request of each client. Behind Apache also a POST of each
         # that the host refused before it was avoided.
@@ -55,6 +63,10 @@ def faults(front_end, event, found):
         said.append("no request was sent")
     if event in PLANNED and failed["GET"]:
         said.append(f"{failed['GET']} GETs failed in a planned change")
+    if event == "`kill -9`" and found["span"] > LONGEST_SPAN:
+        said.append(
+            f"requests failed during {found['span']:.1f} s, {LONGEST_SPAN} s at most may be"
+        )
     most = most_failed(front_end, event)
     if most is not None and sum(failed.values()) > most:
         said.append(f"{sum(failed.values())} requests failed, at most {most} may")

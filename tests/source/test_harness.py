@@ -82,11 +82,11 @@ def test_exit_status_of_httpd_is_judged(env, tmp_path, status, complaints):
     assert len(server.verdict()) == complaints
 
 
-def figures(get=0, post=0, twice=0, sent=100):
+def figures(get=0, post=0, twice=0, sent=100, span=0):
     """Those of an event of several_machines.py, with so many failed requests."""
     methods = {"GET": get, "POST": post}
     shown = {method: {"sent": sent, "failed": failed} for method, failed in methods.items()}
-    return {**shown, "twice": twice}
+    return {**shown, "twice": twice, "span": span, "repeated": 0}
 
 
 @pytest.mark.parametrize(
@@ -96,8 +96,10 @@ def figures(get=0, post=0, twice=0, sent=100):
         ("haproxy", balancers.DRAIN, figures(get=1), False),
         ("nginx", "a fourth host", figures(get=1), False),
         ("nginx", "a new version on all three", figures(twice=1), False),
-        ("caddy", "`kill -9`", figures(get=4, post=4), True),
-        ("caddy", "`kill -9`", figures(get=4, post=5), False),
+        ("haproxy", "`kill -9`", figures(get=4, post=4), True),
+        ("haproxy", "`kill -9`", figures(get=4, post=5), False),
+        ("caddy", "`kill -9`", figures(post=40, span=1.5), True),
+        ("caddy", "`kill -9`", figures(post=4, span=2.5), False),
         ("apache", "`kill -9`", figures(post=16), True),
         ("apache", "link down", figures(get=8, post=9), False),
         ("server", "SIGSTOP", figures(post=16), True),
