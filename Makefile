@@ -122,7 +122,7 @@ $(VENV)-bench/.ready: bench/requirements.txt | setup
 uncounted: build
 	$(WITH_PYTHON) cargo build --release --locked -p mod_wsgi_rs --features uncounted --target-dir target/uncounted
 	@ln -f target/uncounted/release/libmod_wsgi_rs.so target/uncounted/release/mod_wsgi_rs.so
-	@ln -f target/release/wsgi-daemon-manager target/release/wsgi-daemon-[0-9]* target/uncounted/release/
+	@ln -f target/release/wsgi-daemon-manager target/release/wsgi-daemon-[0-9]* target/release/wsgi_host.*.so target/uncounted/release/
 
 bench: build $(if $(QUICK),,uncounted) $(VENV)-bench/.ready ## compare with the alternatives on this machine (QUICK=1: the main figures)
 	@scripts/setup bench
