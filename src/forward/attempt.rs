@@ -6,11 +6,12 @@ use super::body::{Body, refuse_body};
 use super::connection::Connection;
 use super::connection_error::ConnectionError;
 use super::failure::{ExitCause, Failure, log_failure, note_client};
+use super::given_back::GivenBack;
 use super::group::Group;
 use super::lease::{Start, WorkerLease};
 use super::params::Params;
 use super::parked_stream;
-use super::relay::{GivenBack, Relay};
+use super::relay::Relay;
 use super::relay_buffers::RelayBuffers;
 use super::relay_error::RelayError;
 use super::stream;
@@ -139,6 +140,7 @@ impl<'a, 'call> Attempt<'a, 'call> {
                 }
                 self.worker_failed(&why).map(Some)
             }
+            Err(RelayError::Unread) => self.await_start(),
             Err(RelayError::Silent) => Ok(Some(Outcome::Suspended)),
         }
     }

@@ -128,6 +128,11 @@ impl Connection {
         self.client.is_silent()
     }
 
+    /// Whether no worker has read all that has been sent: a worker that serves has, but for the rest of a long body.
+    pub(super) fn is_unread(&self) -> bool {
+        sys::is_unread(self.stream.as_fd())
+    }
+
     /// Sends the params and the first `piece` of the body, which lies in several places, with one system call, enough for
     /// most requests. Waits for room only without a body: a worker that is busy responding reads none.
     pub(crate) fn send_request(

@@ -6,6 +6,7 @@
 use super::attempt::Attempt;
 use super::connection_error::ConnectionError;
 use super::failure::Failure;
+use super::group::UNREAD_TIME;
 use super::lease::READY_POLL;
 use crate::httpd::Outcome;
 use std::ops::ControlFlow;
@@ -87,11 +88,14 @@ impl<'call> Attempt<'_, 'call> {
                 ControlFlow::Break(done) => return Ok(done),
             };
             // A worker that never starts reads nothing.
-            if self.connection.is_silent() && !self.lease.is_ready() {
-                if let Some(why) = self.lease.start_block() {
-                    return Err(self.start_blocked(&why));
+            if self.connection.is_silent() {
+                limit = limit.min(UNREAD_TIME);
+                if !self.lease.is_ready() {
+                    if let Some(why) = self.lease.start_block() {
+                        return Err(self.start_blocked(&why));
+                    }
+                    limit = READY_POLL.min(limit);
                 }
-                limit = limit.min(READY_POLL);
             }
             // What waits for the client is not waited for here.
             match self.pass_backlog() {

@@ -51,6 +51,9 @@ pub(crate) struct Group {
 /// How long a worker may be silent before the client's connection is looked at. A client that has closed its side
 /// only is not told from one that has left, and gets no response after that.
 pub(super) const CLIENT_IDLE_TIME: Duration = Duration::from_secs(5);
+/// How long a request that no worker has read waits until it is found out whether one is to be expected: the record of a
+/// worker that has been killed shows it as one that serves until its manager has noticed.
+pub(super) const UNREAD_TIME: Duration = Duration::from_secs(1);
 /// Microseconds between two searches for children that have crashed.
 const RECLAIM_INTERVAL: u64 = 1_000_000;
 /// For how long a worker that does not answer is avoided at most.

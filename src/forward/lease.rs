@@ -200,7 +200,8 @@ impl<'a> WorkerLease<'a> {
     ) -> Result<Start, StartBlock> {
         let begun = Instant::now();
         while !self.is_ready() && !connection.waits_for_input(READY_POLL) {
-            self.start_block().map_or(Ok(()), Err)?;
+            // A worker that leaves serves the requests that it has read.
+            self.start_block().filter(|_| connection.is_unread()).map_or(Ok(()), Err)?;
             let waited = begun.elapsed();
             if waited > self.group.worker_timeout() {
                 return Ok(Start::TimedOut);

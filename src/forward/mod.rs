@@ -16,6 +16,7 @@ mod duplex;
 mod early_hints;
 mod failure;
 mod file_readers;
+mod given_back;
 mod group;
 mod idle;
 mod lease;

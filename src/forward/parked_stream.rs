@@ -178,7 +178,7 @@ impl ParkedStream {
             Ok(()) => {}
             Err(RelayError::Client(why)) => return self.client_failed(request, why),
             Err(RelayError::Worker(why)) => self.worker_failed(why, now),
-            Err(RelayError::Silent) => {}
+            Err(RelayError::Unread | RelayError::Silent) => {}
         }
         self.report_failure(request, now);
         match self.ending {

@@ -5,7 +5,8 @@ use super::connection::Connection;
 use super::connection_error::ConnectionError;
 use super::early_hints::EarlyHints;
 use super::failure::flag;
-use super::group::{CLIENT_IDLE_TIME, Group};
+use super::given_back::GivenBack;
+use super::group::{CLIENT_IDLE_TIME, Group, UNREAD_TIME};
 use super::parked_stream;
 use super::relay_buffers::{HeadBuffers, RelayBuffers};
 use super::relay_error::{RelayError, head_error, malformed};
@@ -59,15 +60,6 @@ pub(super) struct Relay<'a, 'call> {
     hints: EarlyHints,
     /// The fields of the 101, once the application has accepted a WebSocket and the worker has left the connection to it.
     switched: Option<Vec<u8>>,
-}
-
-/// Why a worker has done nothing for a request.
-#[derive(Clone, Copy)]
-pub(super) enum GivenBack {
-    /// Its code is old, and it is going to be replaced.
-    Outdated,
-    /// It cannot load the script, and another worker has it.
-    NotLoaded(NotLoaded),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -277,6 +269,9 @@ impl<'a, 'call> Relay<'a, 'call> {
                 return Err(RelayError::Silent);
             }
         }
+        if connection.is_silent() && self.wait_for_reader(connection, limit)? {
+            return Ok(());
+        }
         if connection.waits_for_input(limit.min(CLIENT_IDLE_TIME)) {
             return Ok(());
         }
@@ -292,6 +287,26 @@ impl<'a, 'call> Relay<'a, 'call> {
             }
             None | Some(Some(false)) => Err(ConnectionError::Timeout.into()),
         }
+    }
+
+    /// Waits for a moment until something can be read; whether it can.
+    ///
+    /// # Errors
+    /// [`RelayError::Unread`] where no worker has read the request until then.
+    fn wait_for_reader(
+        &mut self,
+        connection: &Connection,
+        limit: Duration,
+    ) -> Result<bool, RelayError> {
+        let begun = Instant::now();
+        if connection.waits_for_input(limit.min(UNREAD_TIME)) {
+            return Ok(true);
+        }
+        if !connection.is_unread() {
+            return Ok(false);
+        }
+        self.stalled_since.get_or_insert(begun);
+        Err(RelayError::Unread)
     }
 
     /// How long the worker may be silent before this thread leaves; `None` where it is needed.

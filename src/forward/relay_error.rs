@@ -12,6 +12,8 @@ pub(super) enum RelayError {
     Client(PassError),
     /// The connection to the worker is of no more use.
     Worker(ConnectionError),
+    /// No worker has read the request for a while.
+    Unread,
     /// The worker is silent, and this thread is not needed for what it may send.
     Silent,
 }

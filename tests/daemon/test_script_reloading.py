@@ -145,15 +145,6 @@ def test_a_request_that_is_given_back_is_no_error_of_the_process(start):
     server.log.allow("WSGI0174: ", "^Traceback ", r"^\s")
 
 
-def accepted(server):
-    """How many connections of Apache's children the workers have accepted, or will."""
-    # The paths of other servers' sockets may be no UTF-8.
-    table = os.fsdecode(Path("/proc/net/unix").read_bytes())
-    lines = [line.split() for line in table.splitlines()]
-    connected = [fields for fields in lines if fields[5] == "03"]
-    return sum(fields[-1].startswith(str(server.root)) for fields in connected)
-
-
 def versions_around_a_deployment(server, old, new):
     """What a request before it and one after it get, both during the import of WAITING."""
     go = Path(server.root) / "app.py-go"
@@ -162,7 +153,7 @@ def versions_around_a_deployment(server, old, new):
         wait_until(go.with_name("app.py-go-importing").exists, "the import")
         deploy(server, old, new)
         second = pool.submit(version, server)
-        wait_until(lambda: accepted(server) >= 2, "the second request")
+        wait_until(lambda: daemons.connections(server) >= 2, "the second request")
         go.write_text("")
         return first.result(), second.result()
 

@@ -238,6 +238,16 @@ def freeze(pid):
     wait_until(lambda: status_of(pid)["State"].startswith("T"), "the process to stop")
 
 
+def connections(server):
+    """How many connections of Apache's children the workers have accepted, or will."""
+    # The paths of other servers' sockets may be no UTF-8.
+    table = os.fsdecode(Path("/proc/net/unix").read_bytes())
+    lines = [line.split() for line in table.splitlines()]
+    # SS_CONNECTING is one that has yet to be accepted.
+    connected = [fields for fields in lines if fields[5] in ("02", "03")]
+    return sum(fields[-1].startswith(str(server.root)) for fields in connected)
+
+
 def pss(pid):
     """Proportional set size in bytes; 0 for a process that is gone."""
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):

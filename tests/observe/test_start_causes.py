@@ -3,6 +3,7 @@
 Page, JSON and the command `status` have the same sentence.
 """
 
+import concurrent.futures
 import os
 import re
 import shutil
@@ -215,6 +216,34 @@ def test_python_home_that_breaks_while_the_group_runs_is_the_cause_with_each_req
     assert re.search(cause, group["problem"])
     server.write(*settings(env))
     serves_again(server)
+
+
+@pytest.mark.parametrize("size", [0, 8_000_000], ids=["GET", "POST"])
+def test_request_that_no_worker_has_read_is_refused_once_no_worker_is_to_be_expected(
+    start, env, size
+):
+    """It is sent while the records still show the worker that has been killed."""
+    if not has_manager(env):
+        pytest.skip("this module has no manager beside it")
+    server = start(HOME, files=(settings(env),))
+    worker = int(server.get("/app", host="one.test").text)
+    shutil.rmtree(server.root / "home")
+    manager = daemons.manager(server)
+    daemons.freeze(manager)
+    try:
+        os.kill(worker, signal.SIGKILL)
+        # Other threads of a process that is killed have its sockets for longer than the first.
+        wait_until(lambda: daemons.connections(server) == 0, "the end of the worker")
+        method, body = ("POST", bytes(size)) if size else ("GET", None)
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(server.request, method, "/app", host="one.test", body=body)
+            wait_until(lambda: daemons.connections(server) == 1, "the request", timeout=20)
+            os.kill(manager, signal.SIGCONT)
+            assert answer.result().status == 503, errors(server, "one")
+    finally:
+        os.kill(manager, signal.SIGCONT)
+    (line,) = errors(server, "one")
+    assert re.search(r"WSGI0117: .*: the Python home .*No such file.* \[SF\]$", line), line
 
 
 @pytest.fixture

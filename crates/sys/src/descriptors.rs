@@ -1,7 +1,7 @@
 //! Descriptors that come into this process by their numbers, those that must not come, and by whom they are closed.
 #![allow(
     unsafe_code,
-    reason = "an inherited descriptor is a number until it is taken; SO_PASSRIGHTS; a descriptor that leaves its owner"
+    reason = "an inherited descriptor is a number until it is taken; SO_PASSRIGHTS; TIOCOUTQ; a descriptor that leaves its owner"
 )]
 
 use std::io;
@@ -94,6 +94,14 @@ impl<F: FnMut(OwnedFd)> Drop for ClosedBy<F> {
 
 pub(crate) fn check(result: libc::c_int) -> io::Result<libc::c_int> {
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// Whether the other end has yet to read some of what has been sent over this Unix socket; what cannot tell has.
+pub fn is_unread(socket: BorrowedFd<'_>) -> bool {
+    let mut count: libc::c_int = 0;
+    // SAFETY: TIOCOUTQ (unix(7), `SIOCOUTQ`) writes one `int` to the address, during the call alone; `count` outlives it.
+    let done = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut count) };
+    done < 0 || count > 0
 }
 
 #[cfg(test)]

@@ -36,7 +36,8 @@ mod wakeup;
 
 pub use close_on_fork::{CloseOnFork, close_marked_on_fork, in_forked_child};
 pub use descriptors::{
-    ClosedBy, refuse_descriptors, replace_standard_output, set_nonblocking, take_inherited, write,
+    ClosedBy, is_unread, refuse_descriptors, replace_standard_output, set_nonblocking,
+    take_inherited, write,
 };
 pub use environment::{
     local_time, set_locale, set_text_locale, set_umask, set_variable, unset_variable,
