@@ -87,15 +87,8 @@ impl<'call> Attempt<'_, 'call> {
                 ControlFlow::Continue(wait) => wait,
                 ControlFlow::Break(done) => return Ok(done),
             };
-            // A worker that never starts reads nothing.
             if self.connection.is_silent() {
-                limit = limit.min(UNREAD_TIME);
-                if !self.lease.is_ready() {
-                    if let Some(why) = self.lease.start_block() {
-                        return Err(self.start_blocked(&why));
-                    }
-                    limit = READY_POLL.min(limit);
-                }
+                limit = limit.min(self.look_for_worker()?);
             }
             // What waits for the client is not waited for here.
             match self.pass_backlog() {
@@ -120,6 +113,17 @@ impl<'call> Attempt<'_, 'call> {
                     progress.moved = Instant::now();
                 }
             }
+        }
+    }
+
+    /// How long to wait before the next look, since a worker that never starts reads nothing.
+    fn look_for_worker(&mut self) -> Result<Duration, Failure> {
+        if self.lease.is_ready() {
+            return Ok(UNREAD_TIME);
+        }
+        match self.lease.start_block() {
+            Some(why) => Err(self.start_blocked(&why)),
+            None => Ok(READY_POLL),
         }
     }
 
