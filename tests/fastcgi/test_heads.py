@@ -25,21 +25,6 @@ server {{
     }}
 }}
 """
-HAPROXY = """
-defaults
-    mode http
-    timeout connect 2s
-    timeout client 20s
-    timeout server 20s
-frontend www
-    bind 127.0.0.1:{port}
-    default_backend site
-fcgi-app python
-    docroot /srv/site
-backend site
-    use-fcgi-app python
-    server one unix@{socket} proto fcgi
-"""
 # The front end, and by the number and the length of headers: the status.
 CASES = [
     ("nginx", "", {"2,1000": 200, "9,1000": 502}),
@@ -62,9 +47,7 @@ def test_head_reaches_the_client_or_the_log_says_why_not(daemon, servers, name, 
     if name == "nginx":
         front = frontends.nginx_with(daemon.root, lambda port: NGINX.format(port=port, **values))
     elif name == "haproxy":
-        front = frontends.haproxy_with(
-            daemon.root, lambda port: HAPROXY.format(port=port, **values)
-        )
+        front = frontends.haproxy(daemon.root, f"unix@{daemon.socket}")
     else:
         text = f'ProxyPass "/" "unix:{daemon.socket}|fcgi://localhost/"'
         front = frontends.apache_with(

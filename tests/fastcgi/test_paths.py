@@ -20,22 +20,6 @@ server {{
     }}
 }}
 """
-HAPROXY = """
-defaults
-    mode http
-    timeout connect 5s
-    timeout client 60s
-    timeout server 60s
-frontend www
-    bind 127.0.0.1:{port}
-    default_backend site
-fcgi-app python
-    docroot /srv/site
-    {more}
-backend site
-    use-fcgi-app python
-    server one 127.0.0.1:{daemon} proto fcgi
-"""
 CADDY = """
 http://:{port} {{
     bind 127.0.0.1
@@ -132,9 +116,7 @@ def front_of(daemon, servers):
                     lambda own: CADDY.format(port=own, daemon=port, params=more[0], more=text),
                 )
             elif name == "haproxy":
-                front = frontends.haproxy_with(
-                    daemon.root, lambda own: HAPROXY.format(port=own, daemon=port, more=text)
-                )
+                front = frontends.haproxy(daemon.root, f"127.0.0.1:{port}", text)
             else:
                 front = frontends.apache_with(servers, text.format(daemon=port), *more)
             return stack.enter_context(front)

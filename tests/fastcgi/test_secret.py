@@ -24,24 +24,6 @@ server {{
     }}
 }}
 """
-HAPROXY = """
-defaults
-    mode http
-    timeout connect 5s
-    timeout client 60s
-    timeout server 60s
-frontend www
-    bind 127.0.0.1:{port}
-    default_backend site
-fcgi-app python
-    docroot /srv/site
-    {setting}
-backend site
-    use-fcgi-app python
-    option httpchk
-    http-check send meth GET uri /-/ready
-    server one 127.0.0.1:{daemon} proto fcgi check check-proto fcgi inter 200ms fall 1
-"""
 CADDY = """
 http://:{port} {{
     bind 127.0.0.1
@@ -92,7 +74,9 @@ def test_front_end_with_the_setting_of_the_page_is_served_and_others_are_not(
             return frontends.apache_with(
                 servers, APACHE.format(**values), allowed=[r"\bAH0\d{4}: "]
             )
-        text = {"nginx": NGINX, "haproxy": HAPROXY, "caddy": CADDY}[program]
+        if program == "haproxy":
+            return frontends.haproxy(daemon.root, f"127.0.0.1:{port}", setting, has_check=True)
+        text = {"nginx": NGINX, "caddy": CADDY}[program]
         start = getattr(frontends, f"{program}_with")
         return start(daemon.root, lambda own: text.format(port=own, **values))
 

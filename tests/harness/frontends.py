@@ -64,6 +64,29 @@ server {{
 }}
 """
 
+HAPROXY_SITE = """
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 60s
+    timeout server 60s
+frontend www
+    bind 127.0.0.1:{port}
+    default_backend site
+fcgi-app python
+    docroot /srv/site
+    {setting}
+backend site
+    use-fcgi-app python
+    {question}
+    server one {address} proto fcgi {check}
+"""
+# By health checks at the port for requests.
+HAPROXY_CHECK = {
+    "question": "option httpchk\n    http-check send meth GET uri /-/ready",
+    "check": "check check-proto fcgi inter 200ms fall 1",
+}
+
 PROXY = """
 ProxyPass "/" "unix:{socket}|fcgi://localhost/" enablereuse=on flushpackets=on
 ProxyFCGIBackendType GENERIC
@@ -90,6 +113,15 @@ def nginx_with(root, site):
         return ["nginx", "-p", root, "-c", root / "nginx.conf"]
 
     return program(root, command, "-t")
+
+
+def haproxy(root, address, setting="", has_check=False):
+    """A client of a HAProxy that passes everything to the daemon at an address of HAProxy's kind,
+    with a setting in its section fcgi-app, and with health checks.
+    """
+    check = HAPROXY_CHECK if has_check else dict.fromkeys(HAPROXY_CHECK, "")
+    values = {"address": address, "setting": setting, **check}
+    return haproxy_with(root, lambda port: HAPROXY_SITE.format(port=port, **values))
 
 
 def haproxy_with(root, conf):
