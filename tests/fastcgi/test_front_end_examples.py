@@ -187,23 +187,52 @@ def three_hosts(tmp_path):
         yield hosts
 
 
-@contextlib.contextmanager
-def hosts_of_an_example(tmp_path, *more):
-    """Three daemons, each at a port of its own: the machines of the examples."""
-    with contextlib.ExitStack() as stack:
-        hosts = {}
+class Hosts(dict):
+    """The machines of the examples: each a daemon and its port, by the address in the example."""
+
+    def __init__(self, stack, tmp_path, options=()):
+        super().__init__()
+        self.options = ["--drain-delay", "3", *options]
         for number in (11, 12, 13):
-            root = tmp_path / str(number)
-            root.mkdir()
-            daemon = Daemon(root)
-            stack.callback(daemon.stop)
+            daemon = self.daemon(stack, tmp_path / str(number))
             with ports_locked():
                 port, daemon.admin_port = free_ports(2)
-                options = ["--drain-delay", "3", "--admin", f"tcp:127.0.0.1:{daemon.admin_port}"]
-                daemon.start_at(f"tcp:127.0.0.1:{port}", options=[*options, *more])
-                wait_until(lambda port=port: answers(port), "the daemon")
-            hosts[f"10.1.0.{number}:9000"] = (daemon, port)
-        yield hosts
+                self.start(daemon, port)
+            self[f"10.1.0.{number}:9000"] = (daemon, port)
+        # One that is not there yet: its ports refuse connections, and no other program gets them.
+        self.held = [stack.enter_context(socket.socket()) for _ in range(2)]
+        for one in self.held:
+            one.bind(("127.0.0.1", 0))
+        daemon = self.daemon(stack, tmp_path / "14")
+        port, daemon.admin_port = (one.getsockname()[1] for one in self.held)
+        self.absent = {"10.1.0.14:9000": (daemon, port)}
+
+    @staticmethod
+    def daemon(stack, root):
+        root.mkdir()
+        daemon = Daemon(root)
+        stack.callback(daemon.stop)
+        return daemon
+
+    def start(self, daemon, port):
+        options = ["--admin", f"tcp:127.0.0.1:{daemon.admin_port}", *self.options]
+        daemon.start_at(f"tcp:127.0.0.1:{port}", options=options)
+        wait_until(lambda: answers(port), "the daemon")
+
+    def start_absent(self):
+        """The machine that was not there; its daemon."""
+        ((daemon, port),) = self.absent.values()
+        with ports_locked():
+            for one in self.held:
+                one.close()
+            self.start(daemon, port)
+        return daemon
+
+
+@contextlib.contextmanager
+def hosts_of_an_example(tmp_path, *more):
+    with contextlib.ExitStack() as stack:
+        yield Hosts(stack, tmp_path, more)
 
 
 def answers(port):
@@ -218,22 +247,23 @@ def for_hosts(name, hosts, port):
     old, new = LISTEN[name]
     assert old in text
     text = text.replace(old, new.format(port=port))
+    machines = {**hosts, **hosts.absent}
     if name == "haproxy.cfg":
-        for address, (daemon, _) in hosts.items():
+        for address, (daemon, _) in machines.items():
             check = f"{address} check port 9001"
             assert check in text
             text = text.replace(check, f"{address} check port {daemon.admin_port}")
-    for address, (_, own) in hosts.items():
+    for address, (_, own) in machines.items():
         assert address in text
         text = text.replace(address, f"127.0.0.1:{own}")
     if name == "Caddyfile":
-        for address, (daemon, _) in hosts.items():
+        for address, (daemon, _) in machines.items():
             admin = address.replace(":9000", ":9001")
             assert admin in text
             text = text.replace(admin, f"127.0.0.1:{daemon.admin_port}")
         # Those of its sites on loopback.
-        others = [own for own in free_ports(4) if own != port][:3]
-        for site, own in zip((9011, 9012, 9013), others, strict=True):
+        others = [own for own in free_ports(5) if own != port][:4]
+        for site, own in zip((9011, 9012, 9013, 9014), others, strict=True):
             assert f"http://:{site} {{" in text
             text = text.replace(f":{site}", f":{own}")
     return text
@@ -246,10 +276,8 @@ def balancing(servers, text):
     return frontends.apache_with(servers, text, *modules, allowed=[r"\bAH0\d{4}: "])
 
 
-@pytest.mark.parametrize("name", LISTEN)
-def test_nothing_is_lost_while_a_machine_of_the_example_drains(
-    three_hosts, tmp_path, servers, name
-):
+def front_of(name, hosts, tmp_path, servers):
+    """A client of the front end of an example, before these machines."""
     starts = {
         "haproxy.cfg": ("haproxy", frontends.haproxy_with),
         "nginx.conf": ("nginx", frontends.nginx_with),
@@ -261,10 +289,15 @@ def test_nothing_is_lost_while_a_machine_of_the_example_drains(
     if not program and not servers.env.has_module("proxy_balancer"):
         pytest.skip("this Apache has no mod_proxy_balancer")
     if program:
-        front = start(tmp_path, lambda port: for_hosts(name, three_hosts, port))
-    else:
-        front = balancing(servers, for_hosts(name, three_hosts, 0))
-    with front as client:
+        return start(tmp_path, lambda port: for_hosts(name, hosts, port))
+    return balancing(servers, for_hosts(name, hosts, 0))
+
+
+@pytest.mark.parametrize("name", LISTEN)
+def test_nothing_is_lost_while_a_machine_of_the_example_drains(
+    three_hosts, tmp_path, servers, name
+):
+    with front_of(name, three_hosts, tmp_path, servers) as client:
         pids = set()
 
         def each_host_has_answered():
@@ -283,6 +316,35 @@ def test_nothing_is_lost_while_a_machine_of_the_example_drains(
         assert found == {"GET": {200}, "POST": {200}}
 
 
+@pytest.mark.parametrize("name", LISTEN)
+def test_machine_that_was_not_there_is_used_without_a_reload_of_the_example(
+    three_hosts, tmp_path, servers, name
+):
+    with front_of(name, three_hosts, tmp_path, servers) as client:
+        found, pids = {"GET": set(), "POST": set()}, set()
+
+        def ask():
+            answer = client.get("/")
+            found["GET"].add(answer.status)
+            found["POST"].add(client.post("/", b"x" * 1000).status)
+            return answer
+
+        # Until its absence is known: until the first checks Caddy may send it a POST.
+        wait_until(lambda: {ask().status for _ in range(12)} == {200}, "the machines", timeout=30)
+        for statuses in found.values():
+            statuses.clear()
+        for _ in range(12):
+            assert ask().status == 200
+        added = three_hosts.start_absent()
+
+        def has_answered():
+            pids.add(ask().json()["pid"])
+            return pids & set(added.workers())
+
+        wait_until(has_answered, "an answer of the machine that was added", timeout=40)
+        assert found == {"GET": {200}, "POST": {200}}
+
+
 @pytest.mark.skipif(not shutil.which("haproxy"), reason="haproxy is not installed")
 def test_machines_of_the_example_for_haproxy_stay_up_while_every_thread_is_busy(tmp_path):
     control = tmp_path / "haproxy.sock"
@@ -294,7 +356,9 @@ def test_machines_of_the_example_for_haproxy_stay_up_while_every_thread_is_busy(
             client.sendall(b"show stat\n")
             said = b"".join(iter(lambda: client.recv(65536), b"")).decode()
         rows = list(csv.DictReader(io.StringIO(said.removeprefix("# "))))
-        return {row["svname"]: row["status"] for row in rows if row["svname"].startswith("blog")}
+        # Without that of the machine which is not there.
+        names = {f"blog{number}" for number in (1, 2, 3)}
+        return {row["svname"]: row["status"] for row in rows if row["svname"] in names}
 
     with hosts_of_an_example(tmp_path, "--threads", "1") as hosts, contextlib.ExitStack() as stack:
 
@@ -347,6 +411,50 @@ def test_address_and_scheme_behind_the_example_for_caddy_are_those_of_its_client
         environ = environ_at(port, "127.0.0.1", claims)
         assert (environ["REMOTE_ADDR"], environ["wsgi.url_scheme"]) == ("192.0.2.1", "https")
         assert not [name for name in environ if name.startswith("HTTP_X_CLIENT_")]
+
+
+@pytest.mark.skipif(not shutil.which("caddy"), reason="caddy is not installed")
+def test_machine_of_the_example_for_caddy_that_was_killed_costs_one_post(three_hosts, tmp_path):
+    """The first one that it refuses: the next health check is a minute away."""
+
+    def conf(port):
+        text = for_hosts("Caddyfile", three_hosts, port)
+        for name, value in (("health_interval", "1s"), ("fail_duration", "2s")):
+            assert text.count(f"\t{name} {value}\n") == 1
+            text = text.replace(f"\t{name} {value}\n", f"\t{name} 60s\n")
+        return text
+
+    with frontends.caddy_with(tmp_path, conf) as client:
+
+        def post():
+            return client.post("/", b"x" * 1000).status
+
+        # Until the first check of each, and that of the machine which is not there.
+        wait_until(lambda: {post() for _ in range(12)} == {200}, "the machines", timeout=30)
+        killed, _ = next(iter(three_hosts.values()))
+        killed.kill()
+        found = [post() for _ in range(30)]
+        assert sorted(found) == [200] * 29 + [502]
+
+
+def test_machine_of_the_example_for_apache_that_was_killed_costs_no_post_after_the_check(
+    three_hosts, servers
+):
+    if not servers.env.has_module("proxy_balancer"):
+        pytest.skip("this Apache has no mod_proxy_balancer")
+    with balancing(servers, for_hosts("apache.conf", three_hosts, 0)) as client:
+
+        def are_served():
+            return {client.post("/", b"x" * 1000).status for _ in range(12)} == {200}
+
+        wait_until(are_served, "the machines", timeout=30)
+        killed, _ = next(iter(three_hosts.values()))
+        killed.kill()
+        wait_until(are_served, "the check", timeout=30)
+        # Longer than retry=, after which a host that only a failed request took out is tried.
+        until = time.monotonic() + 3
+        while time.monotonic() < until:
+            assert are_served()
 
 
 def test_machine_of_the_example_for_apache_that_stands_still_costs_no_more_than_timeout(

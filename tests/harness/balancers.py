@@ -29,9 +29,9 @@ def label(front_end, event):
     return DRAIN_OF_SERVER if (front_end, event) == ("server", DRAIN) else event
 
 
-# Seconds from the first to the last request that a host which was killed costs: the interval of a
-# check is 1 s at most, and the check takes a moment.
-LONGEST_SPAN = 2
+# Seconds from the first to the last request that a host which was killed costs: the interval of the
+# check that counts is 0.5 s at most, and the check takes a moment.
+LONGEST_SPAN = 1
 
 
 def most_failed(front_end, event):
@@ -39,13 +39,12 @@ def most_failed(front_end, event):
 
     None for another event.
     """
-    if event == "`kill -9`" and front_end == "caddy":
+    if event == "`kill -9`" and front_end == "apache":
         # Also the POSTs that the host refuses, each at once, until the next check (`LONGEST_SPAN`).
         return None
     if event == "`kill -9`":
-        # What the host had begun: one request of each client. Behind Apache also a POST of each
-        # that the host refused before it was avoided.
-        return 2 * CLIENTS if front_end == "apache" else CLIENTS
+        # What the host had begun: one request of each client.
+        return CLIENTS
     if event in ("link down", "SIGSTOP"):
         # A request waits for the limit of the front end, 4 s: within the 8 s of the event each
         # client can lose two.
@@ -133,6 +132,7 @@ http {{
     scgi_temp_path {root}/scgi;
     uwsgi_temp_path {root}/uwsgi;
     upstream site {{
+        zone site 64k;
 {servers}
         keepalive 16;
     }}
@@ -164,6 +164,8 @@ http://:8080 {{
         health_interval 500ms
         health_timeout 3s
         health_status 200
+        fail_duration 2s
+        max_fails 1
     }}
 }}
 """
@@ -171,7 +173,11 @@ http://:8080 {{
 CADDY_MACHINE = """
 http://:{port} {{
     bind 127.0.0.1
-    reverse_proxy /-/ready {address}:9001
+    reverse_proxy /-/ready {address}:9001 {{
+        transport http {{
+            dial_timeout 1s
+        }}
+    }}
     reverse_proxy {address}:9000 {{
         transport fastcgi {{
             dial_timeout 1s
@@ -198,6 +204,7 @@ ErrorLog {root}/httpd.log
 </Proxy>
 <Proxy "balancer://once">
 {servers_once}
+    ProxySet maxattempts=0
 </Proxy>
 RewriteEngine On
 RewriteCond %{{REQUEST_METHOD}} !^(GET|HEAD)$

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
@@ -145,6 +146,12 @@ class Daemon:
 
     def workers(self):
         return daemons.workers_of(self.process.pid)
+
+    def kill(self):
+        """The manager and its workers, as if the machine had lost its power."""
+        for pid in (self.process.pid, *self.workers()):
+            os.kill(pid, signal.SIGKILL)
+        self.process.wait()
 
     def stop(self):
         if self.process and self.process.poll() is None:

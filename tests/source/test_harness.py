@@ -86,7 +86,7 @@ def figures(get=0, post=0, twice=0, sent=100, span=0):
     """Those of an event of several_machines.py, with so many failed requests."""
     methods = {"GET": get, "POST": post}
     shown = {method: {"sent": sent, "failed": failed} for method, failed in methods.items()}
-    return {**shown, "twice": twice, "span": span, "repeated": 0}
+    return {**shown, "twice": twice, "span": span}
 
 
 @pytest.mark.parametrize(
@@ -98,9 +98,11 @@ def figures(get=0, post=0, twice=0, sent=100, span=0):
         ("nginx", "a new version on all three", figures(twice=1), False),
         ("haproxy", "`kill -9`", figures(get=4, post=4), True),
         ("haproxy", "`kill -9`", figures(get=4, post=5), False),
-        ("caddy", "`kill -9`", figures(post=40, span=1.5), True),
-        ("caddy", "`kill -9`", figures(post=4, span=2.5), False),
-        ("apache", "`kill -9`", figures(post=16), True),
+        ("caddy", "`kill -9`", figures(post=8, span=0.5), True),
+        ("caddy", "`kill -9`", figures(post=9, span=0.5), False),
+        ("caddy", "`kill -9`", figures(post=4, span=1.5), False),
+        ("apache", "`kill -9`", figures(post=40, span=0.5), True),
+        ("apache", "`kill -9`", figures(post=8, span=7), False),
         ("apache", "link down", figures(get=8, post=9), False),
         ("server", "SIGSTOP", figures(post=16), True),
         ("server", "SIGSTOP", figures(twice=1), False),
