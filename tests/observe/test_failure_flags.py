@@ -46,6 +46,8 @@ def application(environ, start_response):
         return [str(os.getpid()).encode()]
     if path == "/raise":
         raise RuntimeError("on purpose")
+    if path == "/quit":
+        raise SystemExit(3)
     if path == "/exit" or path == "/exit-once" and note("exited"):
         os._exit(3)
     if path == "/sleep":
@@ -74,6 +76,7 @@ def application(environ, start_response):
     return [b"fine"]
 """
 BROKEN = "import there_is_no_such_module\n"
+QUITS = "raise SystemExit(3)\n"
 SLOW_START = "import time\ntime.sleep(6)\n"
 # A real worker logs more beside these; what is judged here is the log of the virtual host.
 NOISE = [
@@ -83,7 +86,9 @@ NOISE = [
     "stopping",
     "did not stop within",
     "hanging request",
+    "SystemExit",
     "WSGI0105",
+    "WSGI0107",
     "WSGI0109",
     "^Hint",
     "Traceback",
@@ -100,6 +105,7 @@ FILES = (
     ("app.py", APP),
     ("broken.py", BROKEN),
     ("hostile.py", HOSTILE),
+    ("quits.py", QUITS),
     ("slow.py", SLOW_START),
 )
 
@@ -142,14 +148,17 @@ APPLICATION = [
     ("/app/fine", 200, "-", None),
     ("/app/raise", 500, "XH", "WSGI0174"),
     ("/app/raise-later", 200, "XB", "WSGI0174"),
+    ("/app/quit", 500, "XH", "WSGI0175"),
     ("/app/short", 200, "XB", None),
     ("/broken", 500, "LF", "WSGI0109"),
+    ("/quits", 500, "LF", "WSGI0107"),
     ("/app/../missing/x", 404, "CE", "WSGI0135"),
     ("/nowhere", 500, "CE", "WSGI0151"),
 ]
 ALIASES = """
     WSGIScriptAlias /app ${ROOT}/app.py GROUP application-group=%{GLOBAL}
     WSGIScriptAlias /broken ${ROOT}/broken.py GROUP application-group=%{GLOBAL}
+    WSGIScriptAlias /quits ${ROOT}/quits.py GROUP application-group=%{GLOBAL}
     WSGIScriptAlias /missing ${ROOT}/nothing.py GROUP application-group=%{GLOBAL}
     <Location /nowhere>
         SetEnv GROUP nowhere

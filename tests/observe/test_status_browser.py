@@ -6,9 +6,11 @@ SCREENSHOTS=folder keeps pictures there.
 import concurrent.futures
 import contextlib
 import os
+import signal
 from pathlib import Path
 
 import pytest
+from harness import daemons
 from harness.browser import Browser, find_browser
 from harness.client import head
 from harness.conf import Conf
@@ -164,6 +166,72 @@ def test_page_under_load_tells_of_failures_and_times(start, browser, looked_at):
     assert "XH" in text
     assert LONG in text
     assert "UTC" in text
+
+
+def loads(browser, what, is_there):
+    """Waits for a load of the page, which nothing but the page itself begins, that has this."""
+    loaded = browser.evaluate("performance.timeOrigin")
+
+    def is_loaded():
+        return (browser.evaluate("performance.timeOrigin") or loaded) > loaded and is_there()
+
+    return wait_until(is_loaded, what, timeout=60)
+
+
+def cells(browser, first):
+    """The texts of the cells of each row whose first cell has this text."""
+    rows = browser.evaluate(
+        "[...document.querySelectorAll('tr')].map(row => [...row.cells].map(it => it.innerText))"
+    )
+    return [row for row in rows or [] if row and row[0] == first]
+
+
+def test_page_that_is_open_shows_how_killed_workers_ended(start, browser):
+    server = start(
+        conf(
+            f"WSGIDaemonProcess site processes=2 threads=2 {FAST}",
+            "WSGIScriptAlias /app ${ROOT}/app.py process-group=site application-group=%{GLOBAL}",
+        )
+    )
+    assert server.get("/app/fine").status == 200
+    killed = daemons.settled(server, 2)
+    browser.open(f"http://localhost:{server.port}/wsgi-status")
+    browser.wait_for_text("started 2")
+    assert "killed" not in shown(browser)
+    for pid in killed:
+        os.kill(pid, signal.SIGKILL)
+
+    def are_replaced():
+        rows = [cells(browser, slot) for slot in ("0", "1")]
+        found = [row for rows in rows for row in rows if row[2] == "ready"]
+        exits = sorted(row[-1].split(" before its ")[0] for row in found)
+        return exits == sorted(f"worker {pid} was killed by signal 9" for pid in killed)
+
+    loads(browser, "the exits of both workers on the page", are_replaced)
+    assert "2 signal" in shown(browser)
+    assert server.get("/app/fine").status == 200
+
+
+def test_figures_of_a_page_that_is_open_grow_under_load(start, browser):
+    server = start(
+        conf(
+            f"WSGIDaemonProcess site processes=1 threads=4 {FAST}",
+            "WSGIScriptAlias /app ${ROOT}/app.py process-group=site application-group=%{GLOBAL}",
+        )
+    )
+    assert server.get("/app/fine").status == 200
+    browser.open(f"http://localhost:{server.port}/wsgi-status")
+    browser.wait_for_text("Requests")
+
+    def requests():
+        [row] = cells(browser, "site") or [["", "0"]]
+        return int(row[1])
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        for _ in range(2):
+            before = requests()
+            assert {it.status for it in pool.map(server.get, ["/app/fine"] * 50)} == {200}
+            loads(browser, "fifty more requests", lambda before=before: requests() >= before + 50)
 
 
 @pytest.mark.slow
