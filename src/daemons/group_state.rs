@@ -111,6 +111,11 @@ impl GroupState {
         })
     }
 
+    /// What became of its requests.
+    pub(super) fn requests(&self) -> &RequestCounters {
+        &self.requests
+    }
+
     /// The words of log lines for the group.
     pub(super) fn title(&self) -> String {
         format!("daemon process group '{}'", String::from_utf8_lossy(&self.definition.name))

@@ -7,6 +7,7 @@ use super::error::GroupError;
 use super::group_state::GroupState;
 use super::log_writer;
 use super::registry::{groups, retired, stopping};
+use crate::groups::{RequestCounters, ServerCounters};
 use crate::httpd::{Monitor, OtherChild, Server, ServerInfo, log_server};
 use std::time::{Duration, Instant};
 use wsgi::Level;
@@ -67,6 +68,7 @@ impl Monitor for MonitorHook {
     fn monitor(main: Server<'_>) {
         stop_unused();
         log_writer::look_after(main);
+        take_copies();
         for group in groups().iter_mut().filter(|group| group.is_retry_due()) {
             let failures = group.start_failures;
             if !group.unblock() {
@@ -79,6 +81,13 @@ impl Monitor for MonitorHook {
             }
         }
     }
+}
+
+/// Has the status know what has become of requests in the last minute.
+fn take_copies() {
+    let groups = groups();
+    let own = ServerCounters::get().map(|it| &it.embedded);
+    groups.iter().map(GroupState::requests).chain(own).for_each(RequestCounters::take_copy);
 }
 
 /// Stops the retired groups that no child uses any more, and closes their sockets.

@@ -1,15 +1,21 @@
 //! What became of the requests of one process group, or of those that Apache's children serve themselves: the memory of
-//! the counters. It must never know a request.
+//! the counters, of the copies of them that the parent takes, and of the highest processor time that a reader has seen. It
+//! must never know a request.
 //!
 //! Applications of a process group cannot write to it: its manager has a file by which it can only be read.
 #![forbid(unsafe_code)]
 
-use super::readings::{READINGS, Readings};
-use scoreboard::{REQUEST_WORDS, RequestCounts, RequestWords};
+use scoreboard::{
+    RECENT_WORDS, REQUEST_WORDS, RecentRequests, RequestCopies, RequestCounts, RequestWords, now,
+};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::Ordering;
 use sys::SharedWords;
+
+/// The word behind the counters and the copies.
+const CPU: usize = REQUEST_WORDS + RECENT_WORDS;
+const WORDS: usize = CPU + 1;
 
 /// The counters.
 pub(crate) struct RequestCounters {
@@ -21,18 +27,18 @@ pub(crate) struct RequestCounters {
 impl RequestCounters {
     /// Nothing has been counted.
     pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self::over(SharedWords::new(REQUEST_WORDS + READINGS)?, None))
+        Ok(Self::over(SharedWords::new(WORDS)?, None))
     }
 
     /// The same, with a file by which another program can read them, where the system has a way to that.
     pub(crate) fn with_file() -> io::Result<Self> {
-        let (words, file) = SharedWords::with_file_for_readers(REQUEST_WORDS + READINGS)?;
+        let (words, file) = SharedWords::with_file_for_readers(WORDS)?;
         Ok(Self::over(words, file))
     }
 
     fn over(words: SharedWords, file: Option<OwnedFd>) -> Self {
         let counters = Self { words, file };
-        counters.readings().begin(scoreboard::now());
+        counters.take_copy();
         counters
     }
 
@@ -53,16 +59,30 @@ impl RequestCounters {
         RequestWords(&self.words).record(status, flags, duration, queue);
     }
 
-    /// What readers of the counters share.
-    pub(crate) fn readings(&self) -> Readings<'_> {
-        Readings(self.words.get(REQUEST_WORDS..).unwrap_or_default())
+    /// Takes a copy of the counters, if the last one is old enough, so that a reader knows what has come since. Only for
+    /// the parent.
+    pub(crate) fn take_copy(&self) {
+        RequestCopies(&self.words).take(now());
     }
 
     /// What has been counted so far.
     pub(crate) fn read(&self) -> RequestCounts {
-        RequestCounts::read(|index| {
-            self.words.get(index).map_or(0, |word| word.load(Ordering::Relaxed))
-        })
+        RequestCounts::read(|index| self.word(index))
+    }
+
+    /// How much of these `counts` has come in the last minute.
+    pub(crate) fn recent(&self, counts: &RequestCounts) -> RecentRequests {
+        RecentRequests::read(|index| self.word(index), now(), counts)
+    }
+
+    /// The highest of `cpu` and of what was given before, in microseconds: what a worker has used is read in two places,
+    /// and is in neither for a moment when it ends. A counter must not fall.
+    pub(crate) fn highest_cpu(&self, cpu: u64) -> u64 {
+        self.words.get(CPU).map_or(cpu, |word| word.fetch_max(cpu, Ordering::Relaxed).max(cpu))
+    }
+
+    fn word(&self, index: usize) -> u64 {
+        self.words.get(index).map_or(0, |word| word.load(Ordering::Relaxed))
     }
 }
 
@@ -71,12 +91,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn readings_are_beside_what_is_counted() {
+    fn copies_and_processor_time_are_beside_what_is_counted() {
         let counters = RequestCounters::with_file().unwrap();
         counters.record(200, std::iter::empty(), 5, None);
-        let before = counters.read();
-        assert_eq!(before.total(), 1);
-        counters.readings().begin(7);
-        assert_eq!(counters.read(), before);
+        counters.take_copy();
+        let counts = counters.read();
+        assert_eq!((counts.total(), counters.recent(&counts).counts), (1, counts.clone()));
+        assert_eq!([5, 3, 7].map(|cpu| counters.highest_cpu(cpu)), [5, 5, 7]);
+        assert_eq!(counters.read(), counts);
     }
 }

@@ -3,11 +3,11 @@
 #![forbid(unsafe_code)]
 
 use super::escaped::Escaped;
-use super::snapshot::{ChildrenStatus, GroupStatus, Snapshot, WorkerStatus};
+use super::snapshot::{ChildrenStatus, GroupStatus, Requests, Snapshot, WorkerStatus};
 use super::stack::{Stack, StackFrame};
 use crate::failure_flag::{Flag, Flags};
-use crate::groups::{Configuration, Rate, RecentFailure};
-use scoreboard::{ExitReason, Histogram, RequestCounts, START_BOUNDS, percentile};
+use crate::groups::{Configuration, RecentFailure};
+use scoreboard::{ExitReason, Histogram, Percentile, RequestCounts, START_BOUNDS, percentile};
 use std::fmt::{Display, Write};
 use wsgi::UtcTime;
 
@@ -42,7 +42,8 @@ pub(super) fn page(snapshot: &Snapshot) -> String {
         &mut page,
         format_args!(
             "<h1>mod_wsgi_rs {version}</h1><p class=small>{now} &#183; up {uptime} &#183; configuration \
-             {generation}, read {loaded}</p>"
+             {generation}, read {loaded} &#183; {}</p>",
+            Escaped(&snapshot.httpd)
         ),
     );
     requests(&mut page, snapshot);
@@ -61,33 +62,34 @@ fn put(page: &mut String, text: impl Display) {
 
 fn requests(page: &mut String, snapshot: &Snapshot) {
     page.push_str(
-        "<h2>Requests</h2><div class=wide><table><tr><th><th><th><th><th colspan=3 class=m>Duration\
-         <th colspan=3 class=m>In the queue<th colspan=4 class=m>Now<th>\n\
-         <tr><th>Group<th class=n>Requests<th class=n>Per second<th class=n>5xx<th class=n>p50<th class=n>p95\
-         <th class=n>p99<th class=n>p50<th class=n>p95<th class=n>p99<th class=n>Busy<th class=n>Threads\
-         <th class=n>Waiting<th class=n>Oldest<th>Flags\n",
+        "<h2>Requests</h2><div class=wide><table><tr><th><th colspan=2 class=m>Since the start\
+         <th colspan=3 class=m>Recent<th colspan=3 class=m>Recent duration\
+         <th colspan=3 class=m>Recent time in the queue<th colspan=4 class=m>Now<th>Since the start\n\
+         <tr><th>Group<th class=n>Requests<th class=n>5xx<th class=n>In the last<th class=n>Per second<th class=n>5xx\
+         <th class=n>p50<th class=n>p95<th class=n>p99<th class=n>p50<th class=n>p95<th class=n>p99\
+         <th class=n>Busy<th class=n>Threads<th class=n>Waiting<th class=n>Oldest<th>Flags\n",
     );
     let name = "(Apache's own processes)";
     match &snapshot.children {
         Some(it) => {
             put(page, format_args!("<tr><td><a href=\"#own\">{name}</a>"));
-            counts(page, &snapshot.embedded, snapshot.embedded_rate);
+            counts(page, &snapshot.embedded);
             now(page, it.busy(), it.ready().saturating_mul(it.threads), None, it.oldest());
         }
         None => {
             put(page, format_args!("<tr><td>{name}"));
-            counts(page, &snapshot.embedded, snapshot.embedded_rate);
+            counts(page, &snapshot.embedded);
             page.push_str("<td><td><td><td>");
         }
     }
-    flags(page, &snapshot.embedded);
+    flags(page, &snapshot.embedded.all);
     for (number, group) in snapshot.groups.iter().enumerate().filter(|(_, group)| group.serves) {
         let name = Escaped(&group.name);
         put(page, format_args!("<tr><td><a href=\"#g{number}\">{name}</a>"));
-        counts(page, &group.counts, group.rate);
+        counts(page, &group.requests);
         let threads = group.ready().saturating_mul(group.capacity);
         now(page, group.busy(), threads, Some(group.queue_depth), group.oldest());
-        flags(page, &group.counts);
+        flags(page, &group.requests.all);
     }
     page.push_str("</table></div>\n");
 }
@@ -105,15 +107,22 @@ fn now(page: &mut String, busy: u64, threads: u64, waiting: Option<u64>, oldest:
 }
 
 /// What has been counted of requests, without flags.
-fn counts(page: &mut String, counts: &RequestCounts, rate: Option<Rate>) {
-    let errors = counts.server_errors();
-    let (total, rate) =
-        (counts.total(), rate.map_or_else(dash, |rate| format!("{:.1}", rate.per_second())));
-    put(page, format_args!("<td class=n>{total}<td class=n>{rate}<td class=n>{errors}"));
+fn counts(page: &mut String, requests: &Requests) {
+    let Requests { all, recent } = requests;
+    let (total, errors) = (all.total(), all.server_errors());
+    let (window, rate) = (duration(recent.time), recent.per_second());
+    let RequestCounts { duration, queue, .. } = &recent.counts;
+    let recent_errors = recent.counts.server_errors();
+    put(
+        page,
+        format_args!(
+            "<td class=n>{total}<td class=n>{errors}<td class=n>{window}<td class=n>{rate:.1}\
+             <td class=n>{recent_errors}"
+        ),
+    );
     let of = |histogram: &Histogram| [50, 95, 99].map(|it| histogram.percentile(it));
-    for time in [of(&counts.duration), of(&counts.queue)].concat() {
-        let time = time.map_or_else(dash, duration);
-        put(page, format_args!("<td class=n>{time}"));
+    for time in [of(duration), of(queue)].concat() {
+        put(page, format_args!("<td class=n>{}", percentile_text(time)));
     }
 }
 
@@ -143,12 +152,12 @@ fn group(page: &mut String, number: usize, group: &GroupStatus) {
         .map(|reason| format!(", {} {}", group.events.exits(reason), reason.name()))
         .collect();
     let (starts, cpu) = (group.events.starts, duration(group.cpu));
-    let start =
-        percentile(&START_BOUNDS, &group.events.start_times, 50).map_or_else(dash, duration);
+    let start = percentile_text(percentile(&START_BOUNDS, &group.events.start_times, 50));
     put(
         page,
         format_args!(
-            "<p class=small>started {starts} (p50 {start}){exits}; CPU {cpu} in all{}</p>",
+            "<p class=small>started {starts} (p50 {start}){exits}; CPU {cpu} in all{}{}</p>",
+            group.reloaded.map_or_else(String::new, |it| format!("; last reload {}", UtcTime(it))),
             event_loop(group)
         ),
     );
@@ -164,7 +173,7 @@ fn group(page: &mut String, number: usize, group: &GroupStatus) {
 /// What there is only where workers have an event loop.
 fn event_loop(group: &GroupStatus) -> String {
     let Some(open) = group.sockets else { return String::new() };
-    let lag = group.events.loop_lag.percentile(99).map_or_else(dash, duration);
+    let lag = percentile_text(group.events.loop_lag.percentile(99));
     format!("; {open} WebSockets open; event loop late by {lag} (p99)")
 }
 
@@ -273,11 +282,22 @@ fn dash() -> String {
     "&#8211;".to_owned()
 }
 
+/// A percentile for a reader.
+fn percentile_text(percentile: Option<Percentile>) -> String {
+    match percentile {
+        None => dash(),
+        Some(Percentile::Within(micros)) => duration(micros),
+        Some(Percentile::Above(micros)) => format!("&gt; {}", duration(micros)),
+    }
+}
+
 /// Microseconds for a reader.
 fn duration(micros: u64) -> String {
     match micros {
         0..1_000 => format!("{micros} µs"),
         1_000..1_000_000 => format!("{} ms", micros / 1_000),
+        // Bounds of buckets are whole seconds.
+        1_000_000..120_000_000 if micros % 1_000_000 == 0 => format!("{} s", micros / 1_000_000),
         1_000_000..120_000_000 => {
             format!("{}.{} s", micros / 1_000_000, micros / 100_000 % 10)
         }
@@ -307,6 +327,7 @@ mod tests {
             (999, "999 µs"),
             (2_500, "2 ms"),
             (1_250_000, "1.2 s"),
+            (30_000_000, "30 s"),
             (130_000_000, "2 min"),
             (3_900_000_000, "1 h 5 min"),
             (180_000_000_000, "2 d 2 h"),
@@ -315,5 +336,13 @@ mod tests {
             assert_eq!(duration(micros), text);
         }
         duration(u64::MAX);
+    }
+
+    #[test]
+    fn percentile_beyond_the_last_bucket_is_above_its_bound() {
+        let mut histogram = Histogram::default();
+        assert_eq!(percentile_text(histogram.percentile(99)), dash());
+        histogram.buckets[15] = 1;
+        assert_eq!(percentile_text(histogram.percentile(99)), "&gt; 30 s");
     }
 }

@@ -1,13 +1,13 @@
 //! The status as JSON. Names with a unit end with it.
 #![forbid(unsafe_code)]
 
-use super::snapshot::{GroupStatus, Snapshot, WorkerStatus};
+use super::snapshot::{GroupStatus, Requests, Snapshot, WorkerStatus};
 use super::stack::{Stack, StackFrame};
 use crate::failure_flag::{Flag, Flags};
-use crate::groups::{Rate, RecentFailure};
+use crate::groups::RecentFailure;
 use scoreboard::{
-    Events, ExecutorLoad, ExecutorLoads, ExitReason, Histogram, PythonVersion, RequestCounts,
-    START_BOUNDS, percentile,
+    Events, ExecutorLoad, ExecutorLoads, ExitReason, Histogram, Percentile, PythonVersion,
+    RequestCounts, START_BOUNDS, percentile,
 };
 use serde_json::{Map, Value, json};
 
@@ -15,6 +15,7 @@ use serde_json::{Map, Value, json};
 pub(super) fn page(snapshot: &Snapshot) -> String {
     let whole = json!({
         "version": env!("CARGO_PKG_VERSION"),
+        "httpd": snapshot.httpd,
         "python": snapshot.python.map(python),
         "uptime_seconds": seconds(snapshot.uptime),
         "configuration": {
@@ -29,7 +30,7 @@ pub(super) fn page(snapshot: &Snapshot) -> String {
 }
 
 fn embedded(snapshot: &Snapshot) -> Value {
-    let mut embedded = with_rate(counts(&snapshot.embedded), snapshot.embedded_rate);
+    let mut embedded = requests(&snapshot.embedded);
     if let (Some(map), Some(all)) = (embedded.as_object_mut(), &snapshot.children) {
         let figures = [
             ("children_ready", json!(all.ready())),
@@ -62,6 +63,7 @@ fn group(group: &GroupStatus) -> Value {
             "probes": group.events.lock_probes,
             "sum_seconds": seconds(group.events.lock_wait),
         },
+        "reloaded_seconds": group.reloaded.map(seconds),
         "cpu_seconds": seconds(group.cpu),
         "python": group.python.map(python),
         "websockets": group.sockets.map(|open| json!({
@@ -70,7 +72,7 @@ fn group(group: &GroupStatus) -> Value {
             "messages_sent": group.events.messages_sent,
         })),
         "event_loop_lag": group.sockets.map(|_| histogram(&group.events.loop_lag)),
-        "requests": with_rate(counts(&group.counts), group.rate),
+        "requests": requests(&group.requests),
         "workers": group.workers.iter().map(worker).collect::<Vec<_>>(),
     })
 }
@@ -146,17 +148,22 @@ fn counts(counts: &RequestCounts) -> Value {
     })
 }
 
-/// With the rate of now.
-fn with_rate(mut counts: Value, rate: Option<Rate>) -> Value {
-    if let Some(map) = counts.as_object_mut() {
-        map.insert("per_second".to_owned(), json!(rate.map(Rate::per_second)));
+/// All, and those of the last minute.
+fn requests(requests: &Requests) -> Value {
+    let (mut all, mut recent) = (counts(&requests.all), counts(&requests.recent.counts));
+    if let (Some(all), Some(map)) = (all.as_object_mut(), recent.as_object_mut()) {
+        map.insert("window_seconds".to_owned(), json!(seconds(requests.recent.time)));
+        all.insert("per_second".to_owned(), json!(requests.recent.per_second()));
+        all.insert("recent".to_owned(), recent);
     }
-    counts
+    all
 }
 
 fn start_time(events: &Events) -> Value {
     let times = &events.start_times;
-    let percentile = |percent| percentile(&START_BOUNDS, times, percent).map(seconds);
+    let percentile = |percent| {
+        percentile(&START_BOUNDS, times, percent).and_then(Percentile::value).map(seconds)
+    };
     json!({
         "count": times.iter().copied().fold(0, u64::saturating_add),
         "sum_seconds": seconds(events.start_sum),
@@ -166,13 +173,17 @@ fn start_time(events: &Events) -> Value {
 }
 
 fn histogram(histogram: &Histogram) -> Value {
-    let percentile = |percent| histogram.percentile(percent).map(seconds);
+    let percentile =
+        |percent| histogram.percentile(percent).and_then(Percentile::value).map(seconds);
+    let (above, bound) = histogram.above();
     json!({
         "count": histogram.count(),
         "sum_seconds": seconds(histogram.sum),
         "p50_seconds": percentile(50),
         "p95_seconds": percentile(95),
         "p99_seconds": percentile(99),
+        "bound_seconds": seconds(bound),
+        "above_bound": above,
     })
 }
 

@@ -15,12 +15,12 @@ pub(super) fn page(snapshot: &Snapshot, is_openmetrics: bool) -> String {
     page.uptime(snapshot.uptime);
     let Configuration { generation, loaded } = snapshot.configuration;
     page.configuration(generation, loaded);
-    let counts = &snapshot.embedded;
+    let counts = &snapshot.embedded.all;
     let embedded = RequestFigures { group: "", interface: "wsgi", counts, has_queue: false };
     let groups = snapshot.groups.iter().filter(|group| group.serves).map(|it| RequestFigures {
         group: &it.name,
         interface: it.interface,
-        counts: &it.counts,
+        counts: &it.requests.all,
         has_queue: true,
     });
     page.requests(&[embedded].into_iter().chain(groups).collect::<Vec<_>>());

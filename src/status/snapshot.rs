@@ -8,12 +8,15 @@
 use crate::child::Child;
 use crate::config::RequestLines;
 use crate::forward::Group;
-use crate::groups::{Configuration, Rate, RecentFailure, ServerChildren, ServerCounters};
-use crate::httpd::Mpm;
+use crate::groups::{
+    Configuration, RecentFailure, RequestCounters, ServerChildren, ServerCounters,
+};
+use crate::httpd::{Mpm, ServerInfo};
 use crate::status::stack::Stack;
 use group_config::Interface;
 use scoreboard::{
-    Children, Events, ExecutorLoads, Field, PythonVersion, Record, RequestCounts, State, now,
+    Children, Events, ExecutorLoads, Field, PythonVersion, RecentRequests, Record, RequestCounts,
+    State, now,
 };
 use sys::ProcessUsage;
 
@@ -22,14 +25,14 @@ pub(crate) struct Snapshot {
     /// Microseconds since the server was started.
     pub(crate) uptime: u64,
     pub(crate) configuration: Configuration,
+    /// httpd with its version, and the modules that name themselves.
+    pub(crate) httpd: String,
     /// The Python of Apache's own processes; `None` where the module has none.
     pub(crate) python: Option<PythonVersion>,
     /// Microseconds since the epoch.
     pub(crate) now: u64,
     /// Requests that Apache's children have served or refused themselves.
-    pub(crate) embedded: RequestCounts,
-    /// How many of those there are now; `None` where another reader is just finding out.
-    pub(crate) embedded_rate: Option<Rate>,
+    pub(crate) embedded: Requests,
     /// What runs in Apache's children; `None` where the configuration does not let them run Python.
     pub(crate) children: Option<ChildrenStatus>,
     pub(crate) groups: Vec<GroupStatus>,
@@ -52,9 +55,7 @@ pub(crate) struct GroupStatus {
     pub(crate) interface: &'static str,
     /// Requests that a worker serves at a time.
     pub(crate) capacity: u64,
-    pub(crate) counts: RequestCounts,
-    /// How many requests there are now; `None` where another reader is just finding out.
-    pub(crate) rate: Option<Rate>,
+    pub(crate) requests: Requests,
     /// Processor time of all its workers so far, in microseconds.
     pub(crate) cpu: u64,
     /// Requests that children have sent, or want to send, and that no worker has begun to serve.
@@ -66,6 +67,8 @@ pub(crate) struct GroupStatus {
     pub(crate) executors: Option<ExecutorLoads>,
     /// The Python of its workers, once there was one.
     pub(crate) python: Option<PythonVersion>,
+    /// When a worker was last replaced by a reload, in microseconds since the epoch; `None` where none was.
+    pub(crate) reloaded: Option<u64>,
     /// WebSockets that its workers have open; `None` where they have no event loop.
     pub(crate) sockets: Option<u64>,
     /// Why no worker is to be expected.
@@ -74,6 +77,15 @@ pub(crate) struct GroupStatus {
     pub(crate) serves: bool,
     /// It has workers also while there are no requests.
     pub(crate) is_permanent: bool,
+}
+
+/// What became of requests.
+#[derive(Default)]
+pub(crate) struct Requests {
+    /// Since the counters began.
+    pub(crate) all: RequestCounts,
+    /// In the last minute.
+    pub(crate) recent: RecentRequests,
 }
 
 /// A worker, or the end of the last one of a slot; or one of Apache's children.
@@ -119,21 +131,26 @@ impl Snapshot {
                 failure.request.clear();
             }
         }
-        let embedded = counters.map(|it| it.embedded.read()).unwrap_or_default();
-        let rate = |it: &ServerCounters| it.embedded.readings().rate(now(), embedded.total());
         Self {
             uptime: counters.map_or(0, |it| now().saturating_sub(it.since)),
             configuration: counters.map(ServerCounters::configuration).unwrap_or_default(),
+            httpd: ServerInfo::description(),
             python: child.python_version,
-            now: u64::try_from(wsgi::epoch_micros()).unwrap_or(0),
-            embedded_rate: counters.and_then(rate),
-            embedded,
+            now: epoch(),
+            embedded: counters.map(|it| Requests::of(&it.embedded)).unwrap_or_default(),
             children: ServerChildren::get()
                 .filter(|_| child.options.embedded_python)
                 .map(|board| ChildrenStatus::of(board, lines)),
             groups: groups.map(|group| GroupStatus::of(group, lines)).collect(),
             failures,
         }
+    }
+}
+
+impl Requests {
+    fn of(counters: &RequestCounters) -> Self {
+        let all = counters.read();
+        Self { recent: counters.recent(&all), all }
     }
 }
 
@@ -198,7 +215,6 @@ impl GroupStatus {
         let running = workers.iter().map(|worker| worker.usage.cpu.saturating_mul(1000));
         let cpu = running.fold(events.cpu, u64::saturating_add);
         let sockets = workers.iter().map(|worker| worker.sockets).fold(0, u64::saturating_add);
-        let (counts, readings) = (plan.requests.read(), plan.requests.readings());
         Self {
             name: group.name().to_owned(),
             interface: match definition.config.interface {
@@ -207,15 +223,17 @@ impl GroupStatus {
                 Interface::Auto => "auto",
             },
             capacity: definition.config.capacity().into(),
-            rate: readings.rate(now(), counts.total()),
-            counts,
-            cpu: readings.highest_cpu(cpu),
+            requests: Requests::of(&plan.requests),
+            cpu: plan.requests.highest_cpu(cpu),
             queue_depth: asked.saturating_sub(busy),
             workers,
             executors: (definition.config.interface != Interface::Wsgi).then_some(executors),
             events,
             start_block: (0..slots).find_map(|slot| plan.start_block(slot)).map(|block| block.why),
             python: board.python(),
+            reloaded: board
+                .reloaded()
+                .map(|then| epoch().saturating_sub(now().saturating_sub(then))),
             sockets: definition.config.may_be_asgi().then_some(sockets),
             serves: definition.config.threads > 0,
             is_permanent: definition.config.processes.least > 0,
@@ -313,6 +331,11 @@ fn worker(
     })
 }
 
+/// Microseconds since the epoch.
+fn epoch() -> u64 {
+    u64::try_from(wsgi::epoch_micros()).unwrap_or(0)
+}
+
 /// What is shown of the line of a request.
 fn shown(line: String, lines: RequestLines) -> Option<String> {
     match lines {
@@ -347,8 +370,7 @@ mod tests {
             name: "<b>".to_owned(),
             interface: "wsgi",
             capacity: 2,
-            counts: RequestCounts::default(),
-            rate: Some(Rate { count: 3, time: 0 }),
+            requests: Requests::default(),
             cpu: u64::MAX,
             queue_depth: 0,
             workers: workers.collect(),
@@ -356,6 +378,7 @@ mod tests {
             executors: Some(executors),
             start_block: board.start_block_reason(0, || StartCause(words).read()),
             python: board.python(),
+            reloaded: board.reloaded(),
             sockets: Some(board.open_sockets(0)),
             serves: true,
             is_permanent: true,
@@ -378,10 +401,10 @@ mod tests {
             let snapshot = Snapshot {
                 uptime: 1,
                 configuration: Configuration::default(),
+                httpd: "Apache/2.4".to_owned(),
                 python: None,
                 now: 0,
-                embedded: RequestCounts::default(),
-                embedded_rate: None,
+                embedded: Requests::default(),
                 children: Some(children(&words)),
                 groups: vec![group(&words)],
                 failures: Vec::new(),

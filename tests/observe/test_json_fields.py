@@ -90,10 +90,17 @@ def documented():
     for name, kinds in of_status.items():
         if name.startswith("groups[].workers[]"):
             of_ps[name.removeprefix("groups[].")] = kinds
+    for name in [name for name in of_page if name.endswith(".…") and name != "embedded.…"]:
+        del of_page[name]
+        short, like = name[:-1], name[:-1].replace("recent.", "")
+        fields = [(field, kinds) for field, kinds in of_page.items() if field.startswith(like)]
+        assert fields, name
+        of_page |= {field.replace(like, short): kinds for field, kinds in fields}
     for name, kinds in [*of_page.items()]:
         if kinds == {"as above"}:
             of_page[name] = of_status[name]
         if name.startswith("groups[].requests."):
+            kinds = of_page[name]
             of_page[name.replace("groups[].requests", "embedded", 1)] = kinds
     del of_page["embedded.…"]
     return {"status": of_status, "ps": of_ps, "page": of_page}

@@ -290,8 +290,8 @@ def test_hostile_group_falsifies_its_own_workers_only(start):
             assert "site" in str(status(server, query))
     after = group(server)
     for counts in (before["requests"], after["requests"]):
-        # It falls with time.
-        del counts["per_second"]
+        # They fall with time.
+        del counts["per_second"], counts["recent"]
     assert after["requests"] == before["requests"]
     assert [worker["pid"] for worker in after["workers"]] == [
         worker["pid"] for worker in before["workers"]
@@ -418,21 +418,6 @@ def test_server_that_stops_is_not_ready(start):
     server.process.wait(15)
 
 
-def test_rate_of_requests_is_that_since_a_reading_before(start):
-    server = start(one_group())
-    for _ in range(20):
-        assert server.get("/app/fine").status == 200
-    began = time.monotonic()
-    first = group(server)["requests"]["per_second"]
-    assert first > 0
-    # Without requests the rate falls, once two readings are five seconds apart.
-    wait_until(lambda: group(server)["requests"]["per_second"] == 0, "no requests", timeout=60)
-    assert time.monotonic() - began < 60
-    page = status(server, "")
-    assert "Per second" in page
-    assert "UTC" in page
-
-
 def test_configuration_has_a_generation_and_the_time_of_its_reading(start):
     server = start(one_group())
     before = status(server)["configuration"]
@@ -450,6 +435,24 @@ def test_configuration_has_a_generation_and_the_time_of_its_reading(start):
     wait_until(lambda: not set(old) & set(daemons.httpd_children(server)), "the old children")
     assert metrics(server)["wsgi_configuration_generation"] == 2
     assert "configuration 2, read " in status(server, "")
+
+
+def test_httpd_and_the_last_reload_of_a_group_are_shown(start, run):
+    server = start(one_group("processes=2 threads=1"))
+    assert server.get("/app/fine").status == 200
+    shown = status(server)["httpd"]
+    assert re.match(r"Apache/2\.4\.\d+ .*mod_wsgi_rs/", shown)
+    assert any(shown in text for text in Texts(status(server, "")).texts)
+    assert group(server)["reloaded_seconds"] is None
+    assert "last reload" not in status(server, "")
+    before = time.time()
+    assert run(server, "reload", "site").returncode == 0
+    # The old workers have left a moment later.
+    wait_until(lambda: group(server)["exits"]["reload_command"] == 2, "the exits", timeout=30)
+    reloaded = group(server)["reloaded_seconds"]
+    assert before - 1 < reloaded < time.time() + 1
+    day = time.strftime("%Y-%m-%d", time.gmtime(reloaded))
+    assert f"; last reload {day}" in status(server, "")
 
 
 def test_processor_time_and_starts_of_workers_are_counters(start):

@@ -85,6 +85,15 @@ def test_groups_and_workers_are_shown_sorted_and_filtered(server, top):
         assert shown.wait_for_end() == 0
 
 
+def test_percentiles_of_a_group_are_shown_where_there_is_room(server, top):
+    with top("shop", columns=160) as shown:
+        # Of duration and queue.
+        shown.wait_for(r"^shop +ready .* \d+\.\d m?s +\d+\.\d m?s")
+        assert "P95 QUEUE" in shown.wait_for("^GROUP / PROCESS")
+        shown.press("q")
+        assert shown.wait_for_end() == 0
+
+
 def test_stack_of_the_selected_worker_is_shown_and_commands_no_terminal(server, top):
     with server.socket() as sock:
         sock.sendall(head("/shop/wait"))

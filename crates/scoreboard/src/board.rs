@@ -27,7 +27,9 @@ const COUNTED: usize = 6;
 pub(crate) const LOG_LEVEL: usize = COUNTED + COUNTERS;
 /// The word behind that, of [`Scoreboard::python`].
 pub(crate) const PYTHON: usize = LOG_LEVEL + 1;
-const _: () = assert!(PYTHON < HEADER);
+/// The word behind that, of [`Scoreboard::reloaded`].
+const RELOADED: usize = PYTHON + 1;
+const _: () = assert!(RELOADED < HEADER);
 const FIXED: usize = 20;
 /// The word of a record at which the lines of requests begin.
 const LINES: usize = FIXED + STACK;
@@ -144,6 +146,18 @@ impl<'m> Scoreboard<'m> {
     /// What is counted of the workers of all slots.
     pub fn counters(&self) -> Counters<'m> {
         Counters(self.words.get(COUNTED..COUNTED + COUNTERS).unwrap_or_default())
+    }
+
+    /// Notes that a reload has replaced a worker at `now`.
+    pub fn note_reload(&self, now: u64) {
+        if let Some(word) = self.words.get(RELOADED) {
+            word.store(now, Ordering::Relaxed);
+        }
+    }
+
+    /// When a reload has last replaced a worker; `None` where none has.
+    pub fn reloaded(&self) -> Option<u64> {
+        self.words.get(RELOADED).map(|word| word.load(Ordering::Relaxed)).filter(|it| *it != 0)
     }
 
     /// How many requests the slot's workers are serving that take new ones; `None` where all of these began
@@ -509,7 +523,9 @@ mod tests {
         board.set_start_failures(Some(2));
         board.counters().note_ready(u64::MAX);
         board.set_log_level(Some(7));
-        assert_eq!(board.log_level(), Some(7));
+        assert_eq!((board.log_level(), board.reloaded()), (Some(7), None));
+        board.note_reload(9);
+        assert_eq!((board.log_level(), board.reloaded(), board.python()), (Some(7), Some(9), None));
         assert_eq!(board.counters().read().start_times.last(), Some(&1));
         assert_eq!(board.record(0, 0).get(Field::Pid), 0);
     }

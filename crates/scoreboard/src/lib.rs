@@ -8,15 +8,16 @@
 //!
 //! | words | what |
 //! |---|---|
-//! | 64 | header: [`MAGIC`], records, threads, words of a record, failed starts of the manager in a row, whether the group drains; then the [`Counters`], the log level that was set, and the Python of the workers; the rest is reserved |
+//! | 64 | header: [`MAGIC`], records, threads, words of a record, failed starts of the manager in a row, whether the group drains; then the [`Counters`], the log level that was set, the Python of the workers, and when a reload has last replaced one; the rest is reserved |
 //! | per record: 20 | as [`Field`] numbers them, the rest reserved |
 //! | per record: 256 | where the oldest request is, as [`StackSlot`] has it |
 //! | per record and thread: 16 | time the request began (0: none), then 120 bytes of request line, closed by NULs |
 //!
 //! Apache's own children have records of the same form, without slots ([`Children`]).
 //!
-//! Beside it: what became of requests ([`RequestWords`]), which only Apache writes to, why processes do not start
-//! ([`StartCause`]), to which no worker has access, and how all of that is shown to Prometheus ([`Exposition`]).
+//! Beside it: what became of requests ([`RequestWords`]), also in the last minute ([`RecentRequests`]), which only Apache
+//! writes to, why processes do not start ([`StartCause`]), to which no worker has access, and how all of that is shown to
+//! Prometheus ([`Exposition`]).
 //!
 //! A slot has [`RECORDS_PER_SLOT`] records, which lie together: while a worker is replaced there are two, and workers that
 //! were replaced before may still serve what they had.
@@ -35,6 +36,7 @@ mod label;
 mod log_level;
 mod posix;
 mod python_version;
+mod recent_requests;
 mod request_stack;
 mod requests;
 mod start_block;
@@ -48,10 +50,11 @@ pub use executor::{Executor, ExecutorLoad, ExecutorLoads};
 pub use exposition::{Exposition, GroupFigures, GroupHistory, ProcessFigures, RequestFigures};
 pub use field::{Field, State};
 pub use flag::Flag;
-pub use histogram::{Histogram, percentile};
+pub use histogram::{Histogram, Percentile, percentile};
 pub use label::Label;
 pub use posix::now;
 pub use python_version::PythonVersion;
+pub use recent_requests::{RECENT_WORDS, RecentRequests, RequestCopies};
 pub use request_stack::{RequestStack, StackSlot};
 pub use requests::{REQUEST_WORDS, RequestCounts, RequestWords};
 pub use start_cause::{START_CAUSE_WORDS, StartCause};

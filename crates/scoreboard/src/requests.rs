@@ -17,7 +17,7 @@ const FLAGS: usize = 32;
 const DURATION: usize = CLASSES + FLAGS;
 const QUEUE: usize = DURATION + BUCKETS + 1;
 /// A whole number of cache lines.
-const STRIPE: usize = QUEUE + BUCKETS + 1;
+pub(crate) const STRIPE: usize = QUEUE + BUCKETS + 1;
 const STRIPES: usize = 8;
 
 /// The words that the counters need.
@@ -79,24 +79,34 @@ impl RequestCounts {
 
     /// What has been counted so far in the first [`REQUEST_WORDS`] words, of which `word` reads one by its index.
     pub fn read(word: impl Fn(usize) -> u64) -> Self {
-        let mut sums = [0_u64; STRIPE];
-        for stripe in 0..STRIPES {
-            for (index, sum) in sums.iter_mut().enumerate() {
-                *sum = sum.wrapping_add(word(stripe * STRIPE + index));
-            }
-        }
+        Self::of(&sums(word))
+    }
+
+    /// What these sums over all stripes say.
+    pub(crate) fn of(sums: &[u64; STRIPE]) -> Self {
         let mut counts = Self::default();
         // Word 0 is that of the last class.
-        let words = sums.into_iter().take(CLASSES).cycle().skip(1);
-        counts.classes.iter_mut().zip(words).for_each(|(to, from)| *to = from);
-        counts.flags.iter_mut().zip(sums.into_iter().skip(CLASSES)).for_each(|(to, from)| {
-            *to = from;
+        let words = sums.iter().take(CLASSES).cycle().skip(1);
+        counts.classes.iter_mut().zip(words).for_each(|(to, from)| *to = *from);
+        counts.flags.iter_mut().zip(sums.iter().skip(CLASSES)).for_each(|(to, from)| {
+            *to = *from;
         });
         for (start, histogram) in [(DURATION, &mut counts.duration), (QUEUE, &mut counts.queue)] {
-            let mut words = sums.into_iter().skip(start);
-            histogram.buckets.iter_mut().zip(&mut words).for_each(|(to, from)| *to = from);
+            let mut words = sums.iter().skip(start);
+            histogram.buckets.iter_mut().zip(&mut words).for_each(|(to, from)| *to = *from);
             histogram.sum = sums.get(start + BUCKETS).copied().unwrap_or(0);
         }
+        counts
+    }
+
+    /// What has been counted since these counts were read; never less than nothing.
+    pub(crate) fn since(&self, before: &Self) -> Self {
+        let mut counts = self.clone();
+        let less = |(to, from): (&mut u64, &u64)| *to = to.saturating_sub(*from);
+        counts.classes.iter_mut().zip(&before.classes).for_each(less);
+        counts.flags.iter_mut().zip(&before.flags).for_each(less);
+        counts.duration = self.duration.since(&before.duration);
+        counts.queue = self.queue.since(&before.queue);
         counts
     }
 
@@ -110,6 +120,17 @@ impl RequestCounts {
     pub fn total(&self) -> u64 {
         self.classes.iter().fold(0, |sum, class| sum.wrapping_add(*class))
     }
+}
+
+/// Each word of a stripe, added over all stripes.
+pub(crate) fn sums(word: impl Fn(usize) -> u64) -> [u64; STRIPE] {
+    let mut sums = [0_u64; STRIPE];
+    for stripe in 0..STRIPES {
+        for (index, sum) in sums.iter_mut().enumerate() {
+            *sum = sum.wrapping_add(word(stripe * STRIPE + index));
+        }
+    }
+    sums
 }
 
 /// The stripe in which the calling thread counts.

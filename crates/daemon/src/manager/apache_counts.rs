@@ -2,7 +2,7 @@
 //! a worker.
 #![forbid(unsafe_code)]
 
-use scoreboard::{REQUEST_WORDS, RequestCounts};
+use scoreboard::{RECENT_WORDS, REQUEST_WORDS, RecentRequests, RequestCounts, now};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use sys::ReadableWords;
@@ -28,13 +28,23 @@ impl ApacheCounts {
         let map = |file: Option<&OwnedFd>, count| {
             file.map(|file| ReadableWords::of_file(file.as_fd(), count)).transpose()
         };
-        Ok(Self { requests: map(requests, REQUEST_WORDS)?, sent: map(sent, slots)?, slots })
+        Ok(Self {
+            requests: map(requests, REQUEST_WORDS + RECENT_WORDS)?,
+            sent: map(sent, slots)?,
+            slots,
+        })
     }
 
     /// What became of requests.
     pub(super) fn requests(&self) -> Option<RequestCounts> {
         let words = self.requests.as_ref()?;
         Some(RequestCounts::read(|index| words.get(index)))
+    }
+
+    /// What became of those of the last minute.
+    pub(super) fn recent(&self) -> Option<RecentRequests> {
+        let (words, counts) = (self.requests.as_ref()?, self.requests()?);
+        Some(RecentRequests::read(|index| words.get(index), now(), &counts))
     }
 
     /// Requests that wait for a worker of this slot, where its workers serve `busy`.

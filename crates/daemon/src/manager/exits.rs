@@ -116,6 +116,9 @@ impl Group {
         worker.record.mark_exited(status.into_raw(), now());
         let cpu = u64::try_from(cpu.as_micros()).unwrap_or(0);
         self.memory.board.counters().note_exit(reason, cpu);
+        if matches!(reason, ExitReason::Reload | ExitReason::ReloadCommand) {
+            self.memory.board.note_reload(now());
+        }
     }
 }
 

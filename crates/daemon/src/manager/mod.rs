@@ -21,6 +21,7 @@ mod pending;
 mod preload;
 mod privileges;
 mod replacement;
+mod request_status;
 mod scripts;
 mod slot;
 mod socket;

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::group::Group;
+use super::request_status::requests;
 use super::slot::{Slot, Worker};
 use crate::probe::Condition;
 use group_config::Interface;
@@ -42,8 +43,10 @@ impl Group {
             "requests_active": busy,
             "queue_depth": self.apache_counts.queue_depth(busy),
             "oldest_request_seconds": seconds(self.oldest_request()),
+            "requests": requests(&self.apache_counts),
             "executors": self.executors().as_ref().map(executors),
             "start_block": self.start_block(),
+            "reloaded_seconds": self.memory.board.reloaded().map(since_epoch),
             "starts": events.starts,
             "exits": exits.into_iter().collect::<Map<String, Value>>(),
             "templates": self.templates.pids(),
@@ -174,6 +177,12 @@ const fn condition_name(condition: Condition) -> &'static str {
         Condition::Draining => "draining",
         Condition::Drained => "drained",
     }
+}
+
+/// Seconds since the epoch, of microseconds of [`now`].
+fn since_epoch(then: u64) -> f64 {
+    let epoch = u64::try_from(wsgi::epoch_micros()).unwrap_or(0);
+    seconds(epoch.saturating_sub(now().saturating_sub(then)))
 }
 
 fn seconds(micros: u64) -> f64 {

@@ -1,8 +1,10 @@
 //! Reads a scoreboard of any words as Apache and the manager do. It must never know where the words come from: property
 //! tests and a fuzz target share this file.
 
-use scoreboard::{ExitReason, Field, Scoreboard, StackSlot, StartCause};
-use std::sync::atomic::AtomicU64;
+use scoreboard::{
+    ExitReason, Field, RecentRequests, RequestCounts, Scoreboard, StackSlot, StartCause,
+};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The most slots and threads that the words are taken for.
 const MOST: usize = 8;
@@ -31,7 +33,11 @@ pub(crate) fn read_board(data: &[u8]) {
     let board = Scoreboard::new(&words, slots, threads);
     let events = board.counters().read();
     let _ = ExitReason::ALL.map(|reason| events.exits(reason));
-    let _ = board.is_draining();
+    let _ = (board.is_draining(), board.reloaded());
+    // Only Apache writes to these, but the manager reads them from a file.
+    let word = |index: usize| words.get(index).map_or(0, |word| word.load(Ordering::Relaxed));
+    let recent = RecentRequests::read(word, u64::MAX, &RequestCounts::read(word));
+    assert!(recent.per_second() >= 0.0);
     let cause = StartCause(&words).read();
     assert!(cause.as_ref().is_none_or(|cause| {
         cause.len() <= LONGEST_CAUSE && !cause.contains(|sign: char| sign.is_control())

@@ -1,6 +1,7 @@
 //! What is computed from two answers of a group: rates, and how they have developed. It knows no terminal.
 
 use crate::control::report::{Report, number};
+use crate::control::table::duration;
 use serde_json::Value;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
@@ -91,6 +92,19 @@ fn push(values: &mut VecDeque<u64>, value: u64) {
         values.pop_front();
     }
     values.push_back(value);
+}
+
+/// The 95th percentile of the times of the last minute, `duration` or `queue`, that a group has said; empty where there is
+/// none.
+pub(super) fn p95(report: &Report, times: &str) -> String {
+    let Ok(status) = &report.status else { return String::new() };
+    let times = &status["requests"]["recent"][times];
+    match (times["p95_seconds"].as_f64(), number(&times["count"])) {
+        (Some(seconds), _) if seconds < 1.0 => format!("{:.1} ms", seconds.max(0.0) * 1e3),
+        (Some(seconds), _) => duration(seconds),
+        (None, 0) => String::new(),
+        (None, _) => format!("> {}", duration(real(&times["bound_seconds"]))),
+    }
 }
 
 /// A number of a group, which may have said anything.

@@ -1,7 +1,7 @@
 //! What top shows: groups and their workers, which of them and in what order, which one is selected. It draws nothing and
 //! asks nothing.
 
-use super::figures::{Before, Figures, History, capacity, real};
+use super::figures::{Before, Figures, History, capacity, p95, real};
 use super::source::StacksOf;
 use crate::control::group::Group;
 use crate::control::printable::printable;
@@ -36,6 +36,8 @@ pub(super) struct Row {
     pub(super) name: String,
     pub(super) state: String,
     pub(super) figures: Figures,
+    /// The 95th percentiles of duration and time in the queue, of a group.
+    pub(super) p95: [String; 2],
     /// The request that has taken longest, or what is wrong.
     pub(super) text: String,
     /// The group does not answer.
@@ -151,6 +153,7 @@ impl State {
                 name: format!("  {pid} ({})", number(&worker["slot"])),
                 state: printable(worker["state"].as_str().unwrap_or("?")),
                 figures,
+                p95: Default::default(),
                 text: printable(line),
                 is_broken: false,
             });
@@ -167,6 +170,7 @@ impl State {
             name: printable(&report.group.name()),
             state: printable(condition.unwrap_or("?")),
             figures: all,
+            p95: ["duration", "queue"].map(|times| p95(report, times)),
             is_broken: problem.is_some(),
             text: printable(&problem.unwrap_or_default()),
         };

@@ -9,7 +9,7 @@ use ratatui::text::Line;
 use ratatui::widgets::{Paragraph, Sparkline};
 
 /// A column: its head, its width, and how wide a terminal has to be for it.
-const COLUMNS: [(&str, usize, u16); 9] = [
+const COLUMNS: [(&str, usize, u16); 11] = [
     ("GROUP / PROCESS", 24, 0),
     ("STATE", 8, 34),
     ("REQ/S", 8, 0),
@@ -19,6 +19,8 @@ const COLUMNS: [(&str, usize, u16); 9] = [
     ("CPU %", 6, 63),
     ("MEMORY", 9, 73),
     ("SERVED", 9, 96),
+    ("P95", 9, 150),
+    ("P95 QUEUE", 9, 160),
 ];
 /// What is right of the columns is shown from this width on.
 const WIDTH_FOR_TEXT: u16 = 60;
@@ -155,6 +157,7 @@ fn head(width: u16) -> String {
 
 fn cells(row: &Row, width: u16) -> String {
     let figures = &row.figures;
+    let [p95, queue] = row.p95.clone();
     let values = [
         row.name.clone(),
         row.state.clone(),
@@ -165,6 +168,8 @@ fn cells(row: &Row, width: u16) -> String {
         format!("{:.0}", figures.cpu),
         bytes(figures.memory),
         figures.served.to_string(),
+        p95,
+        queue,
     ];
     let columns = COLUMNS.iter().zip(values).enumerate();
     let mut line = String::new();
