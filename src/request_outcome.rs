@@ -51,7 +51,7 @@ fn count(
     let counters = group.map_or(&server.embedded, |group| &group.requests);
     counters.record(status, flags.iter().map(|flag| flag as usize), duration, queue);
     if flags.are_of_a_failure() {
-        server.failures.record(&RecentFailure {
+        counters.failures.record(&RecentFailure {
             time: u64::try_from(end).unwrap_or(0),
             flags: flags.bits(),
             status,

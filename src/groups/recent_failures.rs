@@ -1,4 +1,5 @@
-//! The last requests that have failed, over all of Apache's children. It must never know why a request has failed.
+//! The last requests of one process group that have failed, or of those that Apache's children serve themselves, over all
+//! children. It must never know why a request has failed.
 //!
 //! Each entry has a number that is odd while it is written and another one afterwards; a reader leaves out what changes
 //! meanwhile. Nothing waits.
@@ -16,10 +17,17 @@ const TIME: usize = 1;
 const FLAGS: usize = 2;
 const STATUS: usize = 3;
 const TEXT: usize = 4;
-const ENTRY: usize = 64;
+/// The words of an entry, 640 bytes.
+const ENTRY: usize = 80;
 const TEXT_BYTES: usize = (ENTRY - TEXT) * size_of::<u64>();
-/// The longest of its texts but the last one, in bytes.
+/// The longest names of hosts and groups, in bytes.
 const MAX_NAME: usize = 100;
+/// The longest path of a script.
+const MAX_SCRIPT: usize = 160;
+/// The longest method and path: what is left at least.
+const MAX_REQUEST: usize = TEXT_BYTES - 2 * (MAX_NAME + 1) - (MAX_SCRIPT + 1);
+/// Where a text was cut.
+const MARK: &[u8] = "…".as_bytes();
 
 /// The list.
 pub(crate) struct RecentFailures<W = SharedWords> {
@@ -40,9 +48,9 @@ pub(crate) struct RecentFailure {
     pub(crate) host: Vec<u8>,
     /// The process group; empty: embedded mode.
     pub(crate) group: Vec<u8>,
-    /// The script.
+    /// The script; of a long path the end, after a mark.
     pub(crate) script: Vec<u8>,
-    /// Method and path.
+    /// Method and path; of a long one the beginning.
     pub(crate) request: Vec<u8>,
 }
 
@@ -72,11 +80,17 @@ impl<W: Deref<Target = [AtomicU64]>> RecentFailures<W> {
         store(FLAGS, failure.flags.into());
         store(STATUS, failure.status.into());
         let mut text = Vec::with_capacity(TEXT_BYTES);
-        for name in [&failure.host, &failure.group, &failure.script] {
-            text.extend(name.iter().take(MAX_NAME).filter(|byte| **byte != 0));
+        let texts = [
+            beginning(&failure.host, MAX_NAME),
+            beginning(&failure.group, MAX_NAME),
+            // Its end tells it from others.
+            end(&failure.script, MAX_SCRIPT),
+            beginning(&failure.request, MAX_REQUEST),
+        ];
+        for part in texts {
+            text.extend(part.into_iter().filter(|byte| *byte != 0));
             text.push(0);
         }
-        text.extend(failure.request.iter().filter(|byte| **byte != 0));
         text.resize(TEXT_BYTES, 0);
         for (index, eight) in text.as_chunks::<8>().0.iter().enumerate() {
             store(TEXT + index, u64::from_ne_bytes(*eight));
@@ -93,6 +107,35 @@ impl<W: Deref<Target = [AtomicU64]>> RecentFailures<W> {
         failures.sort_by_key(|(number, _)| std::cmp::Reverse(*number));
         failures.into_iter().map(|(_, failure)| failure).collect()
     }
+}
+
+/// A text, or its beginning and a mark, in so many bytes.
+fn beginning(text: &[u8], room: usize) -> Vec<u8> {
+    if text.len() <= room {
+        return text.to_vec();
+    }
+    let mut length = room.saturating_sub(MARK.len());
+    while length > 0 && text.get(length).is_some_and(is_inside) {
+        length -= 1;
+    }
+    [text.get(..length).unwrap_or_default(), MARK].concat()
+}
+
+/// A text, or a mark and its end, in so many bytes.
+fn end(text: &[u8], room: usize) -> Vec<u8> {
+    if text.len() <= room {
+        return text.to_vec();
+    }
+    let mut start = text.len() - room.saturating_sub(MARK.len());
+    while text.get(start).is_some_and(is_inside) {
+        start += 1;
+    }
+    [MARK, text.get(start..).unwrap_or_default()].concat()
+}
+
+/// Whether a byte continues a character of UTF-8.
+const fn is_inside(byte: &u8) -> bool {
+    *byte & 0xc0 == 0x80
 }
 
 fn read_entry(entry: &[AtomicU64]) -> Option<(u64, RecentFailure)> {
@@ -149,8 +192,28 @@ mod tests {
         assert_eq!(times, (3..13).rev().collect::<Vec<_>>());
         let first = read.first().unwrap();
         assert_eq!((first.flags, first.status, &first.host[..]), (5, 502, &b"www.example.com"[..]));
-        assert_eq!((first.group.len(), first.script.len()), (0, MAX_NAME));
-        assert!(first.request.len() > 200 && first.request.iter().all(|byte| *byte == b'/'));
+        assert_eq!((first.group.len(), first.script.len()), (0, MAX_SCRIPT));
+        assert_eq!(first.request.len(), MAX_REQUEST);
+        assert!(first.request.starts_with(b"///") && first.request.ends_with(MARK));
+    }
+
+    #[test]
+    fn long_texts_are_cut_between_characters_and_a_path_keeps_its_end() {
+        assert_eq!(
+            (beginning(b"abcdef", 6), end(b"abcdef", 6)),
+            (b"abcdef".into(), b"abcdef".into())
+        );
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        assert_eq!(text(beginning("abééé".as_bytes(), 7)), "abé…");
+        assert_eq!(text(beginning("abcééé".as_bytes(), 7)), "abc…");
+        assert_eq!(text(end("éééab".as_bytes(), 6)), "…ab");
+        assert_eq!(text(end("éééab".as_bytes(), 7)), "…éab");
+        let failures = RecentFailures::new().unwrap();
+        let script = format!("/srv/{}/one.py", "x".repeat(300)).into_bytes();
+        failures.record(&RecentFailure { script, ..failure(1) });
+        let read = failures.read();
+        let script = String::from_utf8_lossy(&read[0].script);
+        assert!(script.starts_with("…xx") && script.ends_with("x/one.py"), "{script}");
     }
 
     #[test]
@@ -170,7 +233,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn arbitrary_words_cause_no_panic(words in prop::collection::vec(any::<u64>(), 0..800)) {
+        fn arbitrary_words_cause_no_panic(words in prop::collection::vec(any::<u64>(), 0..1000)) {
             let words: Vec<_> = words.into_iter().map(AtomicU64::new).collect();
             let failures = RecentFailures { words: &words[..] };
             prop_assert!(failures.read().len() <= 12);

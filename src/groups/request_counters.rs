@@ -1,10 +1,11 @@
 //! What became of the requests of one process group, or of those that Apache's children serve themselves: the memory of
-//! the counters, of the copies of them that the parent takes, and of the highest processor time that a reader has seen. It
-//! must never know a request.
+//! the counters, of the copies of them that the parent takes, of the last that have failed, and of the highest processor time
+//! that a reader has seen. It must never know a request.
 //!
 //! Applications of a process group cannot write to it: its manager has a file by which it can only be read.
 #![forbid(unsafe_code)]
 
+use super::recent_failures::RecentFailures;
 use scoreboard::{
     RECENT_WORDS, REQUEST_WORDS, RecentRequests, RequestCopies, RequestCounts, RequestWords, now,
 };
@@ -20,6 +21,8 @@ const WORDS: usize = CPU + 1;
 /// The counters.
 pub(crate) struct RequestCounters {
     words: SharedWords,
+    /// Those that have failed last.
+    pub(crate) failures: RecentFailures,
     /// `None` where there is none for the manager of a group.
     file: Option<OwnedFd>,
 }
@@ -27,19 +30,19 @@ pub(crate) struct RequestCounters {
 impl RequestCounters {
     /// Nothing has been counted.
     pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self::over(SharedWords::new(WORDS)?, None))
+        Self::over(SharedWords::new(WORDS)?, None)
     }
 
     /// The same, with a file by which another program can read them, where the system has a way to that.
     pub(crate) fn with_file() -> io::Result<Self> {
         let (words, file) = SharedWords::with_file_for_readers(WORDS)?;
-        Ok(Self::over(words, file))
+        Self::over(words, file)
     }
 
-    fn over(words: SharedWords, file: Option<OwnedFd>) -> Self {
-        let counters = Self { words, file };
+    fn over(words: SharedWords, file: Option<OwnedFd>) -> io::Result<Self> {
+        let counters = Self { words, failures: RecentFailures::new()?, file };
         counters.take_copy();
-        counters
+        Ok(counters)
     }
 
     /// The file, for the manager of a group.

@@ -1,8 +1,7 @@
-//! What Apache's parent and children share about all requests that this module serves: those of embedded mode, and the
-//! last that have failed. It must never know a request.
+//! What Apache's parent and children share about the server: the requests of embedded mode, when it was started, and the
+//! configuration that it has. It must never know a request.
 #![forbid(unsafe_code)]
 
-use super::recent_failures::RecentFailures;
 use super::request_counters::RequestCounters;
 use std::io;
 use std::sync::OnceLock;
@@ -13,7 +12,6 @@ use sys::SharedWords;
 pub(crate) struct ServerCounters {
     /// Requests that Apache's children have served or refused themselves.
     pub(crate) embedded: RequestCounters,
-    pub(crate) failures: RecentFailures,
     /// When the parent made it, in microseconds of [`scoreboard::now`].
     pub(crate) since: u64,
     /// How often the parent has read the configuration, and when it last did, in microseconds since the epoch.
@@ -38,9 +36,9 @@ impl ServerCounters {
     /// That of mmap(2).
     pub(crate) fn prepare() -> io::Result<()> {
         if COUNTERS.get().is_none() {
-            let (embedded, failures) = (RequestCounters::new()?, RecentFailures::new()?);
+            let embedded = RequestCounters::new()?;
             let (since, configuration) = (scoreboard::now(), SharedWords::new(2)?);
-            let counters = Self { embedded, failures, since, configuration };
+            let counters = Self { embedded, since, configuration };
             // The parent has one thread.
             let _ = COUNTERS.set(counters);
         }

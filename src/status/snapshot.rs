@@ -20,6 +20,9 @@ use scoreboard::{
 };
 use sys::ProcessUsage;
 
+/// How many failures are shown, of all groups or of one.
+const MAX_FAILURES: usize = 10;
+
 /// What there is to show.
 pub(crate) struct Snapshot {
     /// Microseconds since the server was started.
@@ -124,13 +127,9 @@ impl Snapshot {
     pub(crate) fn take(child: &Child, lines: RequestLines, only: Option<&str>) -> Self {
         let counters = ServerCounters::get();
         let groups = child.groups.iter().filter(|group| only.is_none_or(|it| group.name() == it));
-        let mut failures = counters.map(|it| it.failures.read()).unwrap_or_default();
-        failures.retain(|failure| only.is_none_or(|it| failure.group == it.as_bytes()));
-        for failure in &mut failures {
-            if lines == RequestLines::Off {
-                failure.request.clear();
-            }
-        }
+        let own = counters.filter(|_| only.is_none()).map(|it| &it.embedded);
+        let of_groups = groups.clone().map(|group| &*group.plan().requests);
+        let failures = last_failures(own.into_iter().chain(of_groups), lines);
         Self {
             uptime: counters.map_or(0, |it| now().saturating_sub(it.since)),
             configuration: counters.map(ServerCounters::configuration).unwrap_or_default(),
@@ -334,6 +333,20 @@ fn worker(
 /// Microseconds since the epoch.
 fn epoch() -> u64 {
     u64::try_from(wsgi::epoch_micros()).unwrap_or(0)
+}
+
+/// The last of all that have failed, the latest first.
+fn last_failures<'c>(
+    counters: impl Iterator<Item = &'c RequestCounters>,
+    lines: RequestLines,
+) -> Vec<RecentFailure> {
+    let mut failures: Vec<_> = counters.flat_map(|it| it.failures.read()).collect();
+    failures.sort_by_key(|failure| std::cmp::Reverse(failure.time));
+    failures.truncate(MAX_FAILURES);
+    if lines == RequestLines::Off {
+        failures.iter_mut().for_each(|failure| failure.request.clear());
+    }
+    failures
 }
 
 /// What is shown of the line of a request.
