@@ -86,7 +86,9 @@ def rows(heading):
 
 
 def documented():
-    of_status, of_ps, of_page = map(rows, ("status --json", "ps --json", "wsgi-status?json"))
+    names = ("status --json", "ps --json", "top --json", "wsgi-status?json")
+    of_status, of_ps, of_top, of_page = map(rows, names)
+    of_top |= {name: kinds for name, kinds in of_status.items() if name != "error"}
     for name, kinds in of_status.items():
         if name.startswith("groups[].workers[]"):
             of_ps[name.removeprefix("groups[].")] = kinds
@@ -103,7 +105,7 @@ def documented():
             kinds = of_page[name]
             of_page[name.replace("groups[].requests", "embedded", 1)] = kinds
     del of_page["embedded.…"]
-    return {"status": of_status, "ps": of_ps, "page": of_page}
+    return {"status": of_status, "ps": of_ps, "top": of_top, "page": of_page}
 
 
 def leaves(value, path=""):
@@ -151,6 +153,7 @@ def test_answers_have_the_fields_that_are_documented_and_no_others(start, asks):
     assert server.get("/loop").status == 200
     compared = {name: Compared(fields) for name, fields in documented().items()}
     compared["status"].take(asks(server, "status", "no-such-group", status=3))
+    compared["top"].take(asks(server, "top", "no-such-group", status=1))
     with server.socket() as sock, server.socket() as own:
         sock.sendall(b"GET /app/wait HTTP/1.1\r\nHost: localhost\r\n\r\n")
         own.sendall(b"GET /own/wait HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -158,6 +161,7 @@ def test_answers_have_the_fields_that_are_documented_and_no_others(start, asks):
         def is_complete():
             compared["status"].take(asks(server, "status"))
             compared["ps"].take(asks(server, "ps"))
+            compared["top"].take(asks(server, "top", "--count", "1"))
             compared["page"].take(status(server))
             return not any(it.missing for it in compared.values())
 
@@ -171,6 +175,7 @@ def test_answers_have_the_fields_that_are_documented_and_no_others(start, asks):
     assert {name: it.wrong for name, it in compared.items()} == {
         "status": set(),
         "ps": set(),
+        "top": set(),
         "page": set(),
     }
 

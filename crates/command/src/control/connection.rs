@@ -49,7 +49,8 @@ impl fmt::Display for Unanswered {
             Self::TimedOut(limit) => {
                 write!(
                     f,
-                    "its manager has not answered within {} s; what was asked may go on",
+                    "its manager has not answered within {} s: there is none, as the error log and the status page \
+                     say then, or it is stopped or busy; what was asked may go on",
                     limit.as_secs()
                 )
             }

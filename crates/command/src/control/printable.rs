@@ -14,7 +14,15 @@ pub(crate) fn printable(text: &str) -> String {
 
 /// JSON, with the same characters as `\u001b`; those outside of strings are none of them.
 pub(crate) fn printable_json(value: &serde_json::Value) -> String {
-    let text = format!("{value:#}\n");
+    printable_lines(&format!("{value:#}\n"))
+}
+
+/// The same in one line.
+pub(crate) fn printable_json_line(value: &serde_json::Value) -> String {
+    printable_lines(&format!("{value}\n"))
+}
+
+fn printable_lines(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut fit, character| {
         if is_plain(character) || character == '\n' {
             fit.push(character);
@@ -53,5 +61,8 @@ mod tests {
         let text = printable_json(&value);
         assert!(text.chars().all(|one| one == '\n' || is_plain(one)), "{text}");
         assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
+        let line = printable_json_line(&value);
+        assert_eq!(line.find('\n'), Some(line.len() - 1));
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&line).unwrap(), value);
     }
 }

@@ -4,7 +4,7 @@ use super::access::AccessControl;
 use super::buffers::Buffers;
 use super::capacity::Capacity;
 use super::content::Content;
-use super::control::{OfGroup, OfGroups, OfLogLevel, OfProcess, OfStacks};
+use super::control::{OfGroup, OfGroups, OfLogLevel, OfProcess, OfStacks, OfTop};
 use super::development::Development;
 use super::doctor::Doctor;
 use super::entry_point::EntryPoint;
@@ -52,7 +52,7 @@ pub(crate) enum Command {
     /// List the processes of the process groups of a running server
     Ps(OfGroups),
     /// Show the process groups of a running server live
-    Top(OfGroups),
+    Top(OfTop),
     /// Show the Python stacks of the threads of a process group
     Stacks(OfStacks),
     /// Replace the processes of a process group by new ones, without losing a request

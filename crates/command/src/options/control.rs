@@ -14,7 +14,7 @@ pub(crate) struct Control {
     /// process id of Apache's parent (SERVER of status), where several servers have a group of that name
     #[arg(long, value_name = "PID")]
     pub(crate) server: Option<u32>,
-    /// print one JSON object
+    /// print one JSON object; top prints one a second, each in a line
     #[arg(long)]
     pub(crate) json: bool,
     /// how long to wait for an answer [default: 5; top 2; stacks 6; reload, recycle and drain 120]
@@ -22,6 +22,16 @@ pub(crate) struct Control {
     pub(crate) timeout: Option<u64>,
     #[command(flatten)]
     pub(crate) programs: Programs,
+}
+
+/// Options of top.
+#[derive(Args, Debug)]
+pub(crate) struct OfTop {
+    #[command(flatten)]
+    pub(crate) groups: OfGroups,
+    /// with --json: how many lines to print [default: until the command is ended]
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) count: Option<u64>,
 }
 
 /// Options of status and ps.

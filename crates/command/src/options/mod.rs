@@ -27,7 +27,7 @@ pub(crate) use capacity::Capacity;
 pub(crate) use command_line::{
     Command, InstallModule, ModuleConfig, ModuleLocation, ServerOptions, Unparsed, parse,
 };
-pub(crate) use control::{Control, OfGroup, OfGroups, OfLogLevel, OfProcess, OfStacks};
+pub(crate) use control::{Control, OfGroup, OfGroups, OfLogLevel, OfProcess, OfStacks, OfTop};
 pub(crate) use doctor::Doctor;
 pub(crate) use entry_point::{ApplicationType, EntryPoint, Interface};
 pub(crate) use env_file::words;

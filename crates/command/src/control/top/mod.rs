@@ -1,16 +1,17 @@
-//! The command top: a live view of the process groups of a server in a terminal. A thread asks the managers, so that keys
-//! are answered while one of them says nothing.
+//! The command top: a live view of the process groups of a server in a terminal, or with `--json` lines for a program. A
+//! thread asks the managers, so that keys are answered while one of them says nothing.
 
 mod figures;
 mod keys;
 mod screen;
 mod source;
 mod state;
+mod stream;
 mod view;
 
 use crate::control::find;
 use crate::failure::Failure;
-use crate::options::OfGroups;
+use crate::options::OfTop;
 use keys::Effect;
 use screen::Screen;
 use source::{Source, Told};
@@ -23,13 +24,17 @@ use std::time::Duration;
 const STEP: Duration = Duration::from_millis(100);
 
 /// Shows the groups until the user ends it, or the terminal is gone.
-pub(crate) fn top(options: OfGroups) -> Result<ExitCode, Failure> {
-    if options.control.json {
-        return Err(Failure::usage("top has no --json; status and ps have"));
+pub(crate) fn top(options: OfTop) -> Result<ExitCode, Failure> {
+    if options.groups.control.json {
+        return stream::stream(&options);
+    }
+    if options.count.is_some() {
+        return Err(Failure::usage("--count is for top --json"));
     }
     if !io::stdout().is_terminal() || !io::stdin().is_terminal() {
-        return Err(Failure::usage("top needs a terminal; status and ps need none"));
+        return Err(Failure::usage("top needs a terminal; top --json, status and ps need none"));
     }
+    let options = options.groups;
     // What is wrong with the options is said before the screen is another one.
     find::groups(&options.control, options.group.as_deref())?;
     let has_colours = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
