@@ -196,6 +196,15 @@ def test_nothing_is_left_after_make_is_told_to_end(run, tree):
     wait_until(lambda: server.members() == [], "the end of all processes")
 
 
+@pytest.mark.skipif(not shutil.which("setpriv"), reason="setpriv is missing")
+def test_nothing_is_left_after_the_script_is_killed(run, tree):
+    server = run(tree / "scripts/run", EXAMPLE="hello-daemon")
+    assert server.get()[0] == 200
+    server.process.kill()
+    server.process.wait(20)
+    wait_until(lambda: server.members() == [], "the end of all processes")
+
+
 def test_nothing_says_serving_before_the_port_is_open(run, tree):
     conf = tree / "conf-examples/broken.conf"
     conf.write_text("# Answers nothing.\nErrorDocument 404 /\nListen 127.0.0.1:1x\n")
@@ -245,6 +254,38 @@ def test_a_taken_port_is_said(run, tree):
     )
     assert done.returncode != 0
     assert f"port {first.port} is taken" in done.stderr
+
+
+@pytest.mark.parametrize("port", ["80a", "0", "65536", "-1", "100000"])
+@pytest.mark.parametrize("name", ["PORT", "TLS_PORT"])
+def test_number_that_is_no_port_is_named(run, tree, name, port):
+    server = run(tree / "scripts/run", **{name: port})
+    assert server.process.wait(20) != 0
+    assert f"{name}={port} is no port" in server.text()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, who can give a file to another user")
+@pytest.mark.parametrize("kept", ["files", "the folder", "nothing"])
+def test_files_of_another_user_s_run_are_said(run, tree, env, readable, kept):
+    # As after `sudo make run`. Where there is nothing yet, the source tree is another user's.
+    user, files = env.user, tree / ".httpd"
+    if kept != "nothing":
+        files.mkdir(mode=0o755)
+    if kept == "files":
+        (files / "site.conf").write_text("")
+        os.chown(files, user.pw_uid, user.pw_gid)
+    script = readable / "as-user"
+    script.write_text(
+        f"#!/bin/sh\nexec setpriv --reuid {user.pw_uid} --regid {user.pw_gid} --clear-groups "
+        f"{tree}/scripts/run\n"
+    )
+    script.chmod(0o755)
+    server = run(script)
+    assert server.process.wait(20) != 0
+    [line] = server.text().splitlines()
+    name = files / "site.conf" if kept == "files" else files
+    said = "cannot be made: run make as the user" if kept == "nothing" else "belongs to root"
+    assert line.startswith(f"{name} {said}")
 
 
 def test_an_example_that_does_not_exist_is_answered_with_those_that_do(run, tree):
