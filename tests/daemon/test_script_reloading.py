@@ -113,6 +113,28 @@ def test_old_code_answers_where_the_new_cannot_be_loaded(start):
     assert version(server) == "two"
 
 
+FOUND_TWICE = """
+WSGIDaemonProcess site threads=2 reload=On
+WSGIScriptReloading Wait
+WSGIScriptAlias / ${ROOT}/app.py process-group=site application-group=%{GLOBAL}
+"""
+
+
+def test_broken_script_is_tried_once_where_a_request_and_reload_on_find_the_change(private):
+    server = private(Conf(FOUND_TWICE, files=(("app.py", APP),), children=2, threads=8))
+    assert version(server) == "one"
+    deploy(server, "VERSION =", "raise ValueError('not yet')\nVERSION =")
+    assert version(server) == "one"
+    server.log.expect("keeping the current workers")
+    # Either one may have come first.
+    changed, known = "app.py has changed; ", "app.py is as it was when it could not be loaded"
+    server.log.wait_for(f"{changed}|{known}", count=2)
+    lines = [line.text for line in server.log.find(f"{changed}|keeping the current workers")]
+    failed = next(at for at, line in enumerate(lines) if "keeping" in line)
+    assert not [line for line in lines[failed:] if "has changed" in line]
+    server.log.allow_traceback("ValueError: not yet")
+
+
 COUNTING = """
 import pathlib
 import mod_wsgi

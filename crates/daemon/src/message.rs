@@ -59,6 +59,11 @@ impl Loaded {
             && self.application_group.as_bytes() == application_group
     }
 
+    /// Whether both are one state of one file, in whatever interpreter.
+    pub(crate) fn is_same_file(&self, other: &Self) -> bool {
+        self.path == other.path && self.modified == other.modified
+    }
+
     /// Whether both are one script in one interpreter, whatever the state of its file.
     pub(crate) fn is_same_script(&self, other: &Self) -> bool {
         self.is_script(other.path.as_os_str().as_bytes(), other.application_group.as_bytes())
@@ -99,8 +104,9 @@ pub(crate) enum Command {
     Output,
     /// Report the Python stacks of all threads.
     Stacks { question: u64 },
-    /// Go on with the code that there is: newer code could not be loaded.
-    KeepCode,
+    /// Go on with the code that there is: newer code could not be loaded. `refused`: the file whose change had asked for it,
+    /// in the state that was tried.
+    KeepCode { refused: Option<Loaded> },
     /// To a template: fork a worker for this slot. Beside it comes the worker's end of its channel.
     Fork { slot: usize, generation: u64 },
 }

@@ -72,7 +72,7 @@ impl Group {
         self.refused = self.changed.take().or(self.refused.take());
         for slot in &mut self.slots {
             if let Some(worker) = &mut slot.current {
-                worker.keep_code();
+                worker.keep_code(self.refused.as_ref());
             }
             if slot.incoming.is_none() {
                 slot.give_up_new_code();
@@ -90,7 +90,7 @@ impl Group {
     pub(super) fn postpone_replacement(&mut self, why: &str) {
         self.fail_replacements(why);
         for worker in self.slots.iter_mut().filter_map(|slot| slot.current.as_mut()) {
-            worker.keep_code();
+            worker.keep_code(None);
         }
         self.log(
             Level::Error,
@@ -114,10 +114,13 @@ impl Group {
     /// A worker of this slot has found another state of a file it has loaded: replaces the workers that have the
     /// older one.
     pub(super) fn script_changed(&mut self, index: usize, loaded: Loaded) {
-        if self.refused.as_ref() == Some(&loaded) {
+        // A request and `reload=On` find the same change, each on its own.
+        if self.refused.as_ref().is_some_and(|refused| refused.is_same_file(&loaded)) {
             if let Some(worker) = self.slots.get_mut(index).and_then(|slot| slot.current.as_mut()) {
-                worker.keep_code();
+                worker.keep_code(Some(&loaded));
             }
+            let path = loaded.path.display();
+            self.log(Level::Info, &format!("{path} is as it was when it could not be loaded"));
             return;
         }
         if loaded.callable.is_some() {

@@ -1,7 +1,7 @@
 //! A worker slot of a group: the worker that serves, perhaps its replacement, and the workers that are stopping.
 #![forbid(unsafe_code)]
 
-use crate::message::{Channel, Command, Reason, Successor};
+use crate::message::{Channel, Command, Loaded, Reason, Successor};
 use crate::time_limit;
 use scoreboard::{BackOff, Field, RECORDS_PER_SLOT, Record, Scoreboard, State, now};
 use std::os::fd::OwnedFd;
@@ -196,10 +196,10 @@ impl Worker {
         }
     }
 
-    /// Tells the worker that it keeps its code.
-    pub(super) fn keep_code(&mut self) {
+    /// Tells the worker that it keeps its code, because the file `refused` could not be loaded.
+    pub(super) fn keep_code(&mut self, refused: Option<&Loaded>) {
         // Where the command cannot be sent, the worker has exited.
-        let _ = self.channel.send(&Command::KeepCode);
+        let _ = self.channel.send(&Command::KeepCode { refused: refused.cloned() });
     }
 
     /// Whether the worker has served a request, or serves one.

@@ -212,7 +212,7 @@ fn wait_for_go_ahead(channel: &mut Channel) -> Option<Reason> {
             match command {
                 Command::Finish { reason, .. } => return Some(reason),
                 Command::Serve => may_serve = true,
-                Command::KeepCode
+                Command::KeepCode { .. }
                 | Command::Output
                 | Command::Stacks { .. }
                 | Command::Fork { .. } => {}

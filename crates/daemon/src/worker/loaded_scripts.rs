@@ -119,10 +119,16 @@ impl LoadedScripts {
         newly.then(|| script.loaded.clone())
     }
 
-    /// The new code could not be loaded: the worker goes on with what it has.
-    pub(super) fn keep(&self) {
+    /// The new code could not be loaded: the worker goes on with what it has, unless the file that was `refused` has
+    /// changed since then. What has become of that state of it the manager tells later.
+    pub(super) fn keep(&self, refused: Option<&Loaded>) {
+        let is_newer = |script: &Script| {
+            refused.is_some_and(|refused| {
+                refused.path == script.loaded.path && !refused.is_same_file(&script.loaded)
+            })
+        };
         for script in &mut *self.scripts() {
-            if script.freshness == Freshness::Outdated {
+            if script.freshness == Freshness::Outdated && !is_newer(script) {
                 script.freshness = Freshness::Kept;
             }
         }
@@ -171,8 +177,21 @@ mod tests {
         let held = |modified, reloading| scripts.find(&script(modified, None), reloading);
         assert_eq!([held(1, true), held(2, false)], [Held::Loaded; 2]);
         assert_eq!([held(2, true), held(2, true)], [Held::Stale, Held::Outdated]);
-        scripts.keep();
+        scripts.keep(None);
         assert_eq!([held(2, true), held(3, true)], [Held::Loaded, Held::Stale]);
+    }
+
+    #[test]
+    fn an_answer_about_an_older_state_of_the_file_leaves_a_newer_one_to_be_waited_for() {
+        let scripts = LoadedScripts::default();
+        scripts.note(&script(1, None));
+        let held = |modified| scripts.find(&script(modified, None), true);
+        assert_eq!([held(2), held(3)], [Held::Stale; 2]);
+        // The manager has sent it before it has read that the file has changed again.
+        scripts.keep(Some(&script(2, Some("application"))));
+        assert_eq!(held(3), Held::Outdated);
+        scripts.keep(Some(&script(3, None)));
+        assert_eq!(held(3), Held::Loaded);
     }
 
     #[test]
@@ -187,7 +206,7 @@ mod tests {
         let mark = || scripts.mark_outdated(b"/srv/app.py", b"", None);
         assert!(mark().is_some() && mark().is_none());
         assert_eq!((may_ask(), scripts.find(&script(1, None), true)), (None, Held::Outdated));
-        scripts.keep();
+        scripts.keep(None);
         assert_eq!(may_ask(), Some(false));
         // Its file has been found in another state before a request found it stale.
         let outdated = scripts.mark_outdated(b"/srv/app.py", b"", Some(version(2)));

@@ -224,9 +224,9 @@ impl Pool {
         }
     }
 
-    /// The manager could not load newer code: what is outdated stays.
-    pub(crate) fn keep_code(&self) {
-        self.loaded.keep();
+    /// The manager could not load newer code: what is outdated stays. `refused` is the file that was tried.
+    pub(crate) fn keep_code(&self, refused: Option<&Loaded>) {
+        self.loaded.keep(refused);
     }
 
     /// Notes a script that has been loaded.

@@ -101,7 +101,7 @@ fn obey(pool: &Arc<Pool>, commands: Vec<Command>) -> Option<Stop> {
             Command::Finish { within, reason, successor } => {
                 stop = Some(Stop { within, reason, successor }.after(stop));
             }
-            Command::KeepCode => pool.keep_code(),
+            Command::KeepCode { refused } => pool.keep_code(refused.as_ref()),
             Command::Stacks { question } => stack_report::start(pool, question),
             Command::Serve | Command::Output | Command::Fork { .. } => {}
         }
