@@ -201,7 +201,8 @@ def test_script_that_cannot_be_loaded_decides_no_interface(private):
     server = private(one("import there_is_no_such_module\n"))
     assert server.get("/app").status == 503
     server.log.expect(
-        r"WSGI0117: .* exited with status 1: WSGI0260: interface=auto is not decided: "
+        r"WSGI0117: .* exited with status 1: ModuleNotFoundError: No module named "
+        "'there_is_no_such_module'"
     )
     server.log.allow_traceback("ModuleNotFoundError")
     server.log.allow(*ENDED, "WSGI010[0-9]")

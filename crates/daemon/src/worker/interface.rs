@@ -26,7 +26,7 @@ pub(super) fn settle(
     let mut settled: Option<(Interface, &ImportScript)> = None;
     for script in config.import_scripts.iter().filter(|it| it.callable.is_some()) {
         let interface = interface_of(script, config, python)
-            .map_err(|why| undecided(log, &format!("{}: {why}", name(script))))?;
+            .map_err(|(level, why)| undecided(log, level, &format!("{}: {why}", name(script))))?;
         match settled {
             Some((other, first)) if other != interface => {
                 return Err(mixed(log, [(first, other), (script, interface)]));
@@ -36,7 +36,7 @@ pub(super) fn settle(
         }
     }
     let Some((interface, script)) = settled else {
-        return Err(undecided(log, "no script of the configuration decides"));
+        return Err(undecided(log, Level::Error, "no script of the configuration decides"));
     };
     let line =
         format!("interface=auto: {} is an application of {}", name(script), interface.name());
@@ -50,9 +50,9 @@ fn name(script: &ImportScript) -> String {
     format!("'{callable}' of {}", script.path.display())
 }
 
-fn undecided(log: &Log, why: &str) -> WorkerError {
+fn undecided(log: &Log, level: Level, why: &str) -> WorkerError {
     let line = format!("WSGI0260: interface=auto is not decided: {why}");
-    log.write(Level::Error, line.as_bytes());
+    log.write(level, line.as_bytes());
     WorkerError::NoInterface(260)
 }
 
@@ -67,12 +67,15 @@ fn mixed(log: &Log, found: [(&ImportScript, Interface); 2]) -> WorkerError {
     WorkerError::NoInterface(261)
 }
 
+/// Of a script that has not been loaded: the cause is in the lines of that error, and is what the manager passes on.
+const NOT_LOADED: (Level, &str) = (Level::Warning, "there is no application, as lines above say");
+
 /// The interface of one application, or why it has none.
 fn interface_of(
     script: &ImportScript,
     config: &GroupConfig,
     python: &PreparedPython,
-) -> Result<Interface, &'static str> {
+) -> Result<Interface, (Level, &'static str)> {
     let target = Target {
         script: ScriptFile {
             path: script.path.as_os_str().as_bytes(),
@@ -87,15 +90,16 @@ fn interface_of(
         is_elsewhere: false,
     };
     if !python.has_loaded(script) {
-        return Err("there is no application, as lines above say");
+        return Err(NOT_LOADED);
     }
     match python.host.interface_of(&target) {
         Some(ApplicationInterface::Wsgi) => Ok(Interface::Wsgi),
         Some(ApplicationInterface::Asgi) => Ok(Interface::Asgi),
-        Some(ApplicationInterface::Asgi2) => Err(
+        Some(ApplicationInterface::Asgi2) => Err((
+            Level::Error,
             "this is an application of ASGI 2, which has two callables and is not served; make one of ASGI 3 of it, \
              for example by asgiref.compatibility.guarantee_single_callable(application)",
-        ),
-        None => Err("there is no application, as lines above say"),
+        )),
+        None => Err(NOT_LOADED),
     }
 }
