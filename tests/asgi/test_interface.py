@@ -210,6 +210,16 @@ def test_script_that_cannot_be_loaded_decides_no_interface(private):
     wait_until(lambda: server.get("/app").status == 200, "the application to start", timeout=30)
 
 
+def test_mended_script_is_loaded_before_the_pause_is_over_where_reload_is_on(private):
+    server = private(one("x(\n", "reload=On"))
+    assert server.get("/app").status == 503
+    server.log.expect("WSGI0117: .* exited with status 1: SyntaxError: ")
+    server.log.wait_for("restarting in 10.0 s", timeout=30)
+    server.log.allow(*ENDED, "WSGI010[0-9]", "WSGI0174", r"^\s", "SyntaxError", "WSGI0117")
+    rewrite(server, BOTH + "application = wsgi")
+    wait_until(lambda: server.get("/app").status == 200, "the application to start", timeout=8)
+
+
 def test_applications_of_different_interfaces_do_not_share_a_group(private):
     text = auto("app") + "WSGIScriptAlias /b ${ROOT}/b.py interface=auto process-group=app\n"
     files = (("app.py", BOTH + "application = asgi"), ("b.py", BOTH + "application = wsgi"))

@@ -11,6 +11,7 @@ use super::scripts;
 use super::slot::Slot;
 use super::start_cause::StartCauseMemory;
 use super::templates::Templates;
+use super::tried_scripts::TriedScripts;
 use crate::connection_queue::ConnectionQueue;
 use crate::launch::{ScoreboardMemory, TemplateStart, WorkerStart};
 use crate::log::Log;
@@ -43,6 +44,7 @@ pub(crate) struct Group {
     pub(super) changed: Option<Loaded>,
     /// The state of a script that could not be loaded.
     pub(super) refused: Option<Loaded>,
+    pub(super) tried: TriedScripts,
     pub(super) stopping: bool,
     /// Set once the group is to stop, but not yet.
     pub(super) draining: Option<Draining>,
@@ -140,6 +142,7 @@ impl Group {
             scripts: Vec::new(),
             changed: None,
             refused: None,
+            tried: TriedScripts::default(),
             stopping: false,
             draining: None,
             admin: Admin::new(sockets.admin),

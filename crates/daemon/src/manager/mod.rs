@@ -32,6 +32,7 @@ mod start_cause;
 mod status;
 mod templates;
 mod timers;
+mod tried_scripts;
 
 pub(crate) use group::{Group, Outcome, Sockets};
 pub(crate) use privileges::drop_privileges;

@@ -4,6 +4,7 @@
 use super::group::Group;
 use super::output;
 use super::slot::Worker;
+use super::tried_scripts::TriedScripts;
 use crate::launch::{SlotHandle, WorkerStart};
 use crate::log::Log;
 use crate::log_queue;
@@ -43,6 +44,9 @@ impl Group {
             if may && (missing || replaced) && slot.next_generation().is_none() {
                 self.make_room(index);
             } else if may && (missing || replaced) {
+                if self.config.reload {
+                    self.tried = TriedScripts::now(&self.config);
+                }
                 match self.start(index) {
                     Ok(None) => {}
                     Ok(worker_start) => return worker_start,

@@ -4,6 +4,7 @@
 
 use super::group::Group;
 use super::slot::{Slot, Worker};
+use super::tried_scripts::TriedScripts;
 use crate::message::Reason;
 use crate::time_limit;
 use scoreboard::{Field, now};
@@ -13,6 +14,8 @@ use wsgi::Level;
 /// The time without a request after which a worker beyond those that always run is stopped, where there is no
 /// inactivity-timeout.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// How often the scripts of workers that could not start are looked at (`reload=On`).
+const SCRIPTS_INTERVAL: Duration = Duration::from_millis(500);
 
 impl Group {
     /// How long until the next timeout may expire; `None` where there is none.
@@ -36,6 +39,7 @@ impl Group {
             self.outputs.deadline(),
             self.drain_deadline(),
             self.stacks_deadline(),
+            self.scripts_deadline(),
             self.admin.deadline(),
         ];
         let next = starts.chain(limits).chain(idle).chain(others.into_iter().flatten()).min();
@@ -47,6 +51,7 @@ impl Group {
         let startup = time_limit::enabled(self.config.timers.startup_timeout);
         self.templates.kill_if_overdue(startup);
         self.stop_when_drain_delay_is_over();
+        self.end_pauses_if_scripts_have_changed();
         let idle_timeout = time_limit::enabled(self.config.timers.inactivity_timeout);
         let least = self.config.processes.least as usize;
         let (mut idle_ones, mut late_ones, mut lost) = (Vec::new(), Vec::new(), Vec::new());
@@ -88,6 +93,23 @@ impl Group {
         }
         for (index, pid) in idle_ones {
             self.replace(index, pid, Reason::InactivityTimeout);
+        }
+    }
+
+    /// When the scripts are to be looked at again; `None` where no slot waits because its worker could not start.
+    fn scripts_deadline(&self) -> Option<Instant> {
+        let now = Instant::now();
+        let waits = |slot: &Slot| slot.current.is_none() && slot.not_before > now;
+        let is_wanted = self.config.reload && !self.stopping && self.slots.iter().any(waits);
+        is_wanted.then(|| now + SCRIPTS_INTERVAL)
+    }
+
+    /// Ends the pauses where the scripts are no longer those that were tried.
+    fn end_pauses_if_scripts_have_changed(&mut self) {
+        if self.scripts_deadline().is_some() && TriedScripts::now(&self.config) != self.tried {
+            for slot in self.slots.iter_mut().filter(|slot| slot.current.is_none()) {
+                slot.not_before = Instant::now();
+            }
         }
     }
 }
