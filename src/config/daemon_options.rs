@@ -30,7 +30,7 @@ type Setter = fn(&mut DaemonProcess, &OptionValue<'_>) -> Result<(), ConfigError
 /// Every option, by theme: who, how many, where, Python, recycling, timers, sockets, checks and
 /// limits.
 #[rustfmt::skip]
-pub(crate) static DAEMON_OPTIONS: [DaemonOption; 62] = [
+pub(crate) static DAEMON_OPTIONS: [DaemonOption; 63] = [
     row("user", "Apache's User", "a user name or #uid, not root", set_user),
     row("group", "Apache's Group", "a group name or #gid",
         |it, value| put(&mut it.config.identity.gid, group_account(value).map(|group| Some(group.id)))),
@@ -45,6 +45,7 @@ pub(crate) static DAEMON_OPTIONS: [DaemonOption; 62] = [
     row("asgi-lifespan", "auto", "auto, on or off", |it, value| put(&mut it.config.asgi.lifespan, lifespan(value))),
     row("asgi-loop", "auto", "auto, asyncio or uvloop", |it, value| put(&mut it.config.asgi.event_loop, event_loop(value))),
     row("asgi-concurrency", "100", "1 to 65533", |it, value| put(&mut it.config.asgi.concurrency, concurrency(value))),
+    row("websocket-compression", "Off", "On or Off", |it, value| put(&mut it.config.asgi.websocket_compression, value.flag())),
     row("websocket-limit", "1000", "0 to 65533", |it, value| put(&mut it.config.asgi.websocket_limit, websocket_limit(value))),
     row("websocket-max-message", "16777216", "bytes from 0, 0 is no limit", |it, value| put(&mut it.config.asgi.websocket_max_message, bytes(value))),
     row("websocket-ping-interval", "20", "seconds from 0, 0 is off", |it, value| put(&mut it.config.asgi.websocket_ping_interval, value.timeout())),
@@ -94,12 +95,10 @@ pub(crate) static DAEMON_OPTIONS: [DaemonOption; 62] = [
         |it, value| put(&mut it.config.timers.eviction_timeout, value.timeout())),
     row("restart-interval", "0 (off)", "seconds from 0",
         |it, value| put(&mut it.config.timers.restart_interval, value.timeout())),
-    row("connect-timeout", "15", "seconds from 0",
-        |it, value| put(&mut it.forwarding.connect_timeout, value.seconds())),
+    row("connect-timeout", "15", "seconds from 0", |it, value| put(&mut it.forwarding.connect_timeout, value.seconds())),
     row("socket-timeout", "0 (Apache's Timeout)", "seconds from 0",
         |it, value| put(&mut it.config.timers.socket_timeout, value.timeout())),
-    row("queue-timeout", "0 (off)", "seconds from 0",
-        |it, value| put(&mut it.config.timers.queue_timeout, value.timeout())),
+    row("queue-timeout", "0 (off)", "seconds from 0", |it, value| put(&mut it.config.timers.queue_timeout, value.timeout())),
     row("listen-backlog", "100", "a number from 0",
         |it, value| put(&mut it.config.limits.listen_backlog, count(value, INT_MAX, "a number"))),
     row("send-buffer-size", "0 (the system's)", "0, or bytes from 512",
@@ -396,6 +395,7 @@ mod tests {
             ("asgi-lifespan=on", |it| it.config.asgi.lifespan == group_config::Lifespan::On),
             ("asgi-loop=uvloop", |it| it.config.asgi.event_loop == group_config::EventLoop::Uvloop),
             ("asgi-concurrency=7", |it| it.config.asgi.concurrency == 7),
+            ("websocket-compression=on", |it| it.config.asgi.websocket_compression),
             ("websocket-limit=0", |it| it.config.asgi.websocket_limit == 0),
             ("websocket-max-message=7", |it| it.config.asgi.websocket_max_message == 7),
             ("websocket-ping-interval=0", |it| it.config.asgi.websocket_ping_interval.is_none()),

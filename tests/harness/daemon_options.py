@@ -116,6 +116,7 @@ OURS = {
         ["1", "65533"],
         dict.fromkeys(["", "x", "0", "65534"], "must be a number of requests, from 1 to 65533"),
     ),
+    "websocket-compression": FLAG,
     "websocket-limit": (
         ["0", "65533"],
         dict.fromkeys(["", "x", "-1", "65534"], "must be a number of WebSockets, from 0 to 65533"),

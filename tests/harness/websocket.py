@@ -80,14 +80,19 @@ class WebSocket:
 
     def receive_frame(self):
         """The opcode and the data of the next frame, which is neither masked nor a fragment."""
-        first, second = self._read(2)
+        first, data = self.receive_any_frame()
         assert first & 0xF0 == 0x80, f"fragment, or reserved bits: {first:#x}"
+        return first & 15, data
+
+    def receive_any_frame(self):
+        """The first byte and the data of the next frame."""
+        first, second = self._read(2)
         length = second
         if second == 126:
             (length,) = struct.unpack("!H", self._read(2))
         elif second == 127:
             (length,) = struct.unpack("!Q", self._read(8))
-        return first & 15, self._read(length)
+        return first, self._read(length)
 
     def receive(self, *, answers_pings=True):
         """The next message, str or bytes."""

@@ -69,6 +69,8 @@ pub struct Asgi {
     pub websocket_limit: u32,
     /// The longest message that a client may send over a WebSocket, in bytes.
     pub websocket_max_message: u64,
+    /// Whether messages are compressed where the client can do that.
+    pub websocket_compression: bool,
     /// How often a client is asked whether it is there, and how long it has to answer; `None`: it is not asked.
     #[serde(with = "seconds")]
     pub websocket_ping_interval: Option<Duration>,
@@ -82,6 +84,7 @@ impl Default for Asgi {
             concurrency: 100,
             websocket_limit: 1000,
             websocket_max_message: 16 << 20,
+            websocket_compression: false,
             websocket_ping_interval: Some(Duration::from_secs(20)),
         }
     }

@@ -1,7 +1,9 @@
 //! A server's end of a WebSocket. It never knows why a message is sent, nor what an application makes of one.
 
-use crate::Incoming;
+use crate::deflated::Deflated;
+use crate::{Compression, Incoming};
 use std::io::{self, Read, Write};
+use tungstenite::protocol::frame::coding::Data;
 use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig, WebSocketContext};
 use tungstenite::{Bytes, Error, Message};
 
@@ -22,6 +24,8 @@ pub struct Frames {
     kept_pongs: usize,
     /// The client has sent a close.
     has_close: bool,
+    /// Where messages may be compressed.
+    deflated: Option<Box<Deflated>>,
 }
 
 /// What has become of what is sent.
@@ -38,9 +42,23 @@ pub enum Written {
 
 impl Frames {
     /// Frames of which `early` has been read already. `max_message`: bytes of the longest message that a client may send;
-    /// `None`: no limit but that of one frame, [`MAX_FRAME`].
+    /// `None`: no limit but that of one frame, [`MAX_FRAME`], which then holds for a compressed message as well.
+    /// `compression`: what was agreed on in the handshake.
     #[must_use]
-    pub fn new(early: Vec<u8>, max_message: Option<usize>) -> Self {
+    pub fn new(
+        mut early: Vec<u8>,
+        max_message: Option<usize>,
+        compression: Option<Compression>,
+    ) -> Self {
+        let most = max_message.unwrap_or(MAX_FRAME);
+        let mut deflated = compression.map(|agreed| Box::new(Deflated::new(agreed, most)));
+        let max_message = match &mut deflated {
+            Some(deflated) => {
+                deflated.take_early(&mut early);
+                max_message.map(Deflated::longest_payload)
+            }
+            None => max_message,
+        };
         let max_frame = max_message.map_or(MAX_FRAME, |most| most.clamp(CONTROL, MAX_FRAME));
         let config = WebSocketConfig::default()
             .read_buffer_size(READ)
@@ -49,7 +67,7 @@ impl Frames {
             .max_message_size(max_message)
             .max_frame_size(Some(max_frame));
         let context = WebSocketContext::from_partially_read(early, Role::Server, Some(config));
-        Self { context, is_blocked: false, kept_pongs: 0, has_close: false }
+        Self { context, is_blocked: false, kept_pongs: 0, has_close: false, deflated }
     }
 
     /// Whether there was no room for some of what was sent, answers included.
@@ -66,7 +84,24 @@ impl Frames {
 
     /// Reads up to the next message or control frame.
     pub fn read(&mut self, stream: &mut (impl Read + Write)) -> Incoming {
-        match self.context.read(stream) {
+        let Some(deflated) = &mut self.deflated else {
+            let read = self.context.read(stream);
+            return self.take(stream, read);
+        };
+        let read = self.context.read(&mut deflated.unmarked(stream));
+        let incoming = self.take(stream, read);
+        match &mut self.deflated {
+            Some(deflated) => deflated.inflated(incoming),
+            None => incoming,
+        }
+    }
+
+    fn take(
+        &mut self,
+        stream: &mut (impl Read + Write),
+        read: tungstenite::Result<Message>,
+    ) -> Incoming {
+        match read {
             Ok(Message::Text(text)) => Incoming::Text(text.as_str().to_owned()),
             Ok(Message::Binary(bytes)) => Incoming::Bytes(bytes.to_vec()),
             // The reader of frames sends its answers with the next read, and does not say whether all of one went out.
@@ -102,12 +137,14 @@ impl Frames {
 
     /// Sends a message of text.
     pub fn send_text(&mut self, stream: &mut (impl Read + Write), text: &str) -> Written {
-        self.send(stream, Message::Text(text.into()))
+        let message = self.compressed(Data::Text, text.as_bytes());
+        self.send(stream, message.unwrap_or_else(|| Message::Text(text.into())))
     }
 
     /// Sends a message of bytes.
     pub fn send_bytes(&mut self, stream: &mut (impl Read + Write), bytes: &[u8]) -> Written {
-        self.send(stream, Message::Binary(Bytes::copy_from_slice(bytes)))
+        let message = self.compressed(Data::Binary, bytes);
+        self.send(stream, message.unwrap_or_else(|| Message::Binary(Bytes::copy_from_slice(bytes))))
     }
 
     /// Sends an empty ping.
@@ -126,6 +163,11 @@ impl Frames {
     pub fn flush(&mut self, stream: &mut (impl Read + Write)) -> Written {
         let sent = self.context.flush(stream);
         self.note(sent)
+    }
+
+    /// A message that is sent compressed.
+    fn compressed(&self, kind: Data, message: &[u8]) -> Option<Message> {
+        self.deflated.as_ref()?.frame(kind, message).map(Message::Frame)
     }
 
     fn send(&mut self, stream: &mut (impl Read + Write), message: Message) -> Written {
@@ -198,7 +240,7 @@ mod tests {
     #[test]
     fn answer_to_a_close_is_kept_where_there_is_no_room_for_it() {
         let mut pipe = pipe(&[&frame(0x88, b"\x03\xe8bye")], 3);
-        let mut frames = Frames::new(Vec::new(), None);
+        let mut frames = Frames::new(Vec::new(), None, None);
         let close = Incoming::Close { code: 1000, reason: "bye".into() };
         assert_eq!(frames.read(&mut pipe), close);
         assert_eq!(frames.read(&mut pipe), Incoming::Nothing);
@@ -212,7 +254,7 @@ mod tests {
     #[test]
     fn answers_to_pings_are_counted_while_there_is_no_room() {
         let mut pipe = pipe(&[&frame(0x89, b"a"), &frame(0x89, b"b"), &frame(0x89, b"c")], 3);
-        let mut frames = Frames::new(Vec::new(), None);
+        let mut frames = Frames::new(Vec::new(), None, None);
         let kept = [0, 1, 2].map(|_| {
             assert_eq!(frames.read(&mut pipe), Incoming::Ping);
             frames.kept_pongs()
@@ -228,7 +270,7 @@ mod tests {
     fn limit_of_messages_is_none_of_control_frames() {
         let ping = frame(0x89, &[b'x'; CONTROL]);
         let mut pipe = pipe(&[&ping, &frame(0x82, b"xx"), &frame(0x82, b"xxx")], usize::MAX);
-        let mut frames = Frames::new(Vec::new(), Some(2));
+        let mut frames = Frames::new(Vec::new(), Some(2), None);
         assert_eq!(frames.read(&mut pipe), Incoming::Ping);
         assert_eq!(frames.read(&mut pipe), Incoming::Bytes(b"xx".to_vec()));
         let wrong = Incoming::Wrong { code: 1009, reason: "message too big" };
@@ -240,7 +282,7 @@ mod tests {
         for length in [u64::MAX, u64::MAX >> 1, 1 << 46, MAX_FRAME as u64 + 1] {
             let header = [&[0x82, 0xff][..], &length.to_be_bytes(), &[0; 4]].concat();
             for limit in [None, Some(usize::MAX)] {
-                let mut frames = Frames::new(Vec::new(), limit);
+                let mut frames = Frames::new(Vec::new(), limit, None);
                 let read = frames.read(&mut pipe(&[&header], 0));
                 assert!(matches!(read, Incoming::Wrong { code: 1009, .. }), "{length}: {read:?}");
             }

@@ -38,6 +38,9 @@ pub enum Incoming {
 }
 
 impl Incoming {
+    pub(crate) const TOO_BIG: Self = Self::Wrong { code: 1009, reason: "message too big" };
+    pub(crate) const NO_UTF_8: Self = Self::Wrong { code: 1007, reason: "text that is not UTF-8" };
+
     pub(crate) fn close(frame: Option<CloseFrame>) -> Self {
         let (code, reason) = match frame {
             Some(frame) => (frame.code.into(), frame.reason.as_str().to_owned()),
@@ -47,15 +50,14 @@ impl Incoming {
     }
 
     pub(crate) fn failure(why: &Error) -> Self {
-        let (code, reason) = match why {
+        match why {
             Error::Protocol(
                 ProtocolError::ResetWithoutClosingHandshake | ProtocolError::ReceivedAfterClosing,
-            ) => return Self::Lost,
-            Error::Protocol(_) => (1002, "protocol error"),
-            Error::Utf8(_) => (1007, "text that is not UTF-8"),
-            Error::Capacity(_) => (1009, "message too big"),
-            _ => return Self::Lost,
-        };
-        Self::Wrong { code, reason }
+            ) => Self::Lost,
+            Error::Protocol(_) => Self::Wrong { code: 1002, reason: "protocol error" },
+            Error::Utf8(_) => Self::NO_UTF_8,
+            Error::Capacity(_) => Self::TOO_BIG,
+            _ => Self::Lost,
+        }
     }
 }

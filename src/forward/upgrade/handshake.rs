@@ -8,15 +8,11 @@ use wsgi::Level;
 
 /// What is appended to the client's key (RFC 6455, 1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-/// Fields of the 101 that are not the application's to set.
-const OWN_FIELDS: [&[u8]; 6] = [
-    b"connection",
-    b"upgrade",
-    b"sec-websocket-accept",
-    b"sec-websocket-extensions",
-    b"content-length",
-    b"transfer-encoding",
-];
+/// Fields of the 101 that are the server's to set.
+const OWN_FIELDS: [&[u8]; 5] =
+    [b"connection", b"upgrade", b"sec-websocket-accept", b"content-length", b"transfer-encoding"];
+/// The worker's to set, which compresses; of the application it takes none.
+const EXTENSIONS: &[u8] = b"sec-websocket-extensions";
 
 /// A handshake that is well formed.
 #[derive(Debug)]
@@ -95,7 +91,7 @@ impl Handshake {
         Asked::Malformed(refusal)
     }
 
-    /// The head of the 101; `fields` are those of the application, each with its end of line.
+    /// The head of the 101; `fields` are those of the worker and its application, each with its end of line.
     pub(super) fn head(&self, request: &Request<'_>, fields: &[u8]) -> Vec<u8> {
         let mut head =
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -108,9 +104,14 @@ impl Handshake {
                 [name, b": ", value, b"\r\n"].iter().for_each(|part| head.extend_from_slice(part));
             }
         };
+        let mut add_other = |name: &[u8], value: &[u8]| {
+            if !name.eq_ignore_ascii_case(EXTENSIONS) {
+                add(name, value);
+            }
+        };
         // What other modules have said of the response.
-        request.error_headers_out().each(&mut add);
-        request.headers_out().each(&mut add);
+        request.error_headers_out().each(&mut add_other);
+        request.headers_out().each(&mut add_other);
         for line in fields.split(|byte| *byte == b'\n') {
             let line = line.strip_suffix(b"\r").unwrap_or(line);
             if let Some(colon) = line.iter().position(|byte| *byte == b':') {

@@ -149,7 +149,7 @@ struct Server<'a> {
 fn serve(wire: &[u8], limit: Option<usize>, pace: Pace<'_>, expected: &[Expected]) {
     let (early, input) = wire.split_at(pace.early.min(wire.len()));
     let mut server = Server {
-        frames: Frames::new(early.to_vec(), limit),
+        frames: Frames::new(early.to_vec(), limit, None),
         pipe: Pipe { input, here: 0, room: 0, output: Vec::new(), was_full: false },
         heard: Vec::new(),
         has_closed: None,

@@ -7,7 +7,7 @@ use crate::worker::asgi::kept_file::KeptFile;
 use crate::worker::asgi::queue::SendQueue;
 use crate::worker::asgi::remainder::Remainder;
 use crate::worker::asgi::slots::{Interest, SocketPlace};
-use crate::worker::asgi::websocket::{OpenSocket, Start, switching};
+use crate::worker::asgi::websocket::{Acceptance, OpenSocket, Start, switching};
 use crate::worker::connection::{Body as BodyPart, Connection};
 use crate::worker::error_response::{self, cause_of};
 use crate::worker::log_records::log_records;
@@ -174,14 +174,15 @@ impl LoopExchange {
     }
 
     /// The response that accepts a WebSocket, without records behind it.
-    fn switching(&mut self, head: &ResponseHead) -> Option<Vec<u8>> {
-        let response = switching(self.connection.as_ref()?.id(), head);
-        if let Err(why) = &response {
+    fn switching(&mut self, head: &ResponseHead) -> Option<Acceptance> {
+        let compresses = self.pool.config.asgi.websocket_compression;
+        let accepted = switching(self.connection.as_ref()?, head, compresses);
+        if let Err(why) = &accepted {
             let line = format!("the WebSocket cannot be accepted: {why} [XH]");
             self.log(Level::Error, line.as_bytes());
             AsgiExchange::fail(self, 500);
         }
-        response.ok()
+        accepted.ok()
     }
 
     /// Sends a record of which the application learns nothing: where it cannot be sent, the response cannot either.
@@ -525,7 +526,7 @@ impl AsgiExchange for LoopExchange {
             self.cut();
             return None;
         }
-        let response = self.switching(head)?;
+        let Acceptance { response, compression } = self.switching(head)?;
         self.answered = true;
         if self.transmit(&[IoSlice::new(&response)]).is_err() {
             self.cut();
@@ -533,13 +534,12 @@ impl AsgiExchange for LoopExchange {
         }
         let place = self.place.take()?;
         let connection = self.connection.take()?;
-        // A handshake has no files.
-        let unsent = self.queue.take_bytes();
+        let unsent = self.queue.take_bytes(); // A handshake has no files.
         let is_watched = std::mem::take(&mut self.is_watched);
         let connection = self.pool.connections.detach(&connection);
         self.release();
         let is_activity = self.application.is_activity;
-        let start = Start { place, is_activity, connection, is_watched, unsent };
+        let start = Start { place, is_activity, connection, compression, is_watched, unsent };
         Some(Box::new(OpenSocket::new(&self.pool, start)))
     }
 

@@ -8,5 +8,5 @@ mod opening;
 mod socket;
 mod stream;
 
-pub(super) use handshake::switching;
+pub(super) use handshake::{Acceptance, switching};
 pub(super) use socket::{OpenSocket, Start};

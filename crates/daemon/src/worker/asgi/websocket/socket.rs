@@ -14,7 +14,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use websocket::{Frames, Incoming, Written};
+use websocket::{Compression, Frames, Incoming, Written};
 use wsgi::{Level, SendError};
 
 /// Bytes that are passed over at once once nothing is to be said any more.
@@ -45,6 +45,7 @@ pub(crate) struct OpenSocket {
     /// `None` once it is over.
     stream: Option<Stream>,
     frames: Frames,
+    compression: Option<Compression>,
     state: State,
     inbox: Inbox,
     /// The client has got its 101.
@@ -80,6 +81,8 @@ pub(crate) struct Start {
     /// Whether it keeps the worker from being idle.
     pub(crate) is_activity: bool,
     pub(crate) connection: Arc<Socket>,
+    /// What its 101 says of compression.
+    pub(crate) compression: Option<Compression>,
     /// The connection is among those that the loop's epoll instance knows.
     pub(crate) is_watched: bool,
     /// What the connection has not taken of the response.
@@ -88,13 +91,14 @@ pub(crate) struct Start {
 
 impl OpenSocket {
     pub(crate) fn new(pool: &Arc<Pool>, start: Start) -> Self {
-        let Start { place, is_activity, connection, is_watched, unsent } = start;
+        let Start { place, is_activity, connection, compression, is_watched, unsent } = start;
         let mut it = Self {
             pool: Arc::clone(pool),
             place,
             is_activity,
             stream: Some(Stream::tunnel(connection)),
-            frames: frames(pool, Vec::new()),
+            frames: frames(pool, Vec::new(), compression),
+            compression,
             state: State::Opening(Opening::new(unsent), Instant::now() + OPENING_LIMIT),
             inbox: Inbox::default(),
             has_opened: false,
@@ -130,7 +134,7 @@ impl OpenSocket {
         match opening.advance(stream.as_fd()) {
             Ok(None) => {}
             Ok(Some(opened)) => {
-                self.frames = frames(&self.pool, opened.early);
+                self.frames = frames(&self.pool, opened.early, self.compression);
                 if let Some(client) = opened.client {
                     self.forget();
                     self.stream = Some(Stream::client(client));
@@ -540,7 +544,8 @@ impl Drop for OpenSocket {
 }
 
 /// What reads and writes frames; `early` has come already.
-fn frames(pool: &Pool, early: Vec<u8>) -> Frames {
+fn frames(pool: &Pool, early: Vec<u8>, compression: Option<Compression>) -> Frames {
     let most = pool.config.asgi.websocket_max_message;
-    Frames::new(early, (most > 0).then(|| usize::try_from(most).unwrap_or(usize::MAX)))
+    let most = (most > 0).then(|| usize::try_from(most).unwrap_or(usize::MAX));
+    Frames::new(early, most, compression)
 }
