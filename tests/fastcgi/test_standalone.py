@@ -499,3 +499,28 @@ def test_nginx_serves_an_application(daemon):
         assert client.get("/raise").status == 500
         assert client.get("/short").truncated
         assert all(client.get("/").status == 200 for _ in range(50))
+
+
+GROWING = """
+import errno, os, resource, tempfile
+
+def application(environ, start_response):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
+    try:
+        with tempfile.TemporaryFile() as file:
+            for _ in range(2):
+                os.write(file.fileno(), b"x" * 1000)
+        result = "done"
+    except OSError as why:
+        result = errno.errorcode[why.errno]
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    start_response("200 OK", [])
+    return [result.encode()]
+"""
+
+
+def test_file_beyond_its_limit_is_an_oserror_in_the_program_that_is_linked_to_python(daemon):
+    """It ignores SIGXFSZ itself, as `python3` does."""
+    daemon.script.write_text(GROWING)
+    daemon.start()
+    assert daemon.get("/").body == b"EFBIG"

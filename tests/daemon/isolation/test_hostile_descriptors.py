@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import os
 import platform
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -32,10 +33,7 @@ THREADS = 4
 # A TCP socket whose close waits for an hour, if it is the last one.
 LINGERING = """
 def lingering():
-    listener = socket.create_server(("127.0.0.1", 0))
-    made = socket.create_connection(listener.getsockname())
-    accepted, _ = listener.accept()
-    globals().setdefault("kept", []).append(accepted)
+    made = socket.create_connection(("127.0.0.1", PORT))
     made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 3600))
     made.setblocking(False)
     try:
@@ -74,6 +72,14 @@ made.close()
 }
 
 
+@pytest.fixture
+def lingering():
+    """Code that makes such a socket. Its other end is here and reads nothing; one in the worker
+    would be closed when the worker exits, and nothing would linger any more."""
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as listener:
+        yield LINGERING.replace("PORT", str(listener.getsockname()[1]))
+
+
 def allow(server):
     server.log.allow(
         EXITED,
@@ -102,11 +108,11 @@ def open_two_connections(server):
     assert run(server, count).text == "2", pids
 
 
-def test_data_sent_on_an_idle_connection_holds_no_thread(start):
+def test_data_sent_on_an_idle_connection_holds_no_thread(start, lingering):
     server = start()
     allow(server)
     code = (
-        LINGERING
+        lingering
         + """
 sock, made = connection(idle=True), lingering()
 socket.send_fds(sock, [b"x"], [made.fileno()] * 3)
@@ -126,10 +132,10 @@ os._exit(0)
 
 
 @pytest.mark.parametrize("how", SENDS)
-def test_a_socket_that_lingers_holds_no_thread(start, how):
+def test_a_socket_that_lingers_holds_no_thread(start, lingering, how):
     server = start()
     allow(server)
-    code = LINGERING + "sock, made = connection(), lingering()\n" + SENDS[how]
+    code = lingering + "sock, made = connection(), lingering()\n" + SENDS[how]
     code = (
         f"try:\n{indented(code)}\nexcept OSError as error:\n    result = repr(error)\nos._exit(0)"
     )
