@@ -21,9 +21,13 @@ PERMITTED = dict.fromkeys(NON_STRICT.split(), "NON-STRICT")
 PERMITTED |= dict.fromkeys(INFORMATIONAL.split(), "INFORMATIONAL")
 
 
-# Text (12.1) and an image (12.2): a thousand messages each of 1, 4 and 8 KiB, and of 8 KiB in
-# fragments. Of messages that come back as they are, because they are short, kosoku says ERROR.
+# Text (12.1) and an image (12.2) in messages of 1, 4 and 8 KiB, and of 8 KiB in fragments; each
+# offer (13) with 256 bytes, and those that ask for no window of 512 bytes with 1 and 8 KiB. A
+# thousand messages each. Where one comes back as it is, because it is short or longer than the
+# window, kosoku fails by itself ("Strings must be encoded before hashing").
 COMPRESSED = [f"12.{kind}.{size}" for kind in (1, 2) for size in (4, 5, 6, 11)]
+COMPRESSED += [f"13.{kind}.3" for kind in range(1, 8)]
+COMPRESSED += [f"13.{kind}.{size}" for kind in (1, 2, 4, 6) for size in (4, 6)]
 
 
 def wrong_cases(url, cases):
@@ -45,4 +49,5 @@ def test_cases_of_autobahn_pass(serve, group):
 
 def test_cases_of_autobahn_about_compression_pass(serve):
     server = serve(conf("websocket-compression=on websocket-max-message=0", app=WEBSOCKET_APP))
-    assert wrong_cases(f"ws://127.0.0.1:{server.port}/echo", COMPRESSED) == {}
+    wrong = wrong_cases(f"ws://127.0.0.1:{server.port}/echo", COMPRESSED)
+    assert wrong == {}
