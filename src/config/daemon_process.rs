@@ -138,14 +138,19 @@ impl DaemonProcess {
 
     /// A path as it reads inside `chroot`; as it is where it lies outside or there is none.
     pub(crate) fn inside<'p>(&self, path: &'p [u8]) -> &'p [u8] {
-        let Some(root) = self.config.identity.chroot.as_deref() else { return path };
-        let root = root.as_os_str().as_bytes();
-        let root = root.strip_suffix(b"/").unwrap_or(root);
-        path.strip_prefix(root).filter(|rest| rest.starts_with(b"/")).unwrap_or(path)
+        self.below_root(path).unwrap_or(path)
     }
 
     /// Whether the processes of this group can see `path`.
     pub(crate) fn sees(&self, path: &[u8]) -> bool {
-        self.config.identity.chroot.is_none() || self.inside(path).len() < path.len()
+        self.config.identity.chroot.is_none() || self.below_root(path).is_some()
+    }
+
+    /// What is left of a path below `chroot`, from its slash on.
+    fn below_root<'p>(&self, path: &'p [u8]) -> Option<&'p [u8]> {
+        let root = self.config.identity.chroot.as_deref()?.as_os_str().as_bytes();
+        // Nothing is left of the root directory itself.
+        let root = root.strip_suffix(b"/").unwrap_or(root);
+        path.strip_prefix(root).filter(|rest| rest.starts_with(b"/"))
     }
 }

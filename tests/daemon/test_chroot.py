@@ -80,3 +80,14 @@ DocumentRoot {jail}/srv
     server.log.expect("WSGI0081: .*outside of the chroot")
     for pid in (daemons.manager(server), *daemons.workers(server)):
         assert os.readlink(f"/proc/{pid}/root") == str(jail)
+
+
+def test_chroot_may_be_the_root_directory(start):
+    if os.geteuid() != 0:
+        pytest.skip("only root can chroot")
+    server = start("""
+WSGIRestrictEmbedded On
+WSGIDaemonProcess all chroot=/
+WSGIScriptAlias / ${ROOT}/app.py process-group=all
+""")
+    assert server.get("/").status == 200
