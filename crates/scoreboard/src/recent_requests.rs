@@ -78,7 +78,7 @@ impl RecentRequests {
         let times = copies.filter_map(|start| {
             let number = word(start + NUMBER);
             fence(Ordering::Acquire);
-            let is_whole = number != 0 && number % 2 == 0;
+            let is_whole = number != 0 && number.is_multiple_of(2);
             is_whole.then(|| (word(start + TIME), number, start))
         });
         let mut copies: Vec<_> = times.filter(|(time, ..)| *time <= now).collect();
