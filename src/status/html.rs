@@ -297,7 +297,9 @@ fn duration(micros: u64) -> String {
         0..1_000 => format!("{micros} µs"),
         1_000..1_000_000 => format!("{} ms", micros / 1_000),
         // Bounds of buckets are whole seconds.
-        1_000_000..120_000_000 if micros % 1_000_000 == 0 => format!("{} s", micros / 1_000_000),
+        1_000_000..120_000_000 if micros.is_multiple_of(1_000_000) => {
+            format!("{} s", micros / 1_000_000)
+        }
         1_000_000..120_000_000 => {
             format!("{}.{} s", micros / 1_000_000, micros / 100_000 % 10)
         }
