@@ -34,6 +34,8 @@ pytestmark = [
 ]
 
 FACTOR = "AsyncRequestWorkerFactor 400\n"
+# One child at a time, and slots for those that leave.
+ONE_CHILD = "MinSpareThreads 1\nMaxSpareThreads 100\nMaxRequestWorkers 3\n"
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 
 
@@ -267,9 +269,7 @@ def test_sockets_end_when_apache_stops_or_restarts(start, signum):
 
 
 def test_stop_after_a_graceful_restart_ends_the_old_child_too(start):
-    # One child at a time, and slots for those that leave.
-    more = "MinSpareThreads 1\nMaxSpareThreads 100\nMaxRequestWorkers 3\n"
-    server = start("graceful-timeout=60", more=FACTOR + more, children=4)
+    server = start("graceful-timeout=60", more=FACTOR + ONE_CHILD, children=4)
     with sockets(server, 5) as opened:
         old = daemons.httpd_children(server)
         before = len(server.log.find("resuming normal operations"))
@@ -284,6 +284,66 @@ def test_stop_after_a_graceful_restart_ends_the_old_child_too(start):
         server.process.send_signal(signal.SIGTERM)
         server.process.wait(30 * SLOWER)
         assert time.monotonic() - began < 8 * SLOWER
+
+
+def await_close(opened, began):
+    """Each is closed with 1012; the seconds from `began` to the first and to the last one."""
+    seconds = []
+    for ws in opened:
+        ws.sock.settimeout(60)
+        assert ws.await_close()[0] == 1012
+        seconds.append(time.monotonic() - began)
+    return min(seconds), max(seconds)
+
+
+def test_graceful_restart_leaves_sockets_open_for_graceful_timeout(start):
+    server = start("graceful-timeout=4", more=FACTOR + ONE_CHILD, children=4)
+    with sockets(server, 5) as opened:
+        old = daemons.httpd_children(server)
+        began = time.monotonic()
+        server.send_signal(signal.SIGUSR1)
+        first, last = await_close(opened, began)
+        assert first > 3.5
+        assert last < 30
+        wait_until(lambda: not set(old) & set(daemons.httpd_children(server)), "the end", 30)
+        with sockets(server, 5) as others:
+            others[0].send_text("new")
+            assert others[0].receive() == "new"
+
+
+def test_second_graceful_restart_closes_no_socket_of_before_the_first(start):
+    server = start("graceful-timeout=60", more=FACTOR + ONE_CHILD, children=6)
+    with contextlib.ExitStack() as stack:
+        opened = []
+        for _ in range(2):
+            opened += stack.enter_context(sockets(server, 5))
+            seen = set(daemons.httpd_children(server))
+            server.send_signal(signal.SIGUSR1)
+            wait_until(lambda seen=seen: set(daemons.httpd_children(server)) - seen, "a child", 30)
+            assert are_threads_free(server)
+            for ws in opened:
+                ws.send_text("still here")
+                assert ws.receive() == "still here"
+
+
+def test_child_that_has_had_its_connections_closes_its_sockets_after_graceful_timeout(start):
+    more = FACTOR + ONE_CHILD + "MaxConnectionsPerChild 20\n"
+    server = start("graceful-timeout=4", more=more, children=4)
+    with sockets(server, 5) as opened:
+        [old] = daemons.httpd_children(server)
+
+        def leaves():
+            assert server.get("/").status == 200
+            return set(daemons.httpd_children(server)) - {old}
+
+        wait_until(leaves, "a child in its place", timeout=30)
+        began = time.monotonic()
+        opened[0].send_text("still here")
+        assert opened[0].receive() == "still here"
+        _, last = await_close(opened, began)
+        assert last < 30
+        wait_until(lambda: not daemons.is_alive(old), "the old child to end", timeout=30)
+        assert server.get("/").status == 200
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the program openssl")

@@ -43,6 +43,7 @@ handle_request = lambda environ, start_response: application(environ, start_resp
 """
 # A legal value for each option that has not one everywhere.
 VALUES = {
+    "websocket-compression": "on",
     "user": "www-data", "group": "www-data", "supplementary-groups": "www-data", "umask": "0022",
     "home": "/", "lang": "C.UTF-8", "locale": "C.UTF-8", "display-name": "%{GROUP}",
     "python-path": "/tmp", "python-eggs": "/tmp", "switch-interval": "0.005", "processes": "1-2",

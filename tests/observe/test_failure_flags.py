@@ -371,8 +371,8 @@ def test_drained_group_has_its_flag_and_its_cause(start, run, processes):
     server = start(daemon_conf(f"processes={processes} threads=1"))
     assert server.get("/app/fine").status == 200
     assert run(server, "drain", "site").returncode == 0
-    assert server.get("/app/fine").status == 503
-    assert flags(server, "/app/fine") == ("503", "SF")
+    assert server.get("/app/drained").status == 503
+    assert flags(server, "/app/drained") == ("503", "SF")
     told(server, "SF", "WSGI0117: .*it was drained .mod_wsgi_rs reload puts it back")
 
 
