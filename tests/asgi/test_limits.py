@@ -7,7 +7,7 @@ import pytest
 from harness import daemons
 from harness.asgi import APP, conf
 from harness.httpd import wait_until
-from harness.status import group
+from harness.status import serves
 
 pytestmark = [
     pytest.mark.ours_only("mod_wsgi knows no ASGI"),
@@ -82,7 +82,7 @@ def test_request_that_waits_for_room_longer_than_queue_timeout_is_a_504(start):
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         # Longer than a crowded machine may take to send the second one.
         first = pool.submit(server.get, "/sleep?8")
-        wait_until(lambda: group(server)["requests_active"] == 1, "the first request")
+        wait_until(lambda: serves(server, "/sleep"), "the first request")
         second = pool.submit(server.get, "/scope")
         assert first.result().status == 200
         assert second.result().status == 504

@@ -18,6 +18,12 @@ def group(server, name="site"):
     return next(it for it in status(server)["groups"] if it["name"] == name)
 
 
+def serves(server, path, name="site"):
+    """Whether a worker serves a request to this path; others may have been answered already."""
+    workers = group(server, name)["workers"]
+    return any(path in (it["line"] or "") for worker in workers for it in worker["requests"])
+
+
 def functions(stack):
     """Those of a stack or a task in JSON, the innermost first."""
     return [frame["function"] for frame in stack["frames"]]

@@ -8,7 +8,7 @@ import pytest
 from harness.client import head
 from harness.conf import Conf
 from harness.httpd import wait_until
-from harness.status import LIMIT, Texts, group, status
+from harness.status import LIMIT, Texts, group, serves, status
 
 pytestmark = pytest.mark.ours_only("mod_wsgi has no such handler")
 
@@ -143,7 +143,7 @@ def test_stack_is_that_of_its_request_alone_and_text_of_a_hostile_worker(start):
         assert b"200 OK" in sock.recv(1000)
     with server.socket() as sock:
         sock.sendall(head("/app/sleep"))
-        wait_until(lambda: group(server)["requests_active"] == 1, "the request")
+        wait_until(lambda: serves(server, "/app/sleep"), "the request")
         [request] = group(server)["workers"][0]["requests"]
         # A machine that others use may take a second until here.
         assert request["stack"] is None or request["age_seconds"] > 1
