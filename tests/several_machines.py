@@ -480,6 +480,8 @@ def main():
     parser.add_argument("--only", help="events whose label holds this text")
     parser.add_argument("--figures", action="store_true", help="what one host needs, nothing else")
     options = parser.parse_args()
+    if unknown := set(options.fronts) - set(FRONT_ENDS):
+        parser.error(f"no such front end: {', '.join(sorted(unknown))} ({', '.join(FRONT_ENDS)})")
     if options.load:
         return load(options.load)
     if options.figures:

@@ -225,19 +225,24 @@ def test_a_tree_that_apaches_user_may_not_enter_is_served_as_a_copy(run, tree):
     assert not copy.parent.exists()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, who can give a file to another user")
-def test_a_log_that_belongs_to_another_user_is_written_to(run, tree, readable, env):
-    # As after `su - user`: the descriptor is open, /dev/stderr may not be opened again.
-    user = env.user
-    for path in (tree, *tree.rglob("*")):
-        os.chown(path, user.pw_uid, user.pw_gid)
+def as_user(user, tree, readable):
+    """A script that runs scripts/run as this user."""
     script = readable / "as-user"
     script.write_text(
         f"#!/bin/sh\nexec setpriv --reuid {user.pw_uid} --regid {user.pw_gid} --clear-groups "
         f"{tree}/scripts/run\n"
     )
     script.chmod(0o755)
-    server = run(script)
+    return script
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, who can give a file to another user")
+def test_a_log_that_belongs_to_another_user_is_written_to(run, tree, readable, env):
+    # As after `su - user`: the descriptor is open, /dev/stderr may not be opened again.
+    user = env.user
+    for path in (tree, *tree.rglob("*")):
+        os.chown(path, user.pw_uid, user.pw_gid)
+    server = run(as_user(user, tree, readable))
     server.log.chmod(0o600)
     assert server.get()[0] == 200, server.text()
     wait_until(lambda: '"GET / HTTP/1.1" 200' in server.text(), "the line of the access log")
@@ -274,13 +279,7 @@ def test_files_of_another_user_s_run_are_said(run, tree, env, readable, kept):
     if kept == "files":
         (files / "site.conf").write_text("")
         os.chown(files, user.pw_uid, user.pw_gid)
-    script = readable / "as-user"
-    script.write_text(
-        f"#!/bin/sh\nexec setpriv --reuid {user.pw_uid} --regid {user.pw_gid} --clear-groups "
-        f"{tree}/scripts/run\n"
-    )
-    script.chmod(0o755)
-    server = run(script)
+    server = run(as_user(user, tree, readable))
     assert server.process.wait(20) != 0
     [line] = server.text().splitlines()
     name = files / "site.conf" if kept == "files" else files
