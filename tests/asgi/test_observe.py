@@ -83,17 +83,23 @@ def test_requests_under_way_are_on_the_status_page_and_in_the_list_of_processes(
         (group,) = server.get("/wsgi-status?json").json()["groups"]
         return group
 
-    with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        older = pool.submit(server.get, "/sleep?inf")
-        # The first one that comes may wait for the script together with the second.
-        wait_until(lambda: any(it["requests"] for it in site()["workers"]), "the first request")
-        waiting = [older, pool.submit(server.get, "/tasks?inf")]
-        wait_until(lambda: site()["requests_active"] == 2, "both requests")
-        group = site()
+    def lines(group):
         (worker,) = group["workers"]
-        lines = {request["line"]: request["age_seconds"] for request in worker["requests"]}
-        assert set(lines) == {"GET /sleep?inf", "GET /tasks?inf"}
-        assert group["oldest_request_seconds"] >= max(lines.values()) == lines["GET /sleep?inf"]
+        return {request["line"]: request["age_seconds"] for request in worker["requests"]}
+
+    def serves(*expected):
+        """The group once these requests are listed, and no more those that have their answers."""
+        return wait_until(lambda: set(lines(it := site())) == set(expected) and it, expected)
+
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        waiting = [pool.submit(server.get, "/sleep?inf")]
+        # Of two that are sent at once either may be the older one.
+        serves("GET /sleep?inf")
+        waiting.append(pool.submit(server.get, "/tasks?inf"))
+        group = serves("GET /sleep?inf", "GET /tasks?inf")
+        ages = lines(group)
+        assert group["oldest_request_seconds"] >= max(ages.values()) == ages["GET /sleep?inf"]
+        assert group["requests_active"] == 2
         assert (group["interface"], group["capacity_per_worker"]) == ("asgi", 10)
         if Path(command.COMMAND).exists():
             words = ["ps", "--runtime-dir", server.root]
