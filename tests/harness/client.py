@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from .valgrind import SLOWER
 
-TIMEOUT = 15 * SLOWER
+TIMEOUT = 30 * SLOWER
 
 
 @dataclass(frozen=True)

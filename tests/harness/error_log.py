@@ -110,7 +110,7 @@ class ErrorLog:
         self.allow(r"^WSGI0(?:109|174): ", rf"{script}Traceback ", rf"{script}[ \t]")
         self.allow(*(script + pattern for pattern in last_lines))
 
-    def wait_for(self, pattern, count=1, timeout=8):
+    def wait_for(self, pattern, count=1, timeout=30):
         """The lines that match, as soon as there are `count` of them."""
         deadline = time.monotonic() + timeout * SLOWER
         while len(found := self.find(pattern)) < count:

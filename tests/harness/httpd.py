@@ -20,8 +20,8 @@ from .error_log import ErrorLog
 from .valgrind import SLOWER
 
 READY = r"resuming normal operations"
-START_TIMEOUT = 20 * SLOWER
-STOP_TIMEOUT = 15 * SLOWER
+START_TIMEOUT = 60 * SLOWER
+STOP_TIMEOUT = 30 * SLOWER
 PORT_LOCK = Path(tempfile.gettempdir()) / f"mod_wsgi_rs-tests-{os.getuid()}.lock"
 MIME_TYPES = "text/plain txt\ntext/css css\ntext/html html\ntext/javascript js\nimage/png png\n"
 PR_SET_PDEATHSIG = 1
@@ -32,8 +32,8 @@ libc = ctypes.CDLL(None)
 CLOSING = {"04", "05", "08", "09", "0B"}
 
 
-def wait_until(condition, what, timeout=10):
-    """The first true value of `condition()`."""
+def wait_until(condition, what, timeout=30):
+    """The first true value of `condition()`; the time is for a machine that others use."""
     deadline = time.monotonic() + timeout * SLOWER
     while not (value := condition()):
         assert time.monotonic() < deadline, f"waited {timeout} s in vain for {what}"

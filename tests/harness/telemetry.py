@@ -94,7 +94,7 @@ class Service:
             and all(report.fields.get(field) == value for field, value in wanted.items())
         ]
 
-    def wait_for(self, kind, count=1, timeout=10, **fields):
+    def wait_for(self, kind, count=1, timeout=30, **fields):
         def heard():
             found = self.of(kind, **fields)
             return found if len(found) >= count else None
