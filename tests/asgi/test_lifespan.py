@@ -88,6 +88,7 @@ def test_application_is_told_of_the_end_after_its_last_request(start):
     pid = server.get("/process").json()["pid"]
     assert server.get("/background").text == "answered"
     server.stop()
+    server.log.wait_for(f"shutdown of {pid}")
     text = server.log.text()
     assert text.index("background work is done") < text.index(f"shutdown of {pid}")
     server.log.allow("background work is done|shutdown of")

@@ -84,7 +84,7 @@ def are_threads_free(server):
     began = time.monotonic()
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         answers = list(pool.map(lambda _: server.get("/hello").text, range(2)))
-    return answers == ["hello"] * 2 and time.monotonic() - began < 5 * SLOWER
+    return answers == ["hello"] * 2 and time.monotonic() - began < 15 * SLOWER
 
 
 def test_streams_hold_no_thread_and_events_arrive_at_once(start):
@@ -98,7 +98,7 @@ def test_streams_hold_no_thread_and_events_arrive_at_once(start):
                 sent = read_until(sock, b"\r\n").split(b"\r\n")
                 assert sent
             # One response, and fifty events.
-            assert time.monotonic() - began < 5 * SLOWER
+            assert time.monotonic() - began < 15 * SLOWER
         server.get("/end/all")
         for sock in socks:
             assert read_all(sock).endswith(b"last\n\r\n0\r\n\r\n")
@@ -314,7 +314,7 @@ def test_response_without_a_thread_is_counted_and_logged_once_and_at_its_end(sta
         read_all(sock)
     status, kept, flags, queue, application = told(server, "/stream/0")
     assert (status, kept, flags) == ("200", "-", "-")
-    assert 0 <= int(queue) < 5_000_000 * SLOWER
+    assert 0 <= int(queue) < 60_000_000 * SLOWER
     # Microseconds.
     assert 500_000 <= int(application) < 60_000_000 * SLOWER
     wait_until(lambda: counted(server)["total"] == before["total"] + 3, "all three requests")

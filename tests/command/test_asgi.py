@@ -190,7 +190,7 @@ async def app(scope, receive, send):
 
 def test_request_of_asgi_is_cancelled_after_request_timeout(start, run, site, tmp_path):
     (site / "app.py").write_text(HANGS)
-    server = start("--processes=1", "--request-timeout=1", "--interrupt-timeout=30")
+    server = start("--processes=1", "--request-timeout=3", "--interrupt-timeout=30")
     before = server.get()
     assert server.get("/hangs")[0] == 504
     server.wait_for(r"WSGI0275: cancelled request GET /hangs has taken")

@@ -15,17 +15,22 @@ def groups_of(run, *arguments, **variables):
     return done.returncode, json.loads(done.stdout)
 
 
-def test_server_of_start_server_is_found_and_reloaded(start, run, short, site):
-    server = start(TMPDIR=str(short))
-    assert server.get()[0] == 200
+def ready_groups(run, folder, **variables):
+    """What `status` says once all is well."""
 
-    def answer_of_ready_group():
+    def answer():
         # The page comes from the first worker; the others may still be starting.
-        status, answer = groups_of(run, TMPDIR=str(short))
+        status, answer = groups_of(run, TMPDIR=str(folder), **variables)
         assert status in (0, 1), answer
         return answer if status == 0 else None
 
-    answer = wait_until(answer_of_ready_group, "all workers of the server", timeout=30)
+    return wait_until(answer, "all workers of the server")
+
+
+def test_server_of_start_server_is_found_and_reloaded(start, run, short, site):
+    server = start(TMPDIR=str(short))
+    assert server.get()[0] == 200
+    answer = ready_groups(run, short)
     [group] = [it for it in answer["groups"] if it["socket"].startswith(str(short))]
     assert group["condition"] == "ready"
     # Another size, because Python takes the bytecode for that of a file saved in the same second.
@@ -42,7 +47,7 @@ def test_ordinary_user_commands_the_own_server(start, run, ordinary_user, short)
     os.chown(short, ordinary_user.pw_uid, ordinary_user.pw_gid)
     server = start(user=ordinary_user, TMPDIR=str(short), HOME="/")
     assert server.get()[0] == 200
-    status, answer = groups_of(run, user=ordinary_user, TMPDIR=str(short), HOME="/")
+    answer = ready_groups(run, short, user=ordinary_user, HOME="/")
     [group] = [it for it in answer["groups"] if it["socket"].startswith(str(short))]
     assert (group["condition"], group["uid"]) == ("ready", ordinary_user.pw_uid)
     [worker, *_] = [it for it in group["workers"] if it["state"] == "ready"]

@@ -111,7 +111,7 @@ def test_status_and_ps_tell_of_groups_and_workers(start, run, asks):
 
 
 def test_commands_work_while_every_worker_is_stuck(start, run, asks):
-    server = start("WSGIDaemonProcess site processes=1 threads=1 shutdown-timeout=2")
+    server = start("WSGIDaemonProcess site processes=1 threads=1 shutdown-timeout=30")
     with server.socket() as sock:
         sock.sendall(head("/app/wait?secret=x"))
         wait_until((server.root / "out/begun").exists, "the request")

@@ -306,10 +306,11 @@ def test_request_beyond_socket_timeout_has_its_flag(start):
 
 
 def test_request_beyond_queue_timeout_has_its_flag(start):
-    server = start(daemon_conf("threads=1 queue-timeout=1"))
+    server = start(daemon_conf("threads=1 queue-timeout=2"))
     wait_until(lambda: server.get("/app/fine").status == 200, "an answer", timeout=30)
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        first = pool.submit(server.get, "/app/sleep?2")
+        # Longer than the limit and than a crowded machine may take to send the second one.
+        first = pool.submit(server.get, "/app/sleep?8")
         wait_until((server.root / "out/sleeps").exists, "the first request")
         assert server.get("/app/late").status == 504
         assert first.result().status == 200

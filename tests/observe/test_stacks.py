@@ -201,10 +201,14 @@ def test_stopped_worker_keeps_nothing_waiting(start, run, stacks):
     wait_until(all_answer, "both workers")
     daemons.freeze(one)
     try:
-        workers = {worker["pid"]: worker for worker in stacks(server, status=1)}
-        assert workers[one]["error"] == "the process has not answered in time"
-        assert workers[other]["error"] is None
-        assert workers[other]["threads"]
+
+        def answers():
+            workers = {worker["pid"]: worker for worker in stacks(server, status=1)}
+            assert workers[one]["error"] == "the process has not answered in time"
+            # A busy machine may leave this one without a processor for as long.
+            return workers[other]["error"] is None and workers[other]
+
+        assert wait_until(answers, "the answer of the other", timeout=60)["threads"]
     finally:
         os.kill(one, 18)
 

@@ -63,7 +63,7 @@ def application(environ, start_response):
             eaten.append(bytearray(b"x") * 1_000_000)
     if path == "/keep":
         # usleep with the lock.
-        ctypes.PyDLL(None).usleep(500_000)
+        ctypes.PyDLL(None).usleep(900_000)
     if path == "/lock":
         ctypes.PyDLL(None).sleep(60)
     if path.startswith("/sleep"):
@@ -479,12 +479,12 @@ def test_processor_time_and_starts_of_workers_are_counters(start):
 
 
 def test_wait_for_the_lock_is_that_of_probes(start):
-    server = start(one_group("processes=1 threads=1 deadlock-timeout=1"))
+    server = start(one_group("processes=1 threads=1 deadlock-timeout=4"))
     assert server.get("/app/fine").status == 200
     probes = 'wsgi_gil_probes_total{group="site"}'
     wait_until(lambda: metrics(server)[probes] >= 2, "probes", timeout=30)
     before = metrics(server)['wsgi_gil_wait_seconds_total{group="site"}']
-    # C code that keeps the lock for longer than the interval of the probes.
+    # C code that keeps the lock for longer than the interval of the probes, a tenth of the timeout.
     assert server.get("/app/keep").status == 200
     name = 'wsgi_gil_wait_seconds_total{group="site"}'
     wait_until(lambda: metrics(server)[name] > before + 0.1, "a probe that has waited", timeout=30)
@@ -496,7 +496,7 @@ def test_wait_for_the_lock_is_that_of_probes(start):
         ("", "reload", "reload"),
         ("maximum-requests=1", "/app/fine", "recycled"),
         ("request-timeout=1 graceful-timeout=1 shutdown-timeout=1", "/app/sleep", "time_limit"),
-        ("startup-timeout=60 deadlock-timeout=1", "/app/lock", "time_limit"),
+        ("startup-timeout=60 deadlock-timeout=4", "/app/lock", "time_limit"),
         ("", "/app/exit?0", "exited"),
         ("", "/app/exit?3", "status"),
         ("", "/app/signal", "signal"),

@@ -97,7 +97,12 @@ def test_status_answers_at_once_while_each_thread_of_each_worker_is_stuck(start,
     with contextlib.ExitStack() as stack:
         for _ in range(6):
             stack.enter_context(server.socket()).sendall(head(path))
-        wait_until(lambda: group(server)["queue_depth"] == 2, "the queue", timeout=30)
+
+        def is_full():
+            seen = group(server)
+            return (seen["requests_active"], seen["queue_depth"]) == (4, 2)
+
+        wait_until(is_full, "the queue", timeout=30)
         for found in wait_until(are_there, "the stacks", timeout=30):
             frames = [(Path(it["file"]).name, it["function"]) for it in found["frames"]]
             assert frames == [("app.py", function), ("app.py", "application")]
