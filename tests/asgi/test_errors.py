@@ -2,12 +2,15 @@
 
 import os
 import signal
+import socket
 import threading
 
 import pytest
 from harness import daemons
-from harness.asgi import APP
+from harness.asgi import APP, WEBSOCKET_APP
+from harness.client import head, read_until, reset
 from harness.httpd import wait_until
+from harness.websocket import websocket
 
 pytestmark = [
     pytest.mark.ours_only("mod_wsgi knows no ASGI"),
@@ -17,6 +20,7 @@ pytestmark = [
 FAILING = (
     APP
     + """
+import contextlib, time
 
 FOLDER = os.path.dirname(__file__)
 
@@ -67,6 +71,62 @@ async def do_cancelled_receives(scope, receive, send):
         receiving.cancel()
         await asyncio.wait({receiving})
     await reply(send, futures() - before)
+
+
+async def note_received(receive):
+    EVENTS.append((await receive())["type"])
+
+
+async def do_sends_only(scope, receive, send):
+    EVENTS.clear()
+    await receive()
+    listening = asyncio.ensure_future(note_received(receive))
+    await start(send)
+    with contextlib.suppress(OSError):
+        while True:
+            # Nothing here lets the event loop look at the connection.
+            await send({"type": "http.response.body", "body": b"some", "more_body": True})
+            time.sleep(0.01)
+    await listening
+    try:
+        await asyncio.sleep(600)
+    except asyncio.CancelledError:
+        EVENTS.append("cancelled")
+        raise
+
+
+async def do_returns_before_its_task(scope, receive, send):
+    EVENTS.clear()
+    await receive()
+    globals()["left"] = asyncio.ensure_future(note_received(receive))
+    await asyncio.sleep(0)
+"""
+)
+# What sends on a WebSocket does not let the event loop look at the connection either.
+SENDING = (
+    WEBSOCKET_APP
+    + """
+import contextlib, time
+
+
+async def note_received(receive):
+    EVENTS.append((await receive())["type"])
+
+
+async def do_sends_only(scope, receive, send):
+    await accept(receive, send)
+    listening = asyncio.ensure_future(note_received(receive))
+    await asyncio.sleep(0)
+    with contextlib.suppress(OSError):
+        while True:
+            await text(send, "some")
+            time.sleep(0.01)
+    await listening
+    try:
+        await asyncio.sleep(600)
+    except asyncio.CancelledError:
+        EVENTS.append("cancelled")
+        raise
 """
 )
 
@@ -119,3 +179,30 @@ def test_cancelled_error_of_the_application_s_own_making_has_its_traceback_in_th
 
 def test_receive_that_is_cancelled_leaves_nothing_behind(failing):
     assert int(failing.get("/cancelled_receives").text) < 20
+
+
+def test_client_that_only_send_finds_gone_is_a_disconnect_for_what_receives(start):
+    server = start("graceful-timeout=1", app=FAILING)
+    with server.socket() as sock:
+        sock.sendall(head("/sends_only"))
+        read_until(sock, b"some")
+        reset(sock)
+    expected = ["http.disconnect", "cancelled"]
+    wait_until(lambda: server.get("/events").json() == expected, "the disconnect", timeout=20)
+
+
+def test_websocket_that_only_send_finds_gone_is_a_disconnect_for_what_receives(start):
+    server = start("graceful-timeout=1", app=SENDING)
+    with websocket(server.port, "/sends_only") as ws:
+        assert ws.receive() == "some"
+        ws.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    expected = ["websocket.disconnect", "cancelled"]
+    wait_until(lambda: server.get("/").json()["events"] == expected, "the disconnect", timeout=20)
+
+
+def test_task_that_receives_beyond_the_end_of_its_application_is_told_of_the_end(start):
+    server = start(app=FAILING)
+    assert server.get("/returns_before_its_task").status == 500
+    server.log.expect("WSGI0226: the ASGI application returned without sending a response")
+    expected = ["http.disconnect"]
+    wait_until(lambda: server.get("/events").json() == expected, "the disconnect", timeout=20)

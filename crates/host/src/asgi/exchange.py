@@ -56,19 +56,33 @@ class Exchange:
         state = self.request.send(message)
         while state:
             if state == 2:
-                raise ClientDisconnected("the client has disconnected")
+                self.disconnected()
             await self.ready()
             state = self.request.flush()
         if self.waiters:
             # The end of the response is a disconnect for those who receive.
             self.wake()
 
-    def on_event(self, grace):
-        """Something has happened on the connection."""
-        if self.cancelling is None and self.request.disconnected:
-            self.cancelling = self.loop.call_later(grace, self.task.cancel)
+    def disconnected(self):
+        """Sending has shown that the client has gone. The connection is given up: no event will tell of that."""
+        self.cancel_later()
         self.wake()
+        raise ClientDisconnected("the client has disconnected")
+
+    def on_event(self):
+        """Something has happened on the connection."""
+        if self.request.disconnected:
+            self.cancel_later()
+        self.wake()
+
+    def cancel_later(self):
+        """The application is told that its client has gone, and has time to end by itself."""
+        if self.cancelling is None and not self.task.done():
+            grace = self.application.settings["grace"]
+            self.cancelling = self.loop.call_later(grace, self.task.cancel)
 
     def finish(self, failed):
         """The application has returned."""
         self.request.end()
+        # A task that it has left behind may still receive.
+        self.wake()

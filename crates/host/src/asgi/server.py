@@ -73,7 +73,7 @@ class Server:
             elif type(event) is int:
                 exchange = self.exchanges.get(event)
                 if exchange is not None:
-                    exchange.on_event(self.settings["grace"])
+                    exchange.on_event()
             else:
                 exchange = self.begin(event)
                 if exchange is not None:

@@ -82,7 +82,9 @@ class WebSocketExchange(Exchange):
 
     def disconnected(self):
         self.request.lost()
-        raise ClientDisconnected("the client has disconnected")
+        if self.socket is not None:
+            self.go_on()
+        super().disconnected()
 
     def tick(self):
         """Pings, and what else is due at some time."""
@@ -92,14 +94,13 @@ class WebSocketExchange(Exchange):
         self.timer = None if self.socket.over else self.loop.call_later(delay, self.tick)
         self.go_on()
 
-    def on_event(self, grace):
+    def on_event(self):
         if self.socket is None:
-            super().on_event(grace)
+            super().on_event()
             return
         self.socket.progress()
-        if self.socket.closed and self.cancelling is None and not self.task.done():
-            # The application is told, and has time to end by itself.
-            self.cancelling = self.loop.call_later(grace, self.task.cancel)
+        if self.socket.closed:
+            self.cancel_later()
         self.go_on()
 
     def go_on(self):
@@ -124,6 +125,7 @@ class WebSocketExchange(Exchange):
         self.request.end()
         if self.socket is None:
             self.exchanges.pop(self.number, None)
+            self.wake()
             return
         self.socket.close(1011 if failed else 1000)
         if self.socket.over:
@@ -133,6 +135,9 @@ class WebSocketExchange(Exchange):
 
     def release(self):
         """Nothing is left to do: the number is free."""
+        if type(self.socket) is Released:
+            # It may be another one's by now.
+            return
         self.exchanges.pop(self.number, None)
         if self.timer is not None:
             self.timer.cancel()
