@@ -18,6 +18,7 @@ import asyncio
 import sys
 
 gate = asyncio.Event()
+told = []
 
 
 async def application(scope, receive, send):
@@ -50,6 +51,36 @@ async def do_hold(receive, send):
 async def do_open(receive, send):
     gate.set()
     await body(send, "opened")
+
+
+async def do_prints(receive, send):
+    # More lines than the connection has room for.
+    for number in range(1500):
+        print("line", number, file=sys.stderr)
+    await gate.wait()
+    await body(send, "held")
+
+
+async def do_two_send(receive, send):
+    async def sends():
+        try:
+            await body(send, "x" * 1_000_000, more=True)
+        except OSError:
+            told.append("OSError")
+
+    await asyncio.wait([asyncio.ensure_future(sends()) for _ in range(2)])
+
+
+async def do_impatient(receive, send):
+    try:
+        await asyncio.wait_for(body(send, "x" * 1_000_000), 0.05)
+    except asyncio.TimeoutError:
+        told.append("TimeoutError")
+    told.append((await receive())["type"])
+
+
+async def do_told(receive, send):
+    await body(send, " ".join(told))
 
 
 async def do_turns(receive, send):
@@ -174,6 +205,58 @@ def test_peer_that_gives_up_requests_and_reads_nothing_delays_no_other_one(site,
                 hostile.send(pairs)
         assert fastcgi.get(path).body == b"hello"
         assert closed.type is not TimeoutError
+
+
+def await_told(path, expected):
+    """Waits until this is what applications of other requests have been told."""
+
+    def is_told():
+        return fastcgi.get(path, "/told").body == expected
+
+    wait_until(is_told, expected.decode(), timeout=20)
+
+
+def test_log_lines_that_had_no_room_go_out_while_the_application_waits_and_wake_no_loop(site):
+    path = site(asgi={"event_loop": "asyncio"})
+    with fastcgi.connection(path) as late:
+        late.send(fastcgi.request("/prints", keep=True))
+        # All lines have been printed when the loop answers this one.
+        assert fastcgi.get(path).body == b"hello"
+        lines = b""
+        while b"line 1499" not in lines:
+            lines += late.record()[1]
+        # Without a pause there are thousands.
+        assert int(fastcgi.get(path, "/wakeups").body) < 50
+        assert fastcgi.get(path, "/open").body == b"opened"
+        assert rest_of_body(late).endswith(b"held")
+
+
+def test_each_task_that_sends_is_told_that_the_peer_has_gone(site):
+    path = site()
+    with fastcgi.connection(path) as leaving:
+        leaving.send(fastcgi.request("/two_send"))
+        await_piece(leaving, b"xxx")
+        # Both wait for room when the loop answers this one.
+        assert fastcgi.get(path).body == b"hello"
+    await_told(path, b"OSError OSError")
+
+
+def test_message_whose_send_was_cancelled_goes_out_all_the_same(site):
+    path = site()
+    with fastcgi.connection(path) as late:
+        late.send(fastcgi.request("/impatient", keep=True))
+        await_told(path, b"TimeoutError")
+        answer = late.answer()
+        assert (len(answer.body), answer.complete) == (1_000_000, True)
+    await_told(path, b"TimeoutError http.disconnect")
+
+
+def test_peer_that_leaves_a_message_whose_send_was_cancelled_is_noticed(site):
+    path = site()
+    with fastcgi.connection(path) as leaving:
+        leaving.send(fastcgi.request("/impatient"))
+        await_told(path, b"TimeoutError")
+    await_told(path, b"TimeoutError http.disconnect")
 
 
 def test_loop_goes_on_while_no_connection_can_be_accepted(site, daemon):

@@ -71,7 +71,7 @@ class Exchange:
 
     def on_event(self):
         """Something has happened on the connection."""
-        if self.request.disconnected:
+        if self.request.progress():
             self.cancel_later()
         self.wake()
 

@@ -366,10 +366,18 @@ impl Gate {
         Ok(socket)
     }
 
-    /// Sends what is kept.
+    /// Sends what is kept. Once one task has found the client gone, the others that wait for room are told so as well.
     pub(super) fn flush(&mut self) -> Outcome {
-        let sent = self.exchange.flush();
+        let gone = Err(SendError::Disconnected);
+        let sent = if self.disconnected { gone } else { self.exchange.flush() };
         self.outcome(sent)
+    }
+
+    /// Something has happened on the connection. What is kept goes on, whether or not a task waits for that: nothing does for
+    /// lines of the log, nor for what a task has sent that was cancelled then. Whether the client has gone.
+    pub(super) fn progress(&mut self) -> bool {
+        self.flush();
+        self.is_disconnected()
     }
 
     fn outcome(&mut self, sent: Result<Sent, SendError>) -> Outcome {

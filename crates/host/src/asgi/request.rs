@@ -245,6 +245,7 @@ impl Class for Request {
         Method { name: c"send", call: send },
         Method { name: c"handshake", call: handshake },
         Method { name: c"flush", call: flush },
+        Method { name: c"progress", call: progress },
         Method { name: c"watch", call: watch },
         Method { name: c"fail", call: fail },
         Method { name: c"refuse", call: refuse },
@@ -481,6 +482,11 @@ fn handshake<'py>(
 /// `flush()`: as `send`.
 fn flush<'py>(this: &This<'_, 'py>, _: &Arguments<'_, 'py>) -> Result<'py, Object<'py>> {
     numbered(this, this.while_running(Gate::flush).unwrap_or(Outcome::Sent))
+}
+
+/// `progress()`: something has happened on the connection; whether the client has gone before all of the response was sent.
+fn progress<'py>(this: &This<'_, 'py>, _: &Arguments<'_, 'py>) -> Result<'py, Object<'py>> {
+    Ok(this.py().bool(this.while_running(Gate::progress).unwrap_or(false)))
 }
 
 fn numbered<'py>(this: &This<'_, 'py>, outcome: Outcome) -> Result<'py, Object<'py>> {

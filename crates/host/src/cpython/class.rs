@@ -183,7 +183,7 @@ struct Layout<T> {
 }
 
 /// How many methods a class may have; each gets a trampoline of its own.
-pub(crate) const MAX_METHODS: usize = 12;
+pub(crate) const MAX_METHODS: usize = 13;
 /// How many properties a class may have.
 pub(crate) const MAX_PROPERTIES: usize = 8;
 
@@ -268,6 +268,7 @@ fn method_table<T: Class>() -> Vec<ffi::PyMethodDef> {
         method::<T, 9>,
         method::<T, 10>,
         method::<T, 11>,
+        method::<T, 12>,
     ];
     let mut table: Vec<_> = std::iter::zip(T::METHODS, trampolines)
         .map(|(row, trampoline)| ffi::PyMethodDef {
