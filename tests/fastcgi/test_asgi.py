@@ -79,6 +79,12 @@ async def do_impatient(receive, send):
     told.append((await receive())["type"])
 
 
+async def do_listens(receive, send):
+    while (message := await receive())["type"] != "http.disconnect":
+        pass
+    told.append(message["type"])
+
+
 async def do_told(receive, send):
     await body(send, " ".join(told))
 
@@ -257,6 +263,15 @@ def test_peer_that_leaves_a_message_whose_send_was_cancelled_is_noticed(site):
         leaving.send(fastcgi.request("/impatient"))
         await_told(path, b"TimeoutError")
     await_told(path, b"TimeoutError http.disconnect")
+
+
+@pytest.mark.parametrize("body", [b"", b"some"])
+def test_abort_that_comes_together_with_the_request_is_noticed(site, body):
+    path = site()
+    with fastcgi.connection(path) as kept:
+        request = fastcgi.request("/listens", method="POST", body=body, keep=True)
+        kept.send(request + fastcgi.record(ABORT_REQUEST))
+        await_told(path, b"http.disconnect")
 
 
 def test_loop_goes_on_while_no_connection_can_be_accepted(site, daemon):

@@ -171,6 +171,13 @@ impl ServerConnection {
             && matches!(self.next(), Ok(Some(Event::StdinEnd)))
     }
 
+    /// Whether it has come already, behind the request body, that the web server has aborted the active request.
+    pub fn is_abort_next(&self) -> bool {
+        let complete = self.active.filter(|active| matches!(active.phase, Phase::Complete));
+        let next = self.decoder.upcoming().filter(|it| it.record_type == RecordType::ABORT_REQUEST);
+        complete.zip(next).is_some_and(|(active, next)| active.begin.id == next.id)
+    }
+
     /// The active request's params: all of them after [`Event::Params`], the whole pairs that
     /// have come before it, none when no request is active.
     pub fn params(&self) -> Params<'_> {

@@ -431,6 +431,9 @@ impl Connection {
 
     /// Whether the web server has aborted a request whose body has been read.
     pub(crate) fn is_aborted(&mut self) -> bool {
+        if self.wire.is_abort_next() {
+            return true;
+        }
         match self.fill(false) {
             Ok(0) => return true,
             Ok(_) => {}

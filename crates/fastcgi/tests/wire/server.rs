@@ -84,6 +84,20 @@ fn a_body_nobody_read_and_a_late_abort_pass_silently() {
 }
 
 #[test]
+fn abort_behind_the_body_is_known_before_it_is_heard() {
+    let wire = [&BEGIN[..], &PARAMS_END, &STDIN_END, &ABORT].concat();
+    let mut connection = ServerConnection::new(Limits::default(), CAPABILITIES);
+    connection.spare(wire.len())[..wire.len()].copy_from_slice(&wire);
+    connection.filled(wire.len());
+    let mut known = vec![connection.is_abort_next()];
+    while connection.next().unwrap().is_some() {
+        known.push(connection.is_abort_next());
+    }
+    // At first, behind the beginning, the params, the body and the abort.
+    assert_eq!(known, [false, false, false, true, false]);
+}
+
+#[test]
 fn a_refused_request_passes_silently() {
     let wire = [&BEGIN[..], b"\x01\x04\0\x01\0\x01\0\0\x7f", &PARAMS_END, &STDIN_END].concat();
     let wire = [&wire[..], &wire].concat();

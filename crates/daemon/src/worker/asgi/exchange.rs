@@ -1,5 +1,4 @@
-//! One request of an event loop over a FastCGI connection. Nothing waits: what there is no room for is kept, and goes on
-//! when the connection can be written to. It knows no Python.
+//! One request of an event loop over a FastCGI connection. Nothing waits: what there is no room for is kept. It knows no Python.
 #![forbid(unsafe_code)]
 
 use crate::log_threshold::LogThreshold;
@@ -198,7 +197,8 @@ impl LoopExchange {
         let interest = Interest {
             // What is not asked for is left in the socket; behind it an end cannot be read.
             input: self.asks || matches!(self.input, BodyState::Ended),
-            output: !self.queue.is_empty(),
+            // What has been read already is reported by nothing else than room to write.
+            output: !self.queue.is_empty() || connection.wire.is_abort_next(),
             // An end that is known would be reported again and again.
             end: !self.is_half_closed,
         };
