@@ -193,13 +193,14 @@ class Server:
         await self.ended.wait()
         self.accept()
         await self.close_websockets()
-        self.loop.remove_reader(self.progress)
         tasks = [exchange.task for exchange in self.exchanges.values()]
         if tasks:
             for task in tasks:
                 task.cancel()
             limit = self.settings["shutdown_limit"]
+            # What they still send goes on meanwhile.
             await asyncio.wait(tasks, timeout=limit and limit / 2)
+        self.loop.remove_reader(self.progress)
         for application in self.applications.values():
             await application.stop()
 
