@@ -69,6 +69,12 @@ SetHandler asgi-script
 Options +ExecCGI
 </Location>
 """
+CANCELLED = """
+import asyncio
+
+async def application(scope, receive, send):
+    raise asyncio.CancelledError
+"""
 STUCK = """
 import asyncio
 
@@ -115,6 +121,15 @@ def test_start_that_fails_ends_the_worker_and_requests_are_a_503_with_the_cause(
     (line, *_) = server.log.wait_for("^WSGI0225: .*the ASGI application has not started: ")
     assert line.text.endswith("no database")
     server.log.allow_traceback("ConnectionError: no database")
+    server.log.allow(*ENDED)
+
+
+def test_start_that_is_cancelled_by_the_application_itself_has_failed(start):
+    server = start("asgi-lifespan=on", app=CANCELLED)
+    assert server.get("/").status == 503
+    server.log.expect(refused("CancelledError"))
+    server.log.expect("^WSGI0225: .*the lifespan scope ended before it began: .*CancelledError")
+    server.log.allow_traceback("asyncio.*CancelledError")
     server.log.allow(*ENDED)
 
 

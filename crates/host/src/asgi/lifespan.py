@@ -22,6 +22,7 @@ class Application:
         # Whether requests get a copy of the state.
         self.is_supported = False
         self.is_started = False
+        self.is_stopping = False
         # The task that starts it, while it does.
         self.starting = None
         # Why the last start has failed, and when the next one may be, by the clock of the loop.
@@ -89,6 +90,7 @@ class Application:
 
     async def stop(self):
         """Tells it of the end, and waits for it."""
+        self.is_stopping = True
         if self.is_started and self.is_supported:
             await self.lifespan.stop()
 
@@ -119,7 +121,9 @@ class Lifespan:
         try:
             await self.application.callable(scope, self._receive, self._send)
         except asyncio.CancelledError:
-            pass
+            if not self.startup.done() and not self.application.is_stopping:
+                # Nothing here has cancelled it.
+                self._raised(traceback.format_exc())
         except BaseException:
             self._raised(traceback.format_exc())
         else:
