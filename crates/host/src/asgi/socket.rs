@@ -79,7 +79,7 @@ fn progress<'py>(this: &This<'_, 'py>, _: &Arguments<'_, 'py>) -> Result<'py, Ob
     Ok(this.py().none())
 }
 
-/// `receive()`: the next message, or `None` where there is none yet.
+/// `receive()`: the next message, `None` where there is none yet, `False` where `progress()` is to be called first.
 fn receive<'py>(this: &This<'_, 'py>, _: &Arguments<'_, 'py>) -> Result<'py, Object<'py>> {
     let py = this.py();
     let received = this.lock().socket.receive();

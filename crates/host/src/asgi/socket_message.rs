@@ -161,6 +161,7 @@ pub(super) fn received<'py>(
     let put = |name: Name, value: Object<'py>| message.set_item(&name.object(py)?, &value);
     match received {
         Received::Nothing => return Ok(None),
+        Received::Ending => return Ok(Some(py.bool(false))),
         Received::Text(text) => {
             put(Name::Type, Name::WebSocketReceive.object(py)?)?;
             put(Name::Text, py.str(text)?)?;

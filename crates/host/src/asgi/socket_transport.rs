@@ -13,10 +13,10 @@ pub trait AsgiSocket: Send {
     fn progress(&mut self);
     /// What the application gets next.
     fn receive(&mut self) -> Received;
-    /// Hands a message on, or keeps it where there is no room; before the client has its 101 it is kept.
+    /// Hands a message on, or keeps it where there is no room.
     ///
     /// # Errors
-    /// When the WebSocket is closing or closed.
+    /// When the WebSocket is closing or closed, and before the client has its 101.
     fn send(&mut self, message: SocketMessage<'_>) -> Result<Sent, SendError>;
     /// Hands on what was kept.
     ///
@@ -51,6 +51,8 @@ pub enum SocketMessage<'a> {
 pub enum Received {
     /// Nothing yet.
     Nothing,
+    /// The end has been read, of which no event tells: [`AsgiSocket::progress`] comes next, then the messages before the end.
+    Ending,
     /// A message of text.
     Text(String),
     /// A message of bytes.

@@ -42,8 +42,12 @@ class WebSocketExchange(Exchange):
         while True:
             if self.socket is not None:
                 message = self.socket.receive()
-                if message is not None:
+                if message:
                     return message
+                if message is False:
+                    # It has begun to end, of which no event tells. What has come before follows.
+                    self.on_event()
+                    continue
             elif self.request.answered or self.request.disconnected:
                 return {"type": "websocket.disconnect", "code": 1006, "reason": ""}
             else:
@@ -68,6 +72,10 @@ class WebSocketExchange(Exchange):
                 await self.ready()
         else:
             state = self.socket.send(message)
+            while state == 2 and self.socket.opening == 1:
+                # Another task waits until the WebSocket is open.
+                await self.ready()
+                state = self.socket.send(message)
             if state == 3:
                 self.go_on()
             else:
@@ -91,8 +99,14 @@ class WebSocketExchange(Exchange):
         if self.timer is not None:
             self.timer.cancel()
         delay = self.socket.tick()
-        self.timer = None if self.socket.over else self.loop.call_later(delay, self.tick)
+        self.timer = None if self.socket.over else self.loop.call_later(delay, self.on_time)
         self.go_on()
+
+    def on_time(self):
+        self.tick()
+        if self.socket.closed:
+            # A client that has vanished causes no event.
+            self.cancel_later()
 
     def on_event(self):
         if self.socket is None:

@@ -25,6 +25,12 @@ impl Inbox {
         self.messages.push_back(message);
     }
 
+    /// Puts back what [`Inbox::pop`] has given.
+    pub(super) fn put_back(&mut self, message: Received) {
+        self.bytes += length(&message);
+        self.messages.push_front(message);
+    }
+
     pub(super) fn pop(&mut self) -> Option<Received> {
         let message = self.messages.pop_front()?;
         self.bytes -= length(&message);
@@ -40,7 +46,7 @@ const fn length(message: &Received) -> usize {
     match message {
         Received::Text(text) => text.len(),
         Received::Bytes(bytes) => bytes.len(),
-        Received::Nothing | Received::Closed { .. } => 0,
+        Received::Nothing | Received::Ending | Received::Closed { .. } => 0,
     }
 }
 

@@ -443,11 +443,17 @@ impl AsgiSocket for OpenSocket {
     }
 
     fn receive(&mut self) -> Received {
-        let next = self.inbox.pop();
+        let mut next = self.inbox.pop();
         if next.is_some() && matches!(self.state, State::Open) {
-            // There is room again. An end is left to the next event, by which the application is told of it.
+            // There is room again.
             self.advance();
             self.rearm();
+            if !matches!(self.state, State::Open)
+                && let Some(message) = next.take()
+            {
+                self.inbox.put_back(message);
+                return Received::Ending;
+            }
         }
         match (next, &self.closed) {
             (Some(message), _) => message,
@@ -492,6 +498,8 @@ impl AsgiSocket for OpenSocket {
                 self.closed.get_or_insert((code, reason.to_owned()));
                 self.state = State::Closing(Instant::now() + CLOSE_LIMIT);
                 self.send_close(code, reason);
+                // The answer may have been read already, behind messages for which there was no room.
+                self.has_more |= !self.inbox.has_room();
                 self.rearm();
             }
             // The client has no frame to be told with.
