@@ -181,7 +181,7 @@ def test_receive_that_is_cancelled_leaves_nothing_behind(failing):
     assert int(failing.get("/cancelled_receives").text) < 20
 
 
-def test_client_that_only_send_finds_gone_is_a_disconnect_for_what_receives(start):
+def test_client_that_only_send_finds_gone_is_a_disconnect_for_tasks_that_receive(start):
     server = start("graceful-timeout=1", app=FAILING)
     with server.socket() as sock:
         sock.sendall(head("/sends_only"))
@@ -191,7 +191,7 @@ def test_client_that_only_send_finds_gone_is_a_disconnect_for_what_receives(star
     wait_until(lambda: server.get("/events").json() == expected, "the disconnect", timeout=20)
 
 
-def test_websocket_that_only_send_finds_gone_is_a_disconnect_for_what_receives(start):
+def test_websocket_that_only_send_finds_gone_is_a_disconnect_for_tasks_that_receive(start):
     server = start("graceful-timeout=1", app=SENDING)
     with websocket(server.port, "/sends_only") as ws:
         assert ws.receive() == "some"

@@ -28,7 +28,7 @@ async def do_sends_much_at_the_end(scope, receive, send):
 )
 
 
-def test_request_that_is_cancelled_at_the_end_of_its_worker_can_send_what_has_no_room(start):
+def test_request_cancelled_at_the_end_of_its_worker_can_send_more_than_there_is_room_for(start):
     server = start("eviction-timeout=1 shutdown-timeout=60", app=WAITING)
     server.log.allow("WSGI0245", "stopping with GET")
     daemons.await_all_workers(server)
