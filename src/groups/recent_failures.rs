@@ -140,10 +140,13 @@ const fn is_inside(byte: &u8) -> bool {
 
 fn read_entry(entry: &[AtomicU64]) -> Option<(u64, RecentFailure)> {
     let before = entry.get(NUMBER)?.load(Ordering::Acquire);
+    if before == 0 || before % 2 == 1 {
+        return None;
+    }
     let words: Vec<u64> = entry.iter().map(|word| word.load(Ordering::Relaxed)).collect();
     fence(Ordering::Acquire);
     let after = entry.get(NUMBER)?.load(Ordering::Relaxed);
-    if before == 0 || before % 2 == 1 || before != after {
+    if before != after {
         return None;
     }
     let text: Vec<u8> = words.iter().skip(TEXT).flat_map(|word| word.to_ne_bytes()).collect();

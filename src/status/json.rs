@@ -1,205 +1,206 @@
 //! The status as JSON. Names with a unit end with it.
+//!
+//! What is written is borrowed from the snapshot, without a tree of values between: a server may have hundreds of groups.
 #![forbid(unsafe_code)]
 
-use super::snapshot::{GroupStatus, Requests, Snapshot, WorkerStatus};
-use super::stack::{Stack, StackFrame};
-use crate::failure_flag::{Flag, Flags};
+mod figures;
+mod process;
+
+use super::snapshot::{GroupStatus, Snapshot};
+use crate::failure_flag::Flags;
 use crate::groups::RecentFailure;
-use scoreboard::{
-    Events, ExecutorLoad, ExecutorLoads, ExitReason, Histogram, Percentile, PythonVersion,
-    RequestCounts, START_BOUNDS, percentile,
-};
-use serde_json::{Map, Value, json};
+use figures::{Executors, Exits, Requests, StartTime, Times, seconds};
+use process::{Process, Worker};
+use scoreboard::PythonVersion;
+use serde::{Serialize, Serializer};
+use std::borrow::Cow;
+
+/// About what a group with one worker takes, in bytes.
+const GROUP_BYTES: usize = 6 * 1024;
 
 /// The text.
 pub(super) fn page(snapshot: &Snapshot) -> String {
-    let whole = json!({
-        "version": env!("CARGO_PKG_VERSION"),
-        "httpd": snapshot.httpd,
-        "python": snapshot.python.map(python),
-        "uptime_seconds": seconds(snapshot.uptime),
-        "configuration": {
-            "generation": snapshot.configuration.generation,
-            "loaded_seconds": seconds(snapshot.configuration.loaded),
-        },
-        "embedded": embedded(snapshot),
-        "groups": snapshot.groups.iter().map(group).collect::<Vec<_>>(),
-        "failures": snapshot.failures.iter().map(failure).collect::<Vec<_>>(),
-    });
-    format!("{whole:#}\n")
+    let mut text = Vec::with_capacity(GROUP_BYTES * (snapshot.groups.len() + 2));
+    // Writing to memory does not fail, and no key is anything but a text.
+    let _ = serde_json::to_writer_pretty(&mut text, &Whole::of(snapshot));
+    text.push(b'\n');
+    String::from_utf8(text).unwrap_or_default()
 }
 
-fn embedded(snapshot: &Snapshot) -> Value {
-    let mut embedded = requests(&snapshot.embedded);
-    if let (Some(map), Some(all)) = (embedded.as_object_mut(), &snapshot.children) {
-        let figures = [
-            ("children_ready", json!(all.ready())),
-            ("threads_per_child", json!(all.threads)),
-            ("requests_active", json!(all.busy())),
-            ("oldest_request_seconds", json!(seconds(all.oldest()))),
-            ("children", json!(all.children.iter().map(process).collect::<Vec<_>>())),
-        ];
-        map.extend(figures.map(|(name, value)| (name.to_owned(), value)));
+#[derive(Serialize)]
+struct Whole<'a> {
+    version: &'static str,
+    httpd: &'a str,
+    python: Option<Python>,
+    uptime_seconds: f64,
+    configuration: Configuration,
+    embedded: Embedded<'a>,
+    #[serde(serialize_with = "groups")]
+    groups: &'a [GroupStatus],
+    failures: Vec<Failure<'a>>,
+}
+
+#[derive(Serialize)]
+struct Configuration {
+    generation: u64,
+    loaded_seconds: f64,
+}
+
+#[derive(Serialize)]
+struct Python {
+    version: String,
+    abi: String,
+}
+
+/// Requests of Apache's own processes; without the others where these do not run Python.
+#[derive(Serialize)]
+struct Embedded<'a> {
+    #[serde(flatten)]
+    requests: Requests<'a>,
+    #[serde(flatten)]
+    children: Option<Children<'a>>,
+}
+
+#[derive(Serialize)]
+struct Children<'a> {
+    children_ready: u64,
+    threads_per_child: u64,
+    requests_active: u64,
+    oldest_request_seconds: f64,
+    children: Vec<Process<'a>>,
+}
+
+#[derive(Serialize)]
+struct Group<'a> {
+    name: &'a str,
+    interface: &'static str,
+    capacity_per_worker: u64,
+    workers_ready: u64,
+    requests_active: u64,
+    queue_depth: u64,
+    oldest_request_seconds: f64,
+    executors: Option<Executors>,
+    start_block: Option<&'a str>,
+    starts: u64,
+    exits: Exits<'a>,
+    start_time: StartTime,
+    gil_wait: GilWait,
+    reloaded_seconds: Option<f64>,
+    cpu_seconds: f64,
+    python: Option<Python>,
+    websockets: Option<WebSockets>,
+    event_loop_lag: Option<Times>,
+    requests: Requests<'a>,
+    workers: Vec<Worker<'a>>,
+}
+
+#[derive(Serialize)]
+struct GilWait {
+    probes: u64,
+    sum_seconds: f64,
+}
+
+#[derive(Serialize)]
+struct WebSockets {
+    open: u64,
+    messages_received: u64,
+    messages_sent: u64,
+}
+
+#[derive(Serialize)]
+struct Failure<'a> {
+    time_seconds: f64,
+    flags: String,
+    status: u16,
+    host: Cow<'a, str>,
+    group: Cow<'a, str>,
+    script: Cow<'a, str>,
+    request: Cow<'a, str>,
+}
+
+fn groups<S: Serializer>(groups: &&[GroupStatus], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(groups.iter().map(Group::of))
+}
+
+impl<'a> Whole<'a> {
+    fn of(snapshot: &'a Snapshot) -> Self {
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            httpd: &snapshot.httpd,
+            python: snapshot.python.map(Python::of),
+            uptime_seconds: seconds(snapshot.uptime),
+            configuration: Configuration {
+                generation: snapshot.configuration.generation,
+                loaded_seconds: seconds(snapshot.configuration.loaded),
+            },
+            embedded: Embedded {
+                requests: Requests::of(&snapshot.embedded),
+                children: snapshot.children.as_ref().map(|all| Children {
+                    children_ready: all.ready(),
+                    threads_per_child: all.threads,
+                    requests_active: all.busy(),
+                    oldest_request_seconds: seconds(all.oldest()),
+                    children: all.children.iter().map(Process::of).collect(),
+                }),
+            },
+            groups: &snapshot.groups,
+            failures: snapshot.failures.iter().map(Failure::of).collect(),
+        }
     }
-    embedded
 }
 
-fn group(group: &GroupStatus) -> Value {
-    let exits = ExitReason::ALL.map(|reason| (reason.name(), group.events.exits(reason)));
-    json!({
-        "name": group.name,
-        "interface": group.interface,
-        "capacity_per_worker": group.capacity,
-        "workers_ready": group.ready(),
-        "requests_active": group.busy(),
-        "queue_depth": group.queue_depth,
-        "oldest_request_seconds": seconds(group.oldest()),
-        "executors": group.executors.as_ref().map(executors),
-        "start_block": group.start_block,
-        "starts": group.events.starts,
-        "exits": exits.into_iter().map(|(name, count)| (name.to_owned(), count.into())).collect::<Map<_, _>>(),
-        "start_time": start_time(&group.events),
-        "gil_wait": {
-            "probes": group.events.lock_probes,
-            "sum_seconds": seconds(group.events.lock_wait),
-        },
-        "reloaded_seconds": group.reloaded.map(seconds),
-        "cpu_seconds": seconds(group.cpu),
-        "python": group.python.map(python),
-        "websockets": group.sockets.map(|open| json!({
-            "open": open,
-            "messages_received": group.events.messages_received,
-            "messages_sent": group.events.messages_sent,
-        })),
-        "event_loop_lag": group.sockets.map(|_| histogram(&group.events.loop_lag)),
-        "requests": requests(&group.requests),
-        "workers": group.workers.iter().map(worker).collect::<Vec<_>>(),
-    })
-}
-
-fn executors(loads: &ExecutorLoads) -> Value {
-    let load = |load: ExecutorLoad| json!({ "threads": load.threads, "busy": load.busy, "waiting": load.waiting });
-    loads
-        .each()
-        .map(|(executor, it)| (executor.name().to_owned(), load(it)))
-        .collect::<Map<_, _>>()
-        .into()
-}
-
-fn python(python: PythonVersion) -> Value {
-    json!({ "version": python.to_string(), "abi": python.abi() })
-}
-
-fn worker(worker: &WorkerStatus) -> Value {
-    let mut value = process(worker);
-    if let Some(map) = value.as_object_mut() {
-        map.insert("slot".to_owned(), json!(worker.slot));
-        map.insert("last_exit".to_owned(), json!(worker.last_exit));
+impl Python {
+    fn of(python: PythonVersion) -> Self {
+        Self { version: python.to_string(), abi: python.abi() }
     }
-    value
 }
 
-/// One of a group, or one of Apache's own.
-fn process(worker: &WorkerStatus) -> Value {
-    let requests = worker.requests.iter().map(|request| {
-        json!({
-            "age_seconds": seconds(request.age),
-            "line": request.line,
-            "stack": request.stack.as_ref().map(stack),
-        })
-    });
-    json!({
-        "pid": worker.pid,
-        "state": worker.state,
-        "age_seconds": seconds(worker.age),
-        "served": worker.served,
-        "resident_bytes": worker.usage.resident,
-        "private_bytes": worker.usage.private,
-        "cpu_seconds": worker.usage.cpu as f64 / 1e3,
-        "requests": requests.collect::<Vec<_>>(),
-    })
-}
-
-fn stack(stack: &Stack) -> Value {
-    let frame =
-        |it: &StackFrame| json!({ "file": it.file, "line": it.line, "function": it.function });
-    json!({
-        "age_seconds": seconds(stack.age),
-        "frames": stack.frames.iter().map(frame).collect::<Vec<_>>(),
-        "is_cut": stack.is_cut,
-    })
-}
-
-fn counts(counts: &RequestCounts) -> Value {
-    let classes = RequestCounts::CLASS_NAMES
-        .into_iter()
-        .zip(counts.classes)
-        .map(|(class, count)| (class.to_owned(), Value::from(count)));
-    let flags = Flag::ALL.into_iter().filter_map(|flag| {
-        let count = counts.flags.get(flag as usize).copied().filter(|count| *count > 0)?;
-        Some((flag.code().to_owned(), Value::from(count)))
-    });
-    json!({
-        "total": counts.total(),
-        "by_class": classes.collect::<Map<_, _>>(),
-        "by_flag": flags.collect::<Map<_, _>>(),
-        "duration": histogram(&counts.duration),
-        "queue": histogram(&counts.queue),
-    })
-}
-
-/// All, and those of the last minute.
-fn requests(requests: &Requests) -> Value {
-    let (mut all, mut recent) = (counts(&requests.all), counts(&requests.recent.counts));
-    if let (Some(all), Some(map)) = (all.as_object_mut(), recent.as_object_mut()) {
-        map.insert("window_seconds".to_owned(), json!(seconds(requests.recent.time)));
-        all.insert("per_second".to_owned(), json!(requests.recent.per_second()));
-        all.insert("recent".to_owned(), recent);
+impl<'a> Group<'a> {
+    fn of(group: &'a GroupStatus) -> Self {
+        let events = &group.events;
+        Self {
+            name: &group.name,
+            interface: group.interface,
+            capacity_per_worker: group.capacity,
+            workers_ready: group.ready(),
+            requests_active: group.busy(),
+            queue_depth: group.queue_depth,
+            oldest_request_seconds: seconds(group.oldest()),
+            executors: group.executors.map(Executors),
+            start_block: group.start_block.as_deref(),
+            starts: events.starts,
+            exits: Exits(events),
+            start_time: StartTime::of(events),
+            gil_wait: GilWait {
+                probes: events.lock_probes,
+                sum_seconds: seconds(events.lock_wait),
+            },
+            reloaded_seconds: group.reloaded.map(seconds),
+            cpu_seconds: seconds(group.cpu),
+            python: group.python.map(Python::of),
+            websockets: group.sockets.map(|open| WebSockets {
+                open,
+                messages_received: events.messages_received,
+                messages_sent: events.messages_sent,
+            }),
+            event_loop_lag: group.sockets.map(|_| Times::of(&events.loop_lag)),
+            requests: Requests::of(&group.requests),
+            workers: group.workers.iter().map(Worker::of).collect(),
+        }
     }
-    all
 }
 
-fn start_time(events: &Events) -> Value {
-    let times = &events.start_times;
-    let percentile = |percent| {
-        percentile(&START_BOUNDS, times, percent).and_then(Percentile::value).map(seconds)
-    };
-    json!({
-        "count": times.iter().copied().fold(0, u64::saturating_add),
-        "sum_seconds": seconds(events.start_sum),
-        "p50_seconds": percentile(50),
-        "p95_seconds": percentile(95),
-    })
-}
-
-fn histogram(histogram: &Histogram) -> Value {
-    let percentile =
-        |percent| histogram.percentile(percent).and_then(Percentile::value).map(seconds);
-    let (above, bound) = histogram.above();
-    json!({
-        "count": histogram.count(),
-        "sum_seconds": seconds(histogram.sum),
-        "p50_seconds": percentile(50),
-        "p95_seconds": percentile(95),
-        "p99_seconds": percentile(99),
-        "bound_seconds": seconds(bound),
-        "above_bound": above,
-    })
-}
-
-fn failure(failure: &RecentFailure) -> Value {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    json!({
-        "time_seconds": seconds(failure.time),
-        "flags": Flags::from_bits(failure.flags).to_string(),
-        "status": failure.status,
-        "host": text(&failure.host),
-        "group": text(&failure.group),
-        "script": text(&failure.script),
-        "request": text(&failure.request),
-    })
-}
-
-fn seconds(micros: u64) -> f64 {
-    micros as f64 / 1e6
+impl<'a> Failure<'a> {
+    fn of(failure: &'a RecentFailure) -> Self {
+        let text = String::from_utf8_lossy;
+        Self {
+            time_seconds: seconds(failure.time),
+            flags: Flags::from_bits(failure.flags).to_string(),
+            status: failure.status,
+            host: text(&failure.host),
+            group: text(&failure.group),
+            script: text(&failure.script),
+            request: text(&failure.request),
+        }
+    }
 }

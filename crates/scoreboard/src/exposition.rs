@@ -365,9 +365,15 @@ impl Exposition {
         sum: u64,
     ) {
         let mut all = 0;
+        // All but the bound and the number, once for all of them.
+        let bucket = format!("{name}_bucket{{group=\"{}\",le=\"", Label(group));
         for (bound, count) in cumulative {
-            let bound = bound.map_or_else(|| "+Inf".to_owned(), shortest);
-            self.value(&format!("{name}_bucket"), &[("group", group), ("le", &bound)], count);
+            self.text.push_str(&bucket);
+            match bound {
+                Some(bound) => self.text.push_str(&shortest(bound)),
+                None => self.text.push_str("+Inf"),
+            }
+            self.line(format_args!("\"}} {count}"));
             all = count;
         }
         self.value(&format!("{name}_sum"), &[("group", group)], Seconds(sum));
@@ -388,18 +394,21 @@ impl Exposition {
 
     /// A value of the metric; `labels` are pairs, whose values are escaped.
     fn value(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
-        let _ = write!(self.text, "{name}");
+        self.text.push_str(name);
         for (index, (label, text)) in labels.iter().enumerate() {
-            let separator = if index == 0 { '{' } else { ',' };
-            let _ = write!(self.text, "{separator}{label}=\"{}\"", Label(text));
+            self.text.push(if index == 0 { '{' } else { ',' });
+            self.text.push_str(label);
+            // Writing to memory does not fail.
+            let _ = write!(self.text, "=\"{}\"", Label(text));
         }
-        let end = if labels.is_empty() { "" } else { "}" };
-        self.line(format_args!("{end} {value}"));
+        self.text.push_str(if labels.is_empty() { " " } else { "} " });
+        self.line(format_args!("{value}"));
     }
 
-    fn line(&mut self, line: impl Display) {
+    fn line(&mut self, line: fmt::Arguments<'_>) {
         // Writing to memory does not fail.
-        let _ = writeln!(self.text, "{line}");
+        let _ = self.text.write_fmt(line);
+        self.text.push('\n');
     }
 }
 

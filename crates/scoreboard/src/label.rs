@@ -8,6 +8,9 @@ pub struct Label<'a>(pub &'a str);
 
 impl Display for Label<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.0.contains(['\\', '"', '\n', '\r']) {
+            return f.write_str(self.0);
+        }
         self.0.chars().try_for_each(|character| match character {
             '\\' => f.write_str("\\\\"),
             '"' => f.write_str("\\\""),
