@@ -4,6 +4,7 @@
 //! if root, or this user, has made it by that very name: the kernel says who listens and what the socket was bound to, which
 //! neither a link nor another name changes. What comes is limited in time and size.
 
+use super::manager;
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, AsRawFd};
@@ -27,6 +28,8 @@ pub(crate) struct Reply {
 pub(crate) enum Unanswered {
     /// No process listens any more.
     Gone,
+    /// Apache's parent listens, and there is no manager that would answer.
+    Missing,
     /// Its manager takes no more connections just now: as many wait as may.
     Busy,
     /// This user may not connect.
@@ -43,14 +46,17 @@ impl fmt::Display for Unanswered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Gone => f.write_str("its manager does not listen"),
+            Self::Missing => {
+                f.write_str("it has no manager; the error log and the status page say why")
+            }
             Self::Busy => f.write_str("its manager takes no connection"),
             Self::Forbidden => f.write_str("only root and the group's user may ask it"),
             Self::Untrusted(why) => write!(f, "its socket is not trusted: {why}"),
             Self::TimedOut(limit) => {
                 write!(
                     f,
-                    "its manager has not answered within {} s: there is none, as the error log and the status page \
-                     say then, or it is stopped or busy; what was asked may go on",
+                    "its manager has not answered within {} s: it is stopped or busy, or there is none, as the error \
+                     log and the status page say then; what was asked may go on",
                     limit.as_secs()
                 )
             }
@@ -64,6 +70,9 @@ impl std::error::Error for Unanswered {}
 /// The most bytes of an answer: several times what ten thousand workers take.
 const MAX_ANSWER: usize = 64 * 1024 * 1024;
 
+/// After so long without an answer it is found out whether there is a manager.
+const LOOK_AFTER: Duration = Duration::from_secs(1);
+
 /// Sends a request to the socket at `path`, and gives the answer, which may take as long as `limit`. Where no connection is
 /// taken just now, that is waited for as long as `wait`: before the connection nothing says who has made the socket.
 pub(super) fn ask(
@@ -74,6 +83,8 @@ pub(super) fn ask(
     limit: Duration,
 ) -> Result<Reply, Unanswered> {
     let until = Instant::now() + limit;
+    // What is to be done is done by the next manager; a question is not kept waiting for it.
+    let mut look = (method == "GET").then(|| until.min(Instant::now() + LOOK_AFTER));
     let (mut stream, user) = connect(path, wait)?;
     let request =
         format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n");
@@ -82,11 +93,18 @@ pub(super) fn ask(
     let mut answer = Vec::new();
     let mut bytes = vec![0; 64 * 1024];
     loop {
-        let left = until.saturating_duration_since(Instant::now());
-        if left.is_zero() {
+        let now = Instant::now();
+        if look.take_if(|at| *at <= now).is_some()
+            && answer.is_empty()
+            && manager::is_missing(&stream)
+        {
+            return Err(Unanswered::Missing);
+        }
+        if until <= now {
             return Err(Unanswered::TimedOut(limit));
         }
-        stream.set_read_timeout(Some(left)).map_err(broken)?;
+        let next = look.unwrap_or(until);
+        stream.set_read_timeout(Some(next.saturating_duration_since(now))).map_err(broken)?;
         match stream.read(&mut bytes) {
             Ok(0) => break,
             Ok(count) => answer.extend_from_slice(bytes.get(..count).unwrap_or_default()),

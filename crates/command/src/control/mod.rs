@@ -8,6 +8,7 @@ mod connection;
 mod find;
 mod group;
 mod log_level;
+mod manager;
 mod orders;
 mod places;
 mod printable;
