@@ -3,9 +3,11 @@
 import json
 import os
 import shutil
+import socket
 import subprocess
 
 import pytest
+from harness.httpd import wait_until
 
 pytestmark = pytest.mark.ours_only("runs ours")
 
@@ -182,6 +184,100 @@ def test_debug_of_django_is_told(configured, doctor, short):
     assert code == 1
     settings.write_text(SETTINGS.format("False"))
     assert doctor("--config", conf)[:2] == (0, {})
+
+
+def test_connections_that_django_keeps_are_told_where_it_is_served_by_asgi(
+    configured, doctor, short
+):
+    (short / "mysite").mkdir()
+    asgi = WSGI.replace("(environ, start_response)", "(scope, receive, send)")
+    (short / "mysite/asgi.py").write_text(asgi)
+    settings = short / "mysite/settings.py"
+    text = SETTINGS.format("False") + "DATABASES = {'default': {'CONN_MAX_AGE': %s}}\n"
+    script = f"{short}/mysite/asgi.py process-group=site"
+    conf = configured(f"WSGIDaemonProcess site\nASGIScriptAlias / {script}")
+    settings.write_text(text % 60)
+    code, found, _ = doctor("--config", conf)
+    assert f"{settings} sets CONN_MAX_AGE" in found["django-connections"][0]
+    assert code == 1
+    settings.write_text(text % 0)
+    assert doctor("--config", conf)[:2] == (0, {})
+    # A thread of WSGI serves one request after the other, and has one connection.
+    settings.write_text(text % 60)
+    conf = configured(f"WSGIDaemonProcess site\nWSGIScriptAlias / {script}")
+    assert doctor("--config", conf)[:2] == (0, {})
+
+
+def test_apache_that_carries_fewer_websockets_over_tls_than_were_chosen_is_told(
+    configured, doctor, env, site
+):
+    if not env.has_module("ssl"):
+        pytest.skip("needs mod_ssl")
+    group = (
+        f"ASGIScriptAlias / {site}/app.py process-group=site callable-object=app\n"
+        "MaxSpareThreads 15\nWSGIDaemonProcess site websocket-limit="
+    )
+    # Nothing listens there: httpd needs no certificate for this.
+    tls = "\n<VirtualHost 127.0.0.1:1>\nSSLEngine on\n</VirtualHost>"
+
+    def said(text):
+        conf = configured(group + text, modules=("reqtimeout", "ssl"))
+        return doctor("--config", conf)[1].get("websocket-limit", [])
+
+    # Two children with ten threads and the factor 2.
+    first, second = said("600" + tls)
+    assert "allow 600 WebSockets (websocket-limit), and over TLS Apache carries 10 of them" in first
+    assert "set AsyncRequestWorkerFactor 120, and have it open 1456 files" in first
+    assert second.endswith("set MaxSpareThreads 20")
+    assert [it for it in said("10" + tls) if "MaxSpareThreads" not in it] == []
+    assert said("600") == []
+
+
+def test_running_apache_with_fewer_open_files_than_websockets_is_told(
+    configured, doctor, env, site
+):
+    conf = configured(
+        f"WSGIDaemonProcess site websocket-limit=1000\n"
+        f"ASGIScriptAlias / {site}/app.py process-group=site callable-object=app"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    conf.write_text(conf.read_text().replace("127.0.0.1:8099", f"127.0.0.1:{port}"))
+    part = "how many files the processes of Apache may have open"
+    _, found, unseen = doctor("--config", conf)
+    assert "websocket-limit" not in found
+    assert any(part in it["sentence"] for it in unseen)
+    pid_file = conf.parent / "httpd.pid"
+    for soft, is_told in ((700, True), (1331, False)):
+        httpd = f"ulimit -Sn {soft} && exec {env.httpd} -f {conf} -DFOREGROUND"
+        server = subprocess.Popen(["sh", "-c", httpd])
+        try:
+            wait_until(lambda: pid_file.exists() and pid_file.read_text(), "Apache", timeout=30)
+            _, found, unseen = doctor("--config", conf)
+        finally:
+            server.terminate()
+            server.wait(30)
+        assert not any(part in it["sentence"] for it in unseen)
+        sentences = found.get("websocket-limit", [])
+        assert len(sentences) == is_told, sentences
+        if is_told:
+            assert sentences[0].startswith("a process of Apache may have 700 files open")
+            assert "or LimitNOFILE of the service, to 1331 (" in sentences[0]
+
+
+def test_offer_of_websockets_over_http_2_is_told(configured, doctor, env, site):
+    if not env.has_module("http2"):
+        pytest.skip("needs mod_http2")
+    conf = configured(
+        f"WSGIDaemonProcess site\nASGIScriptAlias / {site}/app.py process-group=site "
+        "callable-object=app\nProtocols h2 http/1.1\nH2WebSockets on",
+        modules=("reqtimeout", "http2"),
+    )
+    code, found, _ = doctor("--config", conf)
+    if "Invalid command 'H2WebSockets'" in str(found):
+        pytest.skip("this mod_http2 has no H2WebSockets")
+    assert code == 1
+    assert found["configuration"][0].startswith("H2WebSockets On has browsers open WebSockets")
 
 
 def test_version_of_another_module_is_told(configured, doctor, env, short):

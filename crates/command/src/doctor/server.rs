@@ -1,6 +1,7 @@
 //! What is known of a server: facts, and nothing that judges them.
 
 use super::directives::Directive;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A line that httpd or a module has written about its configuration.
@@ -57,6 +58,24 @@ impl Server {
         self.root.clone().unwrap_or_default().join(written)
     }
 
+    /// The process of Apache's parent, where one runs by this configuration.
+    pub(super) fn running(&self) -> Option<u32> {
+        let pid = fs::read_to_string(self.pid_file.as_ref()?).ok()?.trim().parse().ok()?;
+        // A pid file may be older than the process that has its number now.
+        let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        ["apache2", "httpd"].contains(&name.trim()).then_some(pid)
+    }
+
+    /// How many files each process of the running Apache may have open.
+    pub(super) fn open_files(&self) -> Option<u64> {
+        let parent = self.running()?;
+        let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
+        let children = children.unwrap_or_default();
+        let pids = children.split_ascii_whitespace().filter_map(|pid| pid.parse().ok());
+        // The parent may have raised its own.
+        pids.chain([parent]).filter_map(open_files).min()
+    }
+
     /// Whether httpd has already said something about it.
     pub(super) fn is_mentioned(&self, text: &str) -> bool {
         self.messages.iter().any(|message| message.text.contains(text))
@@ -75,5 +94,15 @@ impl Server {
             root: Some("/etc/apache2".into()),
             ..Self::default()
         }
+    }
+}
+
+/// The soft limit of a process, from proc_pid_limits(5).
+fn open_files(pid: u32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/limits")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    match line.split_ascii_whitespace().next()? {
+        "unlimited" => Some(u64::MAX),
+        number => number.parse().ok(),
     }
 }

@@ -2,6 +2,7 @@
 
 mod configuration;
 mod django_asgi;
+mod django_connections;
 mod django_debug;
 mod modules;
 mod mpm;
@@ -11,6 +12,7 @@ mod selinux;
 mod server_limit;
 mod sockets;
 mod versions;
+mod websocket_limit;
 mod wsgi_module;
 
 use super::findings::Report;
@@ -34,4 +36,6 @@ pub(super) fn all(server: &Server, report: &mut Report) {
     selinux::check(server, report);
     django_debug::check(server, report);
     django_asgi::check(server, report);
+    django_connections::check(server, report);
+    websocket_limit::check(server, report);
 }

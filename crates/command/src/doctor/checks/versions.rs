@@ -21,11 +21,8 @@ pub(super) fn check(server: &Server, report: &mut Report) {
             ),
         );
     }
-    let Some(pid_file) = &server.pid_file else { return };
-    let Ok(text) = std::fs::read_to_string(pid_file) else { return };
-    let Some(pid) = text.trim().parse::<u32>().ok() else { return };
+    let Some(pid) = server.running() else { return };
     match std::fs::read_to_string(format!("/proc/{pid}/maps")) {
-        Ok(maps) if !is_httpd(pid) || maps.is_empty() => {}
         Ok(maps) => {
             if let Some(sentence) = replaced(&maps) {
                 report.warn(CHECK, sentence);
@@ -34,12 +31,6 @@ pub(super) fn check(server: &Server, report: &mut Report) {
         Err(why) if why.kind() == ErrorKind::NotFound => {}
         Err(_) => report.unseen(CHECK, format!("which module process {pid} of Apache has loaded")),
     }
-}
-
-/// A pid file may be older than the process that has its number now.
-fn is_httpd(pid: u32) -> bool {
-    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-    ["apache2", "httpd"].contains(&name.trim())
 }
 
 /// What follows the mark in the module's file. Names of folders have the mark, too.
