@@ -186,9 +186,7 @@ def test_debug_of_django_is_told(configured, doctor, short):
     assert doctor("--config", conf)[:2] == (0, {})
 
 
-def test_connections_that_django_keeps_are_told_where_it_is_served_by_asgi(
-    configured, doctor, short
-):
+def test_persistent_connections_of_django_under_asgi_are_told(configured, doctor, short):
     (short / "mysite").mkdir()
     asgi = WSGI.replace("(environ, start_response)", "(scope, receive, send)")
     (short / "mysite/asgi.py").write_text(asgi)
