@@ -79,6 +79,10 @@ static OLD: AtomicU32 = AtomicU32::new(0);
 static IS_EVENT: AtomicBool = AtomicBool::new(false);
 /// Whether each client needs a child.
 static IS_PREFORK: AtomicBool = AtomicBool::new(false);
+/// Threads of a child.
+static THREADS: AtomicI32 = AtomicI32::new(0);
+/// With more idle threads the parent would end a child each time that it looks.
+static MOST_IDLE: AtomicU32 = AtomicU32::new(0);
 static NEW: AtomicU32 = AtomicU32::new(0);
 static FREE: AtomicU32 = AtomicU32::new(0);
 static UNCHANGED: AtomicU32 = AtomicU32::new(0);
@@ -107,9 +111,11 @@ pub(crate) fn fill_slots_at_once(process: Pool<'_>, old: usize) -> io::Result<()
     });
     LIMIT.store(limit, Ordering::SeqCst);
     OLD.store(u32::try_from(old).unwrap_or(u32::MAX), Ordering::SeqCst);
-    let mpm = Mpm::query().name;
-    IS_EVENT.store(mpm == "event", Ordering::SeqCst);
-    IS_PREFORK.store(mpm == "prefork", Ordering::SeqCst);
+    let mpm = Mpm::query();
+    IS_EVENT.store(mpm.name == "event", Ordering::SeqCst);
+    IS_PREFORK.store(mpm.name == "prefork", Ordering::SeqCst);
+    THREADS.store(c_int::try_from(mpm.threads).unwrap_or(c_int::MAX), Ordering::SeqCst);
+    MOST_IDLE.store(u32::try_from(mpm.most_idle_threads()).unwrap_or(u32::MAX), Ordering::SeqCst);
     NEW.store(0, Ordering::SeqCst);
     FREE.store(0, Ordering::SeqCst);
     UNCHANGED.store(0, Ordering::SeqCst);
@@ -123,13 +129,18 @@ fn are_filled() -> bool {
     // SAFETY: the image exists (`limit`), and httpd frees it when the pool of the process is destroyed, after the timer
     // has been stopped (`TimerGuard`).
     let Some(global) = (unsafe { ap_get_scoreboard_global().as_ref() }) else { return true };
-    let (mut new, mut free, mut is_idle) = (0_u32, 0_u32, false);
+    let threads = THREADS.load(Ordering::SeqCst).min(global.thread_limit);
+    let (mut new, mut free, mut idle, mut is_idle) = (0_u32, 0_u32, 0_u32, false);
     for index in 0..LIMIT.load(Ordering::SeqCst) {
         match slot(index) {
             Some((0, _)) => free += 1,
             Some((_, generation)) if generation == global.running_generation => {
                 new += 1;
-                is_idle |= (0..global.thread_limit).any(|thread| is_ready(index, thread));
+                for status in (0..threads).filter_map(|thread| status(index, thread)) {
+                    // httpd takes a thread that starts for an idle one, too.
+                    idle += u32::from(status <= SERVER_READY);
+                    is_idle |= status == SERVER_READY;
+                }
             }
             // The parent finds it when it looks after its children.
             Some((pid, _)) if u32::try_from(pid).is_ok_and(sys::has_exited) => free += 1,
@@ -146,17 +157,19 @@ fn are_filled() -> bool {
     let old = OLD.load(Ordering::SeqCst);
     let may_suffice = !IS_PREFORK.load(Ordering::SeqCst) || new + free >= old;
     let are_enough = new >= old || is_idle && unchanged >= ENOUGH && may_suffice;
+    // What the parent does once a second it does at each interruption: it would end one child after the other.
+    let are_too_many = idle > MOST_IDLE.load(Ordering::SeqCst);
     // event says in the log that its scoreboard is full, each time that it looks; the others do once.
     let is_full = free == 0 && IS_EVENT.load(Ordering::SeqCst);
-    new > 0 && (is_full || are_enough)
+    new > 0 && (is_full || are_enough || are_too_many)
 }
 
-/// Whether a thread waits for a connection.
-fn is_ready(index: c_int, thread: c_int) -> bool {
+/// What a thread does: one of httpd's `SERVER_…`.
+fn status(index: c_int, thread: c_int) -> Option<u32> {
     // SAFETY: httpd gives null for an index beyond its limits, else a record of shared memory that lives as long as the
     // process, of which one byte is copied.
     unsafe {
         let raw = ap_get_scoreboard_worker_from_indexes(index, thread);
-        !raw.is_null() && u32::from((&raw const (*raw).status).read_volatile()) == SERVER_READY
+        (!raw.is_null()).then(|| u32::from((&raw const (*raw).status).read_volatile()))
     }
 }

@@ -3,13 +3,15 @@
 use crate::apr::Pool;
 use crate::bindings::{
     AP_MPMQ_HARD_LIMIT_DAEMONS, AP_MPMQ_HARD_LIMIT_THREADS, AP_MPMQ_MAX_DAEMONS,
-    AP_MPMQ_MAX_THREADS, AP_MPMQ_MPM_STATE, AP_MPMQ_STOPPING, AP_SERVER_MAJORVERSION_NUMBER,
-    AP_SERVER_MINORVERSION_NUMBER, AP_SERVER_PATCHLEVEL_NUMBER, AP_SQ_MAIN_STATE,
-    AP_SQ_MS_CREATE_PRE_CONFIG, APR_OC_REASON_DEATH, APR_OC_REASON_LOST, ap_add_version_component,
-    ap_close_listeners, ap_conftree, ap_directive_t, ap_exists_config_define, ap_get_server_built,
-    ap_get_server_description, ap_mpm_query, ap_runtime_dir_relative, ap_server_conf, ap_show_mpm,
-    ap_state_query, ap_unixd_config, apr_palloc, apr_proc_other_child_register,
-    apr_proc_other_child_unregister, apr_proc_t, shim_register_https_lookup,
+    AP_MPMQ_MAX_SPARE_DAEMONS, AP_MPMQ_MAX_SPARE_THREADS, AP_MPMQ_MAX_THREADS,
+    AP_MPMQ_MIN_SPARE_DAEMONS, AP_MPMQ_MIN_SPARE_THREADS, AP_MPMQ_MPM_STATE, AP_MPMQ_STOPPING,
+    AP_SERVER_MAJORVERSION_NUMBER, AP_SERVER_MINORVERSION_NUMBER, AP_SERVER_PATCHLEVEL_NUMBER,
+    AP_SQ_MAIN_STATE, AP_SQ_MS_CREATE_PRE_CONFIG, APR_OC_REASON_DEATH, APR_OC_REASON_LOST,
+    ap_add_version_component, ap_close_listeners, ap_conftree, ap_directive_t,
+    ap_exists_config_define, ap_get_server_built, ap_get_server_description, ap_mpm_query,
+    ap_runtime_dir_relative, ap_server_conf, ap_show_mpm, ap_state_query, ap_unixd_config,
+    apr_palloc, apr_proc_other_child_register, apr_proc_other_child_unregister, apr_proc_t,
+    shim_register_https_lookup,
 };
 use std::ffi::{CStr, c_int, c_void};
 use std::os::unix::ffi::OsStrExt;
@@ -191,6 +193,18 @@ impl Mpm {
         let limit =
             |query| number(query).and_then(|it| usize::try_from(it).ok()).unwrap_or(1).max(1);
         (limit(AP_MPMQ_HARD_LIMIT_DAEMONS), limit(AP_MPMQ_HARD_LIMIT_THREADS))
+    }
+
+    /// How many threads may be idle, children that start included, before the parent ends a child at its next look. Where
+    /// each child has one thread, these are the spare children.
+    pub(crate) fn most_idle_threads(&self) -> i64 {
+        let of = |query| number(query).unwrap_or(0);
+        // Each module raises its maximum to one child above the minimum, so that children do not come and go.
+        if self.name == "prefork" {
+            of(AP_MPMQ_MAX_SPARE_DAEMONS).max(of(AP_MPMQ_MIN_SPARE_DAEMONS) + 1)
+        } else {
+            of(AP_MPMQ_MAX_SPARE_THREADS).max(of(AP_MPMQ_MIN_SPARE_THREADS) + self.threads)
+        }
     }
 
     /// Whether it serves no new connections any more, because the server stops or restarts.

@@ -163,6 +163,49 @@ def test_each_slot_of_a_child_that_leaves_late_is_taken_at_once(private, mpm):
             assert max(forks_after(server, old)) - began < PAUSE / 2
 
 
+def is_running(pid):
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return daemons.status_of(pid)["State"][0] != "Z"
+    return False
+
+
+@pytest.mark.all_mpms
+def test_idle_children_of_the_new_configuration_are_not_ended_one_after_the_other(private):
+    """The parent ends one child a second where more are idle than may be."""
+    text = """
+    <IfModule mpm_prefork_module>
+        MinSpareServers 1
+        MaxSpareServers 3
+    </IfModule>
+    <IfModule !mpm_prefork_module>
+        MinSpareThreads 1
+        MaxSpareThreads 6
+    </IfModule>
+    WSGIScriptAlias / ${ROOT}/app.py application-group=%{GLOBAL}
+    """
+    files = (("app.py", APP),)
+    server = private(Conf(text, files=files, children=40, start=12, threads=2, timeout=30))
+    # Fewer than there are: the parent looks for more than it starts at once.
+    path = server.root / "httpd.conf"
+    path.write_text(path.read_text().replace("StartServers 12", "StartServers 8"))
+    wait_until(lambda: len(daemons.httpd_children(server)) >= 11, "the children")
+    old, seen = set(daemons.httpd_children(server)), set()
+    server.process.send_signal(signal.SIGUSR1)
+    server.log.wait_for(READY, count=2)
+    began = now()
+
+    def alive():
+        found = set(daemons.httpd_children(server)) - old
+        seen.update(found)
+        # One that has exited is a child until httpd looks.
+        return {pid for pid in found if is_running(pid)}
+
+    wait_until(lambda: alive() and now() - began > PAUSE, "httpd's next look")
+    # It may look once more for each interruption that is on its way.
+    assert len(seen - alive()) <= 2 + (now() - began)
+    assert len(seen) >= 8
+
+
 @pytest.mark.all_mpms
 def test_a_restart_does_not_wait_long_for_children_that_stay(serve):
     server = full(serve)

@@ -126,6 +126,9 @@ class Server:
     async def serve(self, exchange, observed):
         request, application = exchange.request, exchange.application
         number = request.number
+        if exchange.task is None:
+            # Where tasks are eager (asyncio.eager_task_factory) the first step comes before what makes the task has it.
+            exchange.task = asyncio.current_task()
         current_request.set(request)
         failed = True
         try:
