@@ -84,7 +84,7 @@ mod tests {
                      0000000000000000: 00000003 00000000 00000000 0001 03   804\n";
         assert_eq!(listening(table, Path::new("/run/a b")), [PathBuf::from("socket:[801]")]);
         assert_eq!(listening(table, Path::new("/run/a")), [PathBuf::from("socket:[80300]")]);
-        assert_eq!(listening(table, Path::new("/run")), [PathBuf::new(); 0]);
+        assert!(listening(table, Path::new("/run")).is_empty());
     }
 
     #[test]
