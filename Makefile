@@ -100,7 +100,7 @@ sanitize: build $(VENV)/.ready ## the behaviour tests that go through C, under v
 	$(WITH_PYTHON) $(VENV)/bin/python tests/under_valgrind.py
 
 soak: build $(VENV)/.ready ## restarts, faults and memory for longer
-	LIMITS=1 $(WITH_PYTHON) $(VENV)/bin/python -m pytest tests/soak.py tests/command/test_browser.py tests/observe/test_status.py tests/observe/test_status_stacks.py tests/observe/test_status_stuck_groups.py tests/asgi/test_websocket_scale.py tests/asgi/test_websocket_fuzz.py $(if $(T),-k '$(T)')
+	LIMITS=1 $(WITH_PYTHON) $(VENV)/bin/python -m pytest tests/soak.py tests/command/test_browser.py tests/observe/test_status.py tests/observe/test_status_stacks.py tests/observe/test_status_stuck_groups.py tests/asgi/test_websocket_scale.py tests/asgi/test_websocket_fuzz.py tests/asgi/test_autobahn.py $(if $(T),-k '$(T)')
 
 fuzz: setup ## fuzz the wire format, response heads, scoreboard, status page and frames of WebSockets, each target for SECONDS=60
 	@test -x target/tools/bin/cargo-fuzz || cargo install --quiet --locked --root target/tools cargo-fuzz
