@@ -2,6 +2,7 @@
 
 import pytest
 from harness import daemons
+from harness.httpd import wait_until
 
 
 @pytest.fixture
@@ -30,7 +31,8 @@ def start_warm(start):
 
     def start_warm(*arguments, **options):
         server = start(*arguments, **options)
-        assert server.get("/").status == 200
+        # The limits of a group's requests hold while its processes start as well.
+        wait_until(lambda: daemons.serves(server), "an answer")
         daemons.await_all_workers(server)
         return server
 

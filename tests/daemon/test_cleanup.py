@@ -91,11 +91,14 @@ def sockets(server):
 
 def shared_memory():
     """What would outlive a process: POSIX and System V."""
-    segments = Path("/proc/sysvipc/shm").read_text().splitlines()[1:]
-    semaphores = Path("/proc/sysvipc/sem").read_text().splitlines()[1:]
+    # Key and number: the other columns of other processes' ones change.
+    tables = {kind: Path(f"/proc/sysvipc/{kind}").read_text() for kind in ("shm", "sem")}
+    system_v = [
+        (kind, *line.split()[:2]) for kind, text in tables.items() for line in text.splitlines()[1:]
+    ]
     # Other tests have Pools at the same time: multiprocessing.SemLock has these names for a moment.
     files = [name for name in os.listdir("/dev/shm") if not name.startswith("sem.mp-")]
-    return {*files, *segments, *semaphores}
+    return {*files, *system_v}
 
 
 def nothing_remains(server, timeout=10):

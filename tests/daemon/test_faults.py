@@ -345,9 +345,9 @@ def test_an_apache_child_that_dies_leaves_no_worker_looking_busy(start_warm, mpm
     for turn in range(3):
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
             name = f"turn-{turn}"
-            first = pool.submit(server.get, f"/sleep?for=0.3&note={server.root}/out/{name}")
+            first = pool.submit(server.get, f"/sleep?for=1&note={server.root}/out/{name}")
             daemons.wait_for_notes(server, 1, name)
-            second = pool.submit(server.get, "/sleep?for=0.3")
+            second = pool.submit(server.get, "/sleep?for=1")
             assert daemons.pid_of(first.result()) != daemons.pid_of(second.result())
 
 
@@ -488,7 +488,7 @@ def test_a_request_that_waited_beyond_queue_timeout_is_a_504(start_warm):
     server = start_warm("processes=1 threads=1 queue-timeout=1")
     server.log.allow("queue-timeout")
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        first = pool.submit(server.get, f"/sleep?for=2&note={server.root}/out/note")
+        first = pool.submit(server.get, f"/sleep?for=4&note={server.root}/out/note")
         daemons.wait_for_notes(server)
         second = pool.submit(server.get, "/")
         assert first.result().status == 200

@@ -223,7 +223,10 @@ def test_startup_timeout_ends_a_worker_that_does_not_come_up(start):
     first = daemons.settled(server, 1)
     daemons.settled(server, 1, without=first)
     server.log.expect("startup-timeout")
-    (server.root / "app.py").write_text(APP)
+    fresh = server.root / "fresh.py"
+    fresh.write_text(APP)
+    # Whole: a worker may read it at any time.
+    fresh.replace(server.root / "app.py")
     wait_until(lambda: daemons.serves(server), "an answer", timeout=20)
 
 

@@ -268,7 +268,8 @@ def descriptors(pid):
 
 
 def inodes(table, keep):
-    lines = Path(f"/proc/net/{table}").read_text().splitlines()[1:]
+    # A socket of another test may have a name that is not UTF-8.
+    lines = os.fsdecode(Path(f"/proc/net/{table}").read_bytes()).splitlines()[1:]
     return {inode for line in lines if (inode := keep(line.split()))}
 
 

@@ -126,7 +126,10 @@ def test_no_get_fails_while_workers_are_replaced_after_a_touch(server):
     script = server.root / "app.py"
 
     def touch():
-        script.write_text(APP.replace("one", "two"))
+        fresh = server.root / "fresh.py"
+        fresh.write_text(APP.replace("one", "two"))
+        # Whole: a worker may read it at any time.
+        fresh.replace(script)
         wait_until(lambda: not before & set(workers(server)), "new workers")
 
     assert under_load(server, touch) == []

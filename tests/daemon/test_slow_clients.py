@@ -371,8 +371,7 @@ def test_a_client_that_takes_nothing_for_timeout_is_given_up(start):
     server = start("threads=2 response-spool-size=1048576", timeout=2)
     with contextlib.ExitStack() as stack:
         reader = Reader(stack, server.port, "/big")
-        wait_until(lambda: serving(server) == 1, "the response to begin")
-        wait_until(lambda: serving(server) == 0, "the worker to be free again")
+        await_end_of(server, 1, "the worker to be free again")
         with pytest.raises((http.client.IncompleteRead, ConnectionResetError)):
             reader.read()
 

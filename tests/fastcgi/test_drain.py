@@ -220,7 +220,7 @@ def test_clients_that_say_nothing_keep_no_other_one_from_the_admin_socket(site):
 
 
 def test_term_is_announced_before_the_port_closes(site, daemon):
-    it = site("--drain-delay", "2", "--log-level", "6")
+    it = site("--drain-delay", "5", "--log-level", "6")
     with fastcgi.connection(it.address) as kept:
         assert kept.get(keep=True).status == 200
         daemon.process.terminate()
@@ -232,14 +232,14 @@ def test_term_is_announced_before_the_port_closes(site, daemon):
         assert fastcgi.get(it.address, "/-/ready").head["retry-after"] == "1"
         assert kept.get(keep=True).status == 200
         assert fastcgi.get(it.address).status == 200
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < 4.5
         # A request that begins before the port closes is finished.
-        kept.send(fastcgi.request("/slow?3", keep=True))
+        kept.send(fastcgi.request("/slow?8", keep=True))
         wait_until(lambda: not it.is_open(), "the port to close")
-        assert 0.5 < time.monotonic() - began < 10
+        assert 0.5 < time.monotonic() - began < 15
         assert kept.answer().status == 200
     assert daemon.process.wait(15) == 0
-    assert "draining: not ready from now on, stopping in 2 s" in daemon.log()
+    assert "draining: not ready from now on, stopping in 5 s" in daemon.log()
 
 
 def test_second_term_stops_without_the_delay(site, daemon):
@@ -281,7 +281,7 @@ def test_connections_that_wait_when_the_daemon_stops_are_served(site, daemon):
 def test_drain_waits_for_requests_and_the_daemon_stays_until_term(site, daemon):
     it = site()
     with fastcgi.connection(it.address) as busy:
-        busy.send(fastcgi.request("/slow?2"))
+        busy.send(fastcgi.request("/slow?5"))
         daemon.wait_until_slow()
         command = it.drain()
         wait_until(lambda: not it.is_open(), "the port to close")
@@ -303,7 +303,7 @@ def test_drain_waits_for_requests_and_the_daemon_stays_until_term(site, daemon):
 def test_drain_reports_the_outcome_by_its_exit_code(site, daemon):
     it = site()
     with fastcgi.connection(it.address) as busy:
-        busy.send(fastcgi.request("/slow?3"))
+        busy.send(fastcgi.request("/slow?4"))
         daemon.wait_until_slow()
         late = it.drain("--drain-timeout", "0.5")
         _, said = late.communicate(timeout=20)
@@ -357,11 +357,11 @@ def test_load_over_a_drain_loses_nothing(site, daemon):
     threads = [threading.Thread(target=ask) for _ in range(4)]
     for thread in threads:
         thread.start()
+    wait_until(lambda: len(served) > 50, "answers")
     daemon.process.terminate()
     for thread in threads:
         thread.join(30)
     assert daemon.process.wait(15) == 0
-    assert len(served) > 50
     assert failed == []
 
 
@@ -491,6 +491,7 @@ def test_manager_without_a_descriptor_for_an_admin_client_sleeps_until_there_is_
     it = site()
     manager = daemon.process.pid
     limits = resource.prlimit(manager, resource.RLIMIT_NOFILE)
+    wait_until(lambda: not daemons.connections_below(it.admin), "the clients before to be gone")
     # The lowest free number is the one that the next client would have.
     held = {int(number) for number in os.listdir(f"/proc/{manager}/fd")}
     lowest = next(number for number in itertools.count() if number not in held)

@@ -236,7 +236,7 @@ def test_accepted_connection_asks_whether_the_other_machine_is_there(daemon, ove
 def test_request_of_a_web_server_that_has_gone_is_not_carried_out(daemon, over_tcp):
     address = over_tcp("--threads", "1")
     with fastcgi.connection(address) as first:
-        first.send(fastcgi.request("/slow?1"))
+        first.send(fastcgi.request("/slow?4"))
         daemon.wait_until_slow()
         with fastcgi.connection(address) as second:
             second.send(fastcgi.request("/meet?1", method="POST", body=b"x"))

@@ -240,12 +240,17 @@ def freeze(pid):
 
 def connections(server):
     """How many connections of Apache's children the workers have accepted, or will."""
+    return connections_below(server.root)
+
+
+def connections_below(path):
+    """How many connections there are to Unix sockets whose name begins so, accepted or not."""
     # The paths of other servers' sockets may be no UTF-8.
     table = os.fsdecode(Path("/proc/net/unix").read_bytes())
     lines = [line.split() for line in table.splitlines()]
     # SS_CONNECTING is one that has yet to be accepted.
     connected = [fields for fields in lines if fields[5] in ("02", "03")]
-    return sum(fields[-1].startswith(str(server.root)) for fields in connected)
+    return sum(fields[-1].startswith(str(path)) for fields in connected)
 
 
 def pss(pid):

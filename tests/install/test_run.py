@@ -184,7 +184,7 @@ def test_a_request_is_seen_and_nothing_is_left_after_ctrl_c(run, tree):
     assert len(server.members()) > 3
     assert server.stop() == 0
     assert "caught SIGTERM, shutting down" in server.text()
-    assert server.members() == []
+    wait_until(lambda: server.members() == [], "the end of all processes")
 
 
 @pytest.mark.skipif(not shutil.which("make"), reason="make is missing")

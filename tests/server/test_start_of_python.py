@@ -1,6 +1,7 @@
 """When a child of Apache starts Python: at once where a line names its script, else when needed."""
 
 import ast
+import contextlib
 import os
 import signal
 import threading
@@ -102,11 +103,13 @@ def child(server):
 
 def threads_of_python(pid):
     """The threads that start Python in a process that has threads which serve."""
-    return [
-        task.name
-        for task in Path(f"/proc/{pid}/task").iterdir()
-        if (task / "comm").read_text() == "wsgi-python\n"
-    ]
+    found = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        # Other threads may end meanwhile.
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            if (task / "comm").read_text() == "wsgi-python\n":
+                found.append(task.name)
+    return found
 
 
 def private_memory(pid):
