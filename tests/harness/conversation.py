@@ -1,6 +1,7 @@
 """A POST whose client says something, hears the answer, and goes on, in HTTP/1.1 and HTTP/2."""
 
 import http.client
+import socket
 
 from harness.client import head
 
@@ -34,6 +35,8 @@ class Stream:
         self.sock = sock
         self.file = sock.makefile("rb")
         self.ended = False
+        # Two frames in a row are not held back until the first is acknowledged.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
         self.frame(self.SETTINGS, 0, 0, b"")
         fields = [(":method", "POST"), (":scheme", "http"), (":path", path)]
